@@ -1,0 +1,5 @@
+"""Unpaired cross-modality image synthesis between CT and MR."""
+
+from importlib import metadata
+
+__version__ = metadata.version("crossmod")

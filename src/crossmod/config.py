@@ -1,0 +1,94 @@
+"""What all settings share: frozen, typed, described field by field, refused when misspelt."""
+
+from pathlib import Path
+from typing import Any, Literal, Optional, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+
+from crossmod.errors import InputError
+
+Modality = Literal["ct", "mr"]
+
+SettingsType = TypeVar("SettingsType", bound="Settings")
+
+
+class Settings(BaseModel):
+    """Base of every settings class; the docstring under a field is its help on the command line."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+def overrides_of(settings: type[Settings]) -> type[BaseModel]:
+    """A model with the fields of `settings`, all optional: what a user may change of a preset.
+
+    It exists so that the command line offers each field by its own name and help without writing them twice.
+    """
+    fields: dict[str, Any] = {
+        name: (
+            Optional[field.annotation],  # noqa: UP045 - `|` is not defined for every kind of annotation
+            Field(None, description=_help(field)),
+        )
+        for name, field in settings.model_fields.items()
+    }
+    return create_model(f"{settings.__name__}Overrides", __config__=ConfigDict(frozen=True, extra="forbid"), **fields)
+
+
+def _help(field: Any) -> str:
+    # The default belongs to the preset; it is shown here because `--help` is where people look for it.
+    text = (field.description or "").strip()
+    return text if field.is_required() else f"{text} [paper's preset: {field.default}]"
+
+
+def with_overrides(settings: SettingsType, overrides: BaseModel | None) -> SettingsType:
+    """`settings` with what the user set in `overrides`.
+
+    Raises:
+        InputError: a value that the settings refuse, named by its option.
+    """
+    changes = overrides.model_dump(exclude_none=True) if overrides is not None else {}
+    return build(type(settings), {**settings.model_dump(), **changes}, subject="settings")
+
+
+def build(settings: type[SettingsType], values: dict[str, Any], *, subject: object) -> SettingsType:
+    """Make settings from plain values.
+
+    Raises:
+        InputError: a value that is missing, unknown or out of range, named by its option.
+    """
+    try:
+        return settings.model_validate(values)
+    except ValidationError as error:
+        raise invalid(error, subject) from None
+
+
+def invalid(error: ValidationError, subject: object) -> InputError:
+    """The sentence for the first thing that settings refuse."""
+    first = error.errors()[0]
+    name = "".join(f" --{str(part).replace('_', '-')}" for part in first["loc"] if isinstance(part, str))
+    wanted = first["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+    return InputError(
+        f"{subject}{name}",
+        found=repr(first["input"]) if first["loc"] else "settings that do not go together",
+        wanted=wanted,
+        do="Change it; `--help` lists what each option takes.",
+    )
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The mapping in a YAML file.
+
+    Raises:
+        InputError: the file is not there, not YAML, or not a mapping.
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(path, found="no such file", wanted="a YAML file of settings", do="Check the path.") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        found = f"not YAML ({str(error).splitlines()[0]})"
+        raise InputError(path, found=found, wanted="a YAML file of settings", do="Correct the file.") from None
+    if not isinstance(content, dict):
+        found = f"a {type(content).__name__}"
+        raise InputError(path, found=found, wanted="a mapping of settings", do="Write `name: value` lines.")
+    return content

@@ -1,0 +1,1 @@
+"""Volumes, stores, and all that turns files into slices."""

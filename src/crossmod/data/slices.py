@@ -1,0 +1,141 @@
+"""Slices: what training reads, in memory, in the model's size and intensity."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, UInt8
+
+from crossmod.data.intensity import Intensity, intensity_of
+from crossmod.data.resample import to_size
+from crossmod.data.store import CaseRecord, Store
+from crossmod.data.volume import Volume, label_value
+from crossmod.errors import InputError
+from crossmod.progress import track
+from crossmod.seeds import rng
+from crossmod.settings import ImageSettings
+
+
+@dataclass(frozen=True)
+class SliceKey:
+    """Where a slice came from."""
+
+    case: str
+    patient: str
+    slice: int
+
+
+@dataclass(frozen=True, eq=False)
+class SliceSet:
+    """Slices of one modality.
+
+    Args:
+        images: in [-1, 1].
+        masks: class of each pixel, 0 for background, in the order of the organs asked for; None without labels.
+        keys: where each came from.
+        intensities: the intensity step of each case.
+    """
+
+    images: Float[np.ndarray, "slices size size"]
+    masks: UInt8[np.ndarray, "slices size size"] | None
+    keys: tuple[SliceKey, ...]
+    intensities: dict[str, Intensity]
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    @property
+    def patients(self) -> tuple[str, ...]:
+        """The patients in it, sorted."""
+        return tuple(sorted({key.patient for key in self.keys}))
+
+    def take(self, indexes: Sequence[int]) -> "SliceSet":
+        """Only the slices at `indexes`, in that order."""
+        where = np.asarray(indexes, dtype=np.int64)
+        keys = tuple(self.keys[i] for i in indexes)
+        cases = {key.case for key in keys}
+        return SliceSet(
+            images=self.images[where],
+            masks=None if self.masks is None else self.masks[where],
+            keys=keys,
+            intensities={case: step for case, step in self.intensities.items() if case in cases},
+        )
+
+    def showing_organ(self) -> list[int]:
+        """Indexes of the slices whose mask is not empty; all of them where there are no masks."""
+        if self.masks is None:
+            return list(range(len(self)))
+        return [int(i) for i in np.flatnonzero(self.masks.any(axis=(1, 2)))]
+
+
+def load_slices(
+    store: Store, cases: Sequence[CaseRecord], settings: ImageSettings, *, size: int, labelled: bool
+) -> SliceSet:
+    """Read whole cases, resample them to `size`, and bring them to [-1, 1].
+
+    Args:
+        store: where the cases lie.
+        cases: which to read, of one modality.
+        settings: organs and intensity.
+        size: pixels a side.
+        labelled: whether masks are wanted.
+    """
+    images, masks, keys, intensities = [], [], [], {}
+    for record in track(cases, f"Reading {len(cases)} cases"):
+        volume = store.read(record.id)
+        intensities[record.id] = intensity_of(volume, settings)
+        volume = to_size(volume, size)
+        images.append(intensities[record.id].to_model(volume.voxels))
+        if labelled:
+            masks.append(class_map(volume, settings.organs, record.id))
+        keys += [SliceKey(record.id, record.patient, index) for index in range(len(volume.voxels))]
+    return SliceSet(
+        images=np.concatenate(images),
+        masks=np.concatenate(masks) if labelled else None,
+        keys=tuple(keys),
+        intensities=intensities,
+    )
+
+
+def class_map(volume: Volume, organs: Sequence[str], case: str) -> UInt8[np.ndarray, "slices rows columns"]:
+    """Label values to classes: 1 for the first of `organs`, and so on; 0 for all else.
+
+    Raises:
+        InputError: the case's labels do not know one of the organs.
+    """
+    classes = np.zeros(volume.voxels.shape, dtype=np.uint8)
+    for number, organ in enumerate(organs, start=1):
+        value = label_value(volume.label_names, organ)
+        if volume.labels is None or value is None:
+            found = f"labels of {', '.join(volume.label_names.values()) or 'nothing'}"
+            raise InputError(case, found=found, wanted=f"labels of {organ}", do="Name other --organs, or leave it out.")
+        classes[volume.labels == value] = number
+    return classes
+
+
+def draw_evenly(slices: SliceSet, indexes: Sequence[int], count: int, seed: int) -> list[int]:
+    """`count` of `indexes`, taking turns between patients so that none dominates; all of them when `count` is 0.
+
+    The first n of a larger draw are the draw of n: sets of growing size hold one another.
+
+    Raises:
+        InputError: there are fewer than `count`.
+    """
+    if count > len(indexes):
+        raise InputError(
+            "the number of slices asked for",
+            found=f"{count}, with {len(indexes)} there",
+            wanted=f"at most {len(indexes)}",
+            do="Lower the count, or use a store with more.",
+        )
+    if count == 0:
+        return list(indexes)
+    generator = rng(seed, "draw")
+    shuffled = [indexes[int(i)] for i in generator.permutation(len(indexes))]
+    turn: dict[str, int] = {}
+    ranked = []
+    for place, index in enumerate(shuffled):
+        patient = slices.keys[index].patient
+        turn[patient] = turn.get(patient, -1) + 1
+        ranked.append((turn[patient], place, index))
+    return [index for _, _, index in sorted(ranked)[:count]]

@@ -1,0 +1,98 @@
+"""Who is trained on and who is held out: by patient; by slice only for the paper's protocol."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from crossmod.data.slices import SliceSet
+from crossmod.errors import InputError
+from crossmod.seeds import rng
+from crossmod.settings import SplitSettings
+
+
+@dataclass(frozen=True)
+class Split:
+    """Patients on the two sides."""
+
+    train: tuple[str, ...]
+    test: tuple[str, ...]
+
+
+def split_patients(patients: Sequence[str], settings: SplitSettings) -> Split:
+    """Divide patients into a training side and a held-out side.
+
+    The same patients and settings give the same split to every command, in whatever order they come.
+
+    Raises:
+        InputError: a patient that is not there, one named for both sides, or too few for the folds.
+    """
+    known = sorted(set(patients))
+    both = sorted(set(settings.test_patients) & set(settings.train_patients))
+    if both:
+        raise InputError(
+            "--test-patients and --train-patients",
+            found=f"{', '.join(both)} on both sides",
+            wanted="each patient on one side of the split",
+            do="Take it out of one of the two.",
+        )
+    for option in ("test_patients", "train_patients"):
+        strangers = sorted(set(getattr(settings, option)) - set(known))
+        if strangers:
+            raise InputError(
+                f"--{option.replace('_', '-')}",
+                found=f"{', '.join(strangers)}, not in the store",
+                wanted=f"some of {', '.join(known[:8])}{' ...' if len(known) > 8 else ''}",
+                do="`crossmod info STORE` lists the patients.",
+            )
+    test = sorted(settings.test_patients) or list(
+        patient_folds(known, settings.folds, settings.split_seed)[settings.fold]
+    )
+    train = sorted(settings.train_patients) or [patient for patient in known if patient not in test]
+    overlap = sorted(set(train) & set(test))
+    if overlap:
+        raise InputError(
+            "--train-patients",
+            found=f"{', '.join(overlap)} held out by fold {settings.fold}",
+            wanted="each patient on one side of the split",
+            do="Name --test-patients too, or choose another --fold.",
+        )
+    return Split(tuple(train), tuple(test))
+
+
+def patient_folds(patients: Sequence[str], folds: int, seed: int) -> list[tuple[str, ...]]:
+    """Divide patients into `folds` parts whose sizes differ by one at most.
+
+    Raises:
+        InputError: fewer patients than folds.
+    """
+    known = sorted(set(patients))
+    if len(known) < folds:
+        found = f"{len(known)} patient{'s' if len(known) != 1 else ''} ({', '.join(known)})"
+        wanted = f"at least {folds}, one a fold"
+        raise InputError("--folds", found=found, wanted=wanted, do="Use fewer folds, or a store with more patients.")
+    order = rng(seed, "folds").permutation(known)
+    return [tuple(sorted(str(patient) for patient in part)) for part in np.array_split(order, folds)]
+
+
+def split_slices(slices: SliceSet, settings: SplitSettings) -> tuple[list[int], list[int]]:
+    """Indexes of the training and the test slices of one modality.
+
+    By patient; or, with `split="slice"`, among the slices that show the organ as in Rafiq et al. 2025. Neighbouring
+    slices of one patient then lie on both sides: every output that rests on it says so.
+
+    Raises:
+        InputError: no slice would be left to train on, or a split that `split_patients` refuses.
+    """
+    if settings.split == "patient":
+        sides = split_patients(slices.patients, settings)
+        train, test = (
+            [i for i, key in enumerate(slices.keys) if key.patient in side] for side in (sides.train, sides.test)
+        )
+        return train, test
+    showing = slices.showing_organ()
+    if settings.test_slices >= len(showing):
+        found = f"{settings.test_slices} of {len(showing)} slices"
+        raise InputError("--test-slices", found=found, wanted="fewer than there are", do="Lower it.")
+    order = [showing[int(i)] for i in rng(settings.split_seed, "slices").permutation(len(showing))]
+    return sorted(order[settings.test_slices :]), sorted(order[: settings.test_slices])

@@ -1,0 +1,210 @@
+"""A store: a folder of cases, one safetensors file a case and one `manifest.json`.
+
+Notable:
+- A case file holds `image` and, where there are any, `label` (truth) and `answer` (what a model said); all else is in
+  the manifest, so that listing a store reads one small file.
+- The manifest is written last: a file that it does not name is not part of the store.
+- No identities: a record has no field for one.
+"""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, ValidationError
+from safetensors import SafetensorError, safe_open
+
+from crossmod.config import Modality
+from crossmod.data.volume import Volume
+from crossmod.errors import InputError
+from crossmod.files import read_json, sha256
+
+FORMAT = 1
+MANIFEST = "manifest.json"
+
+
+class SliceOrigin(BaseModel):
+    """Where a synthetic slice came from."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    source_slice: int
+    """Its index in the source case."""
+    consistency: float | None = None
+    """Dice between S(G1(x)) and the mask: 1 where the segmentor finds the organ where the label says it is."""
+
+
+class Synthetic(BaseModel):
+    """How a synthetic case was made."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    family: str
+    model: str
+    """SHA-256 of the weights."""
+    run: str
+    """Name of the run folder."""
+    source_case: str
+    trained_on: tuple[str, ...]
+    """Every patient whose image the model saw in training."""
+    slices: tuple[SliceOrigin, ...]
+
+
+class CaseRecord(BaseModel):
+    """One line of a manifest: everything about a case but its voxels."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    id: str
+    patient: str
+    modality: Modality
+    sequence: str | None = None
+    unit: str
+    shape: tuple[int, int, int]
+    spacing: tuple[float, float, float]
+    affine: list[list[float]]
+    orientation: tuple[str, str, str]
+    dtype: str
+    labels: dict[int, str]
+    slices_with: dict[str, int]
+    """How many slices hold each organ."""
+    acquisition: dict[str, Any] = {}
+    notes: tuple[str, ...] = ()
+    synthetic: Synthetic | None = None
+    sha256: str
+
+    @property
+    def labelled(self) -> bool:
+        """Whether the case has a label map."""
+        return bool(self.labels)
+
+
+class Store:
+    """A folder of cases, opened for reading.
+
+    Raises:
+        InputError: the folder is not a store, or one of a newer format.
+    """
+
+    def __init__(self, path: Path):
+        self.path = path
+        manifest = path / MANIFEST
+        if not manifest.is_file():
+            found = "no such folder" if not path.exists() else f"no {MANIFEST} in it"
+            raise InputError(path, found=found, wanted="a crossmod store", do="Make one with `crossmod prepare`.")
+        content = read_json(manifest)
+        if not isinstance(content, dict) or content.get("format") != FORMAT:
+            found = f"store format {content.get('format') if isinstance(content, dict) else content!r}"
+            raise InputError(
+                manifest, found=found, wanted=f"format {FORMAT}", do="Use the crossmod that made it, or prepare anew."
+            )
+        try:
+            self.cases = tuple(CaseRecord.model_validate(record) for record in content["cases"])
+        except (KeyError, ValidationError) as error:
+            found = f"a record that does not fit ({str(error).splitlines()[0]})"
+            raise InputError(manifest, found=found, wanted="case records", do="Prepare the store anew.") from None
+
+    def record(self, case: str) -> CaseRecord:
+        """The record of one case."""
+        for record in self.cases:
+            if record.id == case:
+                return record
+        known = ", ".join(record.id for record in self.cases[:8])
+        raise InputError(self.path, found=f"no case {case!r}", wanted=f"one of {known} ...", do="Check the name.")
+
+    def select(
+        self, modality: Modality, *, sequence: str | None = None, organ: str | None = None
+    ) -> tuple[CaseRecord, ...]:
+        """The cases of one modality, in the manifest's order.
+
+        Args:
+            modality: `ct` or `mr`.
+            sequence: only this sequence, where given.
+            organ: only cases whose labels know this organ, where given.
+
+        Raises:
+            InputError: there are none, or several sequences and none was chosen.
+        """
+        cases = [case for case in self.cases if case.modality == modality]
+        if not cases:
+            found = f"a store of {', '.join(sorted({case.modality for case in self.cases})) or 'nothing'}"
+            raise InputError(
+                self.path,
+                found=found,
+                wanted=f"{modality} cases",
+                do="Give the store that holds them; `crossmod info`.",
+            )
+        sequences = sorted({case.sequence or "unnamed" for case in cases})
+        if sequence is None and len(sequences) > 1:
+            raise InputError(
+                self.path,
+                found=f"{modality} of several sequences ({', '.join(sequences)})",
+                wanted="one",
+                do=f"Name one, for instance --sequence {sequences[-1]}.",
+            )
+        if sequence is not None:
+            cases = [case for case in cases if case.sequence == sequence]
+        if not cases:
+            found = f"{modality} of {', '.join(sequences)}"
+            raise InputError(self.path, found=found, wanted=f"sequence {sequence}", do="Name one that is there.")
+        if organ is not None:
+            known = sorted({name for case in cases for name in case.labels.values()})
+            cases = [case for case in cases if organ in case.labels.values()]
+            if not cases:
+                found = f"no {modality} case with {organ} labels (labels: {', '.join(known) or 'none'})"
+                raise InputError(
+                    self.path, found=found, wanted=f"labelled {organ}", do="Prepare with labels, or name another organ."
+                )
+        return tuple(cases)
+
+    def read(self, case: str) -> Volume:
+        """One case as a volume.
+
+        Raises:
+            InputError: its file is missing or damaged.
+        """
+        record = self.record(case)
+        tensors = self.tensors(case)
+        return Volume(
+            voxels=tensors["image"],
+            affine=np.array(record.affine, dtype=np.float64),
+            modality=record.modality,
+            sequence=record.sequence,
+            labels=tensors.get("label"),
+            label_names=record.labels,
+            orientation=record.orientation,
+            acquisition=record.acquisition,
+            notes=record.notes,
+        )
+
+    def tensors(self, case: str, names: Iterable[str] | None = None) -> dict[str, np.ndarray]:
+        """The arrays of a case file, or those of `names` that it has."""
+        path = self.file(case)
+        try:
+            with safe_open(path, framework="numpy") as stream:
+                have = list(stream.keys())
+                return {name: stream.get_tensor(name) for name in (have if names is None else names) if name in have}
+        except (OSError, SafetensorError) as error:
+            found = "no such file" if isinstance(error, FileNotFoundError) else f"a damaged file ({error})"
+            raise InputError(path, found=found, wanted="the case's arrays", do="Prepare the store anew.") from None
+
+    def file(self, case: str) -> Path:
+        """The file of a case."""
+        return self.path / f"{case}.safetensors"
+
+    def verify(self) -> None:
+        """Hold every file against the checksum in the manifest.
+
+        Raises:
+            InputError: the first file that differs.
+        """
+        for record in self.cases:
+            path = self.file(record.id)
+            if not path.is_file() or sha256(path) != record.sha256:
+                found = "no such file" if not path.is_file() else "other bytes than when it was written"
+                raise InputError(path, found=found, wanted="the checksum in the manifest", do="Prepare the store anew.")
+
+
+def slices_with(labels: np.ndarray | None, names: Mapping[int, str]) -> dict[str, int]:
+    """How many slices hold each organ."""
+    if labels is None:
+        return {}
+    return {name: int(np.any(labels == value, axis=(1, 2)).sum()) for value, name in names.items()}

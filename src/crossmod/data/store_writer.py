@@ -1,0 +1,134 @@
+"""Writing a store: case by case, the manifest last; a failure leaves the folder as it was."""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from safetensors.numpy import save_file
+
+from crossmod.data.store import FORMAT, MANIFEST, CaseRecord, Store, Synthetic, slices_with
+from crossmod.data.volume import Volume
+from crossmod.errors import InputError
+from crossmod.files import replacing, sha256, write_json
+
+
+class StoreWriter:
+    """Adds cases to a store; made by `writing_store`."""
+
+    def __init__(self, path: Path, cases: list[CaseRecord]):
+        self.path, self.cases = path, cases
+        self.written: list[Path] = []
+
+    def add(
+        self,
+        case: str,
+        volume: Volume,
+        *,
+        patient: str,
+        synthetic: Synthetic | None = None,
+        answer: np.ndarray | None = None,
+    ) -> CaseRecord:
+        """Write one case.
+
+        Args:
+            case: its name, unique in the store: letters, digits, `.`, `_` and `-`.
+            volume: what to write.
+            patient: the patient's pseudonym; the unit of splitting and statistics.
+            synthetic: how it was made, for synthetic cases.
+            answer: what a segmentation model said, uint8 `[slice, row, column]`.
+
+        Raises:
+            InputError: the name is taken or unusable, or the volume is constant or has values that are no numbers.
+        """
+        file = self.path / f"{case}.safetensors"
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", case):
+            wanted = "letters, digits, '.', '_' and '-'"
+            raise InputError(self.path, found=f"case name {case!r}", wanted=wanted, do="Rename the case.")
+        if any(record.id == case for record in self.cases):
+            found = f"a case {case!r} already"
+            raise InputError(self.path, found=found, wanted="a new name", do="Use a new store, or another --name.")
+        check_values(case, volume.voxels)
+        tensors = {"image": compact(volume.voxels), "label": volume.labels, "answer": answer}
+        with replacing(file) as temporary:
+            save_file({name: np.ascontiguousarray(t) for name, t in tensors.items() if t is not None}, temporary)
+            digest = sha256(temporary)
+        self.written.append(file)
+        record = CaseRecord(
+            id=case,
+            patient=patient,
+            modality=volume.modality,
+            sequence=volume.sequence,
+            unit=volume.unit,
+            shape=tuple(volume.voxels.shape),
+            spacing=volume.spacing,
+            affine=volume.affine.tolist(),
+            orientation=volume.orientation,
+            dtype=str(tensors["image"].dtype),
+            labels=dict(volume.label_names) if volume.labels is not None else {},
+            slices_with=slices_with(volume.labels, volume.label_names),
+            acquisition=dict(volume.acquisition),
+            notes=volume.notes,
+            synthetic=synthetic,
+            sha256=digest,
+        )
+        self.cases.append(record)
+        return record
+
+
+@contextmanager
+def writing_store(path: Path, *, append: bool = False) -> Iterator[StoreWriter]:
+    """Open a folder for new cases; the manifest is written when the block ends well.
+
+    Args:
+        path: the store's folder; made if it is not there.
+        append: whether a store that is already there may grow.
+
+    Raises:
+        InputError: the folder holds something else, or a store and `append` is off.
+    """
+    existing: list[CaseRecord] = []
+    made = not path.exists()
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        if not (path / MANIFEST).is_file():
+            found = "something that is not a store"
+            raise InputError(path, found=found, wanted="a new folder or a store", do="Choose another folder.")
+        if not append:
+            raise InputError(path, found="a store already", wanted="a new folder", do="Choose another, or remove it.")
+        existing = list(Store(path).cases)
+    writer = StoreWriter(path, existing)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        yield writer
+        records = [record.model_dump(mode="json") for record in writer.cases]
+        write_json(path / MANIFEST, {"format": FORMAT, "cases": records})
+    except BaseException:
+        for file in writer.written:
+            file.unlink(missing_ok=True)
+        if made and path.is_dir() and not any(path.iterdir()):
+            path.rmdir()
+        raise
+
+
+def check_values(subject: object, voxels: np.ndarray) -> None:
+    """Refuse what no model can learn from.
+
+    Raises:
+        InputError: values that are no numbers, or one value everywhere.
+    """
+    if not np.isfinite(voxels).all():
+        found = f"{np.count_nonzero(~np.isfinite(voxels))} voxels that are NaN or infinite"
+        raise InputError(subject, found=found, wanted="numbers", do="Mend or leave out this case.")
+    if voxels.size == 0 or voxels.min() == voxels.max():
+        found = "no voxels" if voxels.size == 0 else f"the value {voxels.flat[0]} everywhere"
+        raise InputError(subject, found=found, wanted="an image", do="Check the export; leave out this case.")
+
+
+def compact(voxels: np.ndarray) -> np.ndarray:
+    """The smallest of int16 and float32 that loses nothing a scanner can say."""
+    limits = np.iinfo(np.int16)
+    whole = np.issubdtype(voxels.dtype, np.integer) or bool((voxels == np.rint(voxels)).all())
+    if whole and voxels.min() >= limits.min and voxels.max() <= limits.max:
+        return voxels.astype(np.int16)
+    return voxels.astype(np.float32)

@@ -1,0 +1,35 @@
+"""Presets: named settings, as data."""
+
+from typing import Any
+
+from crossmod.settings import SegmentSettings, TranslateSettings
+
+TRANSLATE: dict[str, TranslateSettings] = {
+    # Rafiq et al. 2025, section 4, and what the code that they adapted defaults to.
+    "rafiq2025": TranslateSettings(),
+    # Small enough for two CPU cores: a few minutes.
+    "tiny": TranslateSettings(
+        size=64,
+        generator_filters=16,
+        generator_blocks=3,
+        discriminator_filters=16,
+        discriminator_layers=2,
+        learning_rate=5e-4,
+        discriminator_learning_rate=5e-4,
+        ct_slices=0,
+        mr_slices=0,
+        epochs=20,
+        decay=0.5,
+    ),
+}
+
+SEGMENT: dict[str, SegmentSettings] = {
+    # Rafiq et al. 2025, section 4: 300 epochs of all slices with liver, batch 2, tested on slices with liver.
+    "rafiq2025": SegmentSettings(train_on="organ", test_on="organ"),
+    "tiny": SegmentSettings(network="tiny", size=64, learning_rate=2e-3, batch_size=8, epochs=30, augment=True),
+}
+
+
+def names(presets: dict[str, Any]) -> str:
+    """The names of `presets`, for a help text."""
+    return ", ".join(presets)

@@ -1,0 +1,98 @@
+"""Progress with the time left: a bar on a terminal, a line now and then in a log."""
+
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Sized
+from contextlib import contextmanager
+from typing import TypeVar
+
+Item = TypeVar("Item")
+
+# A log that nobody watches gets a line at most this often.
+SECONDS_BETWEEN_LINES = 20.0
+
+Advance = Callable[..., None]
+
+
+def track(items: Iterable[Item], title: str, *, total: int | None = None) -> Iterator[Item]:
+    """Yield `items`, showing how many are done and how long the rest will take."""
+    count = total if total is not None else len(items) if isinstance(items, Sized) else 0
+    with progress(title, count) as advance:
+        for item in items:
+            yield item
+            advance()
+
+
+@contextmanager
+def progress(title: str, total: int, *, done: int = 0) -> Iterator[Advance]:
+    """Show progress on standard error; the block gets `advance(steps=1, note="")`.
+
+    Args:
+        title: what is going on.
+        total: how many steps there are.
+        done: how many were done before (a resumed run), left out of the speed.
+    """
+    shown = _bar(title, total, done) if sys.stderr.isatty() else _lines(title, total, done)
+    with shown as advance:
+        yield advance
+
+
+@contextmanager
+def _bar(title: str, total: int, done: int) -> Iterator[Advance]:
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+    )
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task(title, total=total, completed=done, note="")
+
+        def advance(steps: int = 1, note: str = "") -> None:
+            bar.update(task, advance=steps)
+            if note:
+                bar.update(task, note=note)
+
+        yield advance
+
+
+@contextmanager
+def _lines(title: str, total: int, done: int) -> Iterator[Advance]:
+    start = last = time.monotonic()
+    count = done
+
+    def advance(steps: int = 1, note: str = "") -> None:
+        nonlocal count, last
+        count += steps
+        now = time.monotonic()
+        if now - last >= SECONDS_BETWEEN_LINES and count < total:
+            last = now
+            left = (now - start) / max(count - done, 1) * (total - count)
+            print(
+                f"{title}: {count}/{total}, {clock(left)} left{'  ' + note if note else ''}",
+                file=sys.stderr,
+                flush=True,
+            )
+
+    yield advance
+    print(f"{title}: {count}/{total}, took {clock(time.monotonic() - start)}", file=sys.stderr, flush=True)
+
+
+def clock(seconds: float) -> str:
+    """Seconds as `m:ss`, or `h:mm:ss` from an hour on."""
+    whole = round(seconds)
+    hours, rest = divmod(whole, 3600)
+    return f"{hours}:{rest // 60:02d}:{rest % 60:02d}" if hours else f"{rest // 60}:{rest % 60:02d}"

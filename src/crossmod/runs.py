@@ -1,0 +1,160 @@
+"""The run folder: what one command made, and all that is needed to understand or continue it.
+
+    config.yaml       the settings, resolved, and the inputs
+    environment.json  versions, machine, command
+    metrics.jsonl     one line a reading: step, epoch, losses
+    checkpoints/      safetensors
+    samples/          pictures made on the way
+    card.json         written last: what the run made; a folder with a card is finished
+
+Running the same command again continues an unfinished run and leaves a finished one alone.
+"""
+
+import json
+import platform
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from crossmod.config import read_yaml
+from crossmod.errors import InputError
+from crossmod.files import read_json, write_json, write_text
+
+CONFIG, CARD = "config.yaml", "card.json"
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run folder that is there."""
+
+    path: Path
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """Kind, settings and inputs."""
+        return read_yaml(self.path / CONFIG)
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run came to its end."""
+        return (self.path / CARD).is_file()
+
+    @property
+    def card(self) -> dict[str, Any]:
+        """What the run made.
+
+        Raises:
+            InputError: the run is not finished.
+        """
+        if not self.finished:
+            do = "Run its command again: it continues where it stopped."
+            raise InputError(self.path, found="a run that is not finished", wanted="a finished run", do=do)
+        return read_json(self.path / CARD)
+
+    def finish(self, card: Mapping[str, Any]) -> None:
+        """Write the card: from now on the run is finished."""
+        write_json(self.path / CARD, {"kind": self.config["kind"], **card})
+
+    def log(self, reading: Mapping[str, Any]) -> None:
+        """Append one reading to the metrics."""
+        with (self.path / "metrics.jsonl").open("a", encoding="utf-8") as stream:
+            stream.write(json.dumps(reading) + "\n")
+
+    def metrics(self) -> Iterator[dict[str, Any]]:
+        """The readings so far; a last line torn by a kill is left out."""
+        path = self.path / "metrics.jsonl"
+        for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
+            try:
+                yield json.loads(line)
+            except json.JSONDecodeError:
+                return
+
+    def rewind_metrics(self, step: int) -> None:
+        """Drop readings after `step`: those steps will be taken again."""
+        kept = [json.dumps(reading) + "\n" for reading in self.metrics() if reading["step"] <= step]
+        write_text(self.path / "metrics.jsonl", "".join(kept))
+
+
+def is_run(path: Path) -> bool:
+    """Whether a folder is a run folder."""
+    return (path / CONFIG).is_file()
+
+
+def open_run(path: Path, kind: str | None = None) -> Run:
+    """A run that is there.
+
+    Raises:
+        InputError: the folder is no run, or one of another kind.
+    """
+    if not is_run(path):
+        found = f"no {CONFIG} in it" if path.is_dir() else "no such folder"
+        raise InputError(path, found=found, wanted="a run folder", do="Give the folder that a crossmod command made.")
+    run = Run(path)
+    have = run.config.get("kind")
+    if kind is not None and have != kind:
+        raise InputError(path, found=f"a run of `{have}`", wanted=f"a run of `{kind}`", do="Give another run folder.")
+    return run
+
+
+def start_run(path: Path, kind: str, settings: Mapping[str, Any], inputs: Mapping[str, Any]) -> Run:
+    """Make a run folder, or open the one that the same command made before.
+
+    Args:
+        path: the folder.
+        kind: the command.
+        settings: resolved settings as plain values.
+        inputs: what went in: case ids and checksums, so that changed data is noticed.
+
+    Raises:
+        InputError: the folder is something else, or a run with other settings or inputs.
+    """
+    config = json.loads(json.dumps({"kind": kind, "settings": settings, "inputs": inputs}))
+    if is_run(path):
+        differences = list(_differences(Run(path).config, config))
+        if differences:
+            raise InputError(
+                path,
+                found=f"a run with another {'; '.join(differences[:3])}",
+                wanted="the same command as before, or a new folder",
+                do="Choose another --out, or repeat the settings in its config.yaml to continue it.",
+            )
+        return Run(path)
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        found = "a file" if path.is_file() else "a folder with something else in it"
+        raise InputError(path, found=found, wanted="a new or empty folder", do="Choose another --out.")
+    (path / "checkpoints").mkdir(parents=True)
+    (path / "samples").mkdir()
+    write_json(path / "environment.json", _environment())
+    write_text(path / CONFIG, yaml.safe_dump(config, sort_keys=False))
+    return Run(path)
+
+
+def _differences(old: Any, new: Any, name: str = "") -> Iterator[str]:
+    if isinstance(old, dict) and isinstance(new, dict):
+        for key in sorted({*old, *new}, key=str):
+            yield from _differences(old.get(key), new.get(key), f"{name}.{key}" if name else str(key))
+    elif old != new:
+        yield f"{name} ({_short(old)} then, {_short(new)} now)"
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 40 else f"{text[:37]}..."
+
+
+def _environment() -> dict[str, Any]:
+    packages = ("crossmod", "torch", "numpy", "scipy", "pydicom", "nibabel", "safetensors")
+    return {
+        "command": sys.argv,
+        "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "processor": platform.processor() or platform.machine(),
+        "packages": {name: metadata.version(name) for name in packages},
+    }

@@ -1,0 +1,107 @@
+"""Segmentation networks: the paper's U-Net, and a small one for a CPU. Both give one logit a pixel.
+
+Notable, of the paper's (Rafiq et al. 2025, 2.3, as implemented in Keras; 31,031,685 parameters):
+- Widths 64 to 1024, two 3 x 3 convolutions a level, no batch norm; dropout of 0.5 after levels 4 and 5.
+- Up: each pixel is doubled, then a 2 x 2 'same' convolution, which in Keras looks one pixel right and down.
+- The head goes through two channels and a ReLU before its 1 x 1 convolution. Where both are dead the output is one
+  constant: that happens, and a seed that fails so is reported as it is.
+"""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F  # noqa: N812 - the name everybody knows
+from jaxtyping import Float
+from torch import Tensor, nn
+
+PAPER_WIDTHS = (64, 128, 256, 512, 1024)
+TINY_WIDTHS = (12, 24, 48, 96)
+
+
+class UpConvolution(nn.Module):
+    """Double each pixel, then a 2 x 2 convolution padded on the right and below, as Keras' 'same' does."""
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.convolution = nn.Conv2d(width, width // 2, 2)
+
+    def forward(self, x: Float[Tensor, "batch width rows columns"]) -> Float[Tensor, "batch half up_rows up_columns"]:
+        """Twice the size, half the width."""
+        doubled = F.interpolate(x, scale_factor=2.0, mode="nearest")
+        return F.relu(self.convolution(F.pad(doubled, (0, 1, 0, 1))))
+
+
+class UNet(nn.Module):
+    """U-Net (Ronneberger et al. 2015).
+
+    Args:
+        widths: channels of each level, from the top.
+        norm: batch norm after each convolution; the paper's has none.
+        dropout: share of values dropped after the last two levels on the way down.
+        head: channels of a last 3 x 3 convolution before the 1 x 1; 0: none.
+    """
+
+    def __init__(
+        self, widths: Sequence[int] = PAPER_WIDTHS, *, norm: bool = False, dropout: float = 0.5, head: int = 2
+    ):
+        super().__init__()
+        self.down = nn.ModuleList(
+            _two_convolutions(1 if level == 0 else widths[level - 1], width, norm) for level, width in enumerate(widths)
+        )
+        self.up = nn.ModuleList(UpConvolution(width) for width in reversed(widths[1:]))
+        self.merge = nn.ModuleList(_two_convolutions(2 * width, width, norm) for width in reversed(widths[:-1]))
+        self.dropout = nn.Dropout(dropout)
+        before = [nn.Conv2d(widths[0], head, 3, padding=1), nn.ReLU()] if head else []
+        self.head = nn.Sequential(*before, nn.Conv2d(head or widths[0], 1, 1))
+
+    def forward(self, x: Float[Tensor, "batch 1 rows columns"]) -> Float[Tensor, "batch 1 rows columns"]:
+        """Images in [-1, 1] of any size to logits; they are padded to what the levels need, and cut back."""
+        rows, columns = x.shape[-2:]
+        step = 2 ** (len(self.down) - 1)
+        # Background (-1) where the image ends.
+        x = F.pad(x, (0, -columns % step, 0, -rows % step), value=-1.0)
+        skips = []
+        for level, convolutions in enumerate(self.down):
+            x = convolutions(F.max_pool2d(x, 2) if level else x)
+            if level >= len(self.down) - 2:
+                x = self.dropout(x)
+            skips.append(x)
+        for up, merge, skip in zip(self.up, self.merge, reversed(skips[:-1]), strict=True):
+            x = merge(torch.cat([skip, up(x)], dim=1))
+        return self.head(x)[..., :rows, :columns]
+
+
+def _two_convolutions(inputs: int, outputs: int, norm: bool) -> nn.Sequential:
+    layers: list[nn.Module] = []
+    for channels in (inputs, outputs):
+        layers.append(nn.Conv2d(channels, outputs, 3, padding=1))
+        layers += [nn.BatchNorm2d(outputs)] if norm else []
+        layers.append(nn.ReLU(inplace=True))
+    return nn.Sequential(*layers)
+
+
+@torch.no_grad()
+def initialise(network: nn.Module) -> None:
+    """He init as Keras' `he_normal` draws it, cut at two standard deviations; the last 1 x 1 by Glorot, as there."""
+    convolutions = [module for module in network.modules() if isinstance(module, nn.Conv2d)]
+    for convolution in convolutions:
+        fan_in = convolution.weight[0].numel()
+        # 0.8796 is the standard deviation of a unit normal cut at two.
+        sigma = (2 / fan_in) ** 0.5 / 0.87962566103423978
+        nn.init.trunc_normal_(convolution.weight, std=sigma, a=-2 * sigma, b=2 * sigma)
+        if convolution.bias is not None:
+            convolution.bias.zero_()
+    nn.init.xavier_uniform_(convolutions[-1].weight)
+
+
+def paper_unet() -> UNet:
+    """The paper's U-Net: 31,031,685 parameters."""
+    return UNet()
+
+
+def tiny_unet() -> UNet:
+    """A U-Net with batch norm and few channels, for a demonstration on a CPU."""
+    return UNet(TINY_WIDTHS, norm=True, dropout=0.1, head=0)
+
+
+NETWORKS = {"unet": paper_unet, "tiny": tiny_unet}

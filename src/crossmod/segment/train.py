@@ -1,0 +1,188 @@
+"""Training and testing a segmenter: stores in, a finished run folder with scores and predictions out."""
+
+import logging
+import shutil
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from crossmod.data.batches import LabelledBatches
+from crossmod.data.resample import to_size
+from crossmod.data.slices import SliceSet, class_map, draw_evenly, load_slices
+from crossmod.data.splits import split_slices
+from crossmod.data.store import CaseRecord, Store
+from crossmod.data.store_writer import writing_store
+from crossmod.data.volume import take_slices
+from crossmod.engine.device import pick_device
+from crossmod.engine.loop import Plan, fit
+from crossmod.engine.trainee import parameters
+from crossmod.errors import InputError
+from crossmod.runs import Run, start_run
+from crossmod.seeds import derive
+from crossmod.segment.predict import THRESHOLD, predict, score
+from crossmod.segment.segmenter import build
+from crossmod.settings import SegmentSettings
+
+log = logging.getLogger(__name__)
+
+KIND = "segment"
+
+
+def train_segmenter(
+    out: Path, *, real: Path, synthetic: Path | None = None, settings: SegmentSettings, device: str = "auto"
+) -> Run:
+    """Train on real slices, with `settings.count` synthetic ones added, and test on held-out real ones.
+
+    An unfinished run is continued, a finished one left alone.
+
+    Args:
+        out: the run folder.
+        real: store with labelled real cases.
+        synthetic: store with synthetic cases, needed where `settings.count` is not 0.
+        settings: all that decides the result.
+        device: `auto`, `cpu` or `cuda`.
+
+    Raises:
+        InputError: a store without what is wanted, fewer synthetic slices than `count`, synthetic slices of a model
+            that saw a test patient, or `out` is something else.
+    """
+    where = pick_device(device)
+    if (synthetic is None) != (settings.count == 0):
+        found = f"--count {settings.count} and {'no' if synthetic is None else 'a'} --synthetic store"
+        raise InputError("segment", found=found, wanted="both or neither", do="Give the other one too.")
+    store = Store(real)
+    cases = _labelled(store, settings)
+    extra = Store(synthetic) if synthetic is not None else None
+    extra_cases = _labelled(extra, settings) if extra is not None else ()
+    inputs = {
+        "real": {case.id: case.sha256 for case in cases},
+        "synthetic": {case.id: case.sha256 for case in extra_cases},
+    }
+    # Everything that can be refused is refused before the run folder is made.
+    slices = load_slices(store, cases, settings, size=settings.size, labelled=True)
+    train, test = _divide(slices, settings)
+    parts = [train]
+    if extra is not None:
+        _check_for_leaks(extra, extra_cases, test, settings)
+        parts.append(_synthetic(extra, extra_cases, settings))
+    run = start_run(out, KIND, settings.model_dump(mode="json"), inputs)
+    if run.finished:
+        log.info("%s is finished already.", out)
+        return run
+
+    trainee = build(settings, where)
+    batches = LabelledBatches(tuple(parts), settings, where)
+    title = f"Training {settings.network} on {len(train)} real + {settings.count} synthetic"
+    seconds = fit(trainee, batches, run, Plan(title, settings.epochs, settings.seed, settings.max_steps))
+    network = trainee.networks["segmenter"]
+    found = predict(network, test.images, where)
+    _write_predictions(run.path / "predictions", store, cases, test, found.probability >= THRESHOLD, settings)
+    steps = batches.steps * settings.epochs
+    steps = min(steps, settings.max_steps) if settings.max_steps else steps
+    run.finish(
+        {
+            "settings": settings.model_dump(mode="json"),
+            "parameters": parameters(network),
+            "data": _data_card(store, train, test, extra, extra_cases),
+            "leaking": settings.split == "slice",
+            "scores": score(test, found.probability),
+            "steps": steps,
+            "seconds": round(seconds, 1),
+            "seconds_per_epoch": round(seconds * batches.steps / steps, 2),
+            "slices_per_second": round(found.slices_per_second, 1),
+            "device": str(where),
+        }
+    )
+    return run
+
+
+def _labelled(store: Store, settings: SegmentSettings) -> tuple[CaseRecord, ...]:
+    sequence = settings.sequence if settings.modality == "mr" else None
+    return store.select(settings.modality, sequence=sequence, organ=settings.organs[0])
+
+
+def _divide(slices: SliceSet, settings: SegmentSettings) -> tuple[SliceSet, SliceSet]:
+    train, test = split_slices(slices, settings)
+    showing = set(slices.showing_organ())
+    if settings.train_on == "organ":
+        train = [index for index in train if index in showing]
+    if settings.test_on == "organ":
+        test = [index for index in test if index in showing]
+    for side, option, indexes in (("training", "--train-on all", train), ("test", "--test-on all", test)):
+        if not any(index in showing for index in indexes):
+            found = f"no {side} slice that shows {settings.organs[0]}"
+            raise InputError(
+                "the split", found=found, wanted="some on both sides", do=f"Use another --fold, or {option}."
+            )
+    return slices.take(draw_evenly(slices, train, settings.real_slices, settings.seed)), slices.take(test)
+
+
+def _check_for_leaks(store: Store, cases: Sequence[CaseRecord], test: SliceSet, settings: SegmentSettings) -> None:
+    for case in cases:
+        if case.synthetic is None:
+            found = f"the real case {case.id}"
+            raise InputError(store.path, found=found, wanted="synthetic cases only", do="Give it as --real.")
+        seen = sorted(set(test.patients) & {case.patient, *case.synthetic.trained_on})
+        if seen and settings.split == "patient":
+            raise InputError(
+                store.path,
+                found=f"slices of the model {case.synthetic.run}, which saw the test patients {', '.join(seen)}",
+                wanted="each patient on one side of the split",
+                do="Train the translator with the same --folds, --fold and --split-seed, then synthesize anew.",
+            )
+
+
+def _synthetic(store: Store, cases: Sequence[CaseRecord], settings: SegmentSettings) -> SliceSet:
+    slices = load_slices(store, cases, settings, size=settings.size, labelled=True)
+    origins = [origin.consistency for case in cases if case.synthetic for origin in case.synthetic.slices]
+    if settings.min_consistency > 0 and None in origins:
+        found = "slices without a consistency, from a model without a segmentor"
+        raise InputError(store.path, found=found, wanted="essnet slices", do="Leave --min-consistency out.")
+    good = [i for i, score in enumerate(origins) if score is None or score >= settings.min_consistency]
+    if settings.count > len(good):
+        raise InputError(
+            f"--count {settings.count}",
+            found=f"{len(good)} synthetic slices in {store.path}"
+            + (f" with a consistency of {settings.min_consistency} or more" if settings.min_consistency else ""),
+            wanted=f"a count up to {len(good)}",
+            do="Lower --count, or synthesize from more labelled cases.",
+        )
+    return slices.take(draw_evenly(slices, good, settings.count, derive(settings.seed, "synthetic")))
+
+
+def _write_predictions(
+    path: Path, store: Store, cases: Sequence[CaseRecord], test: SliceSet, answer: np.ndarray, settings: SegmentSettings
+) -> None:
+    """A store of the tested slices: image, truth and answer."""
+    # A run that was killed here before left a part of it.
+    shutil.rmtree(path, ignore_errors=True)
+    with writing_store(path) as writer:
+        for record in cases:
+            rows = [i for i, key in enumerate(test.keys) if key.case == record.id]
+            if not rows:
+                continue
+            volume = to_size(store.read(record.id), settings.size)
+            truth = class_map(volume, settings.organs, record.id)
+            volume = replace(volume, labels=truth, label_names=dict(enumerate(settings.organs, start=1)))
+            tested = take_slices(volume, [test.keys[i].slice for i in rows])
+            writer.add(record.id, tested, patient=record.patient, answer=answer[rows].astype(np.uint8))
+
+
+def _data_card(
+    store: Store, train: SliceSet, test: SliceSet, extra: Store | None, extra_cases: Sequence[CaseRecord]
+) -> dict[str, Any]:
+    families = sorted({case.synthetic.family for case in extra_cases if case.synthetic})
+    runs = sorted({case.synthetic.run for case in extra_cases if case.synthetic})
+    return {
+        "real": str(store.path),
+        "synthetic": str(extra.path) if extra else None,
+        "synthetic_family": " + ".join(families) or None,
+        "synthetic_run": " + ".join(runs) or None,
+        "train_slices": len(train),
+        "train_patients": list(train.patients),
+        "test_slices": len(test),
+        "test_patients": list(test.patients),
+    }

@@ -1,0 +1,162 @@
+"""The settings of training a translator and of training a segmenter: the one place where each is documented."""
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from crossmod.config import Modality, Settings
+
+Slices = Literal["organ", "all"]
+
+
+class SplitSettings(Settings):
+    """What is held out for testing; the same settings hold out the same to every command."""
+
+    split: Literal["patient", "slice"] = "patient"
+    """Hold out patients; or slices, as the paper does: neighbours of a test slice are then trained on (leaking)."""
+    test_slices: int = Field(default=58, ge=1)
+    """Slices to hold out with `--split slice`."""
+    folds: int = Field(default=5, ge=2)
+    """Parts that the patients are divided into; one of them is held out."""
+    fold: int = Field(default=0, ge=0)
+    """Which part is held out, from 0."""
+    split_seed: int = 0
+    """Seed of the division."""
+    test_patients: tuple[str, ...] = ()
+    """Patients to hold out, by name, in place of a fold."""
+    train_patients: tuple[str, ...] = ()
+    """Patients to train on, by name; default: all that are not held out."""
+
+    @model_validator(mode="after")
+    def _check_fold(self) -> "SplitSettings":
+        if self.fold >= self.folds:
+            raise ValueError(f"fold below folds ({self.folds}), got --fold {self.fold}")
+        return self
+
+
+class ImageSettings(SplitSettings):
+    """How a stored volume becomes what a network sees."""
+
+    organs: tuple[str, ...] = Field(default=("liver",), min_length=1)
+    """Organs to learn, as the stores name them."""
+    sequence: str | None = None
+    """MR sequence to use, where a store holds several."""
+    window: tuple[float, float] = (-160.0, 240.0)
+    """CT: the HU that become -1 and 1; what lies outside is cut."""
+    percentiles: tuple[float, float] = (0.5, 99.5)
+    """MR: the percentiles of a volume that become -1 and 1."""
+    size: int = Field(default=256, ge=16, multiple_of=4)
+    """Pixels along each side of what the network sees."""
+    seed: int = 0
+    """Seed of weights, order and augmentation."""
+
+    @model_validator(mode="after")
+    def _check_intensity(self) -> "ImageSettings":
+        if self.window[0] >= self.window[1]:
+            raise ValueError(f"a window from low to high HU, got {self.window}")
+        if not 0 <= self.percentiles[0] < self.percentiles[1] <= 100:
+            raise ValueError(f"two rising percentiles between 0 and 100, got {self.percentiles}")
+        return self
+
+
+class TranslateSettings(ImageSettings):
+    """Training a translator; the defaults are those of Rafiq et al. 2025."""
+
+    family: Literal["cyclegan", "essnet"] = "essnet"
+    """`cyclegan`, or `essnet`: the same with a segmentor on the synthetic images."""
+    source: Modality = "ct"
+    """The labelled side, whose labelled slices will be turned into the other modality."""
+    load_size: int | None = None
+    """Pixels a side to which slices are scaled before a random part of `size` is cut out; default: 286 for 256."""
+    flip: bool = False
+    """Mirror slices left to right at random; the liver is then found on either side."""
+    slices: Slices = "organ"
+    """Train on slices that show the organ, or on all; a store without labels gives all it has."""
+    ct_slices: int = Field(default=350, ge=0)
+    """At most so many CT slices to train on, drawn evenly from the patients; 0: all."""
+    mr_slices: int = Field(default=350, ge=0)
+    """At most so many MR slices to train on, drawn evenly from the patients; 0: all."""
+    generator_filters: int = Field(default=64, ge=1)
+    """Width of the first layer of G1, G2 and S."""
+    generator_blocks: int = Field(default=9, ge=0)
+    """Residual blocks of G1, G2 and S."""
+    discriminator_filters: int = Field(default=64, ge=1)
+    """Width of the first layer of D1 and D2."""
+    discriminator_layers: int = Field(default=3, ge=1, le=5)
+    """Layers of stride 2 in D1 and D2: 3 see patches of 70 x 70 pixels."""
+    adversarial: Literal["least_squares", "cross_entropy"] = "least_squares"
+    """Form of the adversarial loss: what the public code trains with, or Eqs. 1-2 as printed."""
+    bounded_logits: bool = False
+    """Squeeze the segmentor's logits through tanh as the public code does."""
+    lambda_1: float = Field(default=1.0, ge=0)
+    """Weight of L_GAN(G1, D1): synthetic MR taken for real (Eq. 1)."""
+    lambda_2: float = Field(default=1.0, ge=0)
+    """Weight of L_GAN(G2, D2): synthetic CT taken for real (Eq. 2)."""
+    lambda_3: float = Field(default=10.0, ge=0)
+    """Weight of the cycle CT, MR, CT (Eq. 3)."""
+    lambda_4: float = Field(default=10.0, ge=0)
+    """Weight of the cycle MR, CT, MR (Eq. 4)."""
+    lambda_5: float = Field(default=1.0, ge=0)
+    """Weight of the segmentation loss (Eq. 5)."""
+    learning_rate: float = Field(default=1e-4, gt=0)
+    """Adam's learning rate for G1, G2 and S."""
+    discriminator_learning_rate: float = Field(default=2e-4, gt=0)
+    """Adam's learning rate for D1 and D2."""
+    beta_1: float = Field(default=0.5, ge=0, lt=1)
+    """Adam's first decay rate; the second is 0.999."""
+    batch_size: int = Field(default=1, ge=1)
+    """Slices of each modality in a step."""
+    epochs: int = Field(default=100, ge=1)
+    """Passes over the larger of the two sets."""
+    decay: float = Field(default=0.0, ge=0, le=1)
+    """Share of the epochs, at the end, over which the learning rates fall to 0 in a straight line."""
+    pool_size: int = Field(default=50, ge=0)
+    """Earlier synthetic images that each discriminator is shown again."""
+    sample_every: int = Field(default=5, ge=1)
+    """Epochs between pictures in the run's samples folder."""
+
+    @model_validator(mode="after")
+    def _check_sizes(self) -> "TranslateSettings":
+        if self.loaded < self.size:
+            raise ValueError(f"load_size of at least size ({self.size}), got --load-size {self.load_size}")
+        return self
+
+    @property
+    def loaded(self) -> int:
+        """Pixels a side before the random part is cut out."""
+        return round(self.size * 286 / 256) if self.load_size is None else self.load_size
+
+
+class SegmentSettings(ImageSettings):
+    """Training a segmenter on real slices, with or without synthetic ones, and testing it on real ones."""
+
+    modality: Modality = "mr"
+    """What it segments."""
+    network: Literal["unet", "tiny"] = "unet"
+    """`unet`: the paper's, 31,031,685 parameters; `tiny`: a small one with batch norm, for a CPU."""
+    train_on: Slices = "all"
+    """Train on slices that show the organ, or on all."""
+    test_on: Slices = "all"
+    """Test on slices that show the organ, or on all; scores by slice are always over those that show it."""
+    real_slices: int = Field(default=0, ge=0)
+    """Real slices to train on, drawn evenly from the patients; 0: all."""
+    count: int = Field(default=0, ge=0)
+    """Synthetic slices to add to the real ones."""
+    min_consistency: float = Field(default=0.0, ge=0, le=1)
+    """Use only synthetic slices whose label consistency is at least this."""
+    augment: bool = False
+    """Shift and scale slices at random while training."""
+    learning_rate: float = Field(default=1e-4, gt=0)
+    """Adam's learning rate."""
+    batch_size: int = Field(default=2, ge=1)
+    """Slices in a step."""
+    epochs: int = Field(default=300, ge=1)
+    """Passes over the training slices."""
+    max_steps: int = Field(default=0, ge=0)
+    """Stop after this many steps, so that arms of different size train equally long; 0: the epochs decide."""
+
+    @model_validator(mode="after")
+    def _check_organs(self) -> "SegmentSettings":
+        if len(self.organs) != 1:
+            raise ValueError(f"one organ, got {', '.join(self.organs)}")
+        return self

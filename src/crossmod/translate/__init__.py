@@ -1,0 +1,1 @@
+"""Networks, losses and families that turn one modality into the other."""

@@ -1,0 +1,110 @@
+"""CycleGAN between CT and MR (Zhu et al. 2017; part 1 of Rafiq et al. 2025, Fig. 2).
+
+Symbols as in the paper: x is CT, y is MR; G1 turns CT into MR, G2 MR into CT; D1 judges MR, D2 judges CT.
+"""
+
+import itertools
+from collections.abc import Callable, Iterable, Mapping
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from crossmod.engine.trainee import Batch, Losses, Trainee
+from crossmod.seeds import derive
+from crossmod.settings import TranslateSettings
+from crossmod.translate.losses import cycle, discriminator_adversarial, generator_adversarial
+from crossmod.translate.networks import PatchGAN, ResNet, initialise
+from crossmod.translate.pool import ImagePool
+
+# A further term of the generators' loss: from the batch and the synthetic images by modality, a weighted loss by name.
+Term = Callable[[Batch, Mapping[str, Tensor]], dict[str, tuple[float, Float[Tensor, ""]]]]
+
+
+def no_term(batch: Batch, fakes: Mapping[str, Tensor]) -> dict[str, tuple[float, Float[Tensor, ""]]]:
+    """CycleGAN as it is."""
+    return {}
+
+
+def build(
+    settings: TranslateSettings,
+    device: torch.device,
+    *,
+    more: Mapping[str, nn.Module] | None = None,
+    term: Term = no_term,
+) -> Trainee:
+    """Generators, discriminators, pools and the step that trains them.
+
+    Args:
+        settings: widths, weights of the losses, learning rates, seed.
+        device: where the networks live.
+        more: further networks, trained together with the generators.
+        term: a further term of the generators' loss.
+    """
+    s = settings
+    networks: dict[str, nn.Module] = {
+        "G1": ResNet(1, s.generator_filters, s.generator_blocks),
+        "G2": ResNet(1, s.generator_filters, s.generator_blocks),
+        "D1": PatchGAN(s.discriminator_filters, s.discriminator_layers),
+        "D2": PatchGAN(s.discriminator_filters, s.discriminator_layers),
+        **(more or {}),
+    }
+    _initialise_all(networks, s.seed)
+    for network in networks.values():
+        network.to(device)
+    G1, G2, D1, D2 = (networks[name] for name in ("G1", "G2", "D1", "D2"))
+    generators, discriminators = [G1, G2, *(more or {}).values()], [D1, D2]
+    betas = (s.beta_1, 0.999)
+    adam_g = torch.optim.Adam(_weights(generators), s.learning_rate, betas=betas)
+    adam_d = torch.optim.Adam(_weights(discriminators), s.discriminator_learning_rate, betas=betas)
+    pool_mr, pool_ct = ImagePool(s.pool_size), ImagePool(s.pool_size)
+
+    def step(batch: Batch, rng: np.random.Generator) -> Losses:
+        x, y = batch["ct"], batch["mr"]
+
+        # Generators: Eq. 6.
+        for discriminator in discriminators:
+            discriminator.requires_grad_(False)
+        mr, ct = G1(x), G2(y)
+        terms = {
+            "adversarial_mr": (s.lambda_1, generator_adversarial(s.adversarial, D1(mr))),  # Eq. 1
+            "adversarial_ct": (s.lambda_2, generator_adversarial(s.adversarial, D2(ct))),  # Eq. 2
+            "cycle_ct": (s.lambda_3, cycle(G2(mr), x)),  # Eq. 3
+            "cycle_mr": (s.lambda_4, cycle(G1(ct), y)),  # Eq. 4
+            **term(batch, {"mr": mr, "ct": ct}),  # Eq. 5, in EssNet
+        }
+        adam_g.zero_grad(set_to_none=True)
+        torch.stack([weight * loss for weight, loss in terms.values()]).sum().backward()
+        adam_g.step()
+
+        # Discriminators: Eqs. 1 and 2, on images of this step and of earlier ones.
+        for discriminator in discriminators:
+            discriminator.requires_grad_(True)
+        on_mr = discriminator_adversarial(s.adversarial, D1(y), D1(pool_mr.query(mr, rng)))
+        on_ct = discriminator_adversarial(s.adversarial, D2(x), D2(pool_ct.query(ct, rng)))
+        adam_d.zero_grad(set_to_none=True)
+        (on_mr + on_ct).backward()
+        adam_d.step()
+
+        losses = {name: loss.detach() for name, (_, loss) in terms.items()}
+        return {**losses, "discriminator_mr": on_mr.detach(), "discriminator_ct": on_ct.detach()}
+
+    return Trainee(
+        networks=networks,
+        optimizers={"generators": adam_g, "discriminators": adam_d},
+        step=step,
+        memory={"pool mr": pool_mr, "pool ct": pool_ct},
+    )
+
+
+def _initialise_all(networks: Mapping[str, nn.Module], seed: int) -> None:
+    # Each network has a seed of its own, so that CycleGAN and EssNet begin with the same generators.
+    with torch.random.fork_rng(devices=[]):
+        for name, network in networks.items():
+            torch.manual_seed(derive(seed, "weights", name))
+            initialise(network)
+
+
+def _weights(networks: Iterable[nn.Module]) -> list[nn.Parameter]:
+    return list(itertools.chain.from_iterable(network.parameters() for network in networks))

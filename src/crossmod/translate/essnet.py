@@ -1,0 +1,30 @@
+"""EssNet: CycleGAN with one more term (Huo et al. 2018; Rafiq et al. 2025, part 2 of Fig. 2).
+
+The segmentor S looks for the source's labels on the synthetic image, and its gradient goes into the generator: organs
+must stay where the labels are. The labelled side may be either modality; for CT it is S(G1(x)), for MR S(G2(y)).
+"""
+
+from collections.abc import Mapping
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from crossmod.engine.trainee import Batch, Trainee
+from crossmod.settings import TranslateSettings
+from crossmod.translate import cyclegan
+from crossmod.translate.losses import segmentation
+from crossmod.translate.networks import ResNet
+
+
+def build(settings: TranslateSettings, device: torch.device) -> Trainee:
+    """CycleGAN's networks and the segmentor S, which is trained together with the generators."""
+    classes = 1 + len(settings.organs)
+    S = ResNet(classes, settings.generator_filters, settings.generator_blocks, head="linear")
+    target = "mr" if settings.source == "ct" else "ct"
+
+    def on_labels(batch: Batch, fakes: Mapping[str, Tensor]) -> dict[str, tuple[float, Float[Tensor, ""]]]:
+        loss = segmentation(S(fakes[target]), batch["mask"], bounded=settings.bounded_logits)  # Eq. 5
+        return {"segmentation": (settings.lambda_5, loss)}
+
+    return cyclegan.build(settings, device, more={"S": S}, term=on_labels)

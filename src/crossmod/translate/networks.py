@@ -1,0 +1,114 @@
+"""The networks of EssNet and CycleGAN: ResNet generators, the segmentor, PatchGAN discriminators.
+
+Notable:
+- Generators and segmentor are one network (Johnson et al. 2016; Rafiq et al. 2025, 2.1.1 and Fig. 3): two layers down,
+  residual blocks, two layers up. They differ in the number of channels that come out and in what is done to them.
+- Convolutions have biases and instance norm has no weights: that gives the parameter counts that were published.
+- The discriminator is the 70 x 70 PatchGAN (Isola et al. 2017; Rafiq et al. 2025, 2.1.2 and Fig. 4).
+"""
+
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+Head = Literal["tanh", "linear"]
+
+
+class ResidualBlock(nn.Module):
+    """Two 3 x 3 convolutions and a way around them."""
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.ReflectionPad2d(1), nn.Conv2d(width, width, 3), nn.InstanceNorm2d(width), nn.ReLU(inplace=True),
+            nn.ReflectionPad2d(1), nn.Conv2d(width, width, 3), nn.InstanceNorm2d(width),
+        )  # fmt: skip
+
+    def forward(self, x: Float[Tensor, "batch width rows columns"]) -> Float[Tensor, "batch width rows columns"]:
+        """Add what the two convolutions find."""
+        return x + self.body(x)
+
+
+def encoder(channels: int, filters: int) -> nn.Sequential:
+    """One 7 x 7 convolution and two steps down: `channels` to `4 * filters` at a quarter of the size."""
+    return nn.Sequential(
+        nn.ReflectionPad2d(3), nn.Conv2d(channels, filters, 7), nn.InstanceNorm2d(filters), nn.ReLU(inplace=True),
+        *_down(filters), *_down(2 * filters),
+    )  # fmt: skip
+
+
+def decoder(filters: int, channels: int, head: Head) -> nn.Sequential:
+    """Two steps up and one 7 x 7 convolution: `4 * filters` to `channels` at four times the size."""
+    last: list[nn.Module] = [nn.Tanh()] if head == "tanh" else []
+    return nn.Sequential(
+        *_up(4 * filters), *_up(2 * filters), nn.ReflectionPad2d(3), nn.Conv2d(filters, channels, 7), *last
+    )
+
+
+def _down(width: int) -> list[nn.Module]:
+    halve = nn.Conv2d(width, 2 * width, 3, stride=2, padding=1)
+    return [halve, nn.InstanceNorm2d(2 * width), nn.ReLU(inplace=True)]
+
+
+def _up(width: int) -> list[nn.Module]:
+    double = nn.ConvTranspose2d(width, width // 2, 3, stride=2, padding=1, output_padding=1)
+    return [double, nn.InstanceNorm2d(width // 2), nn.ReLU(inplace=True)]
+
+
+class ResNet(nn.Module):
+    """Generator or segmentor: encoder, residual blocks, decoder.
+
+    Args:
+        outputs: channels that come out: 1 for a generator, the number of classes for S.
+        filters: width of the first layer.
+        blocks: residual blocks between the encoder and the decoder.
+        head: `tanh` for images in [-1, 1], `linear` for logits.
+    """
+
+    def __init__(self, outputs: int = 1, filters: int = 64, blocks: int = 9, head: Head = "tanh"):
+        super().__init__()
+        self.encode = encoder(1, filters)
+        self.blocks = nn.Sequential(*(ResidualBlock(4 * filters) for _ in range(blocks)))
+        self.decode = decoder(filters, outputs, head)
+
+    def forward(self, x: Float[Tensor, "batch 1 rows columns"]) -> Float[Tensor, "batch outputs rows columns"]:
+        """Images in [-1, 1] in, images or logits out; rows and columns must be multiples of 4."""
+        return self.decode(self.blocks(self.encode(x)))
+
+
+class PatchGAN(nn.Module):
+    """Discriminator that judges overlapping patches; logits, the higher the more real.
+
+    Args:
+        filters: width of the first layer.
+        layers: layers of stride 2; 3 of them see 70 x 70 pixels, 2 see 34 x 34, 1 sees 16 x 16.
+    """
+
+    def __init__(self, filters: int = 64, layers: int = 3):
+        super().__init__()
+        widths = [filters * min(2**level, 8) for level in range(layers + 1)]
+        body: list[nn.Module] = [nn.Conv2d(1, filters, 4, stride=2, padding=1), nn.LeakyReLU(0.2, inplace=True)]
+        for level in range(1, layers + 1):
+            stride = 2 if level < layers else 1
+            body += [
+                nn.Conv2d(widths[level - 1], widths[level], 4, stride=stride, padding=1),
+                nn.InstanceNorm2d(widths[level]),
+                nn.LeakyReLU(0.2, inplace=True),
+            ]
+        self.body = nn.Sequential(*body, nn.Conv2d(widths[-1], 1, 4, padding=1))
+
+    def forward(self, x: Float[Tensor, "batch 1 rows columns"]) -> Float[Tensor, "batch 1 patch_rows patch_columns"]:
+        """One logit a patch."""
+        return self.body(x)
+
+
+@torch.no_grad()
+def initialise(network: nn.Module) -> None:
+    """Weights from N(0, 0.02), biases 0: what the public EssNet and CycleGAN code does."""
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+            module.weight.normal_(0.0, 0.02)
+            if module.bias is not None:
+                module.bias.zero_()

@@ -1,0 +1,145 @@
+"""Synthesis: every labelled source slice becomes a labelled synthetic slice of the other modality."""
+
+import logging
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from jaxtyping import UInt8
+
+from crossmod.data.intensity import intensity_of
+from crossmod.data.resample import to_size
+from crossmod.data.slices import class_map
+from crossmod.data.store import CaseRecord, SliceOrigin, Store, Synthetic
+from crossmod.data.store_writer import writing_store
+from crossmod.data.volume import Volume, take_slices
+from crossmod.errors import InputError
+from crossmod.evaluate.overlap import dice
+from crossmod.progress import track
+from crossmod.translate.model import Translator, load_translator
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Synthesized:
+    """What synthesis made.
+
+    Args:
+        store: where the cases are.
+        slices: how many slices were kept.
+        left_out: how many fell short of the wanted consistency.
+        slices_per_second: of translating, reading and writing left out.
+    """
+
+    store: Store
+    slices: int
+    left_out: int
+    slices_per_second: float
+
+
+def synthesize(
+    run: Path,
+    *,
+    source: Path,
+    out: Path,
+    slices: Literal["organ", "all"] = "organ",
+    min_consistency: float = 0.0,
+    device: str = "auto",
+) -> Synthesized:
+    """Translate the labelled cases of a store.
+
+    Args:
+        run: a finished training run.
+        source: store with labelled cases of the model's source modality.
+        out: the new store.
+        slices: those that show the organ, or all.
+        min_consistency: keep only slices whose label consistency is at least this.
+        device: `auto`, `cpu` or `cuda`.
+
+    Raises:
+        InputError: a store of the wrong modality, a model without a segmentor and a wanted consistency, nothing left.
+    """
+    model = load_translator(run, device=device)
+    if min_consistency > 0 and model.segmentor is None:
+        found = f"a {model.settings.family} model, which has no segmentor to score slices with"
+        raise InputError(run, found=found, wanted="an essnet model", do="Leave --min-consistency out.")
+    store = Store(source)
+    organ = model.settings.organs[0]
+    sequence = model.card["data"][model.settings.source]["sequence"]
+    cases = store.select(
+        model.settings.source, sequence=sequence if model.settings.source == "mr" else None, organ=organ
+    )
+    kept = left_out = total = 0
+    seconds = 0.0
+    with writing_store(out) as writer:
+        for record in track(cases, f"Synthesizing {model.target}"):
+            before = time.monotonic()
+            made = _translate_case(model, store.read(record.id), record, slices)
+            seconds += time.monotonic() - before
+            good = [i for i, score in enumerate(made.consistency) if score is None or score >= min_consistency]
+            total += len(made.consistency)
+            left_out += len(made.consistency) - len(good)
+            kept += len(good)
+            if good:
+                writer.add(
+                    f"{record.id}-as-{model.target}",
+                    take_slices(made.volume, good),
+                    patient=record.patient,
+                    synthetic=_provenance(model, record, made, good),
+                    answer=None if made.answer is None else made.answer[good],
+                )
+        if kept == 0:
+            found = f"{total} slices, none with a consistency of {min_consistency} or more" if total else "no slices"
+            raise InputError(source, found=found, wanted="some to keep", do="Lower --min-consistency, or train longer.")
+    return Synthesized(Store(out), kept, left_out, total / max(seconds, 1e-9))
+
+
+@dataclass(frozen=True, eq=False)
+class _Made:
+    volume: Volume
+    answer: UInt8[np.ndarray, "slices size size"] | None
+    source_slices: list[int]
+    consistency: list[float | None]
+
+
+def _translate_case(model: Translator, volume: Volume, record: CaseRecord, slices: Literal["organ", "all"]) -> _Made:
+    settings = model.settings
+    intensity = intensity_of(volume, settings)
+    volume = to_size(volume, settings.size)
+    classes = class_map(volume, settings.organs, record.id)
+    chosen = [i for i in range(len(classes)) if slices == "all" or classes[i].any()]
+    if not chosen:
+        return _Made(volume, None, [], [])
+    fakes, answer = model.translate(intensity.to_model(volume.voxels[chosen]))
+    truth = classes[chosen]
+    made = replace(
+        take_slices(volume, chosen),
+        voxels=model.output_intensity.to_units(fakes),
+        modality=model.target,
+        sequence=model.card["data"][model.target]["sequence"],
+        labels=truth,
+        label_names=dict(enumerate(settings.organs, start=1)),
+        acquisition={},
+    )
+    scores = [None if answer is None else consistency(answer[i], truth[i]) for i in range(len(chosen))]
+    return _Made(made, answer, chosen, scores)
+
+
+def consistency(answer: UInt8[np.ndarray, "rows columns"], truth: UInt8[np.ndarray, "rows columns"]) -> float:
+    """Label consistency: Dice between S(G1(x)) and the mask, averaged over the organs that either shows."""
+    organs = (set(np.unique(answer).tolist()) | set(np.unique(truth).tolist())) - {0}
+    return float(np.mean([dice(answer == organ, truth == organ) for organ in organs])) if organs else 1.0
+
+
+def _provenance(model: Translator, record: CaseRecord, made: _Made, good: list[int]) -> Synthetic:
+    return Synthetic(
+        family=model.settings.family,
+        model=model.card["weights_sha256"],
+        run=model.run,
+        source_case=record.id,
+        trained_on=model.trained_on,
+        slices=tuple(SliceOrigin(source_slice=made.source_slices[i], consistency=made.consistency[i]) for i in good),
+    )

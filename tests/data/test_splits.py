@@ -1,0 +1,77 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from crossmod.data.slices import SliceKey, SliceSet
+from crossmod.data.splits import patient_folds, split_patients, split_slices
+from crossmod.errors import InputError
+from crossmod.settings import SplitSettings
+
+PATIENTS = [f"p{i}" for i in range(11)]
+
+
+@given(st.integers(2, 30), st.integers(2, 10), st.integers(0, 99))
+def test_folds_hold_every_patient_once(count: int, folds: int, seed: int) -> None:
+    patients = [f"p{i}" for i in range(count)]
+    if count < folds:
+        with pytest.raises(InputError, match="Use fewer folds"):
+            patient_folds(patients, folds, seed)
+        return
+    parts = patient_folds(patients, folds, seed)
+    assert sorted(patient for part in parts for patient in part) == sorted(patients)
+    assert max(map(len, parts)) - min(map(len, parts)) <= 1
+
+
+def test_the_order_in_which_patients_come_does_not_matter() -> None:
+    settings = SplitSettings(folds=4, fold=2)
+    assert split_patients(PATIENTS, settings) == split_patients([*reversed(PATIENTS), "p3"], settings)
+    assert split_patients(PATIENTS, settings) != split_patients(PATIENTS, SplitSettings(folds=4, fold=2, split_seed=1))
+
+
+def test_named_patients() -> None:
+    split = split_patients(PATIENTS, SplitSettings(test_patients=("p3", "p1")))
+    assert split.test == ("p1", "p3")
+    assert set(split.train) == set(PATIENTS) - {"p1", "p3"}
+    split = split_patients(PATIENTS, SplitSettings(test_patients=("p3",), train_patients=("p5", "p4")))
+    assert split == type(split)(("p4", "p5"), ("p3",))
+
+
+def test_a_patient_on_both_sides_is_refused_by_name() -> None:
+    with pytest.raises(InputError, match="p3 on both sides"):
+        split_patients(PATIENTS, SplitSettings(test_patients=("p3",), train_patients=("p2", "p3")))
+    held = split_patients(PATIENTS, SplitSettings()).test[0]
+    with pytest.raises(InputError, match=f"{held} held out by fold 0"):
+        split_patients(PATIENTS, SplitSettings(train_patients=(held,)))
+
+
+def test_a_stranger_is_refused_by_name() -> None:
+    with pytest.raises(InputError, match="nobody, not in the store"):
+        split_patients(PATIENTS, SplitSettings(test_patients=("nobody",)))
+
+
+def made_slices(empty: int) -> SliceSet:
+    masks = np.ones((40, 4, 4), dtype=np.uint8)
+    masks[:empty] = 0
+    keys = tuple(SliceKey(f"c{i // 10}", f"p{i // 10}", i % 10) for i in range(40))
+    return SliceSet(np.zeros((40, 4, 4), dtype=np.float32), masks, keys, {})
+
+
+def test_by_patient_every_slice_goes_with_its_patient() -> None:
+    slices = made_slices(0)
+    train, test = split_slices(slices, SplitSettings(folds=4))
+    assert sorted(train + test) == list(range(40))
+    assert not {slices.keys[i].patient for i in train} & {slices.keys[i].patient for i in test}
+
+
+def test_by_slice_only_slices_that_show_the_organ_are_divided() -> None:
+    train, test = split_slices(made_slices(12), SplitSettings(split="slice", test_slices=5))
+    assert len(test) == 5
+    assert sorted(train + test) == list(range(12, 40))
+    again = split_slices(made_slices(12), SplitSettings(split="slice", test_slices=5))
+    assert again == (train, test)
+
+
+def test_by_slice_something_must_be_left_to_train_on() -> None:
+    with pytest.raises(InputError, match="28 of 28 slices"):
+        split_slices(made_slices(12), SplitSettings(split="slice", test_slices=28))

@@ -1,0 +1,100 @@
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from crossmod.engine import loop
+from crossmod.engine.checkpoint import checkpoints, newest
+from crossmod.engine.loop import Plan, fit
+from crossmod.engine.trainee import Losses, Trainee
+from crossmod.errors import InputError
+from crossmod.runs import Run, start_run
+from crossmod.seeds import rng
+
+
+class Numbers:
+    """Batches that are a function of epoch and step."""
+
+    steps = 5
+
+    def batch(self, epoch: int, step: int) -> dict[str, torch.Tensor]:
+        return {"x": torch.from_numpy(rng(0, epoch, step).normal(size=(4, 3)))}
+
+
+def regression() -> Trainee:
+    torch.manual_seed(0)
+    net = torch.nn.Sequential(torch.nn.Linear(3, 3), torch.nn.Dropout(0.5), torch.nn.Linear(3, 1)).double()
+    adam = torch.optim.Adam(net.parameters(), 0.05)
+
+    def step(batch: Any, draws: np.random.Generator) -> Losses:
+        loss = (net(batch["x"]).sum() - draws.random()) ** 2
+        adam.zero_grad()
+        loss.backward()
+        adam.step()
+        return {"square": loss.detach()}
+
+    return Trainee({"net": net}, {"net": adam}, step)
+
+
+def weights(trainee: Trainee) -> torch.Tensor:
+    return torch.cat([p.detach().flatten() for p in trainee.networks["net"].parameters()])
+
+
+def new_run(path: Path) -> Run:
+    return start_run(path, "train", {}, {})
+
+
+PLAN = Plan("test", epochs=4, seed=3, decay=0.5)
+
+
+def test_interrupted_and_resumed_is_bit_for_bit_uninterrupted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loop, "SECONDS_BETWEEN_CHECKPOINTS", 0.0)
+    whole = regression()
+    fit(whole, Numbers(), new_run(tmp_path / "whole"), PLAN)
+
+    def stop(epoch: int) -> None:
+        if epoch == 1:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(regression(), Numbers(), new_run(tmp_path / "cut"), PLAN, stop)
+    again = regression()
+    fit(again, Numbers(), new_run(tmp_path / "cut"), PLAN)
+    assert torch.equal(weights(whole), weights(again))
+    steps = [[reading["step"] for reading in Run(tmp_path / name).metrics()] for name in ("whole", "cut")]
+    assert steps[0] == steps[1] == [5, 10, 15, 20]
+    losses = [[reading["square"] for reading in Run(tmp_path / name).metrics()] for name in ("whole", "cut")]
+    assert losses[0][2:] == losses[1][2:]
+
+
+def test_a_finished_plan_takes_no_further_step(tmp_path: Path) -> None:
+    run = new_run(tmp_path / "run")
+    first = regression()
+    fit(first, Numbers(), run, PLAN)
+    again = regression()
+    fit(again, Numbers(), run, PLAN)
+    assert torch.equal(weights(first), weights(again))
+    assert len(checkpoints(run.path / "checkpoints")) == 1
+
+
+def test_learning_rates_stay_and_then_fall_in_a_straight_line() -> None:
+    factors = [Plan("", epochs=6, seed=0, decay=0.5).learning_rate_factor(epoch) for epoch in range(6)]
+    assert factors == pytest.approx([1, 1, 1, 0.75, 0.5, 0.25])
+    assert [Plan("", epochs=3, seed=0).learning_rate_factor(epoch) for epoch in range(3)] == [1, 1, 1]
+
+
+def test_max_steps_ends_within_an_epoch(tmp_path: Path) -> None:
+    run = new_run(tmp_path / "run")
+    fit(regression(), Numbers(), run, Plan("", epochs=9, seed=0, max_steps=7))
+    state = newest(run.path / "checkpoints")
+    assert state is not None
+    assert state["step"] == 7
+
+
+def test_a_loss_that_is_no_number_stops_and_says_where(tmp_path: Path) -> None:
+    trainee = regression()
+    broken = Trainee(trainee.networks, trainee.optimizers, lambda b, r: {"square": torch.tensor(float("nan"))})
+    with pytest.raises(InputError, match="a square loss that is no number at step 5"):
+        fit(broken, Numbers(), new_run(tmp_path / "run"), PLAN)

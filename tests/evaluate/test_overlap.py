@@ -1,0 +1,26 @@
+import numpy as np
+import pytest
+from sklearn.metrics import f1_score, jaccard_score
+
+from crossmod.evaluate.overlap import dice, iou
+
+
+def test_by_hand() -> None:
+    first = np.array([1, 1, 1, 0, 0], dtype=bool)
+    second = np.array([0, 1, 1, 1, 0], dtype=bool)
+    assert dice(first, second) == pytest.approx(4 / 6)
+    assert iou(first, second) == pytest.approx(2 / 4)
+
+
+def test_empty_masks_agree_and_half_empty_ones_do_not() -> None:
+    none, some = np.zeros(4, dtype=bool), np.array([0, 1, 0, 0], dtype=bool)
+    assert dice(none, none) == iou(none, none) == 1.0
+    assert dice(none, some) == iou(none, some) == 0.0
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_against_scikit_learn(seed: int) -> None:
+    """Dice is F1 and IoU is Jaccard's index of the pixels."""
+    first, second = np.random.default_rng(seed).random((2, 3, 7, 5)) < 0.4
+    assert dice(first, second) == pytest.approx(f1_score(first.ravel(), second.ravel()))
+    assert iou(first, second) == pytest.approx(jaccard_score(first.ravel(), second.ravel()))

@@ -1,0 +1,54 @@
+from pathlib import Path
+
+import pytest
+
+from crossmod.errors import InputError
+from crossmod.runs import Run, open_run, start_run
+
+
+def test_the_same_command_opens_the_same_run(tmp_path: Path) -> None:
+    first = start_run(tmp_path / "run", "train", {"epochs": 3, "window": (1.0, 2.0)}, {"ct": {"a": "hash"}})
+    assert not first.finished
+    again = start_run(tmp_path / "run", "train", {"epochs": 3, "window": (1.0, 2.0)}, {"ct": {"a": "hash"}})
+    assert again == first
+    first.finish({"steps": 1})
+    assert again.finished
+    assert again.card == {"kind": "train", "steps": 1}
+
+
+def test_other_settings_or_data_are_named(tmp_path: Path) -> None:
+    start_run(tmp_path / "run", "train", {"epochs": 3}, {"ct": {"a": "x"}})
+    with pytest.raises(InputError, match=r"settings.epochs \(3 then, 4 now\)"):
+        start_run(tmp_path / "run", "train", {"epochs": 4}, {"ct": {"a": "x"}})
+    with pytest.raises(InputError, match=r"inputs.ct.a \(x then, y now\)"):
+        start_run(tmp_path / "run", "train", {"epochs": 3}, {"ct": {"a": "y"}})
+
+
+def test_something_else_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("mine")
+    with pytest.raises(InputError, match="something else"):
+        start_run(tmp_path, "train", {}, {})
+    with pytest.raises(InputError, match="a file"):
+        start_run(tmp_path / "thesis.txt", "train", {}, {})
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_opening_what_is_no_run(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no such folder"):
+        open_run(tmp_path / "nowhere")
+    run = start_run(tmp_path / "run", "segment", {}, {})
+    with pytest.raises(InputError, match="a run of `segment`"):
+        open_run(run.path, "train")
+    with pytest.raises(InputError, match="not finished"):
+        _ = run.card
+
+
+def test_metrics_forget_a_torn_line_and_what_will_be_done_again(tmp_path: Path) -> None:
+    run = start_run(tmp_path / "run", "train", {}, {})
+    for step in (10, 20, 30):
+        run.log({"step": step, "loss": 1 / 3})
+    with (run.path / "metrics.jsonl").open("a") as stream:
+        stream.write('{"step": 40, "lo')
+    assert [reading["step"] for reading in run.metrics()] == [10, 20, 30]
+    run.rewind_metrics(20)
+    assert list(Run(run.path).metrics()) == [{"step": 10, "loss": 1 / 3}, {"step": 20, "loss": 1 / 3}]

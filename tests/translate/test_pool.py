@@ -1,0 +1,66 @@
+import numpy as np
+import torch
+
+from crossmod.translate.pool import ImagePool
+
+
+def image(value: float) -> torch.Tensor:
+    return torch.full((1, 1, 2, 2), value)
+
+
+def test_against_the_published_algorithm() -> None:
+    """Replayed with the same draws on a list of numbers: Shrivastava et al.'s buffer, as CycleGAN uses it."""
+    pool, draws, kept = ImagePool(5), np.random.default_rng(3), []
+    generator = np.random.default_rng(3)
+    for value in range(60):
+        given = pool.query(image(float(value)), generator)
+        if len(kept) < 5:
+            kept.append(value)
+            expected = value
+        elif draws.random() < 0.5:
+            expected = value
+        else:
+            place = int(draws.integers(5))
+            expected, kept[place] = kept[place], value
+        assert given.flatten()[0].item() == expected
+    assert sorted(int(i.flatten()[0]) for i in pool.images) == sorted(kept)
+
+
+def test_half_of_what_comes_back_is_new_once_it_is_full() -> None:
+    pool, generator = ImagePool(10), np.random.default_rng(0)
+    new = [pool.query(image(float(v)), generator).flatten()[0].item() == v for v in range(4010)][10:]
+    # 4000 fair coins: six standard deviations are 0.047.
+    assert abs(np.mean(new) - 0.5) < 0.048
+
+
+def test_no_pool_gives_back_what_came_without_its_gradient() -> None:
+    x = image(1.0).requires_grad_()
+    given = ImagePool(0).query(x * 2, np.random.default_rng(0))
+    assert torch.equal(given, x.detach() * 2)
+    assert not given.requires_grad
+    assert not ImagePool(3).query(x * 2, np.random.default_rng(0)).requires_grad
+
+
+def test_a_kept_image_does_not_change_with_the_tensor_it_came_from() -> None:
+    pool, x = ImagePool(2), image(1.0)
+    pool.query(x, np.random.default_rng(0))
+    x.fill_(9.0)
+    assert pool.images[0].max() == 1.0
+
+
+def test_each_image_of_a_batch_is_drawn_for_itself() -> None:
+    pool, generator = ImagePool(4), np.random.default_rng(0)
+    pool.query(torch.arange(4.0).reshape(4, 1, 1, 1), generator)
+    given = pool.query(torch.arange(100.0, 164.0).reshape(64, 1, 1, 1), generator).flatten()
+    assert 0 < int((given == torch.arange(100.0, 164.0)).sum()) < 64
+
+
+def test_state_survives() -> None:
+    pool = ImagePool(3)
+    pool.query(torch.randn(2, 1, 4, 4), np.random.default_rng(0))
+    other = ImagePool(3)
+    other.load_state_dict(pool.state_dict())
+    assert all(torch.equal(a, b) for a, b in zip(pool.images, other.images, strict=True))
+    empty = ImagePool(3)
+    empty.load_state_dict(ImagePool(3).state_dict())
+    assert empty.images == []

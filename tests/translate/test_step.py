@@ -1,0 +1,117 @@
+"""One step of each family, against the paper's equations written down once more in plain PyTorch."""
+
+import copy
+from typing import Any, Literal
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F  # noqa: N812
+
+from crossmod.config import Modality
+from crossmod.settings import TranslateSettings
+from crossmod.translate import cyclegan, essnet
+
+CPU = torch.device("cpu")
+TINY: dict[str, Any] = {
+    "size": 16,
+    "generator_filters": 2,
+    "generator_blocks": 1,
+    "discriminator_filters": 2,
+    "discriminator_layers": 1,
+    "pool_size": 0,
+}
+
+
+def batches(count: int) -> list[dict[str, torch.Tensor]]:
+    g = torch.Generator().manual_seed(5)
+    return [
+        {
+            "ct": torch.rand(2, 1, 16, 16, generator=g) * 2 - 1,
+            "mr": torch.rand(2, 1, 16, 16, generator=g) * 2 - 1,
+            "mask": torch.randint(0, 2, (2, 16, 16), generator=g),
+        }
+        for _ in range(count)
+    ]
+
+
+def reference_step(n: dict[str, Any], adams: tuple[Any, Any], batch: dict[str, torch.Tensor], source: Modality) -> None:
+    """Eqs. 1-6 with least squares, lambda = 1, 1, 10, 10, 1, as a reader of the paper would write them."""
+    x, y = batch["ct"], batch["mr"]
+    mr, ct = n["G1"](x), n["G2"](y)
+    total = ((n["D1"](mr) - 1) ** 2).mean() + ((n["D2"](ct) - 1) ** 2).mean()
+    total = total + 10 * (n["G2"](mr) - x).abs().mean() + 10 * (n["G1"](ct) - y).abs().mean()
+    if "S" in n:
+        logits = n["S"](mr if source == "ct" else ct)
+        total = total - F.log_softmax(logits, 1).gather(1, batch["mask"][:, None]).mean()
+    adams[0].zero_grad()
+    total.backward()
+    adams[0].step()
+    adams[1].zero_grad()
+    loss = 0.5 * (((n["D1"](y) - 1) ** 2).mean() + (n["D1"](mr.detach()) ** 2).mean())
+    loss = loss + 0.5 * (((n["D2"](x) - 1) ** 2).mean() + (n["D2"](ct.detach()) ** 2).mean())
+    loss.backward()
+    adams[1].step()
+
+
+@pytest.mark.parametrize("source", ["ct", "mr"])
+@pytest.mark.parametrize("family", ["cyclegan", "essnet"])
+def test_three_steps_leave_the_weights_of_the_equations(
+    family: Literal["cyclegan", "essnet"], source: Modality
+) -> None:
+    settings = TranslateSettings(family=family, source=source, **TINY)
+    trainee = (cyclegan if family == "cyclegan" else essnet).build(settings, CPU)
+    plain = {name: copy.deepcopy(network) for name, network in trainee.networks.items()}
+    forward = [p for name in plain if name[0] in "GS" for p in plain[name].parameters()]
+    judges = [p for name in ("D1", "D2") for p in plain[name].parameters()]
+    adams = (torch.optim.Adam(forward, 1e-4, (0.5, 0.999)), torch.optim.Adam(judges, 2e-4, (0.5, 0.999)))
+    for batch in batches(3):
+        trainee.step(batch, np.random.default_rng(0))
+        reference_step(plain, adams, batch, source)
+    for name, network in trainee.networks.items():
+        for ours, theirs in zip(network.parameters(), plain[name].parameters(), strict=True):
+            torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-7)
+
+
+def test_the_segmentation_loss_moves_g1_by_the_chain_rule() -> None:
+    """With every other weight 0, G1's gradient is J_G1(x)^T applied to dL/d(image), taken in two separate passes."""
+    settings = TranslateSettings(lambda_1=0, lambda_2=0, lambda_3=0, lambda_4=0, **TINY)
+    trainee = essnet.build(settings, CPU)
+    G1, S = (copy.deepcopy(trainee.networks[name]) for name in ("G1", "S"))
+    batch = batches(1)[0]
+    trainee.step(batch, np.random.default_rng(0))
+
+    image = G1(batch["ct"])
+    leaf = image.detach().requires_grad_()
+    F.cross_entropy(S(leaf), batch["mask"]).backward()
+    assert leaf.grad is not None
+    expected = torch.autograd.grad(image, list(G1.parameters()), grad_outputs=leaf.grad)
+    for ours, wanted in zip(trainee.networks["G1"].parameters(), expected, strict=True):
+        assert ours.grad is not None
+        torch.testing.assert_close(ours.grad, wanted, rtol=1e-4, atol=1e-8)
+    assert any(gradient.abs().max() > 0 for gradient in expected)
+    # G2 is not on the way from the CT's mask to its loss.
+    assert all(p.grad is None or p.grad.abs().max() == 0 for p in trainee.networks["G2"].parameters())
+
+
+def test_without_weight_the_segmentor_leaves_cyclegan_as_it_is() -> None:
+    first = cyclegan.build(TranslateSettings(family="cyclegan", **TINY), CPU)
+    second = essnet.build(TranslateSettings(lambda_5=0, **TINY), CPU)
+    for batch in batches(2):
+        first.step(batch, np.random.default_rng(0))
+        second.step(batch, np.random.default_rng(0))
+    for name in ("G1", "G2", "D1", "D2"):
+        for ours, theirs in zip(first.networks[name].parameters(), second.networks[name].parameters(), strict=True):
+            torch.testing.assert_close(ours, theirs)
+
+
+def test_generators_do_not_gather_gradients_of_the_discriminators_step() -> None:
+    trainee = cyclegan.build(TranslateSettings(family="cyclegan", **TINY), CPU)
+    batch = batches(1)[0]
+    trainee.step(batch, np.random.default_rng(0))
+    losses = trainee.step(batch, np.random.default_rng(0))
+    assert set(losses) == {
+        "adversarial_mr", "adversarial_ct", "cycle_ct", "cycle_mr", "discriminator_mr", "discriminator_ct",
+    }  # fmt: skip
+    assert not any(loss.requires_grad for loss in losses.values())
+    assert all(p.requires_grad for network in trainee.networks.values() for p in network.parameters())
