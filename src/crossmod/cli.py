@@ -309,7 +309,7 @@ def synthesize(
     from crossmod.translate.synthesize import synthesize as work
 
     made = work(run, source=source, out=out, slices=slices, min_consistency=min_consistency, device=device)
-    _say(f"{out}: {made.slices} synthetic slices, {made.left_out} left out, {made.slices_per_second:.1f} slices/s")
+    _say(f"{out}: {made.slices} synthetic slices, {made.left_out} left out for their consistency")
 
 
 @app.command

@@ -43,7 +43,13 @@ class Synthetic(BaseModel):
     """SHA-256 of the weights."""
     run: str
     """Name of the run folder."""
+    source_store: str
+    """Path of the store that it was made from, relative to this one."""
     source_case: str
+    source_range: tuple[float, float]
+    """Units of the source that the model saw as -1 and 1."""
+    slices_per_second: float
+    """Speed of the translation, reading and writing left out."""
     trained_on: tuple[str, ...]
     """Every patient whose image the model saw in training."""
     slices: tuple[SliceOrigin, ...]

@@ -1,6 +1,7 @@
 """Training and testing a segmenter: stores in, a finished run folder with scores and predictions out."""
 
 import logging
+import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import replace
@@ -86,7 +87,8 @@ def train_segmenter(
         {
             "settings": settings.model_dump(mode="json"),
             "parameters": parameters(network),
-            "data": _data_card(store, train, test, extra, extra_cases),
+            "data": _data_card(out, store, train, test, extra, extra_cases),
+            "tested": _by_case(test),
             "leaking": settings.split == "slice",
             "scores": score(test, found.probability),
             "steps": steps,
@@ -159,26 +161,35 @@ def _write_predictions(
     """A store of the tested slices: image, truth and answer."""
     # A run that was killed here before left a part of it.
     shutil.rmtree(path, ignore_errors=True)
+    tested = _by_case(test)
     with writing_store(path) as writer:
         for record in cases:
-            rows = [i for i, key in enumerate(test.keys) if key.case == record.id]
-            if not rows:
+            if record.id not in tested:
                 continue
+            rows = [i for i, key in enumerate(test.keys) if key.case == record.id]
             volume = to_size(store.read(record.id), settings.size)
             truth = class_map(volume, settings.organs, record.id)
             volume = replace(volume, labels=truth, label_names=dict(enumerate(settings.organs, start=1)))
-            tested = take_slices(volume, [test.keys[i].slice for i in rows])
-            writer.add(record.id, tested, patient=record.patient, answer=answer[rows].astype(np.uint8))
+            part = take_slices(volume, tested[record.id])
+            writer.add(record.id, part, patient=record.patient, answer=answer[rows].astype(np.uint8))
+
+
+def _by_case(slices: SliceSet) -> dict[str, list[int]]:
+    """The slices of each case, in their order."""
+    found: dict[str, list[int]] = {}
+    for key in slices.keys:
+        found.setdefault(key.case, []).append(key.slice)
+    return found
 
 
 def _data_card(
-    store: Store, train: SliceSet, test: SliceSet, extra: Store | None, extra_cases: Sequence[CaseRecord]
+    out: Path, store: Store, train: SliceSet, test: SliceSet, extra: Store | None, extra_cases: Sequence[CaseRecord]
 ) -> dict[str, Any]:
     families = sorted({case.synthetic.family for case in extra_cases if case.synthetic})
     runs = sorted({case.synthetic.run for case in extra_cases if case.synthetic})
     return {
-        "real": str(store.path),
-        "synthetic": str(extra.path) if extra else None,
+        "real": os.path.relpath(store.path, out),
+        "synthetic": os.path.relpath(extra.path, out) if extra else None,
         "synthetic_family": " + ".join(families) or None,
         "synthetic_run": " + ".join(runs) or None,
         "train_slices": len(train),

@@ -1,6 +1,7 @@
 """Synthesis: every labelled source slice becomes a labelled synthetic slice of the other modality."""
 
 import logging
+import os
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import UInt8
 
-from crossmod.data.intensity import intensity_of
+from crossmod.data.intensity import Intensity, intensity_of
 from crossmod.data.resample import to_size
 from crossmod.data.slices import class_map
 from crossmod.data.store import CaseRecord, SliceOrigin, Store, Synthetic
@@ -31,13 +32,11 @@ class Synthesized:
         store: where the cases are.
         slices: how many slices were kept.
         left_out: how many fell short of the wanted consistency.
-        slices_per_second: of translating, reading and writing left out.
     """
 
     store: Store
     slices: int
     left_out: int
-    slices_per_second: float
 
 
 def synthesize(
@@ -73,12 +72,10 @@ def synthesize(
         model.settings.source, sequence=sequence if model.settings.source == "mr" else None, organ=organ
     )
     kept = left_out = total = 0
-    seconds = 0.0
+    where = os.path.relpath(source, out)
     with writing_store(out) as writer:
         for record in track(cases, f"Synthesizing {model.target}"):
-            before = time.monotonic()
             made = _translate_case(model, store.read(record.id), record, slices)
-            seconds += time.monotonic() - before
             good = [i for i, score in enumerate(made.consistency) if score is None or score >= min_consistency]
             total += len(made.consistency)
             left_out += len(made.consistency) - len(good)
@@ -88,13 +85,13 @@ def synthesize(
                     f"{record.id}-as-{model.target}",
                     take_slices(made.volume, good),
                     patient=record.patient,
-                    synthetic=_provenance(model, record, made, good),
+                    synthetic=_provenance(model, record, made, good, where),
                     answer=None if made.answer is None else made.answer[good],
                 )
         if kept == 0:
             found = f"{total} slices, none with a consistency of {min_consistency} or more" if total else "no slices"
             raise InputError(source, found=found, wanted="some to keep", do="Lower --min-consistency, or train longer.")
-    return Synthesized(Store(out), kept, left_out, total / max(seconds, 1e-9))
+    return Synthesized(Store(out), kept, left_out)
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,6 +100,8 @@ class _Made:
     answer: UInt8[np.ndarray, "slices size size"] | None
     source_slices: list[int]
     consistency: list[float | None]
+    intensity: Intensity
+    slices_per_second: float
 
 
 def _translate_case(model: Translator, volume: Volume, record: CaseRecord, slices: Literal["organ", "all"]) -> _Made:
@@ -112,8 +111,11 @@ def _translate_case(model: Translator, volume: Volume, record: CaseRecord, slice
     classes = class_map(volume, settings.organs, record.id)
     chosen = [i for i in range(len(classes)) if slices == "all" or classes[i].any()]
     if not chosen:
-        return _Made(volume, None, [], [])
-    fakes, answer = model.translate(intensity.to_model(volume.voxels[chosen]))
+        return _Made(volume, None, [], [], intensity, 0.0)
+    images = intensity.to_model(volume.voxels[chosen])
+    before = time.monotonic()
+    fakes, answer = model.translate(images)
+    speed = len(chosen) / max(time.monotonic() - before, 1e-9)
     truth = classes[chosen]
     made = replace(
         take_slices(volume, chosen),
@@ -125,7 +127,7 @@ def _translate_case(model: Translator, volume: Volume, record: CaseRecord, slice
         acquisition={},
     )
     scores = [None if answer is None else consistency(answer[i], truth[i]) for i in range(len(chosen))]
-    return _Made(made, answer, chosen, scores)
+    return _Made(made, answer, chosen, scores, intensity, speed)
 
 
 def consistency(answer: UInt8[np.ndarray, "rows columns"], truth: UInt8[np.ndarray, "rows columns"]) -> float:
@@ -134,12 +136,15 @@ def consistency(answer: UInt8[np.ndarray, "rows columns"], truth: UInt8[np.ndarr
     return float(np.mean([dice(answer == organ, truth == organ) for organ in organs])) if organs else 1.0
 
 
-def _provenance(model: Translator, record: CaseRecord, made: _Made, good: list[int]) -> Synthetic:
+def _provenance(model: Translator, record: CaseRecord, made: _Made, good: list[int], where: str) -> Synthetic:
     return Synthetic(
         family=model.settings.family,
         model=model.card["weights_sha256"],
         run=model.run,
+        source_store=where,
         source_case=record.id,
+        source_range=(made.intensity.low, made.intensity.high),
+        slices_per_second=round(made.slices_per_second, 2),
         trained_on=model.trained_on,
         slices=tuple(SliceOrigin(source_slice=made.source_slices[i], consistency=made.consistency[i]) for i in good),
     )

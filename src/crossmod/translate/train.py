@@ -1,6 +1,7 @@
 """Training a translator: stores in, a finished run folder out."""
 
 import logging
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from statistics import median
@@ -80,7 +81,7 @@ def train_translator(out: Path, *, ct: Path, mr: Path, settings: TranslateSettin
             "settings": settings.model_dump(mode="json"),
             "weights_sha256": weights_hash(trainee.networks),
             "parameters": counts,
-            "data": {side: _data_card(stores[side], cases[side], slices[side], settings) for side in stores},
+            "data": {side: _data_card(stores[side], out, cases[side], slices[side]) for side in stores},
             "held_out": sorted(held_out),
             "leaking": settings.split == "slice",
             "steps": batches.steps * settings.epochs,
@@ -129,12 +130,10 @@ def _slices(store: Store, cases: Sequence[CaseRecord], settings: TranslateSettin
     return slices.take(draw_evenly(slices, chosen, count, derive(settings.seed, side)))
 
 
-def _data_card(
-    store: Store, cases: Sequence[CaseRecord], slices: SliceSet, settings: TranslateSettings
-) -> dict[str, Any]:
+def _data_card(store: Store, out: Path, cases: Sequence[CaseRecord], slices: SliceSet) -> dict[str, Any]:
     steps = slices.intensities.values()
     return {
-        "store": str(store.path),
+        "store": os.path.relpath(store.path, out),
         "sequence": cases[0].sequence,
         "patients": list(slices.patients),
         "slices": len(slices),

@@ -1,0 +1,42 @@
+# The two commands of the README are `make demo` and `make test`; both set themselves up with Python 3.11 and make alone.
+
+PYTHON ?= python3
+VENV ?= .venv
+PIP = $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+# Two cores: one worker a core; tests run one thread each.
+WORKERS ?= 2
+
+.PHONY: demo test test-all lint format clean
+
+demo: $(VENV)/installed
+	$(VENV)/bin/crossmod demo --out demo
+
+test: lint
+	$(VENV)/bin/python -m pytest -n $(WORKERS) -m "not slow"
+
+test-all: lint
+	$(VENV)/bin/python -m pytest -n $(WORKERS)
+
+lint: $(VENV)/installed-dev
+	$(VENV)/bin/ruff check
+	$(VENV)/bin/ruff format --check
+	$(VENV)/bin/pyright --pythonpath $(VENV)/bin/python
+	$(VENV)/bin/lint-imports
+
+format: $(VENV)/installed-dev
+	$(VENV)/bin/ruff check --fix
+	$(VENV)/bin/ruff format
+
+$(VENV)/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	# torch comes first and alone: what follows then finds it there and brings no other build.
+	$(PIP) "$$(grep '^torch==' constraints.txt)"
+	$(PIP) -e .
+	touch $@
+
+$(VENV)/installed-dev: $(VENV)/installed
+	$(PIP) -e '.[dev]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) demo

@@ -1,0 +1,163 @@
+"""The CHAOS data set, as its organisers publish it.
+
+Notable:
+- Slices of one series carry different UIDs: folders and echo times make the series, positions the order.
+- One set of T1 masks serves both phases; the longer echo is the in-phase one, whatever the folder is called.
+- CT patient 1 and MR patient 1 are different people.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from crossmod.config import Modality
+from crossmod.data.chaos_masks import LABEL_NAMES, paired, read_masks
+from crossmod.data.dicom_series import Series, list_series, read_series
+from crossmod.data.file_order import natural_key
+from crossmod.data.identity import distinct_notes
+from crossmod.data.volume import CANONICAL, Volume
+from crossmod.errors import InputError
+
+SETS = ("Train_Sets", "Test_Sets")
+MR_SEQUENCES = ("t1_in", "t1_out", "t2_spir")
+
+# Reported by users of the set; the error, if it is there, cannot be seen in the file.
+DOUBTFUL_MR = ("21", "22", "33")
+DOUBTFUL = "the geometry of this case was reported not to match its labels"
+
+
+@dataclass(frozen=True)
+class ChaosCase:
+    """One series of one CHAOS patient.
+
+    Args:
+        modality: `ct` or `mr`.
+        number: the patient's folder, such as `10`.
+        sequence: one of `MR_SEQUENCES`; None for CT.
+        folder: holds `DICOM_anon` and, in the training set, `Ground`.
+    """
+
+    modality: Modality
+    number: str
+    sequence: str | None
+    folder: Path
+
+    @property
+    def patient(self) -> str:
+        """The pseudonym: `chaos-ct-1`."""
+        return f"chaos-{self.modality}-{self.number}"
+
+    @property
+    def id(self) -> str:
+        """The case's name in a store: `chaos-mr-10-t2_spir`."""
+        return self.patient if self.sequence is None else f"{self.patient}-{self.sequence}"
+
+
+def chaos_cases(src: Path) -> list[ChaosCase]:
+    """All cases below `src`.
+
+    Args:
+        src: the folder that holds `Train_Sets` (and `Test_Sets`), one of these, or a folder with `CT` or `MR` in it.
+
+    Raises:
+        InputError: there are none.
+    """
+    roots = [src / name for name in SETS if (src / name).is_dir()] or [src]
+    cases = [case for root in roots for case in (*_ct_cases(root / "CT"), *_mr_cases(root / "MR"))]
+    if not cases:
+        inside = ", ".join(sorted(path.name for path in src.iterdir())[:6]) if src.is_dir() else "no such folder"
+        wanted = "Train_Sets, or CT/<id>/DICOM_anon or MR/<id>/T2SPIR/DICOM_anon"
+        do = "Give the folder that the CHAOS archive was unpacked into."
+        raise InputError(src, found=inside or "an empty folder", wanted=wanted, do=do)
+    return cases
+
+
+def _ct_cases(folder: Path) -> Iterator[ChaosCase]:
+    for patient in _folders(folder):
+        if (patient / "DICOM_anon").is_dir():
+            yield ChaosCase("ct", patient.name, None, patient)
+
+
+def _mr_cases(folder: Path) -> Iterator[ChaosCase]:
+    for patient in _folders(folder):
+        if (patient / "T1DUAL" / "DICOM_anon").is_dir():
+            yield ChaosCase("mr", patient.name, "t1_in", patient / "T1DUAL")
+            yield ChaosCase("mr", patient.name, "t1_out", patient / "T1DUAL")
+        if (patient / "T2SPIR" / "DICOM_anon").is_dir():
+            yield ChaosCase("mr", patient.name, "t2_spir", patient / "T2SPIR")
+
+
+def _folders(folder: Path) -> list[Path]:
+    return sorted((path for path in folder.iterdir() if path.is_dir()), key=natural_key) if folder.is_dir() else []
+
+
+def read_chaos_case(case: ChaosCase) -> Volume:
+    """Read one case with its labels, where it has any.
+
+    Raises:
+        InputError: series or masks that do not fit together.
+    """
+    found = list_series(case.folder / "DICOM_anon")
+    if case.sequence in ("t1_in", "t1_out"):
+        series, notes = _phase(case, found)
+    else:
+        series, notes = _single(case, found), []
+    volume, files = read_series(series)
+    if case.modality == "mr" and case.number in DOUBTFUL_MR:
+        notes.append(DOUBTFUL)
+    distinct_notes(case.id, notes)
+    volume = replace(volume, sequence=case.sequence, notes=(*volume.notes, *notes))
+    ground = case.folder / "Ground"
+    return _labelled(volume, files, ground) if ground.is_dir() else volume
+
+
+def _single(case: ChaosCase, found: list[Series]) -> Series:
+    folder = case.folder / "DICOM_anon"
+    if len(found) != 1:
+        raise InputError(folder, found=f"{len(found)} series", wanted="one", do="Unpack the archive anew.")
+    return _of_modality(case, found[0])
+
+
+def _of_modality(case: ChaosCase, series: Series) -> Series:
+    if series.modality != case.modality:
+        found = f"a series of modality {series.modality.upper()}"
+        raise InputError(series.folder, found=found, wanted=case.modality.upper(), do="Unpack the archive anew.")
+    return series
+
+
+def _phase(case: ChaosCase, found: list[Series]) -> tuple[Series, list[str]]:
+    """The series of one T1 phase: the longer echo is in-phase, since at 1.5 T fat and water meet again at 4.6 ms."""
+    folder = case.folder / "DICOM_anon"
+    echoes = [series.echo_time for series in found]
+    if len(found) != 2:
+        raise InputError(folder, found=f"{len(found)} series", wanted="two T1 phases", do="Unpack the archive anew.")
+    named = {series.folder.name.lower(): series for series in found}
+    wanted = "inphase" if case.sequence == "t1_in" else "outphase"
+    if None in echoes or echoes[0] == echoes[1]:
+        if wanted not in named:
+            found_text = f"echo times {echoes[0]} and {echoes[1]}"
+            raise InputError(folder, found=found_text, wanted="two echo times", do="Unpack the archive anew.")
+        return _of_modality(case, named[wanted]), ["the phase was told by the folder's name, not by echo time"]
+    by_echo = sorted(found, key=lambda series: series.echo_time or 0.0, reverse=case.sequence == "t1_in")[0]
+    notes = []
+    if by_echo is not named.get(wanted, by_echo):
+        notes.append("the phase was told by echo time; the folder's name says the other phase")
+    return _of_modality(case, by_echo), notes
+
+
+def _labelled(volume: Volume, files: list[Path], ground: Path) -> Volume:
+    masks = read_masks(ground, volume.modality)
+    if len(masks) != len(files) or volume.orientation[2] not in ("S", "I"):
+        found = f"{len(masks)} masks for {len(files)} slices"
+        raise InputError(ground, found=found, wanted="one mask an axial slice", do="Unpack the archive anew.")
+    if masks.shape[1:] != volume.voxels.shape[1:]:
+        found = f"masks of {masks.shape[1]} x {masks.shape[2]} for slices of {volume.voxels.shape[1]} x "
+        found += str(volume.voxels.shape[2])
+        raise InputError(ground, found=found, wanted="masks of the slices' size", do="Unpack the archive anew.")
+    # Masks are drawn on the slices as stored; only axial slices stored the usual way need no turning.
+    if volume.orientation != CANONICAL[::-1]:
+        found = f"slices stored along {'-'.join(volume.orientation)}"
+        raise InputError(ground, found=found, wanted="L-P-S, as CHAOS has it", do="Unpack the archive anew.")
+    labels, note = paired(ground, masks, files, volume.voxels, volume.modality)
+    volume = volume.with_labels(labels, LABEL_NAMES[volume.modality])
+    return replace(volume, notes=(*volume.notes, note))

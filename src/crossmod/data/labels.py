@@ -1,0 +1,75 @@
+"""Label maps and their names: what each number in a mask stands for."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Shaped, UInt8
+
+from crossmod.errors import InputError
+from crossmod.files import read_json
+
+BACKGROUND = 0
+
+
+def read_label_names(path: Path, stem: str) -> dict[int, str]:
+    """Read label names from JSON: `{"labels": {name: value}}`, `{name: value}`, or `{file stem: {name: value}}`.
+
+    Args:
+        path: the JSON file.
+        stem: the name of the label files without `.nii.gz`, for the form that has one table a file.
+
+    Returns:
+        Label value -> name, without the background.
+
+    Raises:
+        InputError: another form, a value that is no integer in 0..255, or a value or name that comes twice.
+    """
+    content = read_json(path)
+    table = content.get("labels", content) if isinstance(content, dict) else content
+    if isinstance(table, dict) and table and all(isinstance(value, dict) for value in table.values()):
+        if stem not in table:
+            found = f"labels for {', '.join(table)}"
+            raise InputError(path, found=found, wanted=f"labels for {stem}", do=f"Add an entry {stem!r}.")
+        table = table[stem]
+    if not isinstance(table, dict) or not table:
+        found = f"a {type(table).__name__}" if not isinstance(table, dict) else "no labels"
+        raise InputError(path, found=found, wanted='{"labels": {"liver": 1}}', do="Correct the file.")
+    names = {_value(path, name, value): str(name) for name, value in table.items()}
+    if len(names) != len(table):
+        raise InputError(path, found="a label value with two names", wanted="one name a value", do="Correct the file.")
+    return {value: name for value, name in names.items() if value != BACKGROUND}
+
+
+def _value(path: Path, name: str, value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= 255:
+        wanted = "a whole number from 0 to 255"
+        raise InputError(path, found=f"label {name!r} with value {value!r}", wanted=wanted, do="Correct the file.")
+    return value
+
+
+def label_map(
+    subject: object, values: Shaped[np.ndarray, "slices rows columns"], names: Mapping[int, str]
+) -> UInt8[np.ndarray, "slices rows columns"]:
+    """`values` as a label map.
+
+    Raises:
+        InputError: values that are no whole numbers in 0..255, or that have no name.
+    """
+    held = np.unique(values)
+    if not np.isfinite(held).all() or (held != np.rint(held)).any():
+        odd = next(float(value) for value in held if not np.isfinite(value) or value != np.rint(value))
+        do = "Save the labels as integers, without interpolation; or check that this is the label file."
+        raise InputError(subject, found=f"the label value {odd:g}", wanted="whole numbers", do=do)
+    if held.size and (held[0] < 0 or held[-1] > 255):
+        found = f"label values from {held[0]:g} to {held[-1]:g}"
+        do = "Renumber the labels; or check that this is the label file."
+        raise InputError(subject, found=found, wanted="values from 0 to 255", do=do)
+    unnamed = [int(value) for value in held if value != BACKGROUND and int(value) not in names]
+    if unnamed:
+        found = f"label values without a name: {', '.join(map(str, unnamed[:10]))}"
+        known = ", ".join(f"{value} {name}" for value, name in names.items()) or "none"
+        do = 'Name them in labels.json, for instance {"labels": {"liver": 1}}.'
+        raise InputError(subject, found=found, wanted=f"values with a name (known: {known})", do=do)
+    return values.astype(np.uint8)

@@ -1,0 +1,214 @@
+"""NIfTI files in and out, place and values kept.
+
+Notable:
+- A file that does not say how its axes lie in the patient is refused: a guess would swap left and right in silence.
+- Nothing of the header's text (`descrip`, `intent_name`, `db_name`) is kept; people write names there.
+"""
+
+import gzip
+import zlib
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import nibabel
+import numpy as np
+from jaxtyping import Shaped
+from nibabel.filebasedimages import ImageFileError
+from nibabel.nifti1 import Nifti1Image, Nifti1Pair
+from nibabel.spatialimages import HeaderDataError
+
+from crossmod.config import Modality
+from crossmod.data.labels import label_map
+from crossmod.data.store_writer import check_values, compact
+from crossmod.data.volume import CANONICAL, Affine, Volume, axis_codes, reorient
+from crossmod.errors import InputError
+from crossmod.files import replacing
+
+MILLIMETRES = {"mm": 1.0, "unknown": 1.0, "meter": 1000.0, "micron": 0.001}
+
+# Well under a voxel; labels drawn elsewhere often come with the affine rounded.
+SAME_PLACE_MM = 0.1
+
+# The sine-like volume of the unit axes: 1 for a straight grid, 0 for axes in one plane.
+LEAST_VOLUME = 1e-3
+
+AXES = ("RL", "AP", "SI")
+
+
+def read_nifti(
+    image: Path,
+    *,
+    modality: Modality,
+    label: Path | None = None,
+    label_names: Mapping[int, str] | None = None,
+    sequence: str | None = None,
+    orientation: str | None = None,
+) -> Volume:
+    """Read an image and, where given, its label map.
+
+    Args:
+        image: `.nii` or `.nii.gz`, three axes; further axes of length 1 are dropped.
+        modality: `ct` (values in HU) or `mr`.
+        label: a file on the same grid; its axes may be stored in another order.
+        label_names: label value -> organ, for every value in `label` besides 0.
+        sequence: the MR sequence or CT phase.
+        orientation: the directions of the axes, such as `RAS`, assumed where a file does not say.
+
+    Raises:
+        InputError: a file that is no NIfTI, is cut, or does not say where it lies; values that are no image; labels
+            on another grid or without names.
+    """
+    values, affine = _read(image, orientation)
+    with np.errstate(over="ignore"):
+        voxels = compact(values) if np.isfinite(values).all() else values
+    check_values(image, voxels)
+    codes = axis_codes(affine)
+    voxels, affine = reorient(voxels, affine, CANONICAL)
+    volume = Volume(voxels=voxels, affine=affine, modality=modality, sequence=sequence, orientation=codes)
+    if label is None:
+        return volume
+    names = {value: name for value, name in (label_names or {}).items() if value != 0}
+    drawn, label_affine = reorient(*_read(label, orientation), CANONICAL)
+    _check_same_grid(label, drawn, label_affine, volume)
+    return replace(volume, labels=label_map(label, drawn, names), label_names=names)
+
+
+def write_nifti(volume: Volume, path: Path, *, labels_path: Path | None = None) -> None:
+    """Write a volume with the axes of the file it came from.
+
+    Args:
+        volume: what to write.
+        path: where; `.nii` or `.nii.gz`.
+        labels_path: where the label map goes, if it is wanted.
+
+    Raises:
+        InputError: another ending, labels wanted of a volume that has none, or a full disk.
+    """
+    if labels_path is not None and volume.labels is None:
+        found = "a volume without labels"
+        raise InputError(labels_path, found=found, wanted="labels to write", do="Leave out the path for labels.")
+    _write(volume.voxels, volume, path)
+    if labels_path is not None and volume.labels is not None:
+        _write(volume.labels, volume, labels_path)
+
+
+def _read(path: Path, orientation: str | None) -> tuple[Shaped[np.ndarray, "i j k"], Affine]:
+    """The values in the file's own order, and their affine in millimetres."""
+    if not path.is_file():
+        found = "a folder" if path.is_dir() else "no such file"
+        raise InputError(path, found=found, wanted="a NIfTI file", do="Check the path.")
+    try:
+        loaded = nibabel.load(path)
+    except (ImageFileError, HeaderDataError, EOFError, OSError, zlib.error, ValueError) as error:
+        found = f"a file that is not NIfTI, or cut ({type(error).__name__})"
+        raise InputError(path, found=found, wanted="a .nii or .nii.gz file", do="Restore it from a copy.") from None
+    if not isinstance(loaded, Nifti1Pair):
+        found = f"a {type(loaded).__name__}"
+        raise InputError(path, found=found, wanted="a .nii or .nii.gz file", do="Convert it to NIfTI.")
+    dtype = np.dtype(loaded.get_data_dtype())
+    if dtype.kind not in "iuf":
+        found = f"values of type {dtype}"
+        raise InputError(path, found=found, wanted="one number a voxel", do="Convert it to a grey image.")
+    return _three_axes(path, _values(path, loaded)), _affine(path, loaded, orientation)
+
+
+def _values(path: Path, loaded: Nifti1Pair) -> Shaped[np.ndarray, "..."]:
+    try:
+        if path.suffix == ".gz":
+            _check_gzip(path)
+        return np.asarray(loaded.dataobj)
+    except (EOFError, OSError, zlib.error, ValueError) as error:
+        found = f"a file that ends too early or is damaged ({type(error).__name__})"
+        raise InputError(path, found=found, wanted="a whole NIfTI file", do="Restore it from a copy.") from None
+
+
+def _check_gzip(path: Path) -> None:
+    # The checksum stands at the end, and nibabel stops before it: flipped bits would pass for voxels.
+    with gzip.open(path) as stream:
+        while stream.read(1 << 20):
+            pass
+
+
+def _three_axes(path: Path, values: Shaped[np.ndarray, "..."]) -> Shaped[np.ndarray, "i j k"]:
+    shape = values.shape + (1,) * (3 - values.ndim)
+    if any(length != 1 for length in shape[3:]):
+        found = f"{len(shape)} axes of lengths {' x '.join(map(str, shape))}"
+        do = "Split it into one file a volume (a time point, a channel)."
+        raise InputError(path, found=found, wanted="three axes", do=do)
+    return values.reshape(shape[:3])
+
+
+def _affine(path: Path, loaded: Nifti1Pair, orientation: str | None) -> Affine:
+    header = loaded.header
+    known = int(header["sform_code"]) > 0 or int(header["qform_code"]) > 0
+    if known:
+        affine = np.array(loaded.affine, dtype=np.float64)
+    elif orientation is not None:
+        affine = _assumed(path, loaded, orientation)
+    else:
+        found = "a file that does not say how its axes lie (sform_code and qform_code are 0)"
+        do = "If you know it, say so with --orientation, for instance --orientation RAS."
+        raise InputError(path, found=found, wanted="an orientation", do=do)
+    affine[:3] *= MILLIMETRES.get(str(header.get_xyzt_units()[0]), 1.0)
+    lengths = np.linalg.norm(affine[:3, :3], axis=0)
+    # A zero or NaN length must not reach the division.
+    straight = np.isfinite(affine).all() and bool((lengths > 0).all())
+    if not straight or abs(np.linalg.det(affine[:3, :3] / lengths)) < LEAST_VOLUME:
+        found = f"an affine that is singular (axes {np.round(affine[:3, :3], 4).T.tolist()})"
+        raise InputError(path, found=found, wanted="three independent axes", do="Correct the file's sform or qform.")
+    return affine
+
+
+def _assumed(path: Path, loaded: Nifti1Pair, orientation: str) -> Affine:
+    codes = orientation.upper()
+    if len(codes) != 3 or sorted(next((pair for pair in AXES if code in pair), "") for code in codes) != sorted(AXES):
+        wanted = "three letters, one each of R/L, A/P and S/I"
+        raise InputError(
+            f"--orientation {orientation}", found=repr(orientation), wanted=wanted, do="Say --orientation RAS."
+        )
+    affine = np.zeros((4, 4))
+    affine[3, 3] = 1.0
+    zooms = [float(length) for length in loaded.header.get_zooms()[:3]]
+    for axis, (code, length) in enumerate(zip(codes, zooms + [1.0] * (3 - len(zooms)), strict=True)):
+        world = next(index for index, pair in enumerate(AXES) if code in pair)
+        affine[world, axis] = length if code in "RAS" else -length
+    return affine
+
+
+def _check_same_grid(path: Path, drawn: np.ndarray, affine: Affine, volume: Volume) -> None:
+    if drawn.shape != volume.voxels.shape:
+        found = f"labels of {' x '.join(map(str, drawn.shape))} voxels (slices, rows, columns)"
+        wanted = f"{' x '.join(map(str, volume.voxels.shape))}, as the image has"
+        raise InputError(path, found=found, wanted=wanted, do="Resample the labels to the image.")
+    ends = np.array(drawn.shape) - 1
+    corners = np.array([[*(ends * corner), 1] for corner in np.ndindex(2, 2, 2)])
+    away = float(np.linalg.norm(corners @ (affine - volume.affine).T, axis=1).max())
+    if away > SAME_PLACE_MM:
+        found = f"labels that lie {away:.2f} mm away from the image (another affine)"
+        do = "Resample the labels to the image, or correct the affine."
+        raise InputError(path, found=found, wanted="the image's grid", do=do)
+
+
+def _write(array: Shaped[np.ndarray, "slices rows columns"], volume: Volume, path: Path) -> None:
+    ending = next((ending for ending in (".nii.gz", ".nii") if path.name.endswith(ending)), None)
+    if ending is None:
+        found = f"the ending {path.suffix or 'none'}"
+        raise InputError(path, found=found, wanted=".nii or .nii.gz", do="Name the file so.")
+    values, affine = reorient(array, volume.affine, volume.orientation)
+    image = Nifti1Image(values, affine)
+    image.header.set_xyzt_units("mm")
+    image.set_sform(affine, code=1)
+    axes = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
+    # A quaternion cannot hold a shear; readers must then take the sform.
+    straight = np.allclose(axes.T @ axes, np.eye(3), atol=1e-6)
+    image.set_qform(affine, code=1 if straight else 0)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as temporary:
+        # nibabel reads the format off the name, so the name must end as the real one does.
+        named = temporary.with_name(temporary.name + ending)
+        try:
+            nibabel.save(image, named)
+            named.replace(temporary)
+        finally:
+            named.unlink(missing_ok=True)

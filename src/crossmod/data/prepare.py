@@ -1,0 +1,259 @@
+"""From files as people have them to a store: CHAOS, DICOM, NIfTI.
+
+Notable:
+- A store gets pseudonyms. A DICOM patient id only tells patients apart while they are read; folder names of NIfTI
+  data become pseudonyms unless they are asked to be numbered.
+- A failure leaves no half-written store.
+"""
+
+import logging
+import re
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from crossmod.config import Modality
+from crossmod.data.chaos import MR_SEQUENCES, chaos_cases, read_chaos_case
+from crossmod.data.dicom_series import Series, check_one_patient, list_series, read_series
+from crossmod.data.file_order import natural_key
+from crossmod.data.labels import read_label_names
+from crossmod.data.nifti import read_nifti
+from crossmod.data.store import MANIFEST, CaseRecord, Store
+from crossmod.data.store_writer import writing_store
+from crossmod.errors import InputError
+from crossmod.progress import track
+
+logger = logging.getLogger(__name__)
+
+
+def prepare_chaos(
+    src: Path,
+    store: Path,
+    *,
+    append: bool = False,
+    only: Collection[str] = (),
+    exclude: Collection[str] = (),
+    sequences: Collection[str] = (),
+) -> list[CaseRecord]:
+    """Make a store of CHAOS; patients are named `chaos-ct-<id>` and `chaos-mr-<id>`.
+
+    Args:
+        src: the folder of `Train_Sets`, or that itself, or one with `CT` or `MR` in it.
+        store: the new store.
+        append: whether a store that is there may grow.
+        only: take only these: cases, patients, or CHAOS's numbers.
+        exclude: leave these out; named alike.
+        sequences: take only these, of `ct`, `t1_in`, `t1_out`, `t2_spir`.
+
+    Raises:
+        InputError: nothing to take, or a case that cannot be used, named by its folder.
+    """
+    unknown = sorted(set(sequences) - {"ct", *MR_SEQUENCES})
+    if unknown:
+        wanted = ", ".join(("ct", *MR_SEQUENCES))
+        raise InputError("--sequences", found=unknown[0], wanted=wanted, do="Name some of these.")
+    cases = [case for case in chaos_cases(src) if not sequences or (case.sequence or "ct") in sequences]
+    keep = _chosen(src, [{case.id, case.patient, case.number} for case in cases], only, exclude)
+    with writing_store(store, append=append) as writer:
+        return [
+            writer.add(case.id, read_chaos_case(case), patient=case.patient)
+            for case in track([cases[index] for index in keep], "Preparing CHAOS")
+        ]
+
+
+def prepare_dicom(
+    src: Path,
+    store: Path,
+    *,
+    append: bool = False,
+    patient: str | None = None,
+    name: str | None = None,
+    sequence: str | None = None,
+) -> list[CaseRecord]:
+    """Make a store of every CT and MR series below a folder; scout views are left out.
+
+    Args:
+        src: a folder of DICOM folders, one series a folder (or told apart by size, direction and echo time).
+        store: the new store.
+        append: whether a store that is there may grow.
+        patient: the pseudonym, where all series are of one patient.
+        name: pseudonyms are `<name>-p001`, ...; `src`'s own name by default.
+        sequence: what the series are called in the store, such as `t2_spir`.
+
+    Raises:
+        InputError: no series, or one that cannot be used, named by its folder.
+    """
+    every = list_series(src)
+    found = [series for series in every if not series.localizer]
+    if len(found) < len(every):
+        logger.warning("%s: left out %d series of scout views", src, len(every) - len(found))
+    if not found:
+        raise InputError(src, found="only scout views", wanted="CT or MR series", do="Give the folder of a series.")
+    prefix = _safe(name or src.resolve().name)
+    patients = [patient] * len(found) if patient is not None else _numbered(src, found, prefix, store, append)
+    taken: set[str] = set()
+    with writing_store(store, append=append) as writer:
+        records = []
+        for series, pseudonym in track(list(zip(found, patients, strict=True)), "Preparing DICOM"):
+            volume = replace(read_series(series)[0], sequence=sequence)
+            case = _free("-".join(part for part in (pseudonym, volume.modality, sequence) if part), taken)
+            records.append(writer.add(case, volume, patient=pseudonym))
+        return records
+
+
+def prepare_nifti(
+    src: Path,
+    store: Path,
+    *,
+    modality: Modality,
+    append: bool = False,
+    image: str = "image.nii.gz",
+    label: str | None = "label.nii.gz",
+    labels_json: Path | None = None,
+    sequence: str | None = None,
+    name: str | None = None,
+    number_patients: bool = False,
+    orientation: str | None = None,
+    only: Collection[str] = (),
+    exclude: Collection[str] = (),
+) -> list[CaseRecord]:
+    """Make a store of NIfTI files.
+
+    Args:
+        src: the folder of the data.
+        store: the new store.
+        modality: of all images.
+        append: whether a store that is there may grow.
+        image: the file in each case's folder, or a pattern such as `{case}_0000.nii.gz`.
+        label: the same for labels; a case without the file has none. None: no labels are read.
+        labels_json: names of the labels; `labels.json` in `src` by default.
+        sequence: the MR sequence or CT phase; ends up in the case's name.
+        name: patients are `<name>-<case>`; `src`'s own name by default.
+        number_patients: call cases p001, p002, ... where their names could identify somebody.
+        orientation: the axes' directions, such as `RAS`, where a file does not say.
+        only: take only these cases (or patients).
+        exclude: leave these out.
+
+    Raises:
+        InputError: nothing to take, or a file that cannot be used, named.
+    """
+    found = _nifti_cases(src, image)
+    prefix = _safe(name or src.resolve().name)
+    patients = [f"{prefix}-{f'p{i:03d}' if number_patients else _safe(case)}" for i, (case, _) in enumerate(found, 1)]
+    cases = [_NiftiCase(case, path, patient) for (case, path), patient in zip(found, patients, strict=True)]
+    keep = _chosen(src, [{case.name, case.patient} for case in cases], only, exclude)
+    chosen = [cases[index] for index in keep]
+    if number_patients:
+        _check_new(store, append, (case.patient for case in chosen))
+    names = _label_names(src, label, labels_json)
+    with writing_store(store, append=append) as writer:
+        records = []
+        for case in track(chosen, "Preparing NIfTI"):
+            drawn = src / _pattern(label).format(case=case.name) if label is not None else None
+            volume = read_nifti(
+                case.image,
+                modality=modality,
+                label=drawn if drawn is not None and drawn.is_file() else None,
+                label_names=names,
+                sequence=sequence,
+                orientation=orientation,
+            )
+            case_id = f"{case.patient}-{sequence}" if sequence else case.patient
+            records.append(writer.add(case_id, volume, patient=case.patient))
+        return records
+
+
+@dataclass(frozen=True)
+class _NiftiCase:
+    name: str
+    image: Path
+    patient: str
+
+
+def _pattern(name: str) -> str:
+    return name if "{case}" in name else "{case}/" + name
+
+
+def _nifti_cases(src: Path, image: str) -> list[tuple[str, Path]]:
+    """Case names and their images, in natural order."""
+    if not src.is_dir():
+        found = "a file" if src.exists() else "no such folder"
+        raise InputError(src, found=found, wanted="a folder of cases", do="Check the path.")
+    pattern = _pattern(image)
+    # The first {case} names it; a later one must repeat it.
+    expression = re.escape(pattern).replace(re.escape("{case}"), "(?P<case>[^/]+)", 1)
+    expression = re.compile(expression.replace(re.escape("{case}"), "(?P=case)"))
+    matches = [
+        (expression.fullmatch(path.relative_to(src).as_posix()), path)
+        for path in src.glob(pattern.replace("{case}", "*"))
+    ]
+    cases = [(match["case"], path) for match, path in matches if match]
+    if not cases:
+        inside = ", ".join(sorted(path.name for path in src.iterdir())[:6]) or "an empty folder"
+        do = "Name the files with --image, for instance --image '{case}_0000.nii.gz'."
+        raise InputError(src, found=inside, wanted=f"files {pattern}", do=do)
+    return sorted(cases, key=lambda case: natural_key(Path(case[0])))
+
+
+def _label_names(src: Path, label: str | None, labels_json: Path | None) -> dict[int, str]:
+    path = labels_json or src / "labels.json"
+    if label is None or (labels_json is None and not path.is_file()):
+        return {}
+    return read_label_names(path, Path(label).name.removesuffix(".gz").removesuffix(".nii"))
+
+
+def _chosen(src: Path, names: Sequence[set[str]], only: Collection[str], exclude: Collection[str]) -> list[int]:
+    """Indexes of the cases to take; each case goes by several names."""
+    known = set().union(*names)
+    for option, given in (("--only", only), ("--exclude", exclude)):
+        for one in given:
+            if one not in known:
+                listed = ", ".join(sorted(known, key=lambda text: natural_key(Path(text)))[:12])
+                raise InputError(
+                    f"{option} {one}", found="no such case", wanted=f"one of {listed}", do="Check the name."
+                )
+    keep = [i for i, own in enumerate(names) if (not only or own & set(only)) and not own & set(exclude)]
+    if not keep:
+        do = "Loosen --only, --exclude or --sequences."
+        raise InputError(src, found="no case that is left", wanted="at least one", do=do)
+    return keep
+
+
+def _numbered(src: Path, found: Sequence[Series], prefix: str, store: Path, append: bool) -> list[str]:
+    """A pseudonym for each series: one a patient id, or one a folder in `src` where the id is empty."""
+    keys = []
+    for series in found:
+        check_one_patient(series)
+        inside = series.folder.relative_to(src).parts
+        keys.append(("id", series.slices[0].patient) if series.slices[0].patient else ("folder", *inside[:1]))
+    if any(key[0] == "folder" for key in keys):
+        logger.warning("%s: series without a patient id: each folder in it is taken for a patient", src)
+    numbers = {key: number for number, key in enumerate(dict.fromkeys(keys), 1)}
+    pseudonyms = [f"{prefix}-p{numbers[key]:03d}" for key in keys]
+    _check_new(store, append, pseudonyms)
+    return pseudonyms
+
+
+def _check_new(store: Path, append: bool, patients: Iterable[str]) -> None:
+    """Numbers start at 1 in every call: in a store that grows they must not name somebody else again."""
+    if not append or not (store / MANIFEST).is_file():
+        return
+    known = {record.patient for record in Store(store).cases}
+    again = sorted(known & set(patients))
+    if again:
+        found = f"patient {again[0]} already, who may be somebody else"
+        raise InputError(store, found=found, wanted="new pseudonyms", do="Give another --name.")
+
+
+def _free(case: str, taken: set[str]) -> str:
+    """`case`, or with a number where one patient has several such series."""
+    number, name = 1, case
+    while name in taken:
+        number += 1
+        name = f"{case}-{number}"
+    taken.add(name)
+    return name
+
+
+def _safe(text: str) -> str:
+    return re.sub(r"[^A-Za-z0-9._-]+", "_", text).strip("._-") or "case"

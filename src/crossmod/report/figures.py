@@ -1,0 +1,160 @@
+"""The report's figures, each a PNG in a data URL, so that the page needs no other file."""
+
+import base64
+import io
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from crossmod.report.panels import Mask, Outlined, SyntheticSlice
+from crossmod.report.tables import Arm
+from crossmod.runs import Run
+
+# Okabe and Ito's palette: told apart by colour-blind readers too.
+TRUTH = "#F0E442"
+COLOURS = ("#E69F00", "#56B4E9", "#CC79A7", "#009E73", "#D55E00", "#0072B2")
+INCHES = 1.9
+
+
+def data_url(figure: Figure) -> str:
+    """A figure as a PNG in a data URL."""
+    stream = io.BytesIO()
+    figure.savefig(stream, format="png", dpi=110, bbox_inches="tight", facecolor="white")
+    return "data:image/png;base64," + base64.b64encode(stream.getvalue()).decode()
+
+
+def _grid(rows: int, columns: int, titles: Sequence[str]) -> tuple[Figure, np.ndarray]:
+    figure = Figure(figsize=(columns * INCHES, rows * INCHES), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False)
+    for axis in axes.flat:
+        axis.set_axis_off()
+    for axis, title in zip(axes[0], titles, strict=True):
+        axis.set_title(title, fontsize=9)
+    return figure, axes
+
+
+def _gray(axis: Axes, image: np.ndarray | None, low: float, high: float) -> None:
+    if image is None:
+        axis.text(0.5, 0.5, "source store\nnot found", ha="center", va="center", fontsize=8, transform=axis.transAxes)
+    else:
+        axis.imshow(image, cmap="gray", vmin=low, vmax=high, interpolation="bicubic")
+
+
+def _outline(axis: Axes, mask: Mask, colour: str) -> None:
+    if mask.any():
+        axis.contour(mask > 0, levels=[0.5], colors=[colour], linewidths=1.2)
+
+
+def synthesis_panel(slices: Sequence[SyntheticSlice], source: str, target: str) -> str:
+    """Source | synthetic | mask | S's answer, a row a slice."""
+    scored = slices[0].answer is not None
+    titles = [source, f"synthetic {target}", "mask", *(["S's answer"] if scored else [])]
+    figure, axes = _grid(len(slices), len(titles), titles)
+    for row, one in zip(axes, slices, strict=True):
+        _gray(row[0], one.source, -1, 1)
+        low, high = _display_range(one.synthetic)
+        _gray(row[1], one.synthetic, low, high)
+        row[2].imshow(one.mask > 0, cmap="gray", interpolation="nearest")
+        if one.answer is not None:
+            row[3].imshow(one.answer > 0, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+            row[3].text(0.03, 0.03, f"Dice {one.consistency:.2f}", color=TRUTH, fontsize=8, transform=row[3].transAxes)
+    return data_url(figure)
+
+
+def comparison_panel(families: Mapping[str, Sequence[SyntheticSlice | None]], source: str) -> str:
+    """One row a source slice, one column a family; the source's label is drawn on every image."""
+    names = list(families)
+    first = families[names[0]]
+    figure, axes = _grid(len(first), 1 + len(names), [source, *names])
+    for number, row in enumerate(axes):
+        origin = first[number]
+        assert origin is not None
+        _gray(row[0], origin.source, -1, 1)
+        _outline(row[0], origin.mask, TRUTH)
+        for axis, name in zip(row[1:], names, strict=True):
+            one = families[name][number]
+            if one is not None:
+                _gray(axis, one.synthetic, *_display_range(one.synthetic))
+                _outline(axis, one.mask, TRUTH)
+    return data_url(figure)
+
+
+def outline_panel(slices: Sequence[Outlined], all_arms: Sequence[Arm]) -> str:
+    """Real test slices: the truth in every picture, and each arm's answer over it."""
+    figure, axes = _grid(len(slices), 2 + len(all_arms), ["real", "truth", *(_wrap(arm.name) for arm in all_arms)])
+    for row, one in zip(axes, slices, strict=True):
+        for axis in row:
+            _gray(axis, one.image, *_display_range(one.image))
+        _outline(row[1], one.truth, TRUTH)
+        for axis, answer, colour in zip(row[2:], one.answers, COLOURS, strict=False):
+            _outline(axis, one.truth, TRUTH)
+            _outline(axis, answer, colour)
+    return data_url(figure)
+
+
+def _wrap(name: str) -> str:
+    return name.replace(" + ", "\n+ ").replace(" (", "\n(")
+
+
+def _display_range(image: np.ndarray) -> tuple[float, float]:
+    low, high = np.percentile(image, (0.5, 99.5))
+    return float(low), float(max(high, low + 1e-6))
+
+
+def loss_curves(run: Run) -> str:
+    """Every loss of a run over its steps, one small axis each."""
+    readings = list(run.metrics())
+    names = [name for name in readings[0] if name not in ("step", "epoch", "seconds")]
+    columns = min(4, len(names))
+    rows = -(-len(names) // columns)
+    figure = Figure(figsize=(columns * 2.6, rows * 1.8), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False)
+    for axis in axes.flat[len(names) :]:
+        axis.set_axis_off()
+    for axis, name in zip(axes.flat, names, strict=False):
+        axis.plot([r["step"] for r in readings], [r[name] for r in readings], color=COLOURS[5], linewidth=0.9)
+        axis.set_title(name.replace("_", " "), fontsize=8)
+        axis.tick_params(labelsize=7)
+        axis.set_ylim(bottom=0)
+        axis.grid(alpha=0.3)
+    return data_url(figure)
+
+
+def roc_curves(all_arms: Sequence[Arm]) -> str | None:
+    """ROC of every run, one colour an arm: all of it, and its upper left corner. None where no curve is defined."""
+    figure = Figure(figsize=(8.4, 3.8), layout="constrained")
+    whole, corner = figure.subplots(1, 2)
+    drawn = False
+    for arm, colour in zip(all_arms, COLOURS * len(all_arms), strict=False):
+        label: str | None = f"{arm.name} (AUC {arm.mean('auc')})"
+        for card in arm.cards:
+            curve = card["scores"]["roc"]
+            if curve["fpr"]:
+                for axis in (whole, corner):
+                    axis.plot(curve["fpr"], curve["tpr"], color=colour, linewidth=1.1, label=label)
+                label, drawn = None, True
+    for axis in (whole, corner):
+        axis.set_xlabel("false positive rate")
+        axis.set_ylabel("true positive rate")
+        axis.grid(alpha=0.3)
+    corner.set(xlim=(0, 0.1), ylim=(0.8, 1.005))
+    whole.legend(fontsize=7, loc="lower right")
+    return data_url(figure) if drawn else None
+
+
+def patients_plot(all_arms: Sequence[Arm]) -> str:
+    """3D Dice of every test patient in every arm: a line a patient."""
+    figure = Figure(figsize=(max(4.0, 1.6 * len(all_arms) + 1.5), 3.4), layout="constrained")
+    axis = figure.subplots()
+    for patient in all_arms[0].by_patient:
+        values = [arm.by_patient.get(patient, np.nan) for arm in all_arms]
+        axis.plot(range(len(all_arms)), values, color="0.6", linewidth=0.8, marker="o", markersize=3)
+    means = [float(np.mean(list(arm.by_patient.values()))) for arm in all_arms]
+    axis.plot(range(len(all_arms)), means, color=COLOURS[4], linewidth=2, marker="s", label="mean")
+    axis.set_xticks(range(len(all_arms)), [_wrap(arm.name) for arm in all_arms], fontsize=8)
+    axis.set_ylabel("3D Dice")
+    axis.grid(alpha=0.3)
+    axis.legend(fontsize=8)
+    return data_url(figure)

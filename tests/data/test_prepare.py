@@ -1,0 +1,282 @@
+import json
+
+import nibabel
+import numpy as np
+import pytest
+from fake_dicom import SECRETS, body, chaos_ct, chaos_mr, edit, write_series
+from nibabel.nifti1 import Nifti1Image
+
+from crossmod.config import Modality
+from crossmod.data.prepare import prepare_chaos, prepare_dicom, prepare_nifti
+from crossmod.data.store import Store
+from crossmod.errors import InputError
+
+
+def everything_in(store) -> bytes:
+    return b"".join(path.read_bytes() for path in sorted(store.rglob("*")) if path.is_file())
+
+
+def assert_no_identity(store, *more):
+    content = everything_in(store)
+    assert not [secret for secret in (*SECRETS, *more) if secret.encode() in content]
+    # Neither as UTF-16, nor anything like a UID.
+    assert b"1.2.826" not in content
+    assert b"1.2.840" not in content
+
+
+def save_case(folder, values, labels=None, image="image.nii.gz", label="label.nii.gz"):
+    folder.mkdir(parents=True, exist_ok=True)
+    picture = Nifti1Image(values, np.diag([1.0, 2.0, 3.0, 1.0]))
+    for field in ("descrip", "intent_name", "db_name", "aux_file"):
+        picture.header[field] = b"Musterfrau"
+    nibabel.save(picture, folder / image)
+    if labels is not None:
+        nibabel.save(Nifti1Image(labels, picture.affine), folder / label)
+
+
+@pytest.fixture
+def nifti_root(tmp_path, rng):
+    root = tmp_path / "hospital"
+    for case in ("1", "2", "10"):
+        values = rng.integers(0, 100, (4, 5, 6)).astype(np.int16)
+        save_case(root / case, values, (values > 50).astype(np.uint8) if case != "10" else None)
+    (root / "labels.json").write_text('{"labels": {"background": 0, "liver": 1}}')
+    return root
+
+
+# CHAOS
+
+
+def test_chaos_becomes_a_store_of_pseudonyms(tmp_path):
+    chaos_ct(tmp_path / "src" / "Train_Sets", "1")
+    chaos_mr(tmp_path / "src" / "Train_Sets", "1")
+    records = prepare_chaos(tmp_path / "src", tmp_path / "store")
+    store = Store(tmp_path / "store")
+    assert list(store.cases) == records
+    seen = [(case.id, case.patient, case.modality, case.sequence) for case in store.cases]
+    assert seen == [
+        ("chaos-ct-1", "chaos-ct-1", "ct", None),
+        ("chaos-mr-1-t1_in", "chaos-mr-1", "mr", "t1_in"),
+        ("chaos-mr-1-t1_out", "chaos-mr-1", "mr", "t1_out"),
+        ("chaos-mr-1-t2_spir", "chaos-mr-1", "mr", "t2_spir"),
+    ]
+    assert store.cases[0].slices_with == {"liver": 3}
+    assert store.read("chaos-ct-1").unit == "HU"
+    assert_no_identity(tmp_path / "store", str(tmp_path), "DICOM_anon")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "ids"),
+    [
+        ({"only": ["1"]}, ["ct-1", "mr-1-t1_in", "mr-1-t1_out", "mr-1-t2_spir"]),
+        ({"only": ["chaos-mr-1"], "sequences": ["t2_spir"]}, ["mr-1-t2_spir"]),
+        ({"sequences": ["t2_spir", "ct"], "exclude": ["2"]}, ["ct-1", "mr-1-t2_spir"]),
+        ({"exclude": ["chaos-mr-1", "chaos-ct-1"]}, ["ct-2"]),
+        ({"exclude": ["chaos-mr-1-t1_in", "2"], "only": ["chaos-mr-1"]}, ["mr-1-t1_out", "mr-1-t2_spir"]),
+    ],
+)
+def test_what_to_take_of_chaos(tmp_path, arguments, ids):
+    chaos_ct(tmp_path / "src", "1")
+    chaos_ct(tmp_path / "src", "2")
+    chaos_mr(tmp_path / "src", "1")
+    records = prepare_chaos(tmp_path / "src", tmp_path / "store", **arguments)
+    assert [record.id for record in records] == [f"chaos-{one}" for one in ids]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"only": ["7"]}, "--only 7: no such case.*chaos-ct-1"),
+        ({"exclude": ["7"]}, "--exclude 7: no such case"),
+        ({"exclude": ["1"]}, "src: no case that is left"),
+        ({"sequences": ["flair"]}, "--sequences: flair. Wanted: ct, t1_in, t1_out, t2_spir"),
+    ],
+)
+def test_wrong_choices_are_named_and_leave_nothing(tmp_path, arguments, words):
+    chaos_ct(tmp_path / "src", "1")
+    with pytest.raises(InputError, match=words):
+        prepare_chaos(tmp_path / "src", tmp_path / "store", **arguments)
+    assert not (tmp_path / "store").exists()
+
+
+def test_a_failure_in_the_second_case_leaves_no_store(tmp_path):
+    chaos_ct(tmp_path / "src", "1")
+    chaos_ct(tmp_path / "src", "2")
+    next((tmp_path / "src" / "CT" / "2" / "Ground").iterdir()).unlink()
+    with pytest.raises(InputError, match="CT/2/Ground: 5 masks for 6 slices"):
+        prepare_chaos(tmp_path / "src", tmp_path / "store")
+    assert not (tmp_path / "store").exists()
+
+
+# DICOM
+
+
+def test_dicom_patients_are_told_apart_by_their_ids_and_named_by_number(tmp_path):
+    src, stored = tmp_path / "export", body()[0]
+    for folder, patient in (("a/1", "P-ONE"), ("a/2", "P-TWO"), ("b/1", "P-ONE")):
+        for path in write_series(src / folder, stored):
+            edit(path, lambda dataset, patient=patient: setattr(dataset, "PatientID", patient))
+    records = prepare_dicom(src, tmp_path / "store", name="study")
+    assert [(record.id, record.patient) for record in records] == [
+        ("study-p001-ct", "study-p001"),
+        ("study-p002-ct", "study-p002"),
+        ("study-p001-ct-2", "study-p001"),
+    ]
+    assert_no_identity(tmp_path / "store", "P-ONE", "P-TWO", str(tmp_path))
+    np.testing.assert_array_equal(Store(tmp_path / "store").read("study-p001-ct").voxels, stored.astype(int) - 1000)
+
+
+def test_without_ids_each_folder_is_a_patient(tmp_path, caplog):
+    for folder in ("x/1", "x/2", "y"):
+        for path in write_series(tmp_path / "export" / folder, body()[0]):
+            edit(path, lambda dataset: setattr(dataset, "PatientID", ""))
+    records = prepare_dicom(tmp_path / "export", tmp_path / "store")
+    assert [record.patient for record in records] == ["export-p001", "export-p001", "export-p002"]
+    assert "without a patient id" in caplog.text
+
+
+def test_one_patient_can_be_named_and_a_sequence_too(tmp_path):
+    write_series(tmp_path / "export", body()[0], modality="MR")
+    (record,) = prepare_dicom(tmp_path / "export", tmp_path / "store", patient="anna", sequence="t2_spir")
+    assert (record.id, record.patient, record.sequence) == ("anna-mr-t2_spir", "anna", "t2_spir")
+
+
+def test_numbered_patients_never_meet_those_of_an_earlier_call(tmp_path):
+    write_series(tmp_path / "a", body()[0])
+    write_series(tmp_path / "b", body()[0], modality="MR")
+    prepare_dicom(tmp_path / "a", tmp_path / "store", name="study")
+    before = everything_in(tmp_path / "store")
+    with pytest.raises(InputError, match=r"store: patient study-p001 already.*another --name"):
+        prepare_dicom(tmp_path / "b", tmp_path / "store", name="study", append=True)
+    assert everything_in(tmp_path / "store") == before
+    prepare_dicom(tmp_path / "b", tmp_path / "store", append=True)
+    assert [case.patient for case in Store(tmp_path / "store").cases] == ["study-p001", "b-p001"]
+
+
+def test_scout_views_are_left_out(tmp_path, caplog):
+    def scout(dataset, _):
+        dataset.ImageType = ["ORIGINAL", "PRIMARY", "LOCALIZER"]
+
+    write_series(tmp_path / "src" / "scout", body()[0][:1], change=scout)
+    with pytest.raises(InputError, match="src: only scout views"):
+        prepare_dicom(tmp_path / "src", tmp_path / "store")
+    write_series(tmp_path / "src" / "ct", body()[0])
+    assert len(prepare_dicom(tmp_path / "src", tmp_path / "store")) == 1
+    assert "left out 1 series of scout views" in caplog.text
+
+
+def test_patients_mixed_in_one_folder_are_refused(tmp_path):
+    edit(write_series(tmp_path / "src", body()[0])[2], lambda dataset: setattr(dataset, "PatientID", "other"))
+    with pytest.raises(InputError, match="src: slices of 2 patients"):
+        prepare_dicom(tmp_path / "src", tmp_path / "store")
+
+
+# NIfTI
+
+
+def test_nifti_cases_in_folders(tmp_path, nifti_root):
+    records = prepare_nifti(nifti_root, tmp_path / "store", modality="mr", sequence="t2_spir")
+    assert [(record.id, record.patient, record.labelled) for record in records] == [
+        ("hospital-1-t2_spir", "hospital-1", True),
+        ("hospital-2-t2_spir", "hospital-2", True),
+        ("hospital-10-t2_spir", "hospital-10", False),
+    ]
+    assert records[0].labels == {1: "liver"}
+    assert records[0].spacing == (3.0, 2.0, 1.0)
+    assert_no_identity(tmp_path / "store", str(nifti_root))
+
+
+def test_case_names_can_be_numbered_and_chosen(tmp_path, nifti_root):
+    (nifti_root / "1").rename(nifti_root / "Musterfrau")
+    records = prepare_nifti(
+        nifti_root, tmp_path / "store", modality="ct", name="site", number_patients=True, exclude=["2"]
+    )
+    assert [record.id for record in records] == ["site-p001", "site-p003"]
+    assert_no_identity(tmp_path / "store", "hospital")
+    only = prepare_nifti(nifti_root, tmp_path / "other", modality="ct", only=["hospital-2"])
+    assert [record.id for record in only] == ["hospital-2"]
+    with pytest.raises(InputError, match="--only 99"):
+        prepare_nifti(nifti_root, tmp_path / "third", modality="ct", only=["99"])
+    with pytest.raises(InputError, match="patient site-p001 already"):
+        prepare_nifti(nifti_root, tmp_path / "store", modality="ct", name="site", number_patients=True, append=True)
+
+
+def test_flat_folders_by_pattern(tmp_path, rng):
+    root, values = tmp_path / "flat", rng.integers(0, 100, (4, 5, 6)).astype(np.int16)
+    for case in ("liver_2", "liver_10"):
+        save_case(root / "imagesTr", values, image=f"{case}_0000.nii.gz")
+        save_case(root / "labelsTr", (values > 50).astype(np.int16), image=f"{case}.nii.gz")
+    (root / "names.json").write_text(json.dumps({"liver": 1}))
+    records = prepare_nifti(
+        root,
+        tmp_path / "store",
+        modality="ct",
+        image="imagesTr/{case}_0000.nii.gz",
+        label="labelsTr/{case}.nii.gz",
+        labels_json=root / "names.json",
+    )
+    assert [(record.id, record.labels) for record in records] == [
+        ("flat-liver_2", {1: "liver"}),
+        ("flat-liver_10", {1: "liver"}),
+    ]
+
+
+def test_two_sequences_of_a_patient_in_one_store(tmp_path, nifti_root):
+    for sequence in ("t1_in", "t2_spir"):
+        prepare_nifti(nifti_root, tmp_path / "store", modality="mr", sequence=sequence, append=True)
+    cases = Store(tmp_path / "store").cases
+    assert (len(cases), len({case.patient for case in cases})) == (6, 3)
+
+
+def test_labels_can_be_left_out_and_must_have_names(tmp_path, nifti_root):
+    records = prepare_nifti(nifti_root, tmp_path / "store", modality="mr", label=None)
+    assert not any(record.labelled for record in records)
+    (nifti_root / "labels.json").unlink()
+    with pytest.raises(InputError, match=r"1/label\.nii\.gz: label values without a name: 1.*labels\.json"):
+        prepare_nifti(nifti_root, tmp_path / "other", modality="mr")
+    with pytest.raises(InputError, match=r"nowhere\.json: no such file"):
+        prepare_nifti(nifti_root, tmp_path / "other", modality="mr", labels_json=tmp_path / "nowhere.json")
+    assert not (tmp_path / "other").exists()
+
+
+def test_folders_that_hold_no_nifti_cases(tmp_path):
+    with pytest.raises(InputError, match="none: no such folder"):
+        prepare_nifti(tmp_path / "none", tmp_path / "store", modality="mr")
+    (tmp_path / "src").mkdir()
+    (tmp_path / "src" / "a.nii.gz").write_text("x")
+    with pytest.raises(InputError, match=r"src: a\.nii\.gz\. Wanted: files \{case\}/image\.nii\.gz.*--image"):
+        prepare_nifti(tmp_path / "src", tmp_path / "store", modality="mr")
+
+
+@pytest.mark.real_data
+def test_real_folders(real_data, tmp_path):
+    chaos = prepare_chaos(real_data / "chaos_ct_dicom", tmp_path / "chaos")
+    assert [(record.id, record.shape[0], record.slices_with) for record in chaos] == [("chaos-ct-1", 78, {"liver": 71})]
+    assert_no_identity(tmp_path / "chaos", "CHAOS^CT_SET", "154110")
+    expected: tuple[tuple[str, Modality, int, int, int], ...] = (
+        ("mr_chaos_t2spir", "mr", 14, 309, 493),
+        ("ct_btcv", "ct", 20, 1034, 1349),
+    )
+    for folder, modality, patients, liver, slices in expected:
+        records = prepare_nifti(real_data / folder, tmp_path / folder, modality=modality)
+        assert len({record.patient for record in records}) == patients
+        assert sum(record.slices_with["liver"] for record in records) == liver
+        assert sum(record.shape[0] for record in records) == slices
+        Store(tmp_path / folder).verify()
+
+
+@pytest.mark.real_data
+def test_real_t1_and_t2_of_the_same_patients(real_data, tmp_path):
+    for sequence, image, label in (("t1_in", "t1", "label_t1"), ("t2_spir", "t2_spir", "label_t2")):
+        prepare_nifti(
+            real_data / "mr_chaos_t1_t2",
+            tmp_path / "store",
+            modality="mr",
+            image=f"{image}.nii.gz",
+            label=f"{label}.nii.gz",
+            sequence=sequence,
+            append=True,
+        )
+    cases = Store(tmp_path / "store").cases
+    assert (len(cases), len({case.patient for case in cases})) == (4, 2)
+    assert {case.sequence: len(case.labels) for case in cases} == {"t1_in": 1, "t2_spir": 4}
