@@ -178,9 +178,9 @@ def info(path: Path) -> None:
     path
         NIfTI file, folder of DICOM files, store, or run folder.
     """
-    from crossmod.report.describe import describe
+    from crossmod.report.describe import show
 
-    describe(path)
+    show(path)
 
 
 @app.command
@@ -219,7 +219,7 @@ def phantom(
     paired
         The same patients in both modalities. This is the truth for checking a translation, not for training one.
     """
-    from crossmod.data.phantom import PhantomSettings, write_phantom
+    from crossmod.phantom.dataset import PhantomSettings, write_phantom
 
     values = {
         "ct_patients": patients if ct_patients is None else ct_patients,

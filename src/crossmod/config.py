@@ -46,7 +46,15 @@ def with_overrides(settings: SettingsType, overrides: BaseModel | None) -> Setti
     Raises:
         InputError: a value that the settings refuse, named by its option.
     """
-    changes = overrides.model_dump(exclude_none=True) if overrides is not None else {}
+    return with_changes(settings, **(overrides.model_dump(exclude_none=True) if overrides is not None else {}))
+
+
+def with_changes(settings: SettingsType, **changes: Any) -> SettingsType:
+    """`settings` with some fields changed, checked again as a whole.
+
+    Raises:
+        InputError: a value that the settings refuse, named by its option.
+    """
     return build(type(settings), {**settings.model_dump(), **changes}, subject="settings")
 
 

@@ -25,6 +25,8 @@ def replacing(path: Path) -> Iterator[Path]:
     try:
         yield temporary
         _sync(temporary)
+        # safetensors writes for the owner alone; a store is as open as any other file of its folder.
+        temporary.chmod(0o666 & ~_umask())
         temporary.replace(path)
         _sync(path.parent)
     except BaseException as error:
@@ -32,6 +34,12 @@ def replacing(path: Path) -> Iterator[Path]:
         if is_disk_full(error):
             raise disk_full(path) from error
         raise
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
 
 
 def _sync(path: Path) -> None:

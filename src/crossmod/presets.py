@@ -18,7 +18,7 @@ TRANSLATE: dict[str, TranslateSettings] = {
         discriminator_learning_rate=5e-4,
         ct_slices=0,
         mr_slices=0,
-        epochs=20,
+        epochs=10,
         decay=0.5,
     ),
 }
@@ -26,7 +26,7 @@ TRANSLATE: dict[str, TranslateSettings] = {
 SEGMENT: dict[str, SegmentSettings] = {
     # Rafiq et al. 2025, section 4: 300 epochs of all slices with liver, batch 2, tested on slices with liver.
     "rafiq2025": SegmentSettings(train_on="organ", test_on="organ"),
-    "tiny": SegmentSettings(network="tiny", size=64, learning_rate=2e-3, batch_size=8, epochs=30, augment=True),
+    "tiny": SegmentSettings(network="tiny", size=64, learning_rate=2e-3, batch_size=4, steps=500, augment=True),
 }
 
 

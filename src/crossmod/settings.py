@@ -152,8 +152,8 @@ class SegmentSettings(ImageSettings):
     """Slices in a step."""
     epochs: int = Field(default=300, ge=1)
     """Passes over the training slices."""
-    max_steps: int = Field(default=0, ge=0)
-    """Stop after this many steps, so that arms of different size train equally long; 0: the epochs decide."""
+    steps: int = Field(default=0, ge=0)
+    """Train for so many steps in place of epochs, so that arms of different size train equally long; 0: epochs."""
 
     @model_validator(mode="after")
     def _check_organs(self) -> "SegmentSettings":

@@ -85,12 +85,16 @@ def test_learning_rates_stay_and_then_fall_in_a_straight_line() -> None:
     assert [Plan("", epochs=3, seed=0).learning_rate_factor(epoch) for epoch in range(3)] == [1, 1, 1]
 
 
-def test_max_steps_ends_within_an_epoch(tmp_path: Path) -> None:
+def test_steps_in_place_of_epochs_may_end_within_one(tmp_path: Path) -> None:
     run = new_run(tmp_path / "run")
-    fit(regression(), Numbers(), run, Plan("", epochs=9, seed=0, max_steps=7))
+    fit(regression(), Numbers(), run, Plan("", epochs=9, seed=0, steps=7))
     state = newest(run.path / "checkpoints")
     assert state is not None
     assert state["step"] == 7
+    fit(regression(), Numbers(), new_run(tmp_path / "longer"), Plan("", epochs=1, seed=0, steps=12))
+    longer = newest(tmp_path / "longer" / "checkpoints")
+    assert longer is not None
+    assert longer["step"] == 12
 
 
 def test_a_loss_that_is_no_number_stops_and_says_where(tmp_path: Path) -> None:

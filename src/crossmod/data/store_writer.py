@@ -13,6 +13,9 @@ from crossmod.data.volume import Volume
 from crossmod.errors import InputError
 from crossmod.files import replacing, sha256, write_json
 
+# It lies in a store while cases are added; found without a writer, it says that the writer was killed.
+WRITING = ".writing"
+
 
 class StoreWriter:
     """Adds cases to a store; made by `writing_store`."""
@@ -89,6 +92,7 @@ def writing_store(path: Path, *, append: bool = False) -> Iterator[StoreWriter]:
         InputError: the folder holds something else, or a store and `append` is off.
     """
     existing: list[CaseRecord] = []
+    _clear_leftovers(path)
     made = not path.exists()
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         if not (path / MANIFEST).is_file():
@@ -100,15 +104,24 @@ def writing_store(path: Path, *, append: bool = False) -> Iterator[StoreWriter]:
     writer = StoreWriter(path, existing)
     try:
         path.mkdir(parents=True, exist_ok=True)
+        (path / WRITING).touch()
         yield writer
         records = [record.model_dump(mode="json") for record in writer.cases]
         write_json(path / MANIFEST, {"format": FORMAT, "cases": records})
+        (path / WRITING).unlink()
     except BaseException:
-        for file in writer.written:
+        for file in (*writer.written, path / WRITING):
             file.unlink(missing_ok=True)
         if made and path.is_dir() and not any(path.iterdir()):
             path.rmdir()
         raise
+
+
+def _clear_leftovers(path: Path) -> None:
+    """Remove what a writer that was killed left of a new store: case files that no manifest names."""
+    if (path / WRITING).is_file() and not (path / MANIFEST).is_file():
+        for file in (*path.glob("*.safetensors"), *path.glob(".*.partial"), path / WRITING):
+            file.unlink()
 
 
 def check_values(subject: object, voxels: np.ndarray) -> None:

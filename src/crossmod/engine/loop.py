@@ -28,14 +28,14 @@ class Plan:
         title: what the progress line says.
         epochs: passes over the data.
         seed: the run's seed.
-        max_steps: stop after so many steps; 0: the epochs decide.
+        steps: train for so many steps in place of epochs; 0: the epochs decide.
         decay: share of the epochs, at the end, over which the learning rates fall in a straight line to 0.
     """
 
     title: str
     epochs: int
     seed: int
-    max_steps: int = 0
+    steps: int = 0
     decay: float = 0.0
 
     def learning_rate_factor(self, epoch: int) -> float:
@@ -58,8 +58,7 @@ def fit(
         Seconds of training, all sittings together.
     """
     rates = {name: [group["lr"] for group in o.param_groups] for name, o in trainee.optimizers.items()}
-    total = plan.epochs * batches.steps
-    total = min(total, plan.max_steps) if plan.max_steps else total
+    total = plan.steps or plan.epochs * batches.steps
     torch.manual_seed(derive(plan.seed, "dropout"))
     step, seconds = _restore(trainee, run)
     began = saved = time.monotonic()

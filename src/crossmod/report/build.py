@@ -117,8 +117,13 @@ def _warnings(contents: Contents, all_arms: Sequence[Arm]) -> list[str]:
             found.append(
                 f"{arm.name}: in {constant} of {len(arm.cards)} seeds the network found nothing or everything."
             )
-    if all_arms and all(len(arm.cards) == 1 for arm in all_arms):
-        found.append("One seed an arm: the spread between seeds is not known, and it can be as large as an effect.")
+    steps = {arm.name: arm.cards[0]["steps"] for arm in all_arms}
+    if len(set(steps.values())) > 1:
+        listed = ", ".join(f"{name}: {count}" for name, count in steps.items())
+        found.append(
+            f"The arms took different numbers of training steps ({listed}): a part of any difference may come from "
+            "longer training. With --steps every arm trains equally long."
+        )
     return found
 
 

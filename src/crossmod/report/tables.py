@@ -27,9 +27,14 @@ class Arm:
     synthetic: int
 
     @property
+    def by_seed(self) -> list[dict[str, float]]:
+        """For each seed, 3D Dice by test patient."""
+        return [card["scores"]["patient_values"]["dice"] for card in self.cards]
+
+    @property
     def by_patient(self) -> dict[str, float]:
         """3D Dice of each test patient, averaged over seeds."""
-        return self._average([card["scores"]["patient_values"]["dice"] for card in self.cards])
+        return {patient: float(np.mean([table[patient] for table in self.by_seed])) for patient in self.by_seed[0]}
 
     @property
     def dice(self) -> str:
@@ -49,10 +54,6 @@ class Arm:
         """The mean over seeds of a number in the scores."""
         values = [_dig(card["scores"], path) for card in self.cards]
         return f"{np.mean(values):.3f}" if all(value is not None for value in values) else "undefined"
-
-    @staticmethod
-    def _average(tables: Sequence[Mapping[str, float]]) -> dict[str, float]:
-        return {patient: float(np.mean([table[patient] for table in tables])) for patient in tables[0]}
 
 
 def _dig(content: Mapping[str, Any], path: Sequence[str]) -> Any:
@@ -98,7 +99,7 @@ def difference(baseline: Arm, arm: Arm) -> Difference | None:
     """What an arm adds to the baseline's 3D Dice; None where they were tested on other patients."""
     if set(baseline.by_patient) != set(arm.by_patient):
         return None
-    return paired_difference(baseline.by_patient, arm.by_patient)
+    return paired_difference(baseline.by_seed, arm.by_seed)
 
 
 def verdict(arm: Arm, found: Difference | None) -> str:
@@ -108,12 +109,14 @@ def verdict(arm: Arm, found: Difference | None) -> str:
     if found.patients < 2:
         return f"{arm.name}: one test patient shows nothing; hold out more."
     by = f"{found.mean:+.3f} [{found.low:+.3f}, {found.high:+.3f}]"
+    if found.seeds < 2:
+        return f"{arm.name}: 3D Dice changes by {by}, but with one seed an arm an effect is not shown; run more seeds."
     words = {
         "improves": f"improves 3D Dice by {by}",
         "hurts": f"hurts: 3D Dice changes by {by}",
         "not shown": f"an effect is not shown: 3D Dice changes by {by}, an interval that holds 0",
     }
-    return f"{arm.name}: {words[found.verdict]} ({found.patients} test patients)."
+    return f"{arm.name}: {words[found.verdict]} ({found.patients} test patients, {found.seeds} seeds)."
 
 
 def one_line(card: Mapping[str, Any]) -> str:

@@ -77,12 +77,11 @@ def train_segmenter(
     trainee = build(settings, where)
     batches = LabelledBatches(tuple(parts), settings, where)
     title = f"Training {settings.network} on {len(train)} real + {settings.count} synthetic"
-    seconds = fit(trainee, batches, run, Plan(title, settings.epochs, settings.seed, settings.max_steps))
+    seconds = fit(trainee, batches, run, Plan(title, settings.epochs, settings.seed, steps=settings.steps))
     network = trainee.networks["segmenter"]
     found = predict(network, test.images, where)
     _write_predictions(run.path / "predictions", store, cases, test, found.probability >= THRESHOLD, settings)
-    steps = batches.steps * settings.epochs
-    steps = min(steps, settings.max_steps) if settings.max_steps else steps
+    steps = settings.steps or batches.steps * settings.epochs
     run.finish(
         {
             "settings": settings.model_dump(mode="json"),

@@ -1,0 +1,1 @@
+"""Invented patients: an abdomen with labelled organs, rendered as CT and as MR."""

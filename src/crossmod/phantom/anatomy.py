@@ -1,0 +1,167 @@
+"""A person on a grid: which tissue each voxel is made of, borders shared between two.
+
+Notable:
+- The person is defined in millimetres, without voxels, so that CT and MR grids of one person agree.
+- A voxel holds its two commonest tissues and the share of the first: partial volume at the price of three arrays.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Float32, UInt8
+
+from crossmod.data.volume import Affine
+from crossmod.phantom.canvas import Canvas
+from crossmod.phantom.organs import paint_aorta, paint_organs
+from crossmod.phantom.person import Person, draw_person
+from crossmod.phantom.tissues import FAT, ORGAN_TISSUES, ORGANS, TISSUES, table
+from crossmod.phantom.trunk import paint_spine, paint_trunk
+
+__all__ = ["ORGANS", "TISSUES", "Anatomy", "Grid", "draw_anatomy", "organ_labels"]
+
+# Thick slices are averaged over planes this far apart, mm, but over no more planes than that.
+PLANE_DISTANCE = 4.0
+MOST_PLANES = 3
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Where a scan's voxels lie.
+
+    Args:
+        size: rows and columns.
+        slices: how many.
+        field: width and height of a slice, mm.
+        bottom: lowest slice, mm above the middle of the liver.
+        top: highest slice, mm.
+        thickness: of one slice, as a fraction of the distance between two.
+        centre: middle of the slices, mm to the left and to the back of the person's own.
+    """
+
+    size: int = 128
+    slices: int = 32
+    field: float = 380.0
+    bottom: float = -120.0
+    top: float = 110.0
+    thickness: float = 0.8
+    centre: tuple[float, float] = (0.0, 0.0)
+
+    @property
+    def spacing(self) -> tuple[float, float]:
+        """Millimetres between slices and between pixels."""
+        return (self.top - self.bottom) / max(self.slices - 1, 1), self.field / self.size
+
+    @property
+    def affine(self) -> Affine:
+        """Index `(slice, row, column)` to RAS+ millimetres."""
+        between, pixel = self.spacing
+        corner = -(self.size - 1) / 2 * pixel
+        affine = np.zeros((4, 4))
+        affine[2, 0], affine[1, 1], affine[0, 2], affine[3, 3] = between, -pixel, -pixel, 1.0
+        affine[:3, 3] = -(corner + self.centre[0]), -(corner + self.centre[1]), self.bottom
+        return affine
+
+
+@dataclass(frozen=True, eq=False)
+class Anatomy:
+    """A person on a grid.
+
+    Args:
+        tissues: code of the commonest tissue in each voxel.
+        partners: code of the second commonest.
+        share: how much of the voxel the commonest has, of both.
+        affine: float64, index `(slice, row, column, 1)` to RAS+ millimetres.
+        liver_fat: the person's proton fraction of fat in the liver.
+    """
+
+    tissues: UInt8[np.ndarray, "slices rows columns"]
+    partners: UInt8[np.ndarray, "slices rows columns"]
+    share: Float32[np.ndarray, "slices rows columns"]
+    affine: Affine
+    liver_fat: float
+
+    def mix(self, values: Float[np.ndarray, " tissues"]) -> Float32[np.ndarray, "slices rows columns"]:
+        """The mean of a tissue property over each voxel.
+
+        Args:
+            values: one for each tissue code.
+        """
+        values = values.astype(np.float32)
+        partner = values[self.partners]
+        return partner + self.share * (values[self.tissues] - partner)
+
+    @property
+    def fat_fractions(self) -> Float[np.ndarray, " tissues"]:
+        """Proton fraction of fat in each tissue, in this person."""
+        return table({**FAT, "liver": self.liver_fat})
+
+    @property
+    def fat(self) -> Float32[np.ndarray, "slices rows columns"]:
+        """Fraction of each voxel that is fat, 0 to 1."""
+        return self.mix(self.fat_fractions)
+
+
+def draw_anatomy(
+    seed: int | np.random.SeedSequence, size: int = 128, slices: int = 32, *, grid: Grid | None = None
+) -> Anatomy:
+    """Draw a person and lay them on a grid; the same seed gives the same person on every grid.
+
+    Args:
+        seed: who.
+        size: rows and columns.
+        slices: how many.
+        grid: a grid of its own, instead of `size` and `slices` on the usual one.
+    """
+    return lay_on_grid(draw_person(seed), grid or Grid(size=size, slices=slices))
+
+
+def lay_on_grid(person: Person, grid: Grid) -> Anatomy:
+    """The tissues of `person` in the voxels of `grid`."""
+    shape = (grid.slices, grid.size, grid.size)
+    tissues, partners = np.zeros(shape, np.uint8), np.zeros(shape, np.uint8)
+    share = np.ones(shape, np.float32)
+    for index in range(grid.slices):
+        shares = _slice_shares(person, grid, index)
+        tissues[index], partners[index], share[index] = _two_commonest(shares)
+    return Anatomy(tissues, partners, share, grid.affine, person.liver_fat)
+
+
+def organ_labels(anatomy: Anatomy) -> UInt8[np.ndarray, "slices rows columns"]:
+    """The organ that has most of each voxel, by the values of `ORGANS`; 0 elsewhere."""
+    labels = np.zeros(len(TISSUES), np.uint8)
+    for value, organ in ORGANS.items():
+        labels[[TISSUES[name] for name in ORGAN_TISSUES[organ]]] = value
+    return labels[anatomy.tissues]
+
+
+def _slice_shares(person: Person, grid: Grid, index: int) -> Float[np.ndarray, "tissues rows columns"]:
+    between, pixel = grid.spacing
+    thickness = between * grid.thickness
+    planes = min(max(int(np.ceil(thickness / PLANE_DISTANCE)), 1), MOST_PLANES)
+    offsets = ((np.arange(planes) + 0.5) / planes - 0.5) * thickness
+    across = (np.arange(grid.size) - (grid.size - 1) / 2) * pixel
+    total = np.zeros((len(TISSUES), grid.size, grid.size), np.float32)
+    for offset in offsets:
+        canvas = Canvas(
+            (across + grid.centre[0]) / person.scale,
+            (across + grid.centre[1]) / person.scale,
+            float(grid.bottom + index * between + offset) / person.scale,
+            stiff=person.stiff,
+            soft=person.soft,
+            edge=pixel / person.scale,
+        )
+        room = paint_trunk(canvas, person)
+        paint_organs(canvas, person, room)
+        paint_spine(canvas, person)
+        paint_aorta(canvas, person)
+        total += canvas.shares(len(TISSUES))
+    return total / planes
+
+
+def _two_commonest(shares: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    first = shares.argmax(axis=0)[None]
+    most = np.take_along_axis(shares, first, axis=0)
+    np.put_along_axis(shares, first, -1.0, axis=0)
+    second = shares.argmax(axis=0)[None]
+    next_most = np.maximum(np.take_along_axis(shares, second, axis=0), 0)
+    return first[0].astype(np.uint8), second[0].astype(np.uint8), (most / (most + next_most))[0]

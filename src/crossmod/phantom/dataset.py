@@ -1,0 +1,203 @@
+"""A phantom data set: invented people, scanned by CT and MR, labelled, in the layout of CHAOS or as NIfTI.
+
+Notable:
+- CT patients and MR patients are different people, as in CHAOS, even where their ids agree; `paired` makes them the
+  same, so that a translation can be held against the truth. That is for checking only.
+- Everything follows from the seed; `phantom.json` says who is who.
+"""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from pydantic import Field, model_validator
+
+from crossmod.config import Modality, Settings
+from crossmod.errors import InputError
+from crossmod.files import disk_full, is_disk_full, write_json
+from crossmod.phantom.anatomy import ORGANS, Grid, lay_on_grid, organ_labels
+from crossmod.phantom.chaos import CT_QUIRKS, MR_QUIRKS, Quirks, write_ct_case, write_mr_case
+from crossmod.phantom.dicom import Identity
+from crossmod.phantom.nifti import write_label_names, write_nifti_case
+from crossmod.phantom.person import Person, draw_person
+from crossmod.phantom.render import SEQUENCES, render_ct, render_mr
+from crossmod.progress import track
+
+# The closest that MR slices lie, mm; thinner ones would take too long to scan.
+CLOSEST_MR = 5.5
+
+# The importer warns of these CHAOS patients; the phantom's have nothing to be warned of.
+CAUTIONED = (21, 22, 33)
+
+# People of the two modalities are counted apart, so that more CT patients do not change who is scanned by MR.
+FIRST_MR_PERSON = 1000
+
+
+class PhantomSettings(Settings):
+    """What phantom to make."""
+
+    ct_patients: int = Field(ge=0)
+    """How many people are scanned by CT."""
+    mr_patients: int = Field(ge=0)
+    """How many people are scanned by MR, each in three sequences."""
+    size: int = Field(default=128, ge=16, le=1024)
+    """Rows and columns of a slice."""
+    slices: int = Field(default=32, ge=4, le=400)
+    """About how many slices a CT has over the upper abdomen; MR has fewer."""
+    seed: int = Field(default=0, ge=0)
+    """Another seed, other people."""
+    layout: Literal["chaos", "nifti"] = "chaos"
+    """`chaos`: DICOM and PNG as the CHAOS data set has them; `nifti`: one file an image."""
+    paired: bool = False
+    """Whether CT and MR show the same people; for checking only."""
+
+    @model_validator(mode="after")
+    def _someone(self) -> "PhantomSettings":
+        if self.ct_patients + self.mr_patients == 0:
+            raise ValueError("at least one patient")
+        return self
+
+
+@dataclass(frozen=True)
+class _Case:
+    modality: Modality
+    number: int
+    """The id of its folder."""
+    person: int
+    """Who: the same number, the same person."""
+    quirks: Quirks
+
+
+def write_phantom(out: Path, settings: PhantomSettings) -> None:
+    """Write a phantom data set.
+
+    Args:
+        out: a folder that is not there yet, or an empty one.
+        settings: what to make.
+
+    Raises:
+        InputError: `out` holds something, or the disk is full.
+    """
+    cases = _cases(settings)
+    with _new_folder(out) as folder:
+        for case in track(cases, "phantom"):
+            _write_case(folder, case, settings)
+        if settings.layout == "nifti":
+            for modality in sorted({case.modality for case in cases}):
+                write_label_names(folder / modality)
+        write_json(folder / "phantom.json", _record(settings, cases))
+
+
+def _cases(settings: PhantomSettings) -> list[_Case]:
+    ct, mr = _numbers(settings, "ct"), _numbers(settings, "mr")
+    others = 0 if settings.paired else FIRST_MR_PERSON
+    return [
+        *(_Case("ct", number, i, CT_QUIRKS[i % len(CT_QUIRKS)]) for i, number in enumerate(ct)),
+        *(_Case("mr", number, others + i, MR_QUIRKS[i % len(MR_QUIRKS)]) for i, number in enumerate(mr)),
+    ]
+
+
+def _numbers(settings: PhantomSettings, modality: Modality) -> list[int]:
+    """Ids with gaps, as a published set has them; paired people keep theirs."""
+    list_of = "ct" if settings.paired else modality
+    count = settings.ct_patients if modality == "ct" else settings.mr_patients
+    rng = np.random.default_rng(_seed(settings, "ids", list_of))
+    numbers = np.cumsum(rng.choice([1, 1, 2, 3], size=count + len(CAUTIONED))).tolist()
+    return [number for number in numbers if number not in CAUTIONED][:count]
+
+
+def _seed(settings: PhantomSettings, purpose: str, *which: str | int) -> np.random.SeedSequence:
+    return np.random.SeedSequence(settings.seed, spawn_key=tuple(_purpose(purpose, *which).encode()))
+
+
+def _purpose(*parts: str | int) -> str:
+    return "/".join(map(str, parts))
+
+
+def _write_case(folder: Path, case: _Case, settings: PhantomSettings) -> None:
+    person = draw_person(_seed(settings, "person", case.person))
+    scan = _seed(settings, "scan", case.modality, case.number)
+    anatomy = lay_on_grid(person, draw_grid(person, case.modality, settings, scan))
+    labels = organ_labels(anatomy)
+    if case.modality == "ct":
+        volumes = {"image": render_ct(anatomy, scan)}
+    else:
+        volumes = {sequence: render_mr(anatomy, sequence, scan) for sequence in SEQUENCES}
+    if settings.layout == "nifti":
+        write_nifti_case(folder / case.modality / str(case.number), volumes, labels)
+        return
+    identity = Identity(case.person, f"{settings.seed}/{settings.size}/{settings.slices}")
+    place = folder / "Train_Sets" / case.modality.upper() / str(case.number)
+    if case.modality == "ct":
+        write_ct_case(place, volumes["image"], labels, identity, case.quirks)
+    else:
+        write_mr_case(place, volumes, labels, identity, case.quirks)
+
+
+def draw_grid(person: Person, modality: Modality, settings: PhantomSettings, seed: np.random.SeedSequence) -> Grid:
+    """A scan's grid: field, length and spacing differ from patient to patient, and MR's from CT's.
+
+    Args:
+        person: who must fit in.
+        modality: `ct` or `mr`.
+        settings: the size and the usual number of slices.
+        seed: of the scan.
+    """
+    rng = np.random.default_rng(np.random.SeedSequence(seed.entropy, spawn_key=(*seed.spawn_key, *b"/grid")))
+    bottom, top = float(rng.uniform(-126, -112)), float(rng.uniform(100, 114))
+    low, high = (350, 385) if modality == "ct" else (350, 400)
+    field = max(float(rng.uniform(low, high)), person.width * 1.03)
+    slices = settings.slices * float(rng.uniform(0.92, 1.08))
+    if modality == "mr":
+        slices = min(slices * 0.85, (top - bottom) / CLOSEST_MR + 1)
+    thickness = float(rng.uniform(0.6, 1.0) if modality == "ct" else rng.uniform(0.8, 0.92))
+    x, y = (float(shift) for shift in rng.uniform(-5, 5, size=2))
+    return Grid(settings.size, max(round(slices), 3), field, bottom, top, thickness, (x, y))
+
+
+def _record(settings: PhantomSettings, cases: list[_Case]) -> dict[str, Any]:
+    return {
+        "phantom": True,
+        "note": "Made by crossmod: no person was scanned. Names, dates and ids in the headers are invented.",
+        "settings": settings.model_dump(mode="json"),
+        "labels": {organ: value for value, organ in ORGANS.items()},
+        "cases": [
+            {
+                "modality": case.modality,
+                "id": case.number,
+                "person": case.person,
+                "seeds": {
+                    "person": _purpose("person", case.person),
+                    "scan": _purpose("scan", case.modality, case.number),
+                },
+                **({"quirks": case.quirks.to_json()} if settings.layout == "chaos" else {}),
+            }
+            for case in cases
+        ],
+    }
+
+
+@contextmanager
+def _new_folder(out: Path) -> Iterator[Path]:
+    """Give a folder beside `out` to fill; it becomes `out` when the block ends well, and goes when it fails."""
+    out = out.absolute()
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        found = "a folder that is not empty" if out.is_dir() else "a file"
+        raise InputError(out, found=found, wanted="a new folder", do="Choose another, or remove it.")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    temporary = out.with_name(f".{out.name}.{os.getpid()}.partial")
+    try:
+        temporary.mkdir()
+        yield temporary
+        # Renaming onto an empty folder replaces it; onto one that was filled meanwhile it fails.
+        temporary.replace(out)
+    except BaseException as error:
+        shutil.rmtree(temporary, ignore_errors=True)
+        if is_disk_full(error):
+            raise disk_full(out) from error
+        raise

@@ -1,0 +1,53 @@
+"""What a path holds, for people: a run, or anything that the data room can describe."""
+
+from pathlib import Path
+
+from rich.console import Console, Group
+from rich.table import Table
+
+from crossmod.data.describe import describe as describe_data
+from crossmod.report.tables import FAMILY, one_line
+from crossmod.runs import Run, is_run
+
+
+def describe(path: Path) -> Group:
+    """Describe a run, a store, a NIfTI file or a DICOM folder as rich tables.
+
+    Raises:
+        InputError: the path is none of these, or cannot be read.
+    """
+    return Group(_run(Run(path))) if is_run(path) else describe_data(path)
+
+
+def show(path: Path) -> None:
+    """Print the description of a path."""
+    Console().print(describe(path))
+
+
+def _run(run: Run) -> Table:
+    table = Table(title=str(run.path), title_justify="left", show_header=False)
+    table.add_column(style="bold")
+    table.add_column()
+    config = run.config
+    table.add_row("command", config["kind"])
+    last = list(run.metrics())[-1:]
+    if not run.finished:
+        state = f"stopped after step {last[0]['step']}" if last else "not begun"
+        table.add_row("state", f"not finished, {state}; its command continues it")
+    else:
+        card = run.card
+        table.add_row("state", f"finished: {card['steps']} steps in {card['seconds']:.0f} s on {card['device']}")
+        if card["kind"] == "train":
+            table.add_row("family", FAMILY.get(card["family"], card["family"]))
+            table.add_row("parameters", ", ".join(f"{name} {count:,}" for name, count in card["parameters"].items()))
+            for side, data in card["data"].items():
+                table.add_row(side, f"{data['slices']} slices of {len(data['patients'])} patients")
+            table.add_row("held out", ", ".join(card["held_out"]) or "nobody")
+        else:
+            table.add_row("result", one_line(card))
+    if last:
+        losses = {name: value for name, value in last[0].items() if name not in ("step", "epoch", "seconds")}
+        table.add_row("last losses", ", ".join(f"{name} {value:.4g}" for name, value in losses.items()))
+    for name, value in config["settings"].items():
+        table.add_row(f"--{name.replace('_', '-')}", str(value))
+    return table
