@@ -6,15 +6,12 @@ PIP = $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c c
 # Two cores: one worker a core; tests run one thread each.
 WORKERS ?= 2
 
-.PHONY: demo test test-all lint format clean
+.PHONY: demo test lint format clean
 
 demo: $(VENV)/installed
 	$(VENV)/bin/crossmod demo --out demo
 
 test: lint
-	$(VENV)/bin/python -m pytest -n $(WORKERS) -m "not slow"
-
-test-all: lint
 	$(VENV)/bin/python -m pytest -n $(WORKERS)
 
 lint: $(VENV)/installed-dev

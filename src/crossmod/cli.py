@@ -2,6 +2,7 @@
 
 import logging
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -22,7 +23,7 @@ app = App(
     name="crossmod",
     version=__version__,
     # No --no-... and --empty-... beside every option: the help stays short.
-    default_parameter=Parameter(negative=()),
+    default_parameter=Parameter(negative=(), consume_multiple=True),
     help="""Unpaired cross-modality image synthesis between CT and MR, with proof of what it is worth.
 
     The way of the data: `prepare` makes a store of cases; `train` learns to turn one modality into the other;
@@ -416,11 +417,20 @@ def _say(text: str) -> None:
     print(text, flush=True)
 
 
-def main() -> None:
-    """Run a command; a mistake of the user's gives one clear sentence and exit code 2."""
+def main(words: Sequence[str] | None = None) -> None:
+    """Run a command; a mistake of the user's gives one clear sentence and exit code 2.
+
+    Args:
+        words: what was typed after `crossmod`; taken from the command line by default.
+    """
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     try:
-        app(exit_on_error=False, print_error=False, result_action="return_value")
+        app(
+            sys.argv[1:] if words is None else list(words),
+            exit_on_error=False,
+            print_error=False,
+            result_action="return_value",
+        )
     except CycloptsError as error:
         sentence = invalid(error.__cause__, "option") if isinstance(error.__cause__, ValidationError) else error
         print(f"crossmod: {sentence}", file=sys.stderr)

@@ -53,7 +53,7 @@ def synthesis_panel(slices: Sequence[SyntheticSlice], source: str, target: str) 
     titles = [source, f"synthetic {target}", "mask", *(["S's answer"] if scored else [])]
     figure, axes = _grid(len(slices), len(titles), titles)
     for row, one in zip(axes, slices, strict=True):
-        _gray(row[0], one.source, -1, 1)
+        _gray(row[0], one.source, -1.0, 1.0)
         low, high = _display_range(one.synthetic)
         _gray(row[1], one.synthetic, low, high)
         row[2].imshow(one.mask > 0, cmap="gray", interpolation="nearest")
@@ -71,7 +71,7 @@ def comparison_panel(families: Mapping[str, Sequence[SyntheticSlice | None]], so
     for number, row in enumerate(axes):
         origin = first[number]
         assert origin is not None
-        _gray(row[0], origin.source, -1, 1)
+        _gray(row[0], origin.source, -1.0, 1.0)
         _outline(row[0], origin.mask, TRUTH)
         for axis, name in zip(row[1:], names, strict=True):
             one = families[name][number]

@@ -1,0 +1,78 @@
+import re
+from pathlib import Path
+
+import pytest
+from conftest import Stores
+from test_train_segmenter import segment
+from test_train_translator import train
+
+from crossmod.errors import InputError
+from crossmod.report.build import build_report, collect
+from crossmod.translate.synthesize import synthesize
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory, stores: Stores) -> Path:
+    root = tmp_path_factory.mktemp("runs")
+    for family in ("essnet", "cyclegan"):
+        run = train(root / family, stores, family=family, epochs=1)
+        synthesize(run.path, source=stores.ct, out=root / f"{family}-mr", device="cpu")
+    for seed in (0, 1):
+        segment(root / f"real-{seed}", stores.mr, steps=8, seed=seed)
+        segment(root / f"more-{seed}", stores.mr, root / "essnet-mr", count=9, steps=8 + seed, seed=seed)
+    return root
+
+
+def test_one_page_with_everything_and_nothing_from_outside(made: Path, tmp_path: Path) -> None:
+    paths = [made / n for n in ("essnet", "cyclegan", "real-0", "real-1", "more-0", "cyclegan-mr")]
+    build_report(paths, tmp_path / "page.html")
+    page = (tmp_path / "page.html").read_text()
+    for words in (
+        "24 real + 9 EssNet", "Synthetic slices", "EssNet: 24 slices of 6 patients", "CycleGAN: 24 slices",
+        "no label consistency", "The same slices through each model", "What the segmenters see", "ROC", "Loss curves",
+        "Parameters and times", "G1 ", "Who was trained and tested on", "ct-3",
+    ):  # fmt: skip
+        assert words in page, words
+    assert not re.search(r"(src|href)=\"(?!data:|#)", page)
+    assert "<script" not in page
+
+
+def test_arms_of_unequal_length_and_leaks_are_warned_of(made: Path, tmp_path: Path, stores: Stores) -> None:
+    build_report([made / "real-0", made / "more-1"], tmp_path / "page.html")
+    assert (
+        "different numbers of training steps (24 real: 8, 24 real + 9 EssNet: 9)"
+        in (tmp_path / "page.html").read_text()
+    )
+    leaking = segment(tmp_path / "leaking", stores.mr, split="slice", test_slices=5, steps=2)
+    build_report([leaking.path], tmp_path / "leak.html")
+    page = (tmp_path / "leak.html").read_text()
+    assert "Split by slice" in page
+    assert "(split by slice: leaking)" in page
+
+
+def test_a_translator_alone(made: Path, tmp_path: Path) -> None:
+    build_report([made / "essnet"], tmp_path / "page.html")
+    assert "Parameters and times" in (tmp_path / "page.html").read_text()
+
+
+def test_synthetic_stores_come_in_by_themselves(made: Path) -> None:
+    contents = collect([made / "more-0", made / "more-1"])
+    assert [store.path.name for store in contents.stores] == ["essnet-mr"]
+
+
+def test_a_missing_source_store_is_said_in_the_picture(made: Path, tmp_path: Path) -> None:
+    import shutil
+
+    shutil.copytree(made / "essnet-mr", tmp_path / "deep" / "down" / "essnet-mr")
+    build_report([tmp_path / "deep" / "down" / "essnet-mr"], tmp_path / "page.html")
+    assert (tmp_path / "page.html").stat().st_size > 10_000
+
+
+def test_what_a_report_is_not_made_of(made: Path, tmp_path: Path, stores: Stores) -> None:
+    with pytest.raises(InputError, match="a store of real cases"):
+        build_report([stores.ct], tmp_path / "page.html")
+    with pytest.raises(InputError, match="neither a run nor a store"):
+        build_report([tmp_path], tmp_path / "page.html")
+    with pytest.raises(InputError, match="nothing"):
+        build_report([], tmp_path / "page.html")
+    assert list(tmp_path.iterdir()) == []

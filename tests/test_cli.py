@@ -1,0 +1,142 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from conftest import Stores
+
+from crossmod import cli
+from crossmod.cli import app, main
+from crossmod.presets import SEGMENT, TRANSLATE
+
+
+def run(capsys: pytest.CaptureFixture[str], *words: object) -> tuple[int, str, str]:
+    """Exit code, standard output and standard error of a command."""
+    code = 0
+    try:
+        main([str(word) for word in words])
+    except SystemExit as stop:
+        code = int(stop.code or 0)
+    out, err = capsys.readouterr()
+    return code, out, err
+
+
+def test_help_imports_nothing_heavy() -> None:
+    """What makes `--help` slow is torch, SciPy and matplotlib: none of them may be needed for it."""
+    heavy = {"torch", "scipy", "matplotlib", "nibabel", "numpy"}
+    program = f"import sys, crossmod.cli; print(sorted({heavy} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    "command", [["prepare", "chaos"], ["prepare", "dicom"], ["prepare", "nifti"], *[[name] for name in (
+        "info", "phantom", "train", "synthesize", "segment", "report", "demo"
+    )]], ids="-".join,
+)  # fmt: skip
+def test_every_option_is_explained(
+    command: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "400")
+    code, out, _ = run(capsys, *command, "--help")
+    assert code == 0
+    options = [line.strip(" │*") for line in out.splitlines() if "--" in line and line.startswith("│")]
+    assert options
+    for line in options:
+        name, *words = line.split()
+        assert len([word for word in words if word.islower()]) >= 2, f"{name} is not explained: {line}"
+
+
+def test_every_setting_is_described() -> None:
+    for presets in (TRANSLATE, SEGMENT):
+        for settings in presets.values():
+            for name, field in type(settings).model_fields.items():
+                assert field.description, name
+
+
+def test_a_dry_run_prints_settings_that_can_be_given_back(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    words = ["train", tmp_path / "run", "--ct", "a", "--mr", "b", "--preset", "tiny", "--dry-run"]
+    code, out, _ = run(capsys, *words, "--epochs", 7, "--window", -100, 200, "--organs", "liver", "spleen")
+    assert code == 0
+    settings = yaml.safe_load(out)
+    assert (settings["epochs"], settings["window"], settings["organs"]) == (7, [-100.0, 200.0], ["liver", "spleen"])
+    assert settings["generator_filters"] == TRANSLATE["tiny"].generator_filters
+    (tmp_path / "mine.yaml").write_text(out)
+    _, again, _ = run(capsys, *words[:6], "--config", tmp_path / "mine.yaml", "--dry-run")
+    assert yaml.safe_load(again) == settings
+    (tmp_path / "run.yaml").write_text(yaml.safe_dump({"kind": "train", "settings": settings, "inputs": {}}))
+    _, again, _ = run(capsys, *words[:6], "--config", tmp_path / "run.yaml", "--dry-run", "--epochs", 8)
+    assert yaml.safe_load(again) == {**settings, "epochs": 8}
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["train", "out", "--ct", "nowhere", "--mr", "nowhere"], "nowhere: no such folder"),
+        (["train", "out", "--ct", "a", "--mr", "b", "--preset", "huge"], "'huge'. Wanted: one of rafiq2025, tiny"),
+        (["train", "out", "--ct", "a", "--mr", "b", "--size", "30"], "--size: 30. Wanted: a multiple of 4"),
+        (["train", "out", "--ct", "a", "--mr", "b", "--size", "many"], "--size: 'many'. Wanted: a valid integer"),
+        (["train", "out", "--ct", "a", "--mr", "b", "--load-size", "200"], "load_size of at least size (256)"),
+        (["train", "out", "--ct", "a", "--mr", "b", "--fold", "5"], "fold below folds (5)"),
+        (["train", "out", "--ct", "a", "--mr", "b", "--window", "9", "1"], "a window from low to high HU"),
+        (["train", "out", "--ct", "a", "--mr", "b", "--percentiles", "9", "1"], "two rising percentiles"),
+        (["train", "out", "--mr", "b"], "--ct"),
+        (["trian"], 'Did you mean "train"'),
+        (["info", "nowhere"], "nowhere: no such file or folder"),
+        (["report", "nowhere"], "nowhere: no such folder"),
+        (["synthesize", "nowhere", "--source", "a", "--out", "b"], "nowhere: no such folder"),
+        (["segment", "out", "--real", "nowhere"], "nowhere: no such folder"),
+        (["segment", "out", "--real", "nowhere", "--organs", "liver", "spleen"], "one organ, got liver, spleen"),
+        (["phantom", "out", "--size", "3"], "--size: 3"),
+        (["train", "out", "--ct", "a", "--mr", "b", "--config", "nowhere.yaml"], "nowhere.yaml: no such file"),
+    ],
+)  # fmt: skip
+def test_a_mistake_gets_one_sentence_and_code_2(
+    words: list[str], sentence: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, _, err = run(capsys, *words)
+    assert code == 2
+    assert sentence in err
+    assert "Traceback" not in err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_from_stores_to_a_report(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, stores: Stores
+) -> None:
+    """All commands one after the other, and `info` on all that they make."""
+    monkeypatch.chdir(tmp_path)
+    tiny = ["--preset", "tiny", "--size", "32", "--folds", "2"]
+    for words in (
+        ["train", "run", "--ct", stores.ct, "--mr", stores.mr, *tiny, "--epochs", "1"],
+        ["synthesize", "run", "--source", stores.ct, "--out", "synthetic"],
+        ["segment", "real", "--real", stores.mr, *tiny, "--steps", "4"],
+        ["segment", "more", "--real", stores.mr, "--synthetic", "synthetic", "--count", "9", *tiny, "--steps", "4"],
+        ["report", "run", "real", "more", "--out", "pages/report.html"],
+        ["info", "run"],
+        ["info", "more"],
+        ["info", "synthetic"],
+    ):
+        code, out, err = run(capsys, *words)
+        assert code == 0, err
+        assert out
+    assert "24" in out
+    page = (tmp_path / "pages" / "report.html").read_text()
+    assert "18 real + 9 EssNet" in page
+    assert "with one seed an arm an effect is not shown" in page
+
+
+def test_a_full_disk_is_a_sentence_too(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def fail(*words: object, **more: object) -> None:
+        raise OSError(28, "No space left on device", "somewhere")
+
+    monkeypatch.setattr(cli, "app", fail)
+    code, _, err = run(capsys, "info", "x")
+    assert (code, err.startswith("crossmod: somewhere: the disk is full")) == (2, True)
+
+
+def test_commands_are_known() -> None:
+    assert {"prepare", "info", "phantom", "train", "synthesize", "segment", "report", "demo"} <= set(app)

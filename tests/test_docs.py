@@ -1,0 +1,57 @@
+"""The documents' snippets run, each document's in order, in an empty folder."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+DOCUMENTS = sorted(
+    path for path in (ROOT / "docs").rglob("*.md") if re.search(r"^```(bash|python)$", path.read_text(), re.M)
+)
+
+
+def test_there_are_documents_with_snippets() -> None:
+    assert {path.name for path in DOCUMENTS} >= {"first-experiment.md", "make-a-store.md"}
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.stem)
+def test_snippets_run(document: Path, tmp_path: Path) -> None:
+    environment = {
+        **os.environ,
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "PYTHONWARNINGS": "default",
+        "OMP_NUM_THREADS": "1",
+    }
+    for language, snippet in re.findall(r"^```(bash|python)\n(.*?)^```$", document.read_text(), re.M | re.S):
+        command = ["bash", "-euo", "pipefail", "-c", snippet] if language == "bash" else [sys.executable, "-c", snippet]
+        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, f"{snippet}\n{done.stdout}\n{done.stderr}"
+    if document.stem == "first-experiment":
+        page = (tmp_path / "report.html").read_text()
+        assert "with its label" not in page
+        assert page.count("data:image/png;base64,") >= 8
+        assert re.search(r"improves 3D Dice|hurts: 3D Dice|an effect is not shown", page)
+        assert 'src="http' not in page
+        assert 'href="http' not in page
+
+
+def test_every_command_of_the_readme_exists() -> None:
+    """The README's own commands need data that is not here; at least each of them and its options are real."""
+    from crossmod.cli import app
+
+    text = (ROOT / "README.md").read_text()
+    lines = [line.split("#")[0] for line in text.splitlines() if line.startswith("crossmod ")]
+    assert len(lines) >= 7
+    for line in lines:
+        app.parse_args(line.split()[1:], exit_on_error=False, print_error=False)
+
+
+def test_relative_links_lead_somewhere() -> None:
+    for path in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")):
+        for link in re.findall(r"\]\(([^)#]+)[^)]*\)", path.read_text()):
+            if not link.startswith("http"):
+                assert (path.parent / link).exists(), f"{path.name}: {link}"
