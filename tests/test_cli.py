@@ -125,7 +125,7 @@ def test_from_stores_to_a_report(
         assert out
     assert "24" in out
     page = (tmp_path / "pages" / "report.html").read_text()
-    assert "18 real + 9 EssNet" in page
+    assert "12 real + 9 EssNet" in page
     assert "with one seed an arm an effect is not shown" in page
 
 
