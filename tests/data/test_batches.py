@@ -19,7 +19,7 @@ def numbered(count: int, start: int, size: int = 20) -> SliceSet:
     ).copy()
     masks = np.broadcast_to((np.arange(count, dtype=np.uint8) % 2)[:, None, None], (count, size, size)).copy()
     keys = tuple(SliceKey("c", "p", i) for i in range(count))
-    return SliceSet(images, masks, keys, {})
+    return SliceSet(images, masks, np.asarray(masks.any(axis=(1, 2))), keys, {})
 
 
 def unpaired(**more: Any) -> UnpairedBatches:
@@ -63,7 +63,7 @@ def test_the_mask_is_that_of_the_source_cut_like_its_image(source: str, rng: np.
     ramp = rng.random((5, 20, 20)).astype(np.float32)
     masks = (ramp > 0.5).astype(np.uint8)
     keys = tuple(SliceKey("c", "p", i) for i in range(5))
-    both = SliceSet(ramp, masks, keys, {})
+    both = SliceSet(ramp, masks, np.asarray(masks.any(axis=(1, 2))), keys, {})
     settings = TranslateSettings(size=16, load_size=20, flip=True, source="ct" if source == "ct" else "mr")
     batches = UnpairedBatches(both, both, settings, CPU)
     for step in range(5):

@@ -1,9 +1,12 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 from conftest import Stores, made_volume
 
 from crossmod.data.slices import SliceKey, SliceSet, class_map, draw_evenly, load_slices
 from crossmod.data.store import Store
+from crossmod.data.store_writer import writing_store
 from crossmod.errors import InputError
 from crossmod.settings import TranslateSettings
 
@@ -33,9 +36,24 @@ def test_classes_follow_the_order_of_the_organs(rng: np.random.Generator) -> Non
         class_map(volume, ("aorta",), "x")
 
 
+def test_what_a_slice_shows_does_not_depend_on_the_size_it_is_loaded_at(tmp_path: Path) -> None:
+    """A liver of one pixel is lost at a quarter of the size; the slice still counts as one that shows it."""
+    volume = made_volume(np.random.default_rng(0), "ct", size=64)
+    labels = np.zeros(volume.voxels.shape, dtype=np.uint8)
+    labels[2, 20:40, 20:40], labels[3, 33, 33] = 1, 1
+    with writing_store(tmp_path / "store") as writer:
+        writer.add("c", volume.with_labels(labels, {1: "liver"}), patient="p")
+    store = Store(tmp_path / "store")
+    for size in (64, 16):
+        slices = load_slices(store, store.cases, TranslateSettings(), size=size, labelled=True)
+        assert slices.showing_organ() == [2, 3]
+    assert slices.masks is not None
+    assert not slices.masks[3].any()
+
+
 def made_slices(counts: list[int]) -> SliceSet:
     keys = tuple(SliceKey(f"c{p}", f"p{p}", i) for p, count in enumerate(counts) for i in range(count))
-    return SliceSet(np.zeros((len(keys), 2, 2), dtype=np.float32), None, keys, {})
+    return SliceSet(np.zeros((len(keys), 2, 2), dtype=np.float32), None, np.ones(len(keys), dtype=bool), keys, {})
 
 
 def test_drawing_takes_turns_between_patients() -> None:

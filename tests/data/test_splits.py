@@ -54,7 +54,7 @@ def made_slices(empty: int) -> SliceSet:
     masks = np.ones((40, 4, 4), dtype=np.uint8)
     masks[:empty] = 0
     keys = tuple(SliceKey(f"c{i // 10}", f"p{i // 10}", i % 10) for i in range(40))
-    return SliceSet(np.zeros((40, 4, 4), dtype=np.float32), masks, keys, {})
+    return SliceSet(np.zeros((40, 4, 4), dtype=np.float32), masks, np.asarray(masks.any(axis=(1, 2))), keys, {})
 
 
 def test_by_patient_every_slice_goes_with_its_patient() -> None:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Bool, Float, UInt8
 
 from crossmod.data.intensity import Intensity, intensity_of
 from crossmod.data.resample import to_size
@@ -32,12 +32,15 @@ class SliceSet:
     Args:
         images: in [-1, 1].
         masks: class of each pixel, 0 for background, in the order of the organs asked for; None without labels.
+        shows: whether each slice shows one of the organs, told at the size at which it was labelled, so that it is the
+            same for every size that it is loaded at; True everywhere without labels.
         keys: where each came from.
         intensities: the intensity step of each case.
     """
 
     images: Float[np.ndarray, "slices size size"]
     masks: UInt8[np.ndarray, "slices size size"] | None
+    shows: Bool[np.ndarray, " slices"]
     keys: tuple[SliceKey, ...]
     intensities: dict[str, Intensity]
 
@@ -57,15 +60,14 @@ class SliceSet:
         return SliceSet(
             images=self.images[where],
             masks=None if self.masks is None else self.masks[where],
+            shows=self.shows[where],
             keys=keys,
             intensities={case: step for case, step in self.intensities.items() if case in cases},
         )
 
     def showing_organ(self) -> list[int]:
-        """Indexes of the slices whose mask is not empty; all of them where there are no masks."""
-        if self.masks is None:
-            return list(range(len(self)))
-        return [int(i) for i in np.flatnonzero(self.masks.any(axis=(1, 2)))]
+        """Indexes of the slices that show one of the organs; all of them without labels."""
+        return [int(i) for i in np.flatnonzero(self.shows)]
 
 
 def load_slices(
@@ -80,18 +82,23 @@ def load_slices(
         size: pixels a side.
         labelled: whether masks are wanted.
     """
-    images, masks, keys, intensities = [], [], [], {}
+    images, masks, shows, keys, intensities = [], [], [], [], {}
     for record in track(cases, f"Reading {len(cases)} cases"):
         volume = store.read(record.id)
         intensities[record.id] = intensity_of(volume, settings)
+        if labelled:
+            classes = class_map(volume, settings.organs, record.id)
+            shows.append(classes.any(axis=(1, 2)))
+            volume = volume.with_labels(classes, dict(enumerate(settings.organs, start=1)))
         volume = to_size(volume, size)
         images.append(intensities[record.id].to_model(volume.voxels))
-        if labelled:
-            masks.append(class_map(volume, settings.organs, record.id))
+        if volume.labels is not None and labelled:
+            masks.append(volume.labels)
         keys += [SliceKey(record.id, record.patient, index) for index in range(len(volume.voxels))]
     return SliceSet(
         images=np.concatenate(images),
         masks=np.concatenate(masks) if labelled else None,
+        shows=np.concatenate(shows) if labelled else np.ones(len(keys), dtype=bool),
         keys=tuple(keys),
         intensities=intensities,
     )

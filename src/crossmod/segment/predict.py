@@ -52,7 +52,7 @@ def score(slices: SliceSet, probability: Float[np.ndarray, "slices size size"]) 
     """
     assert slices.masks is not None
     truth, answer = slices.masks > 0, probability >= THRESHOLD
-    showing = slices.showing_organ()
+    showing = [int(i) for i in np.flatnonzero(truth.any(axis=(1, 2)))]
     by_slice = {
         "dice": [dice(answer[i], truth[i]) for i in showing],
         "iou": [iou(answer[i], truth[i]) for i in showing],
