@@ -6,8 +6,7 @@ import pytest
 import yaml
 from conftest import Stores
 
-from crossmod import cli
-from crossmod.cli import app, main
+from crossmod.cli import app, application, main
 from crossmod.presets import SEGMENT, TRANSLATE
 
 
@@ -133,7 +132,7 @@ def test_a_full_disk_is_a_sentence_too(monkeypatch: pytest.MonkeyPatch, capsys: 
     def fail(*words: object, **more: object) -> None:
         raise OSError(28, "No space left on device", "somewhere")
 
-    monkeypatch.setattr(cli, "app", fail)
+    monkeypatch.setattr(application, "app", fail)
     code, _, err = run(capsys, "info", "x")
     assert (code, err.startswith("crossmod: somewhere: the disk is full")) == (2, True)
 

@@ -7,7 +7,8 @@ from test_train_segmenter import segment
 from test_train_translator import train
 
 from crossmod.errors import InputError
-from crossmod.report.build import build_report, collect
+from crossmod.report.build import build_report
+from crossmod.report.contents import collect
 from crossmod.translate.synthesize import synthesize
 
 

@@ -1,0 +1,65 @@
+"""The application that all commands hang on, and what happens when one fails."""
+
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from cyclopts import App, CycloptsError, Parameter
+from pydantic import ValidationError
+
+from crossmod import __version__
+from crossmod.config import invalid
+from crossmod.errors import InputError
+from crossmod.files import disk_full, is_disk_full
+
+app = App(
+    name="crossmod",
+    version=__version__,
+    # No --no-... and --empty-... beside every option: the help stays short.
+    default_parameter=Parameter(negative=(), consume_multiple=True),
+    help="""Unpaired cross-modality image synthesis between CT and MR, with proof of what it is worth.
+
+    The way of the data: `prepare` makes a store of cases; `train` learns to turn one modality into the other;
+    `synthesize` turns labelled slices into labelled synthetic slices; `segment` trains a segmenter on real and
+    synthetic slices and tests it on held-out patients; `report` shows it all on one page. `demo` does everything on
+    made-up patients in a few minutes.""",
+)
+prepare = App(name="prepare", sort_key=1, help="Make a store of cases out of image files.")
+app.command(prepare)
+
+
+def say(text: str) -> None:
+    """Tell the user what was made and what comes next, on standard output."""
+    print(text, flush=True)
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    """Run a command; a mistake of the user's gives one clear sentence and exit code 2.
+
+    Args:
+        words: what was typed after `crossmod`; taken from the command line by default.
+    """
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    try:
+        app(
+            sys.argv[1:] if words is None else list(words),
+            exit_on_error=False,
+            print_error=False,
+            result_action="return_value",
+        )
+    except CycloptsError as error:
+        sentence = invalid(error.__cause__, "option") if isinstance(error.__cause__, ValidationError) else error
+        print(f"crossmod: {sentence}", file=sys.stderr)
+        sys.exit(2)
+    except InputError as error:
+        print(f"crossmod: {error}", file=sys.stderr)
+        sys.exit(2)
+    except OSError as error:
+        if not is_disk_full(error):
+            raise
+        print(f"crossmod: {disk_full(Path(error.filename or '.'))}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("crossmod: stopped. The same command again continues.", file=sys.stderr)
+        sys.exit(130)

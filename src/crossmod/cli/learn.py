@@ -1,0 +1,159 @@
+"""`crossmod train`, `synthesize` and `segment`: from stores to models and back."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+from pydantic import BaseModel
+
+from crossmod.cli.application import app, say
+from crossmod.config import Settings, SettingsType, build, overrides_of, read_yaml, with_overrides
+from crossmod.errors import InputError
+from crossmod.presets import SEGMENT, TRANSLATE
+from crossmod.settings import SegmentSettings, TranslateSettings
+
+Device = Literal["auto", "cpu", "cuda"]
+Flat = Parameter(name="*")
+TranslateOverrides = overrides_of(TranslateSettings)
+SegmentOverrides = overrides_of(SegmentSettings)
+
+
+@app.command(sort_key=3)
+def train(
+    out: Path,
+    *,
+    ct: Path,
+    mr: Path,
+    preset: str = "rafiq2025",
+    config: Path | None = None,
+    device: Device = "auto",
+    dry_run: bool = False,
+    overrides: Annotated[TranslateOverrides | None, Flat] = None,  # pyright: ignore[reportInvalidTypeForm]
+) -> None:
+    """Train a translator between CT and MR from unpaired stores; the same command again continues it.
+
+    The patients of the target side that `segment` will test on are held out here by the same --folds and --fold.
+
+    Parameters
+    ----------
+    out
+        The run folder.
+    ct
+        Store with CT cases.
+    mr
+        Store with MR cases.
+    preset
+        Settings to start from: rafiq2025 (the paper) or tiny (a CPU).
+    config
+        YAML file of settings that go before the preset's, such as another run's config.yaml.
+    device
+        Where to compute.
+    dry_run
+        Print the settings and stop.
+    """
+    settings = _settings(TRANSLATE, preset, config, overrides)
+    if dry_run:
+        return _print_settings(settings)
+    from crossmod.translate.train import train_translator
+
+    run = train_translator(out, ct=ct, mr=mr, settings=settings, device=device)
+    card = run.card
+    say(f"{out}: {card['family']}, {card['steps']} steps in {card['seconds']:.0f} s. Pictures: {out / 'samples'}")
+    say(f"Next: crossmod synthesize {out} --source {ct if settings.source == 'ct' else mr} --out STORE")
+    return None
+
+
+@app.command(sort_key=4)
+def synthesize(
+    run: Path,
+    *,
+    source: Path,
+    out: Path,
+    slices: Literal["organ", "all"] = "organ",
+    min_consistency: float = 0.0,
+    device: Device = "auto",
+) -> None:
+    """Turn the labelled slices of a store into labelled synthetic slices of the other modality.
+
+    Parameters
+    ----------
+    run
+        Folder of a finished training run.
+    source
+        Store with labelled cases of the model's source modality.
+    out
+        The new store.
+    slices
+        Slices that show the organ, or all.
+    min_consistency
+        Keep slices whose label consistency, the Dice between the segmentor's answer and the label, is at least this.
+    device
+        Where to compute.
+    """
+    from crossmod.translate.synthesize import synthesize as work
+
+    made = work(run, source=source, out=out, slices=slices, min_consistency=min_consistency, device=device)
+    say(f"{out}: {made.slices} synthetic slices, {made.left_out} left out for their consistency")
+
+
+@app.command(sort_key=5)
+def segment(
+    out: Path,
+    *,
+    real: Path,
+    synthetic: Path | None = None,
+    preset: str = "rafiq2025",
+    config: Path | None = None,
+    device: Device = "auto",
+    dry_run: bool = False,
+    overrides: Annotated[SegmentOverrides | None, Flat] = None,  # pyright: ignore[reportInvalidTypeForm]
+) -> None:
+    """Train a segmenter on real slices and --count synthetic ones, and test it on held-out real ones.
+
+    Parameters
+    ----------
+    out
+        The run folder.
+    real
+        Store with labelled real cases.
+    synthetic
+        Store that `synthesize` made.
+    preset
+        Settings to start from: rafiq2025 (the paper) or tiny (a CPU).
+    config
+        YAML file of settings that go before the preset's, such as another run's config.yaml.
+    device
+        Where to compute.
+    dry_run
+        Print the settings and stop.
+    """
+    settings = _settings(SEGMENT, preset, config, overrides)
+    if dry_run:
+        return _print_settings(settings)
+    from crossmod.report.tables import one_line
+    from crossmod.segment.train import train_segmenter
+
+    run = train_segmenter(out, real=real, synthetic=synthetic, settings=settings, device=device)
+    say(f"{out}: {one_line(run.card)}")
+    return None
+
+
+def _settings(
+    presets: dict[str, SettingsType], preset: str, config: Path | None, overrides: BaseModel | None
+) -> SettingsType:
+    if preset not in presets:
+        found, wanted = f"{preset!r}", f"one of {', '.join(presets)}"
+        raise InputError("--preset", found=found, wanted=wanted, do="Choose one of them.")
+    settings = presets[preset]
+    if config is not None:
+        values = read_yaml(config)
+        # A run's config.yaml holds the settings next to kind and inputs.
+        values = values["settings"] if isinstance(values.get("settings"), dict) else values
+        settings = build(type(settings), {**settings.model_dump(), **values}, subject=config)
+    return with_overrides(settings, overrides)
+
+
+def _print_settings(settings: Settings) -> None:
+    import yaml
+
+    print(yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False), end="")

@@ -1,0 +1,146 @@
+"""`crossmod prepare`: make a store of cases out of image files."""
+
+from pathlib import Path
+
+from crossmod.cli.application import prepare, say
+from crossmod.config import Modality
+
+
+@prepare.command(name="chaos")
+def prepare_chaos(
+    src: Path,
+    store: Path,
+    *,
+    download: bool = False,
+    append: bool = False,
+    sequences: tuple[str, ...] = (),
+    only: tuple[str, ...] = (),
+    exclude: tuple[str, ...] = (),
+) -> None:
+    """Read the CHAOS layout: CT, MR T1-DUAL in and out of phase, MR T2-SPIR, with masks.
+
+    Parameters
+    ----------
+    src
+        Folder that holds Train_Sets, or CT and MR.
+    store
+        The new store.
+    download
+        First fetch the published training set into SRC (891 MB, CC BY-NC-SA 4.0); a broken download is resumed.
+    append
+        Add to a store that is there.
+    sequences
+        Only these of ct, t1_in, t1_out, t2_spir.
+    only
+        Only these patients, by CHAOS number or pseudonym.
+    exclude
+        All but these patients.
+    """
+    from crossmod.data import prepare as rooms
+    from crossmod.data.download import download_chaos
+
+    if download:
+        download_chaos(src)
+    cases = rooms.prepare_chaos(src, store, append=append, sequences=sequences, only=only, exclude=exclude)
+    say(f"{store}: {len(cases)} cases more. Look at it: crossmod info {store}")
+
+
+@prepare.command(name="dicom")
+def prepare_dicom(
+    src: Path,
+    store: Path,
+    *,
+    append: bool = False,
+    patient: str | None = None,
+    name: str | None = None,
+    sequence: str | None = None,
+) -> None:
+    """Read every CT and MR series in a folder of DICOM files.
+
+    Parameters
+    ----------
+    src
+        Folder with DICOM files, at any depth.
+    store
+        The new store.
+    append
+        Add to a store that is there.
+    patient
+        Pseudonym of the patient, where all series are of one.
+    name
+        First part of the pseudonyms that are given out; default: the folder's name.
+    sequence
+        Name of the MR sequence or CT phase of all series, such as t2_spir.
+    """
+    from crossmod.data import prepare as rooms
+
+    cases = rooms.prepare_dicom(src, store, append=append, patient=patient, name=name, sequence=sequence)
+    say(f"{store}: {len(cases)} cases more. Look at it: crossmod info {store}")
+
+
+@prepare.command(name="nifti")
+def prepare_nifti(
+    src: Path,
+    store: Path,
+    *,
+    modality: Modality,
+    append: bool = False,
+    image: str = "image.nii.gz",
+    label: str = "label.nii.gz",
+    labels_json: Path | None = None,
+    sequence: str | None = None,
+    name: str | None = None,
+    number_patients: bool = False,
+    orientation: str | None = None,
+    only: tuple[str, ...] = (),
+    exclude: tuple[str, ...] = (),
+) -> None:
+    """Read NIfTI files: SRC/CASE/image.nii.gz and, where there is one, SRC/CASE/label.nii.gz.
+
+    Parameters
+    ----------
+    src
+        Folder with a folder for each case, or with files that all name their case.
+    store
+        The new store.
+    modality
+        What the images are.
+    append
+        Add to a store that is there.
+    image
+        Name of the image file; `{case}` stands for the case, such as `{case}_0000.nii.gz`.
+    label
+        Name of the label file, in the same way.
+    labels_json
+        JSON with the name of each label value; default: labels.json in SRC.
+    sequence
+        Name of the MR sequence, such as t2_spir.
+    name
+        First part of the patients' pseudonyms; default: the name of SRC. The rest is the case's name.
+    number_patients
+        Call patients p001, p002 and so on, for folders that are named after people.
+    orientation
+        Axis codes to assume, such as RAS, for files that do not say theirs.
+    only
+        Only these cases.
+    exclude
+        All but these cases.
+    """
+    from crossmod.data import prepare as rooms
+
+    cases = rooms.prepare_nifti(
+        src,
+        store,
+        modality=modality,
+        append=append,
+        image=image,
+        label=label,
+        labels_json=labels_json,
+        sequence=sequence,
+        name=name,
+        number_patients=number_patients,
+        orientation=orientation,
+        only=only,
+        exclude=exclude,
+    )
+    say(f"{store}: {len(cases)} cases more. Look at it: crossmod info {store}")

@@ -1,0 +1,52 @@
+"""What a report is made of: paths sorted into runs and synthetic stores."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from crossmod.data.store import MANIFEST, Store
+from crossmod.errors import InputError
+from crossmod.runs import Run, is_run, open_run
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What a report is made of.
+
+    Args:
+        translators: training runs.
+        segmenters: segmentation runs.
+        stores: synthetic stores.
+    """
+
+    translators: tuple[Run, ...]
+    segmenters: tuple[Run, ...]
+    stores: tuple[Store, ...]
+
+
+def collect(paths: Sequence[Path]) -> Contents:
+    """Sort paths into runs and stores, and follow segmentation runs to the synthetic stores that they used."""
+    runs: list[Run] = []
+    stores: dict[Path, Store] = {}
+    for path in paths:
+        if is_run(path):
+            run = open_run(path)
+            used = run.card["data"].get("synthetic") if run.card["kind"] == "segment" else None
+            runs.append(run)
+            path = (path / used).resolve() if used else path
+        if (path / MANIFEST).is_file():
+            store = Store(path)
+            if not all(case.synthetic for case in store.cases):
+                wanted = "runs, and stores that `synthesize` made"
+                raise InputError(path, found="a store of real cases", wanted=wanted, do="Leave it out.")
+            stores[path.resolve()] = store
+        elif not is_run(path):
+            found = "no such folder" if not path.exists() else "neither a run nor a store"
+            raise InputError(path, found=found, wanted="a run or a synthetic store", do="Check the path.")
+    if not runs and not stores:
+        raise InputError("report", found="nothing", wanted="at least one run", do="Name run folders.")
+    return Contents(
+        translators=tuple(run for run in runs if run.card["kind"] == "train"),
+        segmenters=tuple(run for run in runs if run.card["kind"] == "segment"),
+        stores=tuple(stores.values()),
+    )

@@ -1,0 +1,199 @@
+"""The sections of the report: what stands in each, as plain data and pictures for the template."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from crossmod.data.store import Store
+from crossmod.report import figures
+from crossmod.report.contents import Contents
+from crossmod.report.panels import outlined, ranked, same_sources, synthetic_slices
+from crossmod.report.tables import FAMILY, Arm, baseline_of, difference, verdict
+
+SHOWN = 5
+
+
+def verdicts(all_arms: Sequence[Arm]) -> list[str]:
+    """What each arm is worth against the baseline, in a sentence."""
+    baseline = baseline_of(all_arms)
+    if baseline is None:
+        return []
+    return [verdict(arm, difference(baseline, arm)) for arm in all_arms if arm is not baseline]
+
+
+def warnings(contents: Contents, all_arms: Sequence[Arm]) -> list[str]:
+    """What a reader must know before believing a number."""
+    found = []
+    if any(run.card["leaking"] for run in (*contents.translators, *contents.segmenters)):
+        found.append(
+            "Split by slice, as in Rafiq et al. 2025: neighbouring slices of one patient were trained and tested on. "
+            "The scores are higher than on a new patient."
+        )
+    for arm in all_arms:
+        constant = sum(card["scores"]["constant"] for card in arm.cards)
+        if constant:
+            found.append(
+                f"{arm.name}: in {constant} of {len(arm.cards)} seeds the network found nothing or everything."
+            )
+    steps = {arm.name: arm.cards[0]["steps"] for arm in all_arms}
+    if len(set(steps.values())) > 1:
+        listed = ", ".join(f"{name}: {count}" for name, count in steps.items())
+        found.append(
+            f"The arms took different numbers of training steps ({listed}): a part of any difference may come from "
+            "longer training. With --steps every arm trains equally long."
+        )
+    return found
+
+
+def results(all_arms: Sequence[Arm]) -> list[dict[str, str]]:
+    """The result table, a row an arm."""
+    baseline = baseline_of(all_arms)
+    rows = []
+    for arm in all_arms:
+        found = None if baseline is None or arm is baseline else difference(baseline, arm)
+        rows.append(
+            {
+                "arm": arm.name,
+                "seeds": str(len(arm.cards)),
+                "dice": arm.dice,
+                "spread": arm.spread,
+                "iou": arm.mean("patient", "iou"),
+                "slice_dice": arm.mean("slice", "dice"),
+                "slice_iou": arm.mean("slice", "iou"),
+                "auc": arm.mean("auc"),
+                "difference": f"{found.mean:+.3f} [{found.low:+.3f}, {found.high:+.3f}]" if found else "",
+                "verdict": found.verdict if found else ("baseline" if arm is baseline else "not compared"),
+            }
+        )
+    return rows
+
+
+def synthesis(store: Store) -> dict[str, Any]:
+    """One synthetic store: counts, label consistency, panels of best and worst slices."""
+    first = store.cases[0].synthetic
+    assert first is not None
+    order = ranked(store)
+    scores = [o.consistency for case in store.cases if case.synthetic for o in case.synthetic.slices]
+    known = [score for score in scores if score is not None]
+    target = store.cases[0].modality.upper()
+    source = "CT" if target == "MR" else "MR"
+    if known:
+        picks = {"Best": order[:SHOWN], "Worst": order[-SHOWN:]}
+    else:
+        picks = {"Evenly drawn": [order[int(i)] for i in np.unique(np.linspace(0, len(order) - 1, SHOWN).astype(int))]}
+    return {
+        "family": FAMILY.get(first.family, first.family),
+        "store": store.path.name,
+        "slices": len(scores),
+        "patients": len({case.patient for case in store.cases}),
+        "consistency": f"{np.mean(known):.3f} (median {np.median(known):.3f}, lowest {min(known):.3f})"
+        if known
+        else None,
+        "panels": {
+            name: figures.synthesis_panel(synthetic_slices(store, wanted), source, target)
+            for name, wanted in picks.items()
+        },
+    }
+
+
+def comparison(stores: Sequence[Store]) -> str | None:
+    """The same source slices through every family (Rafiq et al. 2025, Fig. 11)."""
+    if len(stores) < 2 or len({store.cases[0].modality for store in stores}) > 1:
+        return None
+    order = ranked(stores[0])
+    wanted = [order[int(i)] for i in np.unique(np.linspace(0, len(order) - 1, SHOWN).astype(int))]
+    columns = {}
+    for store in stores:
+        synthetic = store.cases[0].synthetic
+        assert synthetic is not None
+        name = FAMILY.get(synthetic.family, synthetic.family)
+        places = same_sources(stores[0], store, wanted)
+        shown = iter(synthetic_slices(store, [place for place in places if place is not None]))
+        columns[f"{name} ({store.path.name})"] = [None if place is None else next(shown) for place in places]
+    return figures.comparison_panel(columns, "CT" if stores[0].cases[0].modality == "mr" else "MR")
+
+
+def outlines(all_arms: Sequence[Arm]) -> str | None:
+    """Real test slices with the truth and what each arm says of them."""
+    baseline = baseline_of(all_arms)
+    if baseline is None:
+        return None
+    same = [arm for arm in all_arms if arm.cards[0]["tested"] == baseline.cards[0]["tested"]]
+    shown = outlined(same, baseline, SHOWN)
+    return figures.outline_panel(shown, same) if shown else None
+
+
+def curves(contents: Contents) -> list[tuple[str, str]]:
+    """The losses of every run."""
+    runs = (*contents.translators, *contents.segmenters)
+    return [(run.path.resolve().name, figures.loss_curves(run)) for run in runs]
+
+
+def costs(contents: Contents, all_arms: Sequence[Arm]) -> list[dict[str, str]]:
+    """Rafiq et al. 2025, Table 5: parameters, seconds an epoch, slices a second."""
+    speeds = {
+        case.synthetic.model: case.synthetic.slices_per_second
+        for store in contents.stores
+        for case in store.cases
+        if case.synthetic
+    }
+    rows = []
+    for run in contents.translators:
+        card = run.card
+        counts = card["parameters"]
+        detail = ", ".join(f"{name} {count:,}" for name, count in counts.items())
+        rows.append(
+            {
+                "model": FAMILY.get(card["family"], card["family"]),
+                "parameters": f"{sum(counts.values()):,}",
+                "detail": detail,
+                "epoch": f"{card['seconds_per_epoch']:.2f}",
+                "total": f"{card['seconds']:.0f}",
+                "speed": f"{speeds[card['weights_sha256']]:.1f}"
+                if card["weights_sha256"] in speeds
+                else "not measured",
+            }
+        )
+    for arm in all_arms:
+        card = arm.cards[0]
+        rows.append(
+            {
+                "model": f"{card['settings']['network']}, {arm.name}",
+                "parameters": f"{card['parameters']:,}",
+                "detail": "",
+                "epoch": f"{card['seconds_per_epoch']:.2f}",
+                "total": f"{card['seconds']:.0f}",
+                "speed": f"{card['slices_per_second']:.1f}",
+            }
+        )
+    return rows
+
+
+def data(contents: Contents) -> list[dict[str, str]]:
+    """Who was trained and tested on, by run."""
+    rows = []
+    for run in contents.translators:
+        for side, data in run.card["data"].items():
+            sequence = f", {data['sequence']}" if data["sequence"] else ""
+            rows.append(
+                {
+                    "run": run.path.resolve().name,
+                    "side": f"{side.upper()}{sequence}",
+                    "slices": str(data["slices"]),
+                    "patients": ", ".join(data["patients"]),
+                }
+            )
+    for run in contents.segmenters:
+        data = run.card["data"]
+        name = run.path.resolve().name
+        for side in ("train", "test"):
+            rows.append(
+                {
+                    "run": name,
+                    "side": f"{side}, real",
+                    "slices": str(data[f"{side}_slices"]),
+                    "patients": ", ".join(data[f"{side}_patients"]),
+                }
+            )
+    return rows
