@@ -1,12 +1,13 @@
 """The report: one HTML file, pictures and all, that opens without a network."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from crossmod import __version__
 from crossmod.files import write_text
+from crossmod.progress import track
 from crossmod.report import figures, sections
 from crossmod.report.contents import collect
 from crossmod.report.tables import arms
@@ -25,19 +26,20 @@ def build_report(paths: Sequence[Path], out: Path) -> None:
     contents = collect(paths)
     all_arms = arms(contents.segmenters)
     environment = Environment(loader=PackageLoader("crossmod.report"), autoescape=True, undefined=StrictUndefined)
-    page = environment.get_template("report.html").render(
-        version=__version__,
-        verdicts=sections.verdicts(all_arms),
-        warnings=sections.warnings(contents, all_arms),
-        results=sections.results(all_arms),
-        patients=figures.patients_plot(all_arms) if all_arms else None,
-        roc=figures.roc_curves(all_arms) if all_arms else None,
-        synthesis=[sections.synthesis(store) for store in contents.stores],
-        comparison=sections.comparison(contents.stores),
-        outlines=sections.outlines(all_arms),
-        curves=sections.curves(contents),
-        costs=sections.costs(contents, all_arms),
-        data=sections.data(contents),
-    )
+    parts: dict[str, Callable[[], object]] = {
+        "verdicts": lambda: sections.verdicts(all_arms),
+        "warnings": lambda: sections.warnings(contents, all_arms),
+        "results": lambda: sections.results(all_arms),
+        "patients": lambda: figures.patients_plot(all_arms) if all_arms else None,
+        "roc": lambda: figures.roc_curves(all_arms) if all_arms else None,
+        "synthesis": lambda: [sections.synthesis(store) for store in contents.stores],
+        "comparison": lambda: sections.comparison(contents.stores),
+        "outlines": lambda: sections.outlines(all_arms),
+        "curves": lambda: sections.curves(contents),
+        "costs": lambda: sections.costs(contents, all_arms),
+        "data": lambda: sections.data(contents),
+    }
+    made = {name: make() for name, make in track(parts.items(), "Drawing the report")}
+    page = environment.get_template("report.html").render(version=__version__, **made)
     out.parent.mkdir(parents=True, exist_ok=True)
     write_text(out, page)

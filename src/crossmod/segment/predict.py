@@ -13,6 +13,7 @@ from crossmod.data.slices import SliceSet
 from crossmod.evaluate.overlap import dice, iou
 from crossmod.evaluate.roc import roc
 from crossmod.evaluate.statistics import interval
+from crossmod.progress import track
 
 THRESHOLD = 0.5
 
@@ -37,9 +38,10 @@ def predict(
     """Run a network over slices in [-1, 1]."""
     network.eval()
     began = time.monotonic()
+    waiting = torch.from_numpy(images)[:, None].split(batch)
     parts = [
         torch.sigmoid(network(part.to(device)))[:, 0].cpu().numpy()
-        for part in torch.from_numpy(images)[:, None].split(batch)
+        for part in track(waiting, f"Testing on {len(images)} slices")
     ]
     return Prediction(np.concatenate(parts), len(images) / max(time.monotonic() - began, 1e-9))
 
