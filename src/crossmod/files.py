@@ -1,6 +1,7 @@
 """Files that are whole or not there: written under a temporary name, synced, renamed."""
 
 import errno
+import fcntl
 import hashlib
 import json
 import os
@@ -66,6 +67,29 @@ def disk_full(path: Path) -> InputError:
         wanted="room for this file",
         do="Free some space or choose another folder, then run the same command again.",
     )
+
+
+@contextmanager
+def held(path: Path) -> Iterator[None]:
+    """Hold a lock file, so that no second process writes in the same place; a killed process lets go of it.
+
+    Raises:
+        InputError: another process holds it.
+    """
+    with path.open("w") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            found, wanted = "another crossmod command that writes here", "one at a time"
+            do = "Wait for it, or choose another folder."
+            raise InputError(path.parent, found=found, wanted=wanted, do=do) from None
+        yield
+
+
+def remove_partial(folder: Path) -> None:
+    """Remove the temporary files that a killed process left; whoever calls holds the folder."""
+    for path in folder.glob(".*.partial"):
+        path.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -1,7 +1,5 @@
 """Presets: named settings, as data."""
 
-from typing import Any
-
 from crossmod.settings import SegmentSettings, TranslateSettings
 
 TRANSLATE: dict[str, TranslateSettings] = {
@@ -28,8 +26,3 @@ SEGMENT: dict[str, SegmentSettings] = {
     "rafiq2025": SegmentSettings(train_on="organ", test_on="organ"),
     "tiny": SegmentSettings(network="tiny", size=64, learning_rate=2e-3, batch_size=4, steps=500, augment=True),
 }
-
-
-def names(presets: dict[str, Any]) -> str:
-    """The names of `presets`, for a help text."""
-    return ", ".join(presets)

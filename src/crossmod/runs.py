@@ -24,7 +24,7 @@ import yaml
 
 from crossmod.config import read_yaml
 from crossmod.errors import InputError
-from crossmod.files import read_json, write_json, write_text
+from crossmod.files import read_json, remove_partial, write_json, write_text
 
 CONFIG, CARD = "config.yaml", "card.json"
 
@@ -124,15 +124,22 @@ def start_run(path: Path, kind: str, settings: Mapping[str, Any], inputs: Mappin
                 wanted="the same command as before, or a new folder",
                 do="Choose another --out, or repeat the settings in its config.yaml to continue it.",
             )
-        return Run(path)
+        return _complete(Run(path))
+    remove_partial(path)
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         found = "a file" if path.is_file() else "a folder with something else in it"
         raise InputError(path, found=found, wanted="a new or empty folder", do="Choose another --out.")
-    (path / "checkpoints").mkdir(parents=True)
-    (path / "samples").mkdir()
-    write_json(path / "environment.json", _environment())
+    path.mkdir(parents=True, exist_ok=True)
+    # First of all: with it a folder is a run, and a command that was killed after this line can be given again.
     write_text(path / CONFIG, yaml.safe_dump(config, sort_keys=False))
-    return Run(path)
+    write_json(path / "environment.json", _environment())
+    return _complete(Run(path))
+
+
+def _complete(run: Run) -> Run:
+    for name in ("checkpoints", "samples"):
+        (run.path / name).mkdir(exist_ok=True)
+    return run
 
 
 def _differences(old: Any, new: Any, name: str = "") -> Iterator[str]:

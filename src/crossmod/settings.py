@@ -117,6 +117,11 @@ class TranslateSettings(ImageSettings):
 
     @model_validator(mode="after")
     def _check_sizes(self) -> "TranslateSettings":
+        if self.size // 2**self.discriminator_layers < 3:
+            least = 3 * 2**self.discriminator_layers
+            raise ValueError(
+                f"size of at least {least} for {self.discriminator_layers} discriminator layers, got --size {self.size}"
+            )
         if self.loaded < self.size:
             raise ValueError(f"load_size of at least size ({self.size}), got --load-size {self.load_size}")
         return self

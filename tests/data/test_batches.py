@@ -19,11 +19,11 @@ def numbered(count: int, start: int, size: int = 20) -> SliceSet:
     ).copy()
     masks = np.broadcast_to((np.arange(count, dtype=np.uint8) % 2)[:, None, None], (count, size, size)).copy()
     keys = tuple(SliceKey("c", "p", i) for i in range(count))
-    return SliceSet(images, masks, np.asarray(masks.any(axis=(1, 2))), keys, {})
+    return SliceSet(images, masks, np.ones(len(keys), bool), np.ones(len(keys), bool), keys, {})
 
 
 def unpaired(**more: Any) -> UnpairedBatches:
-    settings = TranslateSettings(size=16, load_size=20, **more)
+    settings = TranslateSettings(size=16, load_size=20, discriminator_layers=1, **more)
     return UnpairedBatches(numbered(7, 100), numbered(3, 500), settings, CPU)
 
 
@@ -63,8 +63,10 @@ def test_the_mask_is_that_of_the_source_cut_like_its_image(source: str, rng: np.
     ramp = rng.random((5, 20, 20)).astype(np.float32)
     masks = (ramp > 0.5).astype(np.uint8)
     keys = tuple(SliceKey("c", "p", i) for i in range(5))
-    both = SliceSet(ramp, masks, np.asarray(masks.any(axis=(1, 2))), keys, {})
-    settings = TranslateSettings(size=16, load_size=20, flip=True, source="ct" if source == "ct" else "mr")
+    both = SliceSet(ramp, masks, np.ones(len(keys), bool), np.ones(len(keys), bool), keys, {})
+    settings = TranslateSettings(
+        size=16, load_size=20, flip=True, discriminator_layers=1, source="ct" if source == "ct" else "mr"
+    )
     batches = UnpairedBatches(both, both, settings, CPU)
     for step in range(5):
         batch = batches.batch(0, step)

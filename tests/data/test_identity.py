@@ -30,12 +30,22 @@ def test_the_list_names_no_identifying_attribute():
     assert all(dictionary_VR(word) in ("CS", "DS", "IS", "SH") for word in KEPT)
 
 
-def test_a_name_in_a_field_for_codes_is_dropped():
+@pytest.mark.parametrize("word", [word for word in KEPT if dictionary_VR(word) in ("CS", "SH")])
+@pytest.mark.parametrize("name", ["MUSTERFRAU^ERIKA", "MUELLER HANS", "MUELLER", "HANS", "Li"])
+def test_a_name_in_a_field_for_codes_is_dropped(word, name):
+    header = Dataset()
+    with disable_value_validation():
+        setattr(header, word, name)
+    assert acquisition_of(header) == {}
+
+
+def test_defined_terms_are_kept():
     header = Dataset()
     header.ScanOptions = ["HELIX", "ANGIO"]
-    with disable_value_validation():
-        header.BodyPartExamined = "MUSTERFRAU^ERIKA"
-    assert acquisition_of(header) == {"ScanOptions": ["HELIX", "ANGIO"]}
+    header.ConvolutionKernel = ["Br40d", "3"]
+    header.BodyPartExamined = "ABDOMEN"
+    kept = {"ScanOptions": "HELIX", "ConvolutionKernel": "Br40d", "BodyPartExamined": "ABDOMEN"}
+    assert acquisition_of(header) == kept
 
 
 def test_an_unknown_manufacturer_is_dropped():

@@ -131,7 +131,7 @@ def test_without_ids_each_folder_is_a_patient(tmp_path, caplog):
         for path in write_series(tmp_path / "export" / folder, body()[0]):
             edit(path, lambda dataset: setattr(dataset, "PatientID", ""))
     records = prepare_dicom(tmp_path / "export", tmp_path / "store")
-    assert [record.patient for record in records] == ["export-p001", "export-p001", "export-p002"]
+    assert [record.patient for record in records] == ["dicom-p001", "dicom-p001", "dicom-p002"]
     assert "without a patient id" in caplog.text
 
 
@@ -150,7 +150,25 @@ def test_numbered_patients_never_meet_those_of_an_earlier_call(tmp_path):
         prepare_dicom(tmp_path / "b", tmp_path / "store", name="study", append=True)
     assert everything_in(tmp_path / "store") == before
     prepare_dicom(tmp_path / "b", tmp_path / "store", append=True)
-    assert [case.patient for case in Store(tmp_path / "store").cases] == ["study-p001", "b-p001"]
+    assert [case.patient for case in Store(tmp_path / "store").cases] == ["study-p001", "dicom-p001"]
+
+
+def test_a_folder_named_after_the_patient_leaves_no_name(tmp_path):
+    write_series(tmp_path / "Mueller_Hans" / "series", body()[0])
+    prepare_dicom(tmp_path / "Mueller_Hans", tmp_path / "store")
+    assert_no_identity(tmp_path / "store", "Mueller")
+
+
+def test_series_of_several_echo_times_are_told_apart(tmp_path):
+    for folder, echo in (("t1", 4.6), ("t2", 80.0)):
+        for path in write_series(tmp_path / "export" / folder, body()[0], modality="MR"):
+            edit(path, lambda dataset, echo=echo: setattr(dataset, "EchoTime", echo))
+    records = prepare_dicom(tmp_path / "export", tmp_path / "store")
+    assert [(record.id, record.sequence) for record in records] == [
+        ("dicom-p001-mr-te4.6", "te4.6"), ("dicom-p001-mr-te80", "te80"),
+    ]  # fmt: skip
+    with pytest.raises(InputError, match="mr of several sequences"):
+        Store(tmp_path / "store").select("mr")
 
 
 def test_scout_views_are_left_out(tmp_path, caplog):
@@ -176,7 +194,7 @@ def test_patients_mixed_in_one_folder_are_refused(tmp_path):
 
 def test_nifti_cases_in_folders(tmp_path, nifti_root):
     records = prepare_nifti(nifti_root, tmp_path / "store", modality="mr", sequence="t2_spir")
-    assert [(record.id, record.patient, record.labelled) for record in records] == [
+    assert [(record.id, record.patient, bool(record.labels)) for record in records] == [
         ("hospital-1-t2_spir", "hospital-1", True),
         ("hospital-2-t2_spir", "hospital-2", True),
         ("hospital-10-t2_spir", "hospital-10", False),
@@ -230,7 +248,7 @@ def test_two_sequences_of_a_patient_in_one_store(tmp_path, nifti_root):
 
 def test_labels_can_be_left_out_and_must_have_names(tmp_path, nifti_root):
     records = prepare_nifti(nifti_root, tmp_path / "store", modality="mr", label=None)
-    assert not any(record.labelled for record in records)
+    assert not any(bool(record.labels) for record in records)
     (nifti_root / "labels.json").unlink()
     with pytest.raises(InputError, match=r"1/label\.nii\.gz: label values without a name: 1.*labels\.json"):
         prepare_nifti(nifti_root, tmp_path / "other", modality="mr")

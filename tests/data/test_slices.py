@@ -53,7 +53,14 @@ def test_what_a_slice_shows_does_not_depend_on_the_size_it_is_loaded_at(tmp_path
 
 def made_slices(counts: list[int]) -> SliceSet:
     keys = tuple(SliceKey(f"c{p}", f"p{p}", i) for p, count in enumerate(counts) for i in range(count))
-    return SliceSet(np.zeros((len(keys), 2, 2), dtype=np.float32), None, np.ones(len(keys), dtype=bool), keys, {})
+    return SliceSet(
+        np.zeros((len(keys), 2, 2), dtype=np.float32),
+        None,
+        np.ones(len(keys), bool),
+        np.zeros(len(keys), bool),
+        keys,
+        {},
+    )
 
 
 def test_drawing_takes_turns_between_patients() -> None:

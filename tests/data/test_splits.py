@@ -54,24 +54,47 @@ def made_slices(empty: int) -> SliceSet:
     masks = np.ones((40, 4, 4), dtype=np.uint8)
     masks[:empty] = 0
     keys = tuple(SliceKey(f"c{i // 10}", f"p{i // 10}", i % 10) for i in range(40))
-    return SliceSet(np.zeros((40, 4, 4), dtype=np.float32), masks, np.asarray(masks.any(axis=(1, 2))), keys, {})
+    return SliceSet(
+        np.zeros((40, 4, 4), dtype=np.float32), masks, np.asarray(masks.any(axis=(1, 2))), np.ones(40, bool), keys, {}
+    )
 
 
 def test_by_patient_every_slice_goes_with_its_patient() -> None:
     slices = made_slices(0)
-    train, test = split_slices(slices, SplitSettings(folds=4))
+    train, test = split_slices(slices, SplitSettings(folds=4), slices.patients)
     assert sorted(train + test) == list(range(40))
     assert not {slices.keys[i].patient for i in train} & {slices.keys[i].patient for i in test}
 
 
 def test_by_slice_only_slices_that_show_the_organ_are_divided() -> None:
-    train, test = split_slices(made_slices(12), SplitSettings(split="slice", test_slices=5))
+    train, test = split_slices(made_slices(12), SplitSettings(split="slice", test_slices=5), ())
     assert len(test) == 5
-    assert sorted(train + test) == list(range(12, 40))
-    again = split_slices(made_slices(12), SplitSettings(split="slice", test_slices=5))
+    assert min(test) >= 12
+    assert sorted(train + test) == list(range(40))
+    again = split_slices(made_slices(12), SplitSettings(split="slice", test_slices=5), ())
     assert again == (train, test)
 
 
 def test_by_slice_something_must_be_left_to_train_on() -> None:
     with pytest.raises(InputError, match="28 of 28 slices"):
-        split_slices(made_slices(12), SplitSettings(split="slice", test_slices=28))
+        split_slices(made_slices(12), SplitSettings(split="slice", test_slices=28), ())
+
+
+def test_folds_are_those_of_all_patients_and_not_of_the_labelled_ones() -> None:
+    """A segmenter sees labelled patients alone; its folds must be those of the translator, who sees all."""
+    slices = made_slices(0)
+    everyone = [*slices.patients, "p7", "p8", "p9"]
+    for fold in range(3):
+        settings = SplitSettings(folds=3, fold=fold)
+        sides = split_patients(everyone, settings)
+        train, test = split_slices(slices, settings, everyone)
+        assert {slices.keys[i].patient for i in test} == set(sides.test) & set(slices.patients)
+        assert {slices.keys[i].patient for i in train} == set(sides.train) & set(slices.patients)
+
+
+def test_by_slice_unlabelled_slices_are_never_tested_on() -> None:
+    slices = made_slices(0)
+    half = type(slices)(slices.images, None, slices.shows, np.arange(40) < 20, slices.keys, {})
+    train, test = split_slices(half, SplitSettings(split="slice", test_slices=5), ())
+    assert max(test) < 20
+    assert set(range(20, 40)) <= set(train)

@@ -76,6 +76,6 @@ def test_two_names_for_one_memory(tmp_path: Path) -> None:
 def test_the_hash_is_that_of_the_weights() -> None:
     first, second = nn.Linear(2, 2), nn.Linear(2, 2)
     second.load_state_dict(first.state_dict())
-    assert checkpoint.weights_hash({"G1": first}) == checkpoint.weights_hash({"G1": second})
+    assert checkpoint.weights_hash({"G1": first.state_dict()}) == checkpoint.weights_hash({"G1": second.state_dict()})
     second.bias.data[0] += 1
-    assert checkpoint.weights_hash({"G1": first}) != checkpoint.weights_hash({"G1": second})
+    assert checkpoint.weights_hash({"G1": first.state_dict()}) != checkpoint.weights_hash({"G1": second.state_dict()})

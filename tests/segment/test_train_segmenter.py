@@ -1,16 +1,26 @@
+import contextlib
+import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from conftest import Stores
 from test_train_translator import train
 
+from crossmod.data.batches import UnpairedBatches
+from crossmod.data.slices import SliceSet
 from crossmod.data.store import Store
+from crossmod.data.store_writer import writing_store
 from crossmod.errors import InputError
 from crossmod.runs import Run
+from crossmod.segment.networks import tiny_unet
+from crossmod.segment.predict import predict
 from crossmod.segment.train import train_segmenter
 from crossmod.settings import SegmentSettings
+from crossmod.translate import train as translate_train
 from crossmod.translate.synthesize import synthesize
 
 TINY: dict[str, Any] = {"network": "tiny", "size": 32, "learning_rate": 5e-3, "batch_size": 8, "epochs": 25}
@@ -92,8 +102,66 @@ def test_a_translator_that_saw_a_test_patient_is_refused(tmp_path: Path, stores:
         segment(tmp_path / "run", stores.mr, synthetic, count=3, fold=2)
 
 
-def test_by_slice_it_is_let_through_and_labelled(tmp_path: Path, stores: Stores, synthetic: Path) -> None:
-    run = segment(tmp_path / "run", stores.mr, synthetic, count=3, split="slice", test_slices=4, epochs=1)
+def test_a_test_case_under_another_name_is_found_out(tmp_path: Path, stores: Stores, synthetic: Path) -> None:
+    """The same files under other pseudonyms: the checksums tell."""
+    other = tmp_path / "other"
+    shutil.copytree(stores.mr, other)
+    text = (other / "manifest.json").read_text().replace('"patient": "mr-', '"patient": "somebody-')
+    (other / "manifest.json").write_text(text)
+    refused = 0
+    for fold in range(5):
+        with contextlib.suppress(InputError):
+            segment(tmp_path / f"run-{fold}", other, synthetic, count=3, fold=fold, steps=1)
+            continue
+        refused += 1
+    # The translator saw four of the five.
+    assert refused == 4
+
+
+def test_the_source_patient_of_a_slice_counts_as_seen(tmp_path: Path, stores: Stores, synthetic: Path) -> None:
+    """A person with both scans: her CT made the slices, so her MR cannot be tested on."""
+    other = tmp_path / "other"
+    shutil.copytree(stores.mr, other)
+    held = segment(tmp_path / "plain", stores.mr, steps=1).card["data"]["test_patients"][0]
+    text = (other / "manifest.json").read_text().replace(f'"patient": "{held}"', '"patient": "ct-3"')
+    (other / "manifest.json").write_text(text)
+    unseen = tmp_path / "unseen"
+    shutil.copytree(synthetic, unseen)
+    manifest = json.loads((unseen / "manifest.json").read_text())
+    for case in manifest["cases"]:
+        case["synthetic"]["trained_on"] = []
+    (unseen / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(InputError, match="which saw the test patients ct-3"):
+        segment(tmp_path / "run", other, unseen, count=3, test_patients=("ct-3",), steps=1)
+
+
+def test_by_slice_another_split_of_the_translator_is_refused(tmp_path: Path, stores: Stores, synthetic: Path) -> None:
+    with pytest.raises(InputError, match="trained by another split"):
+        segment(tmp_path / "run", stores.mr, synthetic, count=3, split="slice", test_slices=4)
+
+
+def test_by_slice_the_translator_sees_no_slice_that_is_tested_on(tmp_path: Path, stores: Stores) -> None:
+    by_slice: dict[str, Any] = {"split": "slice", "test_slices": 4, "split_seed": 3}
+    seen: list[SliceSet] = []
+
+    def watch(ct: SliceSet, mr: SliceSet, *rest: Any) -> UnpairedBatches:
+        seen.append(mr)
+        return UnpairedBatches(ct, mr, *rest)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(translate_train, "UnpairedBatches", watch)
+        translator = train(tmp_path / "run", stores, mr_slices=0, **by_slice)
+    synthesize(translator.path, source=stores.ct, out=tmp_path / "store", device="cpu")
+    run = segment(tmp_path / "seg", stores.mr, tmp_path / "store", count=3, steps=1, **by_slice)
+    trained = {(key.case, key.slice) for key in seen[0].keys}
+    tested = {(case, index) for case, rows in run.card["tested"].items() for index in rows}
+    assert len(trained) == 16
+    assert len(tested) == 4
+    assert not trained & tested
+
+
+def test_by_slice_it_is_labelled(tmp_path: Path, stores: Stores) -> None:
+    run = segment(tmp_path / "run", stores.mr, split="slice", test_slices=4, epochs=1)
     assert run.card["leaking"]
     assert run.card["data"]["test_slices"] == 4
     tested = run.card["tested"]
@@ -102,8 +170,68 @@ def test_by_slice_it_is_let_through_and_labelled(tmp_path: Path, stores: Stores,
 
 
 def test_real_cases_are_no_synthetic_ones(tmp_path: Path, stores: Stores) -> None:
-    with pytest.raises(InputError, match="synthetic cases only"):
+    with pytest.raises(InputError, match=r"real cases\. Wanted: synthetic mr"):
         segment(tmp_path / "run", stores.mr, stores.mr, count=1)
+
+
+def test_synthetic_cases_are_no_real_ones(tmp_path: Path, stores: Stores, synthetic: Path) -> None:
+    with pytest.raises(InputError, match="synthetic cases"):
+        segment(tmp_path / "run", synthetic)
+    with pytest.raises(InputError, match="synthetic cases"):
+        train(tmp_path / "run", Stores(stores.ct, synthetic))
+    assert not (tmp_path / "run").exists()
+
+
+def test_folds_are_the_translators_where_few_are_labelled(tmp_path: Path, stores: Stores) -> None:
+    """Two of the five MR patients have labels: every fold must hold out who the translator held out."""
+    some = tmp_path / "some"
+    with writing_store(some) as writer:
+        for number, case in enumerate(Store(stores.mr).cases):
+            volume = Store(stores.mr).read(case.id)
+            writer.add(case.id, volume if number < 2 else volume.with_labels(None, {}), patient=case.patient)
+    tested = []
+    for fold in range(5):
+        held = train(tmp_path / f"t{fold}", Stores(stores.ct, some), epochs=1, ct_slices=2, mr_slices=2, fold=fold).card
+        try:
+            card = segment(tmp_path / f"s{fold}", some, steps=1, fold=fold).card
+        except InputError as error:
+            assert "no test slice that shows" in str(error)  # noqa: PT017 - the other folds must go through
+            continue
+        assert set(card["data"]["test_patients"]) <= set(held["held_out"])
+        tested += card["data"]["test_patients"]
+    assert sorted(tested) == ["mr-0", "mr-1"]
+
+
+def test_only_consistent_slices_are_used(tmp_path: Path, stores: Stores, synthetic: Path) -> None:
+    scores = [o.consistency or 0.0 for c in Store(synthetic).cases if c.synthetic for o in c.synthetic.slices]
+    limit = sorted(scores)[10]
+    good = sum(score >= limit for score in scores)
+    segment(tmp_path / "run", stores.mr, synthetic, count=good, min_consistency=limit, steps=1)
+    with pytest.raises(InputError, match=f"{good} synthetic slices"):
+        segment(tmp_path / "other", stores.mr, synthetic, count=good + 1, min_consistency=limit, steps=1)
+
+
+def test_settings_reach_the_training(tmp_path: Path, stores: Stores) -> None:
+    """Each setting changes the outcome, or what was trained on."""
+    plain = segment(tmp_path / "plain", stores.mr, steps=4).card
+    assert plain["steps"] == 4
+    assert plain["data"]["train_slices"] == 24
+    organ = segment(tmp_path / "organ", stores.mr, steps=4, train_on="organ", test_on="organ").card
+    assert (organ["data"]["train_slices"], organ["data"]["test_slices"]) == (16, 4)
+    for name, more in {"augment": {"augment": True}, "percentiles": {"percentiles": (5, 95)}}.items():
+        other = segment(tmp_path / name, stores.mr, steps=4, **more).card
+        assert other["scores"]["auc"] != plain["scores"]["auc"], name
+
+
+def test_prediction_is_without_dropout_and_with_the_learnt_statistics() -> None:
+    network = tiny_unet().train()
+    images = np.random.default_rng(0).uniform(-1, 1, (3, 16, 16)).astype(np.float32)
+    first, again = (predict(network, images, torch.device("cpu")).probability for _ in range(2))
+    np.testing.assert_array_equal(first, again)
+    assert not network.training
+    # A slice alone is judged as in a batch.
+    alone = predict(network, images[1:2], torch.device("cpu")).probability
+    np.testing.assert_allclose(alone[0], first[1], atol=1e-6)
 
 
 def test_few_real_slices_are_drawn_from_all_patients(tmp_path: Path, stores: Stores) -> None:

@@ -73,6 +73,30 @@ def test_three_steps_leave_the_weights_of_the_equations(
             torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-7)
 
 
+@pytest.mark.parametrize("more", [{"adversarial": "cross_entropy"}, {"bounded_logits": True}, {"lambda_2": 3.0}])
+def test_settings_reach_the_losses(more: dict[str, Any]) -> None:
+    plain, other = (essnet.build(TranslateSettings(**TINY, **extra), CPU) for extra in ({}, more))
+    batch = batches(1)[0]
+    for trainee in (plain, other):
+        trainee.step(batch, np.random.default_rng(0))
+    pairs = [
+        (a, b)
+        for name in plain.networks
+        for a, b in zip(plain.networks[name].parameters(), other.networks[name].parameters(), strict=True)
+    ]
+    assert not all(torch.equal(a, b) for a, b in pairs)
+
+
+def test_each_modality_has_a_pool_of_its_own() -> None:
+    trainee = cyclegan.build(TranslateSettings(family="cyclegan", **{**TINY, "pool_size": 4}), CPU)
+    batch = batches(1)[0]
+    with torch.no_grad():
+        mr, ct = trainee.networks["G1"](batch["ct"]), trainee.networks["G2"](batch["mr"])
+    trainee.step(batch, np.random.default_rng(0))
+    for name, images in (("pool mr", mr), ("pool ct", ct)):
+        torch.testing.assert_close(trainee.memory[name].state_dict()["images"], images)
+
+
 def test_the_segmentation_loss_moves_g1_by_the_chain_rule() -> None:
     """With every other weight 0, G1's gradient is J_G1(x)^T applied to dL/d(image), taken in two separate passes."""
     settings = TranslateSettings(lambda_1=0, lambda_2=0, lambda_3=0, lambda_4=0, **TINY)

@@ -1,4 +1,5 @@
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +11,14 @@ from PIL import Image
 
 from crossmod.config import Modality
 from crossmod.data.store import Store
+from crossmod.data.store_writer import writing_store
 from crossmod.engine import checkpoint
 from crossmod.errors import InputError
 from crossmod.runs import Run
 from crossmod.settings import TranslateSettings
 from crossmod.translate import train as room
 from crossmod.translate.model import load_translator
+from crossmod.translate.synthesize import synthesize
 from crossmod.translate.train import train_translator
 
 TINY: dict[str, Any] = {
@@ -98,6 +101,64 @@ def test_interrupted_between_epochs_it_ends_with_the_same_weights(
             train(tmp_path / "cut", stores, pool_size=3)
     assert not Run(tmp_path / "cut").finished
     assert train(tmp_path / "cut", stores, pool_size=3).card["weights_sha256"] == whole.card["weights_sha256"]
+
+
+def test_a_held_out_patients_other_scan_is_not_seen_either(tmp_path: Path, stores: Stores) -> None:
+    """One person with CT and MR: held out on one side, she is trained on on neither, nor are slices made of her."""
+    held = train(tmp_path / "plain", stores, epochs=1).card["held_out"]
+    both = tmp_path / "ct"
+    shutil.copytree(stores.ct, both)
+    text = (both / "manifest.json").read_text().replace('"patient": "ct-2"', f'"patient": "{held[0]}"')
+    (both / "manifest.json").write_text(text)
+    run = train(tmp_path / "run", Stores(both, stores.mr), epochs=1, ct_slices=0)
+    assert held[0] not in run.card["data"]["ct"]["patients"]
+    assert len(run.card["data"]["ct"]["patients"]) == 5
+    made = synthesize(run.path, source=both, out=tmp_path / "store", device="cpu")
+    assert [case.id for case in made.store.cases] == [f"ct-{i}-as-mr" for i in (0, 1, 3, 4, 5)]
+
+
+def test_cyclegan_needs_no_labels(tmp_path: Path, stores: Stores) -> None:
+    bare = tmp_path / "bare"
+    with writing_store(bare) as writer:
+        for case in Store(stores.ct).cases:
+            writer.add(case.id, Store(stores.ct).read(case.id).with_labels(None, {}), patient=case.patient)
+    card = train(tmp_path / "run", Stores(bare, stores.mr), family="cyclegan", ct_slices=0, epochs=1).card
+    assert card["data"]["ct"]["slices"] == 36
+    with pytest.raises(InputError, match="no ct case with liver labels"):
+        train(tmp_path / "other", Stores(bare, stores.mr))
+
+
+@pytest.mark.parametrize(
+    "more", [{"window": (-1000, 1000)}, {"percentiles": (5, 95)}, {"decay": 1.0}, {"flip": True}, {"slices": "all"}]
+)
+def test_settings_reach_the_training(tmp_path: Path, stores: Stores, more: dict[str, Any]) -> None:
+    plain = train(tmp_path / "plain", stores).card["weights_sha256"]
+    assert train(tmp_path / "other", stores, **more).card["weights_sha256"] != plain
+
+
+def test_the_order_of_a_manifest_changes_nothing(tmp_path: Path, stores: Stores) -> None:
+    turned = tmp_path / "turned"
+    shutil.copytree(stores.ct, turned)
+    manifest = json.loads((turned / "manifest.json").read_text())
+    manifest["cases"].reverse()
+    (turned / "manifest.json").write_text(json.dumps(manifest))
+    hashes = [
+        train(tmp_path / f"run-{p.name}", Stores(p, stores.mr)).card["weights_sha256"] for p in (stores.ct, turned)
+    ]
+    assert hashes[0] == hashes[1]
+
+
+def test_only_the_weights_that_the_card_names_are_used(tmp_path: Path, stores: Stores) -> None:
+    run = train(tmp_path / "run", stores, epochs=1)
+    state = checkpoint.newest(run.path / "checkpoints")
+    assert state is not None
+    state["G1"]["encode.1.bias"] += 1
+    path = checkpoint.save(run.path / "checkpoints", run.card["steps"], state)
+    with pytest.raises(InputError, match="other weights than the run ended with"):
+        load_translator(run.path, device="cpu")
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(InputError, match="a damaged checkpoint"):
+        load_translator(run.path, device="cpu")
 
 
 def test_by_slice_is_labelled_as_leaking(tmp_path: Path, stores: Stores) -> None:

@@ -20,18 +20,21 @@ def info(path: Path) -> None:
 
 
 @app.command(sort_key=6)
-def report(runs: tuple[Path, ...], *, out: Path = Path("report.html")) -> None:
+def report(runs: tuple[Path, ...], *, out: Path = Path("report.html"), source: tuple[Path, ...] = ()) -> None:
     """Make one HTML page, which opens offline, of training and segmentation runs and synthetic stores.
 
     Parameters
     ----------
     runs
-        Run folders, and stores that `synthesize` made. The first segmentation run without synthetic slices is what
-        the others are compared to.
+        Run folders, and stores that `synthesize` made. Segmentation runs that differ in seed and fold alone make an
+        arm; an arm with synthetic slices is compared to the one without that was trained alike.
     out
         The page.
+    source
+        Stores with the slices that synthetic ones were made from; those that the named training runs read are
+        looked into anyway.
     """
     from crossmod.report.build import build_report
 
-    build_report(list(runs), out)
+    build_report(list(runs), out, sources=source)
     say(f"{out}")

@@ -68,7 +68,7 @@ def prepare_dicom(
     patient
         Pseudonym of the patient, where all series are of one.
     name
-        First part of the pseudonyms that are given out; default: the folder's name.
+        First part of the pseudonyms that are given out; default: dicom.
     sequence
         Name of the MR sequence or CT phase of all series, such as t2_spir.
     """

@@ -132,7 +132,7 @@ def paired(
     return masks[orders["file names"]], UNDECIDED
 
 
-def _orders(files: Sequence[Path]) -> dict[Order, Int[np.ndarray, "slices"]]:
+def _orders(files: Sequence[Path]) -> dict[Order, Int[np.ndarray, " slices"]]:
     """Which mask each slice gets, for every order that differs from those before it."""
     by_name = sorted(files, key=natural_key)
     rank = {path: index for index, path in enumerate(by_name)}

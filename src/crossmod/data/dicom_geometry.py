@@ -71,7 +71,7 @@ def _no_thickness(only: DicomSlice) -> NoReturn:
     raise InputError(only.path, found=found, wanted="the thickness of the slice", do="Leave out this series.")
 
 
-def _check_spacing(folder: Path, ordered: Sequence[DicomSlice], along: Float[np.ndarray, "n"]) -> None:
+def _check_spacing(folder: Path, ordered: Sequence[DicomSlice], along: Float[np.ndarray, " slices"]) -> None:
     steps = np.diff(along)
     doubled = np.flatnonzero(steps < SAME_PLACE_MM)
     if doubled.size:

@@ -9,6 +9,7 @@ import os
 import shutil
 import stat
 import zipfile
+import zlib
 from pathlib import Path, PurePosixPath
 
 from crossmod.data.fetch import Algorithm, fetch
@@ -81,7 +82,7 @@ def unzip(archive: Path, folder: Path) -> None:
             folder.mkdir(parents=True, exist_ok=True)
             for member in track(members, "Unpacking"):
                 packed.extract(member, folder)
-    except (zipfile.BadZipFile, EOFError, NotImplementedError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
         found = f"not a whole zip file ({error})"
         raise InputError(archive, found=found, wanted="a zip file", do="Remove it and download it again.") from None
     except OSError as error:
@@ -92,7 +93,7 @@ def unzip(archive: Path, folder: Path) -> None:
 
 def _check_member(archive: Path, member: zipfile.ZipInfo) -> None:
     path = PurePosixPath(member.filename.replace("\\", "/"))
-    outside = path.is_absolute() or ".." in path.parts or ":" in path.parts[0]
+    outside = path.is_absolute() or ".." in path.parts or not path.parts or ":" in path.parts[0]
     if outside or stat.S_ISLNK(member.external_attr >> 16):
         found = f"a member {member.filename!r} that leads outside"
         do = "Do not use this archive; get it from where it is published."

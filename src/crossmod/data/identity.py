@@ -2,8 +2,7 @@
 
 Notable:
 - Names, dates, ids, UIDs, places and free text (a series description often holds a name) are not on the list.
-- Values are numbers and code strings; a code string that does not look like one is dropped, because some
-  systems write what they like into any field.
+- Values are numbers, and words out of closed lists: people write what they like into any field.
 - Text that is burnt into the pixels cannot be removed here: it becomes a note and a warning.
 """
 
@@ -29,7 +28,6 @@ KEPT = (
     "XRayTubeCurrent",
     "ExposureTime",
     "ConvolutionKernel",
-    "FilterType",
     "GantryDetectorTilt",
     "ScanOptions",
     "ScanningSequence",
@@ -47,8 +45,21 @@ KEPT = (
 
 MANUFACTURERS = ("Siemens", "Philips", "GE", "Canon", "Toshiba", "Hitachi", "Fujifilm", "United Imaging")
 
-# What a code string or a kernel's name may be made of: no `^` and no comma, which is how names are written.
-_CODE = re.compile(r"[A-Za-z0-9_ .+-]{1,16}")
+# Text is kept only if it is one of these: people write what they like into any field, a name as well.
+_TERMS: dict[str, frozenset[str]] = {
+    "Modality": frozenset({"CT", "MR"}),
+    "BodyPartExamined": frozenset(
+        {"ABDOMEN", "ABDOMENPELVIS", "CHEST", "CHESTABDOMEN", "LIVER", "PELVIS", "WHOLEBODY"}
+    ),
+    "PatientPosition": frozenset({"HFS", "HFP", "HFDR", "HFDL", "FFS", "FFP", "FFDR", "FFDL"}),
+    "ScanOptions": frozenset({"HELIX", "AXIAL", "HELICAL MODE", "AXIAL MODE", "PER", "RG", "CG", "PPG", "FC", "FS"}),
+    "ScanningSequence": frozenset({"SE", "IR", "GR", "EP", "RM"}),
+    "SequenceVariant": frozenset({"SK", "MTC", "SS", "TRSS", "SP", "MP", "OSP", "NONE"}),
+    "MRAcquisitionType": frozenset({"2D", "3D"}),
+    "ConvolutionKernel": frozenset({"STANDARD", "SOFT", "DETAIL", "BONE", "LUNG", "A", "B", "C", "D", "E"}),
+}
+# Siemens names kernels by code: B30f, Br40d, I31f.
+_KERNEL = re.compile(r"[A-Z][a-z]?[0-9]{2}[a-z]?")
 
 BURNT_IN = "the file says that text is burnt into the image: look at it before sharing"
 DERIVED = "a derived or secondary image: text may be burnt into it"
@@ -56,7 +67,7 @@ DERIVED = "a derived or secondary image: text may be burnt into it"
 
 def acquisition_of(dataset: Dataset) -> dict[str, Any]:
     """The allow-listed attributes of one DICOM header, as JSON values."""
-    found = {keyword: _plain(dataset.get(keyword)) for keyword in KEPT}
+    found = {keyword: _plain(keyword, dataset.get(keyword)) for keyword in KEPT}
     found["Manufacturer"] = _manufacturer(str(dataset.get("Manufacturer") or ""))
     return {keyword: value for keyword, value in found.items() if value is not None}
 
@@ -79,15 +90,19 @@ def distinct_notes(subject: object, notes: Iterable[str | None]) -> tuple[str, .
     return distinct
 
 
-def _plain(value: Any) -> Any:
-    several = [_plain_one(part) for part in _several(value)]
+def _plain(keyword: str, value: Any) -> Any:
+    several = [_plain_one(keyword, part) for part in _several(value)]
     several = [part for part in several if part is not None]
     if not several:
         return None
     return several[0] if len(several) == 1 else several
 
 
-def _plain_one(value: Any) -> Any:
+def _plain_one(keyword: str, value: Any) -> Any:
+    if keyword in _TERMS:
+        text = str(value).strip()
+        known = text in _TERMS[keyword] or (keyword == "ConvolutionKernel" and _KERNEL.fullmatch(text))
+        return text if known else None
     if isinstance(value, int):
         return int(value)
     try:
@@ -95,8 +110,7 @@ def _plain_one(value: Any) -> Any:
         number = float(value)
         return number if abs(number) < 1e12 else None
     except (TypeError, ValueError):
-        text = str(value).strip()
-        return text if _CODE.fullmatch(text) else None
+        return None
 
 
 def _several(value: Any) -> list[Any]:

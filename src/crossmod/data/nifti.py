@@ -15,7 +15,7 @@ import nibabel
 import numpy as np
 from jaxtyping import Shaped
 from nibabel.filebasedimages import ImageFileError
-from nibabel.nifti1 import Nifti1Image, Nifti1Pair
+from nibabel.nifti1 import Nifti1Header, Nifti1Image, Nifti1Pair
 from nibabel.spatialimages import HeaderDataError
 
 from crossmod.config import Modality
@@ -139,6 +139,13 @@ def _three_axes(path: Path, values: Shaped[np.ndarray, "..."]) -> Shaped[np.ndar
     return values.reshape(shape[:3])
 
 
+def _millimetres(header: Nifti1Header) -> float:
+    try:
+        return MILLIMETRES.get(str(header.get_xyzt_units()[0]), 1.0)
+    except KeyError:  # a code that the standard does not know
+        return 1.0
+
+
 def _affine(path: Path, loaded: Nifti1Pair, orientation: str | None) -> Affine:
     header = loaded.header
     known = int(header["sform_code"]) > 0 or int(header["qform_code"]) > 0
@@ -150,7 +157,7 @@ def _affine(path: Path, loaded: Nifti1Pair, orientation: str | None) -> Affine:
         found = "a file that does not say how its axes lie (sform_code and qform_code are 0)"
         do = "If you know it, say so with --orientation, for instance --orientation RAS."
         raise InputError(path, found=found, wanted="an orientation", do=do)
-    affine[:3] *= MILLIMETRES.get(str(header.get_xyzt_units()[0]), 1.0)
+    affine[:3] *= _millimetres(header)
     lengths = np.linalg.norm(affine[:3, :3], axis=0)
     # A zero or NaN length must not reach the division.
     straight = np.isfinite(affine).all() and bool((lengths > 0).all())

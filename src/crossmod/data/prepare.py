@@ -77,8 +77,9 @@ def prepare_dicom(
         store: the new store.
         append: whether a store that is there may grow.
         patient: the pseudonym, where all series are of one patient.
-        name: pseudonyms are `<name>-p001`, ...; `src`'s own name by default.
-        sequence: what the series are called in the store, such as `t2_spir`.
+        name: pseudonyms are `<name>-p001`, ...; `dicom` by default.
+        sequence: what the series are called in the store, such as `t2_spir`; where one patient has MR series of several
+            echo times and no name is given, they are called by it: `te4.6`, `te80`.
 
     Raises:
         InputError: no series, or one that cannot be used, named by its folder.
@@ -89,14 +90,21 @@ def prepare_dicom(
         logger.warning("%s: left out %d series of scout views", src, len(every) - len(found))
     if not found:
         raise InputError(src, found="only scout views", wanted="CT or MR series", do="Give the folder of a series.")
-    prefix = _safe(name or src.resolve().name)
+    # Never the folder's name: a scanner's export is often named after the patient.
+    prefix = _safe(name or "dicom")
     patients = [patient] * len(found) if patient is not None else _numbered(src, found, prefix, store, append)
+    echoes: dict[str, set[float | None]] = {}
+    for series, pseudonym in zip(found, patients, strict=True):
+        if series.modality == "mr":
+            echoes.setdefault(pseudonym, set()).add(series.echo_time)
+    several = {pseudonym for pseudonym, times in echoes.items() if len(times) > 1}
     taken: set[str] = set()
     with writing_store(store, append=append) as writer:
         records = []
         for series, pseudonym in track(list(zip(found, patients, strict=True)), "Preparing DICOM"):
-            volume = replace(read_series(series)[0], sequence=sequence)
-            case = _free("-".join(part for part in (pseudonym, volume.modality, sequence) if part), taken)
+            called = sequence or (_by_echo(series) if pseudonym in several else None)
+            volume = replace(read_series(series)[0], sequence=called)
+            case = _free("-".join(part for part in (pseudonym, volume.modality, called) if part), taken)
             records.append(writer.add(case, volume, patient=pseudonym))
         return records
 
@@ -243,6 +251,10 @@ def _check_new(store: Path, append: bool, patients: Iterable[str]) -> None:
     if again:
         found = f"patient {again[0]} already, who may be somebody else"
         raise InputError(store, found=found, wanted="new pseudonyms", do="Give another --name.")
+
+
+def _by_echo(series: Series) -> str | None:
+    return None if series.modality == "ct" or series.echo_time is None else f"te{series.echo_time:g}"
 
 
 def _free(case: str, taken: set[str]) -> str:

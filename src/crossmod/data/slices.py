@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float, UInt8
 from crossmod.data.intensity import Intensity, intensity_of
 from crossmod.data.resample import to_size
 from crossmod.data.store import CaseRecord, Store
-from crossmod.data.volume import Volume, label_value
+from crossmod.data.volume import Volume, label_value, take_slices
 from crossmod.errors import InputError
 from crossmod.progress import track
 from crossmod.seeds import rng
@@ -33,7 +33,8 @@ class SliceSet:
         images: in [-1, 1].
         masks: class of each pixel, 0 for background, in the order of the organs asked for; None without labels.
         shows: whether each slice shows one of the organs, told at the size at which it was labelled, so that it is the
-            same for every size that it is loaded at; True everywhere without labels.
+            same for every size that it is loaded at; True where its case has no labels.
+        known: whether the slice's case has labels.
         keys: where each came from.
         intensities: the intensity step of each case.
     """
@@ -41,6 +42,7 @@ class SliceSet:
     images: Float[np.ndarray, "slices size size"]
     masks: UInt8[np.ndarray, "slices size size"] | None
     shows: Bool[np.ndarray, " slices"]
+    known: Bool[np.ndarray, " slices"]
     keys: tuple[SliceKey, ...]
     intensities: dict[str, Intensity]
 
@@ -61,44 +63,65 @@ class SliceSet:
             images=self.images[where],
             masks=None if self.masks is None else self.masks[where],
             shows=self.shows[where],
+            known=self.known[where],
             keys=keys,
             intensities={case: step for case, step in self.intensities.items() if case in cases},
         )
 
     def showing_organ(self) -> list[int]:
-        """Indexes of the slices that show one of the organs; all of them without labels."""
+        """Indexes of the slices that show one of the organs, or may show one, since nobody has labelled them."""
         return [int(i) for i in np.flatnonzero(self.shows)]
 
 
 def load_slices(
-    store: Store, cases: Sequence[CaseRecord], settings: ImageSettings, *, size: int, labelled: bool
+    store: Store,
+    cases: Sequence[CaseRecord],
+    settings: ImageSettings,
+    *,
+    size: int,
+    labelled: bool,
+    only_showing: bool = False,
 ) -> SliceSet:
-    """Read whole cases, resample them to `size`, and bring them to [-1, 1].
+    """Read cases, resample them to `size`, and bring them to [-1, 1].
 
     Args:
         store: where the cases lie.
         cases: which to read, of one modality.
         settings: organs and intensity.
         size: pixels a side.
-        labelled: whether masks are wanted.
+        labelled: whether masks are wanted; every case must then have labels of the organs.
+        only_showing: leave out slices whose labels show none of the organs.
+
+    Raises:
+        InputError: masks are wanted and a case has none, or no slice is left.
     """
-    images, masks, shows, keys, intensities = [], [], [], [], {}
+    images, masks, shows, known, keys, intensities = [], [], [], [], [], {}
     for record in track(cases, f"Reading {len(cases)} cases"):
         volume = store.read(record.id)
-        intensities[record.id] = intensity_of(volume, settings)
-        if labelled:
-            classes = class_map(volume, settings.organs, record.id)
-            shows.append(classes.any(axis=(1, 2)))
-            volume = volume.with_labels(classes, dict(enumerate(settings.organs, start=1)))
-        volume = to_size(volume, size)
-        images.append(intensities[record.id].to_model(volume.voxels))
-        if volume.labels is not None and labelled:
+        intensity = intensity_of(volume, settings)
+        told = labelled or set(settings.organs) <= set(record.labels.values())
+        classes = class_map(volume, settings.organs, record.id) if told else np.zeros(volume.voxels.shape, np.uint8)
+        present = np.asarray(classes.any(axis=(1, 2))) if told else np.ones(len(classes), dtype=bool)
+        chosen = [int(i) for i in (np.flatnonzero(present) if only_showing else range(len(classes)))]
+        if not chosen:
+            continue
+        volume = volume.with_labels(classes, dict(enumerate(settings.organs, start=1)))
+        volume = to_size(take_slices(volume, chosen), size)
+        images.append(intensity.to_model(volume.voxels))
+        if labelled and volume.labels is not None:
             masks.append(volume.labels)
-        keys += [SliceKey(record.id, record.patient, index) for index in range(len(volume.voxels))]
+        shows.append(present[chosen])
+        known.append(np.full(len(chosen), told))
+        keys += [SliceKey(record.id, record.patient, index) for index in chosen]
+        intensities[record.id] = intensity
+    if not keys:
+        found = f"no slice that shows {' or '.join(settings.organs)}"
+        raise InputError(store.path, found=found, wanted="some", do="Name other --organs, or take all slices.")
     return SliceSet(
         images=np.concatenate(images),
         masks=np.concatenate(masks) if labelled else None,
-        shows=np.concatenate(shows) if labelled else np.ones(len(keys), dtype=bool),
+        shows=np.concatenate(shows),
+        known=np.concatenate(known),
         keys=tuple(keys),
         intensities=intensities,
     )

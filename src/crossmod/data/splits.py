@@ -60,6 +60,13 @@ def split_patients(patients: Sequence[str], settings: SplitSettings) -> Split:
     return Split(tuple(train), tuple(test))
 
 
+def split_in_words(settings: SplitSettings) -> str:
+    """The split as one line of text; equal lines hold out the same slices of the same store."""
+    if settings.split == "patient":
+        return "patient"
+    return f"slice: {settings.test_slices} held out, seed {settings.split_seed}"
+
+
 def patient_folds(patients: Sequence[str], folds: int, seed: int) -> list[tuple[str, ...]]:
     """Divide patients into `folds` parts whose sizes differ by one at most.
 
@@ -75,24 +82,31 @@ def patient_folds(patients: Sequence[str], folds: int, seed: int) -> list[tuple[
     return [tuple(sorted(str(patient) for patient in part)) for part in np.array_split(order, folds)]
 
 
-def split_slices(slices: SliceSet, settings: SplitSettings) -> tuple[list[int], list[int]]:
+def split_slices(slices: SliceSet, settings: SplitSettings, patients: Sequence[str]) -> tuple[list[int], list[int]]:
     """Indexes of the training and the test slices of one modality.
 
-    By patient; or, with `split="slice"`, among the slices that show the organ as in Rafiq et al. 2025. Neighbouring
-    slices of one patient then lie on both sides: every output that rests on it says so.
+    By patient; or, with `split="slice"`, among the labelled slices that show the organ, as in Rafiq et al. 2025.
+    Neighbouring slices of one patient then lie on both sides: every output that rests on it says so.
+
+    Args:
+        slices: what is divided.
+        settings: how.
+        patients: all patients of this modality in the store, with labels or not: the folds are theirs, so that they
+            are the same for a translator, which needs no labels, and for a segmenter.
 
     Raises:
         InputError: no slice would be left to train on, or a split that `split_patients` refuses.
     """
     if settings.split == "patient":
-        sides = split_patients(slices.patients, settings)
+        sides = split_patients(patients, settings)
         train, test = (
             [i for i, key in enumerate(slices.keys) if key.patient in side] for side in (sides.train, sides.test)
         )
         return train, test
-    showing = slices.showing_organ()
+    showing = [int(i) for i in np.flatnonzero(slices.shows & slices.known)]
     if settings.test_slices >= len(showing):
         found = f"{settings.test_slices} of {len(showing)} slices"
         raise InputError("--test-slices", found=found, wanted="fewer than there are", do="Lower it.")
-    order = [showing[int(i)] for i in rng(settings.split_seed, "slices").permutation(len(showing))]
-    return sorted(order[settings.test_slices :]), sorted(order[: settings.test_slices])
+    order = rng(settings.split_seed, "slices").permutation(len(showing))
+    test = {showing[int(i)] for i in order[: settings.test_slices]}
+    return [i for i in range(len(slices)) if i not in test], sorted(test)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors import SafetensorError, safe_open
 
 from crossmod.config import Modality
@@ -21,6 +21,7 @@ from crossmod.errors import InputError
 from crossmod.files import read_json, sha256
 
 FORMAT = 1
+CASE_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 MANIFEST = "manifest.json"
 
 
@@ -41,17 +42,23 @@ class Synthetic(BaseModel):
     family: str
     model: str
     """SHA-256 of the weights."""
+    recipe: str
+    """SHA-256 of the settings that it was trained with, but for the seed and the fold."""
     run: str
     """Name of the run folder."""
-    source_store: str
-    """Path of the store that it was made from, relative to this one."""
+    split: str
+    """How the target side was divided for training, in words; `patient` or a description of a split by slice."""
     source_case: str
+    source_sha256: str
+    """Checksum of the case that it was made from, by which its file is found again."""
     source_range: tuple[float, float]
     """Units of the source that the model saw as -1 and 1."""
     slices_per_second: float
     """Speed of the translation, reading and writing left out."""
     trained_on: tuple[str, ...]
     """Every patient whose image the model saw in training."""
+    trained_cases: tuple[str, ...]
+    """Checksums of the cases that it saw, which tell a patient under another name."""
     slices: tuple[SliceOrigin, ...]
 
 
@@ -59,7 +66,8 @@ class CaseRecord(BaseModel):
     """One line of a manifest: everything about a case but its voxels."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
-    id: str
+    # No path may hide in it: it names a file.
+    id: str = Field(pattern=CASE_NAME)
     patient: str
     modality: Modality
     sequence: str | None = None
@@ -76,11 +84,6 @@ class CaseRecord(BaseModel):
     notes: tuple[str, ...] = ()
     synthetic: Synthetic | None = None
     sha256: str
-
-    @property
-    def labelled(self) -> bool:
-        """Whether the case has a label map."""
-        return bool(self.labels)
 
 
 class Store:
@@ -119,7 +122,7 @@ class Store:
     def select(
         self, modality: Modality, *, sequence: str | None = None, organ: str | None = None
     ) -> tuple[CaseRecord, ...]:
-        """The cases of one modality, in the manifest's order.
+        """The real cases of one modality, sorted by name, so that no order of preparing changes a training.
 
         Args:
             modality: `ct` or `mr`.
@@ -127,7 +130,7 @@ class Store:
             organ: only cases whose labels know this organ, where given.
 
         Raises:
-            InputError: there are none, or several sequences and none was chosen.
+            InputError: there are none, several sequences and none was chosen, or synthetic cases among them.
         """
         cases = [case for case in self.cases if case.modality == modality]
         if not cases:
@@ -138,6 +141,10 @@ class Store:
                 wanted=f"{modality} cases",
                 do="Give the store that holds them; `crossmod info`.",
             )
+        made = [case.id for case in cases if case.synthetic is not None]
+        if made:
+            found = f"synthetic cases ({made[0]})"
+            raise InputError(self.path, found=found, wanted="real ones", do="Give it as --synthetic to `segment`.")
         sequences = sorted({case.sequence or "unnamed" for case in cases})
         if sequence is None and len(sequences) > 1:
             raise InputError(
@@ -159,7 +166,20 @@ class Store:
                 raise InputError(
                     self.path, found=found, wanted=f"labelled {organ}", do="Prepare with labels, or name another organ."
                 )
-        return tuple(cases)
+        return tuple(sorted(cases, key=lambda case: case.id))
+
+    def select_synthetic(self, modality: Modality, organ: str) -> tuple[CaseRecord, ...]:
+        """The synthetic cases of one modality with labels of an organ, sorted by name.
+
+        Raises:
+            InputError: there are none, or real cases among them.
+        """
+        cases = [case for case in self.cases if case.modality == modality and organ in case.labels.values()]
+        if not cases or any(case.synthetic is None for case in cases):
+            found = "real cases" if cases else f"no {modality} case with {organ} labels"
+            wanted = f"synthetic {modality} with {organ} labels"
+            raise InputError(self.path, found=found, wanted=wanted, do="Give a store that `synthesize` made.")
+        return tuple(sorted(cases, key=lambda case: case.id))
 
     def read(self, case: str) -> Volume:
         """One case as a volume.
@@ -168,6 +188,7 @@ class Store:
             InputError: its file is missing or damaged.
         """
         record = self.record(case)
+        self._verify(record)
         tensors = self.tensors(case)
         return Volume(
             voxels=tensors["image"],
@@ -203,10 +224,13 @@ class Store:
             InputError: the first file that differs.
         """
         for record in self.cases:
-            path = self.file(record.id)
-            if not path.is_file() or sha256(path) != record.sha256:
-                found = "no such file" if not path.is_file() else "other bytes than when it was written"
-                raise InputError(path, found=found, wanted="the checksum in the manifest", do="Prepare the store anew.")
+            self._verify(record)
+
+    def _verify(self, record: CaseRecord) -> None:
+        path = self.file(record.id)
+        if not path.is_file() or sha256(path) != record.sha256:
+            found = "no such file" if not path.is_file() else "other bytes than when it was written"
+            raise InputError(path, found=found, wanted="the checksum in the manifest", do="Prepare the store anew.")
 
 
 def slices_with(labels: np.ndarray | None, names: Mapping[int, str]) -> dict[str, int]:

@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import save_file
 
-from crossmod.data.store import FORMAT, MANIFEST, CaseRecord, Store, Synthetic, slices_with
+from crossmod.data.store import CASE_NAME, FORMAT, MANIFEST, CaseRecord, Store, Synthetic, slices_with
 from crossmod.data.volume import Volume
 from crossmod.errors import InputError
-from crossmod.files import replacing, sha256, write_json
+from crossmod.files import held, remove_partial, replacing, sha256, write_json
 
-# It lies in a store while cases are added; found without a writer, it says that the writer was killed.
+# It is locked while cases are added; found unlocked, it says that a writer was killed.
 WRITING = ".writing"
 
 
@@ -46,7 +46,7 @@ class StoreWriter:
             InputError: the name is taken or unusable, or the volume is constant or has values that are no numbers.
         """
         file = self.path / f"{case}.safetensors"
-        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", case):
+        if not re.fullmatch(CASE_NAME, case):
             wanted = "letters, digits, '.', '_' and '-'"
             raise InputError(self.path, found=f"case name {case!r}", wanted=wanted, do="Rename the case.")
         if any(record.id == case for record in self.cases):
@@ -91,37 +91,39 @@ def writing_store(path: Path, *, append: bool = False) -> Iterator[StoreWriter]:
     Raises:
         InputError: the folder holds something else, or a store and `append` is off.
     """
-    existing: list[CaseRecord] = []
-    _clear_leftovers(path)
+    _check_free(path, append=append)
     made = not path.exists()
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+    path.mkdir(parents=True, exist_ok=True)
+    with held(path / WRITING):
+        remove_partial(path)
         if not (path / MANIFEST).is_file():
-            found = "something that is not a store"
-            raise InputError(path, found=found, wanted="a new folder or a store", do="Choose another folder.")
+            # What a writer that was killed left of a new store; no manifest names it.
+            for file in path.glob("*.safetensors"):
+                file.unlink()
+        writer = StoreWriter(path, list(Store(path).cases) if (path / MANIFEST).is_file() else [])
+        try:
+            yield writer
+            records = [record.model_dump(mode="json") for record in writer.cases]
+            write_json(path / MANIFEST, {"format": FORMAT, "cases": records})
+            (path / WRITING).unlink()
+        except BaseException:
+            for file in (*writer.written, path / WRITING):
+                file.unlink(missing_ok=True)
+            if made and not any(path.iterdir()):
+                path.rmdir()
+            raise
+
+
+def _check_free(path: Path, *, append: bool) -> None:
+    if not path.exists() or (path.is_dir() and not any(path.iterdir())):
+        return
+    if (path / MANIFEST).is_file():
         if not append:
-            raise InputError(path, found="a store already", wanted="a new folder", do="Choose another, or remove it.")
-        existing = list(Store(path).cases)
-    writer = StoreWriter(path, existing)
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        (path / WRITING).touch()
-        yield writer
-        records = [record.model_dump(mode="json") for record in writer.cases]
-        write_json(path / MANIFEST, {"format": FORMAT, "cases": records})
-        (path / WRITING).unlink()
-    except BaseException:
-        for file in (*writer.written, path / WRITING):
-            file.unlink(missing_ok=True)
-        if made and path.is_dir() and not any(path.iterdir()):
-            path.rmdir()
-        raise
-
-
-def _clear_leftovers(path: Path) -> None:
-    """Remove what a writer that was killed left of a new store: case files that no manifest names."""
-    if (path / WRITING).is_file() and not (path / MANIFEST).is_file():
-        for file in (*path.glob("*.safetensors"), *path.glob(".*.partial"), path / WRITING):
-            file.unlink()
+            do = "Choose another folder, or remove it; `crossmod prepare` adds to it with --append."
+            raise InputError(path, found="a store already", wanted="a new folder", do=do)
+    elif not (path / WRITING).is_file():
+        found = "a file" if path.is_file() else "something that is not a store"
+        raise InputError(path, found=found, wanted="a new folder or a store", do="Choose another folder.")
 
 
 def check_values(subject: object, voxels: np.ndarray) -> None:

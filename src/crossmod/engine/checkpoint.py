@@ -8,6 +8,7 @@ Notable:
 import hashlib
 import json
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,7 @@ def save(folder: Path, step: int, state: dict[str, Any]) -> Path:
     tensors, skeleton = flatten(state)
     tensors = {name: tensor.cpu() for name, tensor in tensors.items()}
     text = json.dumps(skeleton)
-    path = folder / f"step-{step:08d}.safetensors"
+    path = at_step(folder, step)
     with replacing(path) as temporary:
         save_file(_unshared(tensors), temporary, {"state": text, "checksum": _checksum(tensors, text)})
     for old in checkpoints(folder)[:-KEEP]:
@@ -52,6 +53,11 @@ def _unshared(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
         given[name] = tensor.clone() if tensor.data_ptr() in seen else tensor
         seen.add(tensor.data_ptr())
     return given
+
+
+def at_step(folder: Path, step: int) -> Path:
+    """The file of the checkpoint that was written after so many steps."""
+    return folder / f"step-{step:08d}.safetensors"
 
 
 def checkpoints(folder: Path) -> list[Path]:
@@ -124,7 +130,7 @@ def _checksum(tensors: dict[str, Tensor], text: str) -> str:
     return digest.hexdigest()
 
 
-def weights_hash(networks: dict[str, nn.Module]) -> str:
-    """SHA-256 over the names and weights of networks: the name of a model."""
-    tensors = {f"{name}/{key}": t.cpu() for name, n in networks.items() for key, t in n.state_dict().items()}
+def weights_hash(weights: Mapping[str, Mapping[str, Tensor]]) -> str:
+    """SHA-256 over the names and values of networks' weights: the name of a model."""
+    tensors = {f"{name}/{key}": tensor.cpu() for name, state in weights.items() for key, tensor in state.items()}
     return _checksum({key: tensor.contiguous() for key, tensor in tensors.items()}, "")

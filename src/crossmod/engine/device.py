@@ -17,3 +17,10 @@ def pick_device(name: str = "auto") -> torch.device:
         found = "no CUDA device that torch can use"
         raise InputError("--device cuda", found=found, wanted="a GPU", do="Use --device cpu, or a CUDA build of torch.")
     return torch.device(name)
+
+
+def describe_device(device: torch.device) -> str:
+    """What computed: the same seed gives the same answer on the same one, with the same number of threads."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{device.type}, {torch.get_num_threads()} threads"

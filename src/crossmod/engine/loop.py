@@ -11,6 +11,7 @@ import torch
 from crossmod.engine import checkpoint
 from crossmod.engine.trainee import Batches, Losses, Trainee
 from crossmod.errors import InputError
+from crossmod.files import held, remove_partial
 from crossmod.progress import progress
 from crossmod.runs import Run
 from crossmod.seeds import derive, rng
@@ -45,18 +46,37 @@ class Plan:
         return 1.0 if epoch < flat else 1 - (epoch - flat + 1) / (falling + 1)
 
 
+@dataclass(frozen=True)
+class Done:
+    """What a training took.
+
+    Args:
+        steps: updates.
+        seconds: of training.
+    """
+
+    steps: int
+    seconds: float
+
+
 def fit(
     trainee: Trainee,
     batches: Batches,
     run: Run,
     plan: Plan,
     after_epoch: Callable[[int], None] = lambda epoch: None,
-) -> float:
+) -> Done:
     """Train to the end of the plan, from wherever the run's newest checkpoint stands.
 
     Returns:
-        Seconds of training, all sittings together.
+        What was done, all sittings together.
     """
+    with held(run.path / ".lock"):
+        remove_partial(run.path / "checkpoints")
+        return _fit(trainee, batches, run, plan, after_epoch)
+
+
+def _fit(trainee: Trainee, batches: Batches, run: Run, plan: Plan, after_epoch: Callable[[int], None]) -> Done:
     rates = {name: [group["lr"] for group in o.param_groups] for name, o in trainee.optimizers.items()}
     total = plan.steps or plan.epochs * batches.steps
     torch.manual_seed(derive(plan.seed, "dropout"))
@@ -73,8 +93,10 @@ def fit(
             since.append(trainee.step(batches.batch(epoch, within), rng(plan.seed, "step", step)))
             step += 1
             ends_epoch = within + 1 == batches.steps or step == total
+            due = step == total or time.monotonic() - saved > SECONDS_BETWEEN_CHECKPOINTS
 
-            if ends_epoch or step % STEPS_BETWEEN_READINGS == 0:
+            # Before each save, so that no loss that is no number gets into a checkpoint and no reading is lost.
+            if ends_epoch or due or step % STEPS_BETWEEN_READINGS == 0:
                 spent = seconds + time.monotonic() - began
                 means = _means(since, run, step)
                 run.log({"step": step, "epoch": epoch, "seconds": round(spent, 3), **means})
@@ -82,11 +104,11 @@ def fit(
                 advance(0, note="  ".join(f"{name} {value:.3f}" for name, value in means.items()))
             if ends_epoch:
                 after_epoch(epoch)
-            if step == total or time.monotonic() - saved > SECONDS_BETWEEN_CHECKPOINTS:
+            if due:
                 _save(trainee, run, step, seconds + time.monotonic() - began)
                 saved = time.monotonic()
             advance()
-    return seconds + time.monotonic() - began
+    return Done(step, seconds + time.monotonic() - began)
 
 
 def _means(since: list[Losses], run: Run, step: int) -> dict[str, float]:

@@ -13,17 +13,19 @@ from crossmod.report.contents import collect
 from crossmod.report.tables import arms
 
 
-def build_report(paths: Sequence[Path], out: Path) -> None:
+def build_report(paths: Sequence[Path], out: Path, *, sources: Sequence[Path] = ()) -> None:
     """Write the report of some runs and synthetic stores.
 
     Args:
         paths: run folders and synthetic stores; the synthetic stores that segmentation runs used come in by themselves.
         out: the HTML file.
+        sources: stores in which to look for the slices that synthetic ones were made from; those that the runs used
+            are looked into anyway.
 
     Raises:
         InputError: a path that is neither, a run that is not finished, or nothing at all.
     """
-    contents = collect(paths)
+    contents = collect(paths, sources)
     all_arms = arms(contents.segmenters)
     environment = Environment(loader=PackageLoader("crossmod.report"), autoescape=True, undefined=StrictUndefined)
     parts: dict[str, Callable[[], object]] = {
@@ -32,8 +34,8 @@ def build_report(paths: Sequence[Path], out: Path) -> None:
         "results": lambda: sections.results(all_arms),
         "patients": lambda: figures.patients_plot(all_arms) if all_arms else None,
         "roc": lambda: figures.roc_curves(all_arms) if all_arms else None,
-        "synthesis": lambda: [sections.synthesis(store) for store in contents.stores],
-        "comparison": lambda: sections.comparison(contents.stores),
+        "synthesis": lambda: [sections.synthesis(contents, store) for store in contents.stores],
+        "comparison": lambda: sections.comparison(contents),
         "outlines": lambda: sections.outlines(all_arms),
         "curves": lambda: sections.curves(contents),
         "costs": lambda: sections.costs(contents, all_arms),

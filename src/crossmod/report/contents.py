@@ -17,14 +17,16 @@ class Contents:
         translators: training runs.
         segmenters: segmentation runs.
         stores: synthetic stores.
+        sources: by the checksum of a real case, the store that holds it and its name there.
     """
 
     translators: tuple[Run, ...]
     segmenters: tuple[Run, ...]
     stores: tuple[Store, ...]
+    sources: dict[str, tuple[Store, str]]
 
 
-def collect(paths: Sequence[Path]) -> Contents:
+def collect(paths: Sequence[Path], sources: Sequence[Path] = ()) -> Contents:
     """Sort paths into runs and stores, and follow segmentation runs to the synthetic stores that they used."""
     runs: list[Run] = []
     stores: dict[Path, Store] = {}
@@ -49,4 +51,14 @@ def collect(paths: Sequence[Path]) -> Contents:
         translators=tuple(run for run in runs if run.card["kind"] == "train"),
         segmenters=tuple(run for run in runs if run.card["kind"] == "segment"),
         stores=tuple(stores.values()),
+        sources=_sources(runs, sources),
     )
+
+
+def _sources(runs: Sequence[Run], named: Sequence[Path]) -> dict[str, tuple[Store, str]]:
+    """Where real cases lie: in the stores that were named, and in those that training runs read."""
+    used = [
+        run.path / side["store"] for run in runs if run.card["kind"] == "train" for side in run.card["data"].values()
+    ]
+    opened = [Store(path) for path in named] + [Store(path) for path in used if (path / MANIFEST).is_file()]
+    return {case.sha256: (store, case.id) for store in opened for case in store.cases}

@@ -2,6 +2,7 @@
 
 import base64
 import io
+import itertools
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -37,7 +38,9 @@ def _grid(rows: int, columns: int, titles: Sequence[str]) -> tuple[Figure, np.nd
 
 def _gray(axis: Axes, image: np.ndarray | None, low: float, high: float) -> None:
     if image is None:
-        axis.text(0.5, 0.5, "source store\nnot found", ha="center", va="center", fontsize=8, transform=axis.transAxes)
+        axis.text(
+            0.5, 0.5, "source not found:\ngive --source", ha="center", va="center", fontsize=8, transform=axis.transAxes
+        )
     else:
         axis.imshow(image, cmap="gray", vmin=low, vmax=high, interpolation="bicubic")
 
@@ -88,7 +91,7 @@ def outline_panel(slices: Sequence[Outlined], all_arms: Sequence[Arm]) -> str:
         for axis in row:
             _gray(axis, one.image, *_display_range(one.image))
         _outline(row[1], one.truth, TRUTH)
-        for axis, answer, colour in zip(row[2:], one.answers, COLOURS, strict=False):
+        for axis, answer, colour in zip(row[2:], one.answers, itertools.cycle(COLOURS), strict=False):
             _outline(axis, one.truth, TRUTH)
             _outline(axis, answer, colour)
     return data_url(figure)
@@ -127,7 +130,7 @@ def roc_curves(all_arms: Sequence[Arm]) -> str | None:
     figure = Figure(figsize=(8.4, 3.8), layout="constrained")
     whole, corner = figure.subplots(1, 2)
     drawn = False
-    for arm, colour in zip(all_arms, COLOURS * len(all_arms), strict=False):
+    for arm, colour in zip(all_arms, itertools.cycle(COLOURS), strict=False):
         label: str | None = f"{arm.name} (AUC {arm.mean('auc')})"
         for card in arm.cards:
             curve = card["scores"]["roc"]

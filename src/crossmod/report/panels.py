@@ -1,8 +1,7 @@
 """Slices for the report's pictures: synthetic ones with their source, predictions of several arms on one slice."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -10,7 +9,7 @@ from jaxtyping import Float, UInt8
 from crossmod.data.intensity import Intensity
 from crossmod.data.resample import to_size
 from crossmod.data.store import CaseRecord, Store
-from crossmod.errors import InputError
+from crossmod.data.volume import take_slices
 from crossmod.report.tables import Arm
 
 Gray = Float[np.ndarray, "size size"]
@@ -40,25 +39,31 @@ class SyntheticSlice:
     consistency: float | None
 
 
-def synthetic_slices(store: Store, wanted: Sequence[tuple[str, int]]) -> list[SyntheticSlice]:
+def synthetic_slices(
+    store: Store, sources: Mapping[str, tuple[Store, str]], wanted: Sequence[tuple[str, int]]
+) -> list[SyntheticSlice]:
     """Read synthetic slices and what they were made from.
 
     Args:
         store: a synthetic store.
+        sources: by checksum, where real cases lie.
         wanted: pairs of case and place in it.
     """
-    return [_synthetic_slice(store, store.record(case), place) for case, place in wanted]
+    return [_synthetic_slice(store, sources, store.record(case), place) for case, place in wanted]
 
 
-def _synthetic_slice(store: Store, record: CaseRecord, place: int) -> SyntheticSlice:
+def _synthetic_slice(
+    store: Store, sources: Mapping[str, tuple[Store, str]], record: CaseRecord, place: int
+) -> SyntheticSlice:
     assert record.synthetic is not None
     origin = record.synthetic.slices[place]
     tensors = store.tensors(record.id)
     answer = tensors.get("answer")
+    found = sources.get(record.synthetic.source_sha256)
     return SyntheticSlice(
         case=record.id,
         index=origin.source_slice,
-        source=_source(store, record, origin.source_slice),
+        source=None if found is None else _source(*found, record, origin.source_slice),
         synthetic=tensors["image"][place].astype(np.float32),
         mask=tensors["label"][place],
         answer=None if answer is None else answer[place],
@@ -66,14 +71,10 @@ def _synthetic_slice(store: Store, record: CaseRecord, place: int) -> SyntheticS
     )
 
 
-def _source(store: Store, record: CaseRecord, index: int) -> Gray | None:
+def _source(store: Store, case: str, record: CaseRecord, index: int) -> Gray:
     assert record.synthetic is not None
-    try:
-        volume = Store(store.path / Path(record.synthetic.source_store)).read(record.synthetic.source_case)
-    except InputError:
-        return None
-    volume = to_size(volume, record.shape[1])
-    return Intensity(*record.synthetic.source_range).to_model(volume.voxels[index])
+    volume = to_size(take_slices(store.read(case), [index]), record.shape[1])
+    return Intensity(*record.synthetic.source_range).to_model(volume.voxels[0])
 
 
 def ranked(store: Store) -> list[tuple[str, int]]:

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from crossmod.data.store import Store
+from crossmod.evaluate.statistics import Difference
 from crossmod.report import figures
 from crossmod.report.contents import Contents
 from crossmod.report.panels import outlined, ranked, same_sources, synthetic_slices
@@ -16,10 +17,12 @@ SHOWN = 5
 
 def verdicts(all_arms: Sequence[Arm]) -> list[str]:
     """What each arm is worth against the baseline, in a sentence."""
-    baseline = baseline_of(all_arms)
-    if baseline is None:
-        return []
-    return [verdict(arm, difference(baseline, arm)) for arm in all_arms if arm is not baseline]
+    return [verdict(arm, _difference(all_arms, arm)) for arm in all_arms if arm.synthetic]
+
+
+def _difference(all_arms: Sequence[Arm], arm: Arm) -> Difference | None:
+    baseline = baseline_of(all_arms, arm)
+    return None if baseline is None else difference(baseline, arm)
 
 
 def warnings(contents: Contents, all_arms: Sequence[Arm]) -> list[str]:
@@ -36,9 +39,9 @@ def warnings(contents: Contents, all_arms: Sequence[Arm]) -> list[str]:
             found.append(
                 f"{arm.name}: in {constant} of {len(arm.cards)} seeds the network found nothing or everything."
             )
-    steps = {arm.name: arm.cards[0]["steps"] for arm in all_arms}
-    if len(set(steps.values())) > 1:
-        listed = ", ".join(f"{name}: {count}" for name, count in steps.items())
+    steps = [(arm.name, arm.cards[0]["steps"]) for arm in all_arms]
+    if len({count for _, count in steps}) > 1:
+        listed = ", ".join(f"{name}: {count}" for name, count in steps)
         found.append(
             f"The arms took different numbers of training steps ({listed}): a part of any difference may come from "
             "longer training. With --steps every arm trains equally long."
@@ -48,10 +51,9 @@ def warnings(contents: Contents, all_arms: Sequence[Arm]) -> list[str]:
 
 def results(all_arms: Sequence[Arm]) -> list[dict[str, str]]:
     """The result table, a row an arm."""
-    baseline = baseline_of(all_arms)
     rows = []
     for arm in all_arms:
-        found = None if baseline is None or arm is baseline else difference(baseline, arm)
+        found = _difference(all_arms, arm) if arm.synthetic else None
         rows.append(
             {
                 "arm": arm.name,
@@ -63,13 +65,13 @@ def results(all_arms: Sequence[Arm]) -> list[dict[str, str]]:
                 "slice_iou": arm.mean("slice", "iou"),
                 "auc": arm.mean("auc"),
                 "difference": f"{found.mean:+.3f} [{found.low:+.3f}, {found.high:+.3f}]" if found else "",
-                "verdict": found.verdict if found else ("baseline" if arm is baseline else "not compared"),
+                "verdict": found.verdict if found else ("not compared" if arm.synthetic else "baseline"),
             }
         )
     return rows
 
 
-def synthesis(store: Store) -> dict[str, Any]:
+def synthesis(contents: Contents, store: Store) -> dict[str, Any]:
     """One synthetic store: counts, label consistency, panels of best and worst slices."""
     first = store.cases[0].synthetic
     assert first is not None
@@ -91,14 +93,15 @@ def synthesis(store: Store) -> dict[str, Any]:
         if known
         else None,
         "panels": {
-            name: figures.synthesis_panel(synthetic_slices(store, wanted), source, target)
+            name: figures.synthesis_panel(synthetic_slices(store, contents.sources, wanted), source, target)
             for name, wanted in picks.items()
         },
     }
 
 
-def comparison(stores: Sequence[Store]) -> str | None:
+def comparison(contents: Contents) -> str | None:
     """The same source slices through every family (Rafiq et al. 2025, Fig. 11)."""
+    stores = contents.stores
     if len(stores) < 2 or len({store.cases[0].modality for store in stores}) > 1:
         return None
     order = ranked(stores[0])
@@ -109,14 +112,14 @@ def comparison(stores: Sequence[Store]) -> str | None:
         assert synthetic is not None
         name = FAMILY.get(synthetic.family, synthetic.family)
         places = same_sources(stores[0], store, wanted)
-        shown = iter(synthetic_slices(store, [place for place in places if place is not None]))
+        shown = iter(synthetic_slices(store, contents.sources, [place for place in places if place is not None]))
         columns[f"{name} ({store.path.name})"] = [None if place is None else next(shown) for place in places]
     return figures.comparison_panel(columns, "CT" if stores[0].cases[0].modality == "mr" else "MR")
 
 
 def outlines(all_arms: Sequence[Arm]) -> str | None:
     """Real test slices with the truth and what each arm says of them."""
-    baseline = baseline_of(all_arms)
+    baseline = next((arm for arm in all_arms if arm.synthetic == 0), None)
     if baseline is None:
         return None
     same = [arm for arm in all_arms if arm.cards[0]["tested"] == baseline.cards[0]["tested"]]

@@ -6,35 +6,49 @@ from typing import Any
 
 import numpy as np
 
+from crossmod.errors import InputError
 from crossmod.evaluate.statistics import Difference, interval, paired_difference
 from crossmod.runs import Run
+
+FAMILY = {"essnet": "EssNet", "cyclegan": "CycleGAN"}
+
+# What may differ between the runs of one arm, and between an arm and the baseline that it is compared to.
+CHANCE = frozenset({"seed", "fold"})
+TREATMENT = frozenset({"count", "min_consistency"})
 
 
 @dataclass(frozen=True)
 class Arm:
-    """One line of the result table: runs that differ in their seed alone.
+    """One line of the result table: runs that differ in their seed, and in the fold that they were tested on.
 
     Args:
         name: what was trained on.
-        runs: one for each seed.
+        runs: one for each seed and fold.
         cards: their cards.
+        settings: what all of them share, as text.
         synthetic: how many synthetic slices.
     """
 
     name: str
     runs: tuple[Run, ...]
     cards: tuple[dict[str, Any], ...]
+    settings: dict[str, str]
     synthetic: int
 
     @property
     def by_seed(self) -> list[dict[str, float]]:
-        """For each seed, 3D Dice by test patient."""
-        return [card["scores"]["patient_values"]["dice"] for card in self.cards]
+        """For each seed, 3D Dice by test patient, all folds together."""
+        tables: dict[int, dict[str, float]] = {}
+        for card in self.cards:
+            tables.setdefault(card["settings"]["seed"], {}).update(card["scores"]["patient_values"]["dice"])
+        return list(tables.values())
 
     @property
     def by_patient(self) -> dict[str, float]:
         """3D Dice of each test patient, averaged over seeds."""
-        return {patient: float(np.mean([table[patient] for table in self.by_seed])) for patient in self.by_seed[0]}
+        tables = self.by_seed
+        patients = dict.fromkeys(patient for table in tables for patient in table)
+        return {p: float(np.mean([table[p] for table in tables if p in table])) for p in patients}
 
     @property
     def dice(self) -> str:
@@ -47,11 +61,18 @@ class Arm:
     @property
     def spread(self) -> str:
         """Smallest and largest mean Dice among the seeds: what one lucky run could have shown."""
-        means = [card["scores"]["patient"]["dice"] for card in self.cards]
+        means = [float(np.mean(list(table.values()))) for table in self.by_seed]
         return f"{min(means):.3f} to {max(means):.3f}" if len(means) > 1 else "one seed"
 
+    @property
+    def single_model(self) -> str | None:
+        """The family, where all seeds of a fold used slices of one and the same trained model."""
+        models = {model for card in self.cards for model in card["data"]["synthetic_models"]}
+        folds = {card["settings"]["fold"] for card in self.cards}
+        return self.cards[0]["data"]["synthetic_family"] if self.synthetic and len(models) <= len(folds) else None
+
     def mean(self, *path: str) -> str:
-        """The mean over seeds of a number in the scores."""
+        """The mean over runs of a number in the scores."""
         values = [_dig(card["scores"], path) for card in self.cards]
         return f"{np.mean(values):.3f}" if all(value is not None for value in values) else "undefined"
 
@@ -63,41 +84,64 @@ def _dig(content: Mapping[str, Any], path: Sequence[str]) -> Any:
 
 
 def arms(runs: Sequence[Run]) -> list[Arm]:
-    """Group segmentation runs into arms, in the order in which they come."""
+    """Group segmentation runs into arms, in the order in which they come; a run that is named twice counts once.
+
+    Raises:
+        InputError: two runs of one arm that tested the same patient with the same seed: they are no two witnesses.
+    """
     groups: dict[tuple[Any, ...], list[Run]] = {}
-    for run in runs:
-        card = run.card
-        settings = {key: str(value) for key, value in card["settings"].items() if key != "seed"}
-        data = card["data"]
-        key = (data["synthetic_family"], *sorted(settings.items()), data["train_slices"], *data["test_patients"])
-        groups.setdefault(key, []).append(run)
-    return [_arm(tuple(group)) for group in groups.values()]
+    for run in {run.path.resolve(): run for run in runs}.values():
+        data = run.card["data"]
+        recipe = (data["synthetic_family"], data["synthetic_recipe"])
+        groups.setdefault((*recipe, *sorted(_shared(run.card).items())), []).append(run)
+    settings = [_shared(group[0].card) for group in groups.values()]
+    varying = [key for key in settings[0] if len({one[key] for one in settings}) > 1] if settings else []
+    return [_arm(tuple(group), [key for key in varying if key not in TREATMENT]) for group in groups.values()]
 
 
-def _arm(runs: tuple[Run, ...]) -> Arm:
+def _shared(card: Mapping[str, Any]) -> dict[str, str]:
+    return {key: str(value) for key, value in card["settings"].items() if key not in CHANCE}
+
+
+def _arm(runs: tuple[Run, ...], varying: Sequence[str]) -> Arm:
     cards = tuple(run.card for run in runs)
+    seen: dict[tuple[int, str], Run] = {}
+    for run, card in zip(runs, cards, strict=True):
+        for patient in card["data"]["test_patients"]:
+            other = seen.setdefault((card["settings"]["seed"], patient), run)
+            if other is not run:
+                raise InputError(
+                    run.path,
+                    found=f"patient {patient} tested with seed {card['settings']['seed']}, as in {other.path}",
+                    wanted="another seed or another fold in every run of an arm",
+                    do="Leave one of the two out, or train it with another --seed.",
+                )
     data, settings = cards[0]["data"], cards[0]["settings"]
-    name = f"{data['train_slices']} real"
+    counts = sorted({card["data"]["train_slices"] for card in cards})
+    name = f"{counts[0]} real" if len(counts) == 1 else f"{counts[0]} to {counts[-1]} real"
     if settings["count"]:
         name += f" + {settings['count']} {FAMILY.get(data['synthetic_family'], data['synthetic_family'])}"
     if settings["min_consistency"]:
         name += f", consistency {settings['min_consistency']} or more"
+    name += "".join(f", {key.replace('_', ' ')} {settings[key]}" for key in varying)
     if cards[0]["leaking"]:
         name += " (split by slice: leaking)"
-    return Arm(name, runs, cards, settings["count"])
+    return Arm(name, runs, cards, _shared(cards[0]), settings["count"])
 
 
-FAMILY = {"essnet": "EssNet", "cyclegan": "CycleGAN"}
-
-
-def baseline_of(all_arms: Sequence[Arm]) -> Arm | None:
-    """The first arm without synthetic slices: what the others are compared to."""
-    return next((arm for arm in all_arms if arm.synthetic == 0), None)
+def baseline_of(all_arms: Sequence[Arm], arm: Arm) -> Arm | None:
+    """The arm without synthetic slices and with the same settings otherwise; None where there is none."""
+    for other in all_arms:
+        alike = all(other.settings[key] == arm.settings[key] for key in arm.settings if key not in TREATMENT)
+        if other.synthetic == 0 and alike:
+            return other
+    return None
 
 
 def difference(baseline: Arm, arm: Arm) -> Difference | None:
     """What an arm adds to the baseline's 3D Dice; None where they were tested on other patients."""
-    if set(baseline.by_patient) != set(arm.by_patient):
+    tables = [*baseline.by_seed, *arm.by_seed]
+    if any(set(table) != set(tables[0]) for table in tables):
         return None
     return paired_difference(baseline.by_seed, arm.by_seed)
 
@@ -105,7 +149,7 @@ def difference(baseline: Arm, arm: Arm) -> Difference | None:
 def verdict(arm: Arm, found: Difference | None) -> str:
     """A sentence whose words follow the numbers."""
     if found is None:
-        return f"{arm.name}: tested on other patients than the baseline, so not compared."
+        return f"{arm.name}: not compared, since no arm without synthetic slices was trained and tested alike."
     if found.patients < 2:
         return f"{arm.name}: one test patient shows nothing; hold out more."
     by = f"{found.mean:+.3f} [{found.low:+.3f}, {found.high:+.3f}]"
@@ -116,7 +160,9 @@ def verdict(arm: Arm, found: Difference | None) -> str:
         "hurts": f"hurts: 3D Dice changes by {by}",
         "not shown": f"an effect is not shown: 3D Dice changes by {by}, an interval that holds 0",
     }
-    return f"{arm.name}: {words[found.verdict]} ({found.patients} test patients, {found.seeds} seeds)."
+    single = FAMILY.get(arm.single_model or "", arm.single_model)
+    model = f"; with one trained {single}: another training of it may do otherwise" if single else ""
+    return f"{arm.name}: {words[found.verdict]} ({found.patients} test patients, {found.seeds} seeds{model})."
 
 
 def one_line(card: Mapping[str, Any]) -> str:

@@ -13,11 +13,11 @@ import numpy as np
 from crossmod.data.batches import LabelledBatches
 from crossmod.data.resample import to_size
 from crossmod.data.slices import SliceSet, class_map, draw_evenly, load_slices
-from crossmod.data.splits import split_slices
+from crossmod.data.splits import split_in_words, split_slices
 from crossmod.data.store import CaseRecord, Store
 from crossmod.data.store_writer import writing_store
 from crossmod.data.volume import take_slices
-from crossmod.engine.device import pick_device
+from crossmod.engine.device import describe_device, pick_device
 from crossmod.engine.loop import Plan, fit
 from crossmod.engine.trainee import parameters
 from crossmod.errors import InputError
@@ -55,19 +55,23 @@ def train_segmenter(
         found = f"--count {settings.count} and {'no' if synthetic is None else 'a'} --synthetic store"
         raise InputError("segment", found=found, wanted="both or neither", do="Give the other one too.")
     store = Store(real)
-    cases = _labelled(store, settings)
+    sequence = settings.sequence if settings.modality == "mr" else None
+    # The folds are those of all patients, labelled or not, as they are for a translator.
+    patients = [case.patient for case in store.select(settings.modality, sequence=sequence)]
+    cases = store.select(settings.modality, sequence=sequence, organ=settings.organs[0])
     extra = Store(synthetic) if synthetic is not None else None
-    extra_cases = _labelled(extra, settings) if extra is not None else ()
+    extra_cases = extra.select_synthetic(settings.modality, settings.organs[0]) if extra is not None else ()
     inputs = {
         "real": {case.id: case.sha256 for case in cases},
         "synthetic": {case.id: case.sha256 for case in extra_cases},
     }
     # Everything that can be refused is refused before the run folder is made.
     slices = load_slices(store, cases, settings, size=settings.size, labelled=True)
-    train, test = _divide(slices, settings)
+    train, test = _divide(slices, patients, settings)
     parts = [train]
     if extra is not None:
-        _check_for_leaks(extra, extra_cases, test, settings)
+        tested = {case.sha256 for case in cases if case.id in test.intensities}
+        _check_for_leaks(extra, extra_cases, set(test.patients), tested, settings)
         parts.append(_synthetic(extra, extra_cases, settings))
     run = start_run(out, KIND, settings.model_dump(mode="json"), inputs)
     if run.finished:
@@ -77,11 +81,10 @@ def train_segmenter(
     trainee = build(settings, where)
     batches = LabelledBatches(tuple(parts), settings, where)
     title = f"Training {settings.network} on {len(train)} real + {settings.count} synthetic"
-    seconds = fit(trainee, batches, run, Plan(title, settings.epochs, settings.seed, steps=settings.steps))
+    done = fit(trainee, batches, run, Plan(title, settings.epochs, settings.seed, steps=settings.steps))
     network = trainee.networks["segmenter"]
     found = predict(network, test.images, where)
     _write_predictions(run.path / "predictions", store, cases, test, found.probability >= THRESHOLD, settings)
-    steps = settings.steps or batches.steps * settings.epochs
     run.finish(
         {
             "settings": settings.model_dump(mode="json"),
@@ -90,23 +93,18 @@ def train_segmenter(
             "tested": _by_case(test),
             "leaking": settings.split == "slice",
             "scores": score(test, found.probability),
-            "steps": steps,
-            "seconds": round(seconds, 1),
-            "seconds_per_epoch": round(seconds * batches.steps / steps, 2),
+            "steps": done.steps,
+            "seconds": round(done.seconds, 1),
+            "seconds_per_epoch": round(done.seconds * batches.steps / done.steps, 2),
             "slices_per_second": round(found.slices_per_second, 1),
-            "device": str(where),
+            "device": describe_device(where),
         }
     )
     return run
 
 
-def _labelled(store: Store, settings: SegmentSettings) -> tuple[CaseRecord, ...]:
-    sequence = settings.sequence if settings.modality == "mr" else None
-    return store.select(settings.modality, sequence=sequence, organ=settings.organs[0])
-
-
-def _divide(slices: SliceSet, settings: SegmentSettings) -> tuple[SliceSet, SliceSet]:
-    train, test = split_slices(slices, settings)
+def _divide(slices: SliceSet, patients: Sequence[str], settings: SegmentSettings) -> tuple[SliceSet, SliceSet]:
+    train, test = split_slices(slices, settings, patients)
     showing = set(slices.showing_organ())
     if settings.train_on == "organ":
         train = [index for index in train if index in showing]
@@ -121,16 +119,28 @@ def _divide(slices: SliceSet, settings: SegmentSettings) -> tuple[SliceSet, Slic
     return slices.take(draw_evenly(slices, train, settings.real_slices, settings.seed)), slices.take(test)
 
 
-def _check_for_leaks(store: Store, cases: Sequence[CaseRecord], test: SliceSet, settings: SegmentSettings) -> None:
+def _check_for_leaks(
+    store: Store, cases: Sequence[CaseRecord], patients: set[str], tested: set[str], settings: SegmentSettings
+) -> None:
+    """Refuse synthetic slices of a model that saw what is tested on, under whatever name."""
     for case in cases:
-        if case.synthetic is None:
-            found = f"the real case {case.id}"
-            raise InputError(store.path, found=found, wanted="synthetic cases only", do="Give it as --real.")
-        seen = sorted(set(test.patients) & {case.patient, *case.synthetic.trained_on})
-        if seen and settings.split == "patient":
+        assert case.synthetic is not None
+        if settings.split == "slice":
+            if case.synthetic.split != split_in_words(settings):
+                raise InputError(
+                    store.path,
+                    found=f"slices of {case.synthetic.run}, trained by another split ({case.synthetic.split})",
+                    wanted=f"the same split ({split_in_words(settings)})",
+                    do="Train the translator with the same --split, --test-slices and --split-seed.",
+                )
+            continue
+        seen = sorted(patients & {case.patient, *case.synthetic.trained_on})
+        again = tested & set(case.synthetic.trained_cases)
+        if seen or again:
+            who = f"the test patients {', '.join(seen)}" if seen else f"{len(again)} test cases under other names"
             raise InputError(
                 store.path,
-                found=f"slices of the model {case.synthetic.run}, which saw the test patients {', '.join(seen)}",
+                found=f"slices of the model {case.synthetic.run}, which saw {who}",
                 wanted="each patient on one side of the split",
                 do="Train the translator with the same --folds, --fold and --split-seed, then synthesize anew.",
             )
@@ -184,13 +194,15 @@ def _by_case(slices: SliceSet) -> dict[str, list[int]]:
 def _data_card(
     out: Path, store: Store, train: SliceSet, test: SliceSet, extra: Store | None, extra_cases: Sequence[CaseRecord]
 ) -> dict[str, Any]:
-    families = sorted({case.synthetic.family for case in extra_cases if case.synthetic})
-    runs = sorted({case.synthetic.run for case in extra_cases if case.synthetic})
+    made = [case.synthetic for case in extra_cases if case.synthetic]
+    families, runs = sorted({one.family for one in made}), sorted({one.run for one in made})
     return {
         "real": os.path.relpath(store.path, out),
         "synthetic": os.path.relpath(extra.path, out) if extra else None,
         "synthetic_family": " + ".join(families) or None,
         "synthetic_run": " + ".join(runs) or None,
+        "synthetic_models": sorted({one.model for one in made}),
+        "synthetic_recipe": " + ".join(sorted({one.recipe for one in made})) or None,
         "train_slices": len(train),
         "train_patients": list(train.patients),
         "test_slices": len(test),

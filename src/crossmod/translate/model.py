@@ -1,5 +1,7 @@
 """A trained translator, taken from its run folder."""
 
+import hashlib
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -56,6 +58,18 @@ class Translator:
         """Every patient whose image it saw."""
         return tuple(sorted({patient for side in self.card["data"].values() for patient in side["patients"]}))
 
+    @property
+    def recipe(self) -> str:
+        """SHA-256 of its settings but for the seed and the fold: equal for models that differ by chance alone."""
+        chance = ("seed", "fold", "test_patients", "train_patients")
+        kept = {key: value for key, value in self.card["settings"].items() if key not in chance}
+        return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
+
+    @property
+    def trained_cases(self) -> tuple[str, ...]:
+        """Checksums of the cases that it saw."""
+        return tuple(sorted({digest for side in self.card["data"].values() for digest in side["cases"]}))
+
     @torch.no_grad()
     def translate(
         self, images: Float[np.ndarray, "slices size size"], *, batch: int = 8
@@ -79,9 +93,12 @@ def load_translator(path: Path, *, device: str = "auto") -> Translator:
     run = open_run(path, KIND)
     card = run.card
     settings = build(TranslateSettings, card["settings"], subject=path / "card.json")
-    weights = checkpoint.newest(path / "checkpoints")
-    if weights is None:
-        raise InputError(path, found="no checkpoint", wanted="one", do="Train anew in another folder.")
+    # Only the checkpoint that the card speaks of: an earlier one would go by the wrong name.
+    last = checkpoint.at_step(path / "checkpoints", card["steps"])
+    weights = checkpoint.load(last)
+    if checkpoint.weights_hash({name: weights[name] for name in card["parameters"]}) != card["weights_sha256"]:
+        found, wanted = "other weights than the run ended with", f"those of {card['weights_sha256'][:12]}"
+        raise InputError(last, found=found, wanted=wanted, do="Restore the file, or train anew in another folder.")
     where = pick_device(device)
 
     def network(name: str, outputs: int) -> nn.Module:

@@ -33,13 +33,14 @@ class ImagePool:
                 given.append(image)
             else:
                 place = int(rng.integers(self.size))
-                given.append(self.images[place])
+                # A pool that came from a checkpoint lies on the CPU until its images are taken.
+                given.append(self.images[place].to(image.device))
                 self.images[place] = image.clone()
         return torch.stack(given)
 
     def state_dict(self) -> dict[str, Tensor]:
         """The kept images, for a checkpoint."""
-        return {"images": torch.stack(self.images)} if self.images else {}
+        return {"images": torch.stack([image.cpu() for image in self.images])} if self.images else {}
 
     def load_state_dict(self, state: dict[str, Tensor], /) -> None:
         """Take the images of a checkpoint."""

@@ -1,7 +1,6 @@
 """Synthesis: every labelled source slice becomes a labelled synthetic slice of the other modality."""
 
 import logging
-import os
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -71,8 +70,13 @@ def synthesize(
     cases = store.select(
         model.settings.source, sequence=sequence if model.settings.source == "mr" else None, organ=organ
     )
+    # Where one person has both scans, the one whose target side is tested on makes no training slices either.
+    held_out = set(model.card["held_out"])
+    tested = [case.id for case in cases if case.patient in held_out]
+    if tested:
+        log.info("%d cases of held-out patients are left out: %s", len(tested), ", ".join(tested))
+        cases = tuple(case for case in cases if case.patient not in held_out)
     kept = left_out = total = 0
-    where = os.path.relpath(source, out)
     with writing_store(out) as writer:
         for record in track(cases, f"Synthesizing {model.target}"):
             made = _translate_case(model, store.read(record.id), record, slices)
@@ -85,7 +89,7 @@ def synthesize(
                     f"{record.id}-as-{model.target}",
                     take_slices(made.volume, good),
                     patient=record.patient,
-                    synthetic=_provenance(model, record, made, good, where),
+                    synthetic=_provenance(model, record, made, good),
                     answer=None if made.answer is None else made.answer[good],
                 )
         if kept == 0:
@@ -117,6 +121,13 @@ def _translate_case(model: Translator, volume: Volume, record: CaseRecord, slice
     fakes, answer = model.translate(images)
     speed = len(chosen) / max(time.monotonic() - before, 1e-9)
     truth = classes[chosen]
+    if np.ptp(fakes) < 1e-3:
+        raise InputError(
+            model.run,
+            found=f"the same value all over what it makes of {record.id}",
+            wanted="an image",
+            do="The training collapsed: look at its samples folder; train again with another --seed.",
+        )
     made = replace(
         take_slices(volume, chosen),
         voxels=model.output_intensity.to_units(fakes),
@@ -136,15 +147,18 @@ def consistency(answer: UInt8[np.ndarray, "rows columns"], truth: UInt8[np.ndarr
     return float(np.mean([dice(answer == organ, truth == organ) for organ in organs])) if organs else 1.0
 
 
-def _provenance(model: Translator, record: CaseRecord, made: _Made, good: list[int], where: str) -> Synthetic:
+def _provenance(model: Translator, record: CaseRecord, made: _Made, good: list[int]) -> Synthetic:
     return Synthetic(
         family=model.settings.family,
         model=model.card["weights_sha256"],
         run=model.run,
-        source_store=where,
+        recipe=model.recipe,
+        split=model.card["split"],
         source_case=record.id,
+        source_sha256=record.sha256,
         source_range=(made.intensity.low, made.intensity.high),
         slices_per_second=round(made.slices_per_second, 2),
         trained_on=model.trained_on,
+        trained_cases=model.trained_cases,
         slices=tuple(SliceOrigin(source_slice=made.source_slices[i], consistency=made.consistency[i]) for i in good),
     )

@@ -13,10 +13,10 @@ import torch
 from crossmod.config import Modality
 from crossmod.data.batches import UnpairedBatches
 from crossmod.data.slices import SliceSet, draw_evenly, load_slices
-from crossmod.data.splits import split_patients, split_slices
+from crossmod.data.splits import split_in_words, split_patients, split_slices
 from crossmod.data.store import CaseRecord, Store
 from crossmod.engine.checkpoint import weights_hash
-from crossmod.engine.device import pick_device
+from crossmod.engine.device import describe_device, pick_device
 from crossmod.engine.loop import Plan, fit
 from crossmod.engine.samples import write_panel
 from crossmod.engine.trainee import Trainee, parameters
@@ -56,7 +56,8 @@ def train_translator(out: Path, *, ct: Path, mr: Path, settings: TranslateSettin
     where = pick_device(device)
     stores: dict[Modality, Store] = {"ct": Store(ct), "mr": Store(mr)}
     cases: Cases = {side: _cases(stores[side], side, settings) for side in stores}
-    held_out = _held_out(cases, settings)
+    patients: dict[Modality, list[str]] = {side: [case.patient for case in cases[side]] for side in cases}
+    held_out = _held_out(patients, settings)
     cases = {side: tuple(case for case in cases[side] if case.patient not in held_out) for side in cases}
     inputs = {side: {case.id: case.sha256 for case in cases[side]} for side in cases}
     run = start_run(out, KIND, settings.model_dump(mode="json"), inputs)
@@ -64,7 +65,7 @@ def train_translator(out: Path, *, ct: Path, mr: Path, settings: TranslateSettin
         log.info("%s is finished already.", out)
         return run
 
-    slices = {side: _slices(stores[side], cases[side], settings) for side in stores}
+    slices = {side: _slices(stores[side], cases[side], patients[side], settings) for side in stores}
     trainee = FAMILIES[settings.family](settings, where)
     batches = UnpairedBatches(slices["ct"], slices["mr"], settings, where)
     plan = Plan(f"Training {settings.family}", settings.epochs, settings.seed, decay=settings.decay)
@@ -73,60 +74,62 @@ def train_translator(out: Path, *, ct: Path, mr: Path, settings: TranslateSettin
         if (epoch + 1) % settings.sample_every == 0 or epoch + 1 == settings.epochs:
             _picture(run.path / "samples" / f"epoch-{epoch + 1:04d}.png", trainee, slices[settings.source], settings)
 
-    seconds = fit(trainee, batches, run, plan, picture)
+    done = fit(trainee, batches, run, plan, picture)
     counts = {name: parameters(network) for name, network in trainee.networks.items()}
     run.finish(
         {
             "family": settings.family,
             "settings": settings.model_dump(mode="json"),
-            "weights_sha256": weights_hash(trainee.networks),
+            "weights_sha256": weights_hash({name: net.state_dict() for name, net in trainee.networks.items()}),
             "parameters": counts,
             "data": {side: _data_card(stores[side], out, cases[side], slices[side]) for side in stores},
             "held_out": sorted(held_out),
+            "split": split_in_words(settings),
             "leaking": settings.split == "slice",
-            "steps": batches.steps * settings.epochs,
-            "seconds": round(seconds, 1),
-            "seconds_per_epoch": round(seconds / settings.epochs, 2),
-            "device": str(where),
+            "steps": done.steps,
+            "seconds": round(done.seconds, 1),
+            "seconds_per_epoch": round(done.seconds / settings.epochs, 2),
+            "device": describe_device(where),
         }
     )
     return run
 
 
 def _cases(store: Store, side: Modality, settings: TranslateSettings) -> tuple[CaseRecord, ...]:
-    organ = settings.organs[0] if side == settings.source else None
+    # Only a segmentor needs labels; CycleGAN takes what there is.
+    organ = settings.organs[0] if side == settings.source and settings.family == "essnet" else None
     return store.select(side, sequence=settings.sequence if side == "mr" else None, organ=organ)
 
 
-def _held_out(cases: Cases, settings: TranslateSettings) -> set[str]:
+def _held_out(patients: Mapping[Modality, list[str]], settings: TranslateSettings) -> set[str]:
     if settings.split == "slice":
         return set()
     target: Modality = "mr" if settings.source == "ct" else "ct"
-    split = split_patients([case.patient for case in cases[target]], settings)
-    unused = {case.patient for case in cases[target]} - set(split.train)
-    return unused | set(split.test)
+    split = split_patients(patients[target], settings)
+    return (set(patients[target]) - set(split.train)) | set(split.test)
 
 
-def _slices(store: Store, cases: Sequence[CaseRecord], settings: TranslateSettings) -> SliceSet:
-    side = cases[0].modality if cases else None
-    if side is None:
+def _slices(
+    store: Store, cases: Sequence[CaseRecord], patients: Sequence[str], settings: TranslateSettings
+) -> SliceSet:
+    if not cases:
         found = "no case left once the held-out patients are taken away"
         raise InputError(store.path, found=found, wanted="some to train on", do="Hold out fewer patients.")
-    labelled = all(organ in case.labels.values() for case in cases for organ in settings.organs)
-    if side == settings.source and not labelled:
-        found = f"cases without labels of {' or '.join(settings.organs)}"
-        raise InputError(store.path, found=found, wanted="labels on every case", do="Name other --organs.")
-    slices = load_slices(store, cases, settings, size=settings.loaded, labelled=labelled)
-    chosen = slices.showing_organ() if settings.slices == "organ" else list(range(len(slices)))
+    side = cases[0].modality
+    slices = load_slices(
+        store,
+        cases,
+        settings,
+        size=settings.loaded,
+        labelled=side == settings.source and settings.family == "essnet",
+        only_showing=settings.slices == "organ",
+    )
+    chosen = list(range(len(slices)))
     if settings.split == "slice" and side != settings.source:
-        train, _ = split_slices(slices, settings)
-        chosen = [index for index in chosen if index in set(train)]
-    if not chosen:
-        found = f"no slice that shows {settings.organs}"
-        raise InputError(store.path, found=found, wanted="some to train on", do="Use --slices all.")
+        chosen, _ = split_slices(slices, settings, patients)
     limit = settings.ct_slices if side == "ct" else settings.mr_slices
-    count = min(limit, len(chosen))
-    log.info("%s: %d of %d slices of %d patients", side, count or len(chosen), len(slices), len(slices.patients))
+    count = min(limit, len(chosen)) or len(chosen)
+    log.info("%s: training on %d of %d slices of %d patients", side, count, len(slices), len(slices.patients))
     return slices.take(draw_evenly(slices, chosen, count, derive(settings.seed, side)))
 
 
@@ -136,6 +139,7 @@ def _data_card(store: Store, out: Path, cases: Sequence[CaseRecord], slices: Sli
         "store": os.path.relpath(store.path, out),
         "sequence": cases[0].sequence,
         "patients": list(slices.patients),
+        "cases": sorted(case.sha256 for case in cases),
         "slices": len(slices),
         "labelled": slices.masks is not None,
         # What output is brought back to: the window of CT, the middle volume of MR.
