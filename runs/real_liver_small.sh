@@ -10,14 +10,15 @@ data=${CROSSMOD_REAL_DATA:?names no folder}
 out=${OUT:-real_liver_small}
 mkdir -p "$out"
 
-[ -d "$out/ct" ] || crossmod prepare nifti "$data/ct_btcv" "$out/ct" --modality ct --name btcv
-[ -d "$out/mr" ] || crossmod prepare nifti "$data/mr_chaos_t2spir" "$out/mr" --modality mr --sequence t2_spir --name chaos-mr
+[ -f "$out/ct/manifest.json" ] || crossmod prepare nifti "$data/ct_btcv" "$out/ct" --modality ct --name btcv
+[ -f "$out/mr/manifest.json" ] || crossmod prepare nifti "$data/mr_chaos_t2spir" "$out/mr" --modality mr --sequence t2_spir --name chaos-mr
 
-# One third of the MR patients is held out from everything; the liver's outline on MR is never shown to a translator.
+# One third of the MR patients is held out from everything. Of the MR labels a translator uses one thing: which slices
+# show the liver.
 split="--folds 3 --fold 0"
 for family in essnet cyclegan; do
   crossmod train "$out/$family" --ct "$out/ct" --mr "$out/mr" --preset tiny --family $family --size 96 --epochs 4 $split
-  [ -d "$out/$family-mr" ] || crossmod synthesize "$out/$family" --source "$out/ct" --out "$out/$family-mr"
+  [ -f "$out/$family-mr/manifest.json" ] || crossmod synthesize "$out/$family" --source "$out/ct" --out "$out/$family-mr"
 done
 for seed in 0 1 2; do
   common="--preset tiny --size 96 --steps 1500 --seed $seed $split"

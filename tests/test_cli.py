@@ -7,6 +7,7 @@ import yaml
 from conftest import Stores
 
 from crossmod.cli import app, application, main
+from crossmod.engine.stopping import Stopped
 from crossmod.presets import SEGMENT, TRANSLATE
 
 
@@ -87,7 +88,7 @@ def test_a_dry_run_prints_settings_that_can_be_given_back(capsys: pytest.Capture
         (["report", "nowhere"], "nowhere: no such folder"),
         (["synthesize", "nowhere", "--source", "a", "--out", "b"], "nowhere: no such folder"),
         (["segment", "out", "--real", "nowhere"], "nowhere: no such folder"),
-        (["segment", "out", "--real", "nowhere", "--organs", "liver", "spleen"], "one organ, got liver, spleen"),
+        (["segment", "out", "--real", "nowhere", "--organs", "liver", "spleen"], "liver, spleen. Wanted: one organ"),
         (["phantom", "out", "--size", "3"], "--size: 3"),
         (["train", "out", "--ct", "a", "--mr", "b", "--config", "nowhere.yaml"], "nowhere.yaml: no such file"),
     ],
@@ -135,6 +136,32 @@ def test_a_full_disk_is_a_sentence_too(monkeypatch: pytest.MonkeyPatch, capsys: 
     monkeypatch.setattr(application, "app", fail)
     code, _, err = run(capsys, "info", "x")
     assert (code, err.startswith("crossmod: somewhere: the disk is full")) == (2, True)
+
+
+def test_places_that_cannot_be_used_get_a_sentence(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    for words in (
+        ["phantom", tmp_path / "file" / "x", "--patients", 1, "--size", 32, "--slices", 8],
+        ["report", tmp_path, "--out", tmp_path / "file" / "x.html"],
+        ["train", "out", "--ct", "a", "--mr", "b", "--config", tmp_path],
+    ):
+        code, _, err = run(capsys, *words)
+        assert code == 2, words
+        assert "Traceback" not in err
+        assert str(tmp_path) in err
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_stop_says_where_and_leaves_with_the_signals_code(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def stop(*words: object, **more: object) -> None:
+        raise Stopped(15, 7, 20)
+
+    monkeypatch.setattr(application, "app", stop)
+    assert run(capsys, "train")[0] == 143
+    code, _, err = run(capsys, "train")
+    assert (code, err) == (143, "crossmod: stopped at step 7 of 20; the same command continues there.\n")
 
 
 def test_commands_are_known() -> None:

@@ -11,16 +11,41 @@ def test_the_same_command_opens_the_same_run(tmp_path: Path) -> None:
     assert not first.finished
     again = start_run(tmp_path / "run", "train", {"epochs": 3, "window": (1.0, 2.0)}, {"ct": {"a": "hash"}})
     assert again == first
-    first.finish({"steps": 1})
+    first.finish({"steps": 1, "settings": {}, "data": {}})
     assert again.finished
-    assert again.card == {"kind": "train", "steps": 1}
+    assert again.card == {"kind": "train", "steps": 1, "settings": {}, "data": {}}
+
+
+def test_a_card_or_config_that_is_none(tmp_path: Path) -> None:
+    run = start_run(tmp_path / "run", "train", {}, {})
+    (run.path / "card.json").write_text("{}")
+    with pytest.raises(InputError, match=r"card\.json: other content"):
+        _ = run.card
+    (run.path / "config.yaml").write_text("a: 1")
+    with pytest.raises(InputError, match=r"config\.yaml: other content"):
+        open_run(run.path)
+
+
+def test_a_run_of_another_command_is_named(tmp_path: Path) -> None:
+    start_run(tmp_path / "run", "train", {"epochs": 3}, {})
+    with pytest.raises(InputError, match="a run of `train`"):
+        start_run(tmp_path / "run", "segment", {"steps": 3}, {})
+
+
+def test_killed_before_its_first_line_a_run_can_be_given_again(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / ".config.yaml.77.partial").write_text("half")
+    start_run(tmp_path / "run", "train", {}, {})
+    (tmp_path / "run" / "checkpoints").rmdir()
+    start_run(tmp_path / "run", "train", {}, {})
+    assert (tmp_path / "run" / "checkpoints").is_dir()
 
 
 def test_other_settings_or_data_are_named(tmp_path: Path) -> None:
     start_run(tmp_path / "run", "train", {"epochs": 3}, {"ct": {"a": "x"}})
-    with pytest.raises(InputError, match=r"settings.epochs \(3 then, 4 now\)"):
+    with pytest.raises(InputError, match=r"another --epochs \(3 then, 4 now\)"):
         start_run(tmp_path / "run", "train", {"epochs": 4}, {"ct": {"a": "x"}})
-    with pytest.raises(InputError, match=r"inputs.ct.a \(x then, y now\)"):
+    with pytest.raises(InputError, match=r"another input ct a \(x then, y now\)"):
         start_run(tmp_path / "run", "train", {"epochs": 3}, {"ct": {"a": "y"}})
 
 

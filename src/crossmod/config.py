@@ -16,7 +16,7 @@ SettingsType = TypeVar("SettingsType", bound="Settings")
 class Settings(BaseModel):
     """Base of every settings class; the docstring under a field is its help on the command line."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
 
 
 def overrides_of(settings: type[Settings]) -> type[BaseModel]:
@@ -55,7 +55,7 @@ def with_changes(settings: SettingsType, **changes: Any) -> SettingsType:
     Raises:
         InputError: a value that the settings refuse, named by its option.
     """
-    return build(type(settings), {**settings.model_dump(), **changes}, subject="settings")
+    return build(type(settings), {**settings.model_dump(), **changes}, subject="")
 
 
 def build(settings: type[SettingsType], values: dict[str, Any], *, subject: object) -> SettingsType:
@@ -71,16 +71,30 @@ def build(settings: type[SettingsType], values: dict[str, Any], *, subject: obje
 
 
 def invalid(error: ValidationError, subject: object) -> InputError:
-    """The sentence for the first thing that settings refuse."""
+    """The sentence for the first thing that settings refuse.
+
+    Args:
+        error: what pydantic found.
+        subject: the file that the settings came from, or "" for the command line.
+    """
     first = error.errors()[0]
     name = "".join(f" --{str(part).replace('_', '-')}" for part in first["loc"] if isinstance(part, str))
     wanted = first["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
-    return InputError(
-        f"{subject}{name}",
-        found=repr(first["input"]) if first["loc"] else "settings that do not go together",
-        wanted=wanted,
-        do="Change it; `--help` lists what each option takes.",
-    )
+    wanted = PLAIN_WORDS.get(first["type"], wanted)
+    # Our own checks say "<wanted>, got <found>".
+    wanted, _, got = wanted.partition(", got ")
+    found = got or (repr(first["input"]) if first["type"] != "missing" else "nothing")
+    do = "Change it; `--help` lists what each option takes."
+    return InputError(f"{subject}{name}".strip() or "options", found=found, wanted=wanted, do=do)
+
+
+# pydantic's words for what a reader of a settings file may get wrong.
+PLAIN_WORDS = {
+    "extra_forbidden": "a setting that there is",
+    "missing": "a value",
+    "tuple_type": "a list of values",
+    "too_short": "at least one value",
+}
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -97,6 +111,6 @@ def read_yaml(path: Path) -> dict[str, Any]:
         found = f"not YAML ({str(error).splitlines()[0]})"
         raise InputError(path, found=found, wanted="a YAML file of settings", do="Correct the file.") from None
     if not isinstance(content, dict):
-        found = f"a {type(content).__name__}"
+        found = "an empty file" if content is None else f"a {type(content).__name__}"
         raise InputError(path, found=found, wanted="a mapping of settings", do="Write `name: value` lines.")
     return content

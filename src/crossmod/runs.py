@@ -37,8 +37,13 @@ class Run:
 
     @property
     def config(self) -> dict[str, Any]:
-        """Kind, settings and inputs."""
-        return read_yaml(self.path / CONFIG)
+        """Kind, settings and inputs.
+
+        Raises:
+            InputError: the file is not what a command wrote.
+        """
+        content = read_yaml(self.path / CONFIG)
+        return _with_keys(self.path / CONFIG, content, ("kind", "settings", "inputs"))
 
     @property
     def finished(self) -> bool:
@@ -50,12 +55,12 @@ class Run:
         """What the run made.
 
         Raises:
-            InputError: the run is not finished.
+            InputError: the run is not finished, or the card is not what a command wrote.
         """
         if not self.finished:
             do = "Run its command again: it continues where it stopped."
             raise InputError(self.path, found="a run that is not finished", wanted="a finished run", do=do)
-        return read_json(self.path / CARD)
+        return _with_keys(self.path / CARD, read_json(self.path / CARD), ("kind", "settings", "data", "steps"))
 
     def finish(self, card: Mapping[str, Any]) -> None:
         """Write the card: from now on the run is finished."""
@@ -79,6 +84,13 @@ class Run:
         """Drop readings after `step`: those steps will be taken again."""
         kept = [json.dumps(reading) + "\n" for reading in self.metrics() if reading["step"] <= step]
         write_text(self.path / "metrics.jsonl", "".join(kept))
+
+
+def _with_keys(path: Path, content: Any, keys: tuple[str, ...]) -> dict[str, Any]:
+    if not isinstance(content, dict) or not all(key in content for key in keys):
+        found, wanted = "other content than a crossmod command writes", ", ".join(keys)
+        raise InputError(path, found=found, wanted=wanted, do="Restore the file, or make the run anew.")
+    return content
 
 
 def is_run(path: Path) -> bool:
@@ -116,6 +128,9 @@ def start_run(path: Path, kind: str, settings: Mapping[str, Any], inputs: Mappin
     """
     config = json.loads(json.dumps({"kind": kind, "settings": settings, "inputs": inputs}))
     if is_run(path):
+        if Run(path).config["kind"] != kind:
+            found, wanted = f"a run of `{Run(path).config['kind']}`", f"a new folder, or a run of `{kind}`"
+            raise InputError(path, found=found, wanted=wanted, do="Choose another --out.")
         differences = list(_differences(Run(path).config, config))
         if differences:
             raise InputError(
@@ -147,7 +162,12 @@ def _differences(old: Any, new: Any, name: str = "") -> Iterator[str]:
         for key in sorted({*old, *new}, key=str):
             yield from _differences(old.get(key), new.get(key), f"{name}.{key}" if name else str(key))
     elif old != new:
-        yield f"{name} ({_short(old)} then, {_short(new)} now)"
+        yield f"{_option(name)} ({_short(old)} then, {_short(new)} now)"
+
+
+def _option(name: str) -> str:
+    first, _, rest = name.partition(".")
+    return f"--{rest.replace('_', '-')}" if first == "settings" else f"input {rest.replace('.', ' ')}"
 
 
 def _short(value: Any) -> str:

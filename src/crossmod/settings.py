@@ -52,6 +52,8 @@ class ImageSettings(SplitSettings):
 
     @model_validator(mode="after")
     def _check_intensity(self) -> "ImageSettings":
+        if len(set(self.organs)) < len(self.organs):
+            raise ValueError(f"each organ once, got {', '.join(self.organs)}")
         if self.window[0] >= self.window[1]:
             raise ValueError(f"a window from low to high HU, got {self.window}")
         if not 0 <= self.percentiles[0] < self.percentiles[1] <= 100:

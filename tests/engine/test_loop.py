@@ -1,3 +1,4 @@
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import torch
 from crossmod.engine import loop
 from crossmod.engine.checkpoint import checkpoints, newest
 from crossmod.engine.loop import Plan, fit
+from crossmod.engine.stopping import Stopped
 from crossmod.engine.trainee import Losses, Trainee
 from crossmod.errors import InputError
 from crossmod.files import held
@@ -110,6 +112,40 @@ def test_no_number_that_is_none_gets_into_a_checkpoint(tmp_path: Path, monkeypat
     with pytest.raises(InputError, match="at step 3"):
         fit(Trainee(trainee.networks, trainee.optimizers, step), Numbers(), new_run(tmp_path / "run"), PLAN)
     assert [path.name for path in checkpoints(tmp_path / "run" / "checkpoints")][-1] == "step-00000002.safetensors"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_asked_to_stop_it_finishes_the_step_and_saves(tmp_path: Path, number: signal.Signals) -> None:
+    whole = regression()
+    fit(whole, Numbers(), new_run(tmp_path / "whole"), PLAN)
+    trainee, steps = regression(), iter(range(99))
+
+    def step(batch: Any, draws: np.random.Generator) -> Losses:
+        if next(steps) == 6:
+            signal.raise_signal(number)
+        return trainee.step(batch, draws)
+
+    before = signal.getsignal(number)
+    run = new_run(tmp_path / "cut")
+    with pytest.raises(Stopped, match="stopped at step 7 of 20; the same command continues there") as stopped:
+        fit(Trainee(trainee.networks, trainee.optimizers, step), Numbers(), run, PLAN)
+    assert stopped.value.number == number
+    assert signal.getsignal(number) is before
+    assert [path.name for path in checkpoints(run.path / "checkpoints")] == ["step-00000007.safetensors"]
+    again = regression()
+    fit(again, Numbers(), run, PLAN)
+    assert torch.equal(weights(whole), weights(again))
+
+
+def test_asked_twice_it_stops_at_once(tmp_path: Path) -> None:
+    def step(batch: Any, draws: np.random.Generator) -> Losses:
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+        raise AssertionError("the second one must not come back")
+
+    trainee = regression()
+    with pytest.raises(KeyboardInterrupt):
+        fit(Trainee(trainee.networks, trainee.optimizers, step), Numbers(), new_run(tmp_path / "run"), PLAN)
 
 
 def test_two_trainings_do_not_share_a_folder(tmp_path: Path) -> None:

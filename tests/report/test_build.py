@@ -72,6 +72,24 @@ def test_sources_are_found_by_their_checksum(made: Path, tmp_path: Path, stores:
     assert (tmp_path / "with.html").read_text() != (tmp_path / "without.html").read_text()
 
 
+def test_only_a_report_is_written_over(made: Path, tmp_path: Path) -> None:
+    card = made / "essnet" / "card.json"
+    before = card.read_bytes()
+    for place, words in ((card, "no HTML page"), (tmp_path, "a folder"), (Path("/dev/full"), "no file")):
+        with pytest.raises(InputError, match=words):
+            build_report([made / "essnet"], place)
+    assert card.read_bytes() == before
+    for _ in range(2):
+        build_report([made / "essnet"], tmp_path / "page.html")
+
+
+def test_a_run_whose_metrics_or_synthetic_store_are_gone(made: Path, tmp_path: Path) -> None:
+    shutil.copytree(made / "more-0", tmp_path / "elsewhere" / "more")
+    (tmp_path / "elsewhere" / "more" / "metrics.jsonl").unlink()
+    build_report([tmp_path / "elsewhere" / "more"], tmp_path / "page.html")
+    assert collect([tmp_path / "elsewhere" / "more"]).stores == ()
+
+
 def test_what_a_report_is_not_made_of(made: Path, tmp_path: Path, stores: Stores) -> None:
     with pytest.raises(InputError, match="a store of real cases"):
         build_report([stores.ct], tmp_path / "page.html")

@@ -75,7 +75,7 @@ def test_the_same_command_again_does_nothing_and_another_seed_is_refused(tmp_pat
     before = {path: path.stat().st_mtime_ns for path in run.path.rglob("*")}
     train(tmp_path / "run", stores)
     assert before == {path: path.stat().st_mtime_ns for path in run.path.rglob("*")}
-    with pytest.raises(InputError, match=r"settings.seed \(0 then, 1 now\)"):
+    with pytest.raises(InputError, match=r"--seed \(0 then, 1 now\)"):
         train(tmp_path / "run", stores, seed=1)
 
 

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from crossmod import __version__
 from crossmod.config import invalid
+from crossmod.engine.stopping import Stopped
 from crossmod.errors import InputError
 from crossmod.files import disk_full, is_disk_full
 
@@ -49,17 +50,28 @@ def main(words: Sequence[str] | None = None) -> None:
             result_action="return_value",
         )
     except CycloptsError as error:
-        sentence = invalid(error.__cause__, "option") if isinstance(error.__cause__, ValidationError) else error
+        sentence = invalid(error.__cause__, "") if isinstance(error.__cause__, ValidationError) else error
         print(f"crossmod: {sentence}", file=sys.stderr)
         sys.exit(2)
     except InputError as error:
         print(f"crossmod: {error}", file=sys.stderr)
         sys.exit(2)
     except OSError as error:
-        if not is_disk_full(error):
-            raise
-        print(f"crossmod: {disk_full(Path(error.filename or '.'))}", file=sys.stderr)
+        print(f"crossmod: {_about_place(error)}", file=sys.stderr)
         sys.exit(2)
+    except Stopped as stopped:
+        print(f"crossmod: {stopped}.", file=sys.stderr)
+        sys.exit(128 + stopped.number)
     except KeyboardInterrupt:
-        print("crossmod: stopped. The same command again continues.", file=sys.stderr)
+        print("crossmod: stopped; nothing half-made is left.", file=sys.stderr)
         sys.exit(130)
+
+
+def _about_place(error: OSError) -> InputError:
+    """The sentence for a file or folder that the system refuses: no permission, a file for a folder, no room."""
+    place = Path(error.filename or ".")
+    if is_disk_full(error):
+        return disk_full(place)
+    found = (error.strerror or str(error)).lower()
+    wanted = "a file or folder that you may read and write there"
+    return InputError(place, found=found, wanted=wanted, do="Check the path and its permissions.")

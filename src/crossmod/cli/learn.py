@@ -1,6 +1,7 @@
 """`crossmod train`, `synthesize` and `segment`: from stores to models and back."""
 
 from pathlib import Path
+from shlex import quote
 from typing import Annotated, Literal
 
 from cyclopts import Parameter
@@ -14,6 +15,21 @@ from crossmod.settings import SegmentSettings, TranslateSettings
 
 Device = Literal["auto", "cpu", "cuda"]
 Flat = Parameter(name="*")
+
+
+class Setup(Settings):
+    """What `train` and `segment` ask before their settings."""
+
+    preset: str = "rafiq2025"
+    """Settings to start from: rafiq2025 (the paper) or tiny (a CPU)."""
+    config: Path | None = None
+    """YAML file of settings that go before the preset's, such as another run's config.yaml."""
+    device: Device = "auto"
+    """Where to compute."""
+    dry_run: bool = False
+    """Print the settings and stop."""
+
+
 TranslateOverrides = overrides_of(TranslateSettings)
 SegmentOverrides = overrides_of(SegmentSettings)
 
@@ -24,10 +40,7 @@ def train(
     *,
     ct: Path,
     mr: Path,
-    preset: str = "rafiq2025",
-    config: Path | None = None,
-    device: Device = "auto",
-    dry_run: bool = False,
+    setup: Annotated[Setup | None, Flat] = None,
     overrides: Annotated[TranslateOverrides | None, Flat] = None,  # pyright: ignore[reportInvalidTypeForm]
 ) -> None:
     """Train a translator between CT and MR from unpaired stores; the same command again continues it.
@@ -42,24 +55,18 @@ def train(
         Store with CT cases.
     mr
         Store with MR cases.
-    preset
-        Settings to start from: rafiq2025 (the paper) or tiny (a CPU).
-    config
-        YAML file of settings that go before the preset's, such as another run's config.yaml.
-    device
-        Where to compute.
-    dry_run
-        Print the settings and stop.
     """
-    settings = _settings(TRANSLATE, preset, config, overrides)
-    if dry_run:
+    setup = setup or Setup()
+    settings = _settings(TRANSLATE, setup, overrides)
+    if setup.dry_run:
         return _print_settings(settings)
     from crossmod.translate.train import train_translator
 
-    run = train_translator(out, ct=ct, mr=mr, settings=settings, device=device)
+    run = train_translator(out, ct=ct, mr=mr, settings=settings, device=setup.device)
     card = run.card
     say(f"{out}: {card['family']}, {card['steps']} steps in {card['seconds']:.0f} s. Pictures: {out / 'samples'}")
-    say(f"Next: crossmod synthesize {out} --source {ct if settings.source == 'ct' else mr} --out STORE")
+    source = ct if settings.source == "ct" else mr
+    say(f"Next: crossmod synthesize {quote(str(out))} --source {quote(str(source))} --out STORE")
     return None
 
 
@@ -102,10 +109,7 @@ def segment(
     *,
     real: Path,
     synthetic: Path | None = None,
-    preset: str = "rafiq2025",
-    config: Path | None = None,
-    device: Device = "auto",
-    dry_run: bool = False,
+    setup: Annotated[Setup | None, Flat] = None,
     overrides: Annotated[SegmentOverrides | None, Flat] = None,  # pyright: ignore[reportInvalidTypeForm]
 ) -> None:
     """Train a segmenter on real slices and --count synthetic ones, and test it on held-out real ones.
@@ -118,38 +122,29 @@ def segment(
         Store with labelled real cases.
     synthetic
         Store that `synthesize` made.
-    preset
-        Settings to start from: rafiq2025 (the paper) or tiny (a CPU).
-    config
-        YAML file of settings that go before the preset's, such as another run's config.yaml.
-    device
-        Where to compute.
-    dry_run
-        Print the settings and stop.
     """
-    settings = _settings(SEGMENT, preset, config, overrides)
-    if dry_run:
+    setup = setup or Setup()
+    settings = _settings(SEGMENT, setup, overrides)
+    if setup.dry_run:
         return _print_settings(settings)
     from crossmod.report.tables import one_line
     from crossmod.segment.train import train_segmenter
 
-    run = train_segmenter(out, real=real, synthetic=synthetic, settings=settings, device=device)
+    run = train_segmenter(out, real=real, synthetic=synthetic, settings=settings, device=setup.device)
     say(f"{out}: {one_line(run.card)}")
     return None
 
 
-def _settings(
-    presets: dict[str, SettingsType], preset: str, config: Path | None, overrides: BaseModel | None
-) -> SettingsType:
-    if preset not in presets:
-        found, wanted = f"{preset!r}", f"one of {', '.join(presets)}"
+def _settings(presets: dict[str, SettingsType], setup: Setup, overrides: BaseModel | None) -> SettingsType:
+    if setup.preset not in presets:
+        found, wanted = f"{setup.preset!r}", f"one of {', '.join(presets)}"
         raise InputError("--preset", found=found, wanted=wanted, do="Choose one of them.")
-    settings = presets[preset]
-    if config is not None:
-        values = read_yaml(config)
+    settings = presets[setup.preset]
+    if setup.config is not None:
+        values = read_yaml(setup.config)
         # A run's config.yaml holds the settings next to kind and inputs.
         values = values["settings"] if isinstance(values.get("settings"), dict) else values
-        settings = build(type(settings), {**settings.model_dump(), **values}, subject=config)
+        settings = build(type(settings), {**settings.model_dump(), **values}, subject=setup.config)
     return with_overrides(settings, overrides)
 
 

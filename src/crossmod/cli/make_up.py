@@ -1,6 +1,7 @@
 """`crossmod phantom` and `crossmod demo`: everything on made-up patients."""
 
 from pathlib import Path
+from shlex import quote
 from typing import Literal
 
 from crossmod.cli.application import app, say
@@ -54,8 +55,9 @@ def phantom(
         "layout": layout,
         "paired": paired,
     }
-    write_phantom(out, build(PhantomSettings, values, subject="phantom"))
-    say(f"Next: crossmod prepare {layout} {out} STORE{'' if layout == 'chaos' else ' --modality ct'}")
+    write_phantom(out, build(PhantomSettings, values, subject=""))
+    source = out if layout == "chaos" else out / "ct"
+    say(f"Next: crossmod prepare {layout} {quote(str(source))} STORE{'' if layout == 'chaos' else ' --modality ct'}")
 
 
 @app.command(sort_key=8)

@@ -1,6 +1,7 @@
 """`crossmod prepare`: make a store of cases out of image files."""
 
 from pathlib import Path
+from shlex import quote
 
 from crossmod.cli.application import prepare, say
 from crossmod.config import Modality
@@ -42,7 +43,7 @@ def prepare_chaos(
     if download:
         download_chaos(src)
     cases = rooms.prepare_chaos(src, store, append=append, sequences=sequences, only=only, exclude=exclude)
-    say(f"{store}: {len(cases)} cases more. Look at it: crossmod info {store}")
+    _say_done(store, len(cases))
 
 
 @prepare.command(name="dicom")
@@ -75,7 +76,7 @@ def prepare_dicom(
     from crossmod.data import prepare as rooms
 
     cases = rooms.prepare_dicom(src, store, append=append, patient=patient, name=name, sequence=sequence)
-    say(f"{store}: {len(cases)} cases more. Look at it: crossmod info {store}")
+    _say_done(store, len(cases))
 
 
 @prepare.command(name="nifti")
@@ -143,4 +144,8 @@ def prepare_nifti(
         only=only,
         exclude=exclude,
     )
-    say(f"{store}: {len(cases)} cases more. Look at it: crossmod info {store}")
+    _say_done(store, len(cases))
+
+
+def _say_done(store: Path, cases: int) -> None:
+    say(f"{store}: {cases} new case{'s' if cases != 1 else ''}. Look at it: crossmod info {quote(str(store))}")

@@ -153,7 +153,7 @@ def draw_evenly(slices: SliceSet, indexes: Sequence[int], count: int, seed: int)
     """
     if count > len(indexes):
         raise InputError(
-            "the number of slices asked for",
+            "--real-slices or --count",
             found=f"{count}, with {len(indexes)} there",
             wanted=f"at most {len(indexes)}",
             do="Lower the count, or use a store with more.",

@@ -76,7 +76,7 @@ def newest(folder: Path) -> dict[str, Any] | None:
         try:
             return load(path)
         except InputError as error:
-            log.warning("%s The checkpoint before it is used.", error)
+            log.warning("%s %s", error, "The checkpoint before it is used." if path != paths[0] else "")
     if paths:
         found = f"{len(paths)} checkpoints, all damaged"
         raise InputError(folder, found=found, wanted="a whole one", do="Train anew in another folder.")

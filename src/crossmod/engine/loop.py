@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from crossmod.engine import checkpoint
+from crossmod.engine.stopping import Stopped, asked_to_stop
 from crossmod.engine.trainee import Batches, Losses, Trainee
 from crossmod.errors import InputError
 from crossmod.files import held, remove_partial
@@ -70,6 +71,10 @@ def fit(
 
     Returns:
         What was done, all sittings together.
+
+    Raises:
+        Stopped: Ctrl-C or SIGTERM; where training stood is saved.
+        InputError: a loss that is no number, or another command that writes to the run.
     """
     with held(run.path / ".lock"):
         remove_partial(run.path / "checkpoints")
@@ -84,7 +89,7 @@ def _fit(trainee: Trainee, batches: Batches, run: Run, plan: Plan, after_epoch: 
     began = saved = time.monotonic()
     since: list[Losses] = []
 
-    with progress(plan.title, total, done=step) as advance:
+    with progress(plan.title, total, done=step) as advance, asked_to_stop() as asked:
         while step < total:
             epoch, within = divmod(step, batches.steps)
             for name, optimizer in trainee.optimizers.items():
@@ -93,7 +98,8 @@ def _fit(trainee: Trainee, batches: Batches, run: Run, plan: Plan, after_epoch: 
             since.append(trainee.step(batches.batch(epoch, within), rng(plan.seed, "step", step)))
             step += 1
             ends_epoch = within + 1 == batches.steps or step == total
-            due = step == total or time.monotonic() - saved > SECONDS_BETWEEN_CHECKPOINTS
+            stop = asked()
+            due = stop or step == total or time.monotonic() - saved > SECONDS_BETWEEN_CHECKPOINTS
 
             # Before each save, so that no loss that is no number gets into a checkpoint and no reading is lost.
             if ends_epoch or due or step % STEPS_BETWEEN_READINGS == 0:
@@ -108,6 +114,8 @@ def _fit(trainee: Trainee, batches: Batches, run: Run, plan: Plan, after_epoch: 
                 _save(trainee, run, step, seconds + time.monotonic() - began)
                 saved = time.monotonic()
             advance()
+            if stop and step < total:
+                raise Stopped(stop, step, total)
     return Done(step, seconds + time.monotonic() - began)
 
 

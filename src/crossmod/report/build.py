@@ -6,6 +6,7 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from crossmod import __version__
+from crossmod.errors import InputError
 from crossmod.files import write_text
 from crossmod.progress import track
 from crossmod.report import figures, sections
@@ -23,8 +24,9 @@ def build_report(paths: Sequence[Path], out: Path, *, sources: Sequence[Path] = 
             are looked into anyway.
 
     Raises:
-        InputError: a path that is neither, a run that is not finished, or nothing at all.
+        InputError: a path that is neither, a run that is not finished, nothing at all, or `out` is something else.
     """
+    _check_free(out)
     contents = collect(paths, sources)
     all_arms = arms(contents.segmenters)
     environment = Environment(loader=PackageLoader("crossmod.report"), autoescape=True, undefined=StrictUndefined)
@@ -45,3 +47,14 @@ def build_report(paths: Sequence[Path], out: Path, *, sources: Sequence[Path] = 
     page = environment.get_template("report.html").render(version=__version__, **made)
     out.parent.mkdir(parents=True, exist_ok=True)
     write_text(out, page)
+
+
+def _check_free(out: Path) -> None:
+    """Refuse to write over anything but an earlier report."""
+    if not out.exists():
+        return
+    found = None if out.is_file() else "a folder" if out.is_dir() else "something that is no file"
+    if out.is_file() and not out.read_bytes()[:15].lower().startswith(b"<!doctype html"):
+        found = "a file that is no HTML page"
+    if found:
+        raise InputError(out, found=found, wanted="a new file, or an earlier report", do="Choose another --out.")

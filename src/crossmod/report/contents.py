@@ -1,5 +1,6 @@
 """What a report is made of: paths sorted into runs and synthetic stores."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,6 +8,8 @@ from pathlib import Path
 from crossmod.data.store import MANIFEST, Store
 from crossmod.errors import InputError
 from crossmod.runs import Run, is_run, open_run
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,9 @@ def collect(paths: Sequence[Path], sources: Sequence[Path] = ()) -> Contents:
             run = open_run(path)
             used = run.card["data"].get("synthetic") if run.card["kind"] == "segment" else None
             runs.append(run)
+            if used and not (path / used / MANIFEST).is_file():
+                log.warning("%s: its synthetic store is not at %s any more; name it too.", path, path / used)
+                continue
             path = (path / used).resolve() if used else path
         if (path / MANIFEST).is_file():
             store = Store(path)

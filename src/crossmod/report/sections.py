@@ -130,7 +130,8 @@ def outlines(all_arms: Sequence[Arm]) -> str | None:
 def curves(contents: Contents) -> list[tuple[str, str]]:
     """The losses of every run."""
     runs = (*contents.translators, *contents.segmenters)
-    return [(run.path.resolve().name, figures.loss_curves(run)) for run in runs]
+    # A finished run has readings, unless somebody took its metrics away.
+    return [(run.path.resolve().name, figures.loss_curves(run)) for run in runs if any(True for _ in run.metrics())]
 
 
 def costs(contents: Contents, all_arms: Sequence[Arm]) -> list[dict[str, str]]:

@@ -21,7 +21,7 @@ from crossmod.engine.device import describe_device, pick_device
 from crossmod.engine.loop import Plan, fit
 from crossmod.engine.trainee import parameters
 from crossmod.errors import InputError
-from crossmod.runs import Run, start_run
+from crossmod.runs import Run, is_run, start_run
 from crossmod.seeds import derive
 from crossmod.segment.predict import THRESHOLD, predict, score
 from crossmod.segment.segmenter import build
@@ -65,6 +65,10 @@ def train_segmenter(
         "real": {case.id: case.sha256 for case in cases},
         "synthetic": {case.id: case.sha256 for case in extra_cases},
     }
+    plain = settings.model_dump(mode="json")
+    if is_run(out) and start_run(out, KIND, plain, inputs).finished:
+        log.info("%s is finished already.", out)
+        return Run(out)
     # Everything that can be refused is refused before the run folder is made.
     slices = load_slices(store, cases, settings, size=settings.size, labelled=True)
     train, test = _divide(slices, patients, settings)
@@ -73,11 +77,7 @@ def train_segmenter(
         tested = {case.sha256 for case in cases if case.id in test.intensities}
         _check_for_leaks(extra, extra_cases, set(test.patients), tested, settings)
         parts.append(_synthetic(extra, extra_cases, settings))
-    run = start_run(out, KIND, settings.model_dump(mode="json"), inputs)
-    if run.finished:
-        log.info("%s is finished already.", out)
-        return run
-
+    run = start_run(out, KIND, plain, inputs)
     trainee = build(settings, where)
     batches = LabelledBatches(tuple(parts), settings, where)
     title = f"Training {settings.network} on {len(train)} real + {settings.count} synthetic"

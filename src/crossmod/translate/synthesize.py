@@ -60,6 +60,9 @@ def synthesize(
     Raises:
         InputError: a store of the wrong modality, a model without a segmentor and a wanted consistency, nothing left.
     """
+    if not 0 <= min_consistency <= 1:
+        found = f"{min_consistency}"
+        raise InputError("--min-consistency", found=found, wanted="a Dice from 0 to 1", do="Change it.")
     model = load_translator(run, device=device)
     if min_consistency > 0 and model.segmentor is None:
         found = f"a {model.settings.family} model, which has no segmentor to score slices with"

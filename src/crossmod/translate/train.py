@@ -21,7 +21,7 @@ from crossmod.engine.loop import Plan, fit
 from crossmod.engine.samples import write_panel
 from crossmod.engine.trainee import Trainee, parameters
 from crossmod.errors import InputError
-from crossmod.runs import Run, start_run
+from crossmod.runs import Run, is_run, start_run
 from crossmod.seeds import derive
 from crossmod.settings import TranslateSettings
 from crossmod.translate import cyclegan, essnet
@@ -60,12 +60,13 @@ def train_translator(out: Path, *, ct: Path, mr: Path, settings: TranslateSettin
     held_out = _held_out(patients, settings)
     cases = {side: tuple(case for case in cases[side] if case.patient not in held_out) for side in cases}
     inputs = {side: {case.id: case.sha256 for case in cases[side]} for side in cases}
-    run = start_run(out, KIND, settings.model_dump(mode="json"), inputs)
-    if run.finished:
+    plain = settings.model_dump(mode="json")
+    if is_run(out) and start_run(out, KIND, plain, inputs).finished:
         log.info("%s is finished already.", out)
-        return run
-
+        return Run(out)
+    # Everything that can be refused is refused before the run folder is made.
     slices = {side: _slices(stores[side], cases[side], patients[side], settings) for side in stores}
+    run = start_run(out, KIND, plain, inputs)
     trainee = FAMILIES[settings.family](settings, where)
     batches = UnpairedBatches(slices["ct"], slices["mr"], settings, where)
     plan = Plan(f"Training {settings.family}", settings.epochs, settings.seed, decay=settings.decay)
