@@ -1,5 +1,6 @@
 import shutil
 
+import nibabel
 import numpy as np
 import pydicom
 import pytest
@@ -7,7 +8,7 @@ from fake_dicom import body, chaos_ct, chaos_mr, edit, write_masks, write_series
 from PIL import Image
 
 from crossmod.data.chaos import DOUBTFUL, chaos_cases, read_chaos_case
-from crossmod.data.chaos_masks import UNDECIDED
+from crossmod.data.chaos_masks import NO_LIVER, UNDECIDED, _check_follow
 from crossmod.errors import InputError
 
 
@@ -141,13 +142,14 @@ def test_doubtful_mr_cases_carry_a_note(tmp_path, number, caplog):
 def test_the_edges_of_the_mr_mask_ranges(tmp_path):
     chaos_mr(tmp_path)
     ground = tmp_path / "MR" / "10" / "T2SPIR" / "Ground"
-    path = sorted(ground.iterdir())[0]
+    # Beside the slices with liver: the liver is one piece.
+    path = sorted(ground.iterdir())[2]
     mask = np.zeros((16, 16), dtype=np.uint8)
     mask[0, :8] = 56, 70, 111, 135, 176, 200, 241, 255
     Image.fromarray(mask).save(path)
     volume = read_chaos_case(chaos_cases(tmp_path)[2])
     assert volume.labels is not None
-    assert volume.labels[0, 0, :9].tolist() == [1, 1, 2, 2, 3, 3, 4, 4, 0]
+    assert volume.labels[2, 0, :9].tolist() == [1, 1, 2, 2, 3, 3, 4, 4, 0]
     for unknown in (1, 55, 71, 110, 136, 175, 201, 240):
         mask[0, 0] = unknown
         Image.fromarray(mask).save(path)
@@ -211,6 +213,105 @@ def test_masks_on_slices_stored_another_way_are_refused(tmp_path):
         edit(path, lambda dataset: setattr(dataset, "ImageOrientationPatient", [1, 0, 0, 0, -1, 0]))
     with pytest.raises(InputError, match="slices stored along L-A-I"):
         read_only(tmp_path)
+
+
+def a_liver(slices):
+    """CT values and masks of a liver whose size changes along the body as a real one's does."""
+    rng = np.random.default_rng(4)
+    stored, rows = rng.integers(0, 900, (slices, 40, 40)).astype(np.uint16), np.arange(40)
+    mask = np.zeros(stored.shape, dtype=bool)
+    for index in range(2, slices - 2):
+        along = (index - 1) / (slices - 3)
+        middle, radius = 12 + 10 * along, 2 + 12 * np.sin(np.pi * along**0.7)
+        mask[index] = (rows[:, None] - middle) ** 2 + (rows - 18) ** 2 < radius**2
+    stored[mask] = rng.integers(1095, 1105, int(mask.sum()))
+    return stored, mask
+
+
+@pytest.mark.parametrize("slices", [20, 40])
+@pytest.mark.parametrize("empty_too", [True, False])
+def test_shuffled_masks_are_refused_by_what_they_show(tmp_path, slices, empty_too):
+    stored, mask = a_liver(slices)
+    write_series(tmp_path / "CT" / "1" / "DICOM_anon", stored)
+    ground = tmp_path / "CT" / "1" / "Ground"
+    write_masks(ground, mask * 255)
+    np.testing.assert_array_equal(read_only(tmp_path).labels, mask)
+    held = np.arange(slices) if empty_too else np.flatnonzero(mask.any(axis=(1, 2)))
+    # The slices are shuffled alike, so that the spread under the liver is as in the right order.
+    for seed in range(5):
+        order = np.arange(slices)
+        order[held] = np.random.default_rng(seed).permutation(held)
+        write_series(tmp_path / "CT" / "1" / "DICOM_anon", stored[order])
+        write_masks(ground, mask[order] * 255)
+        words = r"1/Ground: liver masks (with \d+ empty|that leap|that overlap)"
+        with pytest.raises(InputError, match=words):
+            read_only(tmp_path)
+
+
+def test_masks_that_do_not_touch_their_neighbours_are_refused(tmp_path):
+    stored, mask = body()
+    mask[:] = False
+    for index in range(1, 6):
+        mask[index, 3 * index - 3 : 3 * index, 2:14] = True
+    stored[mask] = 1100
+    write_series(tmp_path / "CT" / "1" / "DICOM_anon", stored)
+    write_masks(tmp_path / "CT" / "1" / "Ground", mask * 255)
+    with pytest.raises(
+        InputError, match=r"1/Ground: liver masks that overlap their neighbours little \(mean Dice 0\.00"
+    ):
+        read_only(tmp_path)
+
+
+def test_one_empty_mask_inside_the_liver_is_borne(tmp_path):
+    stored, mask = a_liver(14)
+    mask[6] = False
+    write_series(tmp_path / "CT" / "1" / "DICOM_anon", stored)
+    write_masks(tmp_path / "CT" / "1" / "Ground", mask * 255)
+    np.testing.assert_array_equal(read_only(tmp_path).labels, mask)
+
+
+def test_a_ct_case_without_liver_says_so(tmp_path, caplog):
+    chaos_ct(tmp_path)
+    write_masks(tmp_path / "CT" / "1" / "Ground", np.zeros((6, 16, 16)))
+    volume = read_only(tmp_path)
+    assert volume.notes == (NO_LIVER,)
+    assert volume.labels is not None
+    assert not volume.labels.any()
+    assert f"1/Ground: {NO_LIVER}" in caplog.text
+
+
+def test_a_training_case_without_masks_is_named(tmp_path, caplog):
+    for part in ("Train_Sets", "Test_Sets"):
+        chaos_ct(tmp_path / part)
+        shutil.rmtree(tmp_path / part / "CT" / "1" / "Ground")
+    test, train = (read_chaos_case(case) for case in reversed(chaos_cases(tmp_path)))
+    assert train.labels is test.labels is None
+    assert [record.getMessage().split("/")[-3:] for record in caplog.records] == [
+        ["Train_Sets", "CT", "1: no folder Ground: chaos-ct-1 of the training set has no labels"]
+    ]
+
+
+def test_the_measure_of_the_order_is_not_logged(tmp_path, caplog):
+    chaos_ct(tmp_path)
+    with caplog.at_level("INFO"):
+        read_only(tmp_path)
+    assert caplog.text == ""
+
+
+@pytest.mark.real_data
+@pytest.mark.parametrize(("folder", "liver"), [("mr_chaos_t2spir", 1), ("ct_btcv", 6)])
+def test_real_livers_follow_one_another_and_shuffled_ones_do_not(real_data, folder, liver):
+    rng = np.random.default_rng(0)
+    for path in sorted((real_data / folder).glob("*/label.nii.gz")):
+        loaded = nibabel.load(path)
+        assert isinstance(loaded, nibabel.Nifti1Image)
+        masks = np.moveaxis(np.asarray(loaded.dataobj) == liver, 2, 0)
+        _check_follow(path, masks)
+        for _ in range(10):
+            order, held = np.arange(len(masks)), np.flatnonzero(masks.any(axis=(1, 2)))
+            order[held] = rng.permutation(held)
+            with pytest.raises(InputError, match="that leap"):
+                _check_follow(path, masks[order])
 
 
 @pytest.mark.real_data

@@ -7,7 +7,7 @@ import pytest
 from fake_dicom import body, edit, write_series
 from pydicom.uid import BasicTextSRStorage, JPEG2000Lossless, RLELossless, SecondaryCaptureImageStorage
 
-from crossmod.data.dicom_series import list_series, read_dicom_series
+from crossmod.data.dicom_series import check_uniform, list_series, read_dicom_series
 from crossmod.data.identity import BURNT_IN
 from crossmod.errors import InputError
 
@@ -250,6 +250,18 @@ def test_a_missing_slice_says_where_and_how_many(tmp_path, stored):
         read_dicom_series(tmp_path)
 
 
+def test_one_missing_slice_is_one(tmp_path, stored):
+    write_series(tmp_path, stored)[2].unlink()
+    with raises(tmp_path, "1 missing slice, the first gap"):
+        read_dicom_series(tmp_path)
+
+
+def test_an_impossible_spacing_is_refused(tmp_path, stored):
+    write_series(tmp_path, stored, change=lambda d, _: setattr(d, "PixelSpacing", [0.0007, 0.0007]))
+    with raises(tmp_path, "a spacing of 3 x 0.0007 x 0.0007 mm", "0.01 to 100 mm"):
+        read_dicom_series(tmp_path)
+
+
 def test_uneven_steps_are_refused(tmp_path, stored):
     edit(write_series(tmp_path, stored)[5], set_z(116.3))
     with raises(tmp_path, "uneven steps: 4.30 mm between 112.00 mm (i4.dcm) and 116.30 mm (i5.dcm)"):
@@ -265,7 +277,7 @@ def test_positions_rounded_by_the_scanner_are_borne(tmp_path, stored):
 def test_doubled_positions_are_named(tmp_path, stored):
     paths = write_series(tmp_path, stored)
     shutil.copy(paths[3], tmp_path / "copy.dcm")
-    with raises(tmp_path, "1 positions held twice", "109.00 mm (copy.dcm and i3.dcm)"):
+    with raises(tmp_path, "1 position held twice", "109.00 mm (copy.dcm and i3.dcm)"):
         read_dicom_series(tmp_path)
 
 
@@ -303,6 +315,44 @@ def test_series_mixed_in_one_folder_are_described(tmp_path, stored, change, foun
     write_series(tmp_path, stored, change=change)
     with raises(tmp_path, "2 series (3 slices CT 16 x 16", found, "folder of its own"):
         read_dicom_series(tmp_path)
+
+
+@pytest.mark.parametrize("odd", [(5,), (2,), (3, 4, 5)])
+@pytest.mark.parametrize(
+    ("change", "found"),
+    [
+        (lambda d: d.update({"Rows": 8, "PixelData": d.PixelData[: len(d.PixelData) // 2]}), "8 x 16"),
+        (lambda d: setattr(d, "PixelSpacing", [0.8, 1.5]), "0.8 x 1.5 mm"),
+        (lambda d: setattr(d, "ImageOrientationPatient", [1, 0, 0, 0, 0, -1]), "(0.00, 0.00, -1.00)"),
+    ],
+)
+def test_odd_slices_of_a_folder_are_refused_and_named(tmp_path, stored, odd, change, found):
+    for index, path in enumerate(write_series(tmp_path, stored)):
+        if index in odd:
+            edit(path, change)
+    name = f"look at i{odd[0]}.dcm"
+    with raises(tmp_path, "slices of several sizes or directions", found, name):
+        check_uniform(list_series(tmp_path))
+
+
+def test_directions_that_differ_in_their_last_digits_are_one_series(tmp_path, stored):
+    # Rounded to 0.01 mm, these steps would fall apart.
+    write_series(tmp_path, stored, change=lambda d, i: setattr(d, "PixelSpacing", [0.7049 + 0.0002 * (i % 2), 1.5]))
+    assert [len(series.slices) for series in list_series(tmp_path)] == [6]
+
+
+def test_scout_views_and_other_echoes_beside_a_series_are_no_odd_slices(tmp_path, stored):
+    def scout(dataset, _):
+        dataset.ImageType = ["ORIGINAL", "PRIMARY", "LOCALIZER"]
+        dataset.EchoTime = 4.6
+
+    write_series(tmp_path, stored, modality="MR", change=lambda d, i: setattr(d, "EchoTime", 2.3 if i % 2 else 4.6))
+    # Of the same size and direction as the slices, and of another.
+    write_series(tmp_path, stored[:1], modality="MR", change=scout, names=["scout0"])
+    write_series(tmp_path, stored[:1, :8], modality="MR", change=scout, names=["scout1"])
+    found = list_series(tmp_path)
+    assert [series.localizer for series in found] == [False, False, True, True]
+    check_uniform(found)
 
 
 def test_two_patients_in_one_folder_are_refused_without_naming_them(tmp_path, stored):

@@ -93,8 +93,8 @@ def test_labels_follow_the_image_through_every_axis_order(tmp_path, codes, value
     np.testing.assert_array_equal(np.asarray(Nifti1Image.from_filename(tmp_path / "labels out.nii").dataobj), labels)
 
 
-def test_a_shear_is_kept(tmp_path, values):
-    affine = np.array([[1, 0.2, 0, 0], [0, 2, 0.1, 0], [0, 0, 3, 0], [0, 0, 0, 1.0]])
+def test_a_small_shear_is_kept(tmp_path, values):
+    affine = np.array([[1, 0.02, 0, 0], [0, 2, 0.03, 0], [0, 0, 3, 0], [0, 0, 0, 1.0]])
     write_nifti(read_nifti(save(tmp_path / "a.nii", values, affine), modality="mr"), tmp_path / "b.nii")
     np.testing.assert_allclose(np.asarray(Nifti1Image.from_filename(tmp_path / "b.nii").affine), affine, atol=1e-3)
 
@@ -161,7 +161,7 @@ def test_files_that_are_none(tmp_path, values):
     (tmp_path / "image.png").write_bytes(b"\x89PNG" * 100)
     refused(tmp_path / "image.png", "not NIfTI")
     nibabel.save(nibabel.MGHImage(values.astype(np.float32), np.eye(4)), tmp_path / "brain.mgz")
-    refused(tmp_path / "brain.mgz", "a MGHImage")
+    refused(tmp_path / "brain.mgz", "an image of another format")
 
 
 @pytest.mark.parametrize("ending", [".nii", ".nii.gz"])
@@ -205,6 +205,50 @@ def test_singular_affines(tmp_path, values):
         # Saving through nibabel would put the image's own affine back.
         path.write_bytes(image.header.binaryblock + b"\0" * 4 + values.tobytes(order="F"))
         refused(path, "singular")
+
+
+@pytest.mark.parametrize(("degrees", "axes"), [(3, (0, 1)), (-12, (1, 2)), (1.2, (0, 2))])
+def test_sheared_axes_are_refused(tmp_path, values, degrees, axes):
+    affine = affine_of("RAS", (1, 2, 3))
+    slant = np.eye(4)
+    slant[axes] = np.tan(np.radians(degrees))
+    turned = affine_of("RAS", (1, 1, 1), 20) @ slant @ affine
+    refused(save(tmp_path / "a.nii", values, turned), rf"{abs(degrees):.1f} degrees off right angles")
+
+
+@pytest.mark.parametrize("length", [0.005, 150.0])
+def test_impossible_spacings_are_refused(tmp_path, values, length):
+    path = save(tmp_path / "a.nii", values, np.diag([1.0, length, 2.0, 1.0]))
+    refused(path, rf"a spacing of 1 x {length:g} x 2 mm.*0\.01 to 100 mm")
+
+
+@pytest.mark.parametrize("ending", [".nii", ".nii.gz"])
+def test_an_axis_of_length_zero_is_refused(tmp_path, values, ending):
+    refused(save(tmp_path / f"a{ending}", values[:, :0]), "axes of lengths 4 x 0 x 6, so no voxels")
+
+
+def test_messages_name_no_class_of_python(tmp_path, values):
+    whole = save(tmp_path / "a.nii.gz", values).read_bytes()
+    for content in (b"", b"hello", whole[:50], whole[:-6]):
+        (tmp_path / "a.nii.gz").write_bytes(content)
+        with pytest.raises(InputError) as caught:
+            read_nifti(tmp_path / "a.nii.gz", modality="mr")
+        assert "rror" not in str(caught.value)
+
+
+def test_a_file_that_may_not_be_read_is_the_systems_error(tmp_path, values, monkeypatch):
+    path = save(tmp_path / "a.nii", values)
+
+    def no(*_, **__):
+        raise PermissionError(13, "Permission denied")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "open", no)
+        with pytest.raises(PermissionError):
+            read_nifti(path, modality="mr")
+    monkeypatch.setattr(nibabel, "load", no)
+    with pytest.raises(PermissionError):
+        read_nifti(path, modality="mr")
 
 
 def test_labels_that_do_not_fit(tmp_path, values):
@@ -258,6 +302,7 @@ def test_three_forms_of_label_names(tmp_path, content, stem, names):
         ("{}", "no labels"),
         ('{"labels": {"liver": "1"}}', "'liver' with value '1'"),
         ('{"labels": {"liver": 300}}', "value 300"),
+        ('{"labels": {"liver": 0, "spleen": 1}}', "'liver' with value 0.*background alone"),
         ('{"liver": 1, "spleen": 1}', "two names"),
         ('{"label_t1": {"liver": 1}}', "labels for label_t1"),
         ("{", "not JSON"),

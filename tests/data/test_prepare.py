@@ -183,6 +183,14 @@ def test_scout_views_are_left_out(tmp_path, caplog):
     assert "left out 1 series of scout views" in caplog.text
 
 
+def test_an_odd_slice_is_no_case_of_its_own(tmp_path):
+    path = write_series(tmp_path / "src", body()[0])[5]
+    edit(path, lambda dataset: setattr(dataset, "PixelSpacing", [0.7, 1.5]))
+    with pytest.raises(InputError, match=r"src: slices of several sizes or directions .*i5\.dcm"):
+        prepare_dicom(tmp_path / "src", tmp_path / "store")
+    assert not (tmp_path / "store").exists()
+
+
 def test_patients_mixed_in_one_folder_are_refused(tmp_path):
     edit(write_series(tmp_path / "src", body()[0])[2], lambda dataset: setattr(dataset, "PatientID", "other"))
     with pytest.raises(InputError, match="src: slices of 2 patients"):
@@ -250,11 +258,51 @@ def test_labels_can_be_left_out_and_must_have_names(tmp_path, nifti_root):
     records = prepare_nifti(nifti_root, tmp_path / "store", modality="mr", label=None)
     assert not any(bool(record.labels) for record in records)
     (nifti_root / "labels.json").unlink()
-    with pytest.raises(InputError, match=r"1/label\.nii\.gz: label values without a name: 1.*labels\.json"):
+    with pytest.raises(InputError, match=r"1/label\.nii\.gz: label value without a name: 1.*labels\.json"):
         prepare_nifti(nifti_root, tmp_path / "other", modality="mr")
     with pytest.raises(InputError, match=r"nowhere\.json: no such file"):
         prepare_nifti(nifti_root, tmp_path / "other", modality="mr", labels_json=tmp_path / "nowhere.json")
     assert not (tmp_path / "other").exists()
+
+
+def test_a_label_file_of_a_name_that_no_case_has_is_refused(tmp_path, nifti_root, caplog):
+    for label, pattern in (("labels.nii.gz", r"\{case\}/labels\.nii\.gz"), ("{case}_x.nii", r"\{case\}_x\.nii")):
+        with pytest.raises(InputError, match=rf"hospital: no file {pattern} for any case.*--label"):
+            prepare_nifti(nifti_root, tmp_path / "store", modality="mr", label=label)
+    assert not (tmp_path / "store").exists()
+    assert caplog.text == ""
+
+
+def test_cases_without_a_label_file_are_counted_and_named(tmp_path, nifti_root, caplog):
+    prepare_nifti(nifti_root, tmp_path / "one", modality="mr")
+    assert "1 of 3 cases without a label file {case}/label.nii.gz: 10" in caplog.text
+    caplog.clear()
+    prepare_nifti(nifti_root, tmp_path / "none", modality="mr", exclude=["10"])
+    prepare_nifti(nifti_root, tmp_path / "unwanted", modality="mr", label=None)
+    assert caplog.text == ""
+    for case in range(3, 9):
+        save_case(nifti_root / str(case), np.arange(24, dtype=np.int16).reshape(2, 3, 4))
+    prepare_nifti(nifti_root, tmp_path / "many", modality="mr")
+    assert "7 of 9 cases without a label file {case}/label.nii.gz: 3, 4, 5, 6 and 3 more" in caplog.text
+    assert len(caplog.records) == 1
+
+
+@pytest.mark.parametrize("pair", [("a b", "a_b"), ("\u674e", "\u738b")])
+def test_folders_that_would_become_one_patient_are_refused(tmp_path, pair):
+    for name in pair:
+        save_case(tmp_path / "src" / name, np.arange(24, dtype=np.int16).reshape(2, 3, 4))
+    with pytest.raises(InputError, match="--number-patients") as caught:
+        prepare_nifti(tmp_path / "src", tmp_path / "store", modality="mr")
+    assert all(repr(name) in str(caught.value) for name in pair)
+    assert not (tmp_path / "store").exists()
+    assert len(prepare_nifti(tmp_path / "src", tmp_path / "store", modality="mr", number_patients=True)) == 2
+
+
+def test_long_lists_of_cases_say_how_many_more(tmp_path):
+    for case in range(15):
+        save_case(tmp_path / "src" / str(case), np.arange(24, dtype=np.int16).reshape(2, 3, 4))
+    with pytest.raises(InputError, match=r"--only x: no such case.* src-11 and 18 more\."):
+        prepare_nifti(tmp_path / "src", tmp_path / "store", modality="mr", only=["x"])
 
 
 def test_folders_that_hold_no_nifti_cases(tmp_path):

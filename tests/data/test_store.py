@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from crossmod.config import Modality
-from crossmod.data.store import Store
+from crossmod.data.store import Store, listed
 from crossmod.data.store_writer import compact, writing_store
 from crossmod.data.volume import Volume
 from crossmod.errors import InputError
@@ -122,6 +122,48 @@ def test_manifests_that_are_none(tmp_path, content, words):
     (tmp_path / "manifest.json").write_text(json.dumps(content))
     with pytest.raises(InputError, match=words):
         Store(tmp_path)
+
+
+@pytest.mark.parametrize("cases", [None, 3, "a", {"a": 1}])
+def test_cases_that_are_no_list(tmp_path, cases):
+    (tmp_path / "manifest.json").write_text(json.dumps({"format": 1, "cases": cases}))
+    with pytest.raises(InputError, match=r"manifest\.json: no list of cases"):
+        Store(tmp_path)
+
+
+def test_a_record_that_does_not_fit_is_named_with_its_field(path):
+    manifest = path / "manifest.json"
+    whole = json.loads(manifest.read_text())
+
+    def refused(change, words):
+        content = json.loads(json.dumps(whole))
+        change(content["cases"])
+        manifest.write_text(json.dumps(content))
+        with pytest.raises(InputError, match=rf"manifest\.json: {words}"):
+            Store(path)
+
+    refused(lambda cases: cases[1].pop("unit"), r"a record that does not fit \(case 'b', unit: Field required\)")
+    refused(lambda cases: cases[1].update(shape=[1, "x", 2]), r".*\(case 'b', shape\.1: ")
+    refused(lambda cases: cases[2].pop("id"), r".*\(record 3, id: ")
+    refused(lambda cases: cases.append(7), r".*\(record 4, the whole: ")
+    refused(lambda cases: cases[0].clear() or cases[0].update(id="a"), r".*\(case 'a', .* and \d+ more\)")
+    refused(lambda cases: cases.append(cases[1]), r"two cases 'b'\. Wanted: one record a case")
+
+
+def test_a_case_that_may_not_be_read_is_not_called_missing(path, monkeypatch):
+    def no(*_, **__):
+        raise PermissionError(13, "Permission denied")
+
+    store = Store(path)
+    monkeypatch.setattr("pathlib.Path.open", no)
+    with pytest.raises(PermissionError):
+        store.tensors("a")
+
+
+def test_long_lists_say_how_many_more():
+    assert listed(["a", "b"]) == "a, b"
+    assert listed((str(i) for i in range(12)), 12).endswith("10, 11")
+    assert listed(map(str, range(15))).endswith("10, 11 and 3 more")
 
 
 def test_no_store(tmp_path):

@@ -1,4 +1,6 @@
 import json
+import os
+import subprocess
 from pathlib import Path
 
 import nibabel
@@ -214,6 +216,38 @@ def test_a_failure_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.Mon
     with pytest.raises(InputError, match="disk is full"):
         write_phantom(tmp_path / "out", PhantomSettings(ct_patients=1, mr_patients=1, size=16, slices=4))
     assert list(tmp_path.iterdir()) == []
+
+
+ONE = PhantomSettings(ct_patients=1, mr_patients=0, size=16, slices=4, layout="nifti")
+
+
+def test_what_a_killed_command_left_is_removed(tmp_path: Path) -> None:
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    left = [f".out.{dead.pid}.partial", f".out.{os.getpid()}.partial"]
+    # Of a living process, of another OUT, and things that only look alike.
+    kept = [".out.1.partial", f".other.{dead.pid}.partial", ".out.x.partial", f".out.more.{dead.pid}.partial"]
+    for name in (*left, *kept):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "file").write_text("x")
+    write_phantom(tmp_path / "out", ONE)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([*kept, "out"])
+
+
+@pytest.mark.parametrize("folder", [True, False])
+def test_an_out_that_is_filled_meanwhile_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder: bool) -> None:
+    out = tmp_path / "out"
+
+    def meanwhile(path: Path, content: object) -> None:
+        if folder:
+            out.mkdir()
+        (out / "theirs" if folder else out).write_text("x")
+
+    monkeypatch.setattr(phantom_module, "write_json", meanwhile)
+    with pytest.raises(InputError, match="out: something was written there meanwhile"):
+        write_phantom(out, ONE)
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+    assert (out / "theirs" if folder else out).read_text() == "x"
 
 
 def test_no_patients_are_refused() -> None:

@@ -6,17 +6,21 @@ Notable:
 - CT patient 1 and MR patient 1 are different people.
 """
 
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from crossmod.config import Modality
 from crossmod.data.chaos_masks import LABEL_NAMES, paired, read_masks
-from crossmod.data.dicom_series import Series, list_series, read_series
+from crossmod.data.dicom_series import Series, check_uniform, list_series, read_series
 from crossmod.data.file_order import natural_key
 from crossmod.data.identity import distinct_notes
+from crossmod.data.store import listed
 from crossmod.data.volume import CANONICAL, Volume
 from crossmod.errors import InputError
+
+logger = logging.getLogger(__name__)
 
 SETS = ("Train_Sets", "Test_Sets")
 MR_SEQUENCES = ("t1_in", "t1_out", "t2_spir")
@@ -65,7 +69,7 @@ def chaos_cases(src: Path) -> list[ChaosCase]:
     roots = [src / name for name in SETS if (src / name).is_dir()] or [src]
     cases = [case for root in roots for case in (*_ct_cases(root / "CT"), *_mr_cases(root / "MR"))]
     if not cases:
-        inside = ", ".join(sorted(path.name for path in src.iterdir())[:6]) if src.is_dir() else "no such folder"
+        inside = listed(sorted(path.name for path in src.iterdir()), 6) if src.is_dir() else "no such folder"
         wanted = "Train_Sets, or CT/<id>/DICOM_anon or MR/<id>/T2SPIR/DICOM_anon"
         do = "Give the folder that the CHAOS archive was unpacked into."
         raise InputError(src, found=inside or "an empty folder", wanted=wanted, do=do)
@@ -98,6 +102,7 @@ def read_chaos_case(case: ChaosCase) -> Volume:
         InputError: series or masks that do not fit together.
     """
     found = list_series(case.folder / "DICOM_anon")
+    check_uniform(found)
     if case.sequence in ("t1_in", "t1_out"):
         series, notes = _phase(case, found)
     else:
@@ -108,7 +113,11 @@ def read_chaos_case(case: ChaosCase) -> Volume:
     distinct_notes(case.id, notes)
     volume = replace(volume, sequence=case.sequence, notes=(*volume.notes, *notes))
     ground = case.folder / "Ground"
-    return _labelled(volume, files, ground) if ground.is_dir() else volume
+    if ground.is_dir():
+        return _labelled(volume, files, ground)
+    if "Train_Sets" in case.folder.absolute().parts:
+        logger.warning("%s: no folder Ground: %s of the training set has no labels", case.folder, case.id)
+    return volume
 
 
 def _single(case: ChaosCase, found: list[Series]) -> Series:
@@ -148,7 +157,9 @@ def _phase(case: ChaosCase, found: list[Series]) -> tuple[Series, list[str]]:
 def _labelled(volume: Volume, files: list[Path], ground: Path) -> Volume:
     masks = read_masks(ground, volume.modality)
     if len(masks) != len(files) or volume.orientation[2] not in ("S", "I"):
-        found = f"{len(masks)} masks for {len(files)} slices"
+        found = f"{_counted(len(masks), 'mask')} for {_counted(len(files), 'slice')}"
+        if len(masks) == len(files):
+            found = f"slices that are not axial (they follow one another along {volume.orientation[2]})"
         raise InputError(ground, found=found, wanted="one mask an axial slice", do="Unpack the archive anew.")
     if masks.shape[1:] != volume.voxels.shape[1:]:
         found = f"masks of {masks.shape[1]} x {masks.shape[2]} for slices of {volume.voxels.shape[1]} x "
@@ -161,3 +172,7 @@ def _labelled(volume: Volume, files: list[Path], ground: Path) -> Volume:
     labels, note = paired(ground, masks, files, volume.voxels, volume.modality)
     volume = volume.with_labels(labels, LABEL_NAMES[volume.modality])
     return replace(volume, notes=(*volume.notes, note))
+
+
+def _counted(count: int, thing: str) -> str:
+    return f"{count} {thing}{'s' if count != 1 else ''}"

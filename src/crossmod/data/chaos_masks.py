@@ -3,7 +3,8 @@
 Notable: the masks carry no position. In some CT cases they run against the slices, so the order is decided by what the
 masks cover. The liver is nearly uniform; laid on the wrong slices, its mask covers air, fat and bone, and the spread
 of the values under it grows. On 35 CT and MR volumes (the pairing known) the spread under the right order was 0.11 to
-0.56 of that under the reversed one.
+0.56 of that under the reversed one. That compares orders; whether any of them is right is asked of the liver itself,
+whose masks must follow one another along the body.
 """
 
 import logging
@@ -12,11 +13,12 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Int, Shaped, UInt8
+from jaxtyping import Bool, Int, Shaped, UInt8
 from PIL import Image, UnidentifiedImageError
 
 from crossmod.config import Modality
 from crossmod.data.file_order import files_in, natural_key
+from crossmod.data.store import listed
 from crossmod.errors import InputError
 
 LABEL_NAMES: dict[Modality, dict[int, str]] = {
@@ -31,6 +33,20 @@ MR_RANGES = {1: (55, 70), 2: (110, 135), 3: (175, 200), 4: (240, 255)}
 
 # Against the reversed order at most 0.56 was seen; 1.0 means that the two say the same.
 DECISIVE = 0.8
+
+# Of the liver's masks in the right order, none of 35 real volumes and 64 phantoms (3 to 42 slices) had an empty slice
+# between two others; one is borne.
+MOST_EMPTY = 1
+
+# Dice of neighbours, on average. In 24 phantoms of 4 to 7 masks at least 0.46: coarse steps overlap little.
+FEWEST_TO_OVERLAP, LEAST_OVERLAP = 4, 0.3
+
+# (1 - Dice) of neighbours by (1 - Dice) of all pairs: about 1 in an order by chance. In the right order at most 0.37 in
+# 35 real volumes and 0.51 in 22 phantoms of 10 masks and more; in 200 shuffles of each at least 0.72 and 0.67. With
+# fewer masks the two meet.
+FEWEST_TO_COMPARE, MOST_ROUGHNESS = 10, 0.6
+
+NO_LIVER = "no liver in any mask"
 
 UNDECIDED = "masks follow the file names; what they cover does not tell whether that is right"
 
@@ -61,7 +77,9 @@ def _pixels(path: Path) -> Shaped[np.ndarray, "rows columns"]:
         with Image.open(path) as image:
             return np.asarray(image if image.mode in ("L", "I;16", "I") else image.convert("L"))
     except (UnidentifiedImageError, OSError, SyntaxError) as error:
-        found = f"an image that cannot be read ({type(error).__name__})"
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # the system's own words say it better
+        found = "an image that cannot be read"
         raise InputError(path, found=found, wanted="a mask", do="Unpack the training set anew.") from None
 
 
@@ -84,7 +102,7 @@ def _mr_labels(path: Path, pixels: Shaped[np.ndarray, "rows columns"]) -> UInt8[
 
 
 def _unknown(path: Path, values: set[int], wanted: str) -> InputError:
-    found = f"label value unknown: {', '.join(map(str, sorted(values)[:5]))}"
+    found = f"label value unknown: {listed(map(str, sorted(values)), 5)}"
     return InputError(path, found=found, wanted=wanted, do="Unpack the training set anew, or leave out this case.")
 
 
@@ -109,8 +127,24 @@ def paired(
         The labels in the order of `voxels`, and a note that says which order it was.
 
     Raises:
-        InputError: the order of a CT case cannot be decided.
+        InputError: the order of a CT case cannot be decided, or the masks do not follow one another in it.
     """
+    if not (masks == 1).any():
+        logger.warning("%s: %s", ground, NO_LIVER)
+    if not masks.any():
+        return masks, NO_LIVER
+    laid, note = _laid(ground, masks, files, voxels, modality)
+    _check_follow(ground, laid == 1)
+    return laid, note
+
+
+def _laid(
+    ground: Path,
+    masks: UInt8[np.ndarray, "slices rows columns"],
+    files: Sequence[Path],
+    voxels: Shaped[np.ndarray, "slices rows columns"],
+    modality: Modality,
+) -> tuple[UInt8[np.ndarray, "slices rows columns"], str]:
     orders = _orders(files)
     spreads = {order: _spread(voxels, masks[index]) for order, index in orders.items()}
     # Of equal spreads the first is taken, which is the file names' order.
@@ -121,15 +155,51 @@ def paired(
     if not rivals:
         return laid, f"masks follow the {best}"
     ratio = spreads[best] / min(rivals) if np.isfinite(spreads[best]) and min(rivals) > 0 else 1.0
-    logger.info("%s: %s; spread under the liver %.2f of the next order's", ground, best, ratio)
+    logger.debug("%s: %s; spread under the liver %.2f of the next order's", ground, best, ratio)
     if ratio <= DECISIVE:
         return laid, f"masks follow the {best}"
     if modality == "ct":
+        # Shuffled masks have no order that fits: that says more.
+        _check_follow(ground, laid == 1)
         found = f"masks whose order cannot be told (spread under the liver {ratio:.2f} of the next order's)"
         wanted = f"at most {DECISIVE}, so that one order clearly fits"
         raise InputError(ground, found=found, wanted=wanted, do="Look at this case; leave it out with --exclude.")
     logger.warning("%s: %s", ground, UNDECIDED)
     return masks[orders["file names"]], UNDECIDED
+
+
+def _check_follow(ground: Path, liver: Bool[np.ndarray, "slices rows columns"]) -> None:
+    """Refuse masks in an order that no body has: the liver is one piece, and changes slowly from slice to slice."""
+    held = np.flatnonzero(liver.any(axis=(1, 2)))
+    if not held.size:
+        return
+    empty = int(held[-1] - held[0]) + 1 - held.size
+    overlap, roughness = _overlap(liver[held])
+    if empty > MOST_EMPTY:
+        found = f"liver masks with {empty} empty ones between them along the body"
+    elif held.size >= FEWEST_TO_OVERLAP and overlap < LEAST_OVERLAP:
+        found = f"liver masks that overlap their neighbours little (mean Dice {overlap:.2f}, at least {LEAST_OVERLAP})"
+    elif held.size >= FEWEST_TO_COMPARE and roughness > MOST_ROUGHNESS:
+        found = f"liver masks that leap from slice to slice (mean Dice of neighbours {overlap:.2f})"
+    else:
+        return
+    do = "The masks may be shuffled or renamed: unpack the training set anew, or leave out this case with --exclude."
+    raise InputError(ground, found=found, wanted="masks that follow one another along the body", do=do)
+
+
+def _overlap(masks: Bool[np.ndarray, "slices rows columns"]) -> tuple[float, float]:
+    """The mean Dice of neighbours, and how unlike neighbours are by how unlike any two masks are."""
+    # A coarse grid says the same, and a case of hundreds of slices fits in memory.
+    step = max(1, max(masks.shape[1:]) // 128)
+    flat = masks[:, ::step, ::step].reshape(len(masks), -1).astype(np.float32)
+    areas = flat.sum(axis=1)
+    dice = 2 * (flat @ flat.T) / np.maximum(areas[:, None] + areas, 1)
+    neighbours, all_pairs = np.diagonal(dice, 1), dice[np.triu_indices(len(dice), 1)]
+    if not neighbours.size:
+        return 1.0, 0.0
+    unlike = 1 - float(all_pairs.mean())
+    overlap = float(neighbours.mean())
+    return overlap, (1 - overlap) / unlike if unlike > 1e-3 else 0.0
 
 
 def _orders(files: Sequence[Path]) -> dict[Order, Int[np.ndarray, " slices"]]:

@@ -6,11 +6,13 @@ from pathlib import Path
 import numpy as np
 from rich.console import Group, RenderableType
 from rich.table import Table
+from rich.text import Text
 
 from crossmod.config import Modality
-from crossmod.data.dicom_series import list_series, read_series
+from crossmod.data.dicom_series import check_uniform, list_series, read_series
+from crossmod.data.file_order import natural_key
 from crossmod.data.nifti import read_nifti
-from crossmod.data.store import MANIFEST, CaseRecord, Store
+from crossmod.data.store import MANIFEST, CaseRecord, Store, listed
 from crossmod.data.volume import Volume
 from crossmod.errors import InputError
 
@@ -31,10 +33,13 @@ def describe(path: Path, *, modality: Modality | None = None) -> Group:
         volume = read_nifti(path, modality=modality or "mr")
         return Group(_volume(path, volume, "unknown" if modality is None else volume.unit))
     if path.is_dir() and any(True for _ in path.iterdir()):
-        volumes = [(series.folder, read_series(series)[0]) for series in list_series(path)]
+        found_series = list_series(path)
+        check_uniform(found_series)
+        volumes = [(series.folder, read_series(series)[0]) for series in found_series]
         return Group(*(_volume(folder, volume, volume.unit) for folder, volume in volumes))
     found = "a file" if path.is_file() else "an empty folder" if path.is_dir() else "no such file or folder"
-    wanted = "a store, a NIfTI file or a folder of DICOM"
+    # `crossmod info` asks for runs before it comes here.
+    wanted = "a run, a store, a NIfTI file or a folder of DICOM"
     raise InputError(path, found=found, wanted=wanted, do="Check the path.")
 
 
@@ -42,24 +47,38 @@ def _store(store: Store) -> Group:
     groups: dict[tuple[str, str], list[CaseRecord]] = {}
     for case in store.cases:
         groups.setdefault((case.modality, case.sequence or ""), []).append(case)
-    table = Table(title=str(store.path), caption=f"{len(store.cases)} cases", title_justify="left")
-    for heading in ("modality", "sequence", "unit"):
-        table.add_column(heading)
-    for heading in ("cases", "patients", "slices", "slices with", "slices, rows, columns", "spacing, mm"):
-        table.add_column(heading, justify="right")
-    for (modality, sequence), cases in sorted(groups.items()):
-        table.add_row(
-            modality,
-            sequence or "-",
-            ", ".join(sorted({case.unit for case in cases})),
-            str(len(cases)),
-            str(len({case.patient for case in cases})),
-            str(sum(case.shape[0] for case in cases)),
-            "\n".join(f"{organ} {count}" for organ, count in organ_counts(cases).items()) or "no labels",
-            " x ".join(_range([float(case.shape[axis]) for case in cases]) for axis in range(3)),
-            " x ".join(_range([case.spacing[axis] for case in cases]) for axis in range(3)),
-        )
-    return Group(table, *_notes((case.id, case.notes) for case in store.cases))
+    title = Text(f"{store.path}: {len(store.cases)} case{'s' if len(store.cases) != 1 else ''}", overflow="fold")
+    tables = [_group(modality, sequence, cases) for (modality, sequence), cases in sorted(groups.items())]
+    return Group(title, *tables, *_notes((case.id, case.notes) for case in store.cases))
+
+
+def _group(modality: str, sequence: str, cases: Sequence[CaseRecord]) -> Table:
+    patients = sorted({case.patient for case in cases}, key=lambda name: natural_key(Path(name)))
+    table = _two_columns(f"{modality} {sequence}".strip())
+    _add(table, "unit", ", ".join(sorted({case.unit for case in cases})))
+    _add(table, "cases", str(len(cases)))
+    _add(table, "patients", f"{len(patients)}: {', '.join(patients)}")
+    _add(table, "slices", str(sum(case.shape[0] for case in cases)))
+    organs = ", ".join(f"{organ} {count}" for organ, count in organ_counts(cases).items())
+    _add(table, "slices with", organs or "no labels")
+    shape = " x ".join(_range([float(case.shape[axis]) for case in cases]) for axis in range(3))
+    _add(table, "voxels", f"{shape} (slices, rows, columns)")
+    spacing = " x ".join(_range([case.spacing[axis] for case in cases]) for axis in range(3))
+    _add(table, "spacing", f"{spacing} mm (slices, rows, columns)")
+    return table
+
+
+def _two_columns(title: str) -> Table:
+    # What is too long for a line goes on in the next; rich would else cut it.
+    table = Table()
+    table.add_column("", no_wrap=True)
+    table.add_column(Text(title), overflow="fold")
+    return table
+
+
+def _add(table: Table, name: str, value: str) -> None:
+    # As Text: brackets in a name are no markup.
+    table.add_row(Text(name), Text(value))
 
 
 def organ_counts(cases: Iterable[CaseRecord]) -> dict[str, int]:
@@ -81,29 +100,31 @@ def _notes(noted: Iterable[tuple[str, Sequence[str]]]) -> list[RenderableType]:
     for case, notes in noted:
         for note in notes:
             cases.setdefault(note, []).append(case)
-    table = Table("note", "cases", title="notes", title_justify="left")
+    table = Table(title="notes", title_justify="left")
+    table.add_column("note", overflow="fold")
+    table.add_column("cases", overflow="fold")
     for note, names in cases.items():
-        more = f" and {len(names) - 4} more" if len(names) > 4 else ""
-        table.add_row(note, ", ".join(names[:4]) + more)
+        table.add_row(Text(note), Text(listed(names, 4)))
     return [table] if cases else []
 
 
 def _volume(path: Path, volume: Volume, unit: str) -> Table:
-    table = Table("", str(path), title_justify="left")
+    table = _two_columns(str(path))
     slices, rows, columns = volume.voxels.shape
-    table.add_row("voxels", f"{slices} slices of {rows} x {columns} (rows, columns), {volume.voxels.dtype}")
-    table.add_row("spacing", " x ".join(f"{length:.4g}" for length in volume.spacing) + " mm (slices, rows, columns)")
-    table.add_row("stored axes", "-".join(volume.orientation))
-    table.add_row("first voxel", ", ".join(f"{part:.2f}" for part in volume.affine[:3, 3]) + " mm (RAS+)")
+    count = f"{slices} slice{'s' if slices != 1 else ''}"
+    _add(table, "voxels", f"{count} of {rows} x {columns} (rows, columns), {volume.voxels.dtype}")
+    _add(table, "spacing", " x ".join(f"{length:.4g}" for length in volume.spacing) + " mm (slices, rows, columns)")
+    _add(table, "stored axes", "-".join(volume.orientation))
+    _add(table, "first voxel", ", ".join(f"{part:.2f}" for part in volume.affine[:3, 3]) + " mm (RAS+)")
     percentiles = np.percentile(volume.voxels, [0, 1, 50, 99, 100])
-    table.add_row("values", "min {:.5g}, 1 % {:.5g}, median {:.5g}, 99 % {:.5g}, max {:.5g}".format(*percentiles))
-    table.add_row("unit", unit)
+    _add(table, "values", "min {:.5g}, 1 % {:.5g}, median {:.5g}, 99 % {:.5g}, max {:.5g}".format(*percentiles))
+    _add(table, "unit", unit)
     # A label file is a NIfTI file too, and its values are what one wants to know of it.
     held = np.unique(volume.voxels)
     if held.size <= 32 and (held == np.rint(held)).all():
-        table.add_row("only the values", ", ".join(f"{value:g}" for value in held))
+        _add(table, "only the values", ", ".join(f"{value:g}" for value in held))
     for keyword, value in volume.acquisition.items():
-        table.add_row(keyword, str(value))
+        _add(table, keyword, str(value))
     for note in volume.notes:
-        table.add_row("note", note)
+        _add(table, "note", note)
     return table

@@ -76,7 +76,8 @@ def _check_spacing(folder: Path, ordered: Sequence[DicomSlice], along: Float[np.
     doubled = np.flatnonzero(steps < SAME_PLACE_MM)
     if doubled.size:
         first, second = ordered[doubled[0]].path.name, ordered[doubled[0] + 1].path.name
-        found = f"{doubled.size} positions held twice, the first at {along[doubled[0]]:.2f} mm ({first} and {second})"
+        positions = f"{doubled.size} position{'s' if doubled.size != 1 else ''}"
+        found = f"{positions} held twice, the first at {along[doubled[0]]:.2f} mm ({first} and {second})"
         do = "Put each series in a folder of its own, or remove the copies."
         raise InputError(folder, found=found, wanted="one slice at each position", do=do)
     usual = float(np.median(steps))
@@ -88,7 +89,8 @@ def _check_spacing(folder: Path, ordered: Sequence[DicomSlice], along: Float[np.
     missing = [round(float(steps[gap]) / usual) - 1 for gap in uneven]
     whole = all(abs(steps[gap] / usual - round(float(steps[gap]) / usual)) < 0.2 for gap in uneven)
     if whole and min(missing) >= 1:
-        found = f"{sum(missing)} missing slices, the first gap between {where}, where the usual step is {usual:.2f} mm"
+        slices = f"{sum(missing)} missing slice{'s' if sum(missing) != 1 else ''}"
+        found = f"{slices}, the first gap between {where}, where the usual step is {usual:.2f} mm"
         do = "Copy the missing files, or leave out this series."
     else:
         found = f"uneven steps: {steps[at]:.2f} mm between {where}, where the usual step is {usual:.2f} mm"

@@ -86,7 +86,8 @@ def read_header(path: Path) -> DicomSlice | NotASlice:
     is_dicom = _is_dicom(path)
     if not is_dicom:
         if path.suffix.lower() in IMAGE_SUFFIXES:
-            found = f"{path.stat().st_size} bytes that are not DICOM"
+            size = path.stat().st_size
+            found = f"{size} byte{'s' if size != 1 else ''} that are not DICOM"
             raise InputError(path, found=found, wanted="a DICOM slice", do="Restore or remove this file.")
         return NotASlice("a file that is not DICOM")
     header = _read(path, pixels=False)
@@ -100,7 +101,7 @@ def read_pixels(path: Path) -> Float32[np.ndarray, "rows columns"]:
     float32 holds every integer that 16 stored bits and an integer rescale can give, exactly.
 
     Raises:
-        InputError: the file ends too early, or its compression cannot be read.
+        InputError: the file ends too early, its compression cannot be read, or it does not say how to rescale.
     """
     dataset = _read(path, pixels=True)
     try:
@@ -109,12 +110,30 @@ def read_pixels(path: Path) -> Float32[np.ndarray, "rows columns"]:
     except Exception as error:
         # Each decoder has its own exceptions; what they share is that the pixels of this file cannot be had.
         syntax = getattr(dataset.file_meta.get("TransferSyntaxUID"), "name", "unknown")
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        found = f"pixel data that cannot be read ({reason}; transfer syntax: {syntax})"
+        reason = f"{str(error).splitlines()[0]}; " if str(error) else ""
+        found = f"pixel data that cannot be read ({reason}transfer syntax: {syntax})"
         raise InputError(path, found=found, wanted="a whole slice", do="Copy this file anew; it may be cut.") from None
-    slope, intercept = dataset.get("RescaleSlope"), dataset.get("RescaleIntercept")
-    values = stored * float(1 if slope is None else slope) + float(0 if intercept is None else intercept)
+    values = stored * _rescale(path, dataset, "RescaleSlope", 1.0) + _rescale(path, dataset, "RescaleIntercept", 0.0)
     return np.asarray(values, dtype=np.float32)
+
+
+def _rescale(path: Path, dataset: Dataset, keyword: str, neutral: float) -> float:
+    """One number of the rescale; MR may lack it, but without it nobody knows what the values of a CT slice mean."""
+    with _quiet():
+        value = dataset.get(keyword)
+        absent = value is None or value == ""
+        if absent and dataset.get("Modality") != "CT":
+            return neutral
+        try:
+            number = float(str(value))
+        except (TypeError, ValueError):
+            number = float("nan")
+        text = f"no {keyword}" if absent else f"{keyword} {value!s}"
+    if not np.isfinite(number):
+        wanted = "a number that turns stored values into HU" if dataset.get("Modality") == "CT" else "a number"
+        do = "Export the series anew with its rescale, or convert it to NIfTI with values in HU."
+        raise InputError(path, found=text, wanted=wanted, do=do)
+    return number
 
 
 def _is_dicom(path: Path) -> bool:
@@ -143,10 +162,11 @@ def _read(path: Path, *, pixels: bool) -> Dataset:
             # Values are decoded when they are first asked for: ask now, where a failure can be named.
             dataset.walk(lambda *_: None)
     except Exception as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # the system's own words say it better
         # A cut file can fail in any part of the parser.
-        found = f"a DICOM file that cannot be read ({type(error).__name__})"
         do = "Copy this file anew; it is cut or damaged."
-        raise InputError(path, found=found, wanted="a whole file", do=do) from None
+        raise InputError(path, found="a DICOM file that cannot be read", wanted="a whole file", do=do) from None
     deflated = dataset.file_meta.get("TransferSyntaxUID") == DeflatedExplicitVRLittleEndian
     if not pixels and "Rows" in dataset and at_end and not deflated:
         raise _cut(path)

@@ -2,7 +2,8 @@
 
 Notable:
 - A series is what lies in one folder with one modality, size, direction and echo time. UIDs are not asked:
-  anonymisation often gives every slice its own.
+  anonymisation often gives every slice its own. Scout views are series of their own.
+- So an odd slice cannot be told from a second series; `check_uniform` refuses both.
 - Slices are ordered by their positions along the normal, never by name or instance number.
 """
 
@@ -18,11 +19,14 @@ from crossmod.data.dicom_geometry import stacked
 from crossmod.data.dicom_read import DicomSlice, NotASlice, read_header, read_pixels
 from crossmod.data.file_order import files_in, natural_key
 from crossmod.data.identity import distinct_notes
-from crossmod.data.store_writer import check_values, compact
+from crossmod.data.store_writer import check_spacing, check_values, compact
 from crossmod.data.volume import CANONICAL, Volume, axis_codes, reorient
 from crossmod.errors import InputError
 
 logger = logging.getLogger(__name__)
+
+# A direction may differ in its last digits from slice to slice.
+SAME_STEP_MM = 0.005
 
 
 @dataclass(frozen=True)
@@ -113,6 +117,7 @@ def read_series(series: Series) -> tuple[Volume, list[Path]]:
     values = np.empty((len(ordered), *ordered[0].shape), dtype=np.float32)
     for index, one in enumerate(ordered):
         values[index] = read_pixels(one.path)
+    check_spacing(series.folder, affine)
     check_values(series.folder, values)
     slice_code, row_code, column_code = axis_codes(affine)
     voxels, affine = reorient(compact(values), affine, CANONICAL)
@@ -140,6 +145,28 @@ def check_one_patient(series: Series) -> None:
         raise InputError(series.folder, found=found, wanted="one patient", do="Give each patient a folder.")
 
 
+def check_uniform(found: Iterable[Series]) -> None:
+    """Refuse a folder whose slices differ in size, spacing or direction; scout views do not count.
+
+    Nothing says whether the odd slices are a series or strangers in one. Other modalities and echo times are series.
+
+    Raises:
+        InputError: there is such a folder.
+    """
+    alike: dict[tuple, list[Series]] = {}
+    for series in found:
+        if not series.localizer:
+            alike.setdefault((series.folder, series.modality, series.echo_time), []).append(series)
+    for (folder, *_), several in alike.items():
+        if len(several) > 1:
+            by_size = sorted(several, key=lambda series: -len(series.slices))
+            odd = by_size[-1].slices[0].path.name
+            described = "; ".join(_described(series) for series in by_size[:4])
+            found_text = f"slices of several sizes or directions ({described}; look at {odd})"
+            do = "Put each series in a folder of its own, or remove the slices that do not belong."
+            raise InputError(folder, found=found_text, wanted="slices of one size, spacing and direction", do=do)
+
+
 def _check_folder(folder: Path) -> None:
     if not folder.is_dir():
         found = "a file" if folder.exists() else "no such folder"
@@ -153,12 +180,23 @@ def _read_headers(folder: Path) -> tuple[list[DicomSlice], list[tuple[Path, NotA
 
 
 def _grouped(folder: Path, slices: Iterable[DicomSlice]) -> list[Series]:
-    groups: dict[tuple, list[DicomSlice]] = {}
+    groups: list[list[DicomSlice]] = []
     for one in slices:
-        # Rounded: a direction may differ in its last digits from slice to slice.
-        directions = tuple(np.round([*one.row_step, *one.column_step], 2) + 0.0)
-        groups.setdefault((one.modality, one.shape, one.echo_time, directions), []).append(one)
-    return [Series(folder, tuple(group)) for group in groups.values()]
+        group = next((group for group in groups if _alike(group[0], one)), None)
+        if group is None:
+            groups.append([one])
+        else:
+            group.append(one)
+    return [Series(folder, tuple(group)) for group in groups]
+
+
+def _alike(first: DicomSlice, one: DicomSlice) -> bool:
+    if (first.modality, first.localizer, first.shape, first.echo_time) != (
+        one.modality, one.localizer, one.shape, one.echo_time
+    ):  # fmt: skip
+        return False
+    steps = np.array([*first.row_step, *first.column_step]) - np.array([*one.row_step, *one.column_step])
+    return float(np.abs(steps).max()) < SAME_STEP_MM
 
 
 def _the_one(folder: Path, found: list[Series], echo_time: float | None) -> Series:
@@ -178,18 +216,22 @@ def _the_one(folder: Path, found: list[Series], echo_time: float | None) -> Seri
         found_text = f"{len(found)} series with echo times {listed} ms"
         raise InputError(folder, found=found_text, wanted="one series", do="Name one by its echo time.")
     described = "; ".join(_described(series) for series in found[:4])
-    do = "Put each series in a folder of its own, or use `crossmod prepare dicom`, which tells them apart."
+    do = "Put each series in a folder of its own."
     raise InputError(folder, found=f"{len(found)} series ({described})", wanted="one series", do=do)
 
 
 def _described(series: Series) -> str:
     first = series.slices[0]
     directions = np.stack([first.row_step, first.column_step])
-    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
+    lengths = np.linalg.norm(directions, axis=1, keepdims=True)
+    # A direction of length 0 is refused where the place is worked out; here it is only described.
+    directions = directions / np.maximum(lengths, 1e-9)
     along = " and ".join("(" + ", ".join(f"{part:.2f}" for part in direction) + ")" for direction in directions)
     rows, columns = first.shape
     echo = f", echo time {first.echo_time:g} ms" if first.echo_time is not None else ""
-    return f"{len(series.slices)} slices {first.modality.upper()} {rows} x {columns} along {along}{echo}"
+    sizes = f"{rows} x {columns} of {' x '.join(f'{length:.3g}' for length in lengths[:, 0])} mm"
+    count = f"{len(series.slices)} slice{'s' if len(series.slices) != 1 else ''}"
+    return f"{count} {first.modality.upper()} {sizes} along {along}{echo}"
 
 
 def _nothing(folder: Path, others: list[tuple[Path, NotASlice]]) -> InputError:
@@ -197,7 +239,7 @@ def _nothing(folder: Path, others: list[tuple[Path, NotASlice]]) -> InputError:
         found = "no files"
     else:
         path, kind = next(((path, kind) for path, kind in others if kind.image), others[0])
-        more = f" and {len(others) - 1} more files" if len(others) > 1 else ""
+        more = f" and {len(others) - 1} more file{'s' if len(others) > 2 else ''}" if len(others) > 1 else ""
         found = f"{kind.what} ({path.name}){more}"
     do = "Give the folder that holds the files of a series."
     return InputError(folder, found=found, wanted="slices of a CT or MR series", do=do)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Shaped, UInt8
 
+from crossmod.data.store import listed
 from crossmod.errors import InputError
 from crossmod.files import read_json
 
@@ -24,13 +25,13 @@ def read_label_names(path: Path, stem: str) -> dict[int, str]:
         Label value -> name, without the background.
 
     Raises:
-        InputError: another form, a value that is no integer in 0..255, or a value or name that comes twice.
+        InputError: another form, a value that is no integer in 0..255, 0 for an organ, or a value that comes twice.
     """
     content = read_json(path)
     table = content.get("labels", content) if isinstance(content, dict) else content
     if isinstance(table, dict) and table and all(isinstance(value, dict) for value in table.values()):
         if stem not in table:
-            found = f"labels for {', '.join(table)}"
+            found = f"labels for {listed(table)}"
             raise InputError(path, found=found, wanted=f"labels for {stem}", do=f"Add an entry {stem!r}.")
         table = table[stem]
     if not isinstance(table, dict) or not table:
@@ -46,6 +47,10 @@ def _value(path: Path, name: str, value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= 255:
         wanted = "a whole number from 0 to 255"
         raise InputError(path, found=f"label {name!r} with value {value!r}", wanted=wanted, do="Correct the file.")
+    if value == BACKGROUND and name.casefold() != "background":
+        wanted = f"{BACKGROUND} for background alone"
+        do = "Give it another value, in the label files too; or call it background."
+        raise InputError(path, found=f"label {name!r} with value {value}", wanted=wanted, do=do)
     return value
 
 
@@ -68,8 +73,9 @@ def label_map(
         raise InputError(subject, found=found, wanted="values from 0 to 255", do=do)
     unnamed = [int(value) for value in held if value != BACKGROUND and int(value) not in names]
     if unnamed:
-        found = f"label values without a name: {', '.join(map(str, unnamed[:10]))}"
-        known = ", ".join(f"{value} {name}" for value, name in names.items()) or "none"
+        plural = "s" if len(unnamed) != 1 else ""
+        found = f"label value{plural} without a name: {listed(map(str, unnamed))}"
+        known = listed(f"{value} {name}" for value, name in names.items()) or "none"
         do = 'Name them in labels.json, for instance {"labels": {"liver": 1}}.'
         raise InputError(subject, found=found, wanted=f"values with a name (known: {known})", do=do)
     return values.astype(np.uint8)

@@ -13,14 +13,14 @@ from pathlib import Path
 
 import nibabel
 import numpy as np
-from jaxtyping import Shaped
+from jaxtyping import Float, Shaped
 from nibabel.filebasedimages import ImageFileError
 from nibabel.nifti1 import Nifti1Header, Nifti1Image, Nifti1Pair
 from nibabel.spatialimages import HeaderDataError
 
 from crossmod.config import Modality
 from crossmod.data.labels import label_map
-from crossmod.data.store_writer import check_values, compact
+from crossmod.data.store_writer import check_spacing, check_values, compact
 from crossmod.data.volume import CANONICAL, Affine, Volume, axis_codes, reorient
 from crossmod.errors import InputError
 from crossmod.files import replacing
@@ -32,6 +32,9 @@ SAME_PLACE_MM = 0.1
 
 # The sine-like volume of the unit axes: 1 for a straight grid, 0 for axes in one plane.
 LEAST_VOLUME = 1e-3
+
+# Rounded headers stay far below; the sizes of a slanted grid's voxels are not their distances.
+MOST_SHEAR_DEGREES = 1.0
 
 AXES = ("RL", "AP", "SI")
 
@@ -56,8 +59,9 @@ def read_nifti(
         orientation: the directions of the axes, such as `RAS`, assumed where a file does not say.
 
     Raises:
-        InputError: a file that is no NIfTI, is cut, or does not say where it lies; values that are no image; labels
-            on another grid or without names.
+        InputError: a file that is no NIfTI, is cut, does not say where it lies, or has slanted axes or an impossible
+            spacing; values that are no image; labels on another grid or without names.
+        OSError: a file that the system does not let be read.
     """
     values, affine = _read(image, orientation)
     with np.errstate(over="ignore"):
@@ -98,14 +102,20 @@ def _read(path: Path, orientation: str | None) -> tuple[Shaped[np.ndarray, "i j 
     if not path.is_file():
         found = "a folder" if path.is_dir() else "no such file"
         raise InputError(path, found=found, wanted="a NIfTI file", do="Check the path.")
+    # nibabel calls a file that nobody may read no image; the system says what is wrong.
+    path.open("rb").close()
     try:
         loaded = nibabel.load(path)
     except (ImageFileError, HeaderDataError, EOFError, OSError, zlib.error, ValueError) as error:
-        found = f"a file that is not NIfTI, or cut ({type(error).__name__})"
+        _pass_on(error)
+        found = "a file that is not NIfTI, or cut"
         raise InputError(path, found=found, wanted="a .nii or .nii.gz file", do="Restore it from a copy.") from None
     if not isinstance(loaded, Nifti1Pair):
-        found = f"a {type(loaded).__name__}"
+        found = "an image of another format"
         raise InputError(path, found=found, wanted="a .nii or .nii.gz file", do="Convert it to NIfTI.")
+    if 0 in loaded.shape:
+        found = f"axes of lengths {' x '.join(map(str, loaded.shape))}, so no voxels"
+        raise InputError(path, found=found, wanted="an image", do="Export it anew; leave out this case.")
     dtype = np.dtype(loaded.get_data_dtype())
     if dtype.kind not in "iuf":
         found = f"values of type {dtype}"
@@ -119,8 +129,15 @@ def _values(path: Path, loaded: Nifti1Pair) -> Shaped[np.ndarray, "..."]:
             _check_gzip(path)
         return np.asarray(loaded.dataobj)
     except (EOFError, OSError, zlib.error, ValueError) as error:
-        found = f"a file that ends too early or is damaged ({type(error).__name__})"
+        _pass_on(error)
+        found = "a file that ends too early or is damaged"
         raise InputError(path, found=found, wanted="a whole NIfTI file", do="Restore it from a copy.") from None
+
+
+def _pass_on(error: Exception) -> None:
+    # What the system refuses (permissions, a lost disk) has a number; nibabel's and gzip's own errors have none.
+    if isinstance(error, OSError) and error.errno is not None:
+        raise error
 
 
 def _check_gzip(path: Path) -> None:
@@ -164,7 +181,18 @@ def _affine(path: Path, loaded: Nifti1Pair, orientation: str | None) -> Affine:
     if not straight or abs(np.linalg.det(affine[:3, :3] / lengths)) < LEAST_VOLUME:
         found = f"an affine that is singular (axes {np.round(affine[:3, :3], 4).T.tolist()})"
         raise InputError(path, found=found, wanted="three independent axes", do="Correct the file's sform or qform.")
+    _check_right_angles(path, affine[:3, :3] / lengths)
+    check_spacing(path, affine)
     return affine
+
+
+def _check_right_angles(path: Path, axes: Float[np.ndarray, "3 3"]) -> None:
+    cosines = np.abs(axes.T @ axes - np.eye(3))
+    off = float(np.degrees(np.arcsin(min(float(cosines.max()), 1.0))))
+    if off > MOST_SHEAR_DEGREES:
+        found = f"axes that are {off:.1f} degrees off right angles (sheared, as from a tilted gantry)"
+        do = "Resample the image to a straight grid, or leave out this case."
+        raise InputError(path, found=found, wanted="three axes at right angles", do=do)
 
 
 def _assumed(path: Path, loaded: Nifti1Pair, orientation: str) -> Affine:

@@ -14,16 +14,18 @@ from pathlib import Path
 
 from crossmod.config import Modality
 from crossmod.data.chaos import MR_SEQUENCES, chaos_cases, read_chaos_case
-from crossmod.data.dicom_series import Series, check_one_patient, list_series, read_series
+from crossmod.data.dicom_series import Series, check_one_patient, check_uniform, list_series, read_series
 from crossmod.data.file_order import natural_key
 from crossmod.data.labels import read_label_names
 from crossmod.data.nifti import read_nifti
-from crossmod.data.store import MANIFEST, CaseRecord, Store
+from crossmod.data.store import MANIFEST, CaseRecord, Store, listed
 from crossmod.data.store_writer import writing_store
 from crossmod.errors import InputError
 from crossmod.progress import track
 
 logger = logging.getLogger(__name__)
+
+LABEL_FILE = "label.nii.gz"
 
 
 def prepare_chaos(
@@ -73,7 +75,7 @@ def prepare_dicom(
     """Make a store of every CT and MR series below a folder; scout views are left out.
 
     Args:
-        src: a folder of DICOM folders, one series a folder (or told apart by size, direction and echo time).
+        src: a folder of DICOM folders, one series a folder (or several, told apart by modality and echo time).
         store: the new store.
         append: whether a store that is there may grow.
         patient: the pseudonym, where all series are of one patient.
@@ -90,6 +92,7 @@ def prepare_dicom(
         logger.warning("%s: left out %d series of scout views", src, len(every) - len(found))
     if not found:
         raise InputError(src, found="only scout views", wanted="CT or MR series", do="Give the folder of a series.")
+    check_uniform(found)
     # Never the folder's name: a scanner's export is often named after the patient.
     prefix = _safe(name or "dicom")
     patients = [patient] * len(found) if patient is not None else _numbered(src, found, prefix, store, append)
@@ -116,7 +119,7 @@ def prepare_nifti(
     modality: Modality,
     append: bool = False,
     image: str = "image.nii.gz",
-    label: str | None = "label.nii.gz",
+    label: str | None = LABEL_FILE,
     labels_json: Path | None = None,
     sequence: str | None = None,
     name: str | None = None,
@@ -133,7 +136,8 @@ def prepare_nifti(
         modality: of all images.
         append: whether a store that is there may grow.
         image: the file in each case's folder, or a pattern such as `{case}_0000.nii.gz`.
-        label: the same for labels; a case without the file has none. None: no labels are read.
+        label: the same for labels; a case without the file has none, but another name than the default must be that of
+            some file. None: no labels are read.
         labels_json: names of the labels; `labels.json` in `src` by default.
         sequence: the MR sequence or CT phase; ends up in the case's name.
         name: patients are `<name>-<case>`; `src`'s own name by default.
@@ -143,7 +147,8 @@ def prepare_nifti(
         exclude: leave these out.
 
     Raises:
-        InputError: nothing to take, or a file that cannot be used, named.
+        InputError: nothing to take, two folders that would become one patient, no label file of the name that was
+            given, or a file that cannot be used, named.
     """
     found = _nifti_cases(src, image)
     prefix = _safe(name or src.resolve().name)
@@ -151,17 +156,18 @@ def prepare_nifti(
     cases = [_NiftiCase(case, path, patient) for (case, path), patient in zip(found, patients, strict=True)]
     keep = _chosen(src, [{case.name, case.patient} for case in cases], only, exclude)
     chosen = [cases[index] for index in keep]
+    _check_distinct(src, chosen)
     if number_patients:
         _check_new(store, append, (case.patient for case in chosen))
+    drawn = _label_files(src, chosen, label)
     names = _label_names(src, label, labels_json)
     with writing_store(store, append=append) as writer:
         records = []
         for case in track(chosen, "Preparing NIfTI"):
-            drawn = src / _pattern(label).format(case=case.name) if label is not None else None
             volume = read_nifti(
                 case.image,
                 modality=modality,
-                label=drawn if drawn is not None and drawn.is_file() else None,
+                label=drawn.get(case.name),
                 label_names=names,
                 sequence=sequence,
                 orientation=orientation,
@@ -197,10 +203,39 @@ def _nifti_cases(src: Path, image: str) -> list[tuple[str, Path]]:
     ]
     cases = [(match["case"], path) for match, path in matches if match]
     if not cases:
-        inside = ", ".join(sorted(path.name for path in src.iterdir())[:6]) or "an empty folder"
+        inside = listed(sorted(path.name for path in src.iterdir()), 6) or "an empty folder"
         do = "Name the files with --image, for instance --image '{case}_0000.nii.gz'."
         raise InputError(src, found=inside, wanted=f"files {pattern}", do=do)
     return sorted(cases, key=lambda case: natural_key(Path(case[0])))
+
+
+def _check_distinct(src: Path, cases: Sequence[_NiftiCase]) -> None:
+    """Two names may become one where letters are replaced: `a b` and `a_b`."""
+    folders: dict[str, str] = {}
+    for case in cases:
+        other = folders.setdefault(case.patient, case.name)
+        if other != case.name:
+            found = f"cases {other!r} and {case.name!r}, which would both be called {case.patient}"
+            do = "Rename one of them, or number the patients with --number-patients."
+            raise InputError(src, found=found, wanted="one name a patient", do=do)
+
+
+def _label_files(src: Path, cases: Sequence[_NiftiCase], label: str | None) -> dict[str, Path]:
+    """The label file of each case that has one."""
+    if label is None:
+        return {}
+    pattern = _pattern(label)
+    # Not str.format: other braces in a name stand for themselves.
+    paths = {case.name: src / pattern.replace("{case}", case.name) for case in cases}
+    there = {name: path for name, path in paths.items() if path.is_file()}
+    if not there and label != LABEL_FILE:
+        do = "Name the files with --label, for instance --label '{case}_seg.nii.gz'."
+        raise InputError(src, found=f"no file {pattern} for any case", wanted="label files of this name", do=do)
+    without = [name for name in paths if name not in there]
+    if without:
+        count = f"{len(without)} of {len(cases)} case{'s' if len(cases) != 1 else ''}"
+        logger.warning("%s: %s without a label file %s: %s", src, count, pattern, listed(without, 4))
+    return there
 
 
 def _label_names(src: Path, label: str | None, labels_json: Path | None) -> dict[int, str]:
@@ -216,10 +251,8 @@ def _chosen(src: Path, names: Sequence[set[str]], only: Collection[str], exclude
     for option, given in (("--only", only), ("--exclude", exclude)):
         for one in given:
             if one not in known:
-                listed = ", ".join(sorted(known, key=lambda text: natural_key(Path(text)))[:12])
-                raise InputError(
-                    f"{option} {one}", found="no such case", wanted=f"one of {listed}", do="Check the name."
-                )
+                wanted = f"one of {listed(sorted(known, key=lambda text: natural_key(Path(text))))}"
+                raise InputError(f"{option} {one}", found="no such case", wanted=wanted, do="Check the name.")
     keep = [i for i, own in enumerate(names) if (not only or own & set(only)) and not own & set(exclude)]
     if not keep:
         do = "Loosen --only, --exclude or --sequences."

@@ -105,19 +105,15 @@ class Store:
             raise InputError(
                 manifest, found=found, wanted=f"format {FORMAT}", do="Use the crossmod that made it, or prepare anew."
             )
-        try:
-            self.cases = tuple(CaseRecord.model_validate(record) for record in content["cases"])
-        except (KeyError, ValidationError) as error:
-            found = f"a record that does not fit ({str(error).splitlines()[0]})"
-            raise InputError(manifest, found=found, wanted="case records", do="Prepare the store anew.") from None
+        self.cases = _records(manifest, content.get("cases"))
 
     def record(self, case: str) -> CaseRecord:
         """The record of one case."""
         for record in self.cases:
             if record.id == case:
                 return record
-        known = ", ".join(record.id for record in self.cases[:8])
-        raise InputError(self.path, found=f"no case {case!r}", wanted=f"one of {known} ...", do="Check the name.")
+        known = listed(record.id for record in self.cases) or "none, since the store is empty"
+        raise InputError(self.path, found=f"no case {case!r}", wanted=f"one of {known}", do="Check the name.")
 
     def select(
         self, modality: Modality, *, sequence: str | None = None, organ: str | None = None
@@ -203,14 +199,23 @@ class Store:
         )
 
     def tensors(self, case: str, names: Iterable[str] | None = None) -> dict[str, np.ndarray]:
-        """The arrays of a case file, or those of `names` that it has."""
+        """The arrays of a case file, or those of `names` that it has.
+
+        Raises:
+            InputError: its file is missing or damaged.
+        """
         path = self.file(case)
         try:
+            # safetensors calls every file that it cannot open missing, also one that nobody may read.
+            path.open("rb").close()
             with safe_open(path, framework="numpy") as stream:
                 have = list(stream.keys())
                 return {name: stream.get_tensor(name) for name in (have if names is None else names) if name in have}
         except (OSError, SafetensorError) as error:
-            found = "no such file" if isinstance(error, FileNotFoundError) else f"a damaged file ({error})"
+            missing = isinstance(error, FileNotFoundError)
+            if isinstance(error, OSError) and error.errno is not None and not missing:
+                raise
+            found = "no such file" if missing else f"a damaged file ({error})"
             raise InputError(path, found=found, wanted="the case's arrays", do="Prepare the store anew.") from None
 
     def file(self, case: str) -> Path:
@@ -231,6 +236,37 @@ class Store:
         if not path.is_file() or sha256(path) != record.sha256:
             found = "no such file" if not path.is_file() else "other bytes than when it was written"
             raise InputError(path, found=found, wanted="the checksum in the manifest", do="Prepare the store anew.")
+
+
+def _records(manifest: Path, content: object) -> tuple[CaseRecord, ...]:
+    """The records of a manifest's `cases`."""
+    wanted, do = "case records", "Restore the manifest from a copy, or prepare the store anew."
+    if not isinstance(content, list):
+        found = "no list of cases, so that it does not fit"
+        raise InputError(manifest, found=found, wanted=wanted, do=do)
+    records: dict[str, CaseRecord] = {}
+    for number, raw in enumerate(content, 1):
+        case = raw.get("id") if isinstance(raw, dict) else None
+        which = f"case {case!r}" if isinstance(case, str) else f"record {number}"
+        try:
+            record = CaseRecord.model_validate(raw)
+        except ValidationError as error:
+            first, count = error.errors()[0], error.error_count()
+            field = ".".join(map(str, first["loc"])) or "the whole"
+            more = f" and {count - 1} more" if count > 1 else ""
+            found = f"a record that does not fit ({which}, {field}: {first['msg']}{more})"
+            raise InputError(manifest, found=found, wanted=wanted, do=do) from None
+        if record.id in records:
+            raise InputError(manifest, found=f"two cases {record.id!r}", wanted="one record a case", do=do)
+        records[record.id] = record
+    return tuple(records.values())
+
+
+def listed(names: Iterable[str], most: int = 12) -> str:
+    """Names for a message: the first ones, and how many more there are."""
+    every = list(names)
+    more = f" and {len(every) - most} more" if len(every) > most else ""
+    return ", ".join(every[:most]) + more
 
 
 def slices_with(labels: np.ndarray | None, names: Mapping[int, str]) -> dict[str, int]:

@@ -9,12 +9,15 @@ import numpy as np
 from safetensors.numpy import save_file
 
 from crossmod.data.store import CASE_NAME, FORMAT, MANIFEST, CaseRecord, Store, Synthetic, slices_with
-from crossmod.data.volume import Volume
+from crossmod.data.volume import Affine, Volume
 from crossmod.errors import InputError
 from crossmod.files import held, remove_partial, replacing, sha256, write_json
 
 # It is locked while cases are added; found unlocked, it says that a writer was killed.
 WRITING = ".writing"
+
+# Millimetres; micro-CT of a sample lies below, scout views and headers in another unit above.
+LEAST_SPACING, MOST_SPACING = 0.01, 100.0
 
 
 class StoreWriter:
@@ -126,6 +129,24 @@ def _check_free(path: Path, *, append: bool) -> None:
         raise InputError(path, found=found, wanted="a new folder or a store", do="Choose another folder.")
 
 
+def check_spacing(subject: object, affine: Affine) -> None:
+    """Refuse voxels of a size that no scanner of people has: lengths in another unit, or a damaged header.
+
+    Args:
+        subject: what the error is about.
+        affine: index to millimetres, whatever the order of the axes.
+
+    Raises:
+        InputError: a spacing outside `LEAST_SPACING` to `MOST_SPACING`.
+    """
+    lengths = np.linalg.norm(affine[:3, :3], axis=0)
+    if not ((lengths >= LEAST_SPACING) & (lengths <= MOST_SPACING)).all():
+        found = f"a spacing of {' x '.join(f'{length:.4g}' for length in lengths)} mm"
+        wanted = f"{LEAST_SPACING} to {MOST_SPACING:g} mm along each axis"
+        do = "Correct the spacing in the header (its unit may be wrong), or leave out this case."
+        raise InputError(subject, found=found, wanted=wanted, do=do)
+
+
 def check_values(subject: object, voxels: np.ndarray) -> None:
     """Refuse what no model can learn from.
 
@@ -133,7 +154,8 @@ def check_values(subject: object, voxels: np.ndarray) -> None:
         InputError: values that are no numbers, or one value everywhere.
     """
     if not np.isfinite(voxels).all():
-        found = f"{np.count_nonzero(~np.isfinite(voxels))} voxels that are NaN or infinite"
+        broken = np.count_nonzero(~np.isfinite(voxels))
+        found = f"{broken} voxel{'s that are' if broken != 1 else ' that is'} NaN or infinite"
         raise InputError(subject, found=found, wanted="numbers", do="Mend or leave out this case.")
     if voxels.size == 0 or voxels.min() == voxels.max():
         found = "no voxels" if voxels.size == 0 else f"the value {voxels.flat[0]} everywhere"

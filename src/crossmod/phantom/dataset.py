@@ -6,6 +6,8 @@ Notable:
 - Everything follows from the seed; `phantom.json` says who is who.
 """
 
+import errno
+import glob
 import os
 import shutil
 from collections.abc import Iterator
@@ -33,6 +35,9 @@ CLOSEST_MR = 5.5
 
 # The importer warns of these CHAOS patients; the phantom's have nothing to be warned of.
 CAUTIONED = (21, 22, 33)
+
+# What renaming onto a folder that is no longer empty, or onto a file, fails with.
+FILLED = (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR)
 
 # People of the two modalities are counted apart, so that more CT patients do not change who is scanned by MR.
 FIRST_MR_PERSON = 1000
@@ -81,7 +86,7 @@ def write_phantom(out: Path, settings: PhantomSettings) -> None:
         settings: what to make.
 
     Raises:
-        InputError: `out` holds something, or the disk is full.
+        InputError: `out` holds something, also if it only came there meanwhile, or the disk is full.
     """
     cases = _cases(settings)
     with _new_folder(out) as folder:
@@ -190,14 +195,44 @@ def _new_folder(out: Path) -> Iterator[Path]:
         found = "a folder that is not empty" if out.is_dir() else "a file"
         raise InputError(out, found=found, wanted="a new folder", do="Choose another, or remove it.")
     out.parent.mkdir(parents=True, exist_ok=True)
+    _remove_abandoned(out)
     temporary = out.with_name(f".{out.name}.{os.getpid()}.partial")
     try:
         temporary.mkdir()
         yield temporary
-        # Renaming onto an empty folder replaces it; onto one that was filled meanwhile it fails.
-        temporary.replace(out)
+        _rename(temporary, out)
     except BaseException as error:
         shutil.rmtree(temporary, ignore_errors=True)
         if is_disk_full(error):
             raise disk_full(out) from error
         raise
+
+
+def _rename(temporary: Path, out: Path) -> None:
+    """Renaming onto an empty folder replaces it; onto one that was filled meanwhile it fails."""
+    try:
+        temporary.replace(out)
+    except OSError as error:
+        if error.errno not in FILLED:
+            raise
+        found = "something was written there meanwhile"
+        raise InputError(out, found=found, wanted="a new folder", do="Choose another, or remove it.") from None
+
+
+def _remove_abandoned(out: Path) -> None:
+    """Remove what commands that were killed left beside `out`; a command that still runs keeps its folder."""
+    for path in out.parent.glob(f".{glob.escape(out.name)}.*.partial"):
+        number = path.name[len(out.name) + 2 : -len(".partial")]
+        # This process has made none yet: a folder of its number is from another that had it before.
+        if path.is_dir() and number.isdecimal() and (int(number) == os.getpid() or not _alive(int(number))):
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):  # somebody else's, or no number of a process: not ours to judge
+        return True
+    return True
