@@ -7,8 +7,9 @@ from test_train_translator import train
 
 from crossmod.data.store import Store
 from crossmod.errors import InputError
-from crossmod.translate.model import load_translator
-from crossmod.translate.synthesize import consistency, synthesize
+from crossmod.report.build import build_report
+from crossmod.translate.model import Translator, load_translator
+from crossmod.translate.synthesize import consistency, mean_shift, synthesize
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +56,22 @@ def test_the_score_is_the_dice_of_answer_and_mask(synthetic: Path) -> None:
     for place, origin in enumerate(synthetic_record.slices):
         answer, mask = tensors["answer"][place] == 1, tensors["label"][place] == 1
         assert origin.consistency == pytest.approx(2 * (answer & mask).sum() / (answer.sum() + mask.sum()))
+
+
+def test_a_generator_that_shifts_is_found_out(
+    tmp_path: Path, run: Path, stores: Stores, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """One that gives back its input three rows lower: labels then lie three rows too high."""
+
+    def shifted(self: Translator, images: np.ndarray, *, batch: int = 8) -> tuple[np.ndarray, None]:
+        return np.roll(images, 3, axis=1), None
+
+    monkeypatch.setattr(Translator, "translate", shifted)
+    made = synthesize(run, source=stores.ct, out=tmp_path / "store", device="cpu")
+    assert mean_shift(made.store) == (3.0, 0.0)
+    assert "+3.0 rows" in caplog.text
+    build_report([tmp_path / "store"], tmp_path / "page.html")
+    assert "lie +3.0 rows and +0.0 columns away" in (tmp_path / "page.html").read_text()
 
 
 def test_consistency_of_several_organs_by_hand() -> None:

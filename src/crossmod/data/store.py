@@ -53,6 +53,8 @@ class Synthetic(BaseModel):
     """Checksum of the case that it was made from, by which its file is found again."""
     source_range: tuple[float, float]
     """Units of the source that the model saw as -1 and 1."""
+    shift: tuple[float, float]
+    """Rows and columns by which its slices lie away from their source, in pixels (median): labels are off by it."""
     slices_per_second: float
     """Speed of the translation, reading and writing left out."""
     trained_on: tuple[str, ...]

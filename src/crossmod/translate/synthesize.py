@@ -16,6 +16,7 @@ from crossmod.data.store import CaseRecord, SliceOrigin, Store, Synthetic
 from crossmod.data.store_writer import writing_store
 from crossmod.data.volume import Volume, take_slices
 from crossmod.errors import InputError
+from crossmod.evaluate.alignment import shift_between
 from crossmod.evaluate.overlap import dice
 from crossmod.progress import track
 from crossmod.translate.model import Translator, load_translator
@@ -98,7 +99,17 @@ def synthesize(
         if kept == 0:
             found = f"{total} slices, none with a consistency of {min_consistency} or more" if total else "no slices"
             raise InputError(source, found=found, wanted="some to keep", do="Lower --min-consistency, or train longer.")
-    return Synthesized(Store(out), kept, left_out)
+    store = Store(out)
+    rows, columns = mean_shift(store)
+    if max(abs(rows), abs(columns)) >= 1:
+        log.warning("The synthetic slices lie %+.1f rows and %+.1f columns away from their source.", rows, columns)
+    return Synthesized(store, kept, left_out)
+
+
+def mean_shift(store: Store) -> tuple[float, float]:
+    """Rows and columns by which the cases of a synthetic store lie away from their sources, on average."""
+    shifts = [case.synthetic.shift for case in store.cases if case.synthetic]
+    return float(np.mean([rows for rows, _ in shifts])), float(np.mean([columns for _, columns in shifts]))
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,6 +119,7 @@ class _Made:
     source_slices: list[int]
     consistency: list[float | None]
     intensity: Intensity
+    shift: tuple[float, float]
     slices_per_second: float
 
 
@@ -118,7 +130,7 @@ def _translate_case(model: Translator, volume: Volume, record: CaseRecord, slice
     classes = class_map(volume, settings.organs, record.id)
     chosen = [i for i in range(len(classes)) if slices == "all" or classes[i].any()]
     if not chosen:
-        return _Made(volume, None, [], [], intensity, 0.0)
+        return _Made(volume, None, [], [], intensity, (0.0, 0.0), 0.0)
     images = intensity.to_model(volume.voxels[chosen])
     before = time.monotonic()
     fakes, answer = model.translate(images)
@@ -140,8 +152,10 @@ def _translate_case(model: Translator, volume: Volume, record: CaseRecord, slice
         label_names=dict(enumerate(settings.organs, start=1)),
         acquisition={},
     )
+    shifts = np.median([shift_between(source, fake) for source, fake in zip(images, fakes, strict=True)], axis=0)
+    shift = (float(shifts[0]), float(shifts[1]))
     scores = [None if answer is None else consistency(answer[i], truth[i]) for i in range(len(chosen))]
-    return _Made(made, answer, chosen, scores, intensity, speed)
+    return _Made(made, answer, chosen, scores, intensity, shift, speed)
 
 
 def consistency(answer: UInt8[np.ndarray, "rows columns"], truth: UInt8[np.ndarray, "rows columns"]) -> float:
@@ -160,6 +174,7 @@ def _provenance(model: Translator, record: CaseRecord, made: _Made, good: list[i
         source_case=record.id,
         source_sha256=record.sha256,
         source_range=(made.intensity.low, made.intensity.high),
+        shift=made.shift,
         slices_per_second=round(made.slices_per_second, 2),
         trained_on=model.trained_on,
         trained_cases=model.trained_cases,
