@@ -129,6 +129,22 @@ def test_from_stores_to_a_report(
     assert "with one seed an arm an effect is not shown" in page
 
 
+def test_a_split_by_slice_is_called_leaking_in_every_output(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, stores: Stores
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    tiny = ["--preset", "tiny", "--size", "32", "--split", "slice", "--test-slices", "4"]
+    for words in (
+        ["train", "run", "--ct", stores.ct, "--mr", stores.mr, *tiny, "--epochs", "1"],
+        ["segment", "real", "--real", stores.mr, *tiny, "--steps", "2"],
+        ["info", "run"],
+        ["info", "real"],
+    ):
+        code, out, err = run(capsys, *words)
+        assert code == 0, err
+        assert "LEAKING" in out, words
+
+
 def test_a_full_disk_is_a_sentence_too(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     def fail(*words: object, **more: object) -> None:
         raise OSError(28, "No space left on device", "somewhere")

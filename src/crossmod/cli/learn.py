@@ -65,6 +65,8 @@ def train(
     run = train_translator(out, ct=ct, mr=mr, settings=settings, device=setup.device)
     card = run.card
     say(f"{out}: {card['family']}, {card['steps']} steps in {card['seconds']:.0f} s. Pictures: {out / 'samples'}")
+    if card["leaking"]:
+        say("Split by slice: LEAKING, neighbours of the held-out slices were trained on.")
     source = ct if settings.source == "ct" else mr
     say(f"Next: crossmod synthesize {quote(str(out))} --source {quote(str(source))} --out STORE")
     return None

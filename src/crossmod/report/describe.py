@@ -43,6 +43,7 @@ def _run(run: Run) -> Table:
             for side, data in card["data"].items():
                 table.add_row(side, f"{data['slices']} slices of {len(data['patients'])} patients")
             table.add_row("held out", ", ".join(card["held_out"]) or "nobody")
+            table.add_row("split", f"{card['split']}{' (LEAKING)' if card['leaking'] else ''}")
         else:
             table.add_row("result", one_line(card))
     if last:
