@@ -1,8 +1,7 @@
 """Whether a synthetic slice lies where its source lies: what label consistency cannot see.
 
-A translator may shift everything, and translate back what it shifted: the cycle closes, the discriminators are content
-(where patients of the two modalities lie at different places in the image they even ask for it), and a segmentor that
-was trained along learns the same shift. Labels then lie beside their organs.
+A translator may shift everything, and translate back what it shifted: the cycle closes, the discriminators know no
+source, and a segmentor that was trained along learns the same shift. Labels then lie beside their organs.
 """
 
 import numpy as np
