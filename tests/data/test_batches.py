@@ -3,32 +3,50 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
-from crossmod.data.augment import Crop, cut, draw_affine, draw_crop, warp
-from crossmod.data.batches import LabelledBatches, UnpairedBatches, order
-from crossmod.data.slices import SliceKey, SliceSet
+from crossmod.data import batches as module
+from crossmod.data.batches import HOST, LabelledBatches, UnpairedBatches, home, order
+from crossmod.data.slices import SliceKey, SliceSet, to_pixels
 from crossmod.settings import SegmentSettings, TranslateSettings
 
 CPU = torch.device("cpu")
+CROP: dict[str, Any] = {"size": 16, "load_size": 20, "discriminator_layers": 1}
+NAMES = ("ct", "mr", "mask")
+
+
+def made(pixels: np.ndarray, masks: np.ndarray | None) -> SliceSet:
+    keys = tuple(SliceKey("c", "p", i) for i in range(len(pixels)))
+    return SliceSet(pixels, masks, np.ones(len(keys), bool), np.ones(len(keys), bool), keys, {})
 
 
 def numbered(count: int, start: int, size: int = 20) -> SliceSet:
-    """Slices whose pixels all hold the slice's number, and whose mask marks where the image is."""
-    images = np.broadcast_to(
-        np.arange(start, start + count, dtype=np.float32)[:, None, None], (count, size, size)
-    ).copy()
-    masks = np.broadcast_to((np.arange(count, dtype=np.uint8) % 2)[:, None, None], (count, size, size)).copy()
-    keys = tuple(SliceKey("c", "p", i) for i in range(count))
-    return SliceSet(images, masks, np.ones(len(keys), bool), np.ones(len(keys), bool), keys, {})
+    """Slices whose pixels all hold the slice's number, and whose mask is 1 where that is odd."""
+    numbers = np.arange(start, start + count)[:, None, None]
+    shape = (count, size, size)
+    pixels, masks = (
+        np.broadcast_to(n, shape).copy() for n in (numbers.astype(np.int16), (numbers % 2).astype(np.uint8))
+    )
+    return made(pixels, masks)
+
+
+def random_slices(count: int, seed: int, size: int = 20) -> SliceSet:
+    generator = np.random.default_rng(seed)
+    images = generator.uniform(-1, 1, (count, size, size)).astype(np.float32)
+    return made(to_pixels(images), (images > 0).astype(np.uint8))
+
+
+def numbers(images: torch.Tensor) -> list[int]:
+    return (images[:, 0, 0, 0] * 32767).round().int().tolist()
 
 
 def unpaired(**more: Any) -> UnpairedBatches:
-    settings = TranslateSettings(size=16, load_size=20, discriminator_layers=1, **more)
-    return UnpairedBatches(numbered(7, 100), numbered(3, 500), settings, CPU)
+    return UnpairedBatches(numbered(7, 100), numbered(3, 500), TranslateSettings(**CROP, **more), CPU)
 
 
 def seen(batches: UnpairedBatches, epoch: int, side: str) -> list[int]:
-    return [int(v) for step in range(batches.steps) for v in batches.batch(epoch, step)[side][:, 0, 0, 0].tolist()]
+    return [v for step in range(batches.steps) for v in numbers(batches.batch(epoch, step)[side])]
 
 
 def test_an_epoch_passes_once_over_the_larger_set_and_never_mixes_the_two() -> None:
@@ -47,9 +65,20 @@ def test_each_epoch_has_its_own_order_and_each_modality_too() -> None:
     assert len(pairs) == 3
 
 
-def test_the_same_step_is_the_same_batch() -> None:
-    first, again = unpaired(flip=True).batch(2, 3), unpaired(flip=True).batch(2, 3)
-    assert all(torch.equal(first[name], again[name]) for name in ("ct", "mr", "mask"))
+def test_each_epoch_and_modality_has_its_own_crops() -> None:
+    """Of one and the same slice, which every position of every epoch holds."""
+    one = random_slices(1, 0)
+    batches = UnpairedBatches(one, one, TranslateSettings(**CROP, batch_size=8), CPU)
+    parts = torch.stack([batches.batch(epoch, 0)[side] for epoch in range(2) for side in ("ct", "mr")])
+    assert len(torch.unique(parts, dim=0)) == 4
+
+
+def test_the_same_step_is_the_same_batch_whatever_was_asked_before() -> None:
+    first, other = unpaired(flip=True).batch(2, 3), unpaired(flip=True)
+    for epoch in range(9, 0, -1):
+        other.batch(epoch, 6)
+    again = other.batch(2, 3)
+    assert all(torch.equal(first[name], again[name]) for name in NAMES)
 
 
 def test_the_last_batch_is_filled_up() -> None:
@@ -59,32 +88,35 @@ def test_the_last_batch_is_filled_up() -> None:
 
 
 @pytest.mark.parametrize("source", ["ct", "mr"])
-def test_the_mask_is_that_of_the_source_cut_like_its_image(source: str, rng: np.random.Generator) -> None:
-    ramp = rng.random((5, 20, 20)).astype(np.float32)
-    masks = (ramp > 0.5).astype(np.uint8)
-    keys = tuple(SliceKey("c", "p", i) for i in range(5))
-    both = SliceSet(ramp, masks, np.ones(len(keys), bool), np.ones(len(keys), bool), keys, {})
-    settings = TranslateSettings(
-        size=16, load_size=20, flip=True, discriminator_layers=1, source="ct" if source == "ct" else "mr"
-    )
+def test_the_mask_is_that_of_the_source_cut_like_its_image(source: str) -> None:
+    both = random_slices(5, 0)
+    settings = TranslateSettings(**CROP, flip=True, source="ct" if source == "ct" else "mr")
     batches = UnpairedBatches(both, both, settings, CPU)
     for step in range(5):
         batch = batches.batch(0, step)
-        assert torch.equal(batch["mask"], (batch[source][:, 0] > 0.5).long())
+        assert torch.equal(batch["mask"], (batch[source][:, 0] > 0).long())
 
 
-def test_crops_reach_every_corner_and_half_are_mirrored() -> None:
-    generator = np.random.default_rng(0)
-    crops = [draw_crop(generator, 20, 16, flip=True) for _ in range(2000)]
-    assert {crop.top for crop in crops} == {crop.left for crop in crops} == set(range(5))
-    assert abs(np.mean([crop.mirrored for crop in crops]) - 0.5) < 0.06
-    assert not any(draw_crop(generator, 20, 16, flip=False).mirrored for _ in range(50))
+def test_without_masks_of_the_source_there_is_none() -> None:
+    plain = made(numbered(3, 0).pixels, None)
+    assert set(UnpairedBatches(plain, numbered(3, 0), TranslateSettings(**CROP), CPU).batch(0, 0)) == {"ct", "mr"}
 
 
-def test_cut_by_hand() -> None:
-    image = torch.arange(16).reshape(4, 4)
-    assert cut(image, Crop(1, 2, False), 2).tolist() == [[6, 7], [10, 11]]
-    assert cut(image, Crop(1, 2, True), 2).tolist() == [[7, 6], [11, 10]]
+def test_a_batch_holds_the_loaded_pixels_in_minus_one_to_one() -> None:
+    """Found by brute force among all parts of all slices, mirrored or not."""
+    ct = random_slices(4, 1)
+    parts = {
+        (pixels[top : top + 16, left : left + 16][:, ::turn] / 32767).astype(np.float32).round(6).tobytes(): i
+        for i, pixels in enumerate(ct.pixels)
+        for top in range(5)
+        for left in range(5)
+        for turn in (1, -1)
+    }
+    batches = UnpairedBatches(ct, ct, TranslateSettings(**CROP, flip=True, batch_size=2), CPU)
+    found = [
+        parts[image.numpy().round(6).tobytes()] for step in range(2) for image in batches.batch(0, step)["ct"][:, 0]
+    ]
+    assert sorted(found) == [0, 1, 2, 3]
 
 
 def test_an_order_is_whole_shuffles() -> None:
@@ -93,27 +125,134 @@ def test_an_order_is_whole_shuffles() -> None:
     assert len(indexes) == 13
 
 
+@given(st.integers(1, 13), st.integers(1, 9), st.integers(1, 3), st.integers(2, 4), st.booleans(), st.integers(0, 2))
+def test_unpaired_shards_are_the_batch_of_one_rank(
+    ct: int, mr: int, count: int, ranks: int, flip: bool, epoch: int
+) -> None:
+    sides = (random_slices(ct, 0), random_slices(mr, 1))
+    alone = UnpairedBatches(*sides, TranslateSettings(**CROP, flip=flip, batch_size=count * ranks), CPU)
+    settings = TranslateSettings(**CROP, flip=flip, batch_size=count)
+    shards = [UnpairedBatches(*sides, settings, CPU, rank, ranks) for rank in range(ranks)]
+    assert {shard.steps for shard in shards} == {alone.steps}
+    for step in range(alone.steps):
+        whole, parts = alone.batch(epoch, step), [shard.batch(epoch, step) for shard in shards]
+        for name in NAMES:
+            assert torch.equal(torch.cat([part[name] for part in parts]), whole[name])
+
+
+@given(st.integers(1, 13), st.integers(0, 9), st.integers(1, 3), st.integers(2, 4), st.booleans(), st.integers(0, 2))
+def test_labelled_shards_are_the_batch_of_one_rank_and_equally_long(
+    real: int, made_up: int, count: int, ranks: int, augment: bool, epoch: int
+) -> None:
+    sides = (random_slices(real, 0, 16), random_slices(made_up, 1, 16))
+    alone = LabelledBatches(sides, SegmentSettings(size=16, augment=augment, batch_size=count * ranks), CPU)
+    settings = SegmentSettings(size=16, augment=augment, batch_size=count)
+    shards = [LabelledBatches(sides, settings, CPU, rank, ranks) for rank in range(ranks)]
+    assert {shard.steps for shard in shards} == {alone.steps}
+    for step in range(alone.steps):
+        whole, parts = alone.batch(epoch, step), [shard.batch(epoch, step) for shard in shards]
+        for name in ("image", "mask"):
+            assert {len(part[name]) for part in parts} == {count}
+            together = torch.cat([part[name] for part in parts])
+            # The last step of one rank may be smaller: several fill it up.
+            assert torch.equal(together[: len(whole[name])], whole[name])
+            assert step + 1 == alone.steps or len(together) == len(whole[name])
+
+
 def test_real_and_synthetic_slices_are_mixed_and_each_is_seen_once() -> None:
     settings = SegmentSettings(batch_size=4, size=20)
     batches = LabelledBatches((numbered(5, 100), numbered(6, 500)), settings, CPU)
     assert batches.steps == 3
-    values = [int(v) for step in range(3) for v in batches.batch(0, step)["image"][:, 0, 0, 0].tolist()]
+    given_batches = [batches.batch(0, step) for step in range(3)]
+    # The paper's images / batch, with what is left over in the last step.
+    assert [len(batch["image"]) for batch in given_batches] == [4, 4, 3]
+    values = [v for batch in given_batches for v in numbers(batch["image"])]
     assert sorted(values) == [*range(100, 105), *range(500, 506)]
-    batch = batches.batch(0, 0)
-    assert torch.equal(batch["mask"][:, 0, 0], batch["image"][:, 0, 0, 0].long() % 2)
+    for batch in given_batches:
+        assert batch["mask"][:, 0, 0].tolist() == [v % 2 for v in numbers(batch["image"])]
 
 
-def test_warp_moves_image_and_mask_together(rng: np.random.Generator) -> None:
+def test_with_several_ranks_each_slice_is_seen_and_the_rest_is_filled_from_all() -> None:
+    settings = SegmentSettings(batch_size=2, size=20)
+    shards = [LabelledBatches((numbered(5, 100), numbered(6, 500)), settings, CPU, rank, 3) for rank in range(3)]
+    assert [shard.steps for shard in shards] == [2, 2, 2]
+    values = [v for step in range(2) for shard in shards for v in numbers(shard.batch(1, step)["image"])]
+    assert sorted(values[:11]) == [*range(100, 105), *range(500, 506)]
+    assert values[11] in values[:11]
+
+
+def test_augmented_images_and_masks_move_together() -> None:
     y, x = np.mgrid[0:64, 0:64]
-    disc = ((y - 30) ** 2 + (x - 26) ** 2 < 14**2).astype(np.float32)
-    image = torch.from_numpy(np.stack([disc * 2 - 1] * 8))[:, None]
-    mask = torch.from_numpy(np.stack([disc] * 8)).long()
-    moved, classes = warp(image, mask, draw_affine(rng, 8))
-    assert not torch.equal(classes, mask)
-    agree = ((moved[:, 0] > 0).long() == classes).float().mean()
-    assert agree > 0.99
-    # Nothing, turned by nothing, is nothing: the unit affine changes no pixel.
-    unit = np.broadcast_to(np.array([[1.0, 0, 0], [0, 1, 0]]), (8, 2, 3)).copy()
-    same, kept = warp(image, mask, unit)
-    torch.testing.assert_close(same, image, atol=1e-5, rtol=0)
-    assert torch.equal(kept, mask)
+    disc = (y - 30) ** 2 + (x - 26) ** 2 < 14**2
+    slices = made(np.stack([np.where(disc, 32767, -32767)] * 4).astype(np.int16), np.stack([disc] * 4).astype(np.uint8))
+    plain, moved = (
+        LabelledBatches((slices,), SegmentSettings(size=64, batch_size=4, augment=on), CPU).batch(0, 0)
+        for on in (False, True)
+    )
+    assert not torch.equal(plain["mask"], moved["mask"])
+    assert ((moved["image"][:, 0] > 0).long() == moved["mask"]).float().mean() > 0.99
+    assert len(torch.unique(moved["mask"], dim=0)) == 4
+
+
+def both_kinds(device: torch.device) -> tuple[UnpairedBatches, LabelledBatches]:
+    ct, mr = random_slices(7, 0), random_slices(3, 1)
+    return (
+        UnpairedBatches(ct, mr, TranslateSettings(**CROP, flip=True, batch_size=2), device),
+        LabelledBatches((ct, mr), SegmentSettings(size=20, augment=True, batch_size=2), device),
+    )
+
+
+def test_on_the_cpu_slices_are_not_copied() -> None:
+    """What is changed in the slices afterwards is found in the batch."""
+    for batches in both_kinds(CPU):
+        before = batches.batch(0, 0)
+        for slices in (batches.ct, batches.mr) if isinstance(batches, UnpairedBatches) else batches.parts:
+            slices.pixels[:] = -slices.pixels
+        after = batches.batch(0, 0)
+        assert not any(torch.equal(before[name], after[name]) for name in before if name != "mask")
+
+
+@pytest.mark.parametrize("at", ["device", "host"])
+def test_nothing_is_read_back_from_the_device(at: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A meta device has no numbers: asking it for one is an error. Shapes and types are those of the CPU."""
+    meta = torch.device("meta")
+    if at == "host":
+        monkeypatch.setattr(module, "home", lambda arrays, device: HOST)
+    for batches, wanted in zip(both_kinds(meta), both_kinds(CPU), strict=True):
+        found, want = batches.batch(1, 1), wanted.batch(1, 1)
+        assert {name: (t.shape, t.dtype) for name, t in found.items()} == {
+            n: (t.shape, t.dtype) for n, t in want.items()
+        }
+        assert all(tensor.device == meta for tensor in found.values())
+        assert want["image" if "image" in want else "ct"].dtype == torch.float32
+        assert want["mask"].dtype == torch.int64
+
+
+def test_slices_stay_on_the_host_where_the_device_is_too_full(monkeypatch: pytest.MonkeyPatch) -> None:
+    free = 1000
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (free, 10 * free))
+    cuda = torch.device("cuda")
+    assert home([np.zeros(200, np.int16), np.zeros(100, np.uint8)], cuda) == cuda
+    assert home([np.zeros(200, np.int16), np.zeros(101, np.uint8)], cuda) == HOST
+    assert home([np.zeros(9999)], torch.device("cpu", 0)) == HOST
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize("at", ["device", "host"])
+def test_a_gpu_makes_the_same_batches_and_is_not_waited_for(at: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    if at == "host":
+        monkeypatch.setattr(module, "home", lambda arrays, device: HOST)
+    for batches, wanted in zip(both_kinds(torch.device("cuda", 0)), both_kinds(CPU), strict=True):
+        batches.batch(0, 0)  # slices are put on the device
+        torch.cuda.set_sync_debug_mode("error")
+        try:
+            found = batches.batch(1, 1)
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+        want = wanted.batch(1, 1)
+        if isinstance(batches, UnpairedBatches):
+            assert all(torch.equal(found[name].cpu(), want[name]) for name in want)
+        else:  # where it is warped, sines and sums are rounded as each device does
+            torch.testing.assert_close(found["image"].cpu(), want["image"], atol=1e-4, rtol=0)
+            assert (found["mask"].cpu() == want["mask"]).float().mean() > 0.99

@@ -55,7 +55,7 @@ def made_slices(empty: int) -> SliceSet:
     masks[:empty] = 0
     keys = tuple(SliceKey(f"c{i // 10}", f"p{i // 10}", i % 10) for i in range(40))
     return SliceSet(
-        np.zeros((40, 4, 4), dtype=np.float32), masks, np.asarray(masks.any(axis=(1, 2))), np.ones(40, bool), keys, {}
+        np.zeros((40, 4, 4), dtype=np.int16), masks, np.asarray(masks.any(axis=(1, 2))), np.ones(40, bool), keys, {}
     )
 
 
@@ -94,7 +94,7 @@ def test_folds_are_those_of_all_patients_and_not_of_the_labelled_ones() -> None:
 
 def test_by_slice_unlabelled_slices_are_never_tested_on() -> None:
     slices = made_slices(0)
-    half = type(slices)(slices.images, None, slices.shows, np.arange(40) < 20, slices.keys, {})
+    half = type(slices)(slices.pixels, None, slices.shows, np.arange(40) < 20, slices.keys, {})
     train, test = split_slices(half, SplitSettings(split="slice", test_slices=5), ())
     assert max(test) < 20
     assert set(range(20, 40)) <= set(train)

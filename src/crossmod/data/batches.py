@@ -1,16 +1,30 @@
-"""Batches: any step of any epoch, the same whenever it is asked for."""
+"""Batches: any step of any epoch, the same whenever it is asked for, made where they are needed.
 
+Notable:
+- Slices are put on the device once, as int16 and uint8, and a batch is gathered there: a step reads no data, sends none
+  and waits for nothing. What an epoch draws is drawn at its first step and sent then.
+- Where slices would take more than half of what is free on a CUDA device they stay on the host, and each batch is sent.
+- With several ranks, a step takes `batch_size * ranks` positions of the epoch's order and each rank its part of them,
+  one after another: 2 ranks with 1 slice each see what 1 rank with 2 sees, augmentation and all.
+"""
+
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import numpy as np
 import torch
+from jaxtyping import Float, Int16, Int64, Shaped, UInt8
 from torch import Tensor
 
-from crossmod.data.augment import cut, draw_affine, draw_crop, warp
-from crossmod.data.slices import SliceSet
+from crossmod.data.augment import Held, cut, draw_affines, draw_crops, warp, windows
+from crossmod.data.slices import PIXEL_STEP, SliceSet
 from crossmod.seeds import rng
 from crossmod.settings import SegmentSettings, TranslateSettings
+
+HOST = torch.device("cpu")
+# One tensor on a device, one a slice on the host, where parts stay apart.
+Stack = Tensor | list[Tensor]
 
 
 @lru_cache(maxsize=8)
@@ -35,75 +49,181 @@ class UnpairedBatches:
         mr: MR slices.
         settings: sizes, augmentation and seed.
         device: where the batches go.
+        rank: which part of each step's slices this process takes, from 0.
+        ranks: processes that share each step.
     """
 
     ct: SliceSet
     mr: SliceSet
     settings: TranslateSettings
     device: torch.device
+    rank: int = 0
+    ranks: int = 1
 
     @property
     def steps(self) -> int:
-        """Steps an epoch."""
-        return -(-max(len(self.ct), len(self.mr)) // self.settings.batch_size)
+        """Steps an epoch, of all ranks together."""
+        return -(-max(len(self.ct), len(self.mr)) // (self.settings.batch_size * self.ranks))
 
     def batch(self, epoch: int, step: int) -> dict[str, Tensor]:
         """`ct` and `mr`: `[batch, 1, size, size]`; `mask`: `[batch, size, size]`, classes of the source's slices."""
+        pixels, masks = self._held
+        mine = _part(step, self.settings.batch_size, self.rank, self.ranks)
         given: dict[str, Tensor] = {}
         for name, slices in (("ct", self.ct), ("mr", self.mr)):
-            images, masks = self._part(name, slices, epoch, step)
-            given[name] = images
-            if masks is not None and name == self.settings.source:
-                given["mask"] = masks
+            places = self._places(name, slices, epoch, _home_of(pixels[name]))[:, mine]
+            given[name] = _images(cut(pixels[name], places, flip=self.settings.flip), self.device)
+            if name in masks:
+                given["mask"] = _classes(cut(masks[name], places, flip=self.settings.flip), self.device)
         return given
 
-    def _part(self, name: str, slices: SliceSet, epoch: int, step: int) -> tuple[Tensor, Tensor | None]:
-        size, count, seed = self.settings.size, self.settings.batch_size, self.settings.seed
-        chosen = order(len(slices), self.steps * count, seed, name, epoch)[step * count : (step + 1) * count]
-        generator = rng(seed, "augment", name, epoch, step)
-        images, masks = [], []
-        for index in chosen:
-            crop = draw_crop(generator, slices.images.shape[-1], size, flip=self.settings.flip)
-            images.append(cut(torch.from_numpy(slices.images[index]), crop, size))
-            if slices.masks is not None:
-                masks.append(cut(torch.from_numpy(slices.masks[index]), crop, size))
-        labels = torch.stack(masks).long().to(self.device) if masks else None
-        return torch.stack(images)[:, None].to(self.device), labels
+    @cached_property
+    def _held(self) -> tuple[dict[str, Held], dict[str, Held]]:
+        """By modality: pixels and, of the source alone, masks, as `windows`."""
+        sides, source = {"ct": self.ct, "mr": self.mr}, self.settings.source
+        arrays = {name: slices.pixels for name, slices in sides.items()}
+        classes = {name: slices.masks for name, slices in sides.items() if slices.masks is not None and name == source}
+        at = home([*arrays.values(), *classes.values()], self.device)
+        pixels, masks = (
+            {name: windows(_kept(array, at), self.settings.size) for name, array in stacks.items()}
+            for stacks in (arrays, classes)
+        )
+        return pixels, masks
+
+    def _places(self, name: str, slices: SliceSet, epoch: int, at: torch.device) -> Held:
+        settings = self.settings
+        wanted = self.steps * settings.batch_size * self.ranks
+        frame = (slices.size, settings.size, settings.flip)
+        return _crops(len(slices), wanted, frame, settings.seed, name, epoch, at)
 
 
 @dataclass(frozen=True, eq=False)
 class LabelledBatches:
     """Batches of labelled slices of one modality, real and synthetic mixed.
 
+    Each slice is seen once an epoch. With several ranks the last step is filled up from a second shuffle, so that all
+    ranks take as many slices; with one it may be smaller.
+
     Args:
         parts: slice sets that are trained on together.
         settings: augmentation and seed.
         device: where the batches go.
+        rank: which part of each step's slices this process takes, from 0.
+        ranks: processes that share each step.
     """
 
     parts: tuple[SliceSet, ...]
     settings: SegmentSettings
     device: torch.device
+    rank: int = 0
+    ranks: int = 1
 
     @property
     def steps(self) -> int:
-        """Steps an epoch: images / batch, as in the paper."""
-        return -(-sum(len(part) for part in self.parts) // self.settings.batch_size)
+        """Steps an epoch, of all ranks together: images / batch, as in the paper."""
+        return -(-self._total // (self.settings.batch_size * self.ranks))
 
     def batch(self, epoch: int, step: int) -> dict[str, Tensor]:
         """`image`: `[batch, 1, size, size]`; `mask`: `[batch, size, size]`."""
-        total, count, seed = sum(len(part) for part in self.parts), self.settings.batch_size, self.settings.seed
-        chosen = order(total, total, seed, epoch)[step * count : (step + 1) * count]
-        images, masks = zip(*(self._slice(int(index)) for index in chosen), strict=True)
-        image, mask = torch.stack(images)[:, None], torch.stack(masks).long()
-        if self.settings.augment:
-            image, mask = warp(image, mask, draw_affine(rng(seed, "augment", epoch, step), len(chosen)))
-        return {"image": image.to(self.device), "mask": mask.to(self.device)}
+        settings, (pixels, masks) = self.settings, self._held
+        mine = _part(step, settings.batch_size, self.rank, self.ranks)
+        wanted = self._total if self.ranks == 1 else self.steps * settings.batch_size * self.ranks
+        chosen = _chosen(self._total, wanted, settings.seed, epoch, _home_of(pixels))[mine]
+        image, mask = _images(_gathered(pixels, chosen), self.device), _classes(_gathered(masks, chosen), self.device)
+        if settings.augment:
+            image, mask = warp(image, mask, _affines(wanted, settings.seed, epoch, self.device)[mine])
+        return {"image": image, "mask": mask}
 
-    def _slice(self, index: int) -> tuple[Tensor, Tensor]:
-        for part in self.parts:
-            if index < len(part):
-                assert part.masks is not None
-                return torch.from_numpy(part.images[index]), torch.from_numpy(part.masks[index])
-            index -= len(part)
-        raise IndexError(index)
+    @cached_property
+    def _total(self) -> int:
+        return sum(len(part) for part in self.parts)
+
+    @cached_property
+    def _held(self) -> tuple[Stack, Stack]:
+        """Pixels and masks of all parts."""
+        pixels, masks = [part.pixels for part in self.parts], [part.masks for part in self.parts]
+        labelled = [array for array in masks if array is not None]
+        assert len(labelled) == len(masks)
+        at = home([*pixels, *labelled], self.device)
+        return _stack(pixels, at), _stack(labelled, at)
+
+
+def _part(step: int, count: int, rank: int, ranks: int) -> slice:
+    """The positions of an epoch that a rank takes in a step."""
+    begin = (step * ranks + rank) * count
+    return slice(begin, begin + count)
+
+
+@lru_cache(maxsize=8)
+def _crops(
+    total: int, wanted: int, frame: tuple[int, int, bool], seed: int, name: str, epoch: int, at: torch.device
+) -> Held:
+    """`[4, wanted]`: slice, top, left and whether mirrored, for each position of an epoch."""
+    loaded, size, flip = frame
+    crops = draw_crops(rng(seed, "augment", name, epoch), wanted, loaded, size, flip=flip)
+    return _table(np.concatenate([order(total, wanted, seed, name, epoch)[None], crops]), at)
+
+
+@lru_cache(maxsize=8)
+def _chosen(total: int, wanted: int, seed: int, epoch: int, at: torch.device) -> Held:
+    return _table(order(total, wanted, seed, epoch), at)
+
+
+@lru_cache(maxsize=8)
+def _affines(wanted: int, seed: int, epoch: int, device: torch.device) -> Float[Tensor, "wanted 2 3"]:
+    return _sent(torch.from_numpy(draw_affines(rng(seed, "augment", epoch), wanted)), device)
+
+
+def home(arrays: Sequence[np.ndarray], device: torch.device) -> torch.device:
+    """Where slices are held: on the device, unless that would take more than half of what is free there."""
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        return device if sum(array.nbytes for array in arrays) <= free / 2 else HOST
+    return HOST if device.type == "cpu" else device
+
+
+def _kept(array: np.ndarray, at: torch.device) -> Held:
+    return array if at == HOST else torch.from_numpy(array).to(at)
+
+
+def _stack(arrays: Sequence[np.ndarray], at: torch.device) -> Stack:
+    """Slices of several sets: on the host their own memory, elsewhere one tensor."""
+    tensors = [torch.from_numpy(array) for array in arrays]
+    if at == HOST:
+        return [one for tensor in tensors for one in tensor]
+    counts = [len(tensor) for tensor in tensors]
+    joined = torch.empty((sum(counts), *tensors[0].shape[1:]), dtype=tensors[0].dtype, device=at)
+    # Part by part: no second copy, on either side.
+    for place, tensor in zip(joined.split(counts), tensors, strict=True):
+        place.copy_(tensor)
+    return joined
+
+
+def _gathered(stack: Stack, chosen: Held) -> Shaped[Tensor, "batch size size"]:
+    # On the host the quickest way for a few slices that lie in several arrays; on a device one gather.
+    return stack[chosen] if isinstance(stack, Tensor) else torch.stack([stack[i] for i in chosen.tolist()])
+
+
+def _home_of(held: Held | Stack) -> torch.device:
+    return held.device if isinstance(held, Tensor) else HOST
+
+
+def _table(table: np.ndarray, at: torch.device) -> Held:
+    """A table of draws next to what it chooses from."""
+    return table if at == HOST else _sent(torch.tensor(table), at)
+
+
+def _sent(tensor: Tensor, device: torch.device) -> Tensor:
+    """To the device without waiting for it; CUDA can do that from pinned memory alone."""
+    if device.type != "cuda" or tensor.device.type == "cuda":
+        return tensor.to(device)
+    return tensor.pin_memory().to(device, non_blocking=True)
+
+
+def _images(pixels: Int16[Tensor, "batch size size"], device: torch.device) -> Float[Tensor, "batch 1 size size"]:
+    """Sent as int16, in [-1, 1] from there on."""
+    return _sent(pixels, device)[:, None].float().mul_(PIXEL_STEP)
+
+
+def _classes(masks: UInt8[Tensor, "batch size size"], device: torch.device) -> Int64[Tensor, "batch size size"]:
+    return _sent(masks, device).long()

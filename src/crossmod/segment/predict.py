@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import nn
 
-from crossmod.data.slices import SliceSet
+from crossmod.data.slices import PIXEL_STEP, SliceSet
 from crossmod.evaluate.overlap import dice, iou
 from crossmod.evaluate.roc import roc
 from crossmod.evaluate.statistics import interval
@@ -33,17 +33,29 @@ class Prediction:
 
 @torch.no_grad()
 def predict(
-    network: nn.Module, images: Float[np.ndarray, "slices size size"], device: torch.device, *, batch: int = 8
+    network: nn.Module,
+    slices: SliceSet | Float[np.ndarray, "slices size size"],
+    device: torch.device,
+    *,
+    batch: int = 8,
 ) -> Prediction:
-    """Run a network over slices in [-1, 1]."""
+    """Run a network over slices; those of a set become float32 a batch at a time.
+
+    Args:
+        network: gives a logit of the organ for each pixel; it is left in evaluation mode.
+        slices: a set, or images in [-1, 1].
+        device: where the network is.
+        batch: slices at a time.
+    """
     network.eval()
+    pixels, step = (slices.pixels, PIXEL_STEP) if isinstance(slices, SliceSet) else (slices, 1.0)
+    probability = np.empty(pixels.shape, np.float32)
     began = time.monotonic()
-    waiting = torch.from_numpy(images)[:, None].split(batch)
-    parts = [
-        torch.sigmoid(network(part.to(device)))[:, 0].cpu().numpy()
-        for part in track(waiting, f"Testing on {len(images)} slices")
-    ]
-    return Prediction(np.concatenate(parts), len(images) / max(time.monotonic() - began, 1e-9))
+    for begin in track(range(0, len(pixels), batch), f"Testing on {len(pixels)} slices"):
+        part = slice(begin, begin + batch)
+        images = torch.from_numpy(pixels[part]).to(device)[:, None].float() * step
+        probability[part] = torch.sigmoid(network(images))[:, 0].cpu().numpy()
+    return Prediction(probability, len(pixels) / max(time.monotonic() - began, 1e-9))
 
 
 def score(slices: SliceSet, probability: Float[np.ndarray, "slices size size"]) -> dict[str, Any]:
