@@ -4,6 +4,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sized
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TypeVar
 
 Item = TypeVar("Item")
@@ -12,6 +13,19 @@ Item = TypeVar("Item")
 SECONDS_BETWEEN_LINES = 20.0
 
 Advance = Callable[..., None]
+
+# Of several processes that train together, one shows progress.
+_quiet: ContextVar[bool] = ContextVar("quiet", default=False)
+
+
+@contextmanager
+def quiet(on: bool = True) -> Iterator[None]:
+    """Show no progress in this block."""
+    token = _quiet.set(on)
+    try:
+        yield
+    finally:
+        _quiet.reset(token)
 
 
 def track(items: Iterable[Item], title: str, *, total: int | None = None) -> Iterator[Item]:
@@ -32,6 +46,9 @@ def progress(title: str, total: int, *, done: int = 0) -> Iterator[Advance]:
         total: how many steps there are.
         done: how many were done before (a resumed run), left out of the speed.
     """
+    if _quiet.get():
+        yield lambda steps=1, note="": None
+        return
     shown = _bar(title, total, done) if sys.stderr.isatty() else _lines(title, total, done)
     with shown as advance:
         yield advance

@@ -7,6 +7,26 @@ from pydantic import Field, model_validator
 from crossmod.config import Modality, Settings
 
 Slices = Literal["organ", "all"]
+Device = Literal["auto", "cpu", "cuda"]
+Precision = Literal["auto", "fp32", "bf16"]
+Compile = Literal["auto", "on", "off"]
+
+
+class Machine(Settings):
+    """Where and how a command computes: what may differ each time that the same command is given."""
+
+    device: Device = "auto"
+    """Where to compute."""
+    threads: int = Field(default=0, ge=0)
+    """CPU threads; 0: all. Two trainings at once on one machine want half of them each."""
+    devices: int = Field(default=1, ge=1)
+    """Processes that train together on each machine, one a GPU; --batch-size and the image pools are for each."""
+    nodes: int = Field(default=1, ge=1)
+    """Machines that train together; start the command on each, with torchrun or SLURM."""
+    checkpoint_minutes: float = Field(default=5.0, ge=0)
+    """Minutes between checkpoints; at most so much is lost when the process is killed."""
+    keep: int = Field(default=2, ge=1)
+    """How many of the last checkpoints to keep, beside the best."""
 
 
 class SplitSettings(Settings):
@@ -61,7 +81,18 @@ class ImageSettings(SplitSettings):
         return self
 
 
-class TranslateSettings(ImageSettings):
+class TrainSettings(ImageSettings):
+    """How a network is trained, whatever it is."""
+
+    precision: Precision = "auto"
+    """`fp32`; `bf16`, with weights and losses in fp32; `auto`: bf16 where the hardware has instructions for it."""
+    compile: Compile = "auto"
+    """Compile the networks' blocks; `auto`: on a GPU, and on a CPU from 128 pixels a side on."""
+    ema: float = Field(default=0.0, ge=0, lt=1)
+    """Use running averages of the trained weights, with this weight of the past (such as 0.999); 0: no averages."""
+
+
+class TranslateSettings(TrainSettings):
     """Training a translator; the defaults are those of Rafiq et al. 2025."""
 
     family: Literal["cyclegan", "essnet"] = "essnet"
@@ -116,6 +147,12 @@ class TranslateSettings(ImageSettings):
     """Earlier synthetic images that each discriminator is shown again."""
     sample_every: int = Field(default=5, ge=1)
     """Epochs between pictures in the run's samples folder."""
+    select_every: int = Field(default=0, ge=0)
+    """Epochs between scores on held-out patients; the epoch with the best one is used; 0: none, the last is used."""
+    select_patients: int = Field(default=1, ge=1)
+    """Patients of each side that are kept from training for these scores."""
+    patience: int = Field(default=0, ge=0)
+    """Stop early after so many scores without a better one; 0: never."""
 
     @model_validator(mode="after")
     def _check_sizes(self) -> "TranslateSettings":
@@ -126,6 +163,10 @@ class TranslateSettings(ImageSettings):
             )
         if self.loaded < self.size:
             raise ValueError(f"load_size of at least size ({self.size}), got --load-size {self.load_size}")
+        if self.patience and not self.select_every:
+            raise ValueError(f"--select-every with it, got --patience {self.patience} alone")
+        if self.select_every and self.split == "slice":
+            raise ValueError("--split patient, got --select-every with --split slice, which has no held-out patients")
         return self
 
     @property
@@ -134,7 +175,7 @@ class TranslateSettings(ImageSettings):
         return round(self.size * 286 / 256) if self.load_size is None else self.load_size
 
 
-class SegmentSettings(ImageSettings):
+class SegmentSettings(TrainSettings):
     """Training a segmenter on real slices, with or without synthetic ones, and testing it on real ones."""
 
     modality: Modality = "mr"

@@ -1,16 +1,17 @@
 import signal
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from crossmod.engine import loop
 from crossmod.engine.checkpoint import checkpoints, newest
 from crossmod.engine.loop import Plan, fit
+from crossmod.engine.standing import Sight, Standing
 from crossmod.engine.stopping import Stopped
-from crossmod.engine.trainee import Losses, Trainee
+from crossmod.engine.trainee import Batch, Losses, Trainee
+from crossmod.engine.world import World
 from crossmod.errors import InputError
 from crossmod.files import held
 from crossmod.runs import Run, start_run
@@ -31,14 +32,17 @@ def regression() -> Trainee:
     net = torch.nn.Sequential(torch.nn.Linear(3, 3), torch.nn.Dropout(0.5), torch.nn.Linear(3, 1)).double()
     adam = torch.optim.Adam(net.parameters(), 0.05)
 
-    def step(batch: Any, draws: np.random.Generator) -> Losses:
-        loss = (net(batch["x"]).sum() - draws.random()) ** 2
+    def draw(draws: np.random.Generator) -> Batch:
+        return {"drawn": torch.tensor(draws.random())}
+
+    def step(batch: Batch) -> Losses:
+        loss = (net(batch["x"]).sum() - batch["drawn"]) ** 2
         adam.zero_grad()
         loss.backward()
         adam.step()
         return {"square": loss.detach()}
 
-    return Trainee({"net": net}, {"net": adam}, step)
+    return Trainee({"net": net}, {"net": adam}, step, draw)
 
 
 def weights(trainee: Trainee) -> torch.Tensor:
@@ -50,23 +54,25 @@ def new_run(path: Path) -> Run:
 
 
 PLAN = Plan("test", epochs=4, seed=3, decay=0.5)
+ALONE = World(torch.device("cpu"))
 
 
-def test_interrupted_and_resumed_is_bit_for_bit_uninterrupted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loop, "SECONDS_BETWEEN_CHECKPOINTS", 0.0)
+def test_interrupted_and_resumed_is_bit_for_bit_uninterrupted(tmp_path: Path) -> None:
+    plan = replace(PLAN, minutes=0.0)
     whole = regression()
-    fit(whole, Numbers(), new_run(tmp_path / "whole"), PLAN)
+    fit(whole, Numbers(), new_run(tmp_path / "whole"), plan, ALONE)
 
-    def stop(epoch: int) -> None:
+    def stop(epoch: int, at: Standing) -> Sight:
         if epoch == 1:
             raise KeyboardInterrupt
+        return Sight()
 
     with pytest.raises(KeyboardInterrupt):
-        fit(regression(), Numbers(), new_run(tmp_path / "cut"), PLAN, stop)
+        fit(regression(), Numbers(), new_run(tmp_path / "cut"), plan, ALONE, stop)
     again = regression()
-    fit(again, Numbers(), new_run(tmp_path / "cut"), PLAN)
+    fit(again, Numbers(), new_run(tmp_path / "cut"), plan, ALONE)
     assert torch.equal(weights(whole), weights(again))
-    done = [fit(regression(), Numbers(), Run(tmp_path / name), PLAN).steps for name in ("whole", "cut")]
+    done = [fit(regression(), Numbers(), Run(tmp_path / name), plan, ALONE).step for name in ("whole", "cut")]
     assert done == [20, 20]
     losses = [[reading["square"] for reading in Run(tmp_path / name).metrics()] for name in ("whole", "cut")]
     assert len(losses[0]) == 20
@@ -76,9 +82,9 @@ def test_interrupted_and_resumed_is_bit_for_bit_uninterrupted(tmp_path: Path, mo
 def test_a_finished_plan_takes_no_further_step(tmp_path: Path) -> None:
     run = new_run(tmp_path / "run")
     first = regression()
-    fit(first, Numbers(), run, PLAN)
+    fit(first, Numbers(), run, PLAN, ALONE)
     again = regression()
-    fit(again, Numbers(), run, PLAN)
+    fit(again, Numbers(), run, PLAN, ALONE)
     assert torch.equal(weights(first), weights(again))
     assert len(checkpoints(run.path / "checkpoints")) == 1
 
@@ -91,79 +97,78 @@ def test_learning_rates_stay_and_then_fall_in_a_straight_line() -> None:
 
 def test_steps_in_place_of_epochs_may_end_within_one(tmp_path: Path) -> None:
     run = new_run(tmp_path / "run")
-    fit(regression(), Numbers(), run, Plan("", epochs=9, seed=0, steps=7))
+    fit(regression(), Numbers(), run, Plan("", epochs=9, seed=0, steps=7), ALONE)
     state = newest(run.path / "checkpoints")
     assert state is not None
-    assert state["step"] == 7
-    fit(regression(), Numbers(), new_run(tmp_path / "longer"), Plan("", epochs=1, seed=0, steps=12))
+    assert state["standing"]["step"] == 7
+    fit(regression(), Numbers(), new_run(tmp_path / "longer"), Plan("", epochs=1, seed=0, steps=12), ALONE)
     longer = newest(tmp_path / "longer" / "checkpoints")
     assert longer is not None
-    assert longer["step"] == 12
+    assert longer["standing"]["step"] == 12
 
 
-def test_no_number_that_is_none_gets_into_a_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loop, "SECONDS_BETWEEN_CHECKPOINTS", 0.0)
+def test_no_number_that_is_none_gets_into_a_checkpoint(tmp_path: Path) -> None:
     trainee, steps = regression(), iter(range(99))
 
-    def step(batch: Any, draws: np.random.Generator) -> Losses:
-        losses = trainee.step(batch, draws)
+    def step(batch: Batch) -> Losses:
+        losses = trainee.step(batch)
         return losses if next(steps) < 2 else {"square": losses["square"] * float("nan")}
 
     with pytest.raises(InputError, match="at step 3"):
-        fit(Trainee(trainee.networks, trainee.optimizers, step), Numbers(), new_run(tmp_path / "run"), PLAN)
+        fit(replace(trainee, step=step), Numbers(), new_run(tmp_path / "run"), replace(PLAN, minutes=0.0), ALONE)
     assert [path.name for path in checkpoints(tmp_path / "run" / "checkpoints")][-1] == "step-00000002.safetensors"
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_asked_to_stop_it_finishes_the_step_and_saves(tmp_path: Path, number: signal.Signals) -> None:
     whole = regression()
-    fit(whole, Numbers(), new_run(tmp_path / "whole"), PLAN)
+    fit(whole, Numbers(), new_run(tmp_path / "whole"), PLAN, ALONE)
     trainee, steps = regression(), iter(range(99))
 
-    def step(batch: Any, draws: np.random.Generator) -> Losses:
+    def step(batch: Batch) -> Losses:
         if next(steps) == 6:
             signal.raise_signal(number)
-        return trainee.step(batch, draws)
+        return trainee.step(batch)
 
     before = signal.getsignal(number)
     run = new_run(tmp_path / "cut")
     with pytest.raises(Stopped, match="stopped at step 7 of 20; the same command continues there") as stopped:
-        fit(Trainee(trainee.networks, trainee.optimizers, step), Numbers(), run, PLAN)
+        fit(replace(trainee, step=step), Numbers(), run, PLAN, ALONE)
     assert stopped.value.number == number
     assert signal.getsignal(number) is before
     assert [path.name for path in checkpoints(run.path / "checkpoints")] == ["step-00000007.safetensors"]
     again = regression()
-    fit(again, Numbers(), run, PLAN)
+    fit(again, Numbers(), run, PLAN, ALONE)
     assert torch.equal(weights(whole), weights(again))
 
 
 def test_asked_twice_it_stops_at_once(tmp_path: Path) -> None:
-    def step(batch: Any, draws: np.random.Generator) -> Losses:
+    def step(batch: Batch) -> Losses:
         signal.raise_signal(signal.SIGINT)
         signal.raise_signal(signal.SIGINT)
         raise AssertionError("the second one must not come back")
 
     trainee = regression()
     with pytest.raises(KeyboardInterrupt):
-        fit(Trainee(trainee.networks, trainee.optimizers, step), Numbers(), new_run(tmp_path / "run"), PLAN)
+        fit(replace(trainee, step=step), Numbers(), new_run(tmp_path / "run"), PLAN, ALONE)
 
 
 def test_two_trainings_do_not_share_a_folder(tmp_path: Path) -> None:
     run = new_run(tmp_path / "run")
     with held(run.path / ".lock"), pytest.raises(InputError, match="another crossmod command that writes here"):
-        fit(regression(), Numbers(), run, PLAN)
-    fit(regression(), Numbers(), run, PLAN)
+        fit(regression(), Numbers(), run, PLAN, ALONE)
+    fit(regression(), Numbers(), run, PLAN, ALONE)
 
 
 def test_what_a_kill_left_half_written_is_removed(tmp_path: Path) -> None:
     run = new_run(tmp_path / "run")
     (run.path / "checkpoints" / ".step-00000001.safetensors.123.partial").write_text("half")
-    fit(regression(), Numbers(), run, PLAN)
+    fit(regression(), Numbers(), run, PLAN, ALONE)
     assert [path.name for path in (run.path / "checkpoints").iterdir()] == ["step-00000020.safetensors"]
 
 
 def test_a_loss_that_is_no_number_stops_and_says_where(tmp_path: Path) -> None:
     trainee = regression()
-    broken = Trainee(trainee.networks, trainee.optimizers, lambda b, r: {"square": torch.tensor(float("nan"))})
+    broken = replace(trainee, step=lambda batch: {"square": torch.tensor(float("nan"))})
     with pytest.raises(InputError, match="a square loss that is no number at step 5"):
-        fit(broken, Numbers(), new_run(tmp_path / "run"), PLAN)
+        fit(broken, Numbers(), new_run(tmp_path / "run"), PLAN, ALONE)

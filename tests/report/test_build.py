@@ -18,7 +18,7 @@ def made(tmp_path_factory: pytest.TempPathFactory, stores: Stores) -> Path:
     root = tmp_path_factory.mktemp("runs")
     for family in ("essnet", "cyclegan"):
         run = train(root / family, stores, family=family, epochs=1)
-        synthesize(run.path, source=stores.ct, out=root / f"{family}-mr", device="cpu")
+        synthesize(run.path, source=stores.ct, out=root / f"{family}-mr")
     for seed in (0, 1):
         segment(root / f"real-{seed}", stores.mr, steps=8, seed=seed)
         segment(root / f"more-{seed}", stores.mr, root / "essnet-mr", count=9, steps=8, seed=seed)

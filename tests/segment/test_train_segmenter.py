@@ -11,7 +11,7 @@ from conftest import Stores
 from test_train_translator import train
 
 from crossmod.data.batches import UnpairedBatches
-from crossmod.data.slices import SliceSet
+from crossmod.data.slices import SliceKey, SliceSet, to_pixels
 from crossmod.data.store import Store
 from crossmod.data.store_writer import writing_store
 from crossmod.errors import InputError
@@ -23,19 +23,24 @@ from crossmod.settings import SegmentSettings
 from crossmod.translate import train as translate_train
 from crossmod.translate.synthesize import synthesize
 
-TINY: dict[str, Any] = {"network": "tiny", "size": 32, "learning_rate": 5e-3, "batch_size": 8, "epochs": 25}
+TINY: dict[str, Any] = {
+    "network": "tiny",
+    "precision": "fp32",
+    "size": 32,
+    "learning_rate": 5e-3,
+    "batch_size": 8,
+    "epochs": 25,
+}
 
 
 def segment(out: Path, real: Path, synthetic: Path | None = None, **more: Any) -> Run:
-    return train_segmenter(
-        out, real=real, synthetic=synthetic, settings=SegmentSettings(**{**TINY, **more}), device="cpu"
-    )
+    return train_segmenter(out, real=real, synthetic=synthetic, settings=SegmentSettings(**{**TINY, **more}))
 
 
 @pytest.fixture(scope="module")
 def synthetic(tmp_path_factory: pytest.TempPathFactory, stores: Stores) -> Path:
     root = tmp_path_factory.mktemp("made")
-    synthesize(train(root / "run", stores).path, source=stores.ct, out=root / "store", device="cpu")
+    synthesize(train(root / "run", stores).path, source=stores.ct, out=root / "store")
     return root / "store"
 
 
@@ -144,14 +149,14 @@ def test_by_slice_the_translator_sees_no_slice_that_is_tested_on(tmp_path: Path,
     by_slice: dict[str, Any] = {"split": "slice", "test_slices": 4, "split_seed": 3}
     seen: list[SliceSet] = []
 
-    def watch(ct: SliceSet, mr: SliceSet, *rest: Any) -> UnpairedBatches:
+    def watch(ct: SliceSet, mr: SliceSet, *rest: Any, **more: Any) -> UnpairedBatches:
         seen.append(mr)
-        return UnpairedBatches(ct, mr, *rest)
+        return UnpairedBatches(ct, mr, *rest, **more)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(translate_train, "UnpairedBatches", watch)
         translator = train(tmp_path / "run", stores, mr_slices=0, **by_slice)
-    synthesize(translator.path, source=stores.ct, out=tmp_path / "store", device="cpu")
+    synthesize(translator.path, source=stores.ct, out=tmp_path / "store")
     run = segment(tmp_path / "seg", stores.mr, tmp_path / "store", count=3, steps=1, **by_slice)
     trained = {(key.case, key.slice) for key in seen[0].keys}
     tested = {(case, index) for case, rows in run.card["tested"].items() for index in rows}
@@ -232,6 +237,25 @@ def test_prediction_is_without_dropout_and_with_the_learnt_statistics() -> None:
     # A slice alone is judged as in a batch.
     alone = predict(network, images[1:2], torch.device("cpu")).probability
     np.testing.assert_allclose(alone[0], first[1], atol=1e-6)
+
+
+def test_a_set_is_predicted_like_its_images_and_never_whole() -> None:
+    """Seen by the network: batches of at most so many slices, in order, all of them, as float32 in [-1, 1]."""
+    seen: list[torch.Tensor] = []
+
+    class Watching(torch.nn.Module):
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            seen.append(images)
+            return 3 * images
+
+    images = np.random.default_rng(0).uniform(-1, 1, (7, 16, 16)).astype(np.float32)
+    keys = tuple(SliceKey("c", "p", i) for i in range(7))
+    slices = SliceSet(to_pixels(images), None, np.ones(7, bool), np.ones(7, bool), keys, {})
+    found = predict(Watching(), slices, torch.device("cpu"), batch=3).probability
+    assert [tuple(batch.shape) for batch in seen] == [(3, 1, 16, 16), (3, 1, 16, 16), (1, 1, 16, 16)]
+    assert {batch.dtype for batch in seen} == {torch.float32}
+    np.testing.assert_allclose(torch.cat(seen)[:, 0].numpy(), images, atol=1.6e-5)
+    np.testing.assert_allclose(found, 1 / (1 + np.exp(-3 * images)), atol=3e-5)
 
 
 def test_few_real_slices_are_drawn_from_all_patients(tmp_path: Path, stores: Stores) -> None:

@@ -20,7 +20,7 @@ def run(tmp_path_factory: pytest.TempPathFactory, stores: Stores) -> Path:
 @pytest.fixture(scope="module")
 def synthetic(tmp_path_factory: pytest.TempPathFactory, run: Path, stores: Stores) -> Path:
     out = tmp_path_factory.mktemp("synthetic") / "store"
-    synthesize(run, source=stores.ct, out=out, device="cpu")
+    synthesize(run, source=stores.ct, out=out)
     return out
 
 
@@ -41,7 +41,7 @@ def test_every_labelled_slice_becomes_one(synthetic: Path, stores: Stores) -> No
 
 
 def test_the_image_is_what_the_generator_says_brought_back_to_units(synthetic: Path, run: Path, stores: Stores) -> None:
-    model = load_translator(run, device="cpu")
+    model = load_translator(run)
     source = Store(stores.ct).read("ct-2").voxels[1:5].astype(np.float32)
     fakes, _ = model.translate(np.clip((source + 160) / 200 - 1, -1, 1).astype(np.float32))
     side = model.card["data"]["mr"]
@@ -67,7 +67,7 @@ def test_a_generator_that_shifts_is_found_out(
         return np.roll(images, 3, axis=1), None
 
     monkeypatch.setattr(Translator, "translate", shifted)
-    made = synthesize(run, source=stores.ct, out=tmp_path / "store", device="cpu")
+    made = synthesize(run, source=stores.ct, out=tmp_path / "store")
     assert mean_shift(made.store) == (3.0, 0.0)
     assert "+3.0 rows" in caplog.text
     build_report([tmp_path / "store"], tmp_path / "page.html")
@@ -88,7 +88,7 @@ def test_the_filter_keeps_what_is_good_enough(tmp_path: Path, run: Path, synthet
     known = sorted(score for score in scores if score is not None)
     limit = (known[7] + known[8]) / 2
     wanted = sum(score >= limit for score in known)
-    made = synthesize(run, source=stores.ct, out=tmp_path / "store", min_consistency=limit, device="cpu")
+    made = synthesize(run, source=stores.ct, out=tmp_path / "store", min_consistency=limit)
     kept = [o.consistency for c in made.store.cases if c.synthetic for o in c.synthetic.slices]
     assert len(kept) == made.slices == wanted
     assert made.left_out == 24 - wanted
@@ -97,31 +97,31 @@ def test_the_filter_keeps_what_is_good_enough(tmp_path: Path, run: Path, synthet
 
 def test_nothing_left_leaves_nothing_behind(tmp_path: Path, run: Path, stores: Stores) -> None:
     with pytest.raises(InputError, match=r"none with a consistency of 1\.0 or more"):
-        synthesize(run, source=stores.ct, out=tmp_path / "store", min_consistency=1.0, device="cpu")
+        synthesize(run, source=stores.ct, out=tmp_path / "store", min_consistency=1.0)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_all_slices(tmp_path: Path, run: Path, stores: Stores) -> None:
-    made = synthesize(run, source=stores.ct, out=tmp_path / "store", slices="all", device="cpu")
+    made = synthesize(run, source=stores.ct, out=tmp_path / "store", slices="all")
     assert made.slices == 36
 
 
 def test_a_store_without_the_source_modality(tmp_path: Path, run: Path, stores: Stores) -> None:
     with pytest.raises(InputError, match="Wanted: ct cases"):
-        synthesize(run, source=stores.mr, out=tmp_path / "store", device="cpu")
+        synthesize(run, source=stores.mr, out=tmp_path / "store")
 
 
 def test_cyclegan_has_no_score_and_says_so(tmp_path: Path, stores: Stores) -> None:
     run = train(tmp_path / "run", stores, family="cyclegan").path
-    made = synthesize(run, source=stores.ct, out=tmp_path / "store", device="cpu")
+    made = synthesize(run, source=stores.ct, out=tmp_path / "store")
     assert all(o.consistency is None for c in made.store.cases if c.synthetic for o in c.synthetic.slices)
     assert "answer" not in made.store.tensors("ct-0-as-mr")
     with pytest.raises(InputError, match="no segmentor to score slices with"):
-        synthesize(run, source=stores.ct, out=tmp_path / "other", min_consistency=0.5, device="cpu")
+        synthesize(run, source=stores.ct, out=tmp_path / "other", min_consistency=0.5)
 
 
 def test_provenance_names_everyone_the_model_saw(synthetic: Path, run: Path) -> None:
-    card = load_translator(run, device="cpu").card
+    card = load_translator(run).card
     for case in Store(synthetic).cases:
         assert case.synthetic is not None
         assert set(case.synthetic.trained_on) == {*card["data"]["ct"]["patients"], *card["data"]["mr"]["patients"]}

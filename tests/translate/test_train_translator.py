@@ -13,15 +13,17 @@ from crossmod.config import Modality
 from crossmod.data.store import Store
 from crossmod.data.store_writer import writing_store
 from crossmod.engine import checkpoint
+from crossmod.engine.samples import write_panel
 from crossmod.errors import InputError
 from crossmod.runs import Run
-from crossmod.settings import TranslateSettings
+from crossmod.settings import Machine, TranslateSettings
 from crossmod.translate import train as room
 from crossmod.translate.model import load_translator
 from crossmod.translate.synthesize import synthesize
 from crossmod.translate.train import train_translator
 
 TINY: dict[str, Any] = {
+    "precision": "fp32",
     "size": 32,
     "load_size": 36,
     "generator_filters": 2,
@@ -35,10 +37,9 @@ TINY: dict[str, Any] = {
 }
 
 
-def train(out: Path, stores: Stores, **more: Any) -> Run:
-    return train_translator(
-        out, ct=stores.ct, mr=stores.mr, settings=TranslateSettings(**{**TINY, **more}), device="cpu"
-    )
+def train(out: Path, stores: Stores, machine: Machine | None = None, **more: Any) -> Run:
+    settings = TranslateSettings(**{**TINY, **more})
+    return train_translator(out, ct=stores.ct, mr=stores.mr, settings=settings, machine=machine)
 
 
 def test_a_run_folder_holds_what_it_promises(tmp_path: Path, stores: Stores) -> None:
@@ -88,17 +89,18 @@ def test_interrupted_between_epochs_it_ends_with_the_same_weights(
     tmp_path: Path, stores: Stores, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = train(tmp_path / "whole", stores, pool_size=3)
-    monkeypatch.setattr("crossmod.engine.loop.SECONDS_BETWEEN_CHECKPOINTS", 0.0)
     steps = iter(range(99))
 
     def stop(path: Path, rows: Any) -> None:
         if next(steps) == 1:
             raise KeyboardInterrupt
+        write_panel(path, rows)
 
     with monkeypatch.context() as patch:
-        patch.setattr(room, "write_panel", stop)
+        patch.setattr("crossmod.translate.watch.write_panel", stop)
         with pytest.raises(KeyboardInterrupt):
-            train(tmp_path / "cut", stores, pool_size=3)
+            train(tmp_path / "cut", stores, pool_size=3, machine=Machine(checkpoint_minutes=0))
+    assert list((tmp_path / "cut" / "checkpoints").iterdir())
     assert not Run(tmp_path / "cut").finished
     assert train(tmp_path / "cut", stores, pool_size=3).card["weights_sha256"] == whole.card["weights_sha256"]
 
@@ -113,7 +115,7 @@ def test_a_held_out_patients_other_scan_is_not_seen_either(tmp_path: Path, store
     run = train(tmp_path / "run", Stores(both, stores.mr), epochs=1, ct_slices=0)
     assert held[0] not in run.card["data"]["ct"]["patients"]
     assert len(run.card["data"]["ct"]["patients"]) == 5
-    made = synthesize(run.path, source=both, out=tmp_path / "store", device="cpu")
+    made = synthesize(run.path, source=both, out=tmp_path / "store")
     assert [case.id for case in made.store.cases] == [f"ct-{i}-as-mr" for i in (0, 1, 3, 4, 5)]
 
 
@@ -152,13 +154,13 @@ def test_only_the_weights_that_the_card_names_are_used(tmp_path: Path, stores: S
     run = train(tmp_path / "run", stores, epochs=1)
     state = checkpoint.newest(run.path / "checkpoints")
     assert state is not None
-    state["G1"]["encode.1.bias"] += 1
+    state["networks"]["G1"]["encode.1.bias"] += 1
     path = checkpoint.save(run.path / "checkpoints", run.card["steps"], state)
     with pytest.raises(InputError, match="other weights than the run ended with"):
-        load_translator(run.path, device="cpu")
+        load_translator(run.path)
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(InputError, match="a damaged checkpoint"):
-        load_translator(run.path, device="cpu")
+        load_translator(run.path)
 
 
 def test_by_slice_is_labelled_as_leaking(tmp_path: Path, stores: Stores) -> None:
@@ -170,10 +172,10 @@ def test_by_slice_is_labelled_as_leaking(tmp_path: Path, stores: Stores) -> None
 @pytest.mark.parametrize(("source", "shape"), [("ct", "G1"), ("mr", "G2")])
 def test_both_directions(tmp_path: Path, stores: Stores, source: Modality, shape: str) -> None:
     run = train(tmp_path / "run", stores, source=source, epochs=1)
-    model = load_translator(run.path, device="cpu")
+    model = load_translator(run.path)
     state = checkpoint.newest(run.path / "checkpoints")
     assert state is not None
-    assert torch.equal(model.generator.state_dict()["encode.1.weight"], state[shape]["encode.1.weight"])
+    assert torch.equal(model.generator.state_dict()["encode.1.weight"], state["networks"][shape]["encode.1.weight"])
     assert model.target == ("mr" if source == "ct" else "ct")
     fakes, answers = model.translate(np.zeros((3, 32, 32), dtype=np.float32))
     assert fakes.shape == (3, 32, 32)
@@ -198,11 +200,11 @@ def test_a_checkpoint_of_another_architecture(tmp_path: Path, stores: Stores) ->
     card["settings"]["generator_filters"] = 3
     (run.path / "card.json").write_text(json.dumps(card))
     with pytest.raises(InputError, match="weights of another architecture"):
-        load_translator(run.path, device="cpu")
+        load_translator(run.path)
 
 
 def test_an_unfinished_run_cannot_be_used(tmp_path: Path, stores: Stores) -> None:
     run = train(tmp_path / "run", stores, epochs=1)
     (run.path / "card.json").unlink()
     with pytest.raises(InputError, match="not finished"):
-        load_translator(run.path, device="cpu")
+        load_translator(run.path)

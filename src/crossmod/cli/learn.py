@@ -11,21 +11,18 @@ from crossmod.cli.application import app, say
 from crossmod.config import Settings, SettingsType, build, overrides_of, read_yaml, with_overrides
 from crossmod.errors import InputError
 from crossmod.presets import SEGMENT, TRANSLATE
-from crossmod.settings import SegmentSettings, TranslateSettings
+from crossmod.settings import Device, Machine, SegmentSettings, TranslateSettings
 
-Device = Literal["auto", "cpu", "cuda"]
 Flat = Parameter(name="*")
 
 
-class Setup(Settings):
+class Setup(Machine):
     """What `train` and `segment` ask before their settings."""
 
     preset: str = "rafiq2025"
     """Settings to start from: rafiq2025 (the paper) or tiny (a CPU)."""
     config: Path | None = None
     """YAML file of settings that go before the preset's, such as another run's config.yaml."""
-    device: Device = "auto"
-    """Where to compute."""
     dry_run: bool = False
     """Print the settings and stop."""
 
@@ -62,7 +59,7 @@ def train(
         return _print_settings(settings)
     from crossmod.translate.train import train_translator
 
-    run = train_translator(out, ct=ct, mr=mr, settings=settings, device=setup.device)
+    run = train_translator(out, ct=ct, mr=mr, settings=settings, machine=setup)
     card = run.card
     say(f"{out}: {card['family']}, {card['steps']} steps in {card['seconds']:.0f} s. Pictures: {out / 'samples'}")
     if card["leaking"]:
@@ -80,6 +77,7 @@ def synthesize(
     out: Path,
     slices: Literal["organ", "all"] = "organ",
     min_consistency: float = 0.0,
+    epoch: Literal["auto", "best", "last"] = "auto",
     device: Device = "auto",
 ) -> None:
     """Turn the labelled slices of a store into labelled synthetic slices of the other modality.
@@ -96,12 +94,22 @@ def synthesize(
         Slices that show the organ, or all.
     min_consistency
         Keep slices whose label consistency, the Dice between the segmentor's answer and the label, is at least this.
+    epoch
+        The weights to use; `auto`: the best epoch where the run scored its epochs, otherwise the last.
     device
         Where to compute.
     """
     from crossmod.translate.synthesize import synthesize as work
 
-    made = work(run, source=source, out=out, slices=slices, min_consistency=min_consistency, device=device)
+    made = work(
+        run,
+        source=source,
+        out=out,
+        slices=slices,
+        min_consistency=min_consistency,
+        epoch=epoch,
+        machine=Machine(device=device),
+    )
     say(f"{out}: {made.slices} synthetic slices, {made.left_out} left out for their consistency")
 
 
@@ -132,7 +140,7 @@ def segment(
     from crossmod.report.tables import one_line
     from crossmod.segment.train import train_segmenter
 
-    run = train_segmenter(out, real=real, synthetic=synthetic, settings=settings, device=setup.device)
+    run = train_segmenter(out, real=real, synthetic=synthetic, settings=settings, machine=setup)
     say(f"{out}: {one_line(run.card)}")
     return None
 

@@ -23,26 +23,32 @@ from crossmod.files import replacing
 
 log = logging.getLogger(__name__)
 
-KEEP = 2
+BEST = "best.safetensors"
 
 
-def save(folder: Path, step: int, state: dict[str, Any]) -> Path:
-    """Write a checkpoint, then remove all but the newest few.
+def save(folder: Path, step: int, state: dict[str, Any], *, keep: int = 2) -> Path:
+    """Write a checkpoint, then remove all but the newest `keep`.
 
     Args:
         folder: the run's checkpoints.
         step: steps taken so far; it names the file.
         state: nested dicts and lists of tensors and plain values.
+        keep: how many stay, this one included.
     """
+    path = at_step(folder, step)
+    write(path, state)
+    for old in checkpoints(folder)[:-keep]:
+        old.unlink()
+    return path
+
+
+def write(path: Path, state: dict[str, Any]) -> None:
+    """Write one state to a file, with a checksum, whole or not at all."""
     tensors, skeleton = flatten(state)
     tensors = {name: tensor.cpu() for name, tensor in tensors.items()}
     text = json.dumps(skeleton)
-    path = at_step(folder, step)
     with replacing(path) as temporary:
         save_file(_unshared(tensors), temporary, {"state": text, "checksum": _checksum(tensors, text)})
-    for old in checkpoints(folder)[:-KEEP]:
-        old.unlink()
-    return path
 
 
 def _unshared(tensors: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -1,17 +1,20 @@
-"""The one training loop: restore, then step, read, save, picture, until the plan is done."""
+"""The one training loop: restore, then step, read, look, save, until the plan is done."""
 
-import math
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 
 from crossmod.engine import checkpoint
+from crossmod.engine.journal import journal
+from crossmod.engine.optimizers import rates, set_rates
+from crossmod.engine.restart import best, restore, snapshot
+from crossmod.engine.standing import Sight, Standing
 from crossmod.engine.stopping import Stopped, asked_to_stop
 from crossmod.engine.trainee import Batches, Losses, Trainee
-from crossmod.errors import InputError
+from crossmod.engine.world import World
 from crossmod.files import held, remove_partial
 from crossmod.progress import progress
 from crossmod.runs import Run
@@ -19,12 +22,13 @@ from crossmod.seeds import derive, rng
 
 # Reading losses waits for the device; every so many steps is often enough to watch.
 STEPS_BETWEEN_READINGS = 25
-SECONDS_BETWEEN_CHECKPOINTS = 300.0
+
+Look = Callable[[int, Standing], Sight]
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How long to train.
+    """How long to train, and what to keep.
 
     Args:
         title: what the progress line says.
@@ -32,6 +36,9 @@ class Plan:
         seed: the run's seed.
         steps: train for so many steps in place of epochs; 0: the epochs decide.
         decay: share of the epochs, at the end, over which the learning rates fall in a straight line to 0.
+        patience: stop after so many scores without a better one; 0: never.
+        minutes: between checkpoints.
+        keep: how many of the last checkpoints stay.
     """
 
     title: str
@@ -39,6 +46,9 @@ class Plan:
     seed: int
     steps: int = 0
     decay: float = 0.0
+    patience: int = 0
+    minutes: float = 5.0
+    keep: int = 2
 
     def learning_rate_factor(self, epoch: int) -> float:
         """What the learning rates are multiplied with in an epoch, counted from 0."""
@@ -47,27 +57,23 @@ class Plan:
         return 1.0 if epoch < flat else 1 - (epoch - flat + 1) / (falling + 1)
 
 
-@dataclass(frozen=True)
-class Done:
-    """What a training took.
-
-    Args:
-        steps: updates.
-        seconds: of training.
-    """
-
-    steps: int
-    seconds: float
-
-
 def fit(
     trainee: Trainee,
     batches: Batches,
     run: Run,
     plan: Plan,
-    after_epoch: Callable[[int], None] = lambda epoch: None,
-) -> Done:
+    world: World,
+    look: Look = lambda epoch, standing: Sight(),
+) -> Standing:
     """Train to the end of the plan, from wherever the run's newest checkpoint stands.
+
+    Args:
+        trainee: what is trained.
+        batches: with what.
+        run: where checkpoints, readings and pictures go.
+        plan: how long.
+        world: the processes that train together.
+        look: called after each epoch, on the first process.
 
     Returns:
         What was done, all sittings together.
@@ -76,82 +82,66 @@ def fit(
         Stopped: Ctrl-C or SIGTERM; where training stood is saved.
         InputError: a loss that is no number, or another command that writes to the run.
     """
-    with held(run.path / ".lock"):
-        remove_partial(run.path / "checkpoints")
-        return _fit(trainee, batches, run, plan, after_epoch)
+    with ExitStack() as stack:
+        if world.first:
+            stack.enter_context(held(run.path / ".lock"))
+            remove_partial(run.path / "checkpoints")
+        return _fit(trainee, batches, run, plan, world, look)
 
 
-def _fit(trainee: Trainee, batches: Batches, run: Run, plan: Plan, after_epoch: Callable[[int], None]) -> Done:
-    rates = {name: [group["lr"] for group in o.param_groups] for name, o in trainee.optimizers.items()}
+def _fit(trainee: Trainee, batches: Batches, run: Run, plan: Plan, world: World, look: Look) -> Standing:
+    first_rates = {name: rates(optimizer) for name, optimizer in trainee.optimizers.items()}
     total = plan.steps or plan.epochs * batches.steps
-    torch.manual_seed(derive(plan.seed, "dropout"))
-    step, seconds = _restore(trainee, run)
-    began = saved = time.monotonic()
+    folder = run.path / "checkpoints"
+    torch.manual_seed(derive(plan.seed, "dropout", world.rank))
+    for optimizer in trainee.optimizers.values():
+        world.average_gradients(optimizer)
+    at = restore(trainee, run, world)
+    began, saved = time.monotonic() - at.seconds, time.monotonic()
     since: list[Losses] = []
 
-    with progress(plan.title, total, done=step) as advance, asked_to_stop() as asked:
-        while step < total:
-            epoch, within = divmod(step, batches.steps)
+    with (
+        progress(plan.title, total, done=at.step) as advance,
+        journal(run, world, at.step) as notes,
+        asked_to_stop() as asked,
+    ):
+        while at.step < total and not at.over:
+            # One step. Nothing here waits for the device.
+            epoch, within = divmod(at.step, batches.steps)
             for name, optimizer in trainee.optimizers.items():
-                for group, rate in zip(optimizer.param_groups, rates[name], strict=True):
-                    group["lr"] = rate * plan.learning_rate_factor(epoch)
-            since.append(trainee.step(batches.batch(epoch, within), rng(plan.seed, "step", step)))
-            step += 1
-            ends_epoch = within + 1 == batches.steps or step == total
-            stop = asked()
-            due = stop or step == total or time.monotonic() - saved > SECONDS_BETWEEN_CHECKPOINTS
+                set_rates(optimizer, [rate * plan.learning_rate_factor(epoch) for rate in first_rates[name]])
+            draws = trainee.draw(rng(plan.seed, "step", at.step, world.rank))
+            draws = {name: drawn.to(world.device, non_blocking=True) for name, drawn in draws.items()}
+            since.append(trainee.step({**batches.batch(epoch, within), **draws}))
+            at.step += 1
+            ends_epoch = within + 1 == batches.steps or at.step == total
+            late = time.monotonic() - saved > plan.minutes * 60
+            stop, save = world.agree(asked() or 0, int(late or at.step == total))
 
-            # Before each save, so that no loss that is no number gets into a checkpoint and no reading is lost.
-            if ends_epoch or due or step % STEPS_BETWEEN_READINGS == 0:
-                spent = seconds + time.monotonic() - began
-                means = _means(since, run, step)
-                run.log({"step": step, "epoch": epoch, "seconds": round(spent, 3), **means})
+            # Read. Before each save, so that no loss that is no number gets into a checkpoint and no reading is lost.
+            if ends_epoch or stop or save or at.step % STEPS_BETWEEN_READINGS == 0:
+                at.seconds = time.monotonic() - began
+                advance(0, note=notes.read(since, at, epoch))
                 since.clear()
-                advance(0, note="  ".join(f"{name} {value:.3f}" for name, value in means.items()))
+
+            # Look.
             if ends_epoch:
-                after_epoch(epoch)
-            if due:
-                _save(trainee, run, step, seconds + time.monotonic() - began)
+                at.end_epoch()
+                sight = world.once(lambda epoch=epoch: look(epoch, at))
+                notes.saw(sight, at, epoch)
+                if at.is_best(sight.score, epoch):
+                    save = True
+                    world.once(lambda: checkpoint.write(folder / checkpoint.BEST, best(trainee, at)))
+                at.over = 0 < plan.patience <= at.waited
+
+            # Save.
+            if save or stop or at.over:
+                at.seconds = time.monotonic() - began
+                state = snapshot(trainee, at, world)
+                world.once(lambda state=state: checkpoint.save(folder, at.step, state, keep=plan.keep))
                 saved = time.monotonic()
+                notes.start_lap()
             advance()
-            if stop and step < total:
-                raise Stopped(stop, step, total)
-    return Done(step, seconds + time.monotonic() - began)
-
-
-def _means(since: list[Losses], run: Run, step: int) -> dict[str, float]:
-    means = {name: torch.stack([losses[name] for losses in since]).mean().item() for name in since[0]}
-    bad = [name for name, value in means.items() if not math.isfinite(value)]
-    if bad:
-        raise InputError(
-            run.path,
-            found=f"a {' and a '.join(bad)} loss that is no number at step {step}",
-            wanted="finite losses",
-            do="Lower the learning rates, then train anew in another folder; the last checkpoint is kept.",
-        )
-    return means
-
-
-def _save(trainee: Trainee, run: Run, step: int, seconds: float) -> None:
-    state: dict[str, Any] = {name: part.state_dict() for name, part in trainee.parts.items()}
-    state["random"] = {"cpu": torch.get_rng_state()}
-    if torch.cuda.is_available():
-        state["random"]["cuda"] = torch.cuda.get_rng_state()
-    checkpoint.save(run.path / "checkpoints", step, {"step": step, "seconds": seconds, **state})
-
-
-def _restore(trainee: Trainee, run: Run) -> tuple[int, float]:
-    state = checkpoint.newest(run.path / "checkpoints")
-    if state is None:
-        run.rewind_metrics(0)
-        return 0, 0.0
-    for name, network in trainee.networks.items():
-        checkpoint.load_weights(network, state[name], name, run.path)
-    for name, part in trainee.parts.items():
-        if name not in trainee.networks:
-            part.load_state_dict(state[name])
-    torch.set_rng_state(state["random"]["cpu"])
-    if torch.cuda.is_available() and "cuda" in state["random"]:
-        torch.cuda.set_rng_state(state["random"]["cuda"])
-    run.rewind_metrics(state["step"])
-    return state["step"], state["seconds"]
+            if stop and at.step < total:
+                raise Stopped(stop, at.step, total)
+    return at

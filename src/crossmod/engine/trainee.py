@@ -21,6 +21,11 @@ class Stateful(Protocol):
     def load_state_dict(self, state: dict[str, Any], /) -> Any: ...  # noqa: D102
 
 
+def no_draws(rng: np.random.Generator) -> Batch:
+    """A step without chance."""
+    return {}
+
+
 @dataclass(frozen=True)
 class Trainee:
     """A family or a segmenter, ready to be trained.
@@ -28,20 +33,27 @@ class Trainee:
     Args:
         networks: by the paper's symbol.
         optimizers: by the networks that they move.
-        step: one update of everything from one batch; gives detached losses. Its generator is the step's own.
-        memory: what else must survive a restart, such as image pools.
+        step: one update of everything from one batch; gives detached losses. It works on the device alone, asks the
+            host nothing and draws nothing but dropout, so that it can be recorded and replayed.
+        draw: what else the host draws for a step, such as pool exchanges; it goes into the batch. Its generator is the
+            step's own.
+        memory: what else must survive a restart, such as image pools; each process has its own.
+        blocks: parts of the networks that are compiled, each as one.
+        averages: running averages of networks, by the network's name; empty: the networks as they are trained count.
     """
 
     networks: dict[str, nn.Module]
     optimizers: dict[str, Optimizer]
-    step: Callable[[Batch, np.random.Generator], Losses]
+    step: Callable[[Batch], Losses]
+    draw: Callable[[np.random.Generator], Batch] = no_draws
     memory: dict[str, Stateful] = field(default_factory=dict)
+    blocks: tuple[nn.Module, ...] = ()
+    averages: dict[str, nn.Module] = field(default_factory=dict)
 
     @property
-    def parts(self) -> dict[str, Stateful]:
-        """All that a checkpoint holds of it."""
-        optimizers: dict[str, Stateful] = {f"optimizer {name}": o for name, o in self.optimizers.items()}
-        return {**self.networks, **optimizers, **self.memory}
+    def model(self) -> dict[str, nn.Module]:
+        """The networks that are looked at and used: averaged ones where there are any."""
+        return {**self.networks, **self.averages}
 
 
 @runtime_checkable

@@ -21,10 +21,11 @@ from crossmod.presets import SEGMENT, TRANSLATE
 from crossmod.progress import clock
 from crossmod.report.build import build_report
 from crossmod.segment.train import train_segmenter
-from crossmod.settings import SegmentSettings, TranslateSettings
+from crossmod.settings import Machine, SegmentSettings, TranslateSettings
 from crossmod.translate.synthesize import synthesize
 from crossmod.translate.train import train_translator
 
+CPU = Machine(device="cpu")
 CT_PATIENTS = 16
 # MR patients with labels, more without, and those that are tested on.
 LABELLED, UNLABELLED, TESTED = 3, 7, 10
@@ -105,14 +106,14 @@ def segment_settings(store: Path, count: int, seed: int) -> SegmentSettings:
 
 
 def _train(out: Path, store: Path, family: Literal["essnet", "cyclegan"], seed: int) -> None:
-    train_translator(out, ct=store, mr=store, settings=translate_settings(store, family, seed), device="cpu")
+    train_translator(out, ct=store, mr=store, settings=translate_settings(store, family, seed), machine=CPU)
 
 
 def _synthesize(run: Path, store: Path, out: Path) -> None:
     if not (out / MANIFEST).is_file():
-        synthesize(run, source=store, out=out, device="cpu")
+        synthesize(run, source=store, out=out, machine=CPU)
 
 
 def _segment(out: Path, store: Path, synthetic: Path | None, seed: int) -> None:
     settings = segment_settings(store, SYNTHETIC if synthetic else 0, seed)
-    train_segmenter(out, real=store, synthetic=synthetic, settings=settings, device="cpu")
+    train_segmenter(out, real=store, synthetic=synthetic, settings=settings, machine=CPU)

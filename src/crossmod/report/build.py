@@ -39,7 +39,7 @@ def build_report(paths: Sequence[Path], out: Path, *, sources: Sequence[Path] = 
         "synthesis": lambda: [sections.synthesis(contents, store) for store in contents.stores],
         "comparison": lambda: sections.comparison(contents),
         "outlines": lambda: sections.outlines(all_arms),
-        "curves": lambda: sections.curves(contents),
+        "training": lambda: sections.training(contents),
         "costs": lambda: sections.costs(contents, all_arms),
         "data": lambda: sections.data(contents),
     }

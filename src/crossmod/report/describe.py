@@ -6,6 +6,7 @@ from rich.console import Console, Group
 from rich.table import Table
 
 from crossmod.data.describe import describe as describe_data
+from crossmod.report.readings import alarms, losses
 from crossmod.report.tables import FAMILY, one_line
 from crossmod.runs import Run, is_run
 
@@ -30,9 +31,9 @@ def _run(run: Run) -> Table:
     table.add_column()
     config = run.config
     table.add_row("command", config["kind"])
-    last = list(run.metrics())[-1:]
+    readings = list(run.metrics())
     if not run.finished:
-        state = f"stopped after step {last[0]['step']}" if last else "not begun"
+        state = f"stopped after step {readings[-1]['step']}" if readings else "not begun"
         table.add_row("state", f"not finished, {state}; its command continues it")
     else:
         card = run.card
@@ -46,9 +47,11 @@ def _run(run: Run) -> Table:
             table.add_row("split", f"{card['split']}{' (LEAKING)' if card['leaking'] else ''}")
         else:
             table.add_row("result", one_line(card))
+    last = [found for reading in readings if (found := losses(reading))][-1:]
     if last:
-        losses = {name: value for name, value in last[0].items() if name not in ("step", "epoch", "seconds")}
-        table.add_row("last losses", ", ".join(f"{name} {value:.4g}" for name, value in losses.items()))
+        table.add_row("last losses", ", ".join(f"{name} {value:.4g}" for name, value in last[0].items()))
+    for step, alarm in alarms(run):
+        table.add_row("alarm", f"at step {step}, {alarm}")
     for name, value in config["settings"].items():
         table.add_row(f"--{name.replace('_', '-')}", str(value))
     return table

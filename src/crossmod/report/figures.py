@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from crossmod.report.panels import Mask, Outlined, SyntheticSlice
+from crossmod.report.readings import loss_histories
 from crossmod.report.tables import Arm
 from crossmod.runs import Run
 
@@ -106,18 +107,19 @@ def _display_range(image: np.ndarray) -> tuple[float, float]:
     return float(low), float(max(high, low + 1e-6))
 
 
-def loss_curves(run: Run) -> str:
-    """Every loss of a run over its steps, one small axis each."""
-    readings = list(run.metrics())
-    names = [name for name in readings[0] if name not in ("step", "epoch", "seconds")]
-    columns = min(4, len(names))
-    rows = -(-len(names) // columns)
+def loss_curves(run: Run) -> str | None:
+    """Every loss of a run over its steps, one small axis each; None where it has read none."""
+    histories = loss_histories(run.metrics())
+    if not histories:
+        return None
+    columns = min(4, len(histories))
+    rows = -(-len(histories) // columns)
     figure = Figure(figsize=(columns * 2.6, rows * 1.8), layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False)
-    for axis in axes.flat[len(names) :]:
+    for axis in axes.flat[len(histories) :]:
         axis.set_axis_off()
-    for axis, name in zip(axes.flat, names, strict=False):
-        axis.plot([r["step"] for r in readings], [r[name] for r in readings], color=COLOURS[5], linewidth=0.9)
+    for axis, (name, history) in zip(axes.flat, histories.items(), strict=False):
+        axis.plot(*zip(*history, strict=True), color=COLOURS[5], linewidth=0.9)
         axis.set_title(name.replace("_", " "), fontsize=8)
         axis.tick_params(labelsize=7)
         axis.set_ylim(bottom=0)

@@ -10,6 +10,7 @@ from crossmod.evaluate.statistics import Difference
 from crossmod.report import figures
 from crossmod.report.contents import Contents
 from crossmod.report.panels import outlined, ranked, same_sources, synthetic_slices
+from crossmod.report.readings import alarms
 from crossmod.report.tables import FAMILY, Arm, baseline_of, difference, verdict
 from crossmod.translate.synthesize import mean_shift
 
@@ -48,6 +49,10 @@ def warnings(contents: Contents, all_arms: Sequence[Arm]) -> list[str]:
                 "their source (median of each case, averaged), so that labels lie beside their organs. Label "
                 "consistency does not show it, since the segmentor was trained along."
             )
+    for run in (*contents.translators, *contents.segmenters):
+        names = dict.fromkeys(alarm.name for _, alarm in alarms(run))
+        if names:
+            found.append(f"{run.path.resolve().name}: the training raised alarms ({', '.join(names)}), see Training.")
     steps = [(arm.name, arm.cards[0]["steps"]) for arm in all_arms]
     if len({count for _, count in steps}) > 1:
         listed = ", ".join(f"{name}: {count}" for name, count in steps)
@@ -137,11 +142,19 @@ def outlines(all_arms: Sequence[Arm]) -> str | None:
     return figures.outline_panel(shown, same) if shown else None
 
 
-def curves(contents: Contents) -> list[tuple[str, str]]:
-    """The losses of every run."""
-    runs = (*contents.translators, *contents.segmenters)
-    # A finished run has readings, unless somebody took its metrics away.
-    return [(run.path.resolve().name, figures.loss_curves(run)) for run in runs if any(True for _ in run.metrics())]
+def training(contents: Contents) -> list[dict[str, Any]]:
+    """How each run's training went: its losses and its alarms."""
+    rows = []
+    for run in (*contents.translators, *contents.segmenters):
+        row = {
+            "run": run.path.resolve().name,
+            "curves": figures.loss_curves(run),
+            "alarms": [f"At step {step}, {alarm}" for step, alarm in alarms(run)],
+        }
+        # A finished run has readings, unless somebody took its metrics away.
+        if row["curves"] or row["alarms"]:
+            rows.append(row)
+    return rows
 
 
 def costs(contents: Contents, all_arms: Sequence[Arm]) -> list[dict[str, str]]:

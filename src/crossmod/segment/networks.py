@@ -14,6 +14,8 @@ import torch.nn.functional as F  # noqa: N812 - the name everybody knows
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from crossmod.engine.layers import Fp32
+
 PAPER_WIDTHS = (64, 128, 256, 512, 1024)
 TINY_WIDTHS = (12, 24, 48, 96)
 
@@ -52,7 +54,7 @@ class UNet(nn.Module):
         self.merge = nn.ModuleList(_two_convolutions(2 * width, width, norm) for width in reversed(widths[:-1]))
         self.dropout = nn.Dropout(dropout)
         before = [nn.Conv2d(widths[0], head, 3, padding=1), nn.ReLU()] if head else []
-        self.head = nn.Sequential(*before, nn.Conv2d(head or widths[0], 1, 1))
+        self.head = Fp32(*before, nn.Conv2d(head or widths[0], 1, 1))
 
     def forward(self, x: Float[Tensor, "batch 1 rows columns"]) -> Float[Tensor, "batch 1 rows columns"]:
         """Images in [-1, 1] of any size to logits; they are padded to what the levels need, and cut back."""
@@ -78,6 +80,11 @@ def _two_convolutions(inputs: int, outputs: int, norm: bool) -> nn.Sequential:
         layers += [nn.BatchNorm2d(outputs)] if norm else []
         layers.append(nn.ReLU(inplace=True))
     return nn.Sequential(*layers)
+
+
+def blocks(network: UNet) -> tuple[nn.Module, ...]:
+    """The parts that are compiled, each as one."""
+    return (*network.down, *network.up, *network.merge)
 
 
 @torch.no_grad()

@@ -1,12 +1,12 @@
 """A segmenter, ready to be trained: network, optimizer, step."""
 
-import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812 - the name everybody knows
 
+from crossmod.engine.optimizers import adam
 from crossmod.engine.trainee import Batch, Losses, Trainee
 from crossmod.seeds import derive
-from crossmod.segment.networks import NETWORKS, initialise
+from crossmod.segment.networks import NETWORKS, blocks, initialise
 from crossmod.settings import SegmentSettings
 
 
@@ -17,14 +17,16 @@ def build(settings: SegmentSettings, device: torch.device) -> Trainee:
         torch.manual_seed(derive(settings.seed, "weights", "segmenter"))
         initialise(network)
     network.to(device).train()
-    adam = torch.optim.Adam(network.parameters(), settings.learning_rate)
+    optimizer = adam(network.parameters(), settings.learning_rate, (0.9, 0.999), device)
 
-    def step(batch: Batch, rng: np.random.Generator) -> Losses:
+    def step(batch: Batch) -> Losses:
         logits = network(batch["image"])[:, 0]
         loss = F.binary_cross_entropy_with_logits(logits, (batch["mask"] > 0).to(logits.dtype))
-        adam.zero_grad(set_to_none=True)
+        optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        adam.step()
+        optimizer.step()
         return {"cross_entropy": loss.detach()}
 
-    return Trainee(networks={"segmenter": network}, optimizers={"segmenter": adam}, step=step)
+    return Trainee(
+        networks={"segmenter": network}, optimizers={"segmenter": optimizer}, step=step, blocks=blocks(network)
+    )

@@ -17,15 +17,18 @@ from crossmod.data.splits import split_in_words, split_slices
 from crossmod.data.store import CaseRecord, Store
 from crossmod.data.store_writer import writing_store
 from crossmod.data.volume import take_slices
-from crossmod.engine.device import describe_device, pick_device
+from crossmod.engine.average import averaged
+from crossmod.engine.compute import accelerate, choose
+from crossmod.engine.device import describe_device
 from crossmod.engine.loop import Plan, fit
 from crossmod.engine.trainee import parameters
+from crossmod.engine.world import World, launched
 from crossmod.errors import InputError
 from crossmod.runs import Run, is_run, start_run
 from crossmod.seeds import derive
 from crossmod.segment.predict import THRESHOLD, predict, score
 from crossmod.segment.segmenter import build
-from crossmod.settings import SegmentSettings
+from crossmod.settings import Machine, SegmentSettings
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +36,12 @@ KIND = "segment"
 
 
 def train_segmenter(
-    out: Path, *, real: Path, synthetic: Path | None = None, settings: SegmentSettings, device: str = "auto"
+    out: Path,
+    *,
+    real: Path,
+    synthetic: Path | None = None,
+    settings: SegmentSettings,
+    machine: Machine | None = None,
 ) -> Run:
     """Train on real slices, with `settings.count` synthetic ones added, and test on held-out real ones.
 
@@ -44,29 +52,34 @@ def train_segmenter(
         real: store with labelled real cases.
         synthetic: store with synthetic cases, needed where `settings.count` is not 0.
         settings: all that decides the result.
-        device: `auto`, `cpu` or `cuda`.
+        machine: where and how to compute.
 
     Raises:
         InputError: a store without what is wanted, fewer synthetic slices than `count`, synthetic slices of a model
             that saw a test patient, or `out` is something else.
     """
-    where = pick_device(device)
     if (synthetic is None) != (settings.count == 0):
         found = f"--count {settings.count} and {'no' if synthetic is None else 'a'} --synthetic store"
         raise InputError("segment", found=found, wanted="both or neither", do="Give the other one too.")
-    store = Store(real)
+    machine = machine or Machine()
+    with launched(machine) as world:
+        return _train(out, Store(real), Store(synthetic) if synthetic else None, settings, machine, world)
+
+
+def _train(
+    out: Path, store: Store, extra: Store | None, settings: SegmentSettings, machine: Machine, world: World
+) -> Run:
     sequence = settings.sequence if settings.modality == "mr" else None
     # The folds are those of all patients, labelled or not, as they are for a translator.
     patients = [case.patient for case in store.select(settings.modality, sequence=sequence)]
     cases = store.select(settings.modality, sequence=sequence, organ=settings.organs[0])
-    extra = Store(synthetic) if synthetic is not None else None
     extra_cases = extra.select_synthetic(settings.modality, settings.organs[0]) if extra is not None else ()
     inputs = {
         "real": {case.id: case.sha256 for case in cases},
         "synthetic": {case.id: case.sha256 for case in extra_cases},
     }
     plain = settings.model_dump(mode="json")
-    if is_run(out) and start_run(out, KIND, plain, inputs).finished:
+    if is_run(out) and world.once(lambda: start_run(out, KIND, plain, inputs)).finished:
         log.info("%s is finished already.", out)
         return Run(out)
     # Everything that can be refused is refused before the run folder is made.
@@ -77,29 +90,43 @@ def train_segmenter(
         tested = {case.sha256 for case in cases if case.id in test.intensities}
         _check_for_leaks(extra, extra_cases, set(test.patients), tested, settings)
         parts.append(_synthetic(extra, extra_cases, settings))
-    run = start_run(out, KIND, plain, inputs)
-    trainee = build(settings, where)
-    batches = LabelledBatches(tuple(parts), settings, where)
-    title = f"Training {settings.network} on {len(train)} real + {settings.count} synthetic"
-    done = fit(trainee, batches, run, Plan(title, settings.epochs, settings.seed, steps=settings.steps))
-    network = trainee.networks["segmenter"]
-    found = predict(network, test.images, where)
-    _write_predictions(run.path / "predictions", store, cases, test, found.probability >= THRESHOLD, settings)
-    run.finish(
-        {
-            "settings": settings.model_dump(mode="json"),
-            "parameters": parameters(network),
-            "data": _data_card(out, store, train, test, extra, extra_cases),
-            "tested": _by_case(test),
-            "leaking": settings.split == "slice",
-            "scores": score(test, found.probability),
-            "steps": done.steps,
-            "seconds": round(done.seconds, 1),
-            "seconds_per_epoch": round(done.seconds * batches.steps / done.steps, 2),
-            "slices_per_second": round(found.slices_per_second, 1),
-            "device": describe_device(where),
-        }
+    run = world.once(lambda: start_run(out, KIND, plain, inputs))
+    compute = choose(world.device, settings.precision, settings.compile, size=settings.size, ranks=world.ranks)
+    log.info("Computing on %s: %s. %s", describe_device(world.device), compute, " ".join(compute.why))
+    trainee = accelerate(averaged(build(settings, world.device), ("segmenter",), settings.ema), compute)
+    batches = LabelledBatches(tuple(parts), settings, world.device, rank=world.rank, ranks=world.ranks)
+    plan = Plan(
+        f"Training {settings.network} on {len(train)} real + {settings.count} synthetic",
+        settings.epochs,
+        settings.seed,
+        steps=settings.steps,
+        minutes=machine.checkpoint_minutes,
+        keep=machine.keep,
     )
+    done = fit(trainee, batches, run, plan, world)
+    card = {
+        "settings": settings.model_dump(mode="json"),
+        "parameters": parameters(trainee.networks["segmenter"]),
+        "data": _data_card(out, store, train, test, extra, extra_cases),
+        "tested": _by_case(test),
+        "leaking": settings.split == "slice",
+        "alarms": done.alarms,
+        "steps": done.step,
+        "seconds": round(done.seconds, 1),
+        "seconds_per_epoch": round(done.seconds * batches.steps / done.step, 2),
+        "device": describe_device(world.device),
+        "processes": world.ranks,
+        "compute": str(compute),
+    }
+
+    def finish() -> None:
+        with compute.inference():
+            found = predict(trainee.model["segmenter"], test, world.device)
+        _write_predictions(run.path / "predictions", store, cases, test, found.probability >= THRESHOLD, settings)
+        scores = score(test, found.probability)
+        run.finish({**card, "scores": scores, "slices_per_second": round(found.slices_per_second, 1)})
+
+    world.once(finish)
     return run
 
 

@@ -11,11 +11,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from crossmod.engine.optimizers import adam
 from crossmod.engine.trainee import Batch, Losses, Trainee
 from crossmod.seeds import derive
 from crossmod.settings import TranslateSettings
 from crossmod.translate.losses import cycle, discriminator_adversarial, generator_adversarial
-from crossmod.translate.networks import PatchGAN, ResNet, initialise
+from crossmod.translate.networks import PatchGAN, ResNet, blocks, initialise
 from crossmod.translate.pool import ImagePool
 
 # A further term of the generators' loss: from the batch and the synthetic images by modality, a weighted loss by name.
@@ -56,11 +57,14 @@ def build(
     G1, G2, D1, D2 = (networks[name] for name in ("G1", "G2", "D1", "D2"))
     generators, discriminators = [G1, G2, *(more or {}).values()], [D1, D2]
     betas = (s.beta_1, 0.999)
-    adam_g = torch.optim.Adam(_weights(generators), s.learning_rate, betas=betas)
-    adam_d = torch.optim.Adam(_weights(discriminators), s.discriminator_learning_rate, betas=betas)
-    pool_mr, pool_ct = ImagePool(s.pool_size), ImagePool(s.pool_size)
+    adam_g = adam(_weights(generators), s.learning_rate, betas, device)
+    adam_d = adam(_weights(discriminators), s.discriminator_learning_rate, betas, device)
+    pool_mr, pool_ct = (ImagePool(s.pool_size, (1, s.size, s.size), device) for _ in range(2))
 
-    def step(batch: Batch, rng: np.random.Generator) -> Losses:
+    def draw(rng: np.random.Generator) -> Batch:
+        return {"pool_mr": pool_mr.draw(s.batch_size, rng), "pool_ct": pool_ct.draw(s.batch_size, rng)}
+
+    def step(batch: Batch) -> Losses:
         x, y = batch["ct"], batch["mr"]
 
         # Generators: Eq. 6.
@@ -81,8 +85,8 @@ def build(
         # Discriminators: Eqs. 1 and 2, on images of this step and of earlier ones.
         for discriminator in discriminators:
             discriminator.requires_grad_(True)
-        on_mr = discriminator_adversarial(s.adversarial, D1(y), D1(pool_mr.query(mr, rng)))
-        on_ct = discriminator_adversarial(s.adversarial, D2(x), D2(pool_ct.query(ct, rng)))
+        on_mr = discriminator_adversarial(s.adversarial, D1(y), D1(pool_mr.exchange(mr, batch["pool_mr"])))
+        on_ct = discriminator_adversarial(s.adversarial, D2(x), D2(pool_ct.exchange(ct, batch["pool_ct"])))
         adam_d.zero_grad(set_to_none=True)
         (on_mr + on_ct).backward()
         adam_d.step()
@@ -94,7 +98,9 @@ def build(
         networks=networks,
         optimizers={"generators": adam_g, "discriminators": adam_d},
         step=step,
+        draw=draw,
         memory={"pool mr": pool_mr, "pool ct": pool_ct},
+        blocks=blocks(networks.values()),
     )
 
 

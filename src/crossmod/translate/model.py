@@ -4,7 +4,7 @@ import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -14,12 +14,16 @@ from torch import nn
 from crossmod.config import Modality, build
 from crossmod.data.intensity import Intensity
 from crossmod.engine import checkpoint
+from crossmod.engine.compute import Compute, choose, prepare
 from crossmod.engine.device import pick_device
+from crossmod.engine.inference import batches_of
 from crossmod.errors import InputError
 from crossmod.runs import open_run
-from crossmod.settings import TranslateSettings
-from crossmod.translate.networks import Head, ResNet
+from crossmod.settings import Machine, TranslateSettings
+from crossmod.translate.networks import Head, ResNet, blocks
 from crossmod.translate.train import KIND
+
+Epoch = Literal["auto", "best", "last"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,7 +36,8 @@ class Translator:
         run: name of the run folder.
         generator: from source to target.
         segmentor: S, where the family has one.
-        device: where it computes.
+        weights: SHA-256 of the weights that are used.
+        compute: where and how it computes.
     """
 
     settings: TranslateSettings
@@ -40,7 +45,8 @@ class Translator:
     run: str
     generator: nn.Module
     segmentor: nn.Module | None
-    device: torch.device
+    weights: str
+    compute: Compute
 
     @property
     def target(self) -> Modality:
@@ -55,8 +61,9 @@ class Translator:
 
     @property
     def trained_on(self) -> tuple[str, ...]:
-        """Every patient whose image it saw."""
-        return tuple(sorted({patient for side in self.card["data"].values() for patient in side["patients"]}))
+        """Every patient whose image it saw, to learn from or to choose an epoch by."""
+        sides = self.card["data"].values()
+        return tuple(sorted({patient for side in sides for patient in (*side["patients"], *side["scored_patients"])}))
 
     @property
     def recipe(self) -> str:
@@ -70,22 +77,29 @@ class Translator:
         """Checksums of the cases that it saw."""
         return tuple(sorted({digest for side in self.card["data"].values() for digest in side["cases"]}))
 
-    @torch.no_grad()
+    @torch.inference_mode()
     def translate(
-        self, images: Float[np.ndarray, "slices size size"], *, batch: int = 8
+        self, images: Float[np.ndarray, "slices size size"]
     ) -> tuple[Float[np.ndarray, "slices size size"], UInt8[np.ndarray, "slices size size"] | None]:
         """Translate slices in [-1, 1]; also the class that S sees at each pixel of the result, where there is an S."""
-        fakes, answers, S = [], [], self.segmentor
-        for part in torch.from_numpy(images)[:, None].split(batch):
-            fake = self.generator(part.to(self.device))
-            fakes.append(fake[:, 0].cpu().numpy())
-            if S is not None:
-                answers.append(S(fake).argmax(dim=1).to(torch.uint8).cpu().numpy())
-        return np.concatenate(fakes), np.concatenate(answers) if answers else None
+        S, fakes = self.segmentor, np.empty(images.shape, np.float32)
+        answers = None if S is None else np.empty(images.shape, np.uint8)
+        with self.compute.autocast():
+            for part, given in batches_of(images, self.compute):
+                fake = self.generator(part)
+                fakes[given] = fake[: len(fakes[given]), 0].cpu().numpy()
+                if S is not None and answers is not None:
+                    answers[given] = S(fake).argmax(dim=1).to(torch.uint8)[: len(fakes[given])].cpu().numpy()
+        return fakes, answers
 
 
-def load_translator(path: Path, *, device: str = "auto") -> Translator:
+def load_translator(path: Path, *, epoch: Epoch = "auto", machine: Machine | None = None) -> Translator:
     """The translator that a finished run made.
+
+    Args:
+        path: the run folder.
+        epoch: `best` or `last`; `auto`: the best where the run scored its epochs, otherwise the last.
+        machine: where to compute.
 
     Raises:
         InputError: the folder is no finished training run, or its checkpoint is damaged or of another architecture.
@@ -93,19 +107,19 @@ def load_translator(path: Path, *, device: str = "auto") -> Translator:
     run = open_run(path, KIND)
     card = run.card
     settings = build(TranslateSettings, card["settings"], subject=path / "card.json")
-    # Only the checkpoint that the card speaks of: an earlier one would go by the wrong name.
-    last = checkpoint.at_step(path / "checkpoints", card["steps"])
-    weights = checkpoint.load(last)
-    if checkpoint.weights_hash({name: weights[name] for name in card["parameters"]}) != card["weights_sha256"]:
-        found, wanted = "other weights than the run ended with", f"those of {card['weights_sha256'][:12]}"
-        raise InputError(last, found=found, wanted=wanted, do="Restore the file, or train anew in another folder.")
-    where = pick_device(device)
+    machine = machine or Machine()
+    networks, sha256 = _weights(path, card, epoch)
+    device = pick_device(machine.device)
+    # On a CPU compiling takes longer than a store of slices.
+    compute = choose(device, settings.precision, settings.compile if device.type == "cuda" else "off")
 
     def network(name: str, outputs: int) -> nn.Module:
         head: Head = "linear" if name == "S" else "tanh"
         made = ResNet(outputs, settings.generator_filters, settings.generator_blocks, head)
-        checkpoint.load_weights(made, weights.get(name, {}), name, path)
-        return made.to(where).eval()
+        checkpoint.load_weights(made, networks.get(name, {}), name, path)
+        made.to(device).eval()
+        prepare([made], blocks([made]), compute)
+        return made
 
     return Translator(
         settings=settings,
@@ -113,5 +127,26 @@ def load_translator(path: Path, *, device: str = "auto") -> Translator:
         run=path.resolve().name,
         generator=network("G1" if settings.source == "ct" else "G2", 1),
         segmentor=network("S", 1 + len(settings.organs)) if settings.family == "essnet" else None,
-        device=where,
+        weights=sha256,
+        compute=compute,
     )
+
+
+def _weights(path: Path, card: dict[str, Any], epoch: Epoch) -> tuple[dict[str, Any], str]:
+    """The weights by network, and their hash; only those that the card speaks of, since others go by another name."""
+    best = card.get("best") or {}
+    if epoch == "best" and not best:
+        found, do = "a run that did not score its epochs", "Use --epoch last, or train with --select-every."
+        raise InputError(path, found=found, wanted="a best epoch", do=do)
+    use_best = bool(best) and epoch != "last"
+    if use_best:
+        file, wanted = path / "checkpoints" / checkpoint.BEST, best["weights_sha256"]
+    else:
+        file, wanted = checkpoint.at_step(path / "checkpoints", card["steps"]), card["weights_sha256"]
+    state = checkpoint.load(file)
+    networks = {**state["networks"], **state.get("averages", {})}
+    if checkpoint.weights_hash(networks) != wanted:
+        found = f"other weights than the run {'had at its best' if use_best else 'ended with'}"
+        do = "Restore the file, or train anew in another folder."
+        raise InputError(file, found=found, wanted=f"those of {wanted[:12]}", do=do)
+    return networks, wanted

@@ -5,15 +5,37 @@ Notable:
   residual blocks, two layers up. They differ in the number of channels that come out and in what is done to them.
 - Convolutions have biases and instance norm has no weights: that gives the parameter counts that were published.
 - The discriminator is the 70 x 70 PatchGAN (Isola et al. 2017; Rafiq et al. 2025, 2.1.2 and Fig. 4).
+- Last layers compute in fp32 also where the rest computes in bf16, which would leave images 256 gray levels or fewer.
 """
 
+from collections.abc import Iterable
 from typing import Literal
 
 import torch
+import torch.nn.functional as F  # noqa: N812 - the name everybody knows
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from crossmod.engine.layers import Fp32
+
 Head = Literal["tanh", "linear"]
+
+
+class InstanceNorm(nn.Module):
+    """Instance norm without weights (Ulyanov et al. 2016), in any memory layout.
+
+    PyTorch's own copies to another layout and back where channels come last, and on a CPU its gradient is wrong for a
+    batch of one whose gradients come with channels last (2.13; tests/translate/test_networks.py). Where they do,
+    the formula is written out, and the compiler makes one pass of it.
+    """
+
+    def forward(self, x: Float[Tensor, "batch width rows columns"]) -> Float[Tensor, "batch width rows columns"]:
+        """Bring each channel of each image to mean 0 and variance 1."""
+        if x.is_contiguous() and not torch.compiler.is_compiling():
+            return F.instance_norm(x)
+        y = x if x.dtype == torch.float64 else x.float()
+        variance, mean = torch.var_mean(y, dim=(2, 3), correction=0, keepdim=True)
+        return ((y - mean) * torch.rsqrt(variance + 1e-5)).to(x.dtype)
 
 
 class ResidualBlock(nn.Module):
@@ -22,8 +44,8 @@ class ResidualBlock(nn.Module):
     def __init__(self, width: int):
         super().__init__()
         self.body = nn.Sequential(
-            nn.ReflectionPad2d(1), nn.Conv2d(width, width, 3), nn.InstanceNorm2d(width), nn.ReLU(inplace=True),
-            nn.ReflectionPad2d(1), nn.Conv2d(width, width, 3), nn.InstanceNorm2d(width),
+            nn.ReflectionPad2d(1), nn.Conv2d(width, width, 3), InstanceNorm(), nn.ReLU(inplace=True),
+            nn.ReflectionPad2d(1), nn.Conv2d(width, width, 3), InstanceNorm(),
         )  # fmt: skip
 
     def forward(self, x: Float[Tensor, "batch width rows columns"]) -> Float[Tensor, "batch width rows columns"]:
@@ -34,7 +56,7 @@ class ResidualBlock(nn.Module):
 def encoder(channels: int, filters: int) -> nn.Sequential:
     """One 7 x 7 convolution and two steps down: `channels` to `4 * filters` at a quarter of the size."""
     return nn.Sequential(
-        nn.ReflectionPad2d(3), nn.Conv2d(channels, filters, 7), nn.InstanceNorm2d(filters), nn.ReLU(inplace=True),
+        nn.ReflectionPad2d(3), nn.Conv2d(channels, filters, 7), InstanceNorm(), nn.ReLU(inplace=True),
         *_down(filters), *_down(2 * filters),
     )  # fmt: skip
 
@@ -43,18 +65,18 @@ def decoder(filters: int, channels: int, head: Head) -> nn.Sequential:
     """Two steps up and one 7 x 7 convolution: `4 * filters` to `channels` at four times the size."""
     last: list[nn.Module] = [nn.Tanh()] if head == "tanh" else []
     return nn.Sequential(
-        *_up(4 * filters), *_up(2 * filters), nn.ReflectionPad2d(3), nn.Conv2d(filters, channels, 7), *last
+        *_up(4 * filters), *_up(2 * filters), Fp32(nn.ReflectionPad2d(3), nn.Conv2d(filters, channels, 7), *last)
     )
 
 
 def _down(width: int) -> list[nn.Module]:
     halve = nn.Conv2d(width, 2 * width, 3, stride=2, padding=1)
-    return [halve, nn.InstanceNorm2d(2 * width), nn.ReLU(inplace=True)]
+    return [halve, InstanceNorm(), nn.ReLU(inplace=True)]
 
 
 def _up(width: int) -> list[nn.Module]:
     double = nn.ConvTranspose2d(width, width // 2, 3, stride=2, padding=1, output_padding=1)
-    return [double, nn.InstanceNorm2d(width // 2), nn.ReLU(inplace=True)]
+    return [double, InstanceNorm(), nn.ReLU(inplace=True)]
 
 
 class ResNet(nn.Module):
@@ -94,14 +116,25 @@ class PatchGAN(nn.Module):
             stride = 2 if level < layers else 1
             body += [
                 nn.Conv2d(widths[level - 1], widths[level], 4, stride=stride, padding=1),
-                nn.InstanceNorm2d(widths[level]),
+                InstanceNorm(),
                 nn.LeakyReLU(0.2, inplace=True),
             ]
-        self.body = nn.Sequential(*body, nn.Conv2d(widths[-1], 1, 4, padding=1))
+        self.body = nn.Sequential(*body, Fp32(nn.Conv2d(widths[-1], 1, 4, padding=1)))
 
     def forward(self, x: Float[Tensor, "batch 1 rows columns"]) -> Float[Tensor, "batch 1 patch_rows patch_columns"]:
         """One logit a patch."""
         return self.body(x)
+
+
+def blocks(networks: Iterable[nn.Module]) -> tuple[nn.Module, ...]:
+    """The parts that are compiled, each as one: equal ones share their code."""
+    found: list[nn.Module] = []
+    for network in networks:
+        if isinstance(network, ResNet):
+            found += [network.encode, *network.blocks, network.decode]
+        else:
+            found.append(network)
+    return tuple(found)
 
 
 @torch.no_grad()

@@ -1,9 +1,18 @@
-"""The image pool: discriminators see synthetic images of earlier steps too (Shrivastava et al. 2017; CycleGAN)."""
+"""The image pool: discriminators see synthetic images of earlier steps too (Shrivastava et al. 2017; CycleGAN).
+
+Notable:
+- What to exchange is drawn on the host, before the step; the exchange itself is a pure function of tensors. The step
+  then never waits for the device, and can be recorded once and replayed as a CUDA graph.
+"""
+
+from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
+
+Draws = Int[Tensor, "batch 3"]
 
 
 class ImagePool:
@@ -11,37 +20,57 @@ class ImagePool:
 
     Until the pool is full, every image is kept and given back. From then on each image is given back as it is with
     probability 1/2; otherwise a kept one is given back and the new one takes its place.
+
+    Args:
+        size: how many images are kept; 0: no pool.
+        shape: of one image: channels, rows, columns.
+        device: where they are kept.
     """
 
-    def __init__(self, size: int):
+    def __init__(self, size: int, shape: tuple[int, int, int], device: torch.device):
         self.size = size
-        self.images: list[Tensor] = []
+        self.filled = 0
+        # One place more than the pool has: what is not kept is written there, so that every image is written somewhere.
+        self._places = torch.zeros(size + 1, *shape, device=device)
 
-    def query(
-        self, images: Float[Tensor, "batch 1 rows columns"], rng: np.random.Generator
+    @property
+    def images(self) -> Float[Tensor, "kept channels rows columns"]:
+        """The kept images."""
+        return self._places[: self.filled]
+
+    def draw(self, batch: int, rng: np.random.Generator) -> Draws:
+        """Decide what is exchanged: for each image whether it comes back (1), from where else, and where it is kept."""
+        rows = []
+        for _ in range(batch):
+            if self.filled < self.size:
+                rows.append((1, self.filled, self.filled))
+                self.filled += 1
+            elif self.size == 0 or rng.random() < 0.5:
+                rows.append((1, self.size, self.size))
+            else:
+                place = int(rng.integers(self.size))
+                rows.append((0, place, place))
+        return torch.tensor(rows, dtype=torch.int64)
+
+    def exchange(
+        self, images: Float[Tensor, "batch 1 rows columns"], draws: Draws
     ) -> Float[Tensor, "batch 1 rows columns"]:
-        """Exchange some of `images` for earlier ones; nothing that comes back carries a gradient."""
+        """Exchange some of `images` for earlier ones as drawn; nothing that comes back carries a gradient."""
         images = images.detach()
         if self.size == 0:
             return images
         given = []
-        for image in images:
-            if len(self.images) < self.size:
-                self.images.append(image.clone())
-                given.append(image)
-            elif rng.random() < 0.5:
-                given.append(image)
-            else:
-                place = int(rng.integers(self.size))
-                # A pool that came from a checkpoint lies on the CPU until its images are taken.
-                given.append(self.images[place].to(image.device))
-                self.images[place] = image.clone()
-        return torch.stack(given)
+        # One after the other: an image may come for the place that the one before it was given.
+        for image, (new, source, place) in zip(images.split(1), (row.split(1) for row in draws), strict=True):
+            given.append(torch.where(new.bool().view(1, 1, 1, 1), image, self._places.index_select(0, source)))
+            self._places.index_copy_(0, place, image.to(self._places.dtype))
+        return torch.cat(given)
 
-    def state_dict(self) -> dict[str, Tensor]:
+    def state_dict(self) -> dict[str, Any]:
         """The kept images, for a checkpoint."""
-        return {"images": torch.stack([image.cpu() for image in self.images])} if self.images else {}
+        return {"images": self.images.clone()}
 
-    def load_state_dict(self, state: dict[str, Tensor], /) -> None:
+    def load_state_dict(self, state: dict[str, Any], /) -> None:
         """Take the images of a checkpoint."""
-        self.images = list(state["images"].unbind()) if state else []
+        self.filled = len(state["images"])
+        self._places[: self.filled] = state["images"].to(self._places.device)

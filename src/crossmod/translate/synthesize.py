@@ -19,7 +19,8 @@ from crossmod.errors import InputError
 from crossmod.evaluate.alignment import shift_between
 from crossmod.evaluate.overlap import dice
 from crossmod.progress import track
-from crossmod.translate.model import Translator, load_translator
+from crossmod.settings import Machine
+from crossmod.translate.model import Epoch, Translator, load_translator
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +47,8 @@ def synthesize(
     out: Path,
     slices: Literal["organ", "all"] = "organ",
     min_consistency: float = 0.0,
-    device: str = "auto",
+    epoch: Epoch = "auto",
+    machine: Machine | None = None,
 ) -> Synthesized:
     """Translate the labelled cases of a store.
 
@@ -56,7 +58,8 @@ def synthesize(
         out: the new store.
         slices: those that show the organ, or all.
         min_consistency: keep only slices whose label consistency is at least this.
-        device: `auto`, `cpu` or `cuda`.
+        epoch: `best` or `last`; `auto`: the best where the run scored its epochs, otherwise the last.
+        machine: where to compute.
 
     Raises:
         InputError: a store of the wrong modality, a model without a segmentor and a wanted consistency, nothing left.
@@ -64,7 +67,7 @@ def synthesize(
     if not 0 <= min_consistency <= 1:
         found = f"{min_consistency}"
         raise InputError("--min-consistency", found=found, wanted="a Dice from 0 to 1", do="Change it.")
-    model = load_translator(run, device=device)
+    model = load_translator(run, epoch=epoch, machine=machine)
     if min_consistency > 0 and model.segmentor is None:
         found = f"a {model.settings.family} model, which has no segmentor to score slices with"
         raise InputError(run, found=found, wanted="an essnet model", do="Leave --min-consistency out.")
@@ -167,7 +170,7 @@ def consistency(answer: UInt8[np.ndarray, "rows columns"], truth: UInt8[np.ndarr
 def _provenance(model: Translator, record: CaseRecord, made: _Made, good: list[int]) -> Synthetic:
     return Synthetic(
         family=model.settings.family,
-        model=model.card["weights_sha256"],
+        model=model.weights,
         run=model.run,
         recipe=model.recipe,
         split=model.card["split"],

@@ -1,36 +1,36 @@
 """Training a translator: stores in, a finished run folder out."""
 
 import logging
-import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from statistics import median
 from typing import Any
 
-import numpy as np
 import torch
 
 from crossmod.config import Modality
 from crossmod.data.batches import UnpairedBatches
-from crossmod.data.slices import SliceSet, draw_evenly, load_slices
-from crossmod.data.splits import split_in_words, split_patients, split_slices
-from crossmod.data.store import CaseRecord, Store
-from crossmod.engine.checkpoint import weights_hash
-from crossmod.engine.device import describe_device, pick_device
+from crossmod.data.slices import SliceSet
+from crossmod.data.splits import split_in_words
+from crossmod.data.store import Store
+from crossmod.engine import checkpoint
+from crossmod.engine.average import averaged
+from crossmod.engine.compute import Compute, accelerate, choose
+from crossmod.engine.device import describe_device
 from crossmod.engine.loop import Plan, fit
-from crossmod.engine.samples import write_panel
+from crossmod.engine.standing import Standing
 from crossmod.engine.trainee import Trainee, parameters
-from crossmod.errors import InputError
+from crossmod.engine.world import World, launched
 from crossmod.runs import Run, is_run, start_run
-from crossmod.seeds import derive
-from crossmod.settings import TranslateSettings
+from crossmod.settings import Machine, TranslateSettings
 from crossmod.translate import cyclegan, essnet
+from crossmod.translate.training_data import TrainingData, data_card, divide, scored_slices, training_slices
+from crossmod.translate.watch import Watch
 
 log = logging.getLogger(__name__)
 
 KIND = "train"
-Cases = dict[Modality, tuple[CaseRecord, ...]]
-SAMPLES = 4
+
+Slices = dict[Modality, SliceSet]
 
 FAMILIES: Mapping[str, Callable[[TranslateSettings, torch.device], Trainee]] = {
     "cyclegan": cyclegan.build,
@@ -38,7 +38,9 @@ FAMILIES: Mapping[str, Callable[[TranslateSettings, torch.device], Trainee]] = {
 }
 
 
-def train_translator(out: Path, *, ct: Path, mr: Path, settings: TranslateSettings, device: str = "auto") -> Run:
+def train_translator(
+    out: Path, *, ct: Path, mr: Path, settings: TranslateSettings, machine: Machine | None = None
+) -> Run:
     """Train a translator between CT and MR; an unfinished run is continued, a finished one left alone.
 
     The target side is divided by `settings`' split; what is held out there is not trained on here, on either side.
@@ -48,118 +50,84 @@ def train_translator(out: Path, *, ct: Path, mr: Path, settings: TranslateSettin
         ct: store with CT cases.
         mr: store with MR cases.
         settings: all that decides the result.
-        device: `auto`, `cpu` or `cuda`.
+        machine: where and how to compute.
 
     Raises:
         InputError: a store without the cases that are wanted, or `out` is something else.
     """
-    where = pick_device(device)
-    stores: dict[Modality, Store] = {"ct": Store(ct), "mr": Store(mr)}
-    cases: Cases = {side: _cases(stores[side], side, settings) for side in stores}
-    patients: dict[Modality, list[str]] = {side: [case.patient for case in cases[side]] for side in cases}
-    held_out = _held_out(patients, settings)
-    cases = {side: tuple(case for case in cases[side] if case.patient not in held_out) for side in cases}
-    inputs = {side: {case.id: case.sha256 for case in cases[side]} for side in cases}
+    machine = machine or Machine()
+    with launched(machine) as world:
+        return _train(out, divide({"ct": Store(ct), "mr": Store(mr)}, settings), settings, machine, world)
+
+
+def _train(out: Path, data: TrainingData, settings: TranslateSettings, machine: Machine, world: World) -> Run:
     plain = settings.model_dump(mode="json")
-    if is_run(out) and start_run(out, KIND, plain, inputs).finished:
+    if is_run(out) and world.once(lambda: start_run(out, KIND, plain, data.inputs)).finished:
         log.info("%s is finished already.", out)
         return Run(out)
     # Everything that can be refused is refused before the run folder is made.
-    slices = {side: _slices(stores[side], cases[side], patients[side], settings) for side in stores}
-    run = start_run(out, KIND, plain, inputs)
-    trainee = FAMILIES[settings.family](settings, where)
-    batches = UnpairedBatches(slices["ct"], slices["mr"], settings, where)
-    plan = Plan(f"Training {settings.family}", settings.epochs, settings.seed, decay=settings.decay)
-
-    def picture(epoch: int) -> None:
-        if (epoch + 1) % settings.sample_every == 0 or epoch + 1 == settings.epochs:
-            _picture(run.path / "samples" / f"epoch-{epoch + 1:04d}.png", trainee, slices[settings.source], settings)
-
-    done = fit(trainee, batches, run, plan, picture)
-    counts = {name: parameters(network) for name, network in trainee.networks.items()}
-    run.finish(
-        {
-            "family": settings.family,
-            "settings": settings.model_dump(mode="json"),
-            "weights_sha256": weights_hash({name: net.state_dict() for name, net in trainee.networks.items()}),
-            "parameters": counts,
-            "data": {side: _data_card(stores[side], out, cases[side], slices[side]) for side in stores},
-            "held_out": sorted(held_out),
-            "split": split_in_words(settings),
-            "leaking": settings.split == "slice",
-            "steps": done.steps,
-            "seconds": round(done.seconds, 1),
-            "seconds_per_epoch": round(done.seconds / settings.epochs, 2),
-            "device": describe_device(where),
-        }
+    slices: Slices = {side: training_slices(data, side, settings) for side in data.stores}
+    scored: Slices = {side: scored_slices(data, side, settings) for side in data.stores if settings.select_every}
+    run = world.once(lambda: start_run(out, KIND, plain, data.inputs))
+    compute = choose(world.device, settings.precision, settings.compile, size=settings.size, ranks=world.ranks)
+    log.info("Computing on %s: %s. %s", describe_device(world.device), compute, " ".join(compute.why))
+    trainee = build(settings, compute)
+    batches = UnpairedBatches(slices["ct"], slices["mr"], settings, world.device, rank=world.rank, ranks=world.ranks)
+    plan = Plan(
+        f"Training {settings.family}",
+        settings.epochs,
+        settings.seed,
+        decay=settings.decay,
+        patience=settings.patience,
+        minutes=machine.checkpoint_minutes,
+        keep=machine.keep,
     )
+    done = fit(
+        trainee, batches, run, plan, world, Watch(trainee, settings, compute, run.path / "samples", slices, scored)
+    )
+    card = {
+        **_card(out, data, slices, trainee, done, settings),
+        "seconds_per_epoch": round(done.seconds * batches.steps / done.step, 2),
+        "device": describe_device(world.device),
+        "processes": world.ranks,
+        "compute": str(compute),
+    }
+    world.once(lambda: run.finish(card))
     return run
 
 
-def _cases(store: Store, side: Modality, settings: TranslateSettings) -> tuple[CaseRecord, ...]:
-    # Only a segmentor needs labels; CycleGAN takes what there is.
-    organ = settings.organs[0] if side == settings.source and settings.family == "essnet" else None
-    return store.select(side, sequence=settings.sequence if side == "mr" else None, organ=organ)
+def build(settings: TranslateSettings, compute: Compute) -> Trainee:
+    """The family of `settings` as it is trained: averaged where wanted, on the path of `compute`."""
+    trainee = FAMILIES[settings.family](settings, compute.device)
+    names = tuple(name for name in trainee.networks if name in ("G1", "G2", "S"))
+    return accelerate(averaged(trainee, names, settings.ema), compute)
 
 
-def _held_out(patients: Mapping[Modality, list[str]], settings: TranslateSettings) -> set[str]:
-    if settings.split == "slice":
-        return set()
-    target: Modality = "mr" if settings.source == "ct" else "ct"
-    split = split_patients(patients[target], settings)
-    return (set(patients[target]) - set(split.train)) | set(split.test)
-
-
-def _slices(
-    store: Store, cases: Sequence[CaseRecord], patients: Sequence[str], settings: TranslateSettings
-) -> SliceSet:
-    if not cases:
-        found = "no case left once the held-out patients are taken away"
-        raise InputError(store.path, found=found, wanted="some to train on", do="Hold out fewer patients.")
-    side = cases[0].modality
-    slices = load_slices(
-        store,
-        cases,
-        settings,
-        size=settings.loaded,
-        labelled=side == settings.source and settings.family == "essnet",
-        only_showing=settings.slices == "organ",
-    )
-    chosen = list(range(len(slices)))
-    if settings.split == "slice" and side != settings.source:
-        chosen, _ = split_slices(slices, settings, patients)
-    limit = settings.ct_slices if side == "ct" else settings.mr_slices
-    count = min(limit, len(chosen)) or len(chosen)
-    log.info("%s: training on %d of %d slices of %d patients", side, count, len(slices), len(slices.patients))
-    return slices.take(draw_evenly(slices, chosen, count, derive(settings.seed, side)))
-
-
-def _data_card(store: Store, out: Path, cases: Sequence[CaseRecord], slices: SliceSet) -> dict[str, Any]:
-    steps = slices.intensities.values()
+def _card(
+    out: Path,
+    data: TrainingData,
+    slices: Slices,
+    trainee: Trainee,
+    done: Standing,
+    settings: TranslateSettings,
+) -> dict[str, Any]:
+    best = None
+    if done.best:
+        found = checkpoint.load(out / "checkpoints" / checkpoint.BEST)
+        best = {**done.best, "weights_sha256": checkpoint.weights_hash(found["networks"])}
+    last = {name: network.state_dict() for name, network in trainee.model.items()}
     return {
-        "store": os.path.relpath(store.path, out),
-        "sequence": cases[0].sequence,
-        "patients": list(slices.patients),
-        "cases": sorted(case.sha256 for case in cases),
-        "slices": len(slices),
-        "labelled": slices.masks is not None,
-        # What output is brought back to: the window of CT, the middle volume of MR.
-        "low": median(step.low for step in steps),
-        "high": median(step.high for step in steps),
+        "family": settings.family,
+        "settings": settings.model_dump(mode="json"),
+        "weights_sha256": checkpoint.weights_hash(last),
+        "best": best,
+        "parameters": {name: parameters(network) for name, network in trainee.networks.items()},
+        "data": {side: data_card(out, data, side, slices[side]) for side in data.stores},
+        "held_out": sorted(data.held_out),
+        "split": split_in_words(settings),
+        "leaking": settings.split == "slice",
+        "alarms": done.alarms,
+        "steps": done.step,
+        "stopped_early": done.over,
+        "seconds": round(done.seconds, 1),
     }
-
-
-@torch.no_grad()
-def _picture(path: Path, trainee: Trainee, slices: SliceSet, settings: TranslateSettings) -> None:
-    """Source, synthetic, and source again after the cycle, for a few slices spread over the set."""
-    forth, back = ("G1", "G2") if settings.source == "ct" else ("G2", "G1")
-    device = next(trainee.networks[forth].parameters()).device
-    margin = (slices.images.shape[-1] - settings.size) // 2
-    middle = slice(margin, margin + settings.size)
-    rows = []
-    for index in np.linspace(0, len(slices) - 1, min(SAMPLES, len(slices))).astype(int):
-        source = torch.from_numpy(slices.images[index, middle, middle])[None, None].to(device)
-        fake = trainee.networks[forth](source)
-        again = trainee.networks[back](fake)
-        rows.append([image[0, 0].cpu().numpy() for image in (source, fake, again)])
-    write_panel(path, rows)

@@ -1,0 +1,235 @@
+"""Alarms: what goes wrong when a GAN is trained, said while it is trained.
+
+Notable:
+- Everything is computed from what is there anyway: a few translated slices and the readings of the losses.
+- Each threshold lies between what is right and what is wrong, as far as both were measured; the comment over it says
+  how far that is. An alarm is a reason to look at the pictures. No alarm is no praise.
+"""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+Slices = Float[np.ndarray, "slices size size"]
+Targets = Float[np.ndarray, "targets size size"]
+Bodies = Bool[np.ndarray, "slices size size"]
+
+# Pixels above this are body: air and lung are -1, fat under a CT window of -160 to 240 HU is -0.7.
+AIR = -0.9
+# Slices with less body than this say nothing.
+FEWEST_BODY_PIXELS = 50
+
+# What follows was measured inside the body on true pairs of the phantom (CT and T1 in phase, T1 out of phase and
+# T2-SPIR of 8 to 30 people, both directions), on what `tiny` translators made while they were trained (phantom, and
+# real CT to T2-SPIR), and on two networks of that size that were taught for 900 steps to copy, or to give the negative.
+
+# Output equals input: mean |fake - source| and correlation. Pairs differ by 0.34 or more in every slice, trained
+# translators by 0.24 (real data, correlation 0.8) to 0.62; the network that copies by 0.10, correlation 0.97.
+SAME_DIFFERENCE, SAME_CORRELATION = 0.12, 0.95
+# Constant output: standard deviation. Truth has 0.14 or more in every slice, translators 0.22 to 0.43.
+FLAT = 0.02
+# The same picture for all: how much fakes vary from slice to slice, as a share of how much the sources do; translators
+# 0.4 to 1.1. Sources that vary by less than LEAST_VARIATION, in place of 0.24 to 0.39 there, may well come out alike.
+SAME_FOR_ALL, LEAST_VARIATION = 0.1, 0.1
+# Inverted output: correlation of the median slice. True T2-SPIR has +0.3 to +0.5, but what is right can be negative: CT
+# from T1 down to -0.71, T1 from CT -0.57 to -0.84 (-0.89 without noise at half the resolution), since fat is dark in
+# CT and bright in T1. So -0.8 would blame the truth; the network taught the negative has -0.93, an exact one -1.
+# The other way round nothing is seen: a CycleGAN made T1 of CT with +0.2 to +0.5, bright where CT is bright, and wrong.
+INVERTED = -0.9
+
+# Losses of a discriminator. At chance: within this share of the chance level, and moving by no more than that.
+NEAR_CHANCE, STILL = 0.02, 0.01
+
+# For a loss that is no number, where the loop stops by itself.
+LOSS_ADVICE = (
+    "Lower --learning-rate and --discriminator-learning-rate, use --precision fp32, or try another --seed, "
+    "in another folder; the last good checkpoint is kept."
+)
+
+
+@dataclass(frozen=True)
+class Alarm:
+    """Something in a training that seldom mends itself.
+
+    Args:
+        name: the same whenever the same thing is seen.
+        seen: what was seen, with numbers.
+        advice: what to try, whole sentences.
+    """
+
+    name: str
+    seen: str
+    advice: str
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.seen}. {self.advice}"
+
+    @property
+    def reading(self) -> dict[str, str]:
+        """As metrics.jsonl and card.json hold it, next to step and epoch."""
+        return {"alarm": self.name, "seen": self.seen, "advice": self.advice}
+
+
+@dataclass(frozen=True)
+class DiscriminatorLevels:
+    """What the mean loss of a discriminator means.
+
+    Args:
+        chance: the loss of one that cannot tell real from synthetic and knows it.
+        zero: a loss under this is that of one that is never fooled.
+    """
+
+    chance: float
+    zero: float
+
+
+# For the losses of `translate`, halved over real and synthetic. Least squares, D = 1/2: (1/4 + 1/4) / 2. Cross-entropy,
+# sigmoid(D) = 1/2: log 2. Zero: D is right to within 0.07, or 98 % sure.
+LEVELS: Mapping[str, DiscriminatorLevels] = {
+    "least_squares": DiscriminatorLevels(chance=0.25, zero=0.005),
+    "cross_entropy": DiscriminatorLevels(chance=float(np.log(2)), zero=0.02),
+}
+
+
+def picture_alarms(sources: Slices, fakes: Slices, targets: Targets | None = None) -> list[Alarm]:
+    """What can be seen in translated slices.
+
+    Args:
+        sources: in [-1, 1], air -1.
+        fakes: what the generator makes of them, in the same order.
+        targets: some real slices of the other modality, of anybody; where they themselves are flat or all alike,
+            output that is so too is no finding.
+    """
+    bodies = sources > AIR
+    kept = bodies.sum(axis=(1, 2)) >= FEWEST_BODY_PIXELS
+    if not kept.any():
+        return []
+    sources, fakes, bodies = sources[kept], fakes[kept], bodies[kept]
+    found = [
+        _constant(fakes, bodies, targets),
+        _same_for_all(sources, fakes, bodies, targets),
+        _same_as_input(sources, fakes, bodies),
+        _inverted(sources, fakes, bodies),
+    ]
+    return [alarm for alarm in found if alarm]
+
+
+def discriminator_alarms(
+    history: Mapping[str, Sequence[float]], levels: DiscriminatorLevels, patience: int = 5
+) -> list[Alarm]:
+    """What the losses of the discriminators say.
+
+    Args:
+        history: mean losses an epoch, oldest first, by name; all whose name starts with `discriminator_` are looked at.
+        levels: what those losses mean; `LEVELS` has them.
+        patience: the last so many epochs must all say the same; before that there is no finding.
+    """
+    alarms = []
+    for name, losses in history.items():
+        last = np.array(losses[-patience:])
+        if not name.startswith("discriminator_") or len(last) < patience:
+            continue
+        which = name.replace("_", " ")
+        seen = f"mean loss {last.min():.4f} to {last.max():.4f} in the last {patience} epochs"
+        still = np.ptp(last) <= STILL * levels.chance
+        if still and (np.abs(last - levels.chance) <= NEAR_CHANCE * levels.chance).all():
+            alarms.append(Alarm(f"{which} at chance", f"{seen}, guessing gives {levels.chance:.4f}", _AT_CHANCE))
+        if (last < levels.zero).all():
+            alarms.append(Alarm(f"{which} at zero", f"{seen}, it is never fooled", _AT_ZERO))
+    return alarms
+
+
+def new_alarms(found: Iterable[Alarm], already: Collection[str]) -> list[Alarm]:
+    """Those whose name was not raised before, each once.
+
+    Args:
+        found: in the order in which they are to be told.
+        already: names of earlier alarms.
+    """
+    new: dict[str, Alarm] = {}
+    for alarm in found:
+        if alarm.name not in already:
+            new.setdefault(alarm.name, alarm)
+    return list(new.values())
+
+
+_AT_CHANCE = (
+    "It teaches the generator nothing. Unless the pictures are perfect, raise --discriminator-learning-rate, "
+    "or widen it with --discriminator-filters."
+)
+_AT_ZERO = (
+    "The generator learns next to nothing from it. Lower --discriminator-learning-rate, or enlarge --pool-size; "
+    "look for a border, a frame or a background that gives the synthetic images away."
+)
+
+
+def _constant(fakes: Slices, bodies: Bodies, targets: Targets | None) -> Alarm | None:
+    deviation = _deviation(fakes, bodies)
+    if deviation >= FLAT or (targets is not None and _deviation(targets, targets > AIR) < FLAT):
+        return None
+    return Alarm(
+        "constant output",
+        f"inside the body the output is flat (standard deviation {deviation:.4f} in the median slice)",
+        "The generator has collapsed, and more epochs seldom mend it. Lower --learning-rate, or try another --seed.",
+    )
+
+
+def _same_for_all(sources: Slices, fakes: Slices, bodies: Bodies, targets: Targets | None) -> Alarm | None:
+    anywhere = bodies.max(axis=0)
+    due = _variation(sources, anywhere)
+    if targets is not None and len(targets) > 1:
+        due = min(due, _variation(targets, anywhere))
+    varies = _variation(fakes, anywhere)
+    if due < LEAST_VARIATION or varies >= SAME_FOR_ALL * due:
+        return None
+    return Alarm(
+        "same output for all",
+        f"{len(fakes)} slices come out nearly equal (they differ by {varies:.4f}, what goes in by {due:.2f})",
+        "The generator no longer looks at what comes in. Raise --lambda-3 and --lambda-4, which hold it to its input, "
+        "lower --learning-rate, or try another --seed.",
+    )
+
+
+def _same_as_input(sources: Slices, fakes: Slices, bodies: Bodies) -> Alarm | None:
+    difference = float(np.abs(fakes - sources)[bodies].mean())
+    correlation = _correlation(sources, fakes, bodies)
+    if not (difference < SAME_DIFFERENCE and correlation > SAME_CORRELATION):
+        return None
+    return Alarm(
+        "output equals input",
+        f"inside the body it differs from the source by {difference:.3f} on average, correlation {correlation:.3f}",
+        "The cycle is perfect where nothing is translated. Raise --lambda-1 and --lambda-2 against --lambda-3 and "
+        "--lambda-4, or raise --discriminator-learning-rate.",
+    )
+
+
+def _inverted(sources: Slices, fakes: Slices, bodies: Bodies) -> Alarm | None:
+    correlation = _correlation(sources, fakes, bodies)
+    if not correlation < INVERTED:
+        return None
+    return Alarm(
+        "inverted output",
+        f"inside the body it is the source's negative (correlation {correlation:.2f} in the median slice)",
+        "Look at the pictures: the cycle cannot tell contrast from its negative, though T1 from CT is right "
+        "with -0.6 to -0.9. If it is a negative, try another --seed, or raise --lambda-1 and --lambda-2.",
+    )
+
+
+def _deviation(images: Slices, bodies: Bodies) -> float:
+    """Standard deviation inside the body, of the median slice."""
+    values = [float(image[body].std()) for image, body in zip(images, bodies, strict=True) if body.any()]
+    return float(np.median(values)) if values else 0.0
+
+
+def _variation(images: Slices, where: Bool[np.ndarray, "size size"]) -> float:
+    """How far slices lie apart: standard deviation over slices, averaged over pixels."""
+    return float(images.std(axis=0)[where].mean())
+
+
+def _correlation(first: Slices, second: Slices, bodies: Bodies) -> float:
+    """Pearson's correlation inside the body, of the median slice; NaN where no slice has one, being flat."""
+    pairs = [(a[body], b[body]) for a, b, body in zip(first, second, bodies, strict=True)]
+    values = [float(np.corrcoef(a, b)[0, 1]) for a, b in pairs if min(a.std(), b.std()) > 1e-6]
+    return float(np.median(values)) if values else float("nan")

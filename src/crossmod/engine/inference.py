@@ -1,0 +1,28 @@
+"""Slices through a network: in batches of one size, to the device and back."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from crossmod.engine.compute import Compute
+
+BATCH = {"cpu": 4, "cuda": 16}
+
+
+def batches_of(
+    images: Float[np.ndarray, "slices size size"], compute: Compute
+) -> Iterator[tuple[Float[Tensor, "batch 1 size size"], slice]]:
+    """Slices as batches on the device, and which slices each holds.
+
+    Where blocks are compiled, the last batch is filled up with its last slice: another size would be compiled anew.
+    """
+    count = BATCH[compute.device.type]
+    for start in range(0, len(images), count):
+        part = torch.from_numpy(images[start : start + count])[:, None]
+        held = slice(start, start + len(part))
+        if compute.compiled and len(part) < count:
+            part = torch.cat([part, part[-1:].expand(count - len(part), -1, -1, -1)])
+        yield part.to(compute.device, non_blocking=True), held

@@ -1,0 +1,152 @@
+"""The processes that train together: one, several on one machine, or several on many (Lightning Fabric starts them).
+
+Notable:
+- Data parallel: every process has the same weights and its own slices; gradients are averaged before each optimizer
+  step, as DDP does it, from a hook of the optimizer. A step of a family needs to know nothing of it, whatever networks
+  it runs twice or freezes for half of the step, which is where wrapped modules go wrong.
+- Whatever is decided (to stop, to save) is decided by all together, so that nobody waits for one who has left.
+"""
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import torch
+from torch import distributed
+from torch.optim import Optimizer
+
+from crossmod.engine.device import pick_device
+from crossmod.engine.stopping import Stopped
+from crossmod.errors import InputError
+from crossmod.progress import quiet
+from crossmod.settings import Machine
+
+log = logging.getLogger(__name__)
+
+Given = TypeVar("Given")
+
+
+@dataclass(frozen=True)
+class World:
+    """One process's view of all that train together.
+
+    Args:
+        device: where this process computes.
+        rank: its number, from 0.
+        ranks: how many there are.
+        talk: the group in which processes talk about anything but gradients; it never waits for a GPU.
+    """
+
+    device: torch.device
+    rank: int = 0
+    ranks: int = 1
+    talk: Any = None
+
+    @property
+    def first(self) -> bool:
+        """Whether this process writes and speaks for all."""
+        return self.rank == 0
+
+    def agree(self, *values: int) -> list[int]:
+        """The largest of each value over all processes."""
+        if self.ranks == 1:
+            return list(values)
+        shared = torch.tensor(values, dtype=torch.int64)
+        distributed.all_reduce(shared, distributed.ReduceOp.MAX, group=self.talk)
+        return shared.tolist()
+
+    def mean(self, values: Sequence[float]) -> list[float]:
+        """The mean of each value over all processes; one that is no number anywhere is none everywhere."""
+        if self.ranks == 1:
+            return list(values)
+        shared = torch.tensor(values, dtype=torch.float64)
+        distributed.all_reduce(shared, group=self.talk)
+        return (shared / self.ranks).tolist()
+
+    def gather(self, value: Given) -> list[Given]:
+        """Every process's value, in the order of ranks, on the first process; nothing on the others."""
+        if self.ranks == 1:
+            return [value]
+        values: list[Any] | None = [None] * self.ranks if self.first else None
+        distributed.gather_object(value, values, group=self.talk)
+        return values or []
+
+    def once(self, work: Callable[[], Given]) -> Given:
+        """What the first process's `work` gives, on all; what it raises is raised on all."""
+        if self.ranks == 1:
+            return work()
+        outcome: list[Any] = [None, None]
+        if self.first:
+            try:
+                outcome[0] = work()
+            except InputError as error:
+                outcome[1] = vars(error)
+        distributed.broadcast_object_list(outcome, group=self.talk)
+        if outcome[1] is not None:
+            raise InputError(**outcome[1])
+        return outcome[0]
+
+    def average_gradients(self, optimizer: Optimizer) -> None:
+        """Have the gradients averaged over all processes before each step of an optimizer."""
+        if self.ranks > 1:
+            optimizer.register_step_pre_hook(lambda optimizer, *_: self._average(optimizer))
+
+    def _average(self, optimizer: Optimizer) -> None:
+        weights = [weight for group in optimizer.param_groups for weight in group["params"]]
+        gradients = [weight.grad for weight in weights if weight.grad is not None]
+        # One message: what is sent in pieces waits in pieces.
+        flat = torch.cat([gradient.reshape(-1) for gradient in gradients])
+        distributed.all_reduce(flat)
+        flat /= self.ranks
+        for gradient, part in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
+            gradient.copy_(part.view(gradient.shape))
+
+
+@contextmanager
+def launched(machine: Machine) -> Iterator[World]:
+    """The processes that `machine` asks for, started where they are not there yet (by torchrun or SLURM).
+
+    Raises:
+        InputError: more devices than there are, or no such device.
+    """
+    if machine.threads:
+        torch.set_num_threads(machine.threads)
+    device = pick_device(machine.device)
+    if machine.devices * machine.nodes == 1:
+        yield World(device)
+        return
+    if device.type == "cuda" and machine.devices > torch.cuda.device_count():
+        found, wanted = f"{machine.devices}", f"at most {torch.cuda.device_count()}, which are there"
+        raise InputError("--devices", found=found, wanted=wanted, do="Lower it.")
+    world = _join(device, machine)
+    try:
+        with quiet(not world.first):
+            yield world
+    except BaseException as error:
+        if not isinstance(error, Stopped):
+            raise
+        # All of them stop together; the first one may still be writing.
+        distributed.barrier(group=world.talk)
+        raise
+    else:
+        distributed.barrier(group=world.talk)
+    finally:
+        # Without it a process may hang at its end.
+        distributed.destroy_process_group()
+
+
+def _join(device: torch.device, machine: Machine) -> World:
+    # Slow to import, and one process needs nothing of it.
+    from lightning_fabric import Fabric
+
+    for name in ("lightning_fabric", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    fabric = Fabric(accelerator=device.type, devices=machine.devices, num_nodes=machine.nodes, strategy="ddp")
+    fabric.launch()
+    if fabric.global_rank > 0:
+        logging.getLogger("crossmod").setLevel(logging.ERROR)
+    # Decisions go through the host, whatever gradients go through.
+    talk = distributed.new_group(backend="gloo")
+    return World(fabric.device, fabric.global_rank, fabric.world_size, talk)

@@ -1,0 +1,162 @@
+"""How good a translator is, without pairs: what decides which epoch to keep, on patients that it is not trained on.
+
+Notable:
+- The adversarial losses do not tell: they are of discriminators that change with the generators.
+- No single number here is trusted. Consistency cannot see a shift that S learns too, the cycle closes over anything
+  that the way back can undo, also a way forth that does nothing, and the Fréchet distance sees no anatomy.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor, nn
+
+from crossmod.errors import InputError
+from crossmod.evaluate.detectors import Detector
+from crossmod.evaluate.frechet import frechet_distance
+from crossmod.evaluate.overlap import dice
+from crossmod.seeds import rng
+
+# Below any difference that means something, so that a part that is exactly 0 does not hide what the others say.
+FLOOR = 1e-6
+
+Images = Float[np.ndarray, "slices size size"]
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What is measured of a translator on held-out slices.
+
+    Args:
+        consistency: mean Dice between S(G(x)) and the mask of x, over the source slices that show an organ; None
+            without S, without masks, or where no slice shows one.
+        cycle: mean |G_back(G_forth(x)) - x| and mean |G_forth(G_back(y)) - y|, averaged (Zhu et al. 2017, Eq. 2);
+            images in [-1, 1].
+        frechet: Fréchet distance between the features of synthetic and of real target slices, as many of each; None
+            with fewer than two.
+    """
+
+    consistency: float | None
+    cycle: float
+    frechet: float | None
+
+    @property
+    def score(self) -> float:
+        """The lower the better: the geometric mean of 1 - consistency, cycle and frechet, those that there are.
+
+        Geometric, because they have no common unit: to halve any of them counts the same. Infinite where one is no
+        number, so that a translator that diverged is never the best.
+        """
+        missed = None if self.consistency is None else 1 - self.consistency
+        parts = [part for part in (missed, self.cycle, self.frechet) if part is not None]
+        if not all(math.isfinite(part) for part in parts):
+            return math.inf
+        return math.exp(sum(math.log(max(part, FLOOR)) for part in parts) / len(parts))
+
+    def as_reading(self) -> dict[str, float]:
+        """The parts that there are, and the score, by name, for a log."""
+        parts = {"consistency": self.consistency, "cycle": self.cycle, "frechet": self.frechet, "score": self.score}
+        return {f"select_{name}": value for name, value in parts.items() if value is not None}
+
+
+@torch.no_grad()
+def score_translator(
+    forth: nn.Module,
+    back: nn.Module,
+    S: nn.Module | None,
+    source_images: Images,
+    masks: UInt8[np.ndarray, "slices size size"] | None,
+    target_images: Float[np.ndarray, "others size size"],
+    detector: Detector,
+    device: torch.device,
+    batch: int = 8,
+) -> Scores:
+    """Measure a translator; its networks are left as they were.
+
+    Args:
+        forth: from source to target, on `device`.
+        back: from target to source.
+        S: the segmentor that looks at synthetic target images, where the family has one.
+        source_images: held-out slices, in [-1, 1].
+        masks: class of each of their pixels, 0 for background.
+        target_images: held-out real slices, in [-1, 1], of any patients.
+        detector: what the Fréchet distance is taken with.
+        device: where the networks are.
+        batch: slices at a time.
+
+    Raises:
+        InputError: there are no slices on one side.
+    """
+    for side, images in (("source", source_images), ("target", target_images)):
+        if len(images) == 0:
+            found, do = f"no held-out {side} slices", "Hold out a patient of each side."
+            raise InputError("selection", found=found, wanted="one or more", do=do)
+    count = min(len(source_images), len(target_images))
+    with _evaluating([network for network in (forth, back, S) if network is not None]):
+        closes, features, dices = [], [], []
+        for start, x in _parts(source_images, device, batch):
+            fake = forth(x)
+            closes += _distances(back(fake), x)
+            features.append(detector.features(fake[:, 0].float().cpu().numpy()))
+            if S is not None and masks is not None:
+                dices += _dices(S(fake), masks[start : start + batch])
+        closes_back = [gap for _, y in _parts(target_images, device, batch) for gap in _distances(forth(back(y)), y)]
+    fakes, real = np.concatenate(features), detector.features(target_images[_draw(len(target_images), count)])
+    return Scores(
+        consistency=float(np.mean(dices)) if dices else None,
+        cycle=float(np.mean(closes) + np.mean(closes_back)) / 2,
+        frechet=_frechet(fakes[_draw(len(fakes), count)], real),
+    )
+
+
+@contextmanager
+def _evaluating(networks: Sequence[nn.Module]) -> Iterator[None]:
+    """Switch networks to evaluation; every layer then gets back the mode that it had, since not all need have one."""
+    modes = [(layer, layer.training) for network in networks for layer in network.modules()]
+    try:
+        for network in networks:
+            network.eval()
+        yield
+    finally:
+        for layer, mode in modes:
+            layer.training = mode
+
+
+def _parts(images: Images, device: torch.device, batch: int) -> Iterator[tuple[int, Float[Tensor, "part 1 size size"]]]:
+    for start in range(0, len(images), batch):
+        # Copied, because PyTorch warns of arrays that may not be written to.
+        yield start, torch.from_numpy(np.array(images[start : start + batch], np.float32))[:, None].to(device)
+
+
+def _distances(again: Float[Tensor, "part 1 size size"], image: Float[Tensor, "part 1 size size"]) -> list[float]:
+    """Mean absolute difference of each image."""
+    return (again - image).abs().mean(dim=(1, 2, 3)).tolist()
+
+
+def _dices(logits: Float[Tensor, "part classes size size"], masks: UInt8[np.ndarray, "part size size"]) -> list[float]:
+    """Of each slice whose mask shows an organ, mean Dice over the organs that S or the mask shows.
+
+    The label consistency of `crossmod.translate.synthesize`, which cannot be imported here, since it needs training.
+    """
+    scores = []
+    for answer, mask in zip(logits.argmax(dim=1).cpu().numpy(), masks, strict=True):
+        if mask.any():
+            organs = np.union1d(answer, mask)
+            scores.append(float(np.mean([dice(answer == organ, mask == organ) for organ in organs[organs > 0]])))
+    return scores
+
+
+def _draw(there: int, count: int) -> list[int]:
+    """Which slices to compare: all, or the first of a shuffle that is the same every epoch."""
+    return list(range(there)) if there == count else rng(0, "selection").permutation(there)[:count].tolist()
+
+
+def _frechet(fakes: Float[np.ndarray, "slices features"], real: Float[np.ndarray, "slices features"]) -> float | None:
+    if len(fakes) < 2:
+        return None
+    return frechet_distance(fakes, real) if np.isfinite(fakes).all() else math.inf
