@@ -1,7 +1,7 @@
 """What a training step of EssNet spends on its batch: time of `batches.batch` against time of the step, batch of 1.
 
-Run: `python benchmarks/reading.py [DEVICE]`. The promise is a share below 0.1 % on a CPU, where full size takes a minute,
-since its blocks are compiled first.
+Run: `python benchmarks/reading.py [DEVICE]`. The promise is a share below 0.1 % on a CPU. Full size takes a
+minute there, since its blocks are compiled first.
 """
 
 import statistics

@@ -1,3 +1,4 @@
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -6,6 +7,8 @@ import pytest
 import yaml
 from conftest import Stores
 
+from crossmod.bench import doctor
+from crossmod.bench.finding import Finding
 from crossmod.cli import app, application, main
 from crossmod.engine.stopping import Stopped
 from crossmod.presets import SEGMENT, TRANSLATE
@@ -30,10 +33,18 @@ def test_help_imports_nothing_heavy() -> None:
     assert done.stdout.strip() == "[]"
 
 
+@pytest.mark.parametrize("words", [["bench", "--help"], ["bench", "train", "--help"], ["doctor", "--help"]])
+def test_help_on_measuring_imports_nothing_heavy(words: list[str]) -> None:
+    heavy = {"torch", "scipy", "matplotlib", "nibabel", "numpy", "lightning_fabric"}
+    program = f"import sys, crossmod.cli as c; c.main({words}); print(sorted({heavy} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
 @pytest.mark.parametrize(
-    "command", [["prepare", "chaos"], ["prepare", "dicom"], ["prepare", "nifti"], *[[name] for name in (
-        "info", "phantom", "train", "synthesize", "segment", "report", "demo"
-    )]], ids="-".join,
+    "command", [*[["prepare", name] for name in ("chaos", "dicom", "nifti")], *[[name] for name in (
+        "info", "phantom", "train", "synthesize", "segment", "report", "demo", "doctor"
+    )], *[["bench", name] for name in ("train", "synthesize", "segment", "prepare")]], ids="-".join,
 )  # fmt: skip
 def test_every_option_is_explained(
     command: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -91,6 +102,10 @@ def test_a_dry_run_prints_settings_that_can_be_given_back(capsys: pytest.Capture
         (["segment", "out", "--real", "nowhere", "--organs", "liver", "spleen"], "liver, spleen. Wanted: one organ"),
         (["phantom", "out", "--size", "3"], "--size: 3"),
         (["train", "out", "--ct", "a", "--mr", "b", "--config", "nowhere.yaml"], "nowhere.yaml: no such file"),
+        (["bench", "train", "--size", "30"], "--size: 30. Wanted: a multiple of 4"),
+        (["bench", "train", "--filters", "0"], "--filters"),
+        (["bench", "prepare", "--json", "nowhere/x.json"], "--json: nowhere/x.json, in no folder"),
+        (["doctor", "--json", "nowhere/x.json"], "--json: nowhere/x.json, in no folder"),
     ],
 )  # fmt: skip
 def test_a_mistake_gets_one_sentence_and_code_2(
@@ -145,6 +160,29 @@ def test_a_split_by_slice_is_called_leaking_in_every_output(
         assert "LEAKING" in out, words
 
 
+def test_what_is_measured_is_printed_and_written(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    tiny = ["--preset", "tiny", "--size", "32", "--filters", "2", "--blocks", "1", "--device", "cpu", "--steps", "1"]
+    code, out, err = run(capsys, "bench", "train", *tiny, "--json", "train.json")
+    assert code == 0, err
+    (made,) = json.loads((tmp_path / "train.json").read_text())["comparisons"]
+    assert f"{made['ratio']:.2f}" in out
+    assert "Timing: 2/2" in err
+    code, out, err = run(capsys, "doctor", "--json", "doctor.json")
+    assert code == 0, err
+    assert len(json.loads((tmp_path / "doctor.json").read_text())["findings"]) == len(out.splitlines())
+
+
+def test_the_doctor_leaves_with_1_where_something_is_broken(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(doctor, "examine", lambda: [Finding("broken", "packages", "gdcm: ImportError")])
+    code, out, _ = run(capsys, "doctor")
+    assert (code, out) == (1, "broken   packages  gdcm: ImportError.\n")
+
+
 def test_a_full_disk_is_a_sentence_too(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     def fail(*words: object, **more: object) -> None:
         raise OSError(28, "No space left on device", "somewhere")
@@ -181,4 +219,6 @@ def test_a_stop_says_where_and_leaves_with_the_signals_code(
 
 
 def test_commands_are_known() -> None:
-    assert {"prepare", "info", "phantom", "train", "synthesize", "segment", "report", "demo"} <= set(app)
+    assert {"prepare", "info", "phantom", "train", "synthesize", "segment", "report", "demo", "bench", "doctor"} <= set(
+        app
+    )

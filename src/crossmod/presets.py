@@ -31,7 +31,6 @@ SEGMENT: dict[str, SegmentSettings] = {
         network="tiny",
         size=64,
         precision="fp32",
-        compile="off",
         learning_rate=2e-3,
         batch_size=4,
         steps=500,

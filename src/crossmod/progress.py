@@ -14,18 +14,17 @@ SECONDS_BETWEEN_LINES = 20.0
 
 Advance = Callable[..., None]
 
-# Of several processes that train together, one shows progress.
-_quiet: ContextVar[bool] = ContextVar("quiet", default=False)
+_hushed: ContextVar[bool] = ContextVar("hushed", default=False)
 
 
-@contextmanager
-def quiet(on: bool = True) -> Iterator[None]:
-    """Show no progress in this block."""
-    token = _quiet.set(on)
-    try:
-        yield
-    finally:
-        _quiet.reset(token)
+def hush() -> None:
+    """From now on this process shows nothing: of several that work together, one speaks."""
+    _hushed.set(True)
+
+
+def hushed() -> bool:
+    """Whether another process speaks for this one."""
+    return _hushed.get()
 
 
 def track(items: Iterable[Item], title: str, *, total: int | None = None) -> Iterator[Item]:
@@ -46,7 +45,7 @@ def progress(title: str, total: int, *, done: int = 0) -> Iterator[Advance]:
         total: how many steps there are.
         done: how many were done before (a resumed run), left out of the speed.
     """
-    if _quiet.get():
+    if hushed():
         yield lambda steps=1, note="": None
         return
     shown = _bar(title, total, done) if sys.stderr.isatty() else _lines(title, total, done)

@@ -86,8 +86,6 @@ class TrainSettings(ImageSettings):
 
     precision: Precision = "auto"
     """`fp32`; `bf16`, with weights and losses in fp32; `auto`: bf16 where the hardware has instructions for it."""
-    compile: Compile = "auto"
-    """Compile the networks' blocks; `auto`: on a GPU, and on a CPU from 128 pixels a side on."""
     ema: float = Field(default=0.0, ge=0, lt=1)
     """Use running averages of the trained weights, with this weight of the past (such as 0.999); 0: no averages."""
 
@@ -145,6 +143,8 @@ class TranslateSettings(TrainSettings):
     """Share of the epochs, at the end, over which the learning rates fall to 0 in a straight line."""
     pool_size: int = Field(default=50, ge=0)
     """Earlier synthetic images that each discriminator is shown again."""
+    compile: Compile = "auto"
+    """Compile the networks' blocks; `auto`: on a GPU, and on a CPU from 128 pixels a side on."""
     sample_every: int = Field(default=5, ge=1)
     """Epochs between pictures in the run's samples folder."""
     select_every: int = Field(default=0, ge=0)

@@ -95,6 +95,12 @@ def test_learning_rates_stay_and_then_fall_in_a_straight_line() -> None:
     assert [Plan("", epochs=3, seed=0).learning_rate_factor(epoch) for epoch in range(3)] == [1, 1, 1]
 
 
+def test_learning_rates_of_a_plan_of_steps_stay_what_they_were_in_its_last_epoch() -> None:
+    assert [Plan("", epochs=2, seed=0, steps=99).learning_rate_factor(epoch) for epoch in range(9)] == [1] * 9
+    falling = [Plan("", epochs=2, seed=0, steps=99, decay=0.5).learning_rate_factor(epoch) for epoch in range(4)]
+    assert falling == [1, 0.5, 0.5, 0.5]
+
+
 def test_steps_in_place_of_epochs_may_end_within_one(tmp_path: Path) -> None:
     run = new_run(tmp_path / "run")
     fit(regression(), Numbers(), run, Plan("", epochs=9, seed=0, steps=7), ALONE)

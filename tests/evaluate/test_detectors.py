@@ -120,3 +120,10 @@ def test_the_same_every_time_and_no_global_draw(found: Detector, rng: np.random.
 def test_an_unknown_name_is_refused_with_the_names_that_there_are() -> None:
     with pytest.raises(InputError, match=r"inception.*Wanted: random"):
         detector("inception")
+
+
+def test_features_are_the_same_within_a_training_in_bf16() -> None:
+    images = np.random.default_rng(3).uniform(-1, 1, (2, 32, 32)).astype(np.float32)
+    plain = detector("random").features(images)
+    with torch.autocast("cpu", torch.bfloat16):
+        np.testing.assert_array_equal(detector("random").features(images), plain)

@@ -13,6 +13,7 @@ from crossmod.config import invalid
 from crossmod.engine.stopping import Stopped
 from crossmod.errors import InputError
 from crossmod.files import disk_full, is_disk_full
+from crossmod.progress import hushed
 
 app = App(
     name="crossmod",
@@ -32,7 +33,8 @@ app.command(prepare)
 
 def say(text: str) -> None:
     """Tell the user what was made and what comes next, on standard output."""
-    print(text, flush=True)
+    if not hushed():
+        print(text, flush=True)
 
 
 def main(words: Sequence[str] | None = None) -> None:
@@ -54,17 +56,22 @@ def main(words: Sequence[str] | None = None) -> None:
         print(f"crossmod: {sentence}", file=sys.stderr)
         sys.exit(2)
     except InputError as error:
-        print(f"crossmod: {error}", file=sys.stderr)
+        _complain(str(error))
         sys.exit(2)
     except OSError as error:
-        print(f"crossmod: {_about_place(error)}", file=sys.stderr)
+        _complain(str(_about_place(error)))
         sys.exit(2)
     except Stopped as stopped:
-        print(f"crossmod: {stopped}.", file=sys.stderr)
+        _complain(f"{stopped}.")
         sys.exit(128 + stopped.number)
     except KeyboardInterrupt:
         print("crossmod: stopped; nothing half-made is left.", file=sys.stderr)
         sys.exit(130)
+
+
+def _complain(sentence: str) -> None:
+    if not hushed():
+        print(f"crossmod: {sentence}", file=sys.stderr)
 
 
 def _about_place(error: OSError) -> InputError:

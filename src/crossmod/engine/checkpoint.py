@@ -23,21 +23,21 @@ from crossmod.files import replacing
 
 log = logging.getLogger(__name__)
 
-BEST = "best.safetensors"
 
-
-def save(folder: Path, step: int, state: dict[str, Any], *, keep: int = 2) -> Path:
-    """Write a checkpoint, then remove all but the newest `keep`.
+def save(folder: Path, step: int, state: dict[str, Any], *, keep: int = 2, best: int | None = None) -> Path:
+    """Write a checkpoint, then remove all but the newest `keep`, and all but the best networks that it speaks of.
 
     Args:
         folder: the run's checkpoints.
         step: steps taken so far; it names the file.
         state: nested dicts and lists of tensors and plain values.
         keep: how many stay, this one included.
+        best: the step of the best networks, where there are any.
     """
     path = at_step(folder, step)
     write(path, state)
-    for old in checkpoints(folder)[:-keep]:
+    surpassed = {*folder.glob("best-*.safetensors")} - ({best_at(folder, best)} if best is not None else set())
+    for old in (*checkpoints(folder)[:-keep], *surpassed):
         old.unlink()
     return path
 
@@ -45,7 +45,6 @@ def save(folder: Path, step: int, state: dict[str, Any], *, keep: int = 2) -> Pa
 def write(path: Path, state: dict[str, Any]) -> None:
     """Write one state to a file, with a checksum, whole or not at all."""
     tensors, skeleton = flatten(state)
-    tensors = {name: tensor.cpu() for name, tensor in tensors.items()}
     text = json.dumps(skeleton)
     with replacing(path) as temporary:
         save_file(_unshared(tensors), temporary, {"state": text, "checksum": _checksum(tensors, text)})
@@ -64,6 +63,11 @@ def _unshared(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 def at_step(folder: Path, step: int) -> Path:
     """The file of the checkpoint that was written after so many steps."""
     return folder / f"step-{step:08d}.safetensors"
+
+
+def best_at(folder: Path, step: int) -> Path:
+    """The file of networks that were the best when they were scored after so many steps."""
+    return folder / f"best-{step:08d}.safetensors"
 
 
 def checkpoints(folder: Path) -> list[Path]:

@@ -3,7 +3,8 @@
 Notable:
 - The weights, their gradients' sums, Adam and the losses stay in fp32; bf16 is what convolutions read and write.
 - Blocks are compiled, not whole networks: minutes of compiling become seconds, for the same speed.
-- Channels come last where blocks are compiled and on GPUs; the eager path of a CPU is faster without.
+- Channels come last where blocks are compiled, on GPUs, and in networks that are not to be compiled at all (U-Nets,
+  whose convolutions are faster so); other networks' eager path on a CPU is faster without.
 """
 
 import logging
@@ -35,6 +36,7 @@ class Compute:
         bf16: convolutions in bfloat16.
         compiled: blocks are compiled.
         graphs: steps are recorded as CUDA graphs.
+        blocks: the networks have blocks that may be compiled.
         why: what is not used, and why, in sentences.
     """
 
@@ -42,12 +44,13 @@ class Compute:
     bf16: bool = False
     compiled: bool = False
     graphs: bool = False
+    blocks: bool = True
     why: tuple[str, ...] = ()
 
     @property
     def channels_last(self) -> bool:
         """Whether channels come last in memory."""
-        return self.compiled or self.device.type == "cuda"
+        return self.compiled or self.device.type == "cuda" or not self.blocks
 
     @property
     def precision(self) -> str:
@@ -76,7 +79,13 @@ class Compute:
 
 
 def choose(
-    device: torch.device, precision: Precision = "auto", compiling: Compile = "auto", *, size: int = 256, ranks: int = 1
+    device: torch.device,
+    precision: Precision = "auto",
+    compiling: Compile = "auto",
+    *,
+    size: int = 256,
+    ranks: int = 1,
+    blocks: bool = True,
 ) -> Compute:
     """The fastest path that the settings allow and the machine has.
 
@@ -86,6 +95,7 @@ def choose(
         compiling: `on`, `off`, or `auto`: on a GPU, and on a CPU from 128 pixels a side on.
         size: pixels a side.
         ranks: processes that train together.
+        blocks: whether the networks have blocks to compile.
     """
     why = []
     missing = no_bf16(device)
@@ -94,16 +104,17 @@ def choose(
     elif missing and precision == "bf16":
         why.append(f"bf16 as asked for, though slow: {missing}.")
     bf16 = precision == "bf16" or (precision == "auto" and not missing)
-    wanted = compiling == "on" or (compiling == "auto" and (device.type == "cuda" or size >= COMPILED_FROM_PIXELS))
+    large = device.type == "cuda" or size >= COMPILED_FROM_PIXELS
+    wanted = blocks and (compiling == "on" or (compiling == "auto" and large))
     broken = no_compiling(device) if wanted else None
     if broken:
         why.append(f"Not compiled: {broken}.")
-    elif not wanted and compiling == "auto":
+    elif blocks and not wanted and compiling == "auto":
         why.append(f"Not compiled: under {COMPILED_FROM_PIXELS} pixels it takes longer than it wins; --compile on.")
     graphs = device.type == "cuda" and ranks == 1
     if device.type == "cuda" and ranks > 1:
         why.append("No CUDA graph: processes that train together exchange gradients in the middle of a step.")
-    return Compute(device, bf16, wanted and not broken, graphs, tuple(why))
+    return Compute(device, bf16, wanted and not broken, graphs, blocks, tuple(why))
 
 
 def no_bf16(device: torch.device) -> str | None:
@@ -126,7 +137,7 @@ def no_compiling(device: torch.device) -> str | None:
         probe = torch.compile(lambda x: torch.relu(x * 2 + 1), dynamic=False)
         probe(torch.ones(8, device=device))
     except Exception as error:  # whatever a toolchain can do wrong, training goes on without it
-        return f"a small test failed ({type(error).__name__}: {str(error).strip().splitlines()[0][:200]})"
+        return f"a small test failed ({type(error).__name__}: {graph.first_line(error)[:200]})"
     return None
 
 
@@ -147,6 +158,9 @@ def prepare(networks: Iterable[nn.Module], blocks: Iterable[nn.Module], compute:
 def accelerate(trainee: Trainee, compute: Compute) -> Trainee:
     """The same trainee on the path of `compute`; its networks are changed in place."""
     prepare((*trainee.networks.values(), *trainee.averages.values()), trainee.blocks, compute)
+    for optimizer in trainee.optimizers.values():
+        # Autocast remembers weights that it has rounded until the step ends, also those that were moved meanwhile.
+        optimizer.register_step_post_hook(lambda *_: torch.clear_autocast_cache())
     step = _in_precision(trainee.step, compute)
     return replace(trainee, step=graph.on_cuda(step) if compute.graphs else step)
 

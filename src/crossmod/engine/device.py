@@ -1,5 +1,8 @@
 """Which device computes."""
 
+import platform
+from typing import Any
+
 import torch
 
 from crossmod.errors import InputError
@@ -24,3 +27,19 @@ def describe_device(device: torch.device) -> str:
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return f"{device.type}, {torch.get_num_threads()} threads"
+
+
+def wait_for(device: torch.device) -> None:
+    """Wait until a device has done what it was ordered; a CPU always has."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def cpu_abilities() -> dict[str, Any]:
+    """What torch knows of the CPU: instructions by name, such as `avx512_bf16`, and numbers; empty in old versions."""
+    return dict(torch.cpu.get_capabilities()) if hasattr(torch.cpu, "get_capabilities") else {}
+
+
+def cpu_name() -> str:
+    """What the CPU calls itself, as far as that can be found out."""
+    return str(cpu_abilities().get("cpu_name") or platform.processor() or platform.machine())

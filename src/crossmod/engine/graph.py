@@ -4,6 +4,7 @@ Source: "Accelerating PyTorch with CUDA Graphs" (PyTorch documentation, CUDA sem
 """
 
 import logging
+from collections import Counter
 from collections.abc import Callable
 
 import torch
@@ -17,13 +18,15 @@ log = logging.getLogger(__name__)
 WARM = 3
 
 Work = Callable[[], None]
+Shapes = frozenset[tuple[str, torch.Size]]
 
 
 class GraphedStep:
     """A step that is recorded after a few calls and replayed from then on.
 
-    The first calls are ordinary steps of the training; nothing is thrown away. A batch of another shape, as the last
-    one of an epoch may be, is an ordinary step too. A step that cannot be recorded goes on unrecorded, and says why.
+    The first calls are ordinary steps of the training; nothing is thrown away. The shape that comes first so often is
+    recorded; a batch of another, as the last one of an epoch may be, is an ordinary step too. A step that cannot be
+    recorded goes on unrecorded, and says why.
 
     Args:
         step: works on the device alone; whatever else it does is done once, when it is recorded.
@@ -33,7 +36,7 @@ class GraphedStep:
 
     def __init__(self, step: Callable[[Batch], Losses], record: Callable[[Work], Work], aside: Callable[[Work], None]):
         self._step, self._record, self._aside = step, record, aside
-        self._calls = 0
+        self._calls: Counter[Shapes] = Counter()
         self._inputs: dict[str, Tensor] = {}
         self._names: list[str] = []
         self._losses = torch.empty(0)
@@ -42,12 +45,11 @@ class GraphedStep:
 
     def __call__(self, batch: Batch) -> Losses:
         """Take one step."""
-        if self.failed is None and self._replay is None and self._calls == WARM:
+        shapes = _shapes(batch)
+        if self.failed is None and self._replay is None and self._calls[shapes] == WARM:
             self._make(batch)
-        if self._replay is None:
-            self._calls += 1
-            return self._ordinary(batch)
-        if {name: part.shape for name, part in batch.items()} != {name: p.shape for name, p in self._inputs.items()}:
+        if self._replay is None or shapes != _shapes(self._inputs):
+            self._calls[shapes] += 1
             return self._ordinary(batch)
         for name, part in self._inputs.items():
             part.copy_(batch[name], non_blocking=True)
@@ -72,8 +74,17 @@ class GraphedStep:
         try:
             self._replay = self._record(work)
         except RuntimeError as error:
-            self.failed = str(error).splitlines()[0]
+            self.failed = first_line(error)
             log.warning("No CUDA graph: %s. Every step is ordered anew, which is slower.", self.failed)
+
+
+def _shapes(batch: Batch) -> Shapes:
+    return frozenset((name, part.shape) for name, part in batch.items())
+
+
+def first_line(error: Exception) -> str:
+    """What an error says, in one line; its name where it says nothing."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
 def on_cuda(step: Callable[[Batch], Losses]) -> GraphedStep:
@@ -85,9 +96,11 @@ def on_cuda(step: Callable[[Batch], Losses]) -> GraphedStep:
             work()
         return graph.replay
 
+    # One: memory that is set free is used again on its own stream alone.
+    stream = torch.cuda.Stream()
+
     def aside(work: Work) -> None:
         # Whatever is made in these calls must not belong to the stream that is recorded from.
-        stream = torch.cuda.Stream()
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):
             work()

@@ -51,10 +51,14 @@ class Plan:
     keep: int = 2
 
     def learning_rate_factor(self, epoch: int) -> float:
-        """What the learning rates are multiplied with in an epoch, counted from 0."""
+        """What the learning rates are multiplied with in an epoch, counted from 0.
+
+        A plan of steps may go on past its epochs; its rates stay what they were in the last.
+        """
         falling = round(self.epochs * self.decay)
         flat = self.epochs - falling
-        return 1.0 if epoch < flat else 1 - (epoch - flat + 1) / (falling + 1)
+        fallen = min(epoch, self.epochs - 1) - flat + 1
+        return 1.0 if fallen <= 0 else 1 - fallen / (falling + 1)
 
 
 def fit(
@@ -83,10 +87,14 @@ def fit(
         InputError: a loss that is no number, or another command that writes to the run.
     """
     with ExitStack() as stack:
-        if world.first:
-            stack.enter_context(held(run.path / ".lock"))
-            remove_partial(run.path / "checkpoints")
+        world.once(lambda: _take(run, stack))
         return _fit(trainee, batches, run, plan, world, look)
+
+
+def _take(run: Run, stack: ExitStack) -> None:
+    """Let no other command write to the run, and remove what a killed one left half-written."""
+    stack.enter_context(held(run.path / ".lock"))
+    remove_partial(run.path / "checkpoints")
 
 
 def _fit(trainee: Trainee, batches: Batches, run: Run, plan: Plan, world: World, look: Look) -> Standing:
@@ -131,14 +139,17 @@ def _fit(trainee: Trainee, batches: Batches, run: Run, plan: Plan, world: World,
                 notes.saw(sight, at, epoch)
                 if at.is_best(sight.score, epoch):
                     save = True
-                    world.once(lambda: checkpoint.write(folder / checkpoint.BEST, best(trainee, at)))
+                    world.once(lambda: checkpoint.write(checkpoint.best_at(folder, at.step), best(trainee, at)))
                 at.over = 0 < plan.patience <= at.waited
+                notes.start_lap()
 
             # Save.
             if save or stop or at.over:
                 at.seconds = time.monotonic() - began
                 state = snapshot(trainee, at, world)
-                world.once(lambda state=state: checkpoint.save(folder, at.step, state, keep=plan.keep))
+                world.once(
+                    lambda state=state: checkpoint.save(folder, at.step, state, keep=plan.keep, best=at.best_step)
+                )
                 saved = time.monotonic()
                 notes.start_lap()
             advance()

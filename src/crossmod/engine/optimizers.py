@@ -7,6 +7,9 @@ import torch
 from torch import nn
 from torch.optim import Adam, Optimizer
 
+# Options of a group that say how it computes, not what.
+OWN = ("lr", "fused", "capturable", "foreach", "differentiable")
+
 
 def adam(weights: Iterable[nn.Parameter], rate: float, betas: tuple[float, float], device: torch.device) -> Adam:
     """Adam (Kingma & Ba 2015), fused.
@@ -37,8 +40,16 @@ def load_optimizer(optimizer: Optimizer, state: dict[str, Any]) -> None:
 
     A fused step walks over weight, gradient and moments side by side: moments in another layout would be silently
     exchanged between weights (PyTorch 2.13 does not check).
+
+    How the optimizer computes stays its own: the checkpoint may come from another device, and its rates are numbers on
+    the host, which a recorded step would freeze.
     """
+    own = [{name: group[name] for name in OWN if name in group} for group in optimizer.param_groups]
     optimizer.load_state_dict(state)
+    saved = rates(optimizer)
+    for group, options in zip(optimizer.param_groups, own, strict=True):
+        group.update(options)
+    set_rates(optimizer, saved)
     for weight, moments in optimizer.state.items():
         for name, moment in moments.items():
             if isinstance(moment, torch.Tensor) and moment.shape == weight.shape:

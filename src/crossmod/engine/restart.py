@@ -72,4 +72,4 @@ def restore(trainee: Trainee, run: Run, world: World) -> Standing:
 
 def _on_cpu(tree: dict[str, Any]) -> dict[str, Any]:
     tensors, skeleton = flatten(tree)
-    return unflatten({name: tensor.cpu() for name, tensor in tensors.items()}, skeleton)
+    return unflatten(tensors, skeleton)

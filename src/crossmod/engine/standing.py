@@ -1,5 +1,6 @@
 """Where a training stands: what the loop itself must remember over a restart."""
 
+import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -57,6 +58,11 @@ class Standing:
         """As plain data."""
         return asdict(self)
 
+    @property
+    def best_step(self) -> int | None:
+        """The step of the best networks so far."""
+        return int(self.best["step"]) if self.best else None
+
     def count(self, means: Mapping[str, float], steps: int) -> None:
         """Add the mean losses of some steps to those of the epoch."""
         for name, mean in means.items():
@@ -79,10 +85,10 @@ class Standing:
         return {alarm["alarm"] for alarm in self.alarms}
 
     def is_best(self, score: float | None, epoch: int) -> bool:
-        """Whether a score is the best so far; from now on it is."""
+        """Whether a score is the best so far; from now on it is. One that is not finite never is."""
         if score is None:
             return False
-        if self.best and not score < self.best["score"]:
+        if not math.isfinite(score) or (self.best and not score < self.best["score"]):
             self.waited += 1
             return False
         self.best, self.waited = {"score": score, "step": self.step, "epoch": epoch}, 0

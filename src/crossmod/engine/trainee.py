@@ -38,7 +38,7 @@ class Trainee:
         draw: what else the host draws for a step, such as pool exchanges; it goes into the batch. Its generator is the
             step's own.
         memory: what else must survive a restart, such as image pools; each process has its own.
-        blocks: parts of the networks that are compiled, each as one.
+        blocks: parts of the networks that are compiled, each as one; none: compiling wins nothing.
         averages: running averages of networks, by the network's name; empty: the networks as they are trained count.
     """
 

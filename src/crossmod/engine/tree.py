@@ -11,15 +11,16 @@ def flatten(tree: Any, name: str = "") -> tuple[dict[str, Tensor], Any]:
     """Take the tensors out of a tree.
 
     Returns:
-        The tensors by their path, and the tree with `"tensor:<path>"` in their place; dict keys become pairs, since
-        JSON knows no numbers as keys.
+        The tensors by their path, on the CPU, and the tree with `"tensor:<path>"` in their place; dict keys become
+        pairs, since JSON knows no numbers as keys.
 
     Raises:
         TypeError: something that is neither a tensor nor plain data.
         ValueError: two tensors of one path, as `{"a": {"b": t}, "a/b": t}` has.
     """
     if isinstance(tree, Tensor):
-        return {name: tree.detach().contiguous()}, TENSOR + name
+        # To the host first: a copy in another layout would take room on the device.
+        return {name: tree.detach().cpu().contiguous()}, TENSOR + name
     if isinstance(tree, dict | list | tuple):
         pairs = list(tree.items()) if isinstance(tree, dict) else list(enumerate(tree))
         tensors: dict[str, Tensor] = {}

@@ -20,7 +20,7 @@ from torch.optim import Optimizer
 from crossmod.engine.device import pick_device
 from crossmod.engine.stopping import Stopped
 from crossmod.errors import InputError
-from crossmod.progress import quiet
+from crossmod.progress import hush
 from crossmod.settings import Machine
 
 log = logging.getLogger(__name__)
@@ -82,7 +82,7 @@ class World:
             try:
                 outcome[0] = work()
             except InputError as error:
-                outcome[1] = vars(error)
+                outcome[1] = {name: vars(error)[name] for name in ("subject", "found", "wanted", "do")}
         distributed.broadcast_object_list(outcome, group=self.talk)
         if outcome[1] is not None:
             raise InputError(**outcome[1])
@@ -122,8 +122,7 @@ def launched(machine: Machine) -> Iterator[World]:
         raise InputError("--devices", found=found, wanted=wanted, do="Lower it.")
     world = _join(device, machine)
     try:
-        with quiet(not world.first):
-            yield world
+        yield world
     except BaseException as error:
         if not isinstance(error, Stopped):
             raise
@@ -146,6 +145,7 @@ def _join(device: torch.device, machine: Machine) -> World:
     fabric = Fabric(accelerator=device.type, devices=machine.devices, num_nodes=machine.nodes, strategy="ddp")
     fabric.launch()
     if fabric.global_rank > 0:
+        hush()
         logging.getLogger("crossmod").setLevel(logging.ERROR)
     # Decisions go through the host, whatever gradients go through.
     talk = distributed.new_group(backend="gloo")

@@ -47,7 +47,9 @@ class Detector:
         """Features of one or more images in [-1, 1]; an image's own do not depend on the others."""
         # Copied, because PyTorch warns of arrays that may not be written to.
         parts = (np.array(images[i : i + BATCH], np.float32) for i in range(0, len(images), BATCH))
-        return np.concatenate([self.extract(torch.from_numpy(part)[:, None]).numpy() for part in parts])
+        # In fp32 whatever a training around it computes in: features of one run are held against those of another.
+        with torch.autocast("cpu", enabled=False):
+            return np.concatenate([self.extract(torch.from_numpy(part)[:, None]).numpy() for part in parts])
 
 
 def detector(name: str) -> Detector:

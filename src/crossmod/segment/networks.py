@@ -82,11 +82,6 @@ def _two_convolutions(inputs: int, outputs: int, norm: bool) -> nn.Sequential:
     return nn.Sequential(*layers)
 
 
-def blocks(network: UNet) -> tuple[nn.Module, ...]:
-    """The parts that are compiled, each as one."""
-    return (*network.down, *network.up, *network.merge)
-
-
 @torch.no_grad()
 def initialise(network: nn.Module) -> None:
     """He init as Keras' `he_normal` draws it, cut at two standard deviations; the last 1 x 1 by Glorot, as there."""

@@ -6,7 +6,7 @@ import torch.nn.functional as F  # noqa: N812 - the name everybody knows
 from crossmod.engine.optimizers import adam
 from crossmod.engine.trainee import Batch, Losses, Trainee
 from crossmod.seeds import derive
-from crossmod.segment.networks import NETWORKS, blocks, initialise
+from crossmod.segment.networks import NETWORKS, initialise
 from crossmod.settings import SegmentSettings
 
 
@@ -27,6 +27,4 @@ def build(settings: SegmentSettings, device: torch.device) -> Trainee:
         optimizer.step()
         return {"cross_entropy": loss.detach()}
 
-    return Trainee(
-        networks={"segmenter": network}, optimizers={"segmenter": optimizer}, step=step, blocks=blocks(network)
-    )
+    return Trainee(networks={"segmenter": network}, optimizers={"segmenter": optimizer}, step=step)

@@ -79,19 +79,19 @@ def _train(
         "synthetic": {case.id: case.sha256 for case in extra_cases},
     }
     plain = settings.model_dump(mode="json")
-    if is_run(out) and world.once(lambda: start_run(out, KIND, plain, inputs)).finished:
+    # The first process may have made the folder by the time that another one looks.
+    if world.once(lambda: is_run(out) and start_run(out, KIND, plain, inputs).finished):
         log.info("%s is finished already.", out)
         return Run(out)
     # Everything that can be refused is refused before the run folder is made.
-    slices = load_slices(store, cases, settings, size=settings.size, labelled=True)
-    train, test = _divide(slices, patients, settings)
+    train, test = _divide(load_slices(store, cases, settings, size=settings.size, labelled=True), patients, settings)
     parts = [train]
     if extra is not None:
         tested = {case.sha256 for case in cases if case.id in test.intensities}
         _check_for_leaks(extra, extra_cases, set(test.patients), tested, settings)
         parts.append(_synthetic(extra, extra_cases, settings))
     run = world.once(lambda: start_run(out, KIND, plain, inputs))
-    compute = choose(world.device, settings.precision, settings.compile, size=settings.size, ranks=world.ranks)
+    compute = choose(world.device, settings.precision, ranks=world.ranks, blocks=False)
     log.info("Computing on %s: %s. %s", describe_device(world.device), compute, " ".join(compute.why))
     trainee = accelerate(averaged(build(settings, world.device), ("segmenter",), settings.ema), compute)
     batches = LabelledBatches(tuple(parts), settings, world.device, rank=world.rank, ranks=world.ranks)

@@ -19,11 +19,13 @@ from crossmod.translate.losses import cycle, discriminator_adversarial, generato
 from crossmod.translate.networks import PatchGAN, ResNet, blocks, initialise
 from crossmod.translate.pool import ImagePool
 
-# A further term of the generators' loss: from the batch and the synthetic images by modality, a weighted loss by name.
-Term = Callable[[Batch, Mapping[str, Tensor]], dict[str, tuple[float, Float[Tensor, ""]]]]
+# Losses by name, each with its weight.
+Terms = dict[str, tuple[float, Float[Tensor, ""]]]
+# Further terms of the generators' loss, from the batch and the synthetic image of one cycle, by its modality.
+Term = Callable[[Batch, Mapping[str, Tensor]], Terms]
 
 
-def no_term(batch: Batch, fakes: Mapping[str, Tensor]) -> dict[str, tuple[float, Float[Tensor, ""]]]:
+def no_term(batch: Batch, fakes: Mapping[str, Tensor]) -> Terms:
     """CycleGAN as it is."""
     return {}
 
@@ -67,19 +69,27 @@ def build(
     def step(batch: Batch) -> Losses:
         x, y = batch["ct"], batch["mr"]
 
-        # Generators: Eq. 6.
+        # Generators: Eq. 6. The two cycles share weights and nothing else, so that their gradients can be taken one
+        # after the other, in the memory of one.
         for discriminator in discriminators:
             discriminator.requires_grad_(False)
-        mr, ct = G1(x), G2(y)
-        terms = {
-            "adversarial_mr": (s.lambda_1, generator_adversarial(s.adversarial, D1(mr))),  # Eq. 1
-            "adversarial_ct": (s.lambda_2, generator_adversarial(s.adversarial, D2(ct))),  # Eq. 2
-            "cycle_ct": (s.lambda_3, cycle(G2(mr), x)),  # Eq. 3
-            "cycle_mr": (s.lambda_4, cycle(G1(ct), y)),  # Eq. 4
-            **term(batch, {"mr": mr, "ct": ct}),  # Eq. 5, in EssNet
-        }
         adam_g.zero_grad(set_to_none=True)
-        torch.stack([weight * loss for weight, loss in terms.values()]).sum().backward()
+        mr = G1(x)
+        losses = _backward(
+            {
+                "adversarial_mr": (s.lambda_1, generator_adversarial(s.adversarial, D1(mr))),  # Eq. 1
+                "cycle_ct": (s.lambda_3, cycle(G2(mr), x)),  # Eq. 3
+                **term(batch, {"mr": mr}),  # Eq. 5, in EssNet from CT
+            }
+        )
+        ct = G2(y)
+        losses |= _backward(
+            {
+                "adversarial_ct": (s.lambda_2, generator_adversarial(s.adversarial, D2(ct))),  # Eq. 2
+                "cycle_mr": (s.lambda_4, cycle(G1(ct), y)),  # Eq. 4
+                **term(batch, {"ct": ct}),  # Eq. 5, in EssNet from MR
+            }
+        )
         adam_g.step()
 
         # Discriminators: Eqs. 1 and 2, on images of this step and of earlier ones.
@@ -91,7 +101,6 @@ def build(
         (on_mr + on_ct).backward()
         adam_d.step()
 
-        losses = {name: loss.detach() for name, (_, loss) in terms.items()}
         return {**losses, "discriminator_mr": on_mr.detach(), "discriminator_ct": on_ct.detach()}
 
     return Trainee(
@@ -102,6 +111,12 @@ def build(
         memory={"pool mr": pool_mr, "pool ct": pool_ct},
         blocks=blocks(networks.values()),
     )
+
+
+def _backward(terms: Terms) -> Losses:
+    """Add the gradients of the weighted sum of `terms`."""
+    torch.stack([weight * loss for weight, loss in terms.values()]).sum().backward()
+    return {name: loss.detach() for name, (_, loss) in terms.items()}
 
 
 def _initialise_all(networks: Mapping[str, nn.Module], seed: int) -> None:

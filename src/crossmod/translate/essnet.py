@@ -7,7 +7,6 @@ must stay where the labels are. The labelled side may be either modality; for CT
 from collections.abc import Mapping
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from crossmod.engine.trainee import Batch, Trainee
@@ -23,7 +22,9 @@ def build(settings: TranslateSettings, device: torch.device) -> Trainee:
     S = ResNet(classes, settings.generator_filters, settings.generator_blocks, head="linear")
     target = "mr" if settings.source == "ct" else "ct"
 
-    def on_labels(batch: Batch, fakes: Mapping[str, Tensor]) -> dict[str, tuple[float, Float[Tensor, ""]]]:
+    def on_labels(batch: Batch, fakes: Mapping[str, Tensor]) -> cyclegan.Terms:
+        if target not in fakes:
+            return {}
         loss = segmentation(S(fakes[target]), batch["mask"], bounded=settings.bounded_logits)  # Eq. 5
         return {"segmentation": (settings.lambda_5, loss)}
 

@@ -38,6 +38,7 @@ class Translator:
         segmentor: S, where the family has one.
         weights: SHA-256 of the weights that are used.
         compute: where and how it computes.
+        best: whether they are those of the best epoch, where epochs were scored.
     """
 
     settings: TranslateSettings
@@ -47,6 +48,7 @@ class Translator:
     segmentor: nn.Module | None
     weights: str
     compute: Compute
+    best: bool = False
 
     @property
     def target(self) -> Modality:
@@ -63,14 +65,19 @@ class Translator:
     def trained_on(self) -> tuple[str, ...]:
         """Every patient whose image it saw, to learn from or to choose an epoch by."""
         sides = self.card["data"].values()
-        return tuple(sorted({patient for side in sides for patient in (*side["patients"], *side["scored_patients"])}))
+        seen = {patient for side in sides for patient in (*side["patients"], *side.get("scored_patients", ()))}
+        return tuple(sorted(seen))
 
     @property
     def recipe(self) -> str:
-        """SHA-256 of its settings but for the seed and the fold: equal for models that differ by chance alone."""
+        """SHA-256 of its settings but for the seed and the fold: equal for models that differ by chance alone.
+
+        The last epoch where the best was there for the taking is another recipe.
+        """
         chance = ("seed", "fold", "test_patients", "train_patients")
         kept = {key: value for key, value in self.card["settings"].items() if key not in chance}
-        return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
+        passed_over = {"epoch": "last"} if self.card.get("best") and not self.best else {}
+        return hashlib.sha256(json.dumps({**kept, **passed_over}, sort_keys=True).encode()).hexdigest()
 
     @property
     def trained_cases(self) -> tuple[str, ...]:
@@ -108,7 +115,7 @@ def load_translator(path: Path, *, epoch: Epoch = "auto", machine: Machine | Non
     card = run.card
     settings = build(TranslateSettings, card["settings"], subject=path / "card.json")
     machine = machine or Machine()
-    networks, sha256 = _weights(path, card, epoch)
+    networks, sha256, best = _weights(path, card, epoch)
     device = pick_device(machine.device)
     # On a CPU compiling takes longer than a store of slices.
     compute = choose(device, settings.precision, settings.compile if device.type == "cuda" else "off")
@@ -129,18 +136,22 @@ def load_translator(path: Path, *, epoch: Epoch = "auto", machine: Machine | Non
         segmentor=network("S", 1 + len(settings.organs)) if settings.family == "essnet" else None,
         weights=sha256,
         compute=compute,
+        best=best,
     )
 
 
-def _weights(path: Path, card: dict[str, Any], epoch: Epoch) -> tuple[dict[str, Any], str]:
-    """The weights by network, and their hash; only those that the card speaks of, since others go by another name."""
+def _weights(path: Path, card: dict[str, Any], epoch: Epoch) -> tuple[dict[str, Any], str, bool]:
+    """The weights by network, their hash, and whether they are the best epoch's.
+
+    Only those that the card speaks of are given, since others go by another name.
+    """
     best = card.get("best") or {}
     if epoch == "best" and not best:
         found, do = "a run that did not score its epochs", "Use --epoch last, or train with --select-every."
         raise InputError(path, found=found, wanted="a best epoch", do=do)
     use_best = bool(best) and epoch != "last"
     if use_best:
-        file, wanted = path / "checkpoints" / checkpoint.BEST, best["weights_sha256"]
+        file, wanted = checkpoint.best_at(path / "checkpoints", best["step"]), best["weights_sha256"]
     else:
         file, wanted = checkpoint.at_step(path / "checkpoints", card["steps"]), card["weights_sha256"]
     state = checkpoint.load(file)
@@ -149,4 +160,4 @@ def _weights(path: Path, card: dict[str, Any], epoch: Epoch) -> tuple[dict[str, 
         found = f"other weights than the run {'had at its best' if use_best else 'ended with'}"
         do = "Restore the file, or train anew in another folder."
         raise InputError(file, found=found, wanted=f"those of {wanted[:12]}", do=do)
-    return networks, wanted
+    return networks, wanted, use_best

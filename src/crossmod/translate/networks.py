@@ -16,7 +16,7 @@ import torch.nn.functional as F  # noqa: N812 - the name everybody knows
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from crossmod.engine.layers import Fp32
+from crossmod.engine.layers import Fp32, Stack
 
 Head = Literal["tanh", "linear"]
 
@@ -26,13 +26,16 @@ class InstanceNorm(nn.Module):
 
     PyTorch's own copies to another layout and back where channels come last, and on a CPU its gradient is wrong for a
     batch of one whose gradients come with channels last (2.13; tests/translate/test_networks.py). Where they do,
-    the formula is written out, and the compiler makes one pass of it.
+    the formula is written out, and the compiler makes one pass of it; elsewhere the gradient is turned first.
     """
 
     def forward(self, x: Float[Tensor, "batch width rows columns"]) -> Float[Tensor, "batch width rows columns"]:
         """Bring each channel of each image to mean 0 and variance 1."""
         if x.is_contiguous() and not torch.compiler.is_compiling():
-            return F.instance_norm(x)
+            normed = F.instance_norm(x)
+            if normed.requires_grad:
+                normed.register_hook(torch.Tensor.contiguous)
+            return normed
         y = x if x.dtype == torch.float64 else x.float()
         variance, mean = torch.var_mean(y, dim=(2, 3), correction=0, keepdim=True)
         return ((y - mean) * torch.rsqrt(variance + 1e-5)).to(x.dtype)
@@ -43,7 +46,7 @@ class ResidualBlock(nn.Module):
 
     def __init__(self, width: int):
         super().__init__()
-        self.body = nn.Sequential(
+        self.body = Stack(
             nn.ReflectionPad2d(1), nn.Conv2d(width, width, 3), InstanceNorm(), nn.ReLU(inplace=True),
             nn.ReflectionPad2d(1), nn.Conv2d(width, width, 3), InstanceNorm(),
         )  # fmt: skip
@@ -53,18 +56,18 @@ class ResidualBlock(nn.Module):
         return x + self.body(x)
 
 
-def encoder(channels: int, filters: int) -> nn.Sequential:
+def encoder(channels: int, filters: int) -> Stack:
     """One 7 x 7 convolution and two steps down: `channels` to `4 * filters` at a quarter of the size."""
-    return nn.Sequential(
+    return Stack(
         nn.ReflectionPad2d(3), nn.Conv2d(channels, filters, 7), InstanceNorm(), nn.ReLU(inplace=True),
         *_down(filters), *_down(2 * filters),
     )  # fmt: skip
 
 
-def decoder(filters: int, channels: int, head: Head) -> nn.Sequential:
+def decoder(filters: int, channels: int, head: Head) -> Stack:
     """Two steps up and one 7 x 7 convolution: `4 * filters` to `channels` at four times the size."""
     last: list[nn.Module] = [nn.Tanh()] if head == "tanh" else []
-    return nn.Sequential(
+    return Stack(
         *_up(4 * filters), *_up(2 * filters), Fp32(nn.ReflectionPad2d(3), nn.Conv2d(filters, channels, 7), *last)
     )
 
@@ -119,7 +122,7 @@ class PatchGAN(nn.Module):
                 InstanceNorm(),
                 nn.LeakyReLU(0.2, inplace=True),
             ]
-        self.body = nn.Sequential(*body, Fp32(nn.Conv2d(widths[-1], 1, 4, padding=1)))
+        self.body = Stack(*body, Fp32(nn.Conv2d(widths[-1], 1, 4, padding=1)))
 
     def forward(self, x: Float[Tensor, "batch 1 rows columns"]) -> Float[Tensor, "batch 1 patch_rows patch_columns"]:
         """One logit a patch."""

@@ -62,7 +62,8 @@ def train_translator(
 
 def _train(out: Path, data: TrainingData, settings: TranslateSettings, machine: Machine, world: World) -> Run:
     plain = settings.model_dump(mode="json")
-    if is_run(out) and world.once(lambda: start_run(out, KIND, plain, data.inputs)).finished:
+    # The first process may have made the folder by the time that another one looks.
+    if world.once(lambda: is_run(out) and start_run(out, KIND, plain, data.inputs).finished):
         log.info("%s is finished already.", out)
         return Run(out)
     # Everything that can be refused is refused before the run folder is made.
@@ -112,8 +113,8 @@ def _card(
     settings: TranslateSettings,
 ) -> dict[str, Any]:
     best = None
-    if done.best:
-        found = checkpoint.load(out / "checkpoints" / checkpoint.BEST)
+    if done.best_step is not None:
+        found = checkpoint.load(checkpoint.best_at(out / "checkpoints", done.best_step))
         best = {**done.best, "weights_sha256": checkpoint.weights_hash(found["networks"])}
     last = {name: network.state_dict() for name, network in trainee.model.items()}
     return {

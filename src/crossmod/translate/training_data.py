@@ -63,7 +63,12 @@ def divide(stores: dict[Modality, Store], settings: TranslateSettings) -> Traini
     for side in cases:
         if not set(left[side]) - scored:
             found = "no case left once the held-out patients are taken away"
-            raise InputError(stores[side].path, found=found, wanted="some to train on", do="Hold out fewer patients.")
+            raise InputError(
+                stores[side].path,
+                found=found,
+                wanted="some to train on",
+                do="Hold out fewer patients, or a lower --select-patients.",
+            )
     return TrainingData(
         stores=stores,
         patients=patients,

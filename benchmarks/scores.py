@@ -1,0 +1,68 @@
+"""How long the scores of seven models take, with intervals: ten layers, seven metrics, 1000 draws, 1000 slices of 256 px.
+
+Run: `OMP_NUM_THREADS=1 python benchmarks/scores.py`. The promise is 60 s on two cores, once features and spectra have
+been taken; those are taken once a slice, and their time is told as well.
+"""
+
+import time
+from dataclasses import replace
+
+import numpy as np
+
+from crossmod.evaluate.baseline import judge
+from crossmod.evaluate.detectors import detector
+from crossmod.evaluate.distribution import METRICS, ImageStatistics, image_statistics
+from crossmod.evaluate.layers import LAYERS
+from crossmod.seeds import rng
+
+SLICES, SIZE, PATIENTS, MODELS, DRAWS = 1000, 256, 20, 7, 1000
+# Slices whose pixels are looked at: the rest would take as long each.
+MEASURED = 50
+PROMISE = 60.0
+
+
+def taken(seconds: list[float]) -> ImageStatistics:
+    """Statistics of a few slices, made up of smooth noise; how long they took goes into `seconds`."""
+    draws = rng(0, "benchmark", "scores")
+    images = np.tanh(draws.normal(size=(MEASURED, SIZE, SIZE)).cumsum(axis=1) / 16).astype(np.float32)
+    judge_of, edges = detector("random"), np.array([-1.0, -0.1, 0.9, 1.0])
+    before = time.perf_counter()
+    found = image_statistics(images, np.zeros(MEASURED, np.int64), ["a"] * MEASURED, judge_of, edges)
+    seconds.append(time.perf_counter() - before)
+    return found
+
+
+def made_up(few: ImageStatistics, name: str) -> ImageStatistics:
+    """A thousand slices that vary as the few do, each with something of its own, so that no product is degenerate."""
+    draws = rng(0, "benchmark", "slices", name)
+    many = few.take(draws.integers(0, len(few), SLICES))
+    spread = few.features.std(axis=0)
+    return replace(
+        many,
+        features=(many.features + draws.normal(0, 1, many.features.shape) * spread).astype(np.float32),
+        layers=draws.integers(1, LAYERS + 1, SLICES),
+        patients=tuple(f"{name}-{number}" for number in draws.integers(0, PATIENTS, SLICES)),
+    )
+
+
+def main() -> None:
+    seconds: list[float] = []
+    few = taken(seconds)
+    each = seconds[0] / MEASURED
+    sets = 2 + MODELS
+    print(f"statistics: {1e3 * each:.1f} ms a slice, {each * SLICES:.0f} s for {SLICES} slices of {SIZE} px, once a set")
+    # One model, and its baseline, are measured; the others take as long, and share the baseline.
+    reference, held, model = (made_up(few, name) for name in ("real", "held", "model"))
+    timed = []
+    for models in ({}, {"model": model}):
+        before = time.perf_counter()
+        judge(reference, held, models, draws=DRAWS)
+        timed.append(time.perf_counter() - before)
+    total = timed[0] + MODELS * (timed[1] - timed[0])
+    print(f"scores: baseline {timed[0]:.1f} s, a model {timed[1] - timed[0]:.1f} s ({LAYERS} layers, {DRAWS} draws)")
+    print(f"projected: {total:.0f} s for {MODELS} models and {len(METRICS)} metrics on one core; promised {PROMISE:.0f} s")
+    print(f"with the statistics of {sets} sets: {total + sets * each * SLICES:.0f} s")
+
+
+if __name__ == "__main__":
+    main()

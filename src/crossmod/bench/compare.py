@@ -1,0 +1,172 @@
+"""The shipped path against a plain reference: first whether they do the same, then how long each takes."""
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from statistics import median
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from crossmod.bench import footprint
+from crossmod.bench.clock import race, timed
+from crossmod.bench.rate import operations
+from crossmod.bench.result import Comparison, Reading
+from crossmod.progress import progress
+
+log = logging.getLogger(__name__)
+
+# Beyond this, relatively, the two do not compute the same. bf16 keeps 8 bits: a loss of it is off by a percent or less.
+TOLERANCE = 0.05
+
+Outcome = Mapping[str, Tensor | np.ndarray]
+# A step: takes its number, gives what tells its outcome. That is asked for in first steps alone, and not timed.
+Work = Callable[[int], Callable[[], Outcome]]
+
+
+@dataclass(frozen=True, eq=False)
+class Way:
+    """One of two ways to do the same work.
+
+    Args:
+        path: how it computes, in words.
+        precision: what its convolutions compute in: the rate that it is held against.
+        build: makes the work.
+    """
+
+    path: str
+    precision: str
+    build: Callable[[], Work]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How two ways are compared.
+
+    Args:
+        work: what they do, in words.
+        device: where.
+        steps: that are timed.
+        warm: first steps, which are not; the work is at its full speed after them.
+        checked: of the first steps, how many are held against each other.
+        outcome: what is held against each other, in words.
+        slices: that a step gets through.
+        unit: `step`, or `slice`, where a step is only a number of slices.
+        networks: whether there are operations to count.
+    """
+
+    work: str
+    device: torch.device
+    steps: int
+    warm: int
+    checked: int
+    outcome: str
+    slices: int
+    unit: str = "step"
+    networks: bool = True
+
+
+@dataclass(frozen=True, eq=False)
+class _Started:
+    work: Work
+    outcomes: list[dict[str, np.ndarray]]
+    seconds: list[float]
+    peak_bytes: int
+    operations: int
+
+
+def compare(plan: Plan, reference: Way, shipped: Way, rates: Mapping[str, float]) -> Comparison:
+    """Start both ways, hold what they give in their first steps against each other, and time them in turns.
+
+    Args:
+        plan: how.
+        reference: plain PyTorch, eager; operations are counted in its first step.
+        shipped: what crossmod runs.
+        rates: TFLOP/s of the machine, by precision.
+    """
+    old = _start(plan, reference, count=plan.networks)
+    new = _start(plan, shipped, count=False)
+    difference = largest_difference(old.outcomes, new.outcomes)
+    if difference is None or difference > TOLERANCE:
+        log.warning("%s: what the shipped path gives is not what the reference gives.", plan.work)
+    taken = race(old.work, new.work, begin=plan.warm, steps=plan.steps, device=plan.device)
+    counted = old.operations if plan.networks else None
+    readings = [
+        _reading(plan, way, started, seconds, counted, rates)
+        for way, started, seconds in zip((reference, shipped), (old, new), taken, strict=True)
+    ]
+    return Comparison(
+        work=plan.work,
+        unit=plan.unit,
+        reference=readings[0],
+        shipped=readings[1],
+        ratio=readings[0].milliseconds / readings[1].milliseconds,
+        operations=counted if counted is None or plan.unit == "step" else round(counted / plan.slices),
+        checked=plan.outcome,
+        difference=difference,
+        same=difference is not None and difference <= TOLERANCE,
+    )
+
+
+def _start(plan: Plan, way: Way, *, count: bool) -> _Started:
+    outcomes: list[dict[str, np.ndarray]] = []
+    seconds: list[float] = []
+    counted, peak, held = 0, 0, footprint.begin(plan.device)
+    work = way.build()
+    with progress(f"First steps, {way.path}", plan.warm) as advance:
+        for step in range(plan.warm):
+            if plan.device.type == "cpu":
+                held = footprint.begin(plan.device)
+            tell: list[Callable[[], Outcome]] = []
+            one = _keeping(work, tell)
+            if count and step == 0:
+                counted = operations(partial(one, step))
+            else:
+                seconds.append(timed(one, step, plan.device))
+            # Before the outcome is asked for, which takes memory of its own.
+            peak = footprint.added(held, plan.device)
+            if step < plan.checked:
+                outcomes.append({name: _host(value) for name, value in tell[0]().items()})
+            advance()
+    return _Started(work, outcomes, seconds, peak, counted)
+
+
+def _keeping(work: Work, tell: list[Callable[[], Outcome]]) -> Callable[[int], None]:
+    return lambda step: tell.append(work(step))
+
+
+def _host(value: Tensor | np.ndarray) -> np.ndarray:
+    return value.detach().double().cpu().numpy() if isinstance(value, Tensor) else value.astype(np.float64)
+
+
+def largest_difference(reference: list[dict[str, np.ndarray]], shipped: list[dict[str, np.ndarray]]) -> float | None:
+    """The largest `|shipped - reference| / |reference|` (L2) over steps and names; None: something is no number."""
+    found = 0.0
+    for old, new in zip(reference, shipped, strict=True):
+        assert old.keys() == new.keys()
+        for name in old:
+            size = float(np.linalg.norm(old[name]))
+            off = float(np.linalg.norm(new[name] - old[name]))
+            if not np.isfinite([size, off]).all():
+                return None
+            found = max(found, off / size if size else float(off > 0))
+    return found
+
+
+def _reading(
+    plan: Plan, way: Way, started: _Started, seconds: list[float], counted: int | None, rates: Mapping[str, float]
+) -> Reading:
+    step = median(seconds)
+    tflops = None if counted is None else counted / step / 1e12
+    return Reading(
+        path=way.path,
+        seconds=tuple(seconds),
+        milliseconds=step * 1e3 / (1 if plan.unit == "step" else plan.slices),
+        slices_per_second=plan.slices / step,
+        start_seconds=max(sum(started.seconds) - len(started.seconds) * step, 0.0),
+        peak_bytes=started.peak_bytes,
+        tflops=tflops,
+        share=None if tflops is None else tflops / rates[way.precision],
+    )

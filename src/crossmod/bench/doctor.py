@@ -1,0 +1,67 @@
+"""`crossmod doctor`: what there is, which path a training takes, and what to mend."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from crossmod.bench.finding import Finding, State
+from crossmod.bench.packages import packages
+from crossmod.progress import track
+
+if TYPE_CHECKING:
+    from crossmod.engine.compute import Compute
+
+SIZES = (64, 256)
+
+
+def examine(environment: Mapping[str, str] = os.environ, where: Path | None = None) -> list[Finding]:
+    """Look at everything.
+
+    Args:
+        environment: variables.
+        where: the folder whose disk is looked at; default: the one that crossmod runs in.
+    """
+    found = packages()
+    # Nothing more can be found out without them.
+    if any(finding.state == "broken" for finding in found):
+        return found
+    from crossmod.bench.machine import machine
+
+    return [*found, *machine(environment, (where or Path()).absolute()), *paths(), *_variables(environment)]
+
+
+def paths() -> list[Finding]:
+    """What `auto` makes of a training, on each device and for a small and a large size."""
+    import torch
+
+    from crossmod.engine.compute import COMPILED_FROM_PIXELS, choose
+
+    devices = [torch.device(name) for name in ("cuda", "cpu") if name == "cpu" or torch.cuda.is_available()]
+    found = []
+    # The first that compiles is slow: a small test is compiled.
+    for device in track(devices, "Trying the compiler"):
+        for size in SIZES:
+            compute = choose(device, size=size)
+            missed = not compute.compiled and (device.type == "cuda" or size >= COMPILED_FROM_PIXELS)
+            found.append(_path(f"training, {size} px, {device.type}", compute, "missing" if missed else "ok"))
+        found.append(_path(f"U-Net, {device.type}", choose(device, blocks=False), "ok"))
+    return found
+
+
+def _path(topic: str, compute: "Compute", state: State) -> Finding:
+    return Finding(state, topic, "; ".join(filter(None, (str(compute), " ".join(compute.why).rstrip(".")))))
+
+
+def _variables(environment: Mapping[str, str]) -> list[Finding]:
+    found = []
+    for name in ("OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES"):
+        if name in environment:
+            found.append(Finding("note", name, environment[name] or "empty, which hides everything"))
+    folder = environment.get("CROSSMOD_REAL_DATA")
+    if folder is None:
+        text = "not set: tests with real scans are left out"
+        return [*found, Finding("note", "CROSSMOD_REAL_DATA", text)]
+    if not Path(folder).is_dir():
+        return [*found, Finding("missing", "CROSSMOD_REAL_DATA", f"{folder}, which is no folder", "Correct it.")]
+    return [*found, Finding("ok", "CROSSMOD_REAL_DATA", folder)]

@@ -1,0 +1,130 @@
+"""What the machine has: cores, memory, GPUs, compilers, disk."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+
+from crossmod.bench.finding import Finding
+from crossmod.engine.compute import no_bf16
+from crossmod.engine.device import cpu_abilities, cpu_name
+
+GB = 1e9
+MEMINFO = Path("/proc/meminfo")
+
+# Instructions that decide how fast a network runs.
+MATTER = ("avx2", "avx512_f", "avx512_bf16", "avx512_fp16", "amx_bf16", "neon", "sve", "bf16")
+
+# A small training holds about so much; the paper's size on a CPU needs more.
+LITTLE_MEMORY = 4 * GB
+LITTLE_DISK = 5 * GB
+
+
+def machine(environment: Mapping[str, str], where: Path) -> list[Finding]:
+    """Findings on the machine.
+
+    Args:
+        environment: variables.
+        where: the folder whose disk is looked at.
+    """
+    return [_cpu(), _cores(environment), _memory(), *gpus(), _compilers(), _disk(where)]
+
+
+def _cpu() -> Finding:
+    abilities = cpu_abilities()
+    has = [name for name in MATTER if abilities.get(name)]
+    slow = no_bf16(torch.device("cpu"))
+    text = f"{cpu_name()}; {', '.join(has) or 'torch names no instructions that matter'}"
+    return Finding("note" if slow else "ok", "CPU", f"{text}; {'no fast bf16' if slow else 'bf16 is fast'}")
+
+
+def _cores(environment: Mapping[str, str]) -> Finding:
+    cores, threads = usable_cores(), torch.get_num_threads()
+    text = f"{cores} usable, torch takes {threads} thread{'s' if threads != 1 else ''}"
+    if threads != cores and environment.get("OMP_NUM_THREADS"):
+        text += f", as OMP_NUM_THREADS={environment['OMP_NUM_THREADS']} says"
+        return Finding("note", "cores", text, "Unset it, or give --threads.")
+    if threads < 2:
+        return Finding("note", "cores", text)
+    do = f"Two trainings at once: give each --threads {threads // 2}, or they wait for one another."
+    return Finding("ok", "cores", text, do)
+
+
+def usable_cores() -> int:
+    """Cores that this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _memory() -> Finding:
+    total, free = memory()
+    if free is None:
+        return Finding("ok", "memory", f"{total / GB:.1f} GB")
+    text = f"{total / GB:.1f} GB, {free / GB:.1f} GB free"
+    if free < LITTLE_MEMORY:
+        return Finding("note", "memory", text, "Little: close other programs, or lower --size and --batch-size.")
+    return Finding("ok", "memory", text)
+
+
+def memory() -> tuple[int, int | None]:
+    """Main memory and what of it programs can still have, bytes; None where the system does not say (macOS)."""
+    try:
+        lines = dict(line.split(":", 1) for line in MEMINFO.read_text(encoding="ascii").splitlines())
+    except FileNotFoundError:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"), None
+    total, free = (int(lines[name].split()[0]) * 1024 for name in ("MemTotal", "MemAvailable"))
+    return total, free
+
+
+def gpus() -> list[Finding]:
+    """Findings on GPUs: each that torch can use, or why it can use none."""
+    driver = _driver()
+    if torch.cuda.is_available():
+        return [_gpu(torch.device("cuda", number), driver) for number in range(torch.cuda.device_count())]
+    if driver is None:
+        return [Finding("note", "GPU", "none; the CPU computes")]
+    if torch.version.cuda is None:
+        do = "Install a CUDA build of torch: see pytorch.org."
+        return [Finding("missing", "GPU", f"{driver}, but torch {torch.__version__} is built without CUDA", do)]
+    text = f"{driver}, but torch, built for CUDA {torch.version.cuda}, cannot use it"
+    do = "Look at CUDA_VISIBLE_DEVICES; else update the driver, or install a build of torch for an older CUDA."
+    return [Finding("missing", "GPU", text, do)]
+
+
+def _gpu(device: torch.device, driver: str | None) -> Finding:
+    free, total = torch.cuda.mem_get_info(device)
+    major, minor = torch.cuda.get_device_capability(device)
+    bf16 = "bf16 is fast" if no_bf16(device) is None else "no bf16"
+    text = (
+        f"{torch.cuda.get_device_name(device)}, {total / GB:.0f} GB, {free / GB:.0f} GB free, "
+        f"capability {major}.{minor}, {bf16}, CUDA {torch.version.cuda}, driver {driver or 'unknown'}"
+    )
+    return Finding("ok", f"GPU {device.index}", text)
+
+
+def _driver() -> str | None:
+    """Name of the first GPU and version of the driver, as nvidia-smi says them; None where there is none."""
+    program = shutil.which("nvidia-smi")
+    if program is None:
+        return None
+    words = [program, "--query-gpu=name,driver_version", "--format=csv,noheader"]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    return done.stdout.strip().splitlines()[0] if done.returncode == 0 and done.stdout.strip() else None
+
+
+def _compilers() -> Finding:
+    found = [name for name in ("g++", "clang++", "c++", "gcc") if shutil.which(name)]
+    if found:
+        return Finding("ok", "compilers", ", ".join(found))
+    do = "Install g++: compiled blocks train up to twice as fast."
+    return Finding("missing", "compilers", "none, so that torch.compile cannot work", do)
+
+
+def _disk(where: Path) -> Finding:
+    free = shutil.disk_usage(where).free
+    text = f"{free / GB:.0f} GB free in {where}"
+    return (
+        Finding("ok", "disk", text) if free >= LITTLE_DISK else Finding("note", "disk", text, "Little for checkpoints.")
+    )

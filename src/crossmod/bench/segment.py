@@ -1,0 +1,144 @@
+"""`crossmod bench segment`: a training step of the U-Net, and its prediction."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+from torch import nn
+
+from crossmod.bench.compare import Outcome, Plan, Way, Work, compare
+from crossmod.bench.made_up import slice_set
+from crossmod.bench.plain import plain
+from crossmod.bench.result import Bench, Comparison
+from crossmod.bench.session import FIRST, rates, reference_path, report, session, steps_of
+from crossmod.bench.settings import SegmentBench, preset_in_words, segment_settings
+from crossmod.bench.silently import silently
+from crossmod.bench.train import stepping, with_reading
+from crossmod.data.batches import LabelledBatches
+from crossmod.engine.average import averaged
+from crossmod.engine.compute import Compute, accelerate, choose
+from crossmod.engine.graph import WARM
+from crossmod.engine.trainee import Trainee
+from crossmod.segment.predict import predict
+from crossmod.segment.segmenter import build
+from crossmod.settings import SegmentSettings
+
+SLICES = 100
+
+# Slices of one timed prediction: some batches of 8, also where they take a second each.
+PREDICTED = {"cpu": 8, "cuda": 128}
+
+
+def bench_segment(options: SegmentBench) -> Bench:
+    """Time training steps and predictions of a segmenter on slices of noise.
+
+    Raises:
+        InputError: settings that do not go together, or no such device.
+    """
+    with session(options) as device:
+        settings = segment_settings(options, gpu=device.type == "cuda")
+        compute = choose(device, settings.precision, blocks=False)
+        found, steps = rates(compute), steps_of(options, device)
+        made = [_training(settings, compute, steps, found), _prediction(settings, compute, steps, found)]
+        notes = [
+            preset_in_words(options, gpu=device.type == "cuda"),
+            "The reference: the same network and loss, channels not last, torch.optim.Adam as it comes.",
+            "Dropout is off in the steps that are held against each other: the two would draw other places.",
+            *compute.why,
+        ]
+        size = f"{settings.network}, {settings.size} px, batch {settings.batch_size}"
+        return report("segment", size, device, found, made, notes)
+
+
+def _training(settings: SegmentSettings, compute: Compute, steps: int, found: dict[str, float]) -> Comparison:
+    device = compute.device
+    # Whole batches: another size would not be the recorded step.
+    count = max(1, SLICES // settings.batch_size) * settings.batch_size
+    slices = slice_set("mr", count, settings.size, classes=2)
+    batches = LabelledBatches((slices,), settings, device)
+    # Before a step is recorded: what is recorded is to have its dropout.
+    checked = min(FIRST[device.type], WARM)
+
+    def work(trainee: Trainee) -> Work:
+        return _without_dropout(stepping(trainee, batches, settings.seed, device), trainee, checked)
+
+    def shipped() -> Work:
+        return work(accelerate(averaged(build(settings, device), ("segmenter",), settings.ema), compute))
+
+    plan = Plan(
+        work="a training step",
+        device=device,
+        steps=steps,
+        warm=FIRST[device.type],
+        checked=checked,
+        outcome=f"the loss, and how far the network moved, in the first {checked} steps",
+        slices=settings.batch_size,
+    )
+    ways = (
+        Way(reference_path(device), "fp32", lambda: work(plain(build(settings, device)))),
+        Way(f"{compute}, fused Adam", compute.precision, shipped),
+    )
+    return with_reading(compare(plan, *ways, found), batches, device)
+
+
+def _without_dropout(work: Work, trainee: Trainee, first: int) -> Work:
+    def step(number: int) -> Callable[[], Outcome]:
+        if number >= first:
+            return work(number)
+        with _no_dropout(trainee):
+            return work(number)
+
+    return step
+
+
+@contextmanager
+def _no_dropout(trainee: Trainee) -> Iterator[None]:
+    layers = [layer for network in trainee.networks.values() for layer in network.modules()]
+    shares = {layer: layer.p for layer in layers if isinstance(layer, nn.Dropout)}
+    for layer in shares:
+        layer.p = 0.0
+    try:
+        yield
+    finally:
+        for layer, share in shares.items():
+            layer.p = share
+
+
+def _prediction(settings: SegmentSettings, compute: Compute, steps: int, found: dict[str, float]) -> Comparison:
+    device = compute.device
+    tested = slice_set("tested", PREDICTED[device.type], settings.size)
+
+    def work(network: nn.Module, path: Compute) -> Work:
+        def step(number: int) -> Callable[[], Outcome]:
+            with path.inference():
+                probability = silently(lambda: predict(network, tested, device)).probability
+            return lambda: {"probability": probability}
+
+        return step
+
+    def shipped() -> Work:
+        return work(accelerate(build(settings, device), compute).model["segmenter"], compute)
+
+    plan = Plan(
+        work="a prediction",
+        device=device,
+        steps=steps,
+        warm=2,
+        checked=1,
+        outcome="the probabilities, with the same weights",
+        slices=len(tested),
+        unit="slice",
+    )
+
+    def reference() -> Work:
+        return work(build(settings, device).networks["segmenter"], Compute(device))
+
+    ways = (
+        Way(reference_path(device), "fp32", reference),
+        Way(_no_graph(compute), compute.precision, shipped),
+    )
+    return compare(plan, *ways, found)
+
+
+def _no_graph(compute: Compute) -> str:
+    return str(replace(compute, graphs=False))

@@ -1,0 +1,80 @@
+"""What all benches begin with: the device, its rates, and a bench's head."""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+import torch
+
+from crossmod.bench.footprint import meaning
+from crossmod.bench.rate import best_rate
+from crossmod.bench.result import Bench, Comparison
+from crossmod.bench.settings import Timing
+from crossmod.engine.compute import Compute
+from crossmod.engine.device import cpu_name, describe_device, pick_device
+from crossmod.engine.graph import WARM
+from crossmod.progress import track
+
+STEPS = {"cpu": 20, "cuda": 200}
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+
+# First steps that are not timed. On a GPU a step is recorded at the one after WARM; two more are replayed.
+FIRST = {"cpu": 3, "cuda": WARM + 3}
+
+
+@contextmanager
+def session(options: Timing) -> Iterator[torch.device]:
+    """The device that `options` ask for; what is set for it is taken back afterwards.
+
+    Raises:
+        InputError: no such device.
+    """
+    device = pick_device(options.device)
+    threads, tuned = torch.get_num_threads(), torch.backends.cudnn.benchmark
+    torch.set_num_threads(options.threads or threads)
+    # The shipped path sets it; public code does so too.
+    torch.backends.cudnn.benchmark = device.type == "cuda" or tuned
+    try:
+        yield device
+    finally:
+        torch.set_num_threads(threads)
+        torch.backends.cudnn.benchmark = tuned
+
+
+def steps_of(options: Timing, device: torch.device) -> int:
+    """How many steps are timed."""
+    return options.steps or STEPS[device.type]
+
+
+def rates(compute: Compute) -> dict[str, float]:
+    """TFLOP/s that the device reaches at its best, in fp32 and in what `compute` computes in."""
+    precisions = sorted({"fp32", compute.precision})
+    return {name: best_rate(compute.device, DTYPES[name]) for name in track(precisions, "The machine at its best")}
+
+
+def reference_path(device: torch.device) -> str:
+    """How the reference computes, in words."""
+    tf32 = device.type == "cuda" and torch.backends.cudnn.allow_tf32
+    return "fp32 (TF32 convolutions, PyTorch's default), eager" if tf32 else "fp32, eager"
+
+
+def report(
+    command: str,
+    size: str,
+    device: torch.device,
+    found: dict[str, float],
+    comparisons: Iterable[Comparison],
+    notes: Iterable[str],
+) -> Bench:
+    """A bench's numbers with the head that says where they come from."""
+    name = describe_device(device)
+    return Bench(
+        command=command,
+        size=size,
+        device=name if device.type == "cuda" else f"{cpu_name()}, {name}",
+        torch=torch.__version__,
+        threads=torch.get_num_threads(),
+        rates=found,
+        memory=meaning(device),
+        comparisons=tuple(comparisons),
+        notes=tuple(notes),
+    )

@@ -1,0 +1,101 @@
+"""A bench's numbers for people: a table, and what must be known to read it."""
+
+import sys
+from collections.abc import Callable, Sequence
+from statistics import median
+
+from crossmod.bench.compare import TOLERANCE
+from crossmod.bench.result import Bench, Comparison, Reading
+
+Row = tuple[str, str, str]
+
+# What starts in less than this needs no line of its own.
+WORTH_A_LINE_SECONDS = 1.0
+
+
+def show(bench: Bench) -> None:
+    """Print it on standard output: with lines around it on a terminal, plain elsewhere."""
+    print(f"crossmod bench {bench.command}: {bench.size}")
+    print(f"On {bench.device}, PyTorch {bench.torch}")
+    if bench.rates:
+        shown = ", ".join(f"{rate:.3g} TFLOP/s in {name}" for name, rate in bench.rates.items())
+        print(f"At its best it reaches {shown} (large matrix product or convolution)")
+    for made in bench.comparisons:
+        print()
+        _print_table(rows(made))
+        for line in lines(made):
+            print(line)
+    print()
+    print(f"Memory: {bench.memory}.")
+    for note in bench.notes:
+        print(note)
+
+
+def rows(made: Comparison) -> list[Row]:
+    """The table, its head first."""
+    table = [
+        (made.work, "reference", "shipped"),
+        ("path", made.reference.path, made.shipped.path),
+        _row(made, f"ms a {made.unit}", lambda one: _number(one.milliseconds)),
+        _row(made, "from, to", _spread),
+        _row(made, "slices/s", lambda one: _number(one.slices_per_second)),
+        ("times as fast", "1", f"{made.ratio:.2f}"),
+        _row(made, "memory, MB", lambda one: f"{one.peak_bytes / 1e6:.0f}"),
+    ]
+    if made.operations is not None:
+        table += [
+            _row(made, "TFLOP/s", lambda one: "" if one.tflops is None else f"{one.tflops:.3g}"),
+            _row(made, "of its best", lambda one: "" if one.share is None else f"{one.share:.0%}"),
+        ]
+    return table
+
+
+def _row(made: Comparison, name: str, of: Callable[[Reading], str]) -> Row:
+    return (name, of(made.reference), of(made.shipped))
+
+
+def _spread(one: Reading) -> str:
+    # The median's share of a step is that of every step.
+    unit = one.milliseconds / median(one.seconds)
+    return f"{_number(min(one.seconds) * unit)}, {_number(max(one.seconds) * unit)}"
+
+
+def _number(value: float) -> str:
+    return f"{value:.0f}" if value >= 1000 else f"{value:.3g}"
+
+
+def lines(made: Comparison) -> list[str]:
+    """What is said below the table."""
+    said = []
+    if made.shipped.start_seconds >= WORTH_A_LINE_SECONDS:
+        said.append(f"Once, before full speed: {made.shipped.start_seconds:.0f} s in the shipped path's first steps.")
+    if made.reading_milliseconds is not None and made.reading_share is not None:
+        shown = f"{made.reading_milliseconds:.2g} ms, {made.reading_share:.1%} of the shipped path's step"
+        said.append(f"Fetching a step's slices takes {shown}; it is part of both paths' times.")
+    return [*said, verdict(made)]
+
+
+def verdict(made: Comparison) -> str:
+    """Whether both compute the same."""
+    if made.difference is None:
+        return f"WARNING, fast but wrong: something is no number ({made.checked})."
+    off = f"differ by {made.difference:.2%} at most ({made.checked})"
+    if made.same:
+        return f"The two {off}."
+    return f"WARNING, fast but wrong: the two {off}; {TOLERANCE:.0%} would be close enough. Use --precision fp32."
+
+
+def _print_table(table: Sequence[Row]) -> None:
+    if sys.stdout.isatty():
+        from rich.console import Console
+        from rich.table import Table
+
+        head, *rest = table
+        shown = Table(head[0], *(f"[bold]{name}" for name in head[1:]))
+        for row in rest:
+            shown.add_row(*row)
+        Console().print(shown)
+        return
+    widths = [max(len(row[place]) for row in table) for place in range(2)]
+    for first, second, third in table:
+        print(f"{first:{widths[0]}}  {second:{widths[1]}}  {third}")

@@ -1,0 +1,194 @@
+"""Two sets of slices against each other, without pairs: every distribution score of Crespi et al. at once.
+
+Notable:
+- What the scores need is taken from the pixels once, slice by slice (`ImageStatistics`); any choice of slices is then
+  scored without them: a layer, some patients, a bootstrap draw.
+- Slices are compared with slices of their own axial layer, and the layers averaged: "Metrics were computed on images
+  within the same layer, after which an average value was calculated" (Sec. 4.1).
+- A score that cannot be taken is nan: of a layer that one side has no slice of, the Fréchet and the kernel distance of
+  a single slice, the correlation of what is constant. Equal sets are no such case: their distance is 0.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import TypeAlias
+
+import numpy as np
+from jaxtyping import Float, Float32, Int
+
+from crossmod.errors import InputError
+from crossmod.evaluate.detectors import Detector
+from crossmod.evaluate.frechet import frechet_distance
+from crossmod.evaluate.histogram import correlation, grey_edges, histograms, intersection, kl_divergence
+from crossmod.evaluate.kid import kernel_distance
+from crossmod.evaluate.layers import LAYERS
+from crossmod.evaluate.spectrum import log_spectra, spectral_correlation
+
+METRICS = ("frechet", "kid", "kl_256", "kl_3", "correlation", "intersection", "spectrum")
+"""Every score, in the order in which they are told.
+
+`frechet`: Fréchet distance of the detector's features; FID where those are Inception's (Eq. 1). `kid`: kernel distance
+of the same. `kl_256`, `kl_3`: divergence of the averaged histograms (Eq. 2). `correlation`, `intersection`: of the
+256-bin histograms (Eq. 3 to 5). `spectrum`: correlation of the averaged log spectra.
+"""
+HIGHER_IS_BETTER = frozenset({"correlation", "intersection", "spectrum"})
+
+Scores: TypeAlias = dict[str, float]
+
+
+@dataclass(frozen=True, eq=False)
+class ImageStatistics:
+    """All that the scores need of a set of slices; about 140 kB a slice of 256 px, nearly all of it spectrum.
+
+    Args:
+        features: of a detector.
+        grey: shares of 256 equal bins of [-1, 1].
+        tissue: shares of three bins, gas and fluid, soft tissue, bone; None for images that are no CT.
+        spectra: log spectra, as `spectrum.log_spectra` gives them.
+        layers: axial layer of each slice, 1 to 10; 0 outside of them.
+        patients: who each slice is of: what the bootstrap draws.
+        detector: hash of the detector.
+        edges: of the three bins.
+    """
+
+    features: Float[np.ndarray, "slices features"]
+    grey: Float[np.ndarray, "slices 256"]
+    tissue: Float[np.ndarray, "slices 3"] | None
+    spectra: Float32[np.ndarray, "slices size half"]
+    layers: Int[np.ndarray, " slices"]
+    patients: tuple[str, ...]
+    detector: str
+    edges: tuple[float, ...] | None
+
+    def __len__(self) -> int:
+        return len(self.patients)
+
+    def take(self, indexes: Sequence[int] | Int[np.ndarray, " some"]) -> "ImageStatistics":
+        """Only the slices at `indexes`, in that order; one may come several times."""
+        where = np.asarray(indexes, dtype=np.int64)
+        arrays = {name: value[where] for name, value in vars(self).items() if isinstance(value, np.ndarray)}
+        return replace(self, **arrays, patients=tuple(self.patients[i] for i in where))
+
+    def in_layer(self, layer: int) -> "ImageStatistics":
+        """Only the slices of one layer."""
+        return self.take(np.flatnonzero(self.layers == layer))
+
+    def of_patients(self, patients: Sequence[str]) -> "ImageStatistics":
+        """Only the slices of some patients."""
+        chosen = set(patients)
+        return self.take([i for i, patient in enumerate(self.patients) if patient in chosen])
+
+
+def image_statistics(
+    images: Float[np.ndarray, "slices size size"],
+    layers: Int[np.ndarray, " slices"],
+    patients: Sequence[str],
+    detector: Detector,
+    edges: Float[np.ndarray, " edges"] | None = None,
+) -> ImageStatistics:
+    """Take from a set of slices, of one case or of many, all that the scores need.
+
+    Args:
+        images: in [-1, 1].
+        layers: axial layer of each.
+        patients: whose each is.
+        detector: what its features are taken with.
+        edges: of three bins, as `histogram.tissue_edges` gives them; None for images that are no CT.
+
+    Raises:
+        InputError: no slice, or values outside of [-1, 1].
+    """
+    if len(images) == 0:
+        raise InputError("slices to score", found="none", wanted="one or more", do="Give a store that has slices.")
+    grey = histograms(images, grey_edges())  # refuses a wrong range, before the detector takes its time
+    return ImageStatistics(
+        features=detector.features(images),
+        grey=grey,
+        tissue=None if edges is None else histograms(images, edges),
+        spectra=log_spectra(images),
+        layers=layers,
+        patients=tuple(patients),
+        detector=detector.sha256,
+        edges=None if edges is None else tuple(edges.tolist()),
+    )
+
+
+def joined(parts: Sequence[ImageStatistics]) -> ImageStatistics:
+    """The statistics of one set, from those of its parts.
+
+    Raises:
+        InputError: parts that were not taken alike.
+    """
+    for part in parts[1:]:
+        refuse_unlike(parts[0], part)
+    names = [field.name for field in fields(ImageStatistics) if isinstance(getattr(parts[0], field.name), np.ndarray)]
+    arrays = {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
+    return replace(parts[0], **arrays, patients=tuple(patient for part in parts for patient in part.patients))
+
+
+def score(real: ImageStatistics, synthetic: ImageStatistics, layer: int | None = None) -> Scores:
+    """Every metric of two sets of slices, or of their slices of one layer. They need not be as many.
+
+    Raises:
+        InputError: sets that were not taken alike.
+    """
+    refuse_unlike(real, synthetic)
+    if layer is not None:
+        real, synthetic = real.in_layer(layer), synthetic.in_layer(layer)
+    scores = dict.fromkeys(METRICS, math.nan)
+    if min(len(real), len(synthetic)) >= 2:
+        scores["frechet"] = frechet_distance(real.features, synthetic.features)
+        scores["kid"] = kernel_distance(real.features, synthetic.features)
+    if min(len(real), len(synthetic)) >= 1:
+        scores |= histogram_scores(real.grey.mean(axis=0), synthetic.grey.mean(axis=0))
+        if real.tissue is not None and synthetic.tissue is not None:
+            scores["kl_3"] = kl_divergence(real.tissue.mean(axis=0), synthetic.tissue.mean(axis=0))
+        means = (side.spectra.mean(axis=0, dtype=np.float64) for side in (real, synthetic))
+        scores["spectrum"] = spectral_correlation(*means)
+    return scores
+
+
+def histogram_scores(real: Float[np.ndarray, " 256"], synthetic: Float[np.ndarray, " 256"]) -> Scores:
+    """The three scores of averaged 256-bin histograms."""
+    return {
+        "kl_256": kl_divergence(real, synthetic),
+        "correlation": correlation(real, synthetic),
+        "intersection": intersection(real, synthetic),
+    }
+
+
+def score_layers(real: ImageStatistics, synthetic: ImageStatistics) -> dict[int, Scores]:
+    """Every metric in each of the ten layers.
+
+    Raises:
+        InputError: sets that were not taken alike.
+    """
+    return {layer: score(real, synthetic, layer) for layer in range(1, LAYERS + 1)}
+
+
+def average(by_layer: Mapping[int, Mapping[str, float]]) -> Scores:
+    """The mean of each metric over the layers that have it; nan where none has."""
+    means = {}
+    for metric in METRICS:
+        values = [scores[metric] for scores in by_layer.values() if not math.isnan(scores[metric])]
+        means[metric] = float(np.mean(values)) if values else math.nan
+    return means
+
+
+def refuse_unlike(first: ImageStatistics, second: ImageStatistics) -> None:
+    """Refuse to score two sets against each other whose difference would be one of how they were measured.
+
+    Raises:
+        InputError: other detectors, sizes or bins.
+    """
+    sizes = first.spectra.shape[1], second.spectra.shape[1]
+    for what, pair in (
+        ("detectors", (first.detector[:12], second.detector[:12])),
+        ("sizes", sizes),
+        ("tissue bins", (first.edges, second.edges)),
+    ):
+        if pair[0] != pair[1]:
+            found = f"two {what} ({pair[0]} and {pair[1]})"
+            do = "Measure both sets with the same settings."
+            raise InputError("sets of slices", found=found, wanted="the same on both sides", do=do)
