@@ -13,7 +13,7 @@ from test_train_translator import TINY, train
 from torch import nn
 
 from crossmod.config import Modality
-from crossmod.data.slices import SliceKey, SliceSet, to_pixels
+from crossmod.data.slices import SliceKey, SliceSet, spread, to_pixels
 from crossmod.data.store import Store
 from crossmod.engine import checkpoint
 from crossmod.engine.average import averaged
@@ -28,7 +28,7 @@ from crossmod.translate.model import load_translator
 from crossmod.translate.networks import ResNet
 from crossmod.translate.selection import Scores
 from crossmod.translate.synthesize import synthesize
-from crossmod.translate.watch import Watch, spread
+from crossmod.translate.watch import Watch
 
 CPU = torch.device("cpu")
 

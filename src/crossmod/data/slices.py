@@ -205,6 +205,11 @@ def class_map(volume: Volume, organs: Sequence[str], case: str) -> UInt8[np.ndar
     return classes
 
 
+def spread(total: int, most: int) -> list[int]:
+    """At most so many indexes below `total`, evenly spread."""
+    return [int(i) for i in np.linspace(0, total - 1, min(most, total))]
+
+
 def draw_evenly(slices: SliceSet, indexes: Sequence[int], count: int, seed: int) -> list[int]:
     """`count` of `indexes`, taking turns between patients so that none dominates.
 

@@ -11,7 +11,7 @@ from jaxtyping import UInt8
 
 from crossmod.data.intensity import Intensity, intensity_of
 from crossmod.data.resample import to_size
-from crossmod.data.slices import class_map
+from crossmod.data.slices import class_map, spread
 from crossmod.data.store import CaseRecord, SliceOrigin, Store, Synthetic
 from crossmod.data.store_writer import writing_store
 from crossmod.data.volume import Volume, take_slices
@@ -23,6 +23,9 @@ from crossmod.settings import Machine
 from crossmod.translate.model import Epoch, Translator, load_translator
 
 log = logging.getLogger(__name__)
+
+# Of a case, evenly spread. On all slices it took longer than translating them on a GPU.
+SHIFTS_MEASURED = 16
 
 
 @dataclass(frozen=True)
@@ -155,7 +158,8 @@ def _translate_case(model: Translator, volume: Volume, record: CaseRecord, slice
         label_names=dict(enumerate(settings.organs, start=1)),
         acquisition={},
     )
-    shifts = np.median([shift_between(source, fake) for source, fake in zip(images, fakes, strict=True)], axis=0)
+    few = spread(len(images), SHIFTS_MEASURED)
+    shifts = np.median([shift_between(images[i], fakes[i]) for i in few], axis=0)
     shift = (float(shifts[0]), float(shifts[1]))
     scores = [None if answer is None else consistency(answer[i], truth[i]) for i in range(len(chosen))]
     return _Made(made, answer, chosen, scores, intensity, shift, speed)

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 
 from crossmod.config import Modality
-from crossmod.data.slices import SliceSet
+from crossmod.data.slices import SliceSet, spread
 from crossmod.engine.alarms import LEVELS, discriminator_alarms, picture_alarms
 from crossmod.engine.compute import Compute
 from crossmod.engine.samples import write_panel
@@ -101,8 +101,3 @@ class Watch:
             self.compute.device,
             batch=1,
         )
-
-
-def spread(total: int, most: int) -> list[int]:
-    """At most so many indexes, evenly spread over all."""
-    return [int(i) for i in np.linspace(0, total - 1, min(most, total))]

@@ -1,0 +1,55 @@
+"""How much main memory a training takes that holds 2000 CT slices of 256 px: load, step, save.
+
+Run: `python benchmarks/training_memory.py [full|tiny] [bf16|fp32] [STEPS]`, on Linux. `full` is the paper's EssNet,
+compiled as `--compile auto` would. The promise is a peak under 3 GB, 1.5 GB is the aim.
+"""
+
+import multiprocessing
+import sys
+import tempfile
+from pathlib import Path
+
+import torch
+from memory import MB, write
+
+from crossmod.data.batches import UnpairedBatches
+from crossmod.data.slices import load_slices
+from crossmod.data.store import Store
+from crossmod.engine.compute import choose
+from crossmod.engine.loop import Plan, fit
+from crossmod.engine.memory import peak_bytes, resident_bytes
+from crossmod.engine.world import World
+from crossmod.runs import start_run
+from crossmod.settings import TranslateSettings
+from crossmod.translate.train import build
+
+CPU = torch.device("cpu")
+
+
+def main() -> None:
+    size, precision, steps = (*sys.argv[1:], *("full", "bf16", "6")[len(sys.argv) - 1 :])
+    widths = {"full": {}, "tiny": {"generator_filters": 16, "generator_blocks": 3, "discriminator_filters": 16}}[size]
+    settings = TranslateSettings.model_validate({**widths, "precision": precision})
+    seen = {"before": resident_bytes()}
+    with tempfile.TemporaryDirectory() as folder:
+        # In a process of its own: what writing takes shall not count.
+        writing = multiprocessing.get_context("spawn").Process(target=write, args=(Path(folder) / "store", 2000))
+        writing.start()
+        writing.join()
+        store = Store(Path(folder) / "store")
+        slices = load_slices(store, store.cases, settings, size=settings.loaded, labelled=True)
+        seen["with its slices"] = resident_bytes()
+        compute = choose(CPU, settings.precision, settings.compile, size=settings.size)
+        trainee = build(settings, compute)
+        run = start_run(Path(folder) / "run", "train", {}, {})
+        batches = UnpairedBatches(slices, slices.take(range(300)), settings, CPU)
+        # A checkpoint after each step: saving counts too.
+        fit(trainee, batches, run, Plan("Training", 1, 0, steps=int(steps), minutes=0), World(CPU))
+        seen["after training"], seen["peak"] = resident_bytes(), peak_bytes(CPU)
+    print(f"EssNet, {size}, {settings.size} px, {compute}, {len(slices)} + 300 slices of {slices.size} px")
+    for name, held in seen.items():
+        print(f"{name:16} {held / MB:8.0f} MB resident")
+
+
+if __name__ == "__main__":
+    main()
