@@ -11,7 +11,7 @@ from test_train_translator import train
 from crossmod.report.build import build_report
 from crossmod.report.describe import describe
 from crossmod.report.figures import loss_curves
-from crossmod.report.readings import alarms, loss_histories, losses
+from crossmod.report.readings import alarms, loss_histories, losses, score_histories
 from crossmod.runs import Run, start_run
 
 ALARM = {"step": 20, "epoch": 1, "alarm": "constant output", "seen": "deviation 0.0012 < 0.02", "advice": "Try again."}
@@ -47,10 +47,11 @@ def test_a_loss_is_followed_through_readings_without_it() -> None:
     assert loss_histories(readings) == {"cycle": [(10, 0.5), (20, 0.4), (30, 0.3)], "late": [(20, 2.0)]}
 
 
-def test_curves_are_those_of_the_losses_alone(tmp_path: Path) -> None:
+def test_curves_are_those_of_the_losses_and_scores_alone(tmp_path: Path) -> None:
     plain = run_with(tmp_path / "plain", [{"step": s, "epoch": 0, "seconds": 1.0, "cycle": s / 9} for s in (10, 20)])
-    mixed = [ALARM, reading(10, cycle=10 / 9), SCORES, reading(20, cycle=20 / 9), ALARM]
+    mixed = [ALARM, reading(10, cycle=10 / 9), reading(20, cycle=20 / 9), ALARM]
     assert loss_curves(run_with(tmp_path / "mixed", mixed)) == loss_curves(plain)
+    assert loss_curves(run_with(tmp_path / "scored", [*mixed, SCORES])) != loss_curves(plain)
     other = run_with(tmp_path / "other", [reading(10, cycle=10 / 9), reading(20, cycle=21 / 9)])
     assert loss_curves(other) != loss_curves(plain)
     assert loss_curves(run_with(tmp_path / "none", [ALARM, SCORES])) is None
@@ -100,3 +101,12 @@ def test_the_report_warns_at_its_head_and_beside_the_curves(tmp_path: Path, stor
 def test_alarms_of_a_segmenter_are_told_too(tmp_path: Path) -> None:
     run = made_run(tmp_path / "unet", {"a": 0.5, "b": 0.6}, alarms=[ALARM])
     assert [alarm.name for _, alarm in alarms(run)] == ["constant output"]
+
+
+def test_scores_on_held_out_patients_have_curves_of_their_own() -> None:
+    readings = [
+        {"step": 5, "epoch": 0, "cycle": 0.5},
+        {"step": 5, "epoch": 0, "select_score": 0.25, "select_cycle": 0.5},
+    ]
+    assert score_histories(readings) == {"held out: score": [(5, 0.25)], "held out: cycle": [(5, 0.5)]}
+    assert loss_histories(readings) == {"cycle": [(5, 0.5)]}

@@ -62,6 +62,10 @@ def train(
     run = train_translator(out, ct=ct, mr=mr, settings=settings, machine=setup)
     card = run.card
     say(f"{out}: {card['family']}, {card['steps']} steps in {card['seconds']:.0f} s. Pictures: {out / 'samples'}")
+    if card["best"]:
+        say(f"Best of its scored epochs: {card['best']['epoch'] + 1}; `synthesize` uses it unless told otherwise.")
+    if card["alarms"]:
+        say(f"Alarms: {', '.join(alarm['alarm'] for alarm in card['alarms'])}. Look at the pictures, or at a report.")
     if card["leaking"]:
         say("Split by slice: LEAKING, neighbours of the held-out slices were trained on.")
     source = ct if settings.source == "ct" else mr

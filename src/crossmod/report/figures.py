@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from crossmod.report.panels import Mask, Outlined, SyntheticSlice
-from crossmod.report.readings import loss_histories
+from crossmod.report.readings import loss_histories, score_histories
 from crossmod.report.tables import Arm
 from crossmod.runs import Run
 
@@ -108,10 +108,16 @@ def _display_range(image: np.ndarray) -> tuple[float, float]:
 
 
 def loss_curves(run: Run) -> str | None:
-    """Every loss of a run over its steps, one small axis each; None where it has read none."""
-    histories = loss_histories(run.metrics())
-    if not histories:
+    """Every loss of a run over its steps, one small axis each, and its scores, the best epoch's step marked.
+
+    None where it has read no losses.
+    """
+    readings = list(run.metrics())
+    scores = score_histories(readings)
+    histories = {**loss_histories(readings), **scores}
+    if len(histories) == len(scores):
         return None
+    best = run.card.get("best") if run.finished else None
     columns = min(4, len(histories))
     rows = -(-len(histories) // columns)
     figure = Figure(figsize=(columns * 2.6, rows * 1.8), layout="constrained")
@@ -119,7 +125,9 @@ def loss_curves(run: Run) -> str | None:
     for axis in axes.flat[len(histories) :]:
         axis.set_axis_off()
     for axis, (name, history) in zip(axes.flat, histories.items(), strict=False):
-        axis.plot(*zip(*history, strict=True), color=COLOURS[5], linewidth=0.9)
+        axis.plot(*zip(*history, strict=True), color=COLOURS[5], linewidth=0.9, marker="." if name in scores else None)
+        if best and name in scores:
+            axis.axvline(best["step"], color="0.4", linewidth=0.8, linestyle=":")
         axis.set_title(name.replace("_", " "), fontsize=8)
         axis.tick_params(labelsize=7)
         axis.set_ylim(bottom=0)

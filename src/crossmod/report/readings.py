@@ -29,6 +29,16 @@ def loss_histories(readings: Iterable[Mapping[str, Any]]) -> dict[str, list[tupl
     return histories
 
 
+def score_histories(readings: Iterable[Mapping[str, Any]]) -> dict[str, list[tuple[int, float]]]:
+    """Every score on held-out patients over the steps at which it was taken."""
+    histories: dict[str, list[tuple[int, float]]] = {}
+    for reading in readings:
+        for name, value in reading.items():
+            if name.startswith(_SELECTION):
+                histories.setdefault(f"held out: {name.removeprefix(_SELECTION)}", []).append((reading["step"], value))
+    return histories
+
+
 def alarms(run: Run) -> list[tuple[int, Alarm]]:
     """The alarms of a run's training with the step at which each was raised.
 

@@ -208,7 +208,7 @@ def data(contents: Contents) -> list[dict[str, str]]:
                     "run": run.path.resolve().name,
                     "side": f"{side.upper()}{sequence}",
                     "slices": str(data["slices"]),
-                    "patients": ", ".join(data["patients"]),
+                    "patients": ", ".join(data["patients"]) + _scored(data.get("scored_patients", [])),
                 }
             )
     for run in contents.segmenters:
@@ -224,3 +224,7 @@ def data(contents: Contents) -> list[dict[str, str]]:
                 }
             )
     return rows
+
+
+def _scored(patients: Sequence[str]) -> str:
+    return f"; to choose the epoch: {', '.join(patients)}" if patients else ""
