@@ -1,4 +1,4 @@
-"""How long the scores of seven models take, with intervals: ten layers, seven metrics, 1000 draws, 1000 slices of 256 px.
+"""How long the scores of seven models take: ten layers, seven metrics, 1000 draws, 1000 slices of 256 px a set.
 
 Run: `OMP_NUM_THREADS=1 python benchmarks/scores.py`. The promise is 60 s on two cores, once features and spectra have
 been taken; those are taken once a slice, and their time is told as well.
@@ -50,7 +50,9 @@ def main() -> None:
     few = taken(seconds)
     each = seconds[0] / MEASURED
     sets = 2 + MODELS
-    print(f"statistics: {1e3 * each:.1f} ms a slice, {each * SLICES:.0f} s for {SLICES} slices of {SIZE} px, once a set")
+    print(
+        f"statistics: {1e3 * each:.1f} ms a slice, {each * SLICES:.0f} s for {SLICES} slices of {SIZE} px, once a set"
+    )
     # One model, and its baseline, are measured; the others take as long, and share the baseline.
     reference, held, model = (made_up(few, name) for name in ("real", "held", "model"))
     timed = []
@@ -60,7 +62,9 @@ def main() -> None:
         timed.append(time.perf_counter() - before)
     total = timed[0] + MODELS * (timed[1] - timed[0])
     print(f"scores: baseline {timed[0]:.1f} s, a model {timed[1] - timed[0]:.1f} s ({LAYERS} layers, {DRAWS} draws)")
-    print(f"projected: {total:.0f} s for {MODELS} models and {len(METRICS)} metrics on one core; promised {PROMISE:.0f} s")
+    print(
+        f"projected: {total:.0f} s for {MODELS} models and {len(METRICS)} metrics on one core; promised {PROMISE:.0f} s"
+    )
     print(f"with the statistics of {sets} sets: {total + sets * each * SLICES:.0f} s")
 
 

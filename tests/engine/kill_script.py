@@ -1,5 +1,8 @@
 """`crossmod` killed at a chosen moment: `kill_script.py MOMENT COUNT WORDS...` sends itself SIGKILL at the COUNTth."""
 
+# Other modules' names are what this script is here to change.
+# pyright: reportPrivateImportUsage=false
+
 import os
 import signal
 import sys

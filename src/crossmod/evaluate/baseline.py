@@ -1,12 +1,13 @@
-"""What a score is worth: real against real as the unit, and intervals over patients (Crespi et al., Sec. 4.1).
+"""What a score is worth: real against real as the unit, with intervals over patients (Crespi et al., Sec. 4.1).
 
-"Two subsets of the real CT have been kept apart to be compared with the other real images to compute a baseline. The
-scores of our models are then normalized by dividing by their baseline"; also "the averaged value is divided by the
-average value of its baseline".
+"Two subsets of the two real CT datasets [...] have been kept apart to be compared with the other real images to compute
+a baseline [...]. The scores of our models are then normalized by dividing by their baseline"; "also, the averaged value
+is divided by the average value of its baseline".
 
 Notable:
-- In each layer, the held-apart real slices and those of every model are as many, and the same real slices stand on the
-  other side. Fréchet distances of unequal numbers differ by their bias alone.
+- The same real slices, the reference, stand on one side of every comparison. On the other side, the held-apart real
+  slices and those of every model are as many in each layer, and of as many patients. Distances shrink with either
+  number, whatever the images: a set of more patients would come out nearer to real than real is.
 - The kernel distance is not divided: without bias, its baseline is near 0, and may be less.
 """
 
@@ -18,30 +19,16 @@ import numpy as np
 from jaxtyping import Float
 
 from crossmod.errors import InputError
-from crossmod.evaluate.distribution import METRICS, ImageStatistics
+from crossmod.evaluate.bootstrap import Estimate, Move, estimate, patient_draws
+from crossmod.evaluate.distribution import LIMITS, METRICS, ImageStatistics
 from crossmod.evaluate.gram import Pairing, pairing, side
 from crossmod.evaluate.layers import LAYERS
-from crossmod.evaluate.statistics import CONFIDENCE
 from crossmod.seeds import rng
 
 UNDIVIDED = frozenset({"kid"})
-# Fewer draws than this share that have a score at all give no interval of it.
-LEAST_DRAWS = 0.5
 
 Values = Float[np.ndarray, "draws layers metrics"]
-"""The first draw is the set itself: every patient once."""
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A score and its 95 % interval over patients, which has no ends where a set is of one patient.
-
-    nan where there is no score; see `distribution`.
-    """
-
-    value: float
-    low: float
-    high: float
+Row = Float[np.ndarray, "draws metrics"]
 
 
 @dataclass(frozen=True)
@@ -50,7 +37,7 @@ class Table:
 
     Args:
         layers: layer -> metric -> estimate.
-        average: metric -> estimate of the mean over layers.
+        average: metric -> estimate of the mean over the layers that have it.
     """
 
     layers: Mapping[int, Mapping[str, Estimate]]
@@ -62,13 +49,14 @@ class Judgement:
     """Models against a baseline.
 
     Args:
-        images: how many slices each layer was scored with: of the real ones on the one side, of the held-apart real ones
-            and of each model on the other.
-        baseline: held-apart real slices against the real ones.
-        scores: model -> its synthetic slices against the same real ones.
-        ratios: model -> score divided by baseline; 1 is as good as real where lower is better, and where higher is.
+        patients: of the reference, and of each set on the other side.
+        images: layer -> slices of the reference, and of each set on the other side.
+        baseline: held-apart real slices against the reference.
+        scores: model -> its synthetic slices against the reference.
+        ratios: model -> score divided by baseline: 1 is as near to real as real is.
     """
 
+    patients: tuple[int, int]
     images: Mapping[int, tuple[int, int]]
     baseline: Table
     scores: Mapping[str, Table]
@@ -104,105 +92,113 @@ def judge(
     Args:
         reference: the real slices on the one side of every comparison.
         held: real slices of other patients.
-        models: name -> synthetic slices. Those of one source patient are drawn together in all models.
-        seed: of the draws.
+        models: name -> synthetic slices; those of the same source patients are drawn together in all models.
+        seed: of the choice of equal numbers, and of the draws.
         draws: of patients, with repetition, from each set; 0 for no intervals.
 
     Raises:
-        InputError: a patient in `reference` and in `held`, or sets that were not taken alike.
+        InputError: a patient in `reference` and in `held`, a set without slices, or sets that were not taken alike.
     """
-    both = sorted(set(reference.patients) & set(held.patients))
-    if both:
-        do = "Divide the patients with `hold_apart`."
-        raise InputError("baseline", found=f"patient {both[0]} on both sides", wanted="other patients", do=do)
-    others = {"": held, **models}
-    times = {name: _times(statistics, seed, draws) for name, statistics in (("real", reference), *others.items())}
+    _refuse_unusable(reference, held, models)
+    # None names the baseline, which no model can.
+    others: dict[str | None, ImageStatistics] = {None: held, **models}
+    count = min(len(set(statistics.patients)) for statistics in others.values())
+    others = {name: _of_some_patients(statistics, count, seed) for name, statistics in others.items()}
+    times = {name: patient_draws(statistics.patients, seed, draws) for name, statistics in others.items()}
+    times_real = patient_draws(reference.patients, seed, draws)
     values = {name: np.full((draws + 1, LAYERS, len(METRICS)), math.nan) for name in others}
     images = {}
     for layer in range(1, LAYERS + 1):
         real = np.flatnonzero(reference.layers == layer)
-        where = {name: np.flatnonzero(statistics.layers == layer) for name, statistics in others.items()}
-        count = min((len(found) for found in where.values() if len(found) > 1), default=1)
-        images[layer] = len(real), min(count, max(map(len, where.values())))
-        if len(real) == 0:
-            continue
-        unit = side(reference.take(real))
-        for name, found in where.items():
-            chosen = _evenly(others[name], found, count, seed)
-            if len(chosen):
-                pair = pairing(unit, side(others[name].take(chosen)))
-                values[name][:, layer - 1] = _draw(pair, times["real"][:, real], times[name][:, chosen])
-    certain = {name: len(set(s.patients)) > 1 and len(set(reference.patients)) > 1 for name, s in others.items()}
-    baseline = values[""]
+        chosen = _equally_many({name: (s, np.flatnonzero(s.layers == layer)) for name, s in others.items()}, seed)
+        images[layer] = len(real), max(map(len, chosen.values()))
+        unit = side(reference.take(real)) if len(real) else None
+        for name, which in chosen.items():
+            if unit is not None and len(which):
+                pair = pairing(unit, side(others[name].take(which)))
+                values[name][:, layer - 1] = _scored(pair, times_real[:, real], times[name][:, which])
+    patients = len(set(reference.patients)), count
+    baseline = values[None]
+    sure = min(patients) > 1
     return Judgement(
+        patients=patients,
         images=images,
-        baseline=_table(baseline, _mean(baseline), certain[""]),
-        scores={name: _table(values[name], _mean(values[name]), certain[name]) for name in models},
-        ratios={name: _ratios(values[name], baseline, certain[name] and certain[""]) for name in models},
+        baseline=_scores(baseline, sure),
+        scores={name: _scores(values[name], sure) for name in models},
+        ratios={name: _ratios(values[name], baseline, sure) for name in models},
     )
 
 
-def _times(statistics: ImageStatistics, seed: int, draws: int) -> Float[np.ndarray, "draws slices"]:
-    """How often each slice comes in each draw: as often as its patient was drawn; once in the first.
+def _refuse_unusable(reference: ImageStatistics, held: ImageStatistics, models: Mapping[str, ImageStatistics]) -> None:
+    both = sorted(set(reference.patients) & set(held.patients))
+    if both:
+        do = "Divide the patients with `hold_apart`."
+        raise InputError("baseline", found=f"patient {both[0]} on both sides", wanted="other patients", do=do)
+    for name, statistics in {"reference": reference, "held apart": held, **models}.items():
+        if len(statistics) == 0:
+            raise InputError(name, found="no slices", wanted="one or more", do="Leave it out, or give slices.")
 
-    Sets of the same patients are drawn alike, so that models are compared on the same draws.
-    """
-    patients, which = np.unique(np.array(statistics.patients), return_inverse=True)
-    many = len(patients)
-    drawn = rng(seed, "bootstrap", *patients).multinomial(many, np.full(many, 1 / many), size=draws)
-    return np.concatenate([np.ones((1, many)), drawn])[:, which]
+
+def _of_some_patients(statistics: ImageStatistics, count: int, seed: int) -> ImageStatistics:
+    """`count` of the patients, the same of every set of the same patients."""
+    names = sorted(set(statistics.patients))
+    order = rng(seed, "equal patients", *names).permutation(len(names))
+    return statistics if len(names) == count else statistics.of_patients([names[int(i)] for i in order[:count]])
 
 
-def _evenly(statistics: ImageStatistics, found: np.ndarray, count: int, seed: int) -> np.ndarray:
-    """`count` of the slices at `found`, taking turns between patients so that none dominates."""
-    if len(found) <= count:
-        return found
+def _equally_many(
+    sets: Mapping[str | None, tuple[ImageStatistics, np.ndarray]], seed: int
+) -> dict[str | None, np.ndarray]:
+    """As many slices of each set as the smallest has; sets without two, which have no distance, do not count."""
+    count = min((len(where) for _, where in sets.values() if len(where) > 1), default=1)
+    return {name: _evenly(statistics, where, count, seed) for name, (statistics, where) in sets.items()}
+
+
+def _evenly(statistics: ImageStatistics, where: np.ndarray, count: int, seed: int) -> np.ndarray:
+    """`count` of the slices at `where`, taking turns between patients so that none dominates."""
+    if len(where) <= count:
+        return where
     turns: dict[str, int] = {}
     ranked = []
-    for place, index in enumerate(rng(seed, "equal numbers").permutation(found)):
+    for place, index in enumerate(rng(seed, "equal numbers").permutation(where)):
         patient = statistics.patients[index]
         turns[patient] = turns.get(patient, -1) + 1
         ranked.append((turns[patient], place, int(index)))
     return np.sort([index for _, _, index in sorted(ranked)[:count]])
 
 
-def _draw(pair: Pairing, real: np.ndarray, synthetic: np.ndarray) -> Float[np.ndarray, "draws metrics"]:
-    return np.array([list(pair.scores(a, b).values()) for a, b in zip(real, synthetic, strict=True)])
+def _scored(pair: Pairing, real: np.ndarray, synthetic: np.ndarray) -> Row:
+    return np.array([[*pair.scores(a, b).values()] for a, b in zip(real, synthetic, strict=True)])
 
 
-def _mean(values: Values) -> Float[np.ndarray, "draws metrics"]:
-    """Over the layers that have a score; nan where none has."""
+def _mean_of_layers(values: Values) -> Row:
     there = ~np.isnan(values)
-    with np.errstate(invalid="ignore"):
-        return np.where(there, values, 0).sum(axis=1) / there.sum(axis=1)
+    counts = there.sum(axis=1)
+    return np.where(counts > 0, np.where(there, values, 0).sum(axis=1) / np.maximum(counts, 1), math.nan)
 
 
-def _ratios(values: Values, baseline: Values, certain: bool) -> Table:
-    divided = np.array([metric not in UNDIVIDED for metric in METRICS])
-    # The mean is divided by the mean, over the layers that both have.
-    usable = ~np.isnan(values) & ~np.isnan(baseline) & divided
-    means = (_mean(np.where(usable, part, math.nan)) for part in (values, baseline))
-    return _table(_divided(np.where(usable, values, math.nan), baseline), _divided(*means), certain)
+def _scores(values: Values, sure: bool) -> Table:
+    return _table(values, _mean_of_layers(values), LIMITS, "difference", sure)
+
+
+def _ratios(values: Values, baseline: Values, sure: bool) -> Table:
+    # Means over the layers that both have, and one divided by the other.
+    usable = ~np.isnan(values) & ~np.isnan(baseline) & np.array([metric not in UNDIVIDED for metric in METRICS])
+    over, under = (np.where(usable, part, math.nan) for part in (values, baseline))
+    means = _divided(_mean_of_layers(over), _mean_of_layers(under))
+    return _table(_divided(over, under), means, {}, "factor", sure)
 
 
 def _divided(values: np.ndarray, baseline: np.ndarray) -> np.ndarray:
     """nan where the baseline is not above 0: nothing can be measured by it."""
-    return np.where(baseline > 0, values / np.where(baseline > 0, baseline, 1), math.nan)
+    above = baseline > 0
+    return np.where(above, values / np.where(above, baseline, 1), math.nan)
 
 
-def _table(values: Values, means: Float[np.ndarray, "draws metrics"], certain: bool) -> Table:
-    def estimates(columns: Float[np.ndarray, "draws metrics"]) -> dict[str, Estimate]:
-        return {metric: _estimate(columns[:, i], certain) for i, metric in enumerate(METRICS)}
+def _table(values: Values, means: Row, limits: Mapping[str, tuple[float, float]], move: Move, sure: bool) -> Table:
+    def estimates(columns: Row) -> dict[str, Estimate]:
+        columns = columns if sure else columns[:1]  # draws of one patient are all alike
+        wide = (-math.inf, math.inf)
+        return {m: estimate(columns[:, i], move, limits.get(m, wide)) for i, m in enumerate(METRICS)}
 
     return Table({layer: estimates(values[:, layer - 1]) for layer in range(1, LAYERS + 1)}, estimates(means))
-
-
-def _estimate(values: Float[np.ndarray, " draws"], certain: bool) -> Estimate:
-    value, drawn = float(values[0]), values[1:][~np.isnan(values[1:])]
-    if math.isnan(value):
-        return Estimate(math.nan, math.nan, math.nan)
-    if not certain or len(drawn) == 0 or len(drawn) < LEAST_DRAWS * (len(values) - 1):
-        return Estimate(value, -math.inf, math.inf)
-    tail = 50 * (1 - CONFIDENCE)
-    low, high = (float(end) for end in np.percentile(drawn, [tail, 100 - tail]))
-    return Estimate(value, low, high)

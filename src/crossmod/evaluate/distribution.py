@@ -15,7 +15,7 @@ from dataclasses import dataclass, fields, replace
 from typing import TypeAlias
 
 import numpy as np
-from jaxtyping import Float, Float32, Int
+from jaxtyping import Bool, Float, Float32, Int
 
 from crossmod.errors import InputError
 from crossmod.evaluate.detectors import Detector
@@ -25,7 +25,7 @@ from crossmod.evaluate.kid import kernel_distance
 from crossmod.evaluate.layers import LAYERS
 from crossmod.evaluate.spectrum import log_spectra, spectral_correlation
 
-METRICS = ("frechet", "kid", "kl_256", "kl_3", "correlation", "intersection", "spectrum")
+METRICS: tuple[str, ...] = ("frechet", "kid", "kl_256", "kl_3", "correlation", "intersection", "spectrum")
 """Every score, in the order in which they are told.
 
 `frechet`: Fréchet distance of the detector's features; FID where those are Inception's (Eq. 1). `kid`: kernel distance
@@ -33,6 +33,12 @@ of the same. `kl_256`, `kl_3`: divergence of the averaged histograms (Eq. 2). `c
 256-bin histograms (Eq. 3 to 5). `spectrum`: correlation of the averaged log spectra.
 """
 HIGHER_IS_BETTER = frozenset({"correlation", "intersection", "spectrum"})
+LIMITS: Mapping[str, tuple[float, float]] = {
+    **dict.fromkeys(("frechet", "kl_256", "kl_3"), (0.0, math.inf)),
+    **dict.fromkeys(("correlation", "spectrum"), (-1.0, 1.0)),
+    "intersection": (0.0, 1.0),
+}
+"""The least and the most that a score can be; the kernel distance has no such."""
 
 Scores: TypeAlias = dict[str, float]
 
@@ -86,6 +92,7 @@ def image_statistics(
     patients: Sequence[str],
     detector: Detector,
     edges: Float[np.ndarray, " edges"] | None = None,
+    inside: Bool[np.ndarray, "slices size size"] | None = None,
 ) -> ImageStatistics:
     """Take from a set of slices, of one case or of many, all that the scores need.
 
@@ -95,17 +102,19 @@ def image_statistics(
         patients: whose each is.
         detector: what its features are taken with.
         edges: of three bins, as `histogram.tissue_edges` gives them; None for images that are no CT.
+        inside: pixels that histograms count; by default all, as in the paper. Half of a slice is air, which a window
+            makes one single value: with all pixels, correlation and intersection are mostly of that.
 
     Raises:
         InputError: no slice, or values outside of [-1, 1].
     """
     if len(images) == 0:
         raise InputError("slices to score", found="none", wanted="one or more", do="Give a store that has slices.")
-    grey = histograms(images, grey_edges())  # refuses a wrong range, before the detector takes its time
+    grey = histograms(images, grey_edges(), inside)  # refuses a wrong range, before the detector takes its time
     return ImageStatistics(
         features=detector.features(images),
         grey=grey,
-        tissue=None if edges is None else histograms(images, edges),
+        tissue=None if edges is None else histograms(images, edges, inside),
         spectra=log_spectra(images),
         layers=layers,
         patients=tuple(patients),

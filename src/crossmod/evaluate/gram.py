@@ -17,9 +17,6 @@ from crossmod.evaluate.histogram import kl_divergence
 from crossmod.evaluate.kid import kernel, weighted_distance
 from crossmod.evaluate.spectrum import centred_spectra, correlation_of
 
-Times = Float[np.ndarray, " images"]
-"""How often each image comes: whole numbers, 0 for one that was not drawn."""
-
 
 @dataclass(frozen=True, eq=False)
 class Side:
@@ -60,8 +57,13 @@ class Pairing:
     kernel: Float[np.ndarray, "n m"]
     covariances: Float[np.ndarray, "n m"]
 
-    def scores(self, times_real: Times, times_synthetic: Times) -> Scores:
-        """What `distribution.score` gives for the two sets with each image repeated so many times."""
+    def scores(self, times_real: Float[np.ndarray, " n"], times_synthetic: Float[np.ndarray, " m"]) -> Scores:
+        """What `distribution.score` gives for the two sets with each image repeated so many times.
+
+        Args:
+            times_real: how often each real image comes: whole numbers, 0 for one that was not drawn.
+            times_synthetic: how often each synthetic one.
+        """
         real, synthetic, a, b = self.real, self.synthetic, times_real, times_synthetic
         n, m = a.sum(), b.sum()
         scores = dict.fromkeys(METRICS, math.nan)

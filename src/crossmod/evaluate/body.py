@@ -1,0 +1,144 @@
+"""The body in a slice, and the lungs in it: where scores look, and what tells the chest from the abdomen.
+
+Notable:
+- Each slice is judged by itself, so that a slice has one body, whichever volume or set it is shown in.
+- MR has no unit: its air is told by Otsu's threshold, of logarithms, since a fat-suppressed body is darker in places
+  than a fifteenth of its brightest organ, and yet several times as bright as the noise around it.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+from jaxtyping import Bool, Float, Num
+from scipy import ndimage
+
+from crossmod.config import Modality
+from crossmod.errors import InputError
+
+# Half way from air to fat lies near -550 HU; foam under the patient, cloth and blurred noise reach above that.
+AIR_BELOW_HU = -300.0
+# Inflated lung is -850, and still -500 where it lies dense at the back.
+LUNG_BELOW_HU = -400.0
+# Where a window has cut air off at its low end, what lies this share of the window above that end is no air.
+CUT_MARGIN = 0.05
+# MR: noise is a hundredth of what is bright, and values below a thousandth are all alike.
+DARKEST = 1e-3
+# MR: lung has a tenth of the signal of the other tissues, bone not much more; bone is thinner than the opening below.
+LUNG_SHARE = 0.25
+# A body fills more of its slice than this; less is the table, an arm or a speck.
+LEAST_SHARE = 0.01
+# Pixels a side for each pixel by which the mask is opened: 3 mm of table shell are 4 pixels in a slice of 512.
+OPENING = 128
+
+CROSS = ndimage.generate_binary_structure(2, 1)
+
+
+def body_mask(
+    images: Num[np.ndarray, "*stack rows columns"],
+    modality: Modality,
+    window: tuple[float, float] | None = None,
+) -> Bool[np.ndarray, "*stack rows columns"]:
+    """Which pixels are the patient: in each slice the largest bright piece, with all that it encloses.
+
+    Empty in slices that show no body.
+
+    Args:
+        images: one slice or any stack of them; CT in HU, MR in any unit that rises with the signal.
+        modality: `ct` or `mr`.
+        window: CT: the HU at which values were cut, where they were (`ImageSettings.window`).
+
+    Raises:
+        InputError: values that are no numbers.
+    """
+    _refuse_unusable(images)
+    above = _above_air_ct(images, window) if modality == "ct" else _each(_above_air_mr, images)
+    return _each(_largest_and_filled, above)
+
+
+def lung_mask(
+    images: Num[np.ndarray, "*stack rows columns"],
+    body: Bool[np.ndarray, "*stack rows columns"],
+    modality: Modality,
+    window: tuple[float, float] | None = None,
+) -> Bool[np.ndarray, "*stack rows columns"]:
+    """Which pixels of the body are lung, or gas as wide as lung.
+
+    In fat-suppressed MR lungs cannot be told from fat: nothing is then found.
+
+    Args:
+        images: as of `body_mask`.
+        body: what that found.
+        modality: `ct` or `mr`.
+        window: as of `body_mask`.
+    """
+    smooth = _each(_smoothed, images)
+    if modality == "ct":
+        dark = smooth < _threshold(LUNG_BELOW_HU, window)
+    else:
+        middle = np.array(
+            [np.median(s[b]) if b.any() else 0.0 for s, b in zip(_slices(smooth), _slices(body), strict=True)]
+        )
+        dark = smooth < LUNG_SHARE * middle.reshape(*images.shape[:-2], 1, 1)
+    size = max(images.shape[-2:])
+    return _each(lambda piece: _opened(piece, max(1, 2 * size // OPENING)), dark & body)
+
+
+def _threshold(wanted: float, window: tuple[float, float] | None) -> float:
+    return wanted if window is None else max(wanted, window[0] + CUT_MARGIN * (window[1] - window[0]))
+
+
+def _above_air_ct(images: Num[np.ndarray, "..."], window: tuple[float, float] | None) -> Bool[np.ndarray, "..."]:
+    return np.asarray(images > _threshold(AIR_BELOW_HU, window))
+
+
+def _above_air_mr(image: Num[np.ndarray, "rows columns"]) -> Bool[np.ndarray, "rows columns"]:
+    smooth = _smoothed(image)
+    smooth -= smooth.min()
+    bright = float(np.percentile(smooth, 99.5))
+    if bright <= 0:  # a slice of one value
+        return np.zeros(image.shape, dtype=bool)
+    levels = np.log(smooth / bright + DARKEST)
+    return levels > _otsu(levels)
+
+
+def _otsu(values: Float[np.ndarray, "rows columns"]) -> float:
+    """The threshold with the greatest variance between the two sides (Otsu 1979)."""
+    counts, edges = np.histogram(values, 256)
+    centres = (edges[1:] + edges[:-1]) / 2
+    below, sums = np.cumsum(counts)[:-1], np.cumsum(counts * centres)[:-1]
+    total, mean = counts.sum(), float(counts @ centres) / counts.sum()
+    between = (mean * below - sums) ** 2 / (below * (total - below))  # neither side is empty: the ends hold values
+    return float(edges[1:-1][np.argmax(between)])
+
+
+def _smoothed(image: Num[np.ndarray, "rows columns"]) -> Float[np.ndarray, "rows columns"]:
+    return ndimage.gaussian_filter(image.astype(np.float64), 1.0)
+
+
+def _opened(on: Bool[np.ndarray, "rows columns"], times: int) -> Bool[np.ndarray, "rows columns"]:
+    return ndimage.binary_opening(on, CROSS, iterations=times)
+
+
+def _largest_and_filled(above: Bool[np.ndarray, "rows columns"]) -> Bool[np.ndarray, "rows columns"]:
+    pieces = np.zeros(above.shape, np.int32)
+    ndimage.label(_opened(above, max(1, max(above.shape) // OPENING)), output=pieces)
+    areas = np.bincount(pieces.ravel())
+    areas[0] = 0  # what is in no piece
+    if areas.max() < LEAST_SHARE * above.size:
+        return np.zeros(above.shape, dtype=bool)
+    return np.asarray(ndimage.binary_fill_holes(pieces == np.argmax(areas)))
+
+
+def _each(work: Callable[[np.ndarray], np.ndarray], images: np.ndarray) -> np.ndarray:
+    """`work` on each slice of a stack."""
+    return np.stack([work(image) for image in _slices(images)]).reshape(images.shape)
+
+
+def _slices(images: np.ndarray) -> np.ndarray:
+    return images.reshape(-1, *images.shape[-2:])
+
+
+def _refuse_unusable(images: Num[np.ndarray, "..."]) -> None:
+    if not np.isfinite(images).all():
+        found = "values that are no numbers"
+        raise InputError("body", found=found, wanted="finite ones", do="Look at the images.")
