@@ -123,6 +123,12 @@ def test_what_was_seen_goes_everywhere_and_an_alarm_once(
     assert len(curves.Images("samples")) == 2
 
 
+def test_a_score_that_is_no_number_is_left_out(run: Run) -> None:
+    with journal(run, ALONE, 0) as notes:
+        notes.saw(Sight({"select_score": float("inf"), "select_cycle": 0.5}), Standing(step=1), 0)
+    assert (run.path / "metrics.jsonl").read_text() == '{"step": 1, "epoch": 0, "select_cycle": 0.5}\n'
+
+
 def test_nothing_seen_writes_nothing(run: Run) -> None:
     with journal(run, ALONE, 0) as notes:
         notes.saw(Sight(), Standing(step=1), 0)

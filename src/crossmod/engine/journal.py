@@ -70,9 +70,11 @@ class Journal:
         if self.curves is None:
             return
         where = {"step": at.step, "epoch": epoch}
-        if sight.numbers:
-            self.run.log({**where, **sight.numbers})
-            self.curves.scalars(at.step, sight.numbers)
+        # What is no number cannot be drawn, and JSON has none.
+        numbers = {name: value for name, value in sight.numbers.items() if math.isfinite(value)}
+        if numbers:
+            self.run.log({**where, **numbers})
+            self.curves.scalars(at.step, numbers)
         for alarm in fresh:
             self.run.log({**where, **alarm.reading})
         if sight.picture:
