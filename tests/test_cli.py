@@ -222,3 +222,31 @@ def test_commands_are_known() -> None:
     assert {"prepare", "info", "phantom", "train", "synthesize", "segment", "report", "demo", "bench", "doctor"} <= set(
         app
     )
+
+
+def test_phantoms_of_two_hospitals_become_stores_that_know_their_contrast(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """What `phantom` says comes next works as it stands, and states the contrast that a header cannot deny."""
+    small = ["--patients", 1, "--size", 64, "--slices", 12]
+    store = tmp_path / "store"
+    for name, more, contrast in (
+        ("first", ["--ct-contrast", "yes"], True),
+        ("second", ["--ct-contrast", "no", "--mr-source", 2, "--seed", 1], False),
+    ):
+        code, out, err = run(capsys, "phantom", tmp_path / name, *small, *more)
+        assert code == 0, err
+        words = out.split("crossmod ")[1].split()
+        assert ("--contrast" in words) != contrast
+        code, _, err = run(
+            capsys, *[store if word == "STORE" else word for word in words], "--append", "--crop", "abdomen"
+        )
+        assert code == 0, err
+        records = [
+            case for case in json.loads((store / "manifest.json").read_text())["cases"] if case["modality"] == "ct"
+        ]
+        assert records[-1]["contrast"] is contrast
+    assert len({case["patient"] for case in json.loads((store / "manifest.json").read_text())["cases"]}) == 4
+    code, _, err = run(capsys, "prepare", "dicom", tmp_path / "first", tmp_path / "other", "--contrast", "no")
+    assert code == 2
+    assert "a header that names a contrast agent" in err

@@ -1,5 +1,6 @@
 """Presets: named settings, as data."""
 
+from crossmod.config import with_changes
 from crossmod.settings import SegmentSettings, TranslateSettings
 
 TRANSLATE: dict[str, TranslateSettings] = {
@@ -22,6 +23,50 @@ TRANSLATE: dict[str, TranslateSettings] = {
         epochs=10,
         decay=0.5,
     ),
+}
+
+# Crespi et al., "Methodology": MR to CT. What they leave open is as in the public CycleGAN code: rates, epochs, decay.
+_MR_TO_CT = TranslateSettings(
+    family="cyclegan",
+    source="mr",
+    slices="all",
+    ct_slices=0,
+    mr_slices=0,
+    learning_rate=2e-4,
+    epochs=200,
+    decay=0.5,
+    contrast="yes",
+)
+_SEVERAL = {"family": "multi_input"}
+CRESPI: dict[str, TranslateSettings] = {
+    # Either phase of T1 as the only input.
+    "all_in": with_changes(_MR_TO_CT, inputs=("t1_in+t1_out",)),
+    "in_phase": with_changes(_MR_TO_CT, inputs=("t1_in",)),
+    # The same, with T1 of a second source: give both stores to --mr.
+    "in_phase_plus": with_changes(_MR_TO_CT, inputs=("t1_in",)),
+    "t2": with_changes(_MR_TO_CT, inputs=("t2_spir",)),
+    "in_n_out": with_changes(_MR_TO_CT, inputs=("t1_in", "t1_out"), **_SEVERAL),
+    # With CT without contrast agent, of another hospital.
+    "in_n_out_hum": with_changes(_MR_TO_CT, inputs=("t1_in", "t1_out"), contrast="no", **_SEVERAL),
+    "triple": with_changes(_MR_TO_CT, inputs=("t1_in", "t1_out", "t2_spir"), **_SEVERAL),
+}
+_SMALL = (
+    "size",
+    "precision",
+    "compile",
+    "generator_filters",
+    "generator_blocks",
+    "discriminator_filters",
+    "discriminator_layers",
+    "learning_rate",
+    "discriminator_learning_rate",
+    "epochs",
+    "decay",
+)
+TRANSLATE |= CRESPI
+TRANSLATE |= {
+    f"tiny_{name}": with_changes(settings, branch_blocks=1, **{key: getattr(TRANSLATE["tiny"], key) for key in _SMALL})
+    for name, settings in CRESPI.items()
 }
 
 SEGMENT: dict[str, SegmentSettings] = {

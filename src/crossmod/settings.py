@@ -93,8 +93,12 @@ class TrainSettings(ImageSettings):
 class TranslateSettings(TrainSettings):
     """Training a translator; the defaults are those of Rafiq et al. 2025."""
 
-    family: Literal["cyclegan", "essnet"] = "essnet"
-    """`cyclegan`, or `essnet`: the same with a segmentor on the synthetic images."""
+    family: Literal["cyclegan", "essnet", "multi_input"] = "essnet"
+    """`cyclegan`; `essnet`: it with a segmentor on the synthetic images; `multi_input`: it with several MR inputs."""
+    inputs: tuple[str, ...] = ()
+    """MR sequences that are one input each, registered by patient; `t1_in+t1_out` is one input that may be either."""
+    contrast: Literal["any", "yes", "no"] = "any"
+    """CT with contrast agent, or without; the two are never mixed."""
     source: Modality = "ct"
     """The labelled side, whose labelled slices will be turned into the other modality."""
     load_size: int | None = None
@@ -111,6 +115,8 @@ class TranslateSettings(TrainSettings):
     """Width of the first layer of G1, G2 and S."""
     generator_blocks: int = Field(default=9, ge=0)
     """Residual blocks of G1, G2 and S."""
+    branch_blocks: int = Field(default=4, ge=0)
+    """With several inputs: how many of the residual blocks each input has for itself, before the inputs are merged."""
     discriminator_filters: int = Field(default=64, ge=1)
     """Width of the first layer of D1 and D2."""
     discriminator_layers: int = Field(default=3, ge=1, le=5)
@@ -163,11 +169,32 @@ class TranslateSettings(TrainSettings):
             )
         if self.loaded < self.size:
             raise ValueError(f"load_size of at least size ({self.size}), got --load-size {self.load_size}")
+        self._check_inputs()
         if self.patience and not self.select_every:
             raise ValueError(f"--select-every with it, got --patience {self.patience} alone")
         if self.select_every and self.split == "slice":
             raise ValueError("--split patient, got --select-every with --split slice, which has no held-out patients")
         return self
+
+    def _check_inputs(self) -> None:
+        several = len(self.inputs) > 1
+        if self.inputs and self.sequence:
+            raise ValueError(f"--sequence or --inputs, got both ({self.sequence} and {', '.join(self.inputs)})")
+        if several and self.family != "multi_input":
+            raise ValueError(f"--family multi_input for several inputs, got --family {self.family}")
+        if several and any("+" in one for one in self.inputs):
+            raise ValueError(f"`+` with a single input only, got {', '.join(self.inputs)}")
+        if several and self.source == "ct":
+            raise ValueError("--source mr for several inputs, got --source ct")
+        if several and self.select_every:
+            raise ValueError("a single input with --select-every, got several")
+
+    @property
+    def mr_inputs(self) -> tuple[tuple[str | None, ...], ...]:
+        """The MR inputs, each as the sequences that it may be of; None: the only one that there is."""
+        if not self.inputs:
+            return ((self.sequence,),)
+        return tuple(tuple(one.split("+")) for one in self.inputs)
 
     @property
     def loaded(self) -> int:

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -206,7 +207,9 @@ def test_on_the_cpu_slices_are_not_copied() -> None:
     """What is changed in the slices afterwards is found in the batch."""
     for batches in both_kinds(CPU):
         before = batches.batch(0, 0)
-        for slices in (batches.ct, batches.mr) if isinstance(batches, UnpairedBatches) else batches.parts:
+        sides = (batches.ct, batches.mr) if isinstance(batches, UnpairedBatches) else batches.parts
+        for slices in sides:
+            assert isinstance(slices, SliceSet)
             slices.pixels[:] = -slices.pixels
         after = batches.batch(0, 0)
         assert not any(torch.equal(before[name], after[name]) for name in before if name != "mask")
@@ -256,3 +259,16 @@ def test_a_gpu_makes_the_same_batches_and_is_not_waited_for(at: str, monkeypatch
         else:  # where it is warped, sines and sums are rounded as each device does
             torch.testing.assert_close(found["image"].cpu(), want["image"], atol=1e-4, rtol=0)
             assert (found["mask"].cpu() == want["mask"]).float().mean() > 0.99
+
+
+def test_several_inputs_are_cut_alike() -> None:
+    """A second input that is the negative of the first stays so, whatever is cut out and mirrored."""
+    batches = both_kinds(CPU)[0]
+    assert isinstance(batches, UnpairedBatches)
+    assert isinstance(batches.mr, SliceSet)
+    negative = replace(batches.mr, pixels=-batches.mr.pixels)
+    several = replace(batches, mr=(batches.mr, negative))
+    for step in range(several.steps):
+        one, two = batches.batch(3, step), several.batch(3, step)
+        assert torch.equal(two["mr"], torch.cat([one["mr"], -one["mr"]], dim=1))
+        assert torch.equal(two["ct"], one["ct"])

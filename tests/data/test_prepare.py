@@ -1,14 +1,18 @@
 import json
+import re
 
 import nibabel
 import numpy as np
 import pytest
 from fake_dicom import SECRETS, body, chaos_ct, chaos_mr, edit, write_series
 from nibabel.nifti1 import Nifti1Image
+from whole_body import whole_body
 
 from crossmod.config import Modality
+from crossmod.data.nifti import write_nifti
 from crossmod.data.prepare import prepare_chaos, prepare_dicom, prepare_nifti
-from crossmod.data.store import Store
+from crossmod.data.store import CaseRecord, Store
+from crossmod.data.volume import Volume, take_slices
 from crossmod.errors import InputError
 
 
@@ -346,3 +350,44 @@ def test_real_t1_and_t2_of_the_same_patients(real_data, tmp_path):
     cases = Store(tmp_path / "store").cases
     assert (len(cases), len({case.patient for case in cases})) == (4, 2)
     assert {case.sequence: len(case.labels) for case in cases} == {"t1_in": 1, "t2_spir": 4}
+
+
+def test_crop_cuts_what_is_longer_than_an_abdomen(tmp_path):
+    whole = whole_body(0, step=10.0)
+    write_nifti(whole, tmp_path / "src" / "1" / "image.nii.gz", labels_path=tmp_path / "src" / "1" / "label.nii.gz")
+    names = {name: value for value, name in whole.label_names.items()}
+    (tmp_path / "src" / "labels.json").write_text(json.dumps(names))
+    (plain,) = prepare_nifti(tmp_path / "src", tmp_path / "plain", modality="ct")
+    (cut,) = prepare_nifti(tmp_path / "src", tmp_path / "cut", modality="ct", crop="abdomen")
+    assert plain.shape[0] == len(whole.voxels)
+    assert 20 <= cut.shape[0] <= 26
+    assert cut.slices_with == plain.slices_with
+    assert "cut to the abdomen" in cut.notes[0]
+    assert Store(tmp_path / "cut").read(cut.id).affine[2, 3] == whole.affine[2, 3] + 10 * first_slice(cut)
+    (tmp_path / "src" / "1" / "label.nii.gz").unlink()
+    write_nifti(part_of(whole, 0, 20), tmp_path / "src" / "1" / "image.nii.gz")
+    with pytest.raises(InputError, match=r"1/image\.nii\.gz: legs\. Wanted: a CT that shows the abdomen"):
+        prepare_nifti(tmp_path / "src", tmp_path / "legs", modality="ct", crop="abdomen")
+    assert not (tmp_path / "legs").exists()
+
+
+def first_slice(record: CaseRecord) -> int:
+    """Index of the first slice that was kept, out of the note, which counts from 1."""
+    found = re.search(r"slices (\d+) to", record.notes[0])
+    assert found is not None
+    return int(found[1]) - 1
+
+
+def part_of(volume: Volume, first: int, stop: int) -> Volume:
+    return take_slices(volume, range(first, stop))
+
+
+def test_crop_names_the_folder_of_a_series_that_shows_no_abdomen(tmp_path):
+    # The made-up slices are 16 pixels of noise: nothing in them is a body.
+    write_series(tmp_path / "export", body()[0])
+    with pytest.raises(InputError, match=r"export: .*shows the abdomen"):
+        prepare_dicom(tmp_path / "export", tmp_path / "store", crop="abdomen")
+    chaos_ct(tmp_path / "src", "1")
+    with pytest.raises(InputError, match=r"src/CT/1: .*shows the abdomen"):
+        prepare_chaos(tmp_path / "src", tmp_path / "store", crop="abdomen")
+    assert not (tmp_path / "store").exists()

@@ -16,7 +16,7 @@ CPU = torch.device("cpu")
 def test_every_slice_comes_once_in_order_and_only_compiled_batches_are_filled_up(count: int, compiled: bool) -> None:
     images = np.arange(count * 4, dtype=np.float32).reshape(count, 2, 2)
     back, sizes = np.full_like(images, -1), []
-    for part, given in batches_of(images, Compute(CPU, compiled=compiled)):
+    for part, given in batches_of(images[:, None], Compute(CPU, compiled=compiled)):
         sizes.append(len(part))
         assert part.dtype == torch.float32
         assert part.shape[1:] == (1, 2, 2)

@@ -4,8 +4,9 @@ from scipy.ndimage import binary_erosion
 
 from crossmod.errors import InputError
 from crossmod.phantom.anatomy import ORGANS, TISSUES, Anatomy, draw_anatomy, organ_labels
+from crossmod.phantom.mr_sources import SCANNERS
 from crossmod.phantom.render import SEQUENCES, render_ct, render_mr
-from crossmod.phantom.texture import shading
+from crossmod.phantom.texture import shading, standing_wave
 
 
 @pytest.fixture(scope="module")
@@ -132,3 +133,72 @@ def test_an_unknown_sequence_is_refused(anatomy: Anatomy) -> None:
     with pytest.raises(Exception, match="flair") as caught:
         render_mr(anatomy, "flair", 0)  # pyright: ignore[reportArgumentType]
     assert caught.type.__name__ in (InputError.__name__, "TypeCheckError", "BeartypeCallHintParamViolation")
+
+
+@pytest.fixture(scope="module")
+def native(anatomy: Anatomy) -> np.ndarray:
+    return render_ct(anatomy, 9, contrast=False).voxels.astype(float)
+
+
+def test_organs_without_contrast_agent_have_native_hounsfield_units(anatomy: Anatomy, native: np.ndarray) -> None:
+    """Ranges of Buzug 2008 and Prokop 2003, as `crossmod.phantom.hounsfield` names them, and the noise's width."""
+    wanted = {"liver": (45, 65), "spleen": (35, 55), "left_cortex": (20, 40), "artery": (40, 65), "vein": (40, 65)}
+    for tissue, (low, high) in wanted.items():
+        assert low - 3 < median(native, anatomy, tissue) < high + 3, tissue
+    assert 1 < median(native, anatomy, "liver") - median(native, anatomy, "spleen") < 18
+    assert median(native, anatomy, "liver_vessel") < median(native, anatomy, "liver")
+    assert abs(median(native, anatomy, "left_cortex") - median(native, anatomy, "left_medulla")) < 6
+
+
+def test_contrast_agent_changes_what_takes_it_up_and_nothing_else(
+    anatomy: Anatomy, native: np.ndarray, images: dict[str, np.ndarray]
+) -> None:
+    more = images["ct"] - native
+    same = np.isin(anatomy.tissues, [TISSUES[name] for name in ("air", "fat", "lung", "bone", "bile", "gas")])
+    pure = anatomy.share > 0.999
+    assert np.abs(more[same & pure]).max() <= 1
+    taking = [
+        TISSUES[name] for name in ("liver", "spleen", "left_cortex", "right_cortex", "artery", "vein", "pancreas")
+    ]
+    for tissue in taking:
+        assert np.median(more[(anatomy.tissues == tissue) & pure]) > 30
+    volumes = [render_ct(anatomy, 9, contrast=contrast) for contrast in (True, False)]
+    assert [(volume.contrast, volume.sequence) for volume in volumes] == [(True, "portal_venous"), (False, "native")]
+
+
+def spoiled_gradient_echo(t1: float, repetition: float, flip: float) -> float:
+    """Ernst: the steady signal of a tissue, ms and degrees."""
+    left, angle = np.exp(-repetition / t1), np.deg2rad(flip)
+    return float(np.sin(angle) * (1 - left) / (1 - np.cos(angle) * left))
+
+
+def test_t1_of_the_second_source_follows_from_its_times() -> None:
+    """T1 at 3 T of de Bazelaire et al. 2004, ms."""
+    scanner = SCANNERS[2]
+    repetition, _, flip = scanner.times["t1_in"]
+    fat = spoiled_gradient_echo(382, repetition, flip)
+    for tissue, t1 in (("liver", 809), ("spleen", 1328), ("*_cortex", 1142), ("*_medulla", 1545), ("muscle", 898)):
+        wanted = spoiled_gradient_echo(t1, repetition, flip) / fat
+        assert scanner.water_t1[tissue] == pytest.approx(wanted, abs=0.01), tissue
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_the_second_source_is_another_distribution_of_t1(anatomy: Anatomy, seed: int) -> None:
+    one, two = (render_mr(anatomy, "t1_in", seed, source=source).voxels.astype(float) for source in (1, 2))
+    air = (anatomy.tissues == TISSUES["air"]) & (anatomy.share == 1)
+    body = anatomy.tissues != TISSUES["air"]
+    noise = [image[air].std() / np.median(image[body]) for image in (one, two)]
+    assert 2 < noise[1] / noise[0] < 5
+    # Flatter: what is bright is less so, what is dark is less so.
+    fat, spleen = ([median(image, anatomy, name) for image in (one, two)] for name in ("fat", "spleen"))
+    liver, fluid = ([median(image, anatomy, name) for image in (one, two)] for name in ("liver", "stomach_fluid"))
+    assert fat[1] / liver[1] < 0.92 * fat[0] / liver[0]
+    assert spleen[1] / liver[1] > 1.15 * spleen[0] / liver[0]
+    assert fluid[1] / fat[1] > 1.5 * fluid[0] / fat[0]
+
+
+def test_standing_waves_darken_the_middle_and_leave_the_rim() -> None:
+    field = standing_wave((2, 41, 61), 0.35)
+    assert field[0, 20, 30] == pytest.approx(0.65)
+    assert field[1, 0, 0] > 0.99
+    assert (np.diff(field[0, 20, 30:]) >= 0).all()

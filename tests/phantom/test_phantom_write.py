@@ -11,12 +11,15 @@ from PIL import Image
 
 from crossmod.config import build
 from crossmod.data.chaos import chaos_cases, read_chaos_case
+from crossmod.data.prepare import prepare_chaos
+from crossmod.data.store import Store
 from crossmod.data.volume import Volume, reorient
 from crossmod.errors import InputError
 from crossmod.phantom import dataset as phantom_module
 from crossmod.phantom.chaos import CT_QUIRKS, MR_QUIRKS, slice_order
-from crossmod.phantom.dataset import PhantomSettings, write_phantom
+from crossmod.phantom.dataset import PhantomSettings, draw_grid, write_phantom
 from crossmod.phantom.dicom import Identity, write_slice
+from crossmod.phantom.person import draw_person
 
 SETTINGS = PhantomSettings(ct_patients=3, mr_patients=3, size=32, slices=10, seed=5)
 SMALL = {"ct_patients": 1, "mr_patients": 1, "size": 16, "slices": 4}
@@ -209,7 +212,7 @@ def test_an_empty_folder_is_filled(tmp_path: Path) -> None:
 
 
 def test_a_failure_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(*_: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(phantom_module, "write_mr_case", fail)
@@ -264,3 +267,87 @@ def test_a_slice_reads_back_as_it_was_written(tmp_path: Path, rng: np.random.Gen
     assert [float(place) for place in header.ImagePositionPatient] == [-90.5, -80.25, -51.925]
     assert [float(length) for length in header.PixelSpacing] == [0.8, 0.7]
     assert (header.InstanceNumber, str(header.PatientName)) == (9, "Phantom^Four")
+
+
+def files_of(out: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(out)): path.read_bytes() for path in out.rglob("*") if path.is_file()}
+
+
+def written(out: Path, **more: object) -> Path:
+    write_phantom(out, build(PhantomSettings, {**SMALL, **more}, subject="phantom"))
+    return out
+
+
+@pytest.mark.parametrize(("said", "agent"), [(None, ""), ("yes", "CONTRAST"), ("no", "")])
+def test_headers_name_the_agent_that_was_asked_for(tmp_path: Path, said: str | None, agent: str) -> None:
+    out = written(tmp_path / "out", ct_contrast=said)
+    _, headers, _ = read_series(next((out / "Train_Sets" / "CT").iterdir()) / "DICOM_anon")
+    assert {str(header.get("ContrastBolusAgent", "")) for header in headers} == {agent}
+    assert json.loads((out / "phantom.json").read_text())["settings"].get("ct_contrast") == said
+
+
+def test_ct_without_contrast_agent_shows_the_same_people(tmp_path: Path) -> None:
+    outs = {
+        said: files_of(written(tmp_path / str(said), ct_contrast=said, layout="nifti")) for said in (None, "yes", "no")
+    }
+    case = f"ct/{record(tmp_path / 'no', 'ct')[0]['id']}"
+    assert outs["no"][f"{case}/label.nii.gz"] == outs["yes"][f"{case}/label.nii.gz"]
+    assert (
+        outs["no"][f"{case}/image.nii.gz"] != outs["yes"][f"{case}/image.nii.gz"] == outs[None][f"{case}/image.nii.gz"]
+    )
+    assert {name for name in outs["no"] if name.startswith("mr/") and outs["no"][name] != outs["yes"][name]} == set()
+
+
+def test_what_is_not_asked_for_changes_no_byte(tmp_path: Path) -> None:
+    """Neither of the record, which had only these settings before there were contrast and sources."""
+    out = written(tmp_path / "out")
+    settings = json.loads((out / "phantom.json").read_text())["settings"]
+    assert set(settings) == {"ct_patients", "mr_patients", "size", "slices", "seed", "layout", "paired"}
+    assert files_of(out) == files_of(written(tmp_path / "said", mr_source=1, ct_contrast=None))
+
+
+@pytest.mark.parametrize("paired", [False, True])
+def test_people_of_the_second_source_are_others_under_other_ids(tmp_path: Path, paired: bool) -> None:
+    """Even of the same seed: else one person under two names could be trained on and tested with."""
+    people, ids = [], []
+    for source in (1, 2):
+        out = written(
+            tmp_path / str(source), mr_source=source, paired=paired, ct_patients=3, mr_patients=3, layout="nifti"
+        )
+        both = record(out, "ct") + record(out, "mr")
+        people.append({case["person"] for case in both})
+        ids.append({case["id"] for case in both})
+        assert len(people[-1]) == (3 if paired else 6)
+    assert not people[0] & people[1]
+    assert not ids[0] & ids[1]
+
+
+def test_headers_of_the_second_source_are_those_of_its_scanner(tmp_path: Path) -> None:
+    out = written(tmp_path / "out", mr_source=2)
+    folder = next((out / "Train_Sets" / "MR").iterdir()) / "T1DUAL" / "DICOM_anon"
+    _, (header, *_), _ = read_series(folder / "InPhase")
+    assert (float(header.MagneticFieldStrength), header.MRAcquisitionType, float(header.EchoTime)) == (3.0, "3D", 2.3)
+    assert float(read_series(folder / "OutPhase")[1][0].EchoTime) == 1.15
+    cases = {case.id.rsplit("-", 1)[-1]: read_chaos_case(case) for case in chaos_cases(out) if case.modality == "mr"}
+    assert cases["t1_in"].acquisition["EchoTime"] == 2.3
+    assert cases["t1_out"].acquisition["EchoTime"] == 1.15
+
+
+def test_slices_of_the_second_source_are_thinner_and_wider() -> None:
+    person = draw_person(3)
+    grids = []
+    for source in (1, 2):
+        settings = build(PhantomSettings, {**SMALL, "slices": 64, "size": 64, "mr_source": source}, subject="")
+        grids.append(draw_grid(person, "mr", settings, np.random.SeedSequence(5)))
+    (between, pixel), (thinner, wider) = (grid.spacing for grid in grids)
+    assert thinner < 0.7 * between
+    assert wider > 1.05 * pixel
+    assert grids[1].thickness == 1.0
+
+
+def test_both_sources_go_into_one_store(tmp_path: Path) -> None:
+    for source in (1, 2):
+        out = written(tmp_path / str(source), mr_source=source, ct_patients=0)
+        prepare_chaos(out, tmp_path / "store", append=True)
+    cases = Store(tmp_path / "store").select("mr", sequence="t1_in")
+    assert len({case.patient for case in cases}) == 2

@@ -149,8 +149,8 @@ def test_by_slice_the_translator_sees_no_slice_that_is_tested_on(tmp_path: Path,
     by_slice: dict[str, Any] = {"split": "slice", "test_slices": 4, "split_seed": 3}
     seen: list[SliceSet] = []
 
-    def watch(ct: SliceSet, mr: SliceSet, *rest: Any, **more: Any) -> UnpairedBatches:
-        seen.append(mr)
+    def watch(ct: SliceSet, mr: tuple[SliceSet, ...], *rest: Any, **more: Any) -> UnpairedBatches:
+        seen.append(mr[0])
         return UnpairedBatches(ct, mr, *rest, **more)
 
     with pytest.MonkeyPatch.context() as patch:

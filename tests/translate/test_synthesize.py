@@ -63,8 +63,8 @@ def test_a_generator_that_shifts_is_found_out(
 ) -> None:
     """One that gives back its input three rows lower: labels then lie three rows too high."""
 
-    def shifted(self: Translator, images: np.ndarray, *, batch: int = 8) -> tuple[np.ndarray, None]:
-        return np.roll(images, 3, axis=1), None
+    def shifted(self: Translator, images: np.ndarray) -> tuple[np.ndarray, None]:
+        return np.roll(images[:, 0], 3, axis=1), None
 
     monkeypatch.setattr(Translator, "translate", shifted)
     made = synthesize(run, source=stores.ct, out=tmp_path / "store")

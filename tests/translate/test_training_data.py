@@ -25,7 +25,7 @@ def divided(stores: Stores, **more: Any) -> TrainingData:
 
 
 def patients(data: TrainingData, which: str, side: Modality) -> set[str]:
-    return {case.patient for case in getattr(data, which)[side]}
+    return {group.first.patient for group in getattr(data, which)[side]}
 
 
 @pytest.mark.parametrize("source", SIDES)
@@ -113,7 +113,7 @@ def test_slices_are_those_of_each_part_in_its_size(stores: Stores) -> None:
     settings = TranslateSettings(**{**TINY, "select_every": 1, "ct_slices": 0, "mr_slices": 0})
     data = divided(stores, select_every=1, ct_slices=0, mr_slices=0)
     for side in SIDES:
-        trained, scored = training_slices(data, side, settings), scored_slices(data, side, settings)
+        (trained,), scored = training_slices(data, side, settings), scored_slices(data, side, settings)
         assert (trained.size, scored.size) == (36, 32)
         assert set(trained.patients) == patients(data, "train", side)
         assert set(scored.patients) == patients(data, "scored", side)

@@ -76,7 +76,10 @@ def watch(tmp_path: Path, trainee: Trainee, *, scored: bool = True, **more: Any)
     settings = TranslateSettings(**{**TINY, "load_size": 34, "epochs": 6, **more})
     held_out: dict[Modality, SliceSet] = {"ct": slices(3, 32, 0.2, labelled=True), "mr": slices(4, 32, -0.2)}
     (tmp_path / "samples").mkdir()
-    training: dict[Modality, SliceSet] = {"ct": slices(9, 34, 0.2, labelled=True), "mr": slices(5, 34, -0.2)}
+    training: dict[Modality, tuple[SliceSet, ...]] = {
+        "ct": (slices(9, 34, 0.2, labelled=True),),
+        "mr": (slices(5, 34, -0.2),),
+    }
     return Watch(trainee, settings, Compute(CPU), tmp_path / "samples", training, held_out if scored else {})
 
 
@@ -110,7 +113,7 @@ def test_a_panel_shows_source_fake_and_cycle_cut_from_the_middle(tmp_path: Path,
     assert sight.picture is not None
     with Image.open(sight.picture) as picture:
         shown = np.asarray(picture).astype(float) / 127.5 - 1
-    images = looks.slices[source].images
+    images = looks.slices[source][0].images
     # Of eight spread over nine or five the first four.
     wanted = images[:4, 1:-1, 1:-1]
     assert shown.shape == (4 * 32, 3 * 32)

@@ -20,7 +20,7 @@ class Setup(Machine):
     """What `train` and `segment` ask before their settings."""
 
     preset: str = "rafiq2025"
-    """Settings to start from: rafiq2025 (the paper) or tiny (a CPU)."""
+    """Settings to start from: rafiq2025 (the paper) or tiny (a CPU); `train` has those of Crespi et al. too."""
     config: Path | None = None
     """YAML file of settings that go before the preset's, such as another run's config.yaml."""
     dry_run: bool = False
@@ -35,8 +35,8 @@ SegmentOverrides = overrides_of(SegmentSettings)
 def train(
     out: Path,
     *,
-    ct: Path,
-    mr: Path,
+    ct: list[Path],
+    mr: list[Path],
     setup: Annotated[Setup | None, Flat] = None,
     overrides: Annotated[TranslateOverrides | None, Flat] = None,  # pyright: ignore[reportInvalidTypeForm]
 ) -> None:
@@ -49,9 +49,9 @@ def train(
     out
         The run folder.
     ct
-        Store with CT cases.
+        Store with CT cases, or several.
     mr
-        Store with MR cases.
+        Store with MR cases, or several.
     """
     setup = setup or Setup()
     settings = _settings(TRANSLATE, setup, overrides)
@@ -68,7 +68,7 @@ def train(
         say(f"Alarms: {', '.join(alarm['alarm'] for alarm in card['alarms'])}. Look at the pictures, or at a report.")
     if card["leaking"]:
         say("Split by slice: LEAKING, neighbours of the held-out slices were trained on.")
-    source = ct if settings.source == "ct" else mr
+    source = (ct if settings.source == "ct" else mr)[0]
     say(f"Next: crossmod synthesize {quote(str(out))} --source {quote(str(source))} --out STORE")
     return None
 

@@ -21,13 +21,14 @@ def info(path: Path) -> None:
 
 @app.command(sort_key=6)
 def report(runs: tuple[Path, ...], *, out: Path = Path("report.html"), source: tuple[Path, ...] = ()) -> None:
-    """Make one HTML page, which opens offline, of training and segmentation runs and synthetic stores.
+    """Make one HTML page, which opens offline, of training and segmentation runs, results and synthetic stores.
 
     Parameters
     ----------
     runs
-        Run folders, and stores that `synthesize` made. Segmentation runs that differ in seed and fold alone make an
-        arm; an arm with synthetic slices is compared to the one without that was trained alike.
+        Run folders, results of `evaluate images`, and stores that `synthesize` made. Segmentation runs that differ in
+        seed and fold alone make an arm; an arm with synthetic slices is compared to the one without that was trained
+        alike.
     out
         The page.
     source

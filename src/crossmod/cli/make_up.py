@@ -20,6 +20,8 @@ def phantom(
     seed: int = 0,
     layout: Literal["chaos", "nifti"] = "chaos",
     paired: bool = False,
+    ct_contrast: Literal["yes", "no"] | None = None,
+    mr_source: Literal[1, 2] = 1,
 ) -> None:
     """Make up patients: an upper abdomen with labelled organs, as CT and as MR in three sequences.
 
@@ -43,6 +45,11 @@ def phantom(
         `chaos`: DICOM and PNG as in the CHAOS set; `nifti`: one file a volume.
     paired
         The same patients in both modalities. This is the truth for checking a translation, not for training one.
+    ct_contrast
+        CT with contrast agent, or the same patients without; DICOM headers name the agent. Default: with it, and
+        headers that do not tell.
+    mr_source
+        1: a scanner of 1.5 T, as in the CHAOS set; 2: another hospital's of 3 T, with another T1 and other patients.
     """
     from crossmod.phantom.dataset import PhantomSettings, write_phantom
 
@@ -54,10 +61,15 @@ def phantom(
         "seed": seed,
         "layout": layout,
         "paired": paired,
+        "ct_contrast": ct_contrast,
+        "mr_source": mr_source,
     }
     write_phantom(out, build(PhantomSettings, values, subject=""))
     source = out if layout == "chaos" else out / "ct"
-    say(f"Next: crossmod prepare {layout} {quote(str(source))} STORE{'' if layout == 'chaos' else ' --modality ct'}")
+    words = "" if layout == "chaos" else " --modality ct"
+    # A header can only say yes, and the layout of CHAOS is taken for CHAOS, whose CT has contrast agent.
+    words += "" if ct_contrast is None or (layout, ct_contrast) == ("chaos", "yes") else f" --contrast {ct_contrast}"
+    say(f"Next: crossmod prepare {layout} {quote(str(source))} STORE{words}")
 
 
 @app.command(sort_key=8)

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 from shlex import quote
+from typing import Literal
 
 from crossmod.cli.application import prepare, say
 from crossmod.config import Modality
@@ -17,6 +18,9 @@ def prepare_chaos(
     sequences: tuple[str, ...] = (),
     only: tuple[str, ...] = (),
     exclude: tuple[str, ...] = (),
+    name: str | None = None,
+    contrast: Literal["yes", "no"] | None = None,
+    crop: Literal["abdomen"] | None = None,
 ) -> None:
     """Read the CHAOS layout: CT, MR T1-DUAL in and out of phase, MR T2-SPIR, with masks.
 
@@ -36,13 +40,30 @@ def prepare_chaos(
         Only these patients, by CHAOS number or pseudonym.
     exclude
         All but these patients.
+    name
+        First part of the patients' pseudonyms, for another set in this layout; default: chaos.
+    contrast
+        Whether CT has contrast agent, for another set in this layout; default: yes, as CHAOS has.
+    crop
+        `abdomen` cuts CT that shows more, such as the whole body, to the abdomen: by its liver and kidneys where they
+        are labelled, else by where lungs end and the pelvis begins.
     """
     from crossmod.data import prepare as rooms
     from crossmod.data.download import download_chaos
 
     if download:
         download_chaos(src)
-    cases = rooms.prepare_chaos(src, store, append=append, sequences=sequences, only=only, exclude=exclude)
+    cases = rooms.prepare_chaos(
+        src,
+        store,
+        append=append,
+        sequences=sequences,
+        only=only,
+        exclude=exclude,
+        name=name,
+        contrast=_yes(contrast),
+        crop=crop,
+    )
     _say_done(store, len(cases))
 
 
@@ -55,6 +76,8 @@ def prepare_dicom(
     patient: str | None = None,
     name: str | None = None,
     sequence: str | None = None,
+    contrast: Literal["yes", "no"] | None = None,
+    crop: Literal["abdomen"] | None = None,
 ) -> None:
     """Read every CT and MR series in a folder of DICOM files.
 
@@ -72,10 +95,24 @@ def prepare_dicom(
         First part of the pseudonyms that are given out; default: dicom.
     sequence
         Name of the MR sequence or CT phase of all series, such as t2_spir.
+    contrast
+        Whether the CT has contrast agent; default: yes where the headers name one, else unknown.
+    crop
+        `abdomen` cuts CT that shows more, such as the whole body, to the abdomen: by its liver and kidneys where they
+        are labelled, else by where lungs end and the pelvis begins.
     """
     from crossmod.data import prepare as rooms
 
-    cases = rooms.prepare_dicom(src, store, append=append, patient=patient, name=name, sequence=sequence)
+    cases = rooms.prepare_dicom(
+        src,
+        store,
+        append=append,
+        patient=patient,
+        name=name,
+        sequence=sequence,
+        contrast=_yes(contrast),
+        crop=crop,
+    )
     _say_done(store, len(cases))
 
 
@@ -95,6 +132,8 @@ def prepare_nifti(
     orientation: str | None = None,
     only: tuple[str, ...] = (),
     exclude: tuple[str, ...] = (),
+    contrast: Literal["yes", "no"] | None = None,
+    crop: Literal["abdomen"] | None = None,
 ) -> None:
     """Read NIfTI files: SRC/CASE/image.nii.gz and, where there is one, SRC/CASE/label.nii.gz.
 
@@ -126,6 +165,11 @@ def prepare_nifti(
         Only these cases.
     exclude
         All but these cases.
+    contrast
+        Whether the CT has contrast agent, which a NIfTI file does not say; default: unknown.
+    crop
+        `abdomen` cuts CT that shows more, such as the whole body, to the abdomen: by its liver and kidneys where they
+        are labelled, else by where lungs end and the pelvis begins.
     """
     from crossmod.data import prepare as rooms
 
@@ -143,8 +187,14 @@ def prepare_nifti(
         orientation=orientation,
         only=only,
         exclude=exclude,
+        contrast=_yes(contrast),
+        crop=crop,
     )
     _say_done(store, len(cases))
+
+
+def _yes(contrast: Literal["yes", "no"] | None) -> bool | None:
+    return None if contrast is None else contrast == "yes"
 
 
 def _say_done(store: Path, cases: int) -> None:

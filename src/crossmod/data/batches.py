@@ -8,6 +8,7 @@ Notable:
   one after another: 2 ranks with 1 slice each see what 1 rank with 2 sees, augmentation and all.
 """
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -46,7 +47,7 @@ class UnpairedBatches:
 
     Args:
         ct: CT slices.
-        mr: MR slices.
+        mr: MR slices; of several inputs, a set for each, slice by slice of the same place.
         settings: sizes, augmentation and seed.
         device: where the batches go.
         rank: which part of each step's slices this process takes, from 0.
@@ -54,7 +55,7 @@ class UnpairedBatches:
     """
 
     ct: SliceSet
-    mr: SliceSet
+    mr: SliceSet | tuple[SliceSet, ...]
     settings: TranslateSettings
     device: torch.device
     rank: int = 0
@@ -63,32 +64,41 @@ class UnpairedBatches:
     @property
     def steps(self) -> int:
         """Steps an epoch, of all ranks together."""
-        return -(-max(len(self.ct), len(self.mr)) // (self.settings.batch_size * self.ranks))
+        most = max(len(inputs[0]) for inputs in self._sides.values())
+        return -(-most // (self.settings.batch_size * self.ranks))
+
+    @property
+    def _sides(self) -> dict[str, tuple[SliceSet, ...]]:
+        return {"ct": (self.ct,), "mr": self.mr if isinstance(self.mr, tuple) else (self.mr,)}
 
     def batch(self, epoch: int, step: int) -> dict[str, Tensor]:
-        """`ct` and `mr`: `[batch, 1, size, size]`; `mask`: `[batch, size, size]`, classes of the source's slices."""
+        """`ct`: `[batch, 1, size, size]`; `mr`: `[batch, inputs, size, size]`; `mask`: `[batch, size, size]`, classes.
+
+        There is a mask where the source has labels.
+        """
         pixels, masks = self._held
         mine = _part(step, self.settings.batch_size, self.rank, self.ranks)
         given: dict[str, Tensor] = {}
-        for name, slices in (("ct", self.ct), ("mr", self.mr)):
-            places = self._places(name, slices, epoch, _home_of(pixels[name]))[:, mine]
-            given[name] = _images(cut(pixels[name], places, flip=self.settings.flip), self.device)
+        for name, inputs in self._sides.items():
+            places = self._places(name, inputs[0], epoch, _home_of(pixels[name][0]))[:, mine]
+            parts = [_images(cut(one, places, flip=self.settings.flip), self.device) for one in pixels[name]]
+            given[name] = parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
             if name in masks:
                 given["mask"] = _classes(cut(masks[name], places, flip=self.settings.flip), self.device)
         return given
 
     @cached_property
-    def _held(self) -> tuple[dict[str, Held], dict[str, Held]]:
-        """By modality: pixels and, of the source alone, masks, as `windows`."""
-        sides, source = {"ct": self.ct, "mr": self.mr}, self.settings.source
-        arrays = {name: slices.pixels for name, slices in sides.items()}
-        classes = {name: slices.masks for name, slices in sides.items() if slices.masks is not None and name == source}
-        at = home([*arrays.values(), *classes.values()], self.device)
-        pixels, masks = (
-            {name: windows(_kept(array, at), self.settings.size) for name, array in stacks.items()}
-            for stacks in (arrays, classes)
+    def _held(self) -> tuple[dict[str, list[Held]], dict[str, Held]]:
+        """By modality: pixels of each input and, of the source alone, masks, as `windows`."""
+        arrays = {name: [one.pixels for one in inputs] for name, inputs in self._sides.items()}
+        of_source = self._sides[self.settings.source][0].masks
+        classes = {} if of_source is None else {self.settings.source: of_source}
+        at = home([*itertools.chain(*arrays.values()), *classes.values()], self.device)
+        size = self.settings.size
+        return (
+            {name: [windows(_kept(array, at), size) for array in inputs] for name, inputs in arrays.items()},
+            {name: windows(_kept(array, at), size) for name, array in classes.items()},
         )
-        return pixels, masks
 
     def _places(self, name: str, slices: SliceSet, epoch: int, at: torch.device) -> Held:
         settings = self.settings

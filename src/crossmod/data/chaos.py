@@ -4,6 +4,7 @@ Notable:
 - Slices of one series carry different UIDs: folders and echo times make the series, positions the order.
 - One set of T1 masks serves both phases; the longer echo is the in-phase one, whatever the folder is called.
 - CT patient 1 and MR patient 1 are different people.
+- All CT is portal-venous: with contrast agent, also where a header was stripped of it.
 """
 
 import logging
@@ -13,6 +14,7 @@ from pathlib import Path
 
 from crossmod.config import Modality
 from crossmod.data.chaos_masks import LABEL_NAMES, paired, read_masks
+from crossmod.data.contrast import settled_contrast
 from crossmod.data.dicom_series import Series, check_uniform, list_series, read_series
 from crossmod.data.file_order import natural_key
 from crossmod.data.identity import distinct_notes
@@ -39,17 +41,19 @@ class ChaosCase:
         number: the patient's folder, such as `10`.
         sequence: one of `MR_SEQUENCES`; None for CT.
         folder: holds `DICOM_anon` and, in the training set, `Ground`.
+        name: first part of the pseudonym; another set in the same layout needs another.
     """
 
     modality: Modality
     number: str
     sequence: str | None
     folder: Path
+    name: str = "chaos"
 
     @property
     def patient(self) -> str:
         """The pseudonym: `chaos-ct-1`."""
-        return f"chaos-{self.modality}-{self.number}"
+        return f"{self.name}-{self.modality}-{self.number}"
 
     @property
     def id(self) -> str:
@@ -57,11 +61,12 @@ class ChaosCase:
         return self.patient if self.sequence is None else f"{self.patient}-{self.sequence}"
 
 
-def chaos_cases(src: Path) -> list[ChaosCase]:
+def chaos_cases(src: Path, name: str = "chaos") -> list[ChaosCase]:
     """All cases below `src`.
 
     Args:
         src: the folder that holds `Train_Sets` (and `Test_Sets`), one of these, or a folder with `CT` or `MR` in it.
+        name: first part of the pseudonyms.
 
     Raises:
         InputError: there are none.
@@ -73,7 +78,7 @@ def chaos_cases(src: Path) -> list[ChaosCase]:
         wanted = "Train_Sets, or CT/<id>/DICOM_anon or MR/<id>/T2SPIR/DICOM_anon"
         do = "Give the folder that the CHAOS archive was unpacked into."
         raise InputError(src, found=inside or "an empty folder", wanted=wanted, do=do)
-    return cases
+    return [replace(case, name=name) for case in cases]
 
 
 def _ct_cases(folder: Path) -> Iterator[ChaosCase]:
@@ -95,11 +100,15 @@ def _folders(folder: Path) -> list[Path]:
     return sorted((path for path in folder.iterdir() if path.is_dir()), key=natural_key) if folder.is_dir() else []
 
 
-def read_chaos_case(case: ChaosCase) -> Volume:
+def read_chaos_case(case: ChaosCase, *, contrast: bool | None = None) -> Volume:
     """Read one case with its labels, where it has any.
 
+    Args:
+        case: which.
+        contrast: whether a CT of another set in this layout has contrast agent; CHAOS's own has.
+
     Raises:
-        InputError: series or masks that do not fit together.
+        InputError: series or masks that do not fit together, or a header that says otherwise than `contrast`.
     """
     found = list_series(case.folder / "DICOM_anon")
     check_uniform(found)
@@ -112,6 +121,9 @@ def read_chaos_case(case: ChaosCase) -> Volume:
         notes.append(DOUBTFUL)
     distinct_notes(case.id, notes)
     volume = replace(volume, sequence=case.sequence, notes=(*volume.notes, *notes))
+    if case.modality == "ct":
+        stated = True if contrast is None else contrast
+        volume = replace(volume, contrast=settled_contrast(case.folder, header=volume.contrast, stated=stated))
     ground = case.folder / "Ground"
     if ground.is_dir():
         return _labelled(volume, files, ground)

@@ -20,6 +20,7 @@ from pydicom.dataset import Dataset
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from crossmod.config import Modality
+from crossmod.data.contrast import contrast_of
 from crossmod.data.identity import acquisition_of, annotation_note
 from crossmod.errors import InputError
 
@@ -61,6 +62,7 @@ class DicomSlice:
         localizer: whether it is a scout view.
         acquisition: allow-listed attributes.
         note: a warning about burnt-in text.
+        contrast: CT: True where the header names a contrast agent; None else.
     """
 
     path: Path
@@ -75,6 +77,7 @@ class DicomSlice:
     localizer: bool
     acquisition: dict[str, Any]
     note: str | None
+    contrast: bool | None = None
 
 
 def read_header(path: Path) -> DicomSlice | NotASlice:
@@ -229,6 +232,8 @@ def _slice(path: Path, header: Dataset) -> DicomSlice:
         localizer="LOCALIZER" in [str(kind).upper() for kind in kinds],
         acquisition=acquisition_of(header),
         note=annotation_note(header),
+        # Gadolinium is named in the same place.
+        contrast=contrast_of(header) if str(header.Modality) == "CT" else None,
     )
 
 

@@ -129,6 +129,7 @@ def read_series(series: Series) -> tuple[Volume, list[Path]]:
         orientation=(column_code, row_code, slice_code),
         acquisition=ordered[0].acquisition,
         notes=distinct_notes(series.folder, (one.note for one in ordered)),
+        contrast=True if any(one.contrast for one in ordered) else None,
     )
     return volume, [one.path for one in ordered]
 

@@ -11,21 +11,27 @@ import re
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 from crossmod.config import Modality
+from crossmod.data.abdomen import crop_to_abdomen
 from crossmod.data.chaos import MR_SEQUENCES, chaos_cases, read_chaos_case
+from crossmod.data.contrast import settled_contrast
 from crossmod.data.dicom_series import Series, check_one_patient, check_uniform, list_series, read_series
 from crossmod.data.file_order import natural_key
 from crossmod.data.labels import read_label_names
 from crossmod.data.nifti import read_nifti
 from crossmod.data.store import MANIFEST, CaseRecord, Store, listed
 from crossmod.data.store_writer import writing_store
+from crossmod.data.volume import Volume
 from crossmod.errors import InputError
 from crossmod.progress import track
 
 logger = logging.getLogger(__name__)
 
 LABEL_FILE = "label.nii.gz"
+
+Crop = Literal["abdomen"]
 
 
 def prepare_chaos(
@@ -36,8 +42,11 @@ def prepare_chaos(
     only: Collection[str] = (),
     exclude: Collection[str] = (),
     sequences: Collection[str] = (),
+    name: str | None = None,
+    contrast: bool | None = None,
+    crop: Crop | None = None,
 ) -> list[CaseRecord]:
-    """Make a store of CHAOS; patients are named `chaos-ct-<id>` and `chaos-mr-<id>`.
+    """Make a store of CHAOS; patients are named `chaos-ct-<id>` and `chaos-mr-<id>`. Its CT has contrast agent.
 
     Args:
         src: the folder of `Train_Sets`, or that itself, or one with `CT` or `MR` in it.
@@ -46,6 +55,9 @@ def prepare_chaos(
         only: take only these: cases, patients, or CHAOS's numbers.
         exclude: leave these out; named alike.
         sequences: take only these, of `ct`, `t1_in`, `t1_out`, `t2_spir`.
+        name: first part of the patients' names, for another set in this layout.
+        contrast: whether CT has contrast agent, for another set in this layout.
+        crop: `abdomen` cuts what is longer, see `crossmod.data.abdomen`.
 
     Raises:
         InputError: nothing to take, or a case that cannot be used, named by its folder.
@@ -54,11 +66,14 @@ def prepare_chaos(
     if unknown:
         wanted = ", ".join(("ct", *MR_SEQUENCES))
         raise InputError("--sequences", found=unknown[0], wanted=wanted, do="Name some of these.")
-    cases = [case for case in chaos_cases(src) if not sequences or (case.sequence or "ct") in sequences]
+    every = chaos_cases(src, _safe(name) if name else "chaos")
+    cases = [case for case in every if not sequences or (case.sequence or "ct") in sequences]
     keep = _chosen(src, [{case.id, case.patient, case.number} for case in cases], only, exclude)
     with writing_store(store, append=append) as writer:
         return [
-            writer.add(case.id, read_chaos_case(case), patient=case.patient)
+            writer.add(
+                case.id, _cropped(case.folder, read_chaos_case(case, contrast=contrast), crop), patient=case.patient
+            )
             for case in track([cases[index] for index in keep], "Preparing CHAOS")
         ]
 
@@ -71,6 +86,8 @@ def prepare_dicom(
     patient: str | None = None,
     name: str | None = None,
     sequence: str | None = None,
+    contrast: bool | None = None,
+    crop: Crop | None = None,
 ) -> list[CaseRecord]:
     """Make a store of every CT and MR series below a folder; scout views are left out.
 
@@ -82,9 +99,11 @@ def prepare_dicom(
         name: pseudonyms are `<name>-p001`, ...; `dicom` by default.
         sequence: what the series are called in the store, such as `t2_spir`; where one patient has MR series of several
             echo times and no name is given, they are called by it: `te4.6`, `te80`.
+        contrast: whether the CT has contrast agent; taken from the headers, where they name one.
+        crop: `abdomen` cuts what is longer, see `crossmod.data.abdomen`.
 
     Raises:
-        InputError: no series, or one that cannot be used, named by its folder.
+        InputError: no series, one that cannot be used, named by its folder, or one that says otherwise than `contrast`.
     """
     every = list_series(src)
     found = [series for series in every if not series.localizer]
@@ -93,6 +112,7 @@ def prepare_dicom(
     if not found:
         raise InputError(src, found="only scout views", wanted="CT or MR series", do="Give the folder of a series.")
     check_uniform(found)
+    _check_stated(contrast, {series.modality for series in found})
     # Never the folder's name: a scanner's export is often named after the patient.
     prefix = _safe(name or "dicom")
     patients = [patient] * len(found) if patient is not None else _numbered(src, found, prefix, store, append)
@@ -106,7 +126,8 @@ def prepare_dicom(
         records = []
         for series, pseudonym in track(list(zip(found, patients, strict=True)), "Preparing DICOM"):
             called = sequence or (_by_echo(series) if pseudonym in several else None)
-            volume = replace(read_series(series)[0], sequence=called)
+            volume = _stated(series.folder, replace(read_series(series)[0], sequence=called), contrast)
+            volume = _cropped(series.folder, volume, crop)
             case = _free("-".join(part for part in (pseudonym, volume.modality, called) if part), taken)
             records.append(writer.add(case, volume, patient=pseudonym))
         return records
@@ -127,6 +148,8 @@ def prepare_nifti(
     orientation: str | None = None,
     only: Collection[str] = (),
     exclude: Collection[str] = (),
+    contrast: bool | None = None,
+    crop: Crop | None = None,
 ) -> list[CaseRecord]:
     """Make a store of NIfTI files.
 
@@ -145,11 +168,14 @@ def prepare_nifti(
         orientation: the axes' directions, such as `RAS`, where a file does not say.
         only: take only these cases (or patients).
         exclude: leave these out.
+        contrast: whether the CT has contrast agent; a NIfTI file does not say it.
+        crop: `abdomen` cuts what is longer, see `crossmod.data.abdomen`.
 
     Raises:
         InputError: nothing to take, two folders that would become one patient, no label file of the name that was
             given, or a file that cannot be used, named.
     """
+    _check_stated(contrast, {modality})
     found = _nifti_cases(src, image)
     prefix = _safe(name or src.resolve().name)
     patients = [f"{prefix}-{f'p{i:03d}' if number_patients else _safe(case)}" for i, (case, _) in enumerate(found, 1)]
@@ -172,9 +198,26 @@ def prepare_nifti(
                 sequence=sequence,
                 orientation=orientation,
             )
+            volume = _cropped(case.image, _stated(case.image, volume, contrast), crop)
             case_id = f"{case.patient}-{sequence}" if sequence else case.patient
             records.append(writer.add(case_id, volume, patient=case.patient))
         return records
+
+
+def _check_stated(contrast: bool | None, modalities: Collection[Modality]) -> None:
+    if contrast is not None and "ct" not in modalities:
+        do = "Leave it out: agents in MR are not told apart."
+        raise InputError("--contrast", found="images that are all MR", wanted="CT", do=do)
+
+
+def _stated(subject: Path, volume: Volume, contrast: bool | None) -> Volume:
+    if volume.modality != "ct":
+        return volume
+    return replace(volume, contrast=settled_contrast(subject, header=volume.contrast, stated=contrast))
+
+
+def _cropped(subject: Path, volume: Volume, crop: Crop | None) -> Volume:
+    return volume if crop is None else crop_to_abdomen(volume, subject)
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ Notable:
 - A case is resampled a few slices at a time: beside the slices themselves, loading holds one case as it is stored.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -120,6 +120,7 @@ def load_slices(
     size: int,
     labelled: bool,
     only_showing: bool = False,
+    read: Callable[[CaseRecord], Volume] | None = None,
 ) -> SliceSet:
     """Read cases, resample them to `size`, and bring them to [-1, 1].
 
@@ -130,6 +131,7 @@ def load_slices(
         size: pixels a side.
         labelled: whether masks are wanted; every case must then have labels of the organs.
         only_showing: leave out slices whose labels show none of the organs.
+        read: gives the volume of a case, where it is not the store's.
 
     Raises:
         InputError: masks are wanted and a case has none, or no slice is left.
@@ -139,7 +141,7 @@ def load_slices(
     pixels, masks = np.empty(most, np.int16), np.empty(most, np.uint8) if labelled else None
     shows, known, keys, intensities = [], [], [], {}
     for record in track(cases, f"Reading {len(cases)} cases"):
-        volume = store.read(record.id)
+        volume = store.read(record.id) if read is None else read(record)
         intensity = intensity_of(volume, settings)
         told = labelled or set(settings.organs) <= set(record.labels.values())
         classes = class_map(volume, settings.organs, record.id) if told else np.zeros(volume.voxels.shape, np.uint8)

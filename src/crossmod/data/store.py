@@ -57,6 +57,8 @@ class Synthetic(BaseModel):
     """Rows and columns by which its slices lie away from their source, in pixels (median): labels are off by it."""
     slices_per_second: float
     """Speed of the translation, reading and writing left out."""
+    other_inputs: tuple[str, ...] = ()
+    """The cases that went in with the source case, where the model has several inputs."""
     trained_on: tuple[str, ...]
     """Every patient whose image the model saw in training."""
     trained_cases: tuple[str, ...]
@@ -84,6 +86,8 @@ class CaseRecord(BaseModel):
     """How many slices hold each organ."""
     acquisition: dict[str, Any] = {}
     notes: tuple[str, ...] = ()
+    contrast: bool | None = None
+    """CT: with contrast agent or without; None where it is not known, and of MR. Older manifests do not have it."""
     synthetic: Synthetic | None = None
     sha256: str
 
@@ -198,6 +202,7 @@ class Store:
             orientation=record.orientation,
             acquisition=record.acquisition,
             notes=record.notes,
+            contrast=record.contrast,
         )
 
     def tensors(self, case: str, names: Iterable[str] | None = None) -> dict[str, np.ndarray]:

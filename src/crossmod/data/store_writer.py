@@ -76,6 +76,8 @@ class StoreWriter:
             slices_with=slices_with(volume.labels, volume.label_names),
             acquisition=dict(volume.acquisition),
             notes=volume.notes,
+            # An MR that was made from CT holds no iodine.
+            contrast=volume.contrast if volume.modality == "ct" else None,
             synthetic=synthetic,
             sha256=digest,
         )

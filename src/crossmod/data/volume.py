@@ -36,6 +36,7 @@ class Volume:
         orientation: the axis codes of the file it came from, as nibabel writes them.
         acquisition: allow-listed attributes of the file it came from; nothing that identifies a person.
         notes: warnings that belong to the data, such as burnt-in annotation.
+        contrast: CT: True with contrast agent in the blood, False without, None where nobody said; MR: None.
     """
 
     voxels: Shaped[np.ndarray, "slices rows columns"]
@@ -47,6 +48,7 @@ class Volume:
     orientation: tuple[str, str, str] = CANONICAL
     acquisition: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    contrast: bool | None = None
 
     @property
     def spacing(self) -> tuple[float, float, float]:

@@ -13,15 +13,15 @@ BATCH = {"cpu": 4, "cuda": 16}
 
 
 def batches_of(
-    images: Float[np.ndarray, "slices size size"], compute: Compute
-) -> Iterator[tuple[Float[Tensor, "batch 1 size size"], slice]]:
+    images: Float[np.ndarray, "slices inputs size size"], compute: Compute
+) -> Iterator[tuple[Float[Tensor, "batch inputs size size"], slice]]:
     """Slices as batches on the device, and which slices each holds.
 
     Where blocks are compiled, the last batch is filled up with its last slice: another size would be compiled anew.
     """
     count = BATCH[compute.device.type]
     for start in range(0, len(images), count):
-        part = torch.from_numpy(images[start : start + count])[:, None]
+        part = torch.from_numpy(images[start : start + count])
         held = slice(start, start + len(part))
         if compute.compiled and len(part) < count:
             part = torch.cat([part, part[-1:].expand(count - len(part), -1, -1, -1)])

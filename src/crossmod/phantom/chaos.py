@@ -17,6 +17,7 @@ from PIL import Image
 
 from crossmod.data.volume import Volume
 from crossmod.phantom.dicom import Identity, write_slice
+from crossmod.phantom.mr_sources import MrSource
 
 GRAY_OF_LABEL = np.array([0, 63, 126, 189, 252], np.uint8)
 
@@ -92,6 +93,8 @@ def write_mr_case(
     labels: UInt8[np.ndarray, "slices rows columns"],
     identity: Identity,
     quirks: Quirks,
+    *,
+    source: MrSource = 1,
 ) -> None:
     """Write one MR patient.
 
@@ -101,6 +104,7 @@ def write_mr_case(
         labels: organs, 1 to 4.
         identity: whose.
         quirks: of numbering.
+        source: the scanner that the headers describe.
     """
     order = slice_order(len(labels), quirks.files)
     # The two phases were taken together: out of phase has the odd numbers, in phase the even ones.
@@ -112,7 +116,7 @@ def write_mr_case(
         ("t1_out", "T1DUAL/DICOM_anon/OutPhase", out_phase),
         ("t2_spir", "T2SPIR/DICOM_anon", t2),
     ):
-        _write_series(folder / part, volumes[sequence], order, names, identity, quirks)
+        _write_series(folder / part, volumes[sequence], order, names, identity, quirks, source)
     for part, names in (("T1DUAL/Ground", in_phase), ("T2SPIR/Ground", t2)):
         masks = folder / part
         masks.mkdir(parents=True)
@@ -129,12 +133,18 @@ def slice_order(slices: int, order: Order) -> list[int]:
 
 
 def _write_series(
-    folder: Path, volume: Volume, order: list[int], names: list[str], identity: Identity, quirks: Quirks
+    folder: Path,
+    volume: Volume,
+    order: list[int],
+    names: list[str],
+    identity: Identity,
+    quirks: Quirks,
+    source: MrSource = 1,
 ) -> None:
     folder.mkdir(parents=True)
     for place, (index, name) in enumerate(zip(order, names, strict=True)):
         instance = len(order) - place if quirks.instances_backwards else place + 1
-        write_slice(folder / name, volume, index, identity=identity, instance=instance)
+        write_slice(folder / name, volume, index, identity=identity, instance=instance, source=source)
 
 
 def _write_png(path: Path, pixels: np.ndarray) -> None:

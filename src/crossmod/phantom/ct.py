@@ -1,85 +1,24 @@
-"""CT of the phantom: portal-venous contrast in HU, with noise, texture and the table under the patient."""
+"""CT of the phantom in HU, with contrast agent or without, with noise, texture and the table under the patient."""
 
 import numpy as np
 from jaxtyping import Float
 
 from crossmod.data.volume import Volume
 from crossmod.phantom.anatomy import Anatomy
+from crossmod.phantom.hounsfield import GRAIN, NATIVE, NATIVE_GRAIN, NATIVE_SPREAD, PORTAL_VENOUS, SPREAD
 from crossmod.phantom.texture import Field, grain
 from crossmod.phantom.tissues import TISSUES, table
 
 LOWEST_HU = -1000.0
 
-# HU 70 s after contrast, and how far a person's may lie from it.
-HU: dict[str, float] = {
-    "air": -1000,
-    "gas": -980,
-    "skin": 20,
-    "fat": -103,
-    "muscle": 57,
-    "lung": -850,
-    "bone": 520,
-    "marrow": 160,
-    "disc": 82,
-    "nerve": 38,
-    "csf": 12,
-    "heart": 105,
-    "artery": 152,
-    "vein": 150,
-    "liver": 111,
-    "liver_vessel": 157,
-    "bile": 8,
-    "spleen": 121,
-    "*_cortex": 178,
-    "*_medulla": 164,
-    "urine": 30,
-    "pancreas": 92,
-    "gut_wall": 82,
-    "stomach_fluid": 10,
-    "chyme": 28,
-    "stool": 20,
-}
-SPREAD: dict[str, float] = {
-    "liver": 7,
-    "liver_vessel": 8,
-    "spleen": 7,
-    "*_cortex": 8,
-    "*_medulla": 8,
-    "artery": 8,
-    "vein": 8,
-    "muscle": 3,
-    "fat": 3,
-    "marrow": 25,
-    "lung": 20,
-    "stomach_fluid": 6,
-    "chyme": 12,
-    "stool": 15,
-}
-# Standard deviation of the tissue's own grain, HU.
-GRAIN: dict[str, float] = {
-    "fat": 7,
-    "muscle": 8,
-    "lung": 45,
-    "bone": 60,
-    "marrow": 35,
-    "liver": 4,
-    "spleen": 4,
-    "*_cortex": 8,
-    "*_medulla": 8,
-    "heart": 8,
-    "pancreas": 12,
-    "chyme": 14,
-    "stool": 70,
-    "skin": 10,
-}
 
-
-def render_ct(anatomy: Anatomy, seed: int | np.random.SeedSequence) -> Volume:
+def render_ct(anatomy: Anatomy, seed: int | np.random.SeedSequence, *, contrast: bool = True) -> Volume:
     """Scan a person by CT.
 
     Args:
         anatomy: the person on the scan's grid.
         seed: of contrast, grain and noise.
+        contrast: portal-venous, or without contrast agent; the same person and noise either way.
 
     Returns:
         HU as int16, not below -1000, with air and table.
@@ -93,18 +32,20 @@ def render_ct(anatomy: Anatomy, seed: int | np.random.SeedSequence) -> Volume:
             if name.endswith(group):
                 offset[code] = shift
     # Fat in the liver lowers its HU: 1 HU a per cent.
-    values = table(HU) + table(SPREAD) * offset.astype(np.float32)
+    middle, spread, texture = (PORTAL_VENOUS, SPREAD, GRAIN) if contrast else (NATIVE, NATIVE_SPREAD, NATIVE_GRAIN)
+    values = table(middle) + table(spread) * offset.astype(np.float32)
     values[TISSUES["liver"]] -= 100 * max(anatomy.liver_fat - 0.06, 0)
     hu = anatomy.mix(values)
     between, pixel = _spacing(anatomy)
     shape = anatomy.tissues.shape
-    hu += anatomy.mix(table(GRAIN)) * grain(rng, shape, (1.5 / between, 2.2 / pixel, 2.2 / pixel))
+    hu += anatomy.mix(table(texture)) * grain(rng, shape, (1.5 / between, 2.2 / pixel, 2.2 / pixel))
     hu += _lung_vessels(anatomy, grain(rng, shape, (3 / between, 2.4 / pixel, 2.4 / pixel)))
     _lay_on_table(hu, anatomy, rng)
     # Reconstruction makes noise that neighbours share.
     hu += float(rng.uniform(9, 15)) * grain(rng, shape, (0.0, 0.55, 0.55))
     voxels = np.rint(hu).clip(LOWEST_HU, 3000).astype(np.int16)
-    return Volume(voxels, anatomy.affine, "ct", sequence="portal_venous")
+    phase = "portal_venous" if contrast else "native"
+    return Volume(voxels, anatomy.affine, "ct", sequence=phase, contrast=contrast)
 
 
 def _lung_vessels(anatomy: Anatomy, field: Field) -> Field:

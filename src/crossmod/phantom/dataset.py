@@ -4,6 +4,7 @@ Notable:
 - CT patients and MR patients are different people, as in CHAOS, even where their ids agree; `paired` makes them the
   same, so that a translation can be held against the truth. That is for checking only.
 - Everything follows from the seed; `phantom.json` says who is who.
+- A set of MR source 2 is another hospital's: its people are others, even of the same seed, and so are their ids.
 """
 
 import errno
@@ -12,7 +13,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -25,13 +26,11 @@ from crossmod.files import disk_full, is_disk_full, write_json
 from crossmod.phantom.anatomy import ORGANS, Grid, lay_on_grid, organ_labels
 from crossmod.phantom.chaos import CT_QUIRKS, MR_QUIRKS, Quirks, write_ct_case, write_mr_case
 from crossmod.phantom.dicom import Identity
+from crossmod.phantom.mr_sources import SCANNERS, MrSource
 from crossmod.phantom.nifti import write_label_names, write_nifti_case
 from crossmod.phantom.person import Person, draw_person
 from crossmod.phantom.render import SEQUENCES, render_ct, render_mr
 from crossmod.progress import track
-
-# The closest that MR slices lie, mm; thinner ones would take too long to scan.
-CLOSEST_MR = 5.5
 
 # The importer warns of these CHAOS patients; the phantom's have nothing to be warned of.
 CAUTIONED = (21, 22, 33)
@@ -41,6 +40,9 @@ FILLED = (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR)
 
 # People of the two modalities are counted apart, so that more CT patients do not change who is scanned by MR.
 FIRST_MR_PERSON = 1000
+
+# The same for people of the two sources; ids of folders are apart by as much, so that two sets share a store.
+SECOND_SOURCE = 10_000
 
 
 class PhantomSettings(Settings):
@@ -60,6 +62,10 @@ class PhantomSettings(Settings):
     """`chaos`: DICOM and PNG as the CHAOS data set has them; `nifti`: one file an image."""
     paired: bool = False
     """Whether CT and MR show the same people; for checking only."""
+    ct_contrast: Literal["yes", "no"] | None = None
+    """CT with contrast agent or without, of the same people; headers name the agent. Not given: with it, unnamed."""
+    mr_source: MrSource = 1
+    """1: 1.5 T, as CHAOS; 2: other people at another hospital's 3 T, with another T1."""
 
     @model_validator(mode="after")
     def _someone(self) -> "PhantomSettings":
@@ -100,9 +106,10 @@ def write_phantom(out: Path, settings: PhantomSettings) -> None:
 
 def _cases(settings: PhantomSettings) -> list[_Case]:
     ct, mr = _numbers(settings, "ct"), _numbers(settings, "mr")
-    others = 0 if settings.paired else FIRST_MR_PERSON
+    first = (settings.mr_source - 1) * SECOND_SOURCE
+    others = first if settings.paired else first + FIRST_MR_PERSON
     return [
-        *(_Case("ct", number, i, CT_QUIRKS[i % len(CT_QUIRKS)]) for i, number in enumerate(ct)),
+        *(_Case("ct", number, first + i, CT_QUIRKS[i % len(CT_QUIRKS)]) for i, number in enumerate(ct)),
         *(_Case("mr", number, others + i, MR_QUIRKS[i % len(MR_QUIRKS)]) for i, number in enumerate(mr)),
     ]
 
@@ -113,7 +120,8 @@ def _numbers(settings: PhantomSettings, modality: Modality) -> list[int]:
     count = settings.ct_patients if modality == "ct" else settings.mr_patients
     rng = np.random.default_rng(_seed(settings, "ids", list_of))
     numbers = np.cumsum(rng.choice([1, 1, 2, 3], size=count + len(CAUTIONED))).tolist()
-    return [number for number in numbers if number not in CAUTIONED][:count]
+    offset = (settings.mr_source - 1) * SECOND_SOURCE
+    return [offset + number for number in numbers if number not in CAUTIONED][:count]
 
 
 def _seed(settings: PhantomSettings, purpose: str, *which: str | int) -> np.random.SeedSequence:
@@ -130,9 +138,11 @@ def _write_case(folder: Path, case: _Case, settings: PhantomSettings) -> None:
     anatomy = lay_on_grid(person, draw_grid(person, case.modality, settings, scan))
     labels = organ_labels(anatomy)
     if case.modality == "ct":
-        volumes = {"image": render_ct(anatomy, scan)}
+        image = render_ct(anatomy, scan, contrast=settings.ct_contrast != "no")
+        # Headers of a set that was not asked for either stay silent, as anonymised ones are.
+        volumes = {"image": image if settings.ct_contrast else replace(image, contrast=None)}
     else:
-        volumes = {sequence: render_mr(anatomy, sequence, scan) for sequence in SEQUENCES}
+        volumes = {sequence: render_mr(anatomy, sequence, scan, source=settings.mr_source) for sequence in SEQUENCES}
     if settings.layout == "nifti":
         write_nifti_case(folder / case.modality / str(case.number), volumes, labels)
         return
@@ -141,7 +151,7 @@ def _write_case(folder: Path, case: _Case, settings: PhantomSettings) -> None:
     if case.modality == "ct":
         write_ct_case(place, volumes["image"], labels, identity, case.quirks)
     else:
-        write_mr_case(place, volumes, labels, identity, case.quirks)
+        write_mr_case(place, volumes, labels, identity, case.quirks, source=settings.mr_source)
 
 
 def draw_grid(person: Person, modality: Modality, settings: PhantomSettings, seed: np.random.SeedSequence) -> Grid:
@@ -150,17 +160,18 @@ def draw_grid(person: Person, modality: Modality, settings: PhantomSettings, see
     Args:
         person: who must fit in.
         modality: `ct` or `mr`.
-        settings: the size and the usual number of slices.
+        settings: the size, the usual number of slices and the source of MR.
         seed: of the scan.
     """
     rng = np.random.default_rng(np.random.SeedSequence(seed.entropy, spawn_key=(*seed.spawn_key, *b"/grid")))
     bottom, top = float(rng.uniform(-126, -112)), float(rng.uniform(100, 114))
-    low, high = (350, 385) if modality == "ct" else (350, 400)
+    scanner = SCANNERS[settings.mr_source]
+    low, high = (350, 385) if modality == "ct" else scanner.field
     field = max(float(rng.uniform(low, high)), person.width * 1.03)
     slices = settings.slices * float(rng.uniform(0.92, 1.08))
     if modality == "mr":
-        slices = min(slices * 0.85, (top - bottom) / CLOSEST_MR + 1)
-    thickness = float(rng.uniform(0.6, 1.0) if modality == "ct" else rng.uniform(0.8, 0.92))
+        slices = min(slices * scanner.slices, (top - bottom) / scanner.closest + 1)
+    thickness = float(rng.uniform(0.6, 1.0) if modality == "ct" else rng.uniform(*scanner.thickness))
     x, y = (float(shift) for shift in rng.uniform(-5, 5, size=2))
     return Grid(settings.size, max(round(slices), 3), field, bottom, top, thickness, (x, y))
 
@@ -169,7 +180,8 @@ def _record(settings: PhantomSettings, cases: list[_Case]) -> dict[str, Any]:
     return {
         "phantom": True,
         "note": "Made by crossmod: no person was scanned. Names, dates and ids in the headers are invented.",
-        "settings": settings.model_dump(mode="json"),
+        # As long as nobody asks for them, a record is the one that was written before there were these two.
+        "settings": settings.model_dump(mode="json", exclude=_unasked(settings)),
         "labels": {organ: value for value, organ in ORGANS.items()},
         "cases": [
             {
@@ -185,6 +197,11 @@ def _record(settings: PhantomSettings, cases: list[_Case]) -> dict[str, Any]:
             for case in cases
         ],
     }
+
+
+def _unasked(settings: PhantomSettings) -> set[str]:
+    defaults = {"ct_contrast": None, "mr_source": 1}
+    return {name for name, default in defaults.items() if getattr(settings, name) == default}
 
 
 @contextmanager

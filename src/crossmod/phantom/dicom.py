@@ -13,20 +13,13 @@ from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian, generate_uid
 
 from crossmod.data.volume import Volume
+from crossmod.phantom.mr_sources import SCANNERS, MrSource, Scanner
 
 CT_STORAGE = UID("1.2.840.10008.5.1.4.1.1.2")
 MR_STORAGE = UID("1.2.840.10008.5.1.4.1.1.4")
 
 # CT is stored from 0 on: this much was added to HU.
 CT_OFFSET = 1000
-
-# Repetition time, echo time (ms) and flip angle. At 1.5 T fat and water point the same way after 4.6 ms and oppose each
-# other after 2.3 ms.
-TIMES: dict[str, tuple[float, float, float]] = {
-    "t1_in": (175.0, 4.6, 80.0),
-    "t1_out": (175.0, 2.3, 80.0),
-    "t2_spir": (1800.0, 80.0, 90.0),
-}
 
 _NUMBER_WORDS = ("One", "Two", "Three", "Four", "Five", "Six", "Seven", "Eight", "Nine", "Ten", "Eleven", "Twelve")
 
@@ -59,15 +52,18 @@ class Identity:
         return generate_uid(entropy_srcs=[self.key, str(self.number), *map(str, parts)])
 
 
-def write_slice(path: Path, volume: Volume, index: int, *, identity: Identity, instance: int) -> None:
+def write_slice(
+    path: Path, volume: Volume, index: int, *, identity: Identity, instance: int, source: MrSource = 1
+) -> None:
     """Write one slice of a volume.
 
     Args:
         path: the `.dcm` file.
-        volume: HU, or 12-bit MR.
+        volume: HU, or 12-bit MR; a CT whose `contrast` is True names its agent in the header.
         index: which slice, feet to head.
         identity: whose.
         instance: the instance number.
+        source: of MR.
     """
     name = f"{volume.modality}-{volume.sequence}-{index}"
     storage = CT_STORAGE if volume.modality == "ct" else MR_STORAGE
@@ -85,9 +81,9 @@ def write_slice(path: Path, volume: Volume, index: int, *, identity: Identity, i
     _describe_person(header, identity)
     _describe_place(header, volume, index)
     if volume.modality == "ct":
-        _describe_ct(header)
+        _describe_ct(header, bool(volume.contrast))
     else:
-        _describe_mr(header, volume.sequence or "t1_in")
+        _describe_mr(header, volume.sequence or "t1_in", SCANNERS[source])
     _put_pixels(header, volume.voxels[index].astype(np.int16))
     header.save_as(path, enforce_file_format=True)
 
@@ -126,7 +122,7 @@ def _describe_place(header: Dataset, volume: Volume, index: int) -> None:
     header.SeriesNumber = 4
 
 
-def _describe_ct(header: Dataset) -> None:
+def _describe_ct(header: Dataset, agent: bool) -> None:
     header.Modality = "CT"
     header.Manufacturer = "Phantom"
     header.ImageType = ["ORIGINAL", "PRIMARY", "AXIAL", "HELIX"]
@@ -135,18 +131,21 @@ def _describe_ct(header: Dataset) -> None:
     header.RescaleIntercept = str(-CT_OFFSET)
     header.RescaleSlope = "1"
     header.WindowCenter, header.WindowWidth = "50", "400"
+    if agent:
+        # In the words of CHAOS.
+        header.ContrastBolusAgent, header.ContrastBolusRoute = "CONTRAST", "IV"
 
 
-def _describe_mr(header: Dataset, sequence: str) -> None:
-    repetition, echo, flip = TIMES[sequence]
+def _describe_mr(header: Dataset, sequence: str, scanner: Scanner) -> None:
+    repetition, echo, flip = scanner.times[sequence]
     header.Modality = "MR"
     header.Manufacturer = "Phantom"
     header.ImageType = ["ORIGINAL", "PRIMARY", "M_SE" if sequence == "t2_spir" else "M_FFE", "M"]
     header.ScanningSequence = "SE" if sequence == "t2_spir" else "GR"
     header.SequenceVariant = "NONE"
     header.ScanOptions = "FS" if sequence == "t2_spir" else ""
-    header.MRAcquisitionType = "2D"
-    header.MagneticFieldStrength = "1.5"
+    header.MRAcquisitionType = "3D" if scanner.volumetric and sequence != "t2_spir" else "2D"
+    header.MagneticFieldStrength = str(scanner.tesla)
     header.RepetitionTime, header.EchoTime, header.FlipAngle = str(repetition), str(echo), str(flip)
     header.SpacingBetweenSlices = header.SliceThickness
     header.WindowCenter, header.WindowWidth = "500", "1000"

@@ -7,49 +7,19 @@ Notable:
 - Noise is Rician: the magnitude of a complex signal with Gaussian noise in both parts.
 """
 
-from typing import Literal, get_args
-
 import numpy as np
 
 from crossmod.data.volume import Volume
 from crossmod.errors import InputError
 from crossmod.phantom.anatomy import Anatomy
-from crossmod.phantom.texture import Field, grain, shading
+from crossmod.phantom.mr_sources import SCANNERS, SEQUENCES, MrSource, Sequence
+from crossmod.phantom.texture import Field, grain, shading, standing_wave
 from crossmod.phantom.tissues import TISSUES, table
-
-Sequence = Literal["t1_in", "t1_out", "t2_spir"]
-SEQUENCES: tuple[Sequence, ...] = get_args(Sequence)
 
 HIGHEST = 4095
 
-# Signal of pure water (first) and pure fat (second) of each tissue, for fat under the skin on T1 = 1.
+# Signal of pure fat and of each tissue's water, for fat under the skin on T1 = 1; water on T1 belongs to the scanner.
 FAT_T1, FAT_T2 = 1.0, 0.09
-WATER_T1: dict[str, float] = {
-    "skin": 0.45,
-    "fat": 0.5,
-    "muscle": 0.46,
-    "lung": 0.05,
-    "bone": 0.06,
-    "marrow": 0.42,
-    "disc": 0.38,
-    "nerve": 0.42,
-    "csf": 0.16,
-    "heart": 0.4,
-    "artery": 0.3,
-    "vein": 0.24,
-    "liver": 0.6,
-    "liver_vessel": 0.36,
-    "bile": 0.3,
-    "spleen": 0.42,
-    "*_cortex": 0.5,
-    "*_medulla": 0.38,
-    "urine": 0.16,
-    "pancreas": 0.64,
-    "gut_wall": 0.44,
-    "stomach_fluid": 0.18,
-    "chyme": 0.34,
-    "stool": 0.36,
-}
 WATER_T2: dict[str, float] = {
     "skin": 0.12,
     "fat": 0.1,
@@ -96,13 +66,16 @@ GRAIN: dict[str, float] = {
 }
 
 
-def render_mr(anatomy: Anatomy, sequence: Sequence, seed: int | np.random.SeedSequence) -> Volume:
+def render_mr(
+    anatomy: Anatomy, sequence: Sequence, seed: int | np.random.SeedSequence, *, source: MrSource = 1
+) -> Volume:
     """Scan a person by MR.
 
     Args:
         anatomy: the person on the scan's grid.
         sequence: `t1_in`, `t1_out` or `t2_spir`.
         seed: of contrast, grain, shading and noise; give both T1 phases the same one.
+        source: which scanner of `SCANNERS`.
 
     Returns:
         12-bit magnitudes as int16.
@@ -111,7 +84,8 @@ def render_mr(anatomy: Anatomy, sequence: Sequence, seed: int | np.random.SeedSe
         raise InputError("sequence", found=repr(sequence), wanted=", ".join(SEQUENCES), do="Name one of these.")
     weighting = "t2" if sequence == "t2_spir" else "t1"
     rng = _generator(seed, weighting)
-    water_signal = table(WATER_T2 if weighting == "t2" else WATER_T1)
+    scanner = SCANNERS[source]
+    water_signal = table(WATER_T2 if weighting == "t2" else scanner.water_t1)
     water_signal *= np.exp(rng.normal(0, 0.05, size=len(TISSUES)).clip(-0.12, 0.12)).astype(np.float32)
     _alike(water_signal)
     fat_of = anatomy.fat_fractions
@@ -121,11 +95,14 @@ def render_mr(anatomy: Anatomy, sequence: Sequence, seed: int | np.random.SeedSe
     between, pixel = (float(length) for length in np.linalg.norm(anatomy.affine[:3, :3], axis=0)[:2])
     field = grain(rng, shape, (2.5 / between, 2.0 / pixel, 2.0 / pixel))
     texture = (1 + anatomy.mix(table(GRAIN)) * field).clip(0.2)
-    bias = shading(rng, shape, 0.35 if weighting == "t2" else 0.3)
-    gain, noise = float(rng.uniform(780, 1000)), float(rng.uniform(9, 14))
+    bias = shading(rng, shape, scanner.shade_t2 if weighting == "t2" else scanner.shade_t1)
+    gain = float(rng.uniform(*scanner.gain))
+    noise = float(rng.uniform(*(scanner.noise_t2 if weighting == "t2" else scanner.noise_t1)))
     if weighting == "t2":
         # Where the field is uneven, at the rim, suppression leaves more fat.
         fat *= shading(rng, shape, 0.9).clip(0.4, 3)
+    if scanner.standing_wave > 0:
+        bias *= standing_wave(shape, scanner.standing_wave)
     signal = water - fat if sequence == "t1_out" else water + fat
     signal *= texture * bias * np.float32(gain)
     own = _generator(seed, sequence)

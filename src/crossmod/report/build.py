@@ -11,11 +11,12 @@ from crossmod.files import write_text
 from crossmod.progress import track
 from crossmod.report import figures, sections
 from crossmod.report.contents import collect
+from crossmod.report.images import images
 from crossmod.report.tables import arms
 
 
 def build_report(paths: Sequence[Path], out: Path, *, sources: Sequence[Path] = ()) -> None:
-    """Write the report of some runs and synthetic stores.
+    """Write the report of some runs, results and synthetic stores.
 
     Args:
         paths: run folders and synthetic stores; the synthetic stores that segmentation runs used come in by themselves.
@@ -38,6 +39,7 @@ def build_report(paths: Sequence[Path], out: Path, *, sources: Sequence[Path] = 
         "roc": lambda: figures.roc_curves(all_arms) if all_arms else None,
         "synthesis": lambda: [sections.synthesis(contents, store) for store in contents.stores],
         "comparison": lambda: sections.comparison(contents),
+        "images": lambda: images(contents.judgements),
         "outlines": lambda: sections.outlines(all_arms),
         "training": lambda: sections.training(contents),
         "costs": lambda: sections.costs(contents, all_arms),

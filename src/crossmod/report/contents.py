@@ -19,12 +19,14 @@ class Contents:
     Args:
         translators: training runs.
         segmenters: segmentation runs.
+        judgements: results of `evaluate images`.
         stores: synthetic stores.
         sources: by the checksum of a real case, the store that holds it and its name there.
     """
 
     translators: tuple[Run, ...]
     segmenters: tuple[Run, ...]
+    judgements: tuple[Run, ...]
     stores: tuple[Store, ...]
     sources: dict[str, tuple[Store, str]]
 
@@ -56,6 +58,7 @@ def collect(paths: Sequence[Path], sources: Sequence[Path] = ()) -> Contents:
     return Contents(
         translators=tuple(run for run in runs if run.card["kind"] == "train"),
         segmenters=tuple(run for run in runs if run.card["kind"] == "segment"),
+        judgements=tuple(run for run in runs if run.card["kind"] == "evaluate"),
         stores=tuple(stores.values()),
         sources=_sources(runs, sources),
     )

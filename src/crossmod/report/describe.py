@@ -6,6 +6,7 @@ from rich.console import Console, Group
 from rich.table import Table
 
 from crossmod.data.describe import describe as describe_data
+from crossmod.judge.words import lines
 from crossmod.report.readings import alarms, losses
 from crossmod.report.tables import FAMILY, one_line
 from crossmod.runs import Run, is_run
@@ -37,7 +38,8 @@ def _run(run: Run) -> Table:
         table.add_row("state", f"not finished, {state}; its command continues it")
     else:
         card = run.card
-        table.add_row("state", f"finished: {card['steps']} steps in {card['seconds']:.0f} s on {card['device']}")
+        work = f"{card['steps']} draws of patients" if card["kind"] == "evaluate" else f"{card['steps']} steps"
+        table.add_row("state", f"finished: {work} in {card['seconds']:.0f} s on {card['device']}")
         if card["kind"] == "train":
             table.add_row("family", FAMILY.get(card["family"], card["family"]))
             table.add_row("parameters", ", ".join(f"{name} {count:,}" for name, count in card["parameters"].items()))
@@ -45,6 +47,9 @@ def _run(run: Run) -> Table:
                 table.add_row(side, f"{data['slices']} slices of {len(data['patients'])} patients")
             table.add_row("held out", ", ".join(card["held_out"]) or "nobody")
             table.add_row("split", f"{card['split']}{' (LEAKING)' if card['leaking'] else ''}")
+        elif card["kind"] == "evaluate":
+            for line in lines(card):
+                table.add_row("result", line)
         else:
             table.add_row("result", one_line(card))
     last = [found for reading in readings if (found := losses(reading))][-1:]

@@ -30,10 +30,16 @@ def no_term(batch: Batch, fakes: Mapping[str, Tensor]) -> Terms:
     return {}
 
 
+def generators(settings: TranslateSettings) -> dict[str, nn.Module]:
+    """G1 (CT to MR) and G2 (MR to CT)."""
+    return {name: ResNet(1, settings.generator_filters, settings.generator_blocks) for name in ("G1", "G2")}
+
+
 def build(
     settings: TranslateSettings,
     device: torch.device,
     *,
+    networks: Mapping[str, nn.Module] | None = None,
     more: Mapping[str, nn.Module] | None = None,
     term: Term = no_term,
 ) -> Trainee:
@@ -42,26 +48,27 @@ def build(
     Args:
         settings: widths, weights of the losses, learning rates, seed.
         device: where the networks live.
+        networks: G1, G2, D1 and D2, where they are not CycleGAN's.
         more: further networks, trained together with the generators.
         term: a further term of the generators' loss.
     """
     s = settings
-    networks: dict[str, nn.Module] = {
-        "G1": ResNet(1, s.generator_filters, s.generator_blocks),
-        "G2": ResNet(1, s.generator_filters, s.generator_blocks),
+    own = networks or {
+        **generators(s),
         "D1": PatchGAN(s.discriminator_filters, s.discriminator_layers),
         "D2": PatchGAN(s.discriminator_filters, s.discriminator_layers),
-        **(more or {}),
     }
+    networks = {**own, **(more or {})}
     _initialise_all(networks, s.seed)
     for network in networks.values():
         network.to(device)
     G1, G2, D1, D2 = (networks[name] for name in ("G1", "G2", "D1", "D2"))
-    generators, discriminators = [G1, G2, *(more or {}).values()], [D1, D2]
+    trained_with_them, discriminators = [G1, G2, *(more or {}).values()], [D1, D2]
     betas = (s.beta_1, 0.999)
-    adam_g = adam(_weights(generators), s.learning_rate, betas, device)
+    adam_g = adam(_weights(trained_with_them), s.learning_rate, betas, device)
     adam_d = adam(_weights(discriminators), s.discriminator_learning_rate, betas, device)
-    pool_mr, pool_ct = (ImagePool(s.pool_size, (1, s.size, s.size), device) for _ in range(2))
+    pool_mr = ImagePool(s.pool_size, (len(s.mr_inputs), s.size, s.size), device)
+    pool_ct = ImagePool(s.pool_size, (1, s.size, s.size), device)
 
     def draw(rng: np.random.Generator) -> Batch:
         return {"pool_mr": pool_mr.draw(s.batch_size, rng), "pool_ct": pool_ct.draw(s.batch_size, rng)}

@@ -16,10 +16,15 @@ from crossmod.translate.losses import segmentation
 from crossmod.translate.networks import ResNet
 
 
+def segmentor(settings: TranslateSettings) -> ResNet:
+    """S: logits of background and of each organ."""
+    classes = 1 + len(settings.organs)
+    return ResNet(classes, settings.generator_filters, settings.generator_blocks, head="linear")
+
+
 def build(settings: TranslateSettings, device: torch.device) -> Trainee:
     """CycleGAN's networks and the segmentor S, which is trained together with the generators."""
-    classes = 1 + len(settings.organs)
-    S = ResNet(classes, settings.generator_filters, settings.generator_blocks, head="linear")
+    S = segmentor(settings)
     target = "mr" if settings.source == "ct" else "ct"
 
     def on_labels(batch: Batch, fakes: Mapping[str, Tensor]) -> cyclegan.Terms:

@@ -14,8 +14,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 Adversarial = Literal["least_squares", "cross_entropy"]
-Logits = Float[Tensor, "batch 1 patch_rows patch_columns"]
-Images = Float[Tensor, "batch 1 rows columns"]
+Logits = Float[Tensor, "batch judged patch_rows patch_columns"]
+Images = Float[Tensor, "batch images rows columns"]
 Scalar = Float[Tensor, ""]
 
 # How far logits are from "all real" (1) or "all synthetic" (0).

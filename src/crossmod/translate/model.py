@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -20,10 +21,17 @@ from crossmod.engine.inference import batches_of
 from crossmod.errors import InputError
 from crossmod.runs import open_run
 from crossmod.settings import Machine, TranslateSettings
-from crossmod.translate.networks import Head, ResNet, blocks
+from crossmod.translate import cyclegan, essnet, multi_input
+from crossmod.translate.networks import blocks
 from crossmod.translate.train import KIND
 
 Epoch = Literal["auto", "best", "last"]
+
+GENERATORS: Mapping[str, Callable[[TranslateSettings], dict[str, nn.Module]]] = {
+    "cyclegan": cyclegan.generators,
+    "essnet": cyclegan.generators,
+    "multi_input": multi_input.generators,
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,11 +94,17 @@ class Translator:
 
     @torch.inference_mode()
     def translate(
-        self, images: Float[np.ndarray, "slices size size"]
+        self, images: Float[np.ndarray, "slices inputs size size"] | Float[np.ndarray, "slices size size"]
     ) -> tuple[Float[np.ndarray, "slices size size"], UInt8[np.ndarray, "slices size size"] | None]:
-        """Translate slices in [-1, 1]; also the class that S sees at each pixel of the result, where there is an S."""
-        S, fakes = self.segmentor, np.empty(images.shape, np.float32)
-        answers = None if S is None else np.empty(images.shape, np.uint8)
+        """Translate slices in [-1, 1], of each as many images as the model has inputs; one needs no axis of its own.
+
+        Returns:
+            The synthetic slices; also the class that S sees at each pixel of them, where there is an S.
+        """
+        images = images[:, None] if images.ndim == 3 else images
+        S, shape = self.segmentor, (len(images), *images.shape[2:])
+        fakes = np.empty(shape, np.float32)
+        answers = None if S is None else np.empty(shape, np.uint8)
         with self.compute.autocast():
             for part, given in batches_of(images, self.compute):
                 fake = self.generator(part)
@@ -117,12 +131,11 @@ def load_translator(path: Path, *, epoch: Epoch = "auto", machine: Machine | Non
     machine = machine or Machine()
     networks, sha256, best = _weights(path, card, epoch)
     device = pick_device(machine.device)
+    forth = "G1" if settings.source == "ct" else "G2"
     # On a CPU compiling takes longer than a store of slices.
     compute = choose(device, settings.precision, settings.compile if device.type == "cuda" else "off")
 
-    def network(name: str, outputs: int) -> nn.Module:
-        head: Head = "linear" if name == "S" else "tanh"
-        made = ResNet(outputs, settings.generator_filters, settings.generator_blocks, head)
+    def loaded(name: str, made: nn.Module) -> nn.Module:
         checkpoint.load_weights(made, networks.get(name, {}), name, path)
         made.to(device).eval()
         prepare([made], blocks([made]), compute)
@@ -132,8 +145,8 @@ def load_translator(path: Path, *, epoch: Epoch = "auto", machine: Machine | Non
         settings=settings,
         card=card,
         run=path.resolve().name,
-        generator=network("G1" if settings.source == "ct" else "G2", 1),
-        segmentor=network("S", 1 + len(settings.organs)) if settings.family == "essnet" else None,
+        generator=loaded(forth, GENERATORS[settings.family](settings)[forth]),
+        segmentor=loaded("S", essnet.segmentor(settings)) if settings.family == "essnet" else None,
         weights=sha256,
         compute=compute,
         best=best,

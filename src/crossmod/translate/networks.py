@@ -133,10 +133,8 @@ def blocks(networks: Iterable[nn.Module]) -> tuple[nn.Module, ...]:
     """The parts that are compiled, each as one: equal ones share their code."""
     found: list[nn.Module] = []
     for network in networks:
-        if isinstance(network, ResNet):
-            found += [network.encode, *network.blocks, network.decode]
-        else:
-            found.append(network)
+        for part in network.children():
+            found += [part] if isinstance(part, Stack | ResidualBlock) else blocks([part])
     return tuple(found)
 
 

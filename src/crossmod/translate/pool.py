@@ -53,8 +53,8 @@ class ImagePool:
         return torch.tensor(rows, dtype=torch.int64)
 
     def exchange(
-        self, images: Float[Tensor, "batch 1 rows columns"], draws: Draws
-    ) -> Float[Tensor, "batch 1 rows columns"]:
+        self, images: Float[Tensor, "batch channels rows columns"], draws: Draws
+    ) -> Float[Tensor, "batch channels rows columns"]:
         """Exchange some of `images` for earlier ones as drawn; nothing that comes back carries a gradient."""
         images = images.detach()
         if self.size == 0:

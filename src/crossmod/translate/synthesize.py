@@ -2,6 +2,7 @@
 
 import logging
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -9,6 +10,8 @@ from typing import Literal
 import numpy as np
 from jaxtyping import UInt8
 
+from crossmod.config import with_changes
+from crossmod.data.groups import Group, read_input
 from crossmod.data.intensity import Intensity, intensity_of
 from crossmod.data.resample import to_size
 from crossmod.data.slices import class_map, spread
@@ -19,8 +22,9 @@ from crossmod.errors import InputError
 from crossmod.evaluate.alignment import shift_between
 from crossmod.evaluate.overlap import dice
 from crossmod.progress import track
-from crossmod.settings import Machine
+from crossmod.settings import Machine, TranslateSettings
 from crossmod.translate.model import Epoch, Translator, load_translator
+from crossmod.translate.training_data import side_groups
 
 log = logging.getLogger(__name__)
 
@@ -53,13 +57,13 @@ def synthesize(
     epoch: Epoch = "auto",
     machine: Machine | None = None,
 ) -> Synthesized:
-    """Translate the labelled cases of a store.
+    """Translate the cases of a store; its labels, where it has any, become labels of the synthetic slices.
 
     Args:
         run: a finished training run.
-        source: store with labelled cases of the model's source modality.
+        source: store with cases of the model's source modality.
         out: the new store.
-        slices: those that show the organ, or all.
+        slices: those that show the organ, which needs labels, or all.
         min_consistency: keep only slices whose label consistency is at least this.
         epoch: `best` or `last`; `auto`: the best where the run scored its epochs, otherwise the last.
         machine: where to compute.
@@ -75,21 +79,20 @@ def synthesize(
         found = f"a {model.settings.family} model, which has no segmentor to score slices with"
         raise InputError(run, found=found, wanted="an essnet model", do="Leave --min-consistency out.")
     store = Store(source)
-    organ = model.settings.organs[0]
-    sequence = model.card["data"][model.settings.source]["sequence"]
-    cases = store.select(
-        model.settings.source, sequence=sequence if model.settings.source == "mr" else None, organ=organ
-    )
+    organ = model.settings.organs[0] if slices == "organ" or model.segmentor is not None else None
+    groups = side_groups(store, model.settings.source, _of_its_sequences(model), organ=organ)
     # Where one person has both scans, the one whose target side is tested on makes no training slices either.
     held_out = set(model.card["held_out"])
-    tested = [case.id for case in cases if case.patient in held_out]
+    tested = [group.first.id for group in groups if group.first.patient in held_out]
     if tested:
         log.info("%d cases of held-out patients are left out: %s", len(tested), ", ".join(tested))
-        cases = tuple(case for case in cases if case.patient not in held_out)
+        groups = tuple(group for group in groups if group.first.patient not in held_out)
     kept = left_out = total = 0
     with writing_store(out) as writer:
-        for record in track(cases, f"Synthesizing {model.target}"):
-            made = _translate_case(model, store.read(record.id), record, slices)
+        for group in track(groups, f"Synthesizing {model.target}"):
+            record = group.first
+            volumes = [read_input(store, group, index) for index in range(len(group.records))]
+            made = _translate_case(model, volumes, record, slices)
             good = [i for i, score in enumerate(made.consistency) if score is None or score >= min_consistency]
             total += len(made.consistency)
             left_out += len(made.consistency) - len(good)
@@ -99,7 +102,7 @@ def synthesize(
                     f"{record.id}-as-{model.target}",
                     take_slices(made.volume, good),
                     patient=record.patient,
-                    synthetic=_provenance(model, record, made, good),
+                    synthetic=_provenance(model, group, made, good),
                     answer=None if made.answer is None else made.answer[good],
                 )
         if kept == 0:
@@ -129,19 +132,30 @@ class _Made:
     slices_per_second: float
 
 
-def _translate_case(model: Translator, volume: Volume, record: CaseRecord, slices: Literal["organ", "all"]) -> _Made:
+def _of_its_sequences(model: Translator) -> TranslateSettings:
+    """Settings that choose what the model was trained on also from a store that holds more sequences."""
+    settings, side = model.settings, model.card["data"][model.settings.source]
+    if settings.source == "ct" or settings.inputs or settings.sequence:
+        return settings
+    return with_changes(settings, sequence=side["sequence"])
+
+
+def _translate_case(
+    model: Translator, volumes: Sequence[Volume], record: CaseRecord, slices: Literal["organ", "all"]
+) -> _Made:
     settings = model.settings
-    intensity = intensity_of(volume, settings)
-    volume = to_size(volume, settings.size)
-    classes = class_map(volume, settings.organs, record.id)
-    chosen = [i for i in range(len(classes)) if slices == "all" or classes[i].any()]
+    intensities = [intensity_of(volume, settings) for volume in volumes]
+    volumes = [to_size(volume, settings.size) for volume in volumes]
+    first = volumes[0]
+    told = set(settings.organs) <= set(first.label_names.values())
+    truth = class_map(first, settings.organs, record.id) if told else None
+    chosen = [i for i in range(len(first.voxels)) if slices == "all" or truth is None or truth[i].any()]
     if not chosen:
-        return _Made(volume, None, [], [], intensity, (0.0, 0.0), 0.0)
-    images = intensity.to_model(volume.voxels[chosen])
+        return _Made(first, None, [], [], intensities[0], (0.0, 0.0), 0.0)
+    inputs = [step.to_model(volume.voxels[chosen]) for step, volume in zip(intensities, volumes, strict=True)]
     before = time.monotonic()
-    fakes, answer = model.translate(images)
+    fakes, answer = model.translate(np.stack(inputs, axis=1))
     speed = len(chosen) / max(time.monotonic() - before, 1e-9)
-    truth = classes[chosen]
     if np.ptp(fakes) < 1e-3:
         raise InputError(
             model.run,
@@ -149,20 +163,22 @@ def _translate_case(model: Translator, volume: Volume, record: CaseRecord, slice
             wanted="an image",
             do="The training collapsed: look at its samples folder; train again with another --seed.",
         )
+    labels = None if truth is None else truth[chosen]
     made = replace(
-        take_slices(volume, chosen),
+        take_slices(first, chosen),
         voxels=model.output_intensity.to_units(fakes),
         modality=model.target,
         sequence=model.card["data"][model.target]["sequence"],
-        labels=truth,
-        label_names=dict(enumerate(settings.organs, start=1)),
+        labels=labels,
+        label_names={} if labels is None else dict(enumerate(settings.organs, start=1)),
         acquisition={},
     )
-    few = spread(len(images), SHIFTS_MEASURED)
-    shifts = np.median([shift_between(images[i], fakes[i]) for i in few], axis=0)
-    shift = (float(shifts[0]), float(shifts[1]))
-    scores = [None if answer is None else consistency(answer[i], truth[i]) for i in range(len(chosen))]
-    return _Made(made, answer, chosen, scores, intensity, shift, speed)
+    few = spread(len(chosen), SHIFTS_MEASURED)
+    shifts = np.median([shift_between(inputs[0][i], fakes[i]) for i in few], axis=0)
+    scores: list[float | None] = [None] * len(chosen)
+    if answer is not None and truth is not None:
+        scores = [consistency(one, truth[i]) for one, i in zip(answer, chosen, strict=True)]
+    return _Made(made, answer, chosen, scores, intensities[0], (float(shifts[0]), float(shifts[1])), speed)
 
 
 def consistency(answer: UInt8[np.ndarray, "rows columns"], truth: UInt8[np.ndarray, "rows columns"]) -> float:
@@ -171,7 +187,8 @@ def consistency(answer: UInt8[np.ndarray, "rows columns"], truth: UInt8[np.ndarr
     return float(np.mean([dice(answer == organ, truth == organ) for organ in organs])) if organs else 1.0
 
 
-def _provenance(model: Translator, record: CaseRecord, made: _Made, good: list[int]) -> Synthetic:
+def _provenance(model: Translator, group: Group, made: _Made, good: list[int]) -> Synthetic:
+    record = group.first
     return Synthetic(
         family=model.settings.family,
         model=model.weights,
@@ -183,6 +200,7 @@ def _provenance(model: Translator, record: CaseRecord, made: _Made, good: list[i
         source_range=(made.intensity.low, made.intensity.high),
         shift=made.shift,
         slices_per_second=round(made.slices_per_second, 2),
+        other_inputs=tuple(other.id for other in group.records[1:]),
         trained_on=model.trained_on,
         trained_cases=model.trained_cases,
         slices=tuple(SliceOrigin(source_slice=made.source_slices[i], consistency=made.consistency[i]) for i in good),

@@ -1,7 +1,7 @@
 """Training a translator: stores in, a finished run folder out."""
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +9,9 @@ import torch
 
 from crossmod.config import Modality
 from crossmod.data.batches import UnpairedBatches
+from crossmod.data.joined import open_stores
 from crossmod.data.slices import SliceSet
 from crossmod.data.splits import split_in_words
-from crossmod.data.store import Store
 from crossmod.engine import checkpoint
 from crossmod.engine.average import averaged
 from crossmod.engine.compute import Compute, accelerate, choose
@@ -22,7 +22,7 @@ from crossmod.engine.trainee import Trainee, parameters
 from crossmod.engine.world import World, launched
 from crossmod.runs import Run, is_run, start_run
 from crossmod.settings import Machine, TranslateSettings
-from crossmod.translate import cyclegan, essnet
+from crossmod.translate import cyclegan, essnet, multi_input
 from crossmod.translate.training_data import TrainingData, data_card, divide, scored_slices, training_slices
 from crossmod.translate.watch import Watch
 
@@ -30,16 +30,23 @@ log = logging.getLogger(__name__)
 
 KIND = "train"
 
-Slices = dict[Modality, SliceSet]
+# A set an input.
+Slices = dict[Modality, tuple[SliceSet, ...]]
 
 FAMILIES: Mapping[str, Callable[[TranslateSettings, torch.device], Trainee]] = {
     "cyclegan": cyclegan.build,
     "essnet": essnet.build,
+    "multi_input": multi_input.build,
 }
 
 
 def train_translator(
-    out: Path, *, ct: Path, mr: Path, settings: TranslateSettings, machine: Machine | None = None
+    out: Path,
+    *,
+    ct: Path | Sequence[Path],
+    mr: Path | Sequence[Path],
+    settings: TranslateSettings,
+    machine: Machine | None = None,
 ) -> Run:
     """Train a translator between CT and MR; an unfinished run is continued, a finished one left alone.
 
@@ -47,8 +54,8 @@ def train_translator(
 
     Args:
         out: the run folder.
-        ct: store with CT cases.
-        mr: store with MR cases.
+        ct: store with CT cases, or several.
+        mr: store with MR cases, or several.
         settings: all that decides the result.
         machine: where and how to compute.
 
@@ -57,7 +64,7 @@ def train_translator(
     """
     machine = machine or Machine()
     with launched(machine) as world:
-        return _train(out, divide({"ct": Store(ct), "mr": Store(mr)}, settings), settings, machine, world)
+        return _train(out, divide({"ct": open_stores(ct), "mr": open_stores(mr)}, settings), settings, machine, world)
 
 
 def _train(out: Path, data: TrainingData, settings: TranslateSettings, machine: Machine, world: World) -> Run:
@@ -68,12 +75,14 @@ def _train(out: Path, data: TrainingData, settings: TranslateSettings, machine: 
         return Run(out)
     # Everything that can be refused is refused before the run folder is made.
     slices: Slices = {side: training_slices(data, side, settings) for side in data.stores}
-    scored: Slices = {side: scored_slices(data, side, settings) for side in data.stores if settings.select_every}
+    scored: dict[Modality, SliceSet] = {
+        side: scored_slices(data, side, settings) for side in data.stores if settings.select_every
+    }
     run = world.once(lambda: start_run(out, KIND, plain, data.inputs))
     compute = choose(world.device, settings.precision, settings.compile, size=settings.size, ranks=world.ranks)
     log.info("Computing on %s: %s. %s", describe_device(world.device), compute, " ".join(compute.why))
     trainee = build(settings, compute)
-    batches = UnpairedBatches(slices["ct"], slices["mr"], settings, world.device, rank=world.rank, ranks=world.ranks)
+    batches = UnpairedBatches(slices["ct"][0], slices["mr"], settings, world.device, rank=world.rank, ranks=world.ranks)
     plan = Plan(
         f"Training {settings.family}",
         settings.epochs,

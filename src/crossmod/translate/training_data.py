@@ -9,6 +9,7 @@ from statistics import median
 from typing import Any
 
 from crossmod.config import Modality
+from crossmod.data.groups import Group, group_cases, read_input
 from crossmod.data.slices import SliceSet, draw_evenly, load_slices
 from crossmod.data.splits import split_patients, split_slices
 from crossmod.data.store import CaseRecord, Store
@@ -18,7 +19,7 @@ from crossmod.settings import TranslateSettings
 
 log = logging.getLogger(__name__)
 
-Cases = dict[Modality, tuple[CaseRecord, ...]]
+Groups = dict[Modality, tuple[Group, ...]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,15 +29,15 @@ class TrainingData:
     Args:
         stores: where they lie.
         patients: everybody in the stores, held out or not.
-        train: what is trained on.
+        train: what is trained on; of several inputs, a group a patient.
         scored: what epochs are scored on; nobody, where they are not.
         held_out: patients that are left for testing what is made with the translator.
     """
 
     stores: dict[Modality, Store]
     patients: dict[Modality, list[str]]
-    train: Cases
-    scored: Cases
+    train: Groups
+    scored: Groups
     held_out: frozenset[str]
 
     @property
@@ -46,7 +47,7 @@ class TrainingData:
 
     def seen(self, side: Modality) -> tuple[CaseRecord, ...]:
         """Every case of one side that has an influence on the translator."""
-        return self.train[side] + self.scored[side]
+        return tuple(case for group in self.train[side] + self.scored[side] for case in group.records)
 
 
 def divide(stores: dict[Modality, Store], settings: TranslateSettings) -> TrainingData:
@@ -55,8 +56,13 @@ def divide(stores: dict[Modality, Store], settings: TranslateSettings) -> Traini
     Raises:
         InputError: a store without the cases that are wanted, or nobody left to train on.
     """
-    cases: Cases = {side: _cases(stores[side], side, settings) for side in stores}
-    patients: dict[Modality, list[str]] = {side: [case.patient for case in cases[side]] for side in cases}
+    # Only a segmentor needs labels; CycleGAN takes what there is.
+    labelled = settings.source if settings.family == "essnet" else None
+    cases: Groups = {
+        side: side_groups(stores[side], side, settings, organ=settings.organs[0] if side == labelled else None)
+        for side in stores
+    }
+    patients: dict[Modality, list[str]] = {side: [group.first.patient for group in cases[side]] for side in cases}
     held_out = _held_out(patients, settings)
     left: dict[Modality, list[str]] = {side: sorted(set(patients[side]) - held_out) for side in cases}
     scored = _scored_patients(left, settings) if settings.select_every else set()
@@ -78,14 +84,43 @@ def divide(stores: dict[Modality, Store], settings: TranslateSettings) -> Traini
     )
 
 
-def _cases(store: Store, side: Modality, settings: TranslateSettings) -> tuple[CaseRecord, ...]:
-    # Only a segmentor needs labels; CycleGAN takes what there is.
-    organ = settings.organs[0] if side == settings.source and settings.family == "essnet" else None
-    return store.select(side, sequence=settings.sequence if side == "mr" else None, organ=organ)
+def side_groups(store: Store, side: Modality, settings: TranslateSettings, *, organ: str | None) -> tuple[Group, ...]:
+    """The cases of one side, those of several inputs by patient.
+
+    Args:
+        store: where they lie.
+        side: which modality.
+        settings: inputs, and kind of CT.
+        organ: only cases with labels of it, where given.
+
+    Raises:
+        InputError: a store without what is wanted, an input that a patient has not, CT with and without contrast.
+    """
+    if side == "ct":
+        return tuple(Group((case,)) for case in _of_one_kind(store, store.select("ct", organ=organ), settings))
+    inputs = settings.mr_inputs
+    cases = [case for names in inputs for name in names for case in store.select("mr", sequence=name, organ=organ)]
+    return tuple(group_cases(store, sorted(cases, key=lambda case: case.id), inputs))
 
 
-def _of(cases: Sequence[CaseRecord], patients: set[str]) -> tuple[CaseRecord, ...]:
-    return tuple(case for case in cases if case.patient in patients)
+def _of_one_kind(store: Store, cases: Sequence[CaseRecord], settings: TranslateSettings) -> Sequence[CaseRecord]:
+    """CT with contrast agent or without, never both."""
+    if settings.contrast != "any":
+        wanted = settings.contrast == "yes"
+        chosen = [case for case in cases if case.contrast is wanted]
+        if not chosen:
+            found = f"no CT that is known to be {'with' if wanted else 'without'} contrast agent"
+            do = "State it with `prepare ... --contrast`, or give another store."
+            raise InputError(store.path, found=found, wanted=f"--contrast {settings.contrast}", do=do)
+        return chosen
+    if {case.contrast for case in cases} >= {True, False}:
+        found = "CT with and CT without contrast agent"
+        raise InputError(store.path, found=found, wanted="one of the two", do="Choose with --contrast yes or no.")
+    return cases
+
+
+def _of(groups: Sequence[Group], patients: set[str]) -> tuple[Group, ...]:
+    return tuple(group for group in groups if group.first.patient in patients)
 
 
 def _held_out(patients: Mapping[Modality, list[str]], settings: TranslateSettings) -> set[str]:
@@ -105,46 +140,55 @@ def _scored_patients(left: Mapping[Modality, list[str]], settings: TranslateSett
     }
 
 
-def training_slices(data: TrainingData, side: Modality, settings: TranslateSettings) -> SliceSet:
-    """The slices of one side that are trained on, larger than the network sees by the margin of the random cut."""
-    slices = load_slices(
-        data.stores[side],
-        data.train[side],
-        settings,
-        size=settings.loaded,
-        labelled=side == settings.source and settings.family == "essnet",
-        only_showing=settings.slices == "organ",
-    )
-    chosen = list(range(len(slices)))
+def training_slices(data: TrainingData, side: Modality, settings: TranslateSettings) -> tuple[SliceSet, ...]:
+    """The slices of one side that are trained on, a set an input.
+
+    They are larger than the network sees by the margin of the random cut.
+    """
+    sets = _slices(data.stores[side], data.train[side], side, settings, settings.loaded)
+    first = sets[0]
+    chosen = list(range(len(first)))
     if settings.split == "slice" and side != settings.source:
-        chosen, _ = split_slices(slices, settings, data.patients[side])
+        chosen, _ = split_slices(first, settings, data.patients[side])
     limit = settings.ct_slices if side == "ct" else settings.mr_slices
     count = min(limit, len(chosen)) or len(chosen)
-    log.info("%s: training on %d of %d slices of %d patients", side, count, len(slices), len(slices.patients))
-    return slices.take(draw_evenly(slices, chosen, count, derive(settings.seed, side)))
+    log.info("%s: training on %d of %d slices of %d patients", side, count, len(first), len(first.patients))
+    drawn = draw_evenly(first, chosen, count, derive(settings.seed, side))
+    return tuple(one.take(drawn) for one in sets)
 
 
 def scored_slices(data: TrainingData, side: Modality, settings: TranslateSettings) -> SliceSet:
     """The slices of one side that epochs are scored on, as the network will see them once it is trained."""
-    labelled = side == settings.source and settings.family == "essnet"
-    return load_slices(
-        data.stores[side],
-        data.scored[side],
-        settings,
-        size=settings.size,
-        labelled=labelled,
-        only_showing=settings.slices == "organ",
-    )
+    return _slices(data.stores[side], data.scored[side], side, settings, settings.size)[0]
 
 
-def data_card(out: Path, data: TrainingData, side: Modality, slices: SliceSet) -> dict[str, Any]:
+def _slices(
+    store: Store, groups: Sequence[Group], side: Modality, settings: TranslateSettings, size: int
+) -> tuple[SliceSet, ...]:
+    by_first = {group.first.id: group for group in groups}
+
+    def of_input(index: int) -> SliceSet:
+        return load_slices(
+            store,
+            [group.first for group in groups],
+            settings,
+            size=size,
+            labelled=side == settings.source and settings.family == "essnet",
+            only_showing=settings.slices == "organ",
+            read=lambda record: read_input(store, by_first[record.id], index),
+        )
+
+    return tuple(of_input(index) for index in range(len(groups[0].records)))
+
+
+def data_card(out: Path, data: TrainingData, side: Modality, sets: tuple[SliceSet, ...]) -> dict[str, Any]:
     """What a run's card says of one side."""
-    steps = slices.intensities.values()
+    slices, steps = sets[0], sets[0].intensities.values()
     return {
         "store": os.path.relpath(data.stores[side].path, out),
-        "sequence": data.train[side][0].sequence,
+        "sequence": _sequences(data.train[side]),
         "patients": list(slices.patients),
-        "scored_patients": sorted({case.patient for case in data.scored[side]}),
+        "scored_patients": sorted({group.first.patient for group in data.scored[side]}),
         "cases": sorted(case.sha256 for case in data.seen(side)),
         "slices": len(slices),
         "labelled": slices.masks is not None,
@@ -152,3 +196,13 @@ def data_card(out: Path, data: TrainingData, side: Modality, slices: SliceSet) -
         "low": median(step.low for step in steps),
         "high": median(step.high for step in steps),
     }
+
+
+def _sequences(groups: Sequence[Group]) -> str | None:
+    """The sequences of a side: `t1_in, t1_out` for two inputs, `t1_in+t1_out` for one that may be either."""
+    inputs = [sorted({str(record.sequence) for record in records if record.sequence}) for records in _inputs(groups)]
+    return ", ".join("+".join(names) for names in inputs) or None
+
+
+def _inputs(groups: Sequence[Group]) -> list[tuple[CaseRecord, ...]]:
+    return list(zip(*(group.records for group in groups), strict=True))

@@ -27,6 +27,10 @@ MOST_SCORED = 48
 DETECTOR = "random"
 
 
+# Of each slice one image or several.
+Several = Float[np.ndarray, "slices _ size size"]
+
+
 @dataclass(frozen=True, eq=False)
 class Watch:
     """Looks at a translator after an epoch, every few epochs.
@@ -36,7 +40,7 @@ class Watch:
         settings: how often.
         compute: how its networks are run.
         samples: folder of the pictures.
-        slices: what it is trained on, by modality.
+        slices: what it is trained on, by modality, a set an input.
         held_out: slices of patients kept for its scores, by modality; empty: no scores.
     """
 
@@ -44,7 +48,7 @@ class Watch:
     settings: TranslateSettings
     compute: Compute
     samples: Path
-    slices: Mapping[Modality, SliceSet]
+    slices: Mapping[Modality, tuple[SliceSet, ...]]
     held_out: Mapping[Modality, SliceSet]
 
     @property
@@ -62,28 +66,28 @@ class Watch:
             if last or (epoch + 1) % s.sample_every == 0:
                 source, fake, again = self._pictures()
                 picture = self.samples / f"epoch-{epoch + 1:04d}.png"
-                write_panel(picture, list(zip(source[:SHOWN], fake[:SHOWN], again[:SHOWN], strict=True)))
-                alarms += picture_alarms(source, fake, self._middle(self._sides[1]))
+                write_panel(picture, [[*row] for row in np.concatenate([source, fake, again], axis=1)[:SHOWN]])
+                alarms += picture_alarms(source[:, 0], fake[:, 0], self._middle(self._sides[1])[:, 0])
             if self.held_out and (last or (epoch + 1) % s.select_every == 0):
                 scores = self._score()
                 numbers, score = scores.as_reading(), scores.score
         return Sight(numbers=numbers, score=score, alarms=alarms, picture=picture)
 
-    def _pictures(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def _pictures(self) -> tuple[Several, Several, Several]:
         """Source, synthetic, and source again after the cycle, for a few slices spread over the set."""
         forth, back = ("G1", "G2") if self.settings.source == "ct" else ("G2", "G1")
         images = self._middle(self._sides[0])
-        source = torch.from_numpy(images)[:, None].to(self.compute.device)
+        source = torch.from_numpy(images).to(self.compute.device)
         fake = torch.cat([self.trainee.model[forth](part) for part in source.split(1)])
         again = torch.cat([self.trainee.model[back](part) for part in fake.split(1)])
-        return images, fake[:, 0].float().cpu().numpy(), again[:, 0].float().cpu().numpy()
+        return images, fake.float().cpu().numpy(), again.float().cpu().numpy()
 
-    def _middle(self, side: Modality) -> Float[np.ndarray, "slices size size"]:
-        slices = self.slices[side]
-        few = slices.take(spread(len(slices), SAMPLES)).images
+    def _middle(self, side: Modality) -> Several:
+        sets = self.slices[side]
+        few = np.stack([one.take(spread(len(one), SAMPLES)).images for one in sets], axis=1)
         margin = (few.shape[-1] - self.settings.size) // 2
         middle = slice(margin, margin + self.settings.size)
-        return np.ascontiguousarray(few[:, middle, middle])
+        return np.ascontiguousarray(few[..., middle, middle])
 
     def _score(self) -> Scores:
         forth, back = ("G1", "G2") if self.settings.source == "ct" else ("G2", "G1")

@@ -1,0 +1,115 @@
+"""Registered inputs: the cases of one patient that go into a network together, on one grid."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy.ndimage import affine_transform
+
+from crossmod.data.store import CaseRecord, Store
+from crossmod.data.volume import Volume
+from crossmod.errors import InputError
+
+# Of the first input, inside the other one's field of view. Two scans of one abdomen share nearly all of it.
+LEAST_SHARED = 0.5
+# Millimetres: grids this alike are the same.
+SAME = 1e-2
+
+
+@dataclass(frozen=True)
+class Group:
+    """Cases of one patient, one an input; the first one's grid and labels are those of the group."""
+
+    records: tuple[CaseRecord, ...]
+
+    @property
+    def first(self) -> CaseRecord:
+        """The case that the others are brought to."""
+        return self.records[0]
+
+
+def group_cases(store: Store, cases: Iterable[CaseRecord], inputs: Sequence[Sequence[str | None]]) -> list[Group]:
+    """Put the cases of each patient together.
+
+    Args:
+        store: where they lie, for messages.
+        cases: of any sequences.
+        inputs: of each input the sequences that it may be of. A single input takes every case for itself.
+
+    Raises:
+        InputError: a patient without one of several inputs, or with two cases for one.
+    """
+    found = list(cases)
+    if len(inputs) == 1:
+        return [Group((case,)) for case in found]
+    groups = []
+    for patient in sorted({case.patient for case in found}):
+        own = [case for case in found if case.patient == patient]
+        records = []
+        for names in inputs:
+            fitting = [case for case in own if case.sequence in names]
+            if len(fitting) != 1:
+                which = " or ".join(str(name) for name in names)
+                raise InputError(
+                    f"{store.path}, patient {patient}",
+                    found=f"{len(fitting) or 'no'} cases of {which}",
+                    wanted="one of each input",
+                    do="Prepare what is missing, or leave the patient out of the store.",
+                )
+            records.append(fitting[0])
+        groups.append(Group(tuple(records)))
+    return groups
+
+
+def read_input(store: Store, group: Group, index: int) -> Volume:
+    """One input of a group on the group's grid, with the first one's labels.
+
+    Raises:
+        InputError: it lies elsewhere.
+    """
+    first = store.read(group.first.id)
+    if index == 0:
+        return first
+    record = group.records[index]
+    volume = onto_grid(store.read(record.id), first, subject=f"{store.path}, patient {record.patient}")
+    return replace(volume, labels=first.labels, label_names=first.label_names)
+
+
+def onto_grid(volume: Volume, grid: Volume, *, subject: object) -> Volume:
+    """A volume at the voxels of another, by where both say that they lie; linearly, its lowest value from outside.
+
+    Args:
+        volume: what is resampled; its labels are lost.
+        grid: whose voxels are wanted.
+        subject: whom a message names.
+
+    Raises:
+        InputError: less than half of the grid lies inside the volume.
+    """
+    place = np.linalg.inv(volume.affine) @ grid.affine
+    same = volume.voxels.shape == grid.voxels.shape and np.abs(volume.affine - grid.affine).max() < SAME
+    if not same:
+        corners = np.stack(np.meshgrid(*(np.arange(n) for n in grid.voxels.shape), indexing="ij"), axis=-1)
+        at = corners @ place[:3, :3].T + place[:3, 3]
+        inside = ((at > -0.5) & (at < np.array(volume.voxels.shape) - 0.5)).all(axis=-1).mean()
+        if inside < LEAST_SHARED:
+            raise InputError(
+                subject,
+                found=f"{volume.sequence} that holds {inside:.0%} of what {grid.sequence} shows",
+                wanted="inputs that are registered",
+                do="Register them first, or prepare them from one examination.",
+            )
+    voxels = (
+        volume.voxels
+        if same
+        else affine_transform(
+            volume.voxels.astype(np.float32),
+            place[:3, :3],
+            tuple(place[:3, 3]),  # pyright: ignore[reportArgumentType] - SciPy takes a number an axis
+            output_shape=grid.voxels.shape,
+            order=1,
+            mode="constant",
+            cval=float(volume.voxels.min()),
+        )
+    )
+    return replace(volume, voxels=voxels, affine=grid.affine, labels=None, label_names={})

@@ -1,0 +1,136 @@
+"""Which axial layer each slice shows, and by what that was told.
+
+A synthetic case has the layers of its source, since a translation moves nobody. Where the source is not at hand, its
+own labels say where the organ ends.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from crossmod.data.store import CaseRecord, Store
+from crossmod.data.volume import Volume
+from crossmod.errors import InputError
+from crossmod.evaluate.layers import OUTSIDE, Placement, organ_areas, place, placement_by_organs, positions
+from crossmod.progress import track
+
+# By the checksum of a case: the store that holds it, and its name there.
+Sources = Mapping[str, tuple[Store, str]]
+
+LOST = "not placed"
+# CT whose values span less than this, or reach no lower, is no CT in HU: fat is -100, air -1000.
+LEAST_SPAN_HU, LOWEST_HU = 100, -50
+
+
+@dataclass(frozen=True, eq=False)
+class Placed:
+    """One case with the layers of its slices.
+
+    Args:
+        store: where it lies.
+        record: which it is.
+        origins: number of each slice in the scan that it was made from; its own number in a real scan.
+        layers: layer of each slice; 0 outside of all.
+        rule: what placed them, in words.
+    """
+
+    store: Store
+    record: CaseRecord
+    origins: Int[np.ndarray, " slices"]
+    layers: Int[np.ndarray, " slices"]
+    rule: str
+
+
+def sources_of(stores: Sequence[Store]) -> dict[str, tuple[Store, str]]:
+    """Where real cases lie, by their checksums."""
+    return {case.sha256: (store, case.id) for store in stores for case in store.cases if case.synthetic is None}
+
+
+def place_real(store: Store, records: Sequence[CaseRecord]) -> list[Placed]:
+    """Place real cases by their own labels and scans.
+
+    Raises:
+        InputError: a CT whose values are no HU.
+    """
+    return [_by_itself(store, record) for record in track(records, "Placing real cases")]
+
+
+def place_synthetic(store: Store, records: Sequence[CaseRecord], sources: Sources) -> list[Placed]:
+    """Place synthetic cases: by their source, else by their own labels, else by what the image shows.
+
+    Raises:
+        InputError: a CT whose values are no HU, or a source that has fewer slices than were made of it.
+    """
+    return [_synthetic(store, record, sources) for record in track(records, f"Placing {store.path.name}")]
+
+
+def _by_itself(store: Store, record: CaseRecord) -> Placed:
+    volume = store.read(record.id)
+    _refuse_no_hu(record.id, volume)
+    origins = np.arange(record.shape[0])
+    if record.shape[0] < 2:  # shows no end of anything
+        return Placed(store, record, origins, np.full(record.shape[0], OUTSIDE), LOST)
+    placement = place(volume)
+    return Placed(store, record, origins, placement.numbers(positions(volume)), placement.rule)
+
+
+def _synthetic(store: Store, record: CaseRecord, sources: Sources) -> Placed:
+    if record.synthetic is None:
+        return _by_itself(store, record)
+    origins = np.array([origin.source_slice for origin in record.synthetic.slices], dtype=np.int64)
+    found = sources.get(record.synthetic.source_sha256)
+    if found is not None:
+        volume = found[0].read(found[1])
+        if origins.max() >= len(volume.voxels):
+            found_slices, wanted = f"{len(volume.voxels)} slices", f"{origins.max() + 1} or more"
+            do = "Prepare or synthesize anew."
+            raise InputError(f"{found[0].path}: {found[1]}", found=found_slices, wanted=wanted, do=do)
+        if len(volume.voxels) > 1:
+            placement = place(volume)
+            return Placed(store, record, origins, placement.numbers(positions(volume))[origins], placement.rule)
+    volume = store.read(record.id)
+    _refuse_no_hu(record.id, volume)
+    z = slice_positions(record)
+    placement = _by_own_labels(volume, z)
+    if placement is not None:
+        return Placed(store, record, origins, placement.numbers(z), f"{placement.rule}, own labels")
+    if len(z) < 2:
+        return Placed(store, record, origins, np.full(len(z), OUTSIDE), LOST)
+    placement = place(volume.with_labels(None, {}))
+    return Placed(store, record, origins, placement.numbers(z), f"{placement.rule}, synthetic image")
+
+
+def slice_positions(record: CaseRecord) -> Float[np.ndarray, " slices"]:
+    """Middle of each slice, mm along the body; also where slices were left out between others.
+
+    `take_slices` keeps the spacing of the original slices where what it took is not evenly apart.
+    """
+    steps = np.arange(record.shape[0])
+    if record.synthetic is not None:
+        origins = np.array([origin.source_slice for origin in record.synthetic.slices])
+        if len(set(np.diff(origins).tolist())) > 1:
+            steps = origins - origins[0]
+    return float(record.affine[2][3]) + record.spacing[0] * steps.astype(np.float64)
+
+
+def _by_own_labels(volume: Volume, z: Float[np.ndarray, " slices"]) -> Placement | None:
+    if volume.labels is None:
+        return None
+    spacing = volume.spacing
+    areas = organ_areas(volume.labels, volume.label_names, spacing[1] * spacing[2])
+    everywhere = [name for value, name in volume.label_names.items() if (volume.labels == value).any(axis=(1, 2)).all()]
+    if everywhere == ["liver"]:
+        # Slices were chosen by it: the ones next to the first and the last show none. Of other organs nothing is known.
+        z = np.concatenate([[z[0] - spacing[0]], z, [z[-1] + spacing[0]]])
+        areas = {organ: np.pad(area, 1, "constant" if organ == "liver" else "edge") for organ, area in areas.items()}
+    return placement_by_organs(z, areas)
+
+
+def _refuse_no_hu(case: str, volume: Volume) -> None:
+    low, high = float(volume.voxels.min()), float(volume.voxels.max())
+    if volume.modality == "ct" and (high - low < LEAST_SPAN_HU or low > LOWEST_HU):
+        found = f"CT values from {low:g} to {high:g}"
+        do = "Prepare the images in HU, not as 8 bits or shares of a window."
+        raise InputError(case, found=found, wanted="HU, of which fat is -100 and air -1000", do=do)

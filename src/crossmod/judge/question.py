@@ -1,0 +1,165 @@
+"""What is held against what: the cases of both sides, chosen and checked before anything is read."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from crossmod.config import Modality
+from crossmod.data.store import CaseRecord, Store, listed
+from crossmod.errors import InputError
+from crossmod.evaluate.baseline import hold_apart
+from crossmod.judge.settings import JudgeSettings
+
+# What the two sets of real cases are called.
+TAKEN = ("reference", "held")
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """The images that one model made.
+
+    Args:
+        name: that of its store.
+        store: where they lie.
+        records: the cases that are judged, sorted by name.
+    """
+
+    name: str
+    store: Store
+    records: tuple[CaseRecord, ...]
+
+    @property
+    def trained_on(self) -> frozenset[str]:
+        """Patients that the model was trained on; none where its images do not say."""
+        return frozenset(
+            patient for record in self.records if record.synthetic for patient in record.synthetic.trained_on
+        )
+
+    @property
+    def trained_cases(self) -> frozenset[str]:
+        """Checksums of the cases that it was trained on."""
+        return frozenset(case for record in self.records if record.synthetic for case in record.synthetic.trained_cases)
+
+    def saw(self, record: CaseRecord) -> bool:
+        """Whether the model was trained on a real case, under whatever name."""
+        return record.patient in self.trained_on or record.sha256 in self.trained_cases
+
+
+@dataclass(frozen=True, eq=False)
+class Question:
+    """Everything that is to be compared.
+
+    Args:
+        modality: of all images.
+        sequence: of the real cases, where they have one.
+        real: store of the real cases.
+        reference: real cases on the one side of every comparison.
+        held: real cases of other patients, on the other side, for the baseline.
+        models: what is judged.
+        size: pixels a side.
+    """
+
+    modality: Modality
+    sequence: str | None
+    real: Store
+    reference: tuple[CaseRecord, ...]
+    held: tuple[CaseRecord, ...]
+    models: tuple[Model, ...]
+    size: int
+
+
+def ask(real: Path, synthetic: Sequence[Path], settings: JudgeSettings) -> Question:
+    """Choose the cases of both sides.
+
+    Args:
+        real: store with real cases.
+        synthetic: stores that `synthesize` made; or stores of images that another program made, which then do not say
+            what they were made from, nor what was trained on.
+        settings: sequence, size, seed.
+
+    Raises:
+        InputError: stores of several modalities, no real cases of the synthetic's modality and sequence, fewer than two
+            real patients.
+    """
+    if not synthetic:
+        do = "Give one store or more that `synthesize` made."
+        raise InputError("evaluate images", found="no synthetic store", wanted="one or more", do=do)
+    stores = [Store(path) for path in synthetic]
+    store = Store(real)
+    modality = _modality(store, stores)
+    sequence = settings.sequence or _sequence(stores, modality)
+    models = tuple(
+        Model(name, one, _records(one, modality, sequence)) for name, one in zip(_names(stores), stores, strict=True)
+    )
+    cases = store.select(modality, sequence=sequence)
+    if settings.unseen:
+        cases = tuple(case for case in cases if not any(model.saw(case) for model in models))
+        if len({case.patient for case in cases}) < 2:
+            found = f"{listed(case.patient for case in cases) or 'no patient'}, when those trained on are left out"
+            raise InputError(real, found=found, wanted="two real patients or more", do="Leave --unseen out.")
+    reference, held = hold_apart([case.patient for case in cases], settings.seed)
+    return Question(
+        modality=modality,
+        sequence=sequence,
+        real=store,
+        reference=tuple(case for case in cases if case.patient in reference),
+        held=tuple(case for case in cases if case.patient in held),
+        models=models,
+        size=settings.size or min(max(record.shape[1:]) for model in models for record in model.records),
+    )
+
+
+def _modality(real: Store, stores: Sequence[Store]) -> Modality:
+    """The one that all synthetic stores hold; where that leaves two, the one that the real store holds."""
+    held = [{case.modality for case in _made(store)} for store in stores]
+    common = set.intersection(*held)
+    if not common:
+        found = " and ".join(f"{store.path.name} of {'nothing' if not m else ' and '.join(sorted(m))}"
+                             for store, m in zip(stores, held, strict=True))  # fmt: skip
+        raise InputError(
+            "synthetic stores", found=found, wanted="images of one modality", do="Judge each modality by itself."
+        )
+    there = common & {case.modality for case in real.cases}
+    if len(common) == 1 or len(there) != 1:
+        if len(common) > 1:
+            found = "CT and MR on both sides, none marked as synthetic"
+            do = "Prepare the modality that is to be judged as a store of its own."
+            raise InputError(stores[0].path, found=found, wanted="one modality", do=do)
+        return common.pop()
+    return there.pop()
+
+
+def _made(store: Store) -> tuple[CaseRecord, ...]:
+    """The synthetic cases; all of a store that says of none how it was made."""
+    return tuple(case for case in store.cases if case.synthetic) or store.cases
+
+
+def _sequence(stores: Sequence[Store], modality: Modality) -> str | None:
+    named = {case.sequence for store in stores for case in _made(store) if case.modality == modality}
+    named.discard(None)
+    if len(named) > 1:
+        found = f"images of several sequences ({', '.join(sorted(map(str, named)))})"
+        do = "Judge each sequence by itself, or name one with --sequence."
+        raise InputError("synthetic stores", found=found, wanted="one", do=do)
+    return named.pop() if named else None
+
+
+def _records(store: Store, modality: Modality, sequence: str | None) -> tuple[CaseRecord, ...]:
+    cases = [case for case in _made(store) if case.modality == modality]
+    fitting = [case for case in cases if None in (sequence, case.sequence) or case.sequence == sequence]
+    if not fitting:
+        found = f"images of {', '.join(sorted({str(case.sequence) for case in cases}))}"
+        do = "Name the sequence that was synthesized, or leave --sequence out."
+        raise InputError(store.path, found=found, wanted=f"sequence {sequence}", do=do)
+    return tuple(sorted(fitting, key=lambda case: case.id))
+
+
+def _names(stores: Sequence[Store]) -> list[str]:
+    """The stores' folder names, with the folder above where two are alike."""
+    paths = [store.path.resolve() for store in stores]
+    if len(set(paths)) < len(paths):
+        raise InputError("synthetic stores", found="one store twice", wanted="each once", do="Leave one out.")
+    short = [path.name for path in paths]
+    short += TAKEN
+    names = [path.name if short.count(path.name) == 1 else f"{path.parent.name}/{path.name}" for path in paths]
+    return names if len(set(names)) == len(names) else [str(path) for path in paths]

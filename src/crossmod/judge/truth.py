@@ -1,0 +1,160 @@
+"""A synthetic image against the real one of the same patient, pixel by pixel, where there is one."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float
+from scipy.ndimage import map_coordinates
+
+from crossmod.config import Modality
+from crossmod.data.intensity import Intensity
+from crossmod.data.store import CaseRecord, Store
+from crossmod.errors import InputError
+from crossmod.evaluate.body import body_mask
+from crossmod.evaluate.paired import PairedScores, paired_scores
+from crossmod.evaluate.statistics import interval
+from crossmod.judge.placing import Placed, slice_positions
+from crossmod.judge.settings import JudgeSettings
+from crossmod.progress import track
+
+# Affines that went through files and back agree to about this, mm.
+SAME_MM = 0.01
+
+
+@dataclass(frozen=True)
+class PairedSummary:
+    """A model against the truth.
+
+    Args:
+        patients: how many have a truth; scores are means over them.
+        slices: how many lie within it.
+        moved: cases whose truth lies on another grid and was interpolated: that blurs it.
+        unit: of `mae`.
+        mae: mean absolute error with its 95 % interval over patients.
+        psnr: dB, the same.
+        ssim: the same.
+    """
+
+    patients: int
+    slices: int
+    moved: int
+    unit: str
+    mae: tuple[float, float, float]
+    psnr: tuple[float, float, float]
+    ssim: tuple[float, float, float]
+
+
+def truth_of(
+    store: Store, modality: Modality, sequence: str | None, cases: Sequence[CaseRecord]
+) -> dict[str, CaseRecord]:
+    """By patient, the real image that a synthetic one should be.
+
+    Raises:
+        InputError: no patient of `cases` has one, or one has several.
+    """
+    wanted = {case.patient for case in cases}
+    found: dict[str, CaseRecord] = {}
+    for record in store.select(modality, sequence=sequence):
+        if record.patient in wanted:
+            if record.patient in found:
+                what = f"two {modality} cases of {record.patient}"
+                raise InputError(store.path, found=what, wanted="one", do="Give a store with one truth a patient.")
+            found[record.patient] = record
+    if not found:
+        what = f"{modality} of other patients than the synthetic cases' ({', '.join(sorted(wanted)[:3])})"
+        do = "Prepare both modalities with the same patient names, or leave --truth out."
+        raise InputError(store.path, found=what, wanted="the same patients", do=do)
+    return found
+
+
+def against_truth(
+    cases: Sequence[Placed], truth: Store, records: Mapping[str, CaseRecord], settings: JudgeSettings
+) -> PairedSummary | None:
+    """Score the cases that have a truth, on their own grid, inside the truth's body; None where none overlaps."""
+    rows: dict[str, list[PairedScores]] = {}
+    slices = moved = 0
+    known = [placed for placed in cases if placed.record.patient in records]
+    for placed in track(known, "Comparing with the truth"):
+        found = _one(placed, truth, records[placed.record.patient], settings)
+        if found is not None:
+            scores, count, elsewhere = found
+            rows.setdefault(placed.record.patient, []).append(scores)
+            slices += count
+            moved += elsewhere
+    if not rows:
+        return None
+    unit = "HU" if cases[0].record.modality == "ct" else "of the range, in %"
+    return PairedSummary(
+        patients=len(rows),
+        slices=slices,
+        moved=moved,
+        unit=unit,
+        mae=_mean([[one.mae for one in each] for each in rows.values()]),
+        psnr=_mean([[one.psnr for one in each] for each in rows.values()]),
+        ssim=_mean([[one.ssim for one in each] for each in rows.values()]),
+    )
+
+
+def _mean(values: Sequence[Sequence[float]]) -> tuple[float, float, float]:
+    means = np.array([np.mean(each) for each in values])
+    if not np.isfinite(means).all():  # PSNR of equal images is infinite
+        return float(means.mean()), float("-inf"), float("inf")
+    return float(means.mean()), *interval(means)
+
+
+def _one(
+    placed: Placed, truth: Store, record: CaseRecord, settings: JudgeSettings
+) -> tuple[PairedScores, int, bool] | None:
+    synthetic = placed.store.tensors(placed.record.id, ("image",))["image"].astype(np.float64)
+    real, inside, moved = on_grid(truth.tensors(record.id, ("image",))["image"], record, placed.record)
+    if not inside.any():
+        return None
+    synthetic, real = synthetic[inside], real[inside]
+    if placed.record.modality == "ct":
+        # Nothing outside of the window can be made: what is cut there is no error of the model.
+        real, synthetic = (np.clip(side, *settings.window) for side in (real, synthetic))
+        body, span = body_mask(real, "ct", settings.window), settings.window[1] - settings.window[0]
+    else:
+        body, span = body_mask(real, "mr"), 100.0
+        real, synthetic = (_shares(side, settings) for side in (real, synthetic))
+    if not body.any():
+        return None
+    return paired_scores(real, synthetic, body, span), len(real), moved
+
+
+def _shares(image: Float[np.ndarray, "slices rows columns"], settings: JudgeSettings) -> np.ndarray:
+    """MR, which has no unit, by its own percentiles: 0 to 100."""
+    low, high = (float(value) for value in np.percentile(image, settings.percentiles))
+    return (Intensity(low, high if high > low else low + 1).to_model(image) + 1).astype(np.float64) * 50
+
+
+def on_grid(
+    voxels: np.ndarray, truth: CaseRecord, synthetic: CaseRecord
+) -> tuple[Float[np.ndarray, "slices rows columns"], Bool[np.ndarray, " slices"], bool]:
+    """A real image on the grid of a synthetic one, linearly interpolated where its voxels lie elsewhere.
+
+    Args:
+        voxels: of the truth.
+        truth: its record.
+        synthetic: the synthetic case's.
+
+    Returns:
+        The image, which of its slices lie within the truth, and whether it had to be interpolated.
+    """
+    slices, rows, columns = synthetic.shape
+    z = (slice_positions(synthetic) - synthetic.affine[2][3]) / synthetic.spacing[0]
+    index = np.stack(np.meshgrid(z, np.arange(rows), np.arange(columns), indexing="ij")).reshape(3, -1)
+    step = np.linalg.inv(np.array(truth.affine)) @ np.array(synthetic.affine)
+    there = step[:3, :3] @ index + step[:3, 3:]
+    spacing = np.array(truth.spacing)[:, None]
+    moved = bool((np.abs(there - np.rint(there)) * spacing > SAME_MM).any())
+    along = there[0].reshape(slices, -1)
+    slack = SAME_MM / truth.spacing[0]
+    inside = np.asarray((along >= -slack).all(axis=1) & (along <= truth.shape[0] - 1 + slack).all(axis=1))
+    there[0] = np.clip(there[0], 0, truth.shape[0] - 1)  # rounding leads beyond the ends; other slices do not count
+    if not moved:
+        there = np.rint(there)
+    low = float(voxels.min())
+    image = map_coordinates(voxels.astype(np.float64), there, order=1, mode="constant", cval=low)
+    return image.reshape(slices, rows, columns), inside, moved
