@@ -81,4 +81,19 @@ SEGMENT: dict[str, SegmentSettings] = {
         steps=500,
         augment=True,
     ),
+    # How segmenters are mostly trained today: nnU-Net's network and loss, AdamW, cosine, averages. Not of any paper.
+    "modern": SegmentSettings(
+        network="dynunet",
+        loss="dice_cross_entropy",
+        strong_augment=True,
+        learning_rate=3e-4,
+        schedule="cosine",
+        weight_decay=1e-5,
+        ema=0.999,
+        batch_size=8,
+    ),
 }
+# The same for a CPU, with what `tiny` has to be small. Averages reach back over fewer steps, as there are few.
+SEGMENT["tiny_modern"] = with_changes(
+    SEGMENT["modern"], network="tiny", size=64, precision="fp32", learning_rate=2e-3, ema=0.98, steps=500
+)

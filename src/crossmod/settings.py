@@ -186,8 +186,6 @@ class TranslateSettings(TrainSettings):
             raise ValueError(f"`+` with a single input only, got {', '.join(self.inputs)}")
         if several and self.source == "ct":
             raise ValueError("--source mr for several inputs, got --source ct")
-        if several and self.select_every:
-            raise ValueError("a single input with --select-every, got several")
 
     @property
     def mr_inputs(self) -> tuple[tuple[str | None, ...], ...]:
@@ -207,8 +205,8 @@ class SegmentSettings(TrainSettings):
 
     modality: Modality = "mr"
     """What it segments."""
-    network: Literal["unet", "tiny"] = "unet"
-    """`unet`: the paper's, 31,031,685 parameters; `tiny`: a small one with batch norm, for a CPU."""
+    network: Literal["unet", "tiny", "dynunet", "attention_unet", "swin_unetr", "segresnet"] = "unet"
+    """`unet`: the paper's, 31,031,685 parameters; `tiny`: a small one, for a CPU; the others are MONAI's, an extra."""
     train_on: Slices = "all"
     """Train on slices that show the organ, or on all."""
     test_on: Slices = "all"
@@ -217,12 +215,22 @@ class SegmentSettings(TrainSettings):
     """Real slices to train on, drawn evenly from the patients; 0: all."""
     count: int = Field(default=0, ge=0)
     """Synthetic slices to add to the real ones."""
+    without_real: bool = False
+    """Train on the synthetic slices alone, and test on real ones as ever."""
     min_consistency: float = Field(default=0.0, ge=0, le=1)
     """Use only synthetic slices whose label consistency is at least this."""
     augment: bool = False
     """Shift and scale slices at random while training."""
+    strong_augment: bool = False
+    """In place of `augment`: turn, shift and scale more, and vary gamma, contrast and noise."""
+    loss: Literal["cross_entropy", "dice_cross_entropy"] = "cross_entropy"
+    """Cross-entropy, as in the paper; or soft Dice over the batch and cross-entropy, as in nnU-Net."""
     learning_rate: float = Field(default=1e-4, gt=0)
     """Adam's learning rate."""
+    schedule: Literal["constant", "cosine"] = "constant"
+    """Keep the learning rate, or let it fall over the whole training along half a cosine to 0."""
+    weight_decay: float = Field(default=0.0, ge=0)
+    """Weight decay, with AdamW; 0: plain Adam."""
     batch_size: int = Field(default=2, ge=1)
     """Slices in a step."""
     epochs: int = Field(default=300, ge=1)
@@ -234,4 +242,16 @@ class SegmentSettings(TrainSettings):
     def _check_organs(self) -> "SegmentSettings":
         if len(self.organs) != 1:
             raise ValueError(f"one organ, got {', '.join(self.organs)}")
+        return self
+
+    @model_validator(mode="after")
+    def _check_slices(self) -> "SegmentSettings":
+        if self.without_real and not self.count:
+            raise ValueError("--count with it, got --without-real alone: nothing to train on")
+        return self
+
+    @model_validator(mode="after")
+    def _check_augmentation(self) -> "SegmentSettings":
+        if self.augment and self.strong_augment:
+            raise ValueError("one augmentation, got --augment and --strong-augment")
         return self

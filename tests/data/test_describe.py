@@ -35,6 +35,8 @@ def test_a_store_is_told_by_modality_and_sequence(tmp_path):
     ct, *_, t2 = text.split("\u250f")[1:5]
     assert row(ct, " ct ")
     assert row(ct, "unit", "HU")
+    assert row(ct, "contrast agent", "with (1 case)")
+    assert "contrast agent" not in t2
     assert row(ct, "cases", " 1 ")
     assert row(ct, "patients", "1: chaos-ct-1 ")
     assert row(ct, "slices", " 6 ")

@@ -118,8 +118,10 @@ def test_the_same_every_time_and_no_global_draw(found: Detector, rng: np.random.
 
 
 def test_an_unknown_name_is_refused_with_the_names_that_there_are() -> None:
-    with pytest.raises(InputError, match=r"inception.*Wanted: random"):
-        detector("inception")
+    with pytest.raises(
+        InputError, match=r"'incepton' is no name of one, and no file\. Wanted: inception or random, or"
+    ):
+        detector("incepton")
 
 
 def test_features_are_the_same_within_a_training_in_bf16() -> None:

@@ -81,6 +81,7 @@ def synthetic_store(
                     family="essnet", model="0" * 64, recipe="1" * 64, run="run", split="patient",
                     source_case=record.id, source_sha256=record.sha256, source_range=(-160.0, 240.0),
                     shift=(0.0, 0.0), slices_per_second=1.0, trained_on=tuple(trained_on), trained_cases=(),
+                    organs=("liver",),
                     slices=tuple(SliceOrigin(source_slice=i, consistency=s) for i, s in zip(kept, scores, strict=True)),
                 ),
             )  # fmt: skip

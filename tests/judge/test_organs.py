@@ -1,16 +1,20 @@
 import math
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from judge_people import look_alike, person, real_store, synthetic_store
 
+from crossmod.config import with_changes
 from crossmod.data.store import Store
 from crossmod.data.store_writer import writing_store
+from crossmod.data.volume import Volume
+from crossmod.errors import InputError
 from crossmod.judge.anatomy import organs_of
-from crossmod.judge.answered import answered
 from crossmod.judge.placing import Placed
+from crossmod.presets import SEGMENT
+from crossmod.segment.model import load_segmenter
+from crossmod.segment.train import train_segmenter
 
 
 def placed(store: Store) -> list[Placed]:
@@ -46,52 +50,50 @@ def test_without_an_answer_nothing_is_said(tmp_path: Path) -> None:
     assert organs_of(made, placed(made)) == {}
 
 
-def relabelled(folder: Path, values: dict[int, str]) -> Path:
-    """One CT case whose liver, and a spleen beside it, have the values of another atlas."""
-    volume = person(0, "ct")
-    assert volume.labels is not None
-    liver, spleen = ({name: value for value, name in values.items()}[organ] for organ in ("liver", "spleen"))
-    labels = np.where(volume.labels > 0, liver, 0).astype(np.uint8)
-    labels[8:14, 20:24, 4:8] = spleen
-    with writing_store(folder) as writer:
-        writer.add("ct-0", volume.with_labels(labels, values), patient="ct-0")
-    return folder
-
-
 @pytest.mark.parametrize(
     "values", [{1: "liver", 2: "spleen"}, {5: "liver", 1: "spleen"}, {3: "spleen", 9: "liver"}], ids=str
 )
-def test_the_answer_speaks_of_the_organ_whose_consistency_was_written_down(
-    tmp_path: Path, values: dict[int, str]
-) -> None:
+def test_an_answer_in_classes_against_labels_of_any_values(tmp_path: Path, values: dict[int, str]) -> None:
     """The segmentor knows the liver alone, and calls it 1, whatever the source's labels call it."""
-    ct = Store(relabelled(tmp_path / "ct", values))
-    label = ct.read("ct-0").labels
-    assert label is not None
-    liver = label == next(value for value, name in values.items() if name == "liver")
-    truth = relabelled(tmp_path / "same", values)
-    made = synthetic_store(tmp_path / "made", truth, look_alike)
-    answer = np.roll(liver, 1, axis=2)
-    scores = [
-        1.0 if not a.any() else 2 * (a & b).sum() / (a.sum() + b.sum()) for a, b in zip(answer, liver, strict=True)
-    ]
-    told = rewritten(Store(made), tmp_path / "told", answer.astype(np.uint8), scores)
-    assert answered(told, told.cases) == {1: "liver"}
-    assert set(organs_of(told, placed(told))) == {"liver"}
-    # Scores that no organ gives.
-    wrong = rewritten(Store(made), tmp_path / "wrong", answer.astype(np.uint8), [0.123] * len(scores))
-    assert answered(wrong, wrong.cases) == {}
+    liver, spleen = ({name: value for value, name in values.items()}[organ] for organ in ("liver", "spleen"))
 
+    def relabelled(volume: Volume) -> Volume:
+        assert volume.labels is not None
+        labels = np.where(volume.labels > 0, liver, 0).astype(np.uint8)
+        labels[8:14, 20:24, 4:8] = spleen
+        return volume.with_labels(labels, values)
 
-def rewritten(store: Store, folder: Path, answer: np.ndarray, scores: list[float]) -> Store:
-    record = store.cases[0]
-    assert record.synthetic is not None
-    origins = tuple(
-        origin.model_copy(update={"consistency": float(score)})
-        for origin, score in zip(record.synthetic.slices, scores, strict=True)
+    with writing_store(tmp_path / "ct") as writer:
+        writer.add("ct-0", relabelled(person(0, "ct")), patient="ct-0")
+    made = Store(
+        synthetic_store(
+            tmp_path / "made", tmp_path / "ct", look_alike, answer=lambda label: (label == liver).astype(np.uint8)
+        )
     )
-    with writing_store(folder) as writer:
-        volume = replace(store.read(record.id))
-        synthetic = record.synthetic.model_copy(update={"slices": origins})
-        writer.add(record.id, volume, patient=record.patient, synthetic=synthetic, answer=answer)
-    return Store(folder)
+    found = organs_of(made, placed(made))
+    assert set(found) == {"liver"}
+    assert found["liver"].dice == 1
+
+
+def test_a_segmenter_looks_in_the_place_of_the_models_own(tmp_path: Path) -> None:
+    """A U-Net trained for a few steps on other people's MR, on images that are theirs, moved by four pixels."""
+    mr = real_store(tmp_path / "mr", "mr", range(100, 106))
+    settings = with_changes(SEGMENT["tiny"], size=32, folds=3, steps=60, train_on="all", test_on="all")
+    run = train_segmenter(tmp_path / "liver", real=mr, settings=settings)
+    segmenter = load_segmenter(run.path)
+    assert segmenter.on_real > 0.6
+    kept = Store(synthetic_store(tmp_path / "kept", mr, lambda volume, _: volume.voxels))
+    moved = Store(synthetic_store(tmp_path / "moved", mr, lambda volume, _: np.roll(volume.voxels, 4, axis=1)))
+    by_kept, by_moved = (organs_of(store, placed(store), segmenter)["liver"] for store in (kept, moved))
+    assert (by_kept.found_by, by_kept.on_real) == ("liver", segmenter.on_real)
+    assert by_kept.dice > by_moved.dice + 0.1
+    assert by_moved.shift_mm == pytest.approx(4 * 340 / 32, abs=340 / 32)
+
+
+def test_a_segmenter_of_the_other_modality_is_refused(tmp_path: Path) -> None:
+    ct = real_store(tmp_path / "ct", "ct", range(3))
+    settings = with_changes(SEGMENT["tiny"], size=32, modality="ct", steps=2, train_on="all", folds=3)
+    run = train_segmenter(tmp_path / "liver", real=ct, settings=settings)
+    made = Store(synthetic_store(tmp_path / "made", ct, look_alike))
+    with pytest.raises(InputError, match=r"a segmenter of ct.*one of mr"):
+        organs_of(made, placed(made), load_segmenter(run.path))

@@ -36,7 +36,7 @@ def test_one_page_with_everything_and_nothing_from_outside(result: Run, tmp_path
         "How near are the synthetic images?", "Which model is nearest", "result: MR t2_spir, 32 px", "Fréchet distance",
         "further than real", "not told from real", "told from paired draws of patients",
         "A typical slice of each layer",
-        "Every metric over the axial layers", "Averaged spectra", "Dice of label and answer",
+        "Every metric over the axial layers", "Averaged spectra", "Dice of label and what is found",
         "Steps from slice to slice",
         "Who was compared", "mr-100", "liver: 4",
     ):  # fmt: skip

@@ -10,6 +10,7 @@ import torch
 from conftest import Stores
 from test_train_translator import train
 
+from crossmod.config import build
 from crossmod.data.batches import UnpairedBatches
 from crossmod.data.slices import SliceKey, SliceSet, to_pixels
 from crossmod.data.store import Store
@@ -275,3 +276,14 @@ def test_killed_while_writing_predictions_it_starts_them_anew(tmp_path: Path, st
 def test_two_organs_are_one_too_many() -> None:
     with pytest.raises(ValueError, match="one organ, got liver, spleen"):
         SegmentSettings(organs=("liver", "spleen"))
+
+
+def test_synthetic_slices_alone(tmp_path: Path, stores: Stores, synthetic: Path) -> None:
+    """No real slice is trained on, and all held-out real ones are tested on."""
+    run = segment(tmp_path / "run", stores.mr, synthetic, count=16, without_real=True, epochs=2)
+    data = run.card["data"]
+    assert (data["train_slices"], data["train_patients"]) == (0, [])
+    assert run.card["steps"] == 2 * 16 // 8
+    assert run.card["scores"]["test_slices"] == 6
+    with pytest.raises(InputError, match="nothing to train on"):
+        build(SegmentSettings, {"without_real": True}, subject="")

@@ -131,7 +131,6 @@ def test_all_of_it_is_compiled_in_blocks(inputs: int) -> None:
         ({"inputs": ("a+b", "c")}, "with a single input only"),
         ({"inputs": ("a", "b"), "source": "ct"}, "--source mr for several inputs"),
         ({"inputs": ("a",), "sequence": "a"}, "--sequence or --inputs"),
-        ({"inputs": ("a", "b"), "select_every": 1}, "a single input with --select-every"),
     ],
 )
 def test_inputs_that_do_not_go_together(more: dict[str, Any], wanted: str) -> None:

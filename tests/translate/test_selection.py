@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from crossmod.errors import InputError
 from crossmod.evaluate.detectors import Detector, detector
+from crossmod.translate.multi_input import Merge, Spread
 from crossmod.translate.networks import ResNet
 from crossmod.translate.selection import Scores, score_translator
 from crossmod.translate.synthesize import consistency
@@ -31,6 +32,8 @@ class Does(nn.Module):
 IDENTITY = Does(lambda x: x)
 # Two classes: 1 where the image is bright.
 BRIGHT = Does(lambda x: torch.cat([torch.zeros_like(x), x], dim=1))
+# Of one feature, the image's mean: distances are then a closed form of few numbers.
+MEAN = Detector("mean", "", lambda x: x.mean(dim=(2, 3)))
 
 
 def score(
@@ -44,7 +47,9 @@ def score(
     with_detector: Detector | None = None,
     batch: int = 8,
 ) -> Scores:
+    """Of slices with one image each, `[slices, size, size]`, or with several, `[slices, images, size, size]`."""
     used = with_detector or detector("random")
+    source, target = (side[:, None] if side.ndim == 3 else side for side in (source, target))
     return score_translator(forth, back, S, source, masks, target, used, CPU, batch=batch)
 
 
@@ -133,10 +138,9 @@ def test_the_order_of_slices_and_the_size_of_batches_do_not_matter(rng: np.rando
 def test_as_many_images_of_each_side_are_compared_and_always_the_same(
     sources: int, targets: int, rng: np.random.Generator
 ) -> None:
-    """A detector of one feature, the image's mean: the distance is then a closed form of the means chosen."""
+    """With a detector of the image's mean the distance is a closed form of the means chosen."""
     source, target = (np.full((n, 16, 16), rng.uniform(-1, 1, (n, 1, 1))) for n in (sources, targets))
-    mean = Detector("mean", "", lambda x: x.mean(dim=(2, 3)))
-    found = score(source=source, target=target, with_detector=mean)
+    found = score(source=source, target=target, with_detector=MEAN)
     count = min(sources, targets)
     wanted = set()
     for a in choices(source[:, 0, 0], count):
@@ -145,7 +149,7 @@ def test_as_many_images_of_each_side_are_compared_and_always_the_same(
             wanted.add(round(float(distance), 5))
     assert found.frechet is not None
     assert min(abs(found.frechet - one) for one in wanted) < 2e-5
-    assert score(source=source, target=target, with_detector=mean) == found
+    assert score(source=source, target=target, with_detector=MEAN) == found
 
 
 def choices(values: np.ndarray, count: int) -> list[np.ndarray]:
@@ -153,6 +157,65 @@ def choices(values: np.ndarray, count: int) -> list[np.ndarray]:
     numbers = range(2 ** len(values))
     kept = [np.array([value for i, value in enumerate(values) if number >> i & 1]) for number in numbers]
     return [some for some in kept if len(some) == count]
+
+
+def flat(*values: tuple[float, ...]) -> np.ndarray:
+    """Slices of uniform images, whose values are given slice by slice."""
+    return np.broadcast_to(np.array(values)[:, :, None, None], (len(values), len(values[0]), 16, 16))
+
+
+def test_several_inputs_to_one_target_by_hand() -> None:
+    """Forth is the mean of both inputs, back adds 0.4 for the first and takes 0.3 away for the second."""
+    forth = Does(lambda x: x.mean(dim=1, keepdim=True))
+    back = Does(lambda y: torch.cat([y + 0.4, y - 0.3], dim=1))
+    source = flat((0.2, -0.2), (0.4, 0.0), (0.6, 0.2))
+    found = score(forth, back, source=source, target=flat((0.1,), (0.1,), (0.1,)), with_detector=MEAN, batch=2)
+    # Of each slice the first input comes back 0.2 too high and the second 0.1 too low, the target 0.05 too high.
+    assert found.cycle == pytest.approx(((0.2 + 0.1) / 2 + 0.05) / 2)
+    # What is made is 0, 0.2 and 0.4: mean 0.2, standard deviation 0.2; all that is real is 0.1.
+    assert found.frechet == pytest.approx((0.2 - 0.1) ** 2 + 0.2**2, rel=1e-4)
+
+
+def test_one_source_to_several_targets_by_hand() -> None:
+    """Forth gives the image and its negative, back takes the first: each target is held against its own kind."""
+    forth, back = Does(lambda x: torch.cat([x, -x], dim=1)), Does(lambda y: y[:, :1])
+    target = flat((0.3, -0.2), (0.3, 0.0), (0.3, -0.4))
+    found = score(forth, back, source=flat((0.0,), (0.2,), (0.4,)), target=target, with_detector=MEAN, batch=2)
+    # The source comes back as it was, and the first target; the second as -0.3, off by 0.1, 0.3 and 0.1.
+    assert found.cycle == pytest.approx((0 + (0 + (0.1 + 0.3 + 0.1) / 3) / 2) / 2)
+    # Made are means of 0.2 and -0.2, real ones of 0.3 and -0.2; only the first target does not vary, the rest by 0.2.
+    assert found.frechet == pytest.approx(((0.1**2 + 0.2**2) + 0) / 2, rel=1e-4)
+
+
+def test_labels_are_looked_for_in_what_several_inputs_become(rng: np.random.Generator) -> None:
+    """The second input minus the first is bright where the organ is, neither is alone."""
+    masks = (rng.uniform(size=(4, 16, 16)) < 0.3).astype(np.uint8)
+    first = rng.uniform(-0.3, 0.3, masks.shape)
+    source = np.stack([first, first + np.where(masks == 1, 0.1, -0.1)], axis=1)
+    forth, back = Does(lambda x: x[:, 1:] - x[:, :1]), Does(lambda y: torch.cat([y, y], dim=1))
+    assert score(forth, back, BRIGHT, source=source, target=first, masks=masks).consistency == 1
+
+
+@pytest.mark.parametrize("direction", ["merge", "spread"])
+def test_networks_of_several_images_give_one_score_however_many_slices_go_in(
+    direction: str, rng: np.random.Generator
+) -> None:
+    torch.manual_seed(0)
+    merge, spread = Merge(3, filters=2, blocks=2, branch_blocks=1), Spread(3, filters=2, blocks=1)
+    several, one = rng.uniform(-1, 1, (5, 3, 16, 16)).astype(np.float32), rng.uniform(-1, 1, (5, 16, 16))
+    forth, back, source, target = (
+        (merge, spread, several, one) if direction == "merge" else (spread, merge, one, several)
+    )
+    first = score(forth, back, source=source, target=target)
+    assert set(first.as_reading()) == {"select_cycle", "select_frechet", "select_score"}
+    small = score(forth, back, source=source, target=target, batch=1)
+    assert small.as_reading() == pytest.approx(first.as_reading(), rel=1e-4)
+    # Each of the images counts.
+    for which in range(3):
+        other = several.copy()
+        other[:, which] *= -1
+        changed = {"source": source, "target": target, "source" if direction == "merge" else "target": other}
+        assert score(forth, back, source=changed["source"], target=changed["target"]).cycle != first.cycle
 
 
 def test_one_slice_has_a_cycle_and_no_distance(images: np.ndarray) -> None:

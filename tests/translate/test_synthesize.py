@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -6,6 +7,7 @@ from conftest import Stores
 from test_train_translator import train
 
 from crossmod.data.store import Store
+from crossmod.data.store_writer import writing_store
 from crossmod.errors import InputError
 from crossmod.report.build import build_report
 from crossmod.translate.model import Translator, load_translator
@@ -81,6 +83,39 @@ def test_consistency_of_several_organs_by_hand() -> None:
     assert consistency(np.array([[3, 0, 0, 0]], dtype=np.uint8), truth) == 0.0
     empty = np.zeros((1, 4), dtype=np.uint8)
     assert consistency(empty, empty) == 1.0
+
+
+def test_labels_that_the_model_does_not_know_are_kept(tmp_path: Path, run: Path, stores: Stores) -> None:
+    """With their own values; the answer has the model's classes, which the record names."""
+    volume = Store(stores.ct).read("ct-0")
+    assert volume.labels is not None
+    labels = np.where(volume.labels > 0, 6, 0).astype(np.uint8)
+    labels[2, :4, :4] = 1
+    with writing_store(tmp_path / "ct") as writer:
+        writer.add("one", volume.with_labels(labels, {1: "spleen", 6: "liver"}), patient="one")
+    made = synthesize(run, source=tmp_path / "ct", out=tmp_path / "store").store
+    record = made.cases[0]
+    assert record.labels == {1: "spleen", 6: "liver"}
+    assert record.slices_with == {"spleen": 1, "liver": 4}
+    np.testing.assert_array_equal(made.tensors(record.id)["label"], labels[1:5])
+    assert record.synthetic is not None
+    assert record.synthetic.organs == ("liver",)
+    same = synthesize(run, source=stores.ct, out=tmp_path / "same").store.record("ct-0-as-mr").synthetic
+    assert same is not None
+    assert [origin.consistency for origin in record.synthetic.slices] == [o.consistency for o in same.slices]
+
+
+@pytest.mark.parametrize("contrast", [True, False, None])
+def test_synthetic_ct_is_of_the_kind_that_was_trained_on(tmp_path: Path, stores: Stores, contrast: bool | None) -> None:
+    """The two kinds are never mixed: not among real cases, and not when synthetic ones are held against them."""
+    with writing_store(tmp_path / "ct") as writer:
+        for record in Store(stores.ct).cases:
+            volume = replace(Store(stores.ct).read(record.id), contrast=contrast)
+            writer.add(record.id, volume, patient=record.patient)
+    ct = Stores(tmp_path / "ct", stores.mr)
+    run = train(tmp_path / "run", ct, family="cyclegan", source="mr", epochs=1).path
+    made = synthesize(run, source=stores.mr, out=tmp_path / "store").store
+    assert {case.contrast for case in made.cases} == {contrast}
 
 
 def test_the_filter_keeps_what_is_good_enough(tmp_path: Path, run: Path, synthetic: Path, stores: Stores) -> None:

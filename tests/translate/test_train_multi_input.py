@@ -6,10 +6,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from conftest import Stores, made_volume
 from PIL import Image
 from test_groups import two_sequences
 from test_train_translator import TINY
+from test_watch import kept, scripted
 
 from crossmod.data.store import Store
 from crossmod.data.store_writer import writing_store
@@ -17,6 +19,7 @@ from crossmod.errors import InputError
 from crossmod.presets import CRESPI, TRANSLATE
 from crossmod.runs import Run
 from crossmod.settings import TranslateSettings
+from crossmod.translate import multi_input
 from crossmod.translate.model import load_translator
 from crossmod.translate.synthesize import synthesize
 from crossmod.translate.train import train_translator
@@ -59,6 +62,62 @@ def test_two_inputs_become_ct(tmp_path: Path, stores: Stores, both_phases: Path)
         other = pairs.copy()
         other[:, which] *= -1
         assert not np.allclose(model.translate(other)[0], fakes)
+
+
+def networks_kept(run: Run) -> dict[str, torch.nn.Module]:
+    """Both generators as they were at the best epoch."""
+    made = multi_input.generators(TranslateSettings(**run.card["settings"]))
+    for name, network in made.items():
+        network.load_state_dict(kept(run)[name])
+    return made
+
+
+def as_model(store: Path, case: str, low_high: tuple[float, float] | None = None) -> torch.Tensor:
+    """The slices of a case that show the liver, `[slices, 1, rows, columns]`, in [-1, 1]."""
+    voxels = Store(store).read(case).voxels.astype(float)
+    low, high = low_high or np.percentile(voxels, (0.5, 99.5))
+    return torch.from_numpy(np.clip((voxels[1:5] - low) / (high - low) * 2 - 1, -1, 1)).float()[:, None]
+
+
+def test_two_inputs_are_scored_on_who_is_not_trained_on(tmp_path: Path, stores: Stores, both_phases: Path) -> None:
+    """The cycle of the best epoch, from its weights and the scored patients' slices; each input counts the same."""
+    run = train(tmp_path / "run", stores.ct, both_phases, select_every=1, epochs=2)
+    card, readings = run.card, [reading for reading in run.metrics() if "select_score" in reading]
+    assert len(readings) == 2
+    assert all("select_frechet" in reading and "select_consistency" not in reading for reading in readings)
+    assert card["best"]["score"] == pytest.approx(min(reading["select_score"] for reading in readings))
+    scored = {side: card["data"][side]["scored_patients"] for side in ("ct", "mr")}
+    (mr,), (ct,) = scored["mr"], scored["ct"]
+    assert set(card["data"]["mr"]["patients"]) == {"p0", "p1", "p2", "p3"} - {mr}
+    assert len(card["data"]["mr"]["cases"]) == 8
+    assert {mr, ct} <= set(load_translator(run.path).trained_on)
+    x = torch.cat([as_model(both_phases, f"{mr[1:]}-{name}") for name in ("t1_in", "t1_out")], dim=1)
+    y = as_model(stores.ct, ct, (-160, 240))
+    G = networks_kept(run)
+    with torch.no_grad():
+        again = G["G1"](G["G2"](x)) - x
+        gaps = (again[:, 0].abs().mean() + again[:, 1].abs().mean()) / 2, (G["G2"](G["G1"](y)) - y).abs().mean()
+    wanted = readings[card["best"]["epoch"]]["select_cycle"]
+    assert float(sum(gaps)) / 2 == pytest.approx(wanted, rel=1e-3)
+
+
+def test_the_best_epoch_of_two_inputs_is_used(
+    tmp_path: Path, stores: Stores, both_phases: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scripted(monkeypatch, [1.0, 2.0])
+    run = train(tmp_path / "run", stores.ct, both_phases, select_every=1, epochs=2)
+    card = run.card
+    assert card["best"]["epoch"] == 0
+    assert card["best"]["weights_sha256"] != card["weights_sha256"]
+    made = synthesize(run.path, source=both_phases, out=tmp_path / "best").store
+    assert {case.synthetic.model for case in made.cases if case.synthetic} == {card["best"]["weights_sha256"]}
+    pair = torch.cat([as_model(both_phases, f"2-{name}") for name in ("t1_in", "t1_out")], dim=1)
+    with torch.no_grad():
+        fakes = networks_kept(run)["G2"].eval()(pair)[:, 0].numpy()
+    np.testing.assert_allclose(made.read("2-t1_in-as-ct").voxels, (fakes + 1) * 200 - 160, atol=0.1)
+    last = synthesize(run.path, source=both_phases, out=tmp_path / "last", epoch="last").store
+    assert {case.synthetic.model for case in last.cases if case.synthetic} == {card["weights_sha256"]}
+    assert not np.allclose(last.read("2-t1_in-as-ct").voxels, made.read("2-t1_in-as-ct").voxels, atol=0.1)
 
 
 def test_either_phase_as_the_only_input(tmp_path: Path, stores: Stores, both_phases: Path) -> None:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from conftest import Stores
 from pydantic import ValidationError
+from test_groups import two_sequences
 from test_train_translator import TINY, train
 
 from crossmod.config import Modality
@@ -113,13 +114,36 @@ def test_slices_are_those_of_each_part_in_its_size(stores: Stores) -> None:
     settings = TranslateSettings(**{**TINY, "select_every": 1, "ct_slices": 0, "mr_slices": 0})
     data = divided(stores, select_every=1, ct_slices=0, mr_slices=0)
     for side in SIDES:
-        (trained,), scored = training_slices(data, side, settings), scored_slices(data, side, settings)
+        (trained,), (scored,) = training_slices(data, side, settings), scored_slices(data, side, settings)
         assert (trained.size, scored.size) == (36, 32)
         assert set(trained.patients) == patients(data, "train", side)
         assert set(scored.patients) == patients(data, "scored", side)
         # Four of six slices show the liver.
         assert (len(trained), len(scored)) == (4 * len(trained.patients), 4)
         assert (trained.masks is not None) == (scored.masks is not None) == (side == "ct")
+
+
+def test_of_several_inputs_a_patient_is_scored_on_all_and_trained_on_none(tmp_path: Path, stores: Stores) -> None:
+    """Each input in its own intensities; the slices are those that show the liver in the first one."""
+    both = Stores(stores.ct, two_sequences(tmp_path / "store").path)
+    more: dict[str, Any] = {
+        "family": "multi_input", "source": "mr", "inputs": ("t1_out", "t1_in"), "select_every": 1, "mr_slices": 0,
+    }  # fmt: skip
+    data, settings = divided(both, **more), TranslateSettings(**{**TINY, **more})
+    (patient,) = patients(data, "scored", "mr")
+    assert patients(data, "train", "mr") == {"p0", "p1", "p2", "p3"} - {patient}
+    assert set(data.inputs["mr"]) == {f"{number}-{name}" for number in range(4) for name in ("t1_in", "t1_out")}
+    scored, trained = (of(data, "mr", settings) for of in (scored_slices, training_slices))
+    assert (len(scored), len(trained)) == (2, 2)
+    for one, name in zip(scored, ("t1_out", "t1_in"), strict=True):
+        assert [(key.patient, key.slice) for key in one.keys] == [(patient, place) for place in (1, 2, 3, 4)]
+        voxels = Store(both.mr).read(f"{patient[1:]}-{name}").voxels.astype(float)
+        low, high = np.percentile(voxels, (0.5, 99.5))
+        wanted = np.clip((voxels[1:5] - low) / (high - low) * 2 - 1, -1, 1)
+        np.testing.assert_allclose(one.images, wanted, atol=1e-4)
+    assert all(patient not in one.patients and len(one) == 3 * 4 for one in trained)
+    (ct,) = scored_slices(data, "ct", settings)
+    assert set(ct.patients) == patients(data, "scored", "ct")
 
 
 @pytest.fixture(scope="module")

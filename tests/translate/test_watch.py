@@ -1,6 +1,7 @@
 import copy
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +75,10 @@ def slices(count: int, size: int, value: float = 0.0, *, labelled: bool = False)
 
 def watch(tmp_path: Path, trainee: Trainee, *, scored: bool = True, **more: Any) -> Watch:
     settings = TranslateSettings(**{**TINY, "load_size": 34, "epochs": 6, **more})
-    held_out: dict[Modality, SliceSet] = {"ct": slices(3, 32, 0.2, labelled=True), "mr": slices(4, 32, -0.2)}
+    held_out: dict[Modality, tuple[SliceSet, ...]] = {
+        "ct": (slices(3, 32, 0.2, labelled=True),),
+        "mr": (slices(4, 32, -0.2),),
+    }
     (tmp_path / "samples").mkdir()
     training: dict[Modality, tuple[SliceSet, ...]] = {
         "ct": (slices(9, 34, 0.2, labelled=True),),
@@ -126,14 +130,44 @@ def test_scores_are_of_held_out_slices_and_in_the_right_direction(tmp_path: Path
     """G1 halves and turns about, G2 quarters: |-x/8 - x| and |-y/8 - y|; S sees what is dark in what G1 makes."""
     looks = watch(tmp_path, translator(-0.5, 0.25), select_every=1)
     numbers = looks(0, Standing()).numbers
-    ct, mr = (looks.held_out[side].images for side in ("ct", "mr"))
+    ct, mr = (looks.held_out[side][0].images for side in ("ct", "mr"))
     assert numbers["select_cycle"] == pytest.approx(9 / 8 * (np.abs(ct).mean() + np.abs(mr).mean()) / 2, rel=1e-5)
-    masks = looks.held_out["ct"].masks
+    masks = looks.held_out["ct"][0].masks
     assert masks is not None
     dark = -ct < 0
     dices = [2 * (d & (m > 0)).sum() / (d.sum() + m.sum()) for d, m in zip(dark, masks, strict=True)]
     assert numbers["select_consistency"] == pytest.approx(np.mean(dices))
     assert numbers["select_frechet"] > 0
+
+
+def of_images(images: np.ndarray) -> SliceSet:
+    return replace(slices(len(images), 32), pixels=to_pixels(images.astype(np.float32)))
+
+
+@pytest.mark.parametrize("source", ["mr", "ct"])
+def test_of_several_inputs_the_same_slices_are_scored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rng: np.random.Generator, source: Any
+) -> None:
+    """To CT is the mean of both inputs; back adds 0.1 for the first and takes 0.2 away for the second."""
+    monkeypatch.setattr(room, "MOST_SCORED", 3)
+    networks: dict[str, nn.Module] = {
+        "G1": Does(lambda y: torch.cat([y + 0.1, y - 0.2], 1)), "G2": Does(lambda x: x.mean(1, keepdim=True)),
+    }  # fmt: skip
+    a, b, y = rng.uniform(-0.7, 0.7, (3, 5, 32, 32))
+    # The target is what is made, so that there is no distance.
+    if source == "mr":
+        y = (a + b) / 2
+    else:
+        a, b = y + 0.1, y - 0.2
+    looks = watch(tmp_path, Trainee(networks, {}, nothing), source=source, select_every=1, sample_every=9)
+    looks = replace(looks, held_out={"ct": (of_images(y),), "mr": (of_images(a), of_images(b))})
+    numbers = looks(0, Standing()).numbers
+    assert set(numbers) == {"select_cycle", "select_frechet", "select_score"}
+    # Three of five, evenly spread. The mean of both inputs comes back 0.05 lower.
+    a, b = a[[0, 2, 4]], b[[0, 2, 4]]
+    gaps = np.abs((a + b) / 2 + 0.1 - a).mean(), np.abs((a + b) / 2 - 0.2 - b).mean()
+    assert numbers["select_cycle"] == pytest.approx((sum(gaps) / 2 + 0.05) / 2, rel=1e-3)
+    assert numbers["select_frechet"] == pytest.approx(0, abs=1e-6)
 
 
 def test_no_more_slices_are_scored_than_pay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

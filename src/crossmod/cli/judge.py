@@ -26,6 +26,7 @@ def images(
     out: Path,
     source: tuple[Path, ...] = (),
     truth: Path | None = None,
+    segmenter: Path | None = None,
     options: Annotated[JudgeSettings | None, Flat] = None,
 ) -> None:
     """Score synthetic stores against real images of other people, layer by layer, with real against real as the unit.
@@ -43,11 +44,14 @@ def images(
         is looked into anyway.
     truth
         Store with real images of the very patients that were translated, in the modality that was synthesized.
+    segmenter
+        Run of `segment`, trained on real images of that modality: it looks for its organ in the synthetic images, which
+        is held against their labels. Without it, the answers of the models' own segmentors are.
     """
     from crossmod.judge.run import judge_images
     from crossmod.judge.words import lines
 
-    run = judge_images(real, synthetic, out, source=source, truth=truth, settings=options)
+    run = judge_images(real, synthetic, out, source=source, truth=truth, segmenter=segmenter, settings=options)
     for line in lines(run.card):
         say(line)
     say(f"{out}. Next: crossmod report {out} --out page.html")

@@ -58,11 +58,21 @@ def cut(
     return torch.from_numpy(found)
 
 
-def draw_affines(rng: np.random.Generator, count: int) -> Float[np.ndarray, "count 2 3"]:
-    """Random scale (0.9 to 1.1), turn (up to 10 degrees) and shift (up to 5 % of the field), one a slice; float32."""
+def draw_affines(
+    rng: np.random.Generator, count: int, *, scales: float = 0.1, degrees: float = 10.0, shifts: float = 0.05
+) -> Float[np.ndarray, "count 2 3"]:
+    """Random scale, turn and shift, one a slice; float32.
+
+    Args:
+        rng: what is drawn from.
+        count: slices.
+        scales: at most so much more or less than 1.
+        degrees: turn, at most.
+        shifts: at most so much of the field.
+    """
     drawn = rng.random((count, 4))
-    scale, turn = 0.9 + 0.2 * drawn[:, 0], np.deg2rad(20 * drawn[:, 1] - 10)
-    shift = 0.2 * drawn[:, 2:] - 0.1
+    scale, turn = 1 - scales + 2 * scales * drawn[:, 0], np.deg2rad(2 * degrees * drawn[:, 1] - degrees)
+    shift = 4 * shifts * drawn[:, 2:] - 2 * shifts
     rows = np.stack([np.cos(turn), -np.sin(turn), np.sin(turn), np.cos(turn)], axis=1).reshape(count, 2, 2)
     return np.concatenate([rows * scale[:, None, None], shift[:, :, None]], axis=2).astype(np.float32)
 
@@ -91,3 +101,36 @@ def _grid(affines: Float[Tensor, "batch 2 3"], size: int) -> Float[Tensor, "batc
     x, y = centres[None, None, :, None], centres[None, :, None, None]
     across, down, shift = affines[:, None, None].unbind(-1)
     return across * x + down * y + shift
+
+
+def draw_variations(rng: np.random.Generator, count: int) -> dict[str, np.ndarray]:
+    """All that `vary` needs for a step.
+
+    Gamma of 0.7 to 1.5 and contrast of 0.75 to 1.25 are nnU-Net's ranges (Isensee et al. 2021); the others are ours.
+    Each of gamma, contrast and noise touches half of the slices.
+
+    Returns:
+        `affines` `[count, 2, 3]` and `intensities` `[count, 3]` (gamma, contrast, noise), float32.
+    """
+    affines = draw_affines(rng, count, scales=0.25, degrees=20.0, shifts=0.1)
+    low, high, nothing = np.array([[0.7, 0.75, 0.0], [1.5, 1.25, 0.1], [1.0, 1.0, 0.0]])
+    touched, values = rng.random((count, 3)) < 0.5, low + (high - low) * rng.random((count, 3))
+    return {"affines": affines, "intensities": np.where(touched, values, nothing).astype(np.float32)}
+
+
+def vary(
+    images: Float[Tensor, "batch 1 size size"],
+    masks: Int[Tensor, "batch size size"],
+    affines: Float[Tensor, "batch 2 3"],
+    intensities: Float[Tensor, "batch 3"],
+) -> tuple[Float[Tensor, "batch 1 size size"], Int[Tensor, "batch size size"]]:
+    """Move images and masks, and change the images' intensities: u = contrast * u ** gamma + noise * normal.
+
+    u is the intensity in [0, 1], and cut to it; background stays background, but for the noise. The normal draws are
+    made where the images are, by torch's generator, which a checkpoint keeps as it does for dropout.
+    """
+    moved, classes = warp(images, masks, affines)
+    gamma, contrast, noise = intensities[:, :, None, None, None].unbind(1)
+    u = ((moved + 1) / 2).clamp(0, 1)
+    u = contrast * u**gamma + noise * torch.randn_like(u)
+    return u.clamp(0, 1) * 2 - 1, classes

@@ -55,6 +55,8 @@ def _store(store: Store) -> Group:
 def _group(modality: str, sequence: str, cases: Sequence[CaseRecord]) -> Table:
     patients = sorted({case.patient for case in cases}, key=lambda name: natural_key(Path(name)))
     table = _two_columns(f"{modality} {sequence}".strip())
+    if modality == "ct":
+        _add(table, "contrast agent", _contrast(cases))
     _add(table, "unit", ", ".join(sorted({case.unit for case in cases})))
     _add(table, "cases", str(len(cases)))
     _add(table, "patients", f"{len(patients)}: {', '.join(patients)}")
@@ -66,6 +68,12 @@ def _group(modality: str, sequence: str, cases: Sequence[CaseRecord]) -> Table:
     spacing = " x ".join(_range([case.spacing[axis] for case in cases]) for axis in range(3))
     _add(table, "spacing", f"{spacing} mm (slices, rows, columns)")
     return table
+
+
+def _contrast(cases: Sequence[CaseRecord]) -> str:
+    words = {True: "with", False: "without", None: "not known"}
+    counts = {word: sum(case.contrast is kind for case in cases) for kind, word in words.items()}
+    return ", ".join(f"{word} ({count} case{'s' * (count != 1)})" for word, count in counts.items() if count)
 
 
 def _two_columns(title: str) -> Table:

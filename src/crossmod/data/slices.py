@@ -6,7 +6,7 @@ Notable:
 - A case is resampled a few slices at a time: beside the slices themselves, loading holds one case as it is stored.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -197,13 +197,23 @@ def class_map(volume: Volume, organs: Sequence[str], case: str) -> UInt8[np.ndar
     Raises:
         InputError: the case's labels do not know one of the organs.
     """
-    classes = np.zeros(volume.voxels.shape, dtype=np.uint8)
-    for number, organ in enumerate(organs, start=1):
-        value = label_value(volume.label_names, organ)
-        if volume.labels is None or value is None:
+    for organ in organs:
+        if volume.labels is None or label_value(volume.label_names, organ) is None:
             found = f"labels of {', '.join(volume.label_names.values()) or 'nothing'}"
             raise InputError(case, found=found, wanted=f"labels of {organ}", do="Name other --organs, or leave it out.")
-        classes[volume.labels == value] = number
+    labels = np.zeros(volume.voxels.shape, np.uint8) if volume.labels is None else volume.labels
+    return in_classes(labels, volume.label_names, organs)
+
+
+def in_classes(
+    labels: UInt8[np.ndarray, "*slices rows columns"], names: Mapping[int, str], organs: Sequence[str]
+) -> UInt8[np.ndarray, "*slices rows columns"]:
+    """The same; all is 0 of an organ that the labels do not know."""
+    classes = np.zeros_like(labels)
+    for number, organ in enumerate(organs, start=1):
+        value = label_value(names, organ)
+        if value is not None:
+            classes[labels == value] = number
     return classes
 
 

@@ -57,6 +57,8 @@ class Synthetic(BaseModel):
     """Rows and columns by which its slices lie away from their source, in pixels (median): labels are off by it."""
     slices_per_second: float
     """Speed of the translation, reading and writing left out."""
+    organs: tuple[str, ...] = ()
+    """What the model was trained to know: classes 1, 2 and so on of `answer`, where there is one."""
     other_inputs: tuple[str, ...] = ()
     """The cases that went in with the source case, where the model has several inputs."""
     trained_on: tuple[str, ...]

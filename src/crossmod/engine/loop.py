@@ -4,6 +4,8 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
+from math import cos, pi
+from typing import Literal
 
 import torch
 
@@ -36,6 +38,7 @@ class Plan:
         seed: the run's seed.
         steps: train for so many steps in place of epochs; 0: the epochs decide.
         decay: share of the epochs, at the end, over which the learning rates fall in a straight line to 0.
+        schedule: `cosine`: the learning rates fall over all steps along half a wave to 0, in place of `decay`.
         patience: stop after so many scores without a better one; 0: never.
         minutes: between checkpoints.
         keep: how many of the last checkpoints stay.
@@ -46,15 +49,23 @@ class Plan:
     seed: int
     steps: int = 0
     decay: float = 0.0
+    schedule: Literal["constant", "cosine"] = "constant"
     patience: int = 0
     minutes: float = 5.0
     keep: int = 2
 
-    def learning_rate_factor(self, epoch: int) -> float:
-        """What the learning rates are multiplied with in an epoch, counted from 0.
+    def learning_rate_factor(self, epoch: int, done: float = 0.0) -> float:
+        """What the learning rates are multiplied with; a function of progress alone, so that it needs no state.
 
         A plan of steps may go on past its epochs; its rates stay what they were in the last.
+
+        Args:
+            epoch: counted from 0.
+            done: share of all steps that were taken before this one.
         """
+        if self.schedule == "cosine":
+            # Loshchilov & Hutter 2017, Eq. 5, with a least rate of 0 and no restarts.
+            return (1 + cos(pi * done)) / 2
         falling = round(self.epochs * self.decay)
         flat = self.epochs - falling
         fallen = min(epoch, self.epochs - 1) - flat + 1
@@ -117,7 +128,8 @@ def _fit(trainee: Trainee, batches: Batches, run: Run, plan: Plan, world: World,
             # One step. Nothing here waits for the device.
             epoch, within = divmod(at.step, batches.steps)
             for name, optimizer in trainee.optimizers.items():
-                set_rates(optimizer, [rate * plan.learning_rate_factor(epoch) for rate in first_rates[name]])
+                factor = plan.learning_rate_factor(epoch, at.step / total)
+                set_rates(optimizer, [rate * factor for rate in first_rates[name]])
             draws = trainee.draw(rng(plan.seed, "step", at.step, world.rank))
             draws = {name: drawn.to(world.device, non_blocking=True) for name, drawn in draws.items()}
             since.append(trainee.step({**batches.batch(epoch, within), **draws}))

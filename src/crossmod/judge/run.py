@@ -19,7 +19,7 @@ from crossmod.judge.anatomy import organs_of
 from crossmod.judge.card import plain_fields
 from crossmod.judge.draws import digest, model_draws, save_draws
 from crossmod.judge.measure import Measured, Ruler, edges_for, layer_counts, measure
-from crossmod.judge.notes import notes
+from crossmod.judge.notes import about_segmenter, notes
 from crossmod.judge.pictures import save_spectra, shown_slices
 from crossmod.judge.placing import Placed, Sources, place_real, place_synthetic, sources_of
 from crossmod.judge.question import Model, Question, ask
@@ -27,6 +27,7 @@ from crossmod.judge.record import data_of, inputs_of, layers_of, model_of, numbe
 from crossmod.judge.settings import JudgeSettings
 from crossmod.judge.truth import against_truth, truth_of
 from crossmod.runs import Run, start_run
+from crossmod.segment.model import Segmenter, load_segmenter
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +41,7 @@ def judge_images(
     *,
     source: Sequence[Path] = (),
     truth: Path | None = None,
+    segmenter: Path | None = None,
     settings: JudgeSettings | None = None,
 ) -> Run:
     """Hold synthetic images against real ones; a finished result is left alone.
@@ -50,19 +52,22 @@ def judge_images(
         out: the result folder.
         source: stores with the scans that the synthetic cases were made from; `real` is looked into anyway.
         truth: store with real images of the synthetic cases' patients, in the synthetic's modality.
+        segmenter: run of a segmenter of that modality, trained on real images, that looks for its organ in the
+            synthetic ones; without, the answers of the models' own segmentors are looked at, where they have one.
         settings: all that decides the numbers.
 
     Raises:
         InputError: nothing to compare, fewer than two real patients, values that are no HU, an unknown detector, or
-            `out` is something else.
+            `out` is something else, or the segmenter is one of another modality.
     """
     settings = settings or JudgeSettings()
     began = time.monotonic()
     features = detector(settings.detector)
     question = ask(real, synthetic, settings)
     answers = Store(truth) if truth is not None else None
+    finder = load_segmenter(segmenter) if segmenter is not None else None
     sources = sources_of([question.real, *(Store(path) for path in source)])
-    inputs = inputs_of(question, sources, answers)
+    inputs = inputs_of(question, sources, answers, finder.weights if finder else None)
     plain_settings = settings.model_dump(mode="json")
     # Also refuses a folder of something else before anything is read.
     if out.exists() and start_run(out, KIND, plain_settings, inputs).finished:
@@ -73,7 +78,13 @@ def judge_images(
     placed = _place(question, sources)
     common = _common_layers(placed)
     measured = _measure(question, placed, Ruler(features, _edges(question, settings), question.size, settings, common))
-    checked = {model.name: _checked(placed[model.name], model, answers, known, settings) for model in question.models}
+    checked = {
+        model.name: {
+            "organs": _organs(model.store, placed[model.name], finder),
+            "truth": _truth(placed[model.name], answers, known, settings),
+        }
+        for model in question.models
+    }
     run = start_run(out, KIND, plain_settings, inputs)
     with held(run.path / ".lock"):
         scored = _score(run.path, question, measured, settings, features, common)
@@ -96,7 +107,8 @@ def judge_images(
                     for model in question.models
                 },
                 "shown": shown_slices(question, measured),
-                "warnings": notes(question, settings, placed, measured, scored.judgement.images),
+                "warnings": notes(question, settings, placed, measured, scored.judgement.images)
+                + about_segmenter(question, finder),
                 "steps": settings.draws,
                 "seconds": round(time.monotonic() - began, 1),
                 "device": "cpu",
@@ -105,20 +117,15 @@ def judge_images(
     return run
 
 
-def _checked(
-    cases: Sequence[Placed],
-    model: Model,
-    truth: Store | None,
-    known: Mapping[str, CaseRecord],
-    settings: JudgeSettings,
-) -> dict[str, Any]:
-    """What needs labels or a truth."""
-    organs = organs_of(model.store, cases)
+def _organs(store: Store, cases: Sequence[Placed], finder: Segmenter | None) -> dict[str, Any]:
+    return {organ: plain_fields(one) for organ, one in organs_of(store, cases, finder).items()}
+
+
+def _truth(
+    cases: Sequence[Placed], truth: Store | None, known: Mapping[str, CaseRecord], settings: JudgeSettings
+) -> dict[str, Any] | None:
     found = None if truth is None else against_truth(cases, truth, known, settings)
-    return {
-        "organs": {organ: plain_fields(one) for organ, one in organs.items()},
-        "truth": None if found is None else plain_fields(found),
-    }
+    return None if found is None else plain_fields(found)
 
 
 def _edges(question: Question, settings: JudgeSettings) -> np.ndarray | None:

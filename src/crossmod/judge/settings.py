@@ -17,7 +17,8 @@ class JudgeSettings(Settings):
     percentiles: tuple[float, float] = (0.5, 99.5)
     """MR: the percentiles of each case that become black and white, on both sides."""
     detector: str = "random"
-    """Network of whose features Fréchet and kernel distance are taken."""
+    """Network of whose features Fréchet and kernel distance are taken: random, inception (needs the extra `fid`), or
+    the path of a weights file of Inception."""
     draws: int = Field(default=1000, ge=0)
     """Draws of patients for the intervals; 0: none."""
     seed: int = 0

@@ -54,7 +54,9 @@ def organ_line(name: str, organ: str, one: Mapping[str, Any]) -> str:
     grown = "" if one["growth"] is None else f", {one['growth']:.2f} of its size"
     fates = f"vanished in {one['vanished']} and appeared in {one['appeared']} of {one['cases']} cases"
     dice = text([one["dice"], one["low"], one["high"]])
-    return f"{name}: {organ} Dice {dice} between label and answer{moved}{grown} (medians); {fates}."
+    real = "" if one["on_real"] is None else f", {one['on_real']:.3f} on its real test patients"
+    by = f"what {one['found_by']} finds{real}"
+    return f"{name}: {organ} Dice {dice} between label and {by}{moved}{grown} (medians); {fates}."
 
 
 def jump_line(name: str, jumps: Mapping[str, Any]) -> list[str]:

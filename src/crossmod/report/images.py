@@ -124,6 +124,8 @@ def _organs(card: Mapping[str, Any]) -> list[Row]:
                 {
                     "model": name,
                     "organ": organ,
+                    "by": one["found_by"]
+                    + ("" if one["on_real"] is None else f" ({one['on_real']:.3f} on its real test patients)"),
                     "dice": text([one["dice"], one["low"], one["high"]]),
                     "worst": f"{one['least']:.2f} ({one['worst']})",
                     "shift": "" if one["shift_mm"] is None else f"{one['shift_mm']:.1f} mm",

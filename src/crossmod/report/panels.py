@@ -8,6 +8,7 @@ from jaxtyping import Float, UInt8
 
 from crossmod.data.intensity import Intensity
 from crossmod.data.resample import to_size
+from crossmod.data.slices import in_classes
 from crossmod.data.store import CaseRecord, Store
 from crossmod.data.volume import take_slices
 from crossmod.report.tables import Arm
@@ -25,7 +26,7 @@ class SyntheticSlice:
         index: the slice in the source case.
         source: the real slice, None where its store is gone.
         synthetic: what the generator made of it.
-        mask: the label of both.
+        mask: the label of both, in the classes that the model knows.
         answer: what S saw in the synthetic slice; None for a family without S.
         consistency: Dice between answer and mask.
     """
@@ -58,6 +59,7 @@ def _synthetic_slice(
     assert record.synthetic is not None
     origin = record.synthetic.slices[place]
     tensors = store.tensors(record.id)
+    organs = record.synthetic.organs or tuple(record.labels.values())
     answer = tensors.get("answer")
     found = sources.get(record.synthetic.source_sha256)
     return SyntheticSlice(
@@ -65,7 +67,7 @@ def _synthetic_slice(
         index=origin.source_slice,
         source=None if found is None else _source(*found, record, origin.source_slice),
         synthetic=tensors["image"][place].astype(np.float32),
-        mask=tensors["label"][place],
+        mask=in_classes(tensors["label"][place], record.labels, organs),
         answer=None if answer is None else answer[place],
         consistency=origin.consistency,
     )

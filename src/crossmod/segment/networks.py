@@ -1,4 +1,4 @@
-"""Segmentation networks: the paper's U-Net, and a small one for a CPU. Both give one logit a pixel.
+"""Segmentation networks by name: the paper's U-Net, a small one for a CPU, and MONAI's. All give one logit a pixel.
 
 Notable, of the paper's (Rafiq et al. 2025, 2.3, as implemented in Keras; 31,031,685 parameters):
 - Widths 64 to 1024, two 3 x 3 convolutions a level, no batch norm; dropout of 0.5 after levels 4 and 5.
@@ -15,6 +15,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from crossmod.engine.layers import Fp32
+from crossmod.segment import monai_networks
+from crossmod.segment.grid import on_grid
 
 PAPER_WIDTHS = (64, 128, 256, 512, 1024)
 TINY_WIDTHS = (12, 24, 48, 96)
@@ -57,11 +59,10 @@ class UNet(nn.Module):
         self.head = Fp32(*before, nn.Conv2d(head or widths[0], 1, 1))
 
     def forward(self, x: Float[Tensor, "batch 1 rows columns"]) -> Float[Tensor, "batch 1 rows columns"]:
-        """Images in [-1, 1] of any size to logits; they are padded to what the levels need, and cut back."""
-        rows, columns = x.shape[-2:]
-        step = 2 ** (len(self.down) - 1)
-        # Background (-1) where the image ends.
-        x = F.pad(x, (0, -columns % step, 0, -rows % step), value=-1.0)
+        """Images in [-1, 1] of any size to logits."""
+        return on_grid(self._logits, x, step=2 ** (len(self.down) - 1))
+
+    def _logits(self, x: Float[Tensor, "batch 1 rows columns"]) -> Float[Tensor, "batch 1 rows columns"]:
         skips = []
         for level, convolutions in enumerate(self.down):
             x = convolutions(F.max_pool2d(x, 2) if level else x)
@@ -70,7 +71,7 @@ class UNet(nn.Module):
             skips.append(x)
         for up, merge, skip in zip(self.up, self.merge, reversed(skips[:-1]), strict=True):
             x = merge(torch.cat([skip, up(x)], dim=1))
-        return self.head(x)[..., :rows, :columns]
+        return self.head(x)
 
 
 def _two_convolutions(inputs: int, outputs: int, norm: bool) -> nn.Sequential:
@@ -106,4 +107,18 @@ def tiny_unet() -> UNet:
     return UNet(TINY_WIDTHS, norm=True, dropout=0.1, head=0)
 
 
-NETWORKS = {"unet": paper_unet, "tiny": tiny_unet}
+# Their weights begin as `initialise` draws them.
+OWN = {"unet": paper_unet, "tiny": tiny_unet}
+
+
+def make_network(name: str, size: int) -> nn.Module:
+    """A network by its name.
+
+    Args:
+        name: as `--network` takes it.
+        size: pixels along each side of the images that it will see; DynUNet's depth depends on it.
+
+    Raises:
+        InputError: it is MONAI's, and MONAI is not installed.
+    """
+    return OWN[name]() if name in OWN else monai_networks.make(name, size)

@@ -1,21 +1,29 @@
 """Prediction, and the scores that it earns by slice and by patient."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import nn
 
+from crossmod.data.resample import square
 from crossmod.data.slices import PIXEL_STEP, SliceSet
+from crossmod.data.store import CaseRecord
+from crossmod.data.volume import Volume
 from crossmod.evaluate.overlap import dice, iou
 from crossmod.evaluate.roc import roc
 from crossmod.evaluate.statistics import interval
+from crossmod.evaluate.surface import surface_distance
 from crossmod.progress import track
 
 THRESHOLD = 0.5
+
+# Of a patient, in mm; None where undefined.
+DISTANCES = ("hd95", "assd")
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +46,7 @@ def predict(
     device: torch.device,
     *,
     batch: int = 8,
+    quiet: bool = False,
 ) -> Prediction:
     """Run a network over slices; those of a set become float32 a batch at a time.
 
@@ -46,23 +55,34 @@ def predict(
         slices: a set, or images in [-1, 1].
         device: where the network is.
         batch: slices at a time.
+        quiet: no progress, where somebody else shows it.
     """
     network.eval()
     pixels, step = (slices.pixels, PIXEL_STEP) if isinstance(slices, SliceSet) else (slices, 1.0)
     probability = np.empty(pixels.shape, np.float32)
     began = time.monotonic()
-    for begin in track(range(0, len(pixels), batch), f"Testing on {len(pixels)} slices"):
+    begins = range(0, len(pixels), batch)
+    for begin in begins if quiet else track(begins, f"Testing on {len(pixels)} slices"):
         part = slice(begin, begin + batch)
         images = torch.from_numpy(pixels[part]).to(device)[:, None].float() * step
         probability[part] = torch.sigmoid(network(images))[:, 0].cpu().numpy()
     return Prediction(probability, len(pixels) / max(time.monotonic() - began, 1e-9))
 
 
-def score(slices: SliceSet, probability: Float[np.ndarray, "slices size size"]) -> dict[str, Any]:
-    """Dice and IoU by slice and by patient, ROC and AUC, as plain data.
+def score(
+    slices: SliceSet, probability: Float[np.ndarray, "slices size size"], cases: Sequence[CaseRecord] = ()
+) -> dict[str, Any]:
+    """Dice and IoU by slice and by patient, HD95 and ASSD by patient, ROC and AUC, as plain data.
 
     By slice: the mean over slices whose truth shows the organ, as in Rafiq et al. 2025. By patient: all tested slices
-    of a patient taken together as one volume (3D), so that what is found where nothing is counts too.
+    of a patient taken together as one volume (3D), so that what is found where nothing is counts too. Distances are
+    in mm, by `surface_distance`; the mean over patients is of those that have them, and `patient_undefined` counts
+    the others: truth or answer empty, or tested slices with gaps between them, which are no volume.
+
+    Args:
+        slices: with masks.
+        probability: of the organ at each pixel.
+        cases: the records of the tested cases, which know the pixels' size; without a case's there are no distances.
     """
     assert slices.masks is not None
     truth, answer = slices.masks > 0, probability >= THRESHOLD
@@ -76,6 +96,7 @@ def score(slices: SliceSet, probability: Float[np.ndarray, "slices size size"]) 
         name: {patient: measure(answer[owners == patient], truth[owners == patient]) for patient in slices.patients}
         for name, measure in (("dice", dice), ("iou", iou))
     }
+    distances = _distances(slices, answer, truth, cases)
     curve = roc(probability.ravel(), truth.ravel())
     return {
         "slice": {name: float(np.mean(values)) if values else None for name, values in by_slice.items()},
@@ -83,9 +104,13 @@ def score(slices: SliceSet, probability: Float[np.ndarray, "slices size size"]) 
             {"case": slices.keys[i].case, "slice": slices.keys[i].slice, "dice": by_slice["dice"][place]}
             for place, i in enumerate(showing)
         ],
-        "patient": {name: float(np.mean(list(values.values()))) for name, values in by_patient.items()},
+        "patient": {
+            **{name: float(np.mean(list(values.values()))) for name, values in by_patient.items()},
+            **{name: _mean(list(values.values())) for name, values in distances.items()},
+        },
         "patient_interval": _finite(interval(np.array(list(by_patient["dice"].values())))),
-        "patient_values": by_patient,
+        "patient_values": {**by_patient, **distances},
+        "patient_undefined": {name: list(values.values()).count(None) for name, values in distances.items()},
         "auc": curve.auc,
         "roc": {"fpr": curve.false_positive_rate, "tpr": curve.true_positive_rate},
         "test_slices": len(slices),
@@ -96,3 +121,48 @@ def score(slices: SliceSet, probability: Float[np.ndarray, "slices size size"]) 
 
 def _finite(ends: tuple[float, float]) -> tuple[float, float] | None:
     return ends if np.isfinite(ends).all() else None
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return float(np.mean(known)) if known else None
+
+
+def _distances(
+    slices: SliceSet,
+    answer: Bool[np.ndarray, "slices size size"],
+    truth: Bool[np.ndarray, "slices size size"],
+    cases: Sequence[CaseRecord],
+) -> dict[str, dict[str, float | None]]:
+    """HD95 and ASSD of each patient: of several cases the mean, undefined where one of them is."""
+    records = {record.id: record for record in cases}
+    rows: dict[str, dict[str, list[int]]] = {patient: {} for patient in slices.patients}
+    for index, key in enumerate(slices.keys):
+        rows[key.patient].setdefault(key.case, []).append(index)
+    found: dict[str, dict[str, float | None]] = {name: {} for name in DISTANCES}
+    for patient, own in rows.items():
+        pairs = []
+        for case, indexes in own.items():
+            indexes.sort(key=lambda index: slices.keys[index].slice)
+            if case in records and _is_volume([slices.keys[index].slice for index in indexes], records[case]):
+                pair = surface_distance(answer[indexes], truth[indexes], _spacing(records[case], slices.size))
+                pairs.append((pair.hd95, pair.assd))
+        both = np.mean(pairs, axis=0) if len(pairs) == len(own) else np.full(2, np.nan)
+        for name, value in zip(DISTANCES, both, strict=True):
+            found[name][patient] = float(value) if np.isfinite(value) else None
+    return found
+
+
+def _is_volume(tested: Sequence[int], record: CaseRecord) -> bool:
+    """Whether slices, in order, leave no gap; a single one is a volume only of a case that has no other."""
+    return list(tested) == list(range(tested[0], tested[-1] + 1)) and (len(tested) > 1 or record.shape[0] == 1)
+
+
+def _spacing(record: CaseRecord, size: int) -> tuple[float, float, float]:
+    """Millimetres between slices, rows and columns at the model's size: those that `to_size` gives the case."""
+    # An image of nothing: only its shape and its pixels' size are asked for.
+    blank = np.broadcast_to(np.int16(0), record.shape)
+    padded = square(Volume(blank, np.array(record.affine, dtype=np.float64), record.modality))
+    _, rows, columns = padded.voxels.shape
+    between, row_mm, column_mm = padded.spacing
+    return between, row_mm * rows / size, column_mm * columns / size

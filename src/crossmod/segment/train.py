@@ -18,6 +18,7 @@ from crossmod.data.store import CaseRecord, Store
 from crossmod.data.store_writer import writing_store
 from crossmod.data.volume import take_slices
 from crossmod.engine.average import averaged
+from crossmod.engine.checkpoint import weights_hash
 from crossmod.engine.compute import accelerate, choose
 from crossmod.engine.device import describe_device
 from crossmod.engine.loop import Plan, fit
@@ -85,7 +86,7 @@ def _train(
         return Run(out)
     # Everything that can be refused is refused before the run folder is made.
     train, test = _divide(load_slices(store, cases, settings, size=settings.size, labelled=True), patients, settings)
-    parts = [train]
+    parts = [] if settings.without_real else [train]
     if extra is not None:
         tested = {case.sha256 for case in cases if case.id in test.intensities}
         _check_for_leaks(extra, extra_cases, set(test.patients), tested, settings)
@@ -96,18 +97,20 @@ def _train(
     trainee = accelerate(averaged(build(settings, world.device), ("segmenter",), settings.ema), compute)
     batches = LabelledBatches(tuple(parts), settings, world.device, rank=world.rank, ranks=world.ranks)
     plan = Plan(
-        f"Training {settings.network} on {len(train)} real + {settings.count} synthetic",
+        f"Training {settings.network} on {0 if settings.without_real else len(train)} real + {settings.count} synthetic",
         settings.epochs,
         settings.seed,
         steps=settings.steps,
+        schedule=settings.schedule,
         minutes=machine.checkpoint_minutes,
         keep=machine.keep,
     )
     done = fit(trainee, batches, run, plan, world)
     card = {
         "settings": settings.model_dump(mode="json"),
+        "weights_sha256": weights_hash({"segmenter": trainee.model["segmenter"].state_dict()}),
         "parameters": parameters(trainee.networks["segmenter"]),
-        "data": _data_card(out, store, train, test, extra, extra_cases),
+        "data": _data_card(out, store, None if settings.without_real else train, test, extra, extra_cases),
         "tested": _by_case(test),
         "leaking": settings.split == "slice",
         "alarms": done.alarms,
@@ -123,7 +126,7 @@ def _train(
         with compute.inference():
             found = predict(trainee.model["segmenter"], test, world.device)
         _write_predictions(run.path / "predictions", store, cases, test, found.probability >= THRESHOLD, settings)
-        scores = score(test, found.probability)
+        scores = score(test, found.probability, cases)
         run.finish({**card, "scores": scores, "slices_per_second": round(found.slices_per_second, 1)})
 
     world.once(finish)
@@ -219,7 +222,7 @@ def _by_case(slices: SliceSet) -> dict[str, list[int]]:
 
 
 def _data_card(
-    out: Path, store: Store, train: SliceSet, test: SliceSet, extra: Store | None, extra_cases: Sequence[CaseRecord]
+    out: Path, store: Store, train: SliceSet | None, test: SliceSet, extra: Store | None, extra_cases: Sequence[CaseRecord]
 ) -> dict[str, Any]:
     made = [case.synthetic for case in extra_cases if case.synthetic]
     families, runs = sorted({one.family for one in made}), sorted({one.run for one in made})
@@ -230,8 +233,8 @@ def _data_card(
         "synthetic_run": " + ".join(runs) or None,
         "synthetic_models": sorted({one.model for one in made}),
         "synthetic_recipe": " + ".join(sorted({one.recipe for one in made})) or None,
-        "train_slices": len(train),
-        "train_patients": list(train.patients),
+        "train_slices": len(train) if train else 0,
+        "train_patients": list(train.patients) if train else [],
         "test_slices": len(test),
         "test_patients": list(test.patients),
     }

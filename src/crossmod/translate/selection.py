@@ -2,6 +2,8 @@
 
 Notable:
 - The adversarial losses do not tell: they are of discriminators that change with the generators.
+- Of several registered images a slice, cycle and Fréchet distance are means over them, as the losses are, so that they
+  mean the same however many there are.
 - No single number here is trusted. Consistency cannot see a shift that S learns too, the cycle closes over anything
   that the way back can undo, also a way forth that does nothing, and the Fréchet distance sees no anatomy.
 """
@@ -25,7 +27,8 @@ from crossmod.seeds import rng
 # Below any difference that means something, so that a part that is exactly 0 does not hide what the others say.
 FLOOR = 1e-6
 
-Images = Float[np.ndarray, "slices size size"]
+# Of each slice one image or several.
+Images = Float[np.ndarray, "slices images size size"]
 
 
 @dataclass(frozen=True)
@@ -36,9 +39,10 @@ class Scores:
         consistency: mean Dice between S(G(x)) and the mask of x, over the source slices that show an organ; None
             without S, without masks, or where no slice shows one.
         cycle: mean |G_back(G_forth(x)) - x| and mean |G_forth(G_back(y)) - y|, averaged (Zhu et al. 2017, Eq. 2);
-            images in [-1, 1].
-        frechet: Fréchet distance between the features of synthetic and of real target slices, as many of each; None
-            with fewer than two.
+            images in [-1, 1]. Each is a mean over the images of a slice too.
+        frechet: Fréchet distance between the features of synthetic and of real target slices, as many of each; of
+            several images a slice the mean of their distances, each image against its own kind; None with fewer than
+            two slices.
     """
 
     consistency: float | None
@@ -69,9 +73,9 @@ def score_translator(
     forth: nn.Module,
     back: nn.Module,
     S: nn.Module | None,
-    source_images: Images,
+    source_images: Float[np.ndarray, "slices inputs size size"],
     masks: UInt8[np.ndarray, "slices size size"] | None,
-    target_images: Float[np.ndarray, "others size size"],
+    target_images: Float[np.ndarray, "others outputs size size"],
     detector: Detector,
     device: torch.device,
     batch: int = 8,
@@ -82,9 +86,9 @@ def score_translator(
         forth: from source to target, on `device`.
         back: from target to source.
         S: the segmentor that looks at synthetic target images, where the family has one.
-        source_images: held-out slices, in [-1, 1].
+        source_images: held-out slices, in [-1, 1], of each as many images as `forth` takes.
         masks: class of each of their pixels, 0 for background.
-        target_images: held-out real slices, in [-1, 1], of any patients.
+        target_images: held-out real slices, in [-1, 1], of any patients, of each as many images as `forth` gives.
         detector: what the Fréchet distance is taken with.
         device: where the networks are.
         batch: slices at a time.
@@ -102,11 +106,11 @@ def score_translator(
         for start, x in _parts(source_images, device, batch):
             fake = forth(x)
             closes += _distances(back(fake), x)
-            features.append(detector.features(fake[:, 0].float().cpu().numpy()))
+            features.append(_features(detector, fake.float().cpu().numpy()))
             if S is not None and masks is not None:
                 dices += _dices(S(fake), masks[start : start + batch])
         closes_back = [gap for _, y in _parts(target_images, device, batch) for gap in _distances(forth(back(y)), y)]
-    fakes, real = np.concatenate(features), detector.features(target_images[_draw(len(target_images), count)])
+    fakes, real = np.concatenate(features), _features(detector, target_images[_draw(len(target_images), count)])
     return Scores(
         consistency=float(np.mean(dices)) if dices else None,
         cycle=float(np.mean(closes) + np.mean(closes_back)) / 2,
@@ -127,15 +131,24 @@ def _evaluating(networks: Sequence[nn.Module]) -> Iterator[None]:
             layer.training = mode
 
 
-def _parts(images: Images, device: torch.device, batch: int) -> Iterator[tuple[int, Float[Tensor, "part 1 size size"]]]:
+def _parts(
+    images: Images, device: torch.device, batch: int
+) -> Iterator[tuple[int, Float[Tensor, "part images size size"]]]:
     for start in range(0, len(images), batch):
         # Copied, because PyTorch warns of arrays that may not be written to.
-        yield start, torch.from_numpy(np.array(images[start : start + batch], np.float32))[:, None].to(device)
+        yield start, torch.from_numpy(np.array(images[start : start + batch], np.float32)).to(device)
 
 
-def _distances(again: Float[Tensor, "part 1 size size"], image: Float[Tensor, "part 1 size size"]) -> list[float]:
-    """Mean absolute difference of each image."""
-    return (again - image).abs().mean(dim=(1, 2, 3)).tolist()
+def _distances(
+    again: Float[Tensor, "part images size size"], given: Float[Tensor, "part images size size"]
+) -> list[float]:
+    """Mean absolute difference of each slice, over all of its images."""
+    return (again - given).abs().mean(dim=(1, 2, 3)).tolist()
+
+
+def _features(detector: Detector, images: Images) -> Float[np.ndarray, "slices images features"]:
+    """Features of each image by itself: a detector looks at one at a time."""
+    return np.stack([detector.features(kind) for kind in images.swapaxes(0, 1)], axis=1)
 
 
 def _dices(logits: Float[Tensor, "part classes size size"], masks: UInt8[np.ndarray, "part size size"]) -> list[float]:
@@ -156,7 +169,13 @@ def _draw(there: int, count: int) -> list[int]:
     return list(range(there)) if there == count else rng(0, "selection").permutation(there)[:count].tolist()
 
 
-def _frechet(fakes: Float[np.ndarray, "slices features"], real: Float[np.ndarray, "slices features"]) -> float | None:
+def _frechet(
+    fakes: Float[np.ndarray, "slices images features"], real: Float[np.ndarray, "slices images features"]
+) -> float | None:
+    """Mean over the images of a slice, each held against real ones of its own kind."""
     if len(fakes) < 2:
         return None
-    return frechet_distance(fakes, real) if np.isfinite(fakes).all() else math.inf
+    if not np.isfinite(fakes).all():
+        return math.inf
+    kinds = zip(fakes.swapaxes(0, 1), real.swapaxes(0, 1), strict=True)
+    return float(np.mean([frechet_distance(made, wanted) for made, wanted in kinds]))

@@ -163,14 +163,12 @@ def _translate_case(
             wanted="an image",
             do="The training collapsed: look at its samples folder; train again with another --seed.",
         )
-    labels = None if truth is None else truth[chosen]
     made = replace(
         take_slices(first, chosen),
         voxels=model.output_intensity.to_units(fakes),
         modality=model.target,
         sequence=model.card["data"][model.target]["sequence"],
-        labels=labels,
-        label_names={} if labels is None else dict(enumerate(settings.organs, start=1)),
+        contrast=model.card["data"][model.target].get("contrast"),
         acquisition={},
     )
     few = spread(len(chosen), SHIFTS_MEASURED)
@@ -200,6 +198,7 @@ def _provenance(model: Translator, group: Group, made: _Made, good: list[int]) -
         source_range=(made.intensity.low, made.intensity.high),
         shift=made.shift,
         slices_per_second=round(made.slices_per_second, 2),
+        organs=tuple(model.settings.organs),
         other_inputs=tuple(other.id for other in group.records[1:]),
         trained_on=model.trained_on,
         trained_cases=model.trained_cases,

@@ -75,9 +75,7 @@ def _train(out: Path, data: TrainingData, settings: TranslateSettings, machine: 
         return Run(out)
     # Everything that can be refused is refused before the run folder is made.
     slices: Slices = {side: training_slices(data, side, settings) for side in data.stores}
-    scored: dict[Modality, SliceSet] = {
-        side: scored_slices(data, side, settings) for side in data.stores if settings.select_every
-    }
+    scored: Slices = {side: scored_slices(data, side, settings) for side in data.stores if settings.select_every}
     run = world.once(lambda: start_run(out, KIND, plain, data.inputs))
     compute = choose(world.device, settings.precision, settings.compile, size=settings.size, ranks=world.ranks)
     log.info("Computing on %s: %s. %s", describe_device(world.device), compute, " ".join(compute.why))

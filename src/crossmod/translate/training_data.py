@@ -30,7 +30,7 @@ class TrainingData:
         stores: where they lie.
         patients: everybody in the stores, held out or not.
         train: what is trained on; of several inputs, a group a patient.
-        scored: what epochs are scored on; nobody, where they are not.
+        scored: what epochs are scored on, likewise; nobody, where they are not.
         held_out: patients that are left for testing what is made with the translator.
     """
 
@@ -157,9 +157,9 @@ def training_slices(data: TrainingData, side: Modality, settings: TranslateSetti
     return tuple(one.take(drawn) for one in sets)
 
 
-def scored_slices(data: TrainingData, side: Modality, settings: TranslateSettings) -> SliceSet:
-    """The slices of one side that epochs are scored on, as the network will see them once it is trained."""
-    return _slices(data.stores[side], data.scored[side], side, settings, settings.size)[0]
+def scored_slices(data: TrainingData, side: Modality, settings: TranslateSettings) -> tuple[SliceSet, ...]:
+    """The slices of one side that epochs are scored on, a set an input, as the network will see them once trained."""
+    return _slices(data.stores[side], data.scored[side], side, settings, settings.size)
 
 
 def _slices(
@@ -187,6 +187,7 @@ def data_card(out: Path, data: TrainingData, side: Modality, sets: tuple[SliceSe
     return {
         "store": os.path.relpath(data.stores[side].path, out),
         "sequence": _sequences(data.train[side]),
+        "contrast": _contrast(data.train[side]),
         "patients": list(slices.patients),
         "scored_patients": sorted({group.first.patient for group in data.scored[side]}),
         "cases": sorted(case.sha256 for case in data.seen(side)),
@@ -202,6 +203,12 @@ def _sequences(groups: Sequence[Group]) -> str | None:
     """The sequences of a side: `t1_in, t1_out` for two inputs, `t1_in+t1_out` for one that may be either."""
     inputs = [sorted({str(record.sequence) for record in records if record.sequence}) for records in _inputs(groups)]
     return ", ".join("+".join(names) for names in inputs) or None
+
+
+def _contrast(groups: Sequence[Group]) -> bool | None:
+    """Of CT: with contrast agent or without; None where that is not known of all."""
+    known = {group.first.contrast for group in groups}
+    return known.pop() if len(known) == 1 else None
 
 
 def _inputs(groups: Sequence[Group]) -> list[tuple[CaseRecord, ...]]:

@@ -41,7 +41,7 @@ class Watch:
         compute: how its networks are run.
         samples: folder of the pictures.
         slices: what it is trained on, by modality, a set an input.
-        held_out: slices of patients kept for its scores, by modality; empty: no scores.
+        held_out: slices of patients kept for its scores, by modality, a set an input; empty: no scores.
     """
 
     trainee: Trainee
@@ -49,7 +49,7 @@ class Watch:
     compute: Compute
     samples: Path
     slices: Mapping[Modality, tuple[SliceSet, ...]]
-    held_out: Mapping[Modality, SliceSet]
+    held_out: Mapping[Modality, tuple[SliceSet, ...]]
 
     @property
     def _sides(self) -> tuple[Modality, Modality]:
@@ -83,25 +83,34 @@ class Watch:
         return images, fake.float().cpu().numpy(), again.float().cpu().numpy()
 
     def _middle(self, side: Modality) -> Several:
-        sets = self.slices[side]
-        few = np.stack([one.take(spread(len(one), SAMPLES)).images for one in sets], axis=1)
+        few = _images(_few(self.slices[side], SAMPLES))
         margin = (few.shape[-1] - self.settings.size) // 2
         middle = slice(margin, margin + self.settings.size)
         return np.ascontiguousarray(few[..., middle, middle])
 
     def _score(self) -> Scores:
         forth, back = ("G1", "G2") if self.settings.source == "ct" else ("G2", "G1")
-        source, target = (self.held_out[side] for side in self._sides)
-        source, target = (side.take(spread(len(side), MOST_SCORED)) for side in (source, target))
+        source, target = (_few(self.held_out[side], MOST_SCORED) for side in self._sides)
         model = self.trainee.model
         return score_translator(
             model[forth],
             model[back],
             model.get("S"),
-            source.images,
-            source.masks,
-            target.images,
+            _images(source),
+            # Labels are those of the first input.
+            source[0].masks,
+            _images(target),
             detector(DETECTOR),
             self.compute.device,
             batch=1,
         )
+
+
+def _few(sets: tuple[SliceSet, ...], most: int) -> tuple[SliceSet, ...]:
+    """At most so many slices, evenly spread, the same ones of every input."""
+    return tuple(one.take(spread(len(one), most)) for one in sets)
+
+
+def _images(sets: tuple[SliceSet, ...]) -> Several:
+    """The slices of all inputs side by side."""
+    return np.stack([one.images for one in sets], axis=1)

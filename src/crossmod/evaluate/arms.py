@@ -1,0 +1,130 @@
+"""An arm's scores, and from what its difference to another arm varies: the patients and the runs.
+
+A score is taken to be the arm's mean, plus the patient's own deviation, plus what its run shares with all patients of
+the fold, plus a rest:
+
+    y[arm, seed, patient] = m[arm] + p[arm, patient] + r[arm, seed, fold of the patient] + e[arm, seed, patient]
+
+Notable:
+- `r` does not average out over the patients of a fold: it is one network's luck. With few runs it is the largest part.
+- What is the same in both arms of a patient, as how hard the patient is, is gone from the paired difference.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from crossmod.errors import InputError
+
+
+@dataclass(frozen=True, eq=False)
+class ArmScores:
+    """One metric of one arm, by seed and test patient.
+
+    Args:
+        name: what was trained on.
+        values: the run of (fold, seed) gave row `seed` of that fold's patients; nan where it is undefined.
+        folds: the fold that each patient was tested in.
+    """
+
+    name: str
+    values: Float[np.ndarray, "seeds patients"]
+    folds: Int[np.ndarray, " patients"]
+
+    @property
+    def seeds(self) -> int:
+        """How many runs a fold has."""
+        return len(self.values)
+
+    @property
+    def by_patient(self) -> Float[np.ndarray, " patients"]:
+        """Each patient's score, averaged over seeds."""
+        return self.values.mean(axis=0)
+
+    @property
+    def shares(self) -> Float[np.ndarray, "seeds folds"]:
+        """What each run adds to its seed's mean over all patients: the sum over its patients, by their total number."""
+        names = np.unique(self.folds)
+        member = (self.folds[:, None] == names).astype(np.float64)
+        return self.values.astype(np.float64) @ member / max(len(self.folds), 1)
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Variance of a mean paired difference (arm minus base), in parts that add up.
+
+    Args:
+        patients: from the choice of patients: that some gain more than others.
+        runs: from the runs: their luck and the rest; 0 with one seed, since it cannot be told.
+        freedom: degrees of freedom of the sum; infinite where it is 0.
+        scale: by what a redrawing of patients is stretched so that its variance is `patients`.
+    """
+
+    patients: float
+    runs: float
+    freedom: float
+    scale: float
+
+    @property
+    def total(self) -> float:
+        """Variance of the mean difference."""
+        return self.patients + self.runs
+
+
+def paired(base: ArmScores, arms: Sequence[ArmScores]) -> tuple[ArmScores, list[ArmScores], int]:
+    """The arms without the patients that any of them has an undefined score of, and how many those are.
+
+    Raises:
+        InputError: the arms were not tested on the same patients in the same folds.
+    """
+    for arm in arms:
+        if not np.array_equal(arm.folds, base.folds):
+            raise InputError(
+                f"{arm.name} and {base.name}",
+                found="different test patients or folds",
+                wanted="the same in both arms, in the same order",
+                do="Use the same --fold, --folds and --split-seed for both.",
+            )
+    known = np.all([np.isfinite(arm.values).all(axis=0) for arm in (base, *arms)], axis=0)
+    return _only(base, known), [_only(arm, known) for arm in arms], int((~known).sum())
+
+
+def _only(arm: ArmScores, known: Bool[np.ndarray, " patients"]) -> ArmScores:
+    return arm if known.all() else ArmScores(arm.name, arm.values[:, known], arm.folds[known])
+
+
+def spread(base: ArmScores, arm: ArmScores) -> Spread:
+    """The variance of the mean paired difference, by the method of moments.
+
+    The patients' differences vary by more than the patients: also by the luck of the runs behind them, which is taken
+    off so that it is not counted twice (as in clustering two ways, Cameron, Gelbach and Miller 2011, eq. 2.9). What
+    is taken off is the variance over patients of each seed's deviation from the mean of seeds, so that its expected
+    value is exactly what the runs put into the patients' differences. Degrees of freedom by Satterthwaite (1946).
+
+    Args:
+        base: two patients or more, all defined.
+        arm: the same patients; its seeds need not be as many.
+    """
+    patients = len(base.folds)
+    differences = arm.by_patient - base.by_patient
+    whole = float(np.var(differences, ddof=1)) / patients
+    parts: list[tuple[float, int]] = []
+    luck = 0.0
+    for one in (base, arm):
+        if one.seeds < 2:
+            continue
+        shares = np.var(one.shares, axis=0, ddof=1) / one.seeds
+        parts += [(float(share), one.seeds - 1) for share in shares]
+        rest = one.values - one.by_patient
+        luck += float(np.var(rest, axis=1, ddof=1).sum()) / (one.seeds * (one.seeds - 1) * patients)
+    own = max(whole - luck, 0.0)
+    runs = sum((part for part, _ in parts), 0.0)
+    return Spread(own, runs, _freedom([(own, patients - 1), *parts]), (own / whole) ** 0.5 if whole > 0 else 0.0)
+
+
+def _freedom(parts: Sequence[tuple[float, int]]) -> float:
+    """Satterthwaite's degrees of freedom of a sum of independent variances."""
+    total = sum(part for part, _ in parts)
+    return total**2 / sum(part**2 / degrees for part, degrees in parts) if total > 0 else float("inf")

@@ -1,0 +1,113 @@
+"""How the gain goes on with the number of synthetic slices, and where more of them stops helping."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+
+from crossmod.errors import InputError
+from crossmod.evaluate.arms import ArmScores, paired, spread
+from crossmod.evaluate.effects import DRAWS, Effect, deviations, effect, effects, student
+from crossmod.seeds import rng
+
+
+@dataclass(frozen=True)
+class Point:
+    """One count of synthetic slices.
+
+    Args:
+        count: how many.
+        effect: the difference to count 0; None at count 0 itself.
+        best: in which share of the draws it is the best; nan with fewer than two patients.
+    """
+
+    count: int
+    effect: Effect | None
+    best: float
+
+
+@dataclass(frozen=True)
+class Saturation:
+    """Points by rising count.
+
+    Args:
+        points: count 0 among them; their `best` add up to 1.
+        best: the count with the best mean; the smallest of several.
+        enough: the smallest count that is not shown to fall short of the best by more than `within`.
+        within: what is too little to matter.
+    """
+
+    points: tuple[Point, ...]
+    best: int
+    enough: int
+    within: float
+
+
+def saturation(
+    arms: Mapping[int, ArmScores],
+    seed: int,
+    draws: int = DRAWS,
+    *,
+    within: float = 0.005,
+    higher_is_better: bool = True,
+) -> Saturation:
+    """The curve over counts, all of them by the same draws of patients and of the runs without synthetic slices.
+
+    How often a count is the best says how firm the place of the maximum is, not how probable it is: the best mean of
+    several is partly luck, and a draw repeats that luck. `enough` rests on not having been told apart: with few
+    patients it is too small.
+
+    Args:
+        arms: by their count; 0 among them; the same patients and folds.
+        seed: of the draws.
+        draws: how many.
+        within: see `Saturation`.
+        higher_is_better: of the metric; False for distances.
+
+    Raises:
+        InputError: no arm of count 0, or arms of different patients.
+    """
+    if 0 not in arms:
+        wanted = "one without synthetic slices"
+        raise InputError("the counts", found=f"{sorted(arms)}", wanted=wanted, do="Train it too.")
+    counts = sorted(count for count in arms if count != 0)
+    curve = effects(arms[0], [arms[count] for count in counts], seed, draws)
+    means = {0: 0.0, **{count: found.mean for count, found in zip(counts, curve, strict=True)}}
+    sign = 1 if higher_is_better else -1
+    best = max(sorted(means), key=lambda count: sign * means[count])
+    shares = _how_often_best(arms, counts, seed, draws, sign)
+    points = [
+        Point(count, found, share) for count, found, share in zip([0, *counts], [None, *curve], shares, strict=True)
+    ]
+    enough = next(c for c in [0, *counts] if c == best or _near(effect(arms[best], arms[c], seed, draws), within, sign))
+    return Saturation(tuple(points), best, enough, within)
+
+
+def _near(found: Effect, within: float, sign: int) -> bool:
+    """Whether an arm's interval against the best one reaches to within so much of it."""
+    return (found.high if sign > 0 else -found.low) >= -within
+
+
+def _how_often_best(
+    arms: Mapping[int, ArmScores], counts: Sequence[int], seed: int, draws: int, sign: int
+) -> list[float]:
+    """The share of draws in which count 0 and each of `counts` is the best; counts that are equal share a draw."""
+    if not counts:
+        return [1.0]
+    base, others, _ = paired(arms[0], [arms[count] for count in counts])
+    if len(base.folds) < 2:
+        return [float("nan")] * (len(counts) + 1)
+    spreads = [spread(base, arm) for arm in others]
+    # One width for all arms of a draw: else the base's part of them would no longer be the same.
+    freedom = min(part.freedom for part in spreads)
+    means = np.array([(arm.by_patient - base.by_patient).mean() for arm in others])
+    moved = deviations(base, others, spreads, seed, draws) * student(freedom, draws, rng(seed, "width"))
+    gains = np.concatenate([np.zeros((1, draws)), sign * (means[:, None] + moved)])
+    return best_shares(gains).tolist()
+
+
+def best_shares(gains: Float[np.ndarray, "counts draws"]) -> Float[np.ndarray, " counts"]:
+    """The share of draws that each row is the largest of; rows that are equal share a draw."""
+    largest = gains == gains.max(axis=0)
+    return (largest / largest.sum(axis=0)).mean(axis=1)

@@ -1,0 +1,98 @@
+"""A trained segmenter, taken from its run folder."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import UInt8
+from torch import nn
+
+from crossmod.config import build
+from crossmod.data.intensity import intensity_of
+from crossmod.data.resample import to_size
+from crossmod.data.volume import Volume
+from crossmod.engine import checkpoint
+from crossmod.engine.compute import Compute, choose, prepare
+from crossmod.engine.device import pick_device
+from crossmod.errors import InputError
+from crossmod.runs import open_run
+from crossmod.segment.networks import make_network
+from crossmod.segment.predict import THRESHOLD, predict
+from crossmod.segment.train import KIND
+from crossmod.settings import Machine, SegmentSettings
+
+
+@dataclass(frozen=True, eq=False)
+class Segmenter:
+    """Finds its organ in slices of its modality.
+
+    Args:
+        settings: what it was trained with.
+        card: the run's card.
+        run: name of the run folder.
+        network: gives a logit of the organ for each pixel.
+        weights: SHA-256 of its weights.
+        compute: where and how it computes.
+    """
+
+    settings: SegmentSettings
+    card: dict[str, Any]
+    run: str
+    network: nn.Module
+    weights: str
+    compute: Compute
+
+    @property
+    def organ(self) -> str:
+        """What it finds."""
+        return self.settings.organs[0]
+
+    @property
+    def on_real(self) -> float:
+        """Its mean 3D Dice over the real patients that it was tested on."""
+        return float(self.card["scores"]["patient"]["dice"])
+
+    def find(self, volume: Volume) -> UInt8[np.ndarray, "slices size size"]:
+        """1 where it sees the organ, on the grid of `to_size(volume, settings.size)`.
+
+        Raises:
+            InputError: the volume is of the other modality.
+        """
+        if volume.modality != self.settings.modality:
+            do = f"Give a segmenter that was trained with --modality {volume.modality}."
+            found = f"a segmenter of {self.settings.modality}"
+            raise InputError(self.run, found=found, wanted=f"one of {volume.modality}", do=do)
+        step = intensity_of(volume, self.settings)
+        images = step.to_model(to_size(volume, self.settings.size).voxels)
+        with self.compute.inference():
+            found = predict(self.network, images, self.compute.device, quiet=True)
+        return (found.probability >= THRESHOLD).astype(np.uint8)
+
+
+def load_segmenter(path: Path, *, machine: Machine | None = None) -> Segmenter:
+    """The segmenter that a finished run made.
+
+    Args:
+        path: the run folder.
+        machine: where to compute.
+
+    Raises:
+        InputError: the folder is no finished segmenter, or its checkpoint is damaged or of another architecture.
+    """
+    card = open_run(path, KIND).card
+    settings = build(SegmentSettings, card["settings"], subject=path / "card.json")
+    file = checkpoint.at_step(path / "checkpoints", card["steps"])
+    state = checkpoint.load(file)
+    weights = {**state["networks"], **state.get("averages", {})}.get("segmenter", {})
+    if checkpoint.weights_hash({"segmenter": weights}) != card["weights_sha256"]:
+        do = "Restore the file, or train anew in another folder."
+        wanted = f"those of {card['weights_sha256'][:12]}"
+        raise InputError(file, found="other weights than the run ended with", wanted=wanted, do=do)
+    device = pick_device((machine or Machine()).device)
+    compute = choose(device, settings.precision, "off", blocks=False)
+    network = make_network(settings.network, settings.size)
+    checkpoint.load_weights(network, weights, "segmenter", path)
+    network.to(device).eval()
+    prepare([network], [], compute)
+    return Segmenter(settings, card, path.resolve().name, network, card["weights_sha256"], compute)

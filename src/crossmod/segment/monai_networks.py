@@ -1,0 +1,95 @@
+"""Segmentation networks of MONAI (Cardoso et al. 2022), at full size: 2D, one channel in, one logit a pixel out.
+
+Notable:
+- MONAI takes seconds to import and is an extra of the package: it is imported when a network of it is made.
+- Weights begin as MONAI draws them.
+- Last layers compute in fp32, as those of our own networks do.
+"""
+
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any
+
+from torch import nn
+
+from crossmod.engine.layers import Fp32
+from crossmod.errors import InputError
+from crossmod.segment.grid import OnGrid
+
+# Each 2D, of one channel in and one out.
+SHAPE: dict[str, int] = {"spatial_dims": 2, "in_channels": 1, "out_channels": 1}
+
+
+def dynunet(size: int) -> OnGrid:
+    """nnU-Net's plain 2D network (Isensee et al. 2021): instance norm, leaky ReLU, no deep supervision.
+
+    As nnU-Net plans it, the image is halved for as long as four pixels a side are left: six times from 256 pixels, to
+    32, 64, 128, 256 and three times 512 channels.
+
+    Args:
+        size: pixels along each side of the images that it will see.
+    """
+    halvings = (size // 4).bit_length() - 1
+    network = _nets().DynUNet(
+        **SHAPE,
+        kernel_size=[3] * (halvings + 1),
+        strides=[1] + [2] * halvings,
+        upsample_kernel_size=[2] * halvings,
+        deep_supervision=False,
+    )
+    network.output_block = Fp32(network.output_block)
+    # Twice the step: instance norm has nothing to compare a single pixel with.
+    return OnGrid(network, step=2**halvings, least=2 ** (halvings + 1))
+
+
+def attention_unet(size: int) -> OnGrid:
+    """Attention U-Net (Oktay et al. 2018): the U-Net's 64 to 1024 channels, gates on the skips, batch norm."""
+    network = _nets().AttentionUnet(**SHAPE, channels=(64, 128, 256, 512, 1024), strides=(2, 2, 2, 2))
+    network.model[-1] = Fp32(network.model[-1])
+    return OnGrid(network, step=16, least=32)
+
+
+def swin_unetr(size: int) -> OnGrid:
+    """Swin UNETR (Hatamizadeh et al. 2022) with its 48 features: windows of 7 x 7 patches of 2 x 2 pixels."""
+    network = _nets().SwinUNETR(in_channels=1, out_channels=1, feature_size=48, spatial_dims=2)
+    network.out = Fp32(network.out)
+    return OnGrid(network, step=32, least=64)
+
+
+def segresnet(size: int) -> OnGrid:
+    """SegResNet (Myronenko 2018) with its 32 filters, group norm and dropout of 0.2, without the autoencoder."""
+    network = _nets().SegResNet(**SHAPE, init_filters=32, dropout_prob=0.2)
+    network.conv_final = Fp32(network.conv_final)
+    return OnGrid(network, step=8)
+
+
+NETWORKS: dict[str, Callable[[int], OnGrid]] = {
+    "dynunet": dynunet,
+    "attention_unet": attention_unet,
+    "swin_unetr": swin_unetr,
+    "segresnet": segresnet,
+}
+
+
+def make(name: str, size: int) -> nn.Module:
+    """A network by its name.
+
+    Args:
+        name: of `NETWORKS`.
+        size: pixels along each side of the images that it will see.
+
+    Raises:
+        InputError: MONAI is not installed.
+    """
+    try:
+        # SwinUNETR alone wants it, and MONAI would complain in the middle of a step.
+        import_module("einops")
+        _nets()
+    except ImportError as error:
+        do = "Install it: pip install 'crossmod[monai]'."
+        raise InputError(f"--network {name}", found=f"no MONAI ({error})", wanted="MONAI and einops", do=do) from None
+    return NETWORKS[name](size)
+
+
+def _nets() -> Any:
+    return import_module("monai.networks.nets")

@@ -1,0 +1,158 @@
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from crossmod.errors import InputError
+from crossmod.evaluate.arms import ArmScores, paired, spread
+from crossmod.evaluate.effects import Effect, effect, effects, wilcoxon
+from crossmod.evaluate.statistics import interval
+
+
+def arm(values: np.ndarray, folds: int = 1, name: str = "arm") -> ArmScores:
+    return ArmScores(name, values.astype(np.float64), np.arange(values.shape[1]) % folds)
+
+
+def simulated(
+    rng: np.random.Generator, patients: int, folds: int, seeds: int, *, run_sd: float, own_sd: float, gain: float
+) -> tuple[ArmScores, ArmScores]:
+    """Scores like Dice: 1 less something skewed, of which the gain takes a share; runs' luck common to a fold."""
+    missing = rng.gamma(4, 0.025, patients)
+    change = gain * missing / 0.1 + own_sd * (rng.gamma(4, 1, patients) - 4) / 2
+    arms = []
+    for part in (np.zeros(patients), change):
+        luck = rng.normal(0, run_sd, (seeds, folds))[:, np.arange(patients) % folds]
+        arms.append(arm(1 - missing + part + luck + rng.normal(0, 0.02, (seeds, patients)), folds))
+    return arms[0], arms[1]
+
+
+DESIGNS = [(15, 5, 3), (5, 1, 3), (10, 5, 2), (40, 5, 3)]
+
+
+@pytest.mark.parametrize(("patients", "folds", "seeds"), DESIGNS)
+@pytest.mark.parametrize(("run_sd", "own_sd", "gain"), [(0.0, 0.03, 0.0), (0.01, 0.03, 0.02), (0.03, 0.0, 0.0)])
+def test_the_interval_holds_the_truth(
+    patients: int, folds: int, seeds: int, run_sd: float, own_sd: float, gain: float
+) -> None:
+    """500 simulated experiments; without effect, "improves" comes in fewer than one of twenty."""
+    rng = np.random.default_rng(0)
+    inside = above = 0
+    for number in range(500):
+        arms = simulated(rng, patients, folds, seeds, run_sd=run_sd, own_sd=own_sd, gain=gain)
+        found = effect(*arms, number, draws=400)
+        inside += found.low <= gain <= found.high
+        above += found.low > 0
+    # 90 to 97 %; more where patients do not differ in what they gain: see docs/concepts/evidence.md.
+    assert 0.90 <= inside / 500 <= 0.985
+    if gain == 0:
+        assert above / 500 < 0.05
+
+
+def test_variance_parts_are_unbiased() -> None:
+    """Their mean over many experiments is the variance of the mean difference over those experiments."""
+    rng = np.random.default_rng(1)
+    for patients, folds in ((6, 3), (5, 1), (4, 4), (7, 3)):
+        means, totals = [], []
+        for _ in range(2000):
+            pair = simulated(rng, patients, folds, 3, run_sd=0.03, own_sd=0.1, gain=0.0)
+            means.append((pair[1].by_patient - pair[0].by_patient).mean())
+            totals.append(spread(*pair).total)
+        assert np.mean(totals) == pytest.approx(np.var(means), rel=0.13)
+
+
+def test_patients_alone_are_students_t(rng: np.random.Generator) -> None:
+    """Runs without luck or rest leave the patients: the interval is near the paired t interval, as is p."""
+    base = rng.normal(0.8, 0.05, 20)
+    gain = rng.normal(0.01, 0.03, 20)
+    found = effect(arm(np.tile(base, (3, 1))), arm(np.tile(base + gain, (3, 1))), 0, draws=100_000)
+    low, high = interval(gain)
+    assert found.mean == pytest.approx(gain.mean())
+    assert (found.low, found.high) == pytest.approx((low, high), abs=0.1 * (high - low))
+    oracle: Any = stats.ttest_1samp(gain, 0)
+    assert found.p == pytest.approx(oracle.pvalue, rel=0.25)
+
+
+def test_runs_alone_are_welchs_t(rng: np.random.Generator) -> None:
+    """Patients who all change alike leave the runs of one fold."""
+    patients = rng.normal(0.8, 0.05, 30)
+    old, new = rng.normal(0, 0.02, 12), rng.normal(0.03, 0.05, 12)
+    found = effect(arm(patients + old[:, None]), arm(patients + new[:, None]), 0, draws=100_000)
+    ends = stats.ttest_ind(new, old, equal_var=False).confidence_interval(0.95)
+    assert (found.low, found.high) == pytest.approx((ends.low, ends.high), abs=0.1 * (ends.high - ends.low))
+
+
+def test_a_runs_luck_is_common_to_its_fold() -> None:
+    """The same scores dealt into one fold are less certain than in five: fewer runs were made."""
+    rng = np.random.default_rng(2)
+    pair = simulated(rng, 20, 1, 3, run_sd=0.03, own_sd=0.0, gain=0.0)
+    one = effect(*pair, 0)
+    many = [ArmScores("arm", a.values, np.arange(20) % 5) for a in pair]
+    five = effect(many[0], many[1], 0)
+    assert one.high - one.low > 1.5 * (five.high - five.low)
+
+
+def test_p_and_interval_agree() -> None:
+    rng = np.random.default_rng(3)
+    for number in range(40):
+        found = effect(*simulated(rng, 10, 5, 3, run_sd=0.01, own_sd=0.03, gain=0.02), number, draws=2000)
+        if abs(found.p - 0.05) > 0.002:
+            assert (found.p < 0.05) == (not found.low <= 0 <= found.high)
+
+
+def test_arms_together_are_as_alone(rng: np.random.Generator) -> None:
+    base, first, second = (arm(rng.random((3, 9)), 3, name) for name in ("base", "first", "second"))
+    both = effects(base, [first, second], 5, draws=500)
+    alone = [effect(base, one, 5, draws=500) for one in (first, second)]
+    for one, other in zip(both, alone, strict=True):
+        # A product of matrices sums in another order than one of a matrix and a vector.
+        assert (one.mean, one.low, one.high, one.p) == pytest.approx((other.mean, other.low, other.high, other.p))
+    assert effect(base, first, 6, draws=500) != both[0]
+
+
+def test_no_difference_at_all() -> None:
+    values = np.full((2, 4), 0.5)
+    assert effect(arm(values), arm(values), 0, draws=100) == Effect(0.0, 0.0, 0.0, 1.0, 4, 2, 100)
+
+
+def test_one_seed_and_one_patient(rng: np.random.Generator) -> None:
+    found = effect(arm(rng.random((1, 8))), arm(rng.random((3, 8))), 0, draws=200)
+    assert (found.patients, found.seeds) == (8, 1)
+    alone = effect(arm(np.array([[0.5], [0.6]])), arm(np.array([[0.7], [0.8]])), 0, draws=200)
+    assert alone.mean == pytest.approx(0.2)
+    assert (alone.low, alone.high, alone.patients) == (-math.inf, math.inf, 1)
+    assert math.isnan(alone.p)
+
+
+def test_undefined_patients_are_left_out_and_counted(rng: np.random.Generator) -> None:
+    base, other = rng.random((2, 3, 6))
+    other[1, 2] = np.nan
+    found = effect(arm(base), arm(other), 0, draws=200)
+    assert (found.patients, found.left_out) == (5, 1)
+    keep = [0, 1, 3, 4, 5]
+    assert found.mean == pytest.approx((other[:, keep] - base[:, keep]).mean())
+    assert paired(arm(base), [arm(other), arm(base)])[2] == 1
+
+
+def test_other_folds_are_no_pair(rng: np.random.Generator) -> None:
+    with pytest.raises(InputError, match="different test patients or folds"):
+        effect(arm(rng.random((2, 6)), 2), arm(rng.random((2, 6)), 3), 0, draws=10)
+
+
+def test_wilcoxon_by_hand() -> None:
+    """Five patients who all gain: 2 of the 32 signs are as far out; differences of 0 are dropped."""
+    base = np.full((2, 7), 0.5)
+    gain = np.array([0.1, 0.2, 0.3, 0.4, 0.5, 0.0, 0.0])
+    assert wilcoxon(arm(base), arm(base + gain)) == pytest.approx(2 / 32)
+    assert wilcoxon(arm(base), arm(base)) == 1
+
+
+def test_wilcoxon_against_every_sign(rng: np.random.Generator) -> None:
+    base, other = rng.random((2, 3, 8))
+    differences = (other - base).mean(axis=0)
+    ranks = stats.rankdata(np.abs(differences))
+    signs = (np.arange(256)[:, None] >> np.arange(8)) & 1
+    sums, seen = signs @ ranks, ranks[differences > 0].sum()
+    expected = min(2 * min((sums <= seen).mean(), (sums >= seen).mean()), 1)
+    assert wilcoxon(arm(base), arm(other)) == pytest.approx(expected)
