@@ -80,7 +80,7 @@ def test_run_luck_is_told_from_the_rest() -> None:
 
 def test_a_plan_of_measured_arms() -> None:
     rng = np.random.default_rng(0)
-    folds = np.arange(15) % 5
+    folds = np.zeros(15, dtype=np.int64)
     gain = rng.normal(0.02, 0.04, 15)
     base = np.tile(rng.normal(0.8, 0.05, 15), (3, 1))
     found = plan(ArmScores("a", base, folds), ArmScores("b", base + gain, folds))
@@ -89,6 +89,13 @@ def test_a_plan_of_measured_arms() -> None:
     assert found.needed == patients_needed(gain.mean(), gain.std(ddof=1))
     one = plan(ArmScores("a", base[:1], folds), ArmScores("b", base[:1] + gain, folds))
     assert one.needed == found.needed
+    # In five folds the test has four degrees of freedom, however many patients there are.
+    five = np.arange(15) % 5
+    divided = plan(ArmScores("a", base, five), ArmScores("b", base + gain, five))
+    limit = stats.t.ppf(0.975, 4)
+    beyond = stats.nct(4, gain.mean() / math.sqrt(gain.var(ddof=1) / divided.needed + divided.luck.variance)).sf(limit)
+    assert beyond == pytest.approx(0.8, abs=0.01)
+    assert divided.needed > found.needed
     alone = plan(ArmScores("a", base[:, :1], folds[:1]), ArmScores("b", base[:, :1], folds[:1]))
     assert math.isnan(alone.needed)
     assert "fewer than two" in needed_in_words(alone)
@@ -97,6 +104,6 @@ def test_a_plan_of_measured_arms() -> None:
 def test_in_words() -> None:
     few = Plan(15, 0.02, 0.05, Luck(1e-5, 20.0), 52.0, 0.039)
     assert needed_in_words(few) == ("An effect of +0.020 would need 52 patients (80% power); 15 show one of 0.039.")
-    assert "luck of the runs left out" in needed_in_words(Plan(15, 0.02, 0.05, NO_LUCK, 52.0, 0.039))
+    assert "luck of folds and runs left out" in needed_in_words(Plan(15, 0.02, 0.05, NO_LUCK, 52.0, 0.039))
     assert needed_in_words(Plan(15, 0.0, 0.05, NO_LUCK, math.inf, 0.039)).startswith("No number of patients would")
-    assert "and as few runs" in needed_in_words(Plan(15, 0.01, 0.05, Luck(1e-4, 20.0), math.inf, 0.039))
+    assert "in as few folds and runs" in needed_in_words(Plan(15, 0.01, 0.05, Luck(1e-4, 20.0), math.inf, 0.039))

@@ -54,7 +54,7 @@ def train(
         Store with MR cases, or several.
     """
     setup = setup or Setup()
-    settings = _settings(TRANSLATE, setup, overrides)
+    settings = resolve(TRANSLATE, setup, overrides)
     if setup.dry_run:
         return _print_settings(settings)
     from crossmod.translate.train import train_translator
@@ -138,7 +138,7 @@ def segment(
         Store that `synthesize` made.
     """
     setup = setup or Setup()
-    settings = _settings(SEGMENT, setup, overrides)
+    settings = resolve(SEGMENT, setup, overrides)
     if setup.dry_run:
         return _print_settings(settings)
     from crossmod.report.tables import one_line
@@ -149,7 +149,12 @@ def segment(
     return None
 
 
-def _settings(presets: dict[str, SettingsType], setup: Setup, overrides: BaseModel | None) -> SettingsType:
+def resolve(presets: dict[str, SettingsType], setup: Setup, overrides: BaseModel | None) -> SettingsType:
+    """The settings that a preset, a file and options come to.
+
+    Raises:
+        InputError: a preset that there is not, or values that the settings refuse.
+    """
     if setup.preset not in presets:
         found, wanted = f"{setup.preset!r}", f"one of {', '.join(presets)}"
         raise InputError("--preset", found=found, wanted=wanted, do="Choose one of them.")

@@ -26,7 +26,8 @@ def report(runs: tuple[Path, ...], *, out: Path = Path("report.html"), source: t
     Parameters
     ----------
     runs
-        Run folders, results of `evaluate images`, and stores that `synthesize` made. Segmentation runs that differ in
+        Run folders, results of `evaluate images`, and stores that `synthesize` made; or the folder of an experiment,
+        by itself. Segmentation runs that differ in
         seed and fold alone make an arm; an arm with synthetic slices is compared to the one without that was trained
         alike.
     out

@@ -48,7 +48,7 @@ def split_patients(patients: Sequence[str], settings: SplitSettings) -> Split:
     test = sorted(settings.test_patients) or list(
         patient_folds(known, settings.folds, settings.split_seed)[settings.fold]
     )
-    train = sorted(settings.train_patients) or [patient for patient in known if patient not in test]
+    train = sorted(settings.train_patients) or sorted(set(known) - set(test))
     overlap = sorted(set(train) & set(test))
     if overlap:
         raise InputError(

@@ -35,7 +35,8 @@ def asked_to_stop() -> Iterator[Callable[[], int | None]]:
         return
 
     def note(number: int, frame: FrameType | None) -> None:
-        if asked:
+        # A cluster may ask several times, and its launcher once more for all that it started: only people insist.
+        if asked and number == signal.SIGINT:
             raise KeyboardInterrupt
         asked.append(number)
 

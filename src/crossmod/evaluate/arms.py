@@ -1,12 +1,13 @@
-"""An arm's scores, and from what its difference to another arm varies: the patients and the runs.
+"""An arm's scores, and from what its difference to another arm varies: the patients, the runs, and the folds.
 
-A score is taken to be the arm's mean, plus the patient's own deviation, plus what its run shares with all patients of
-the fold, plus a rest:
+A score is taken to be the arm's mean, plus what the fold has in common (its translator, its training side), plus the
+patient's own deviation, plus what its run shares with all patients of the fold, plus a rest:
 
-    y[arm, seed, patient] = m[arm] + p[arm, patient] + r[arm, seed, fold of the patient] + e[arm, seed, patient]
+    y[arm, seed, patient] = m[arm] + f[arm, fold] + p[arm, patient] + r[arm, seed, fold] + e[arm, seed, patient]
 
 Notable:
-- `r` does not average out over the patients of a fold: it is one network's luck. With few runs it is the largest part.
+- `r` does not average out over the patients of a fold: it is one network's luck. Nor does `f`, over its seeds either:
+  on real patients it was seen to be the largest part (docs/log.md). Folds are what is independent, where there are any.
 - What is the same in both arms of a patient, as how hard the patient is, is gone from the paired difference.
 """
 
@@ -58,19 +59,27 @@ class Spread:
     Args:
         patients: from the choice of patients: that some gain more than others.
         runs: from the runs: their luck and the rest; 0 with one seed, since it cannot be told.
-        freedom: degrees of freedom of the sum; infinite where it is 0.
+        freedom: degrees of freedom of the total; infinite where it is 0.
         scale: by what a redrawing of patients is stretched so that its variance is `patients`.
+        between: variance of the mean difference as the folds tell it, all parts together; None with one fold.
     """
 
     patients: float
     runs: float
     freedom: float
     scale: float
+    between: float | None = None
 
     @property
     def total(self) -> float:
         """Variance of the mean difference."""
-        return self.patients + self.runs
+        return self.patients + self.runs if self.between is None else self.between
+
+    @property
+    def stretch(self) -> float:
+        """By what redrawn patients and runs are stretched so that their variance is the total."""
+        inside = self.patients + self.runs
+        return (self.total / inside) ** 0.5 if inside > 0 else 1.0
 
 
 def paired(base: ArmScores, arms: Sequence[ArmScores]) -> tuple[ArmScores, list[ArmScores], int]:
@@ -103,6 +112,9 @@ def spread(base: ArmScores, arm: ArmScores) -> Spread:
     is taken off is the variance over patients of each seed's deviation from the mean of seeds, so that its expected
     value is exactly what the runs put into the patients' differences. Degrees of freedom by Satterthwaite (1946).
 
+    With two folds or more the total is the variance between folds' means, with one degree of freedom less than folds
+    (Cameron and Miller 2015, eq. 11 with its small-sample factor): it holds whatever the patients of a fold share.
+
     Args:
         base: two patients or more, all defined.
         arm: the same patients; its seeds need not be as many.
@@ -121,7 +133,14 @@ def spread(base: ArmScores, arm: ArmScores) -> Spread:
         luck += float(np.var(rest, axis=1, ddof=1).sum()) / (one.seeds * (one.seeds - 1) * patients)
     own = max(whole - luck, 0.0)
     runs = sum((part for part, _ in parts), 0.0)
-    return Spread(own, runs, _freedom([(own, patients - 1), *parts]), (own / whole) ** 0.5 if whole > 0 else 0.0)
+    scale = (own / whole) ** 0.5 if whole > 0 else 0.0
+    folds = np.unique(base.folds)
+    if len(folds) < 2:
+        return Spread(own, runs, _freedom([(own, patients - 1), *parts]), scale)
+    away = differences - differences.mean()
+    shares = np.array([away[base.folds == fold].sum() / patients for fold in folds])
+    between = float((shares**2).sum()) * len(folds) / (len(folds) - 1)
+    return Spread(own, runs, float(len(folds) - 1) if between > 0 else float("inf"), scale, between)
 
 
 def _freedom(parts: Sequence[tuple[float, int]]) -> float:

@@ -1,4 +1,10 @@
-"""What an arm adds, with its 95 % interval and its p, by redrawing patients and runs."""
+"""What an arm adds, with its 95 % interval and its p, by redrawing patients and runs.
+
+Notable:
+- In simulations of 5 to 40 patients in one to five folds with two or three seeds, skewed, with translators alike and
+  not, the intervals held the truth in 91 to 97 %; see docs/concepts/evidence.md.
+- With one fold, what all its seeds share, as one translator, is counted no more than a patient's own gain: too little.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -88,6 +94,9 @@ def deviations(
     fold and arm. Redrawing n things moves their mean by (n-1)/n of its variance, so that 3 seeds would show two thirds
     of their luck; each part is stretched to its unbiased variance (Davison and Hinkley 1997, sec. 3.8).
 
+    Where there are folds, the sum is stretched once more, to the variance that the folds' means show: a fold's patients
+    share a translator and a training side, which no redrawing of them knows of.
+
     The two are added and not nested: a run redrawn inside a redrawn patient counts its luck a second time, by which
     Owen's pigeonhole bootstrap (2007) is conservative.
     """
@@ -99,7 +108,7 @@ def deviations(
     of_patients = stretch * (differences @ picked.T) / patients
     of_base = _runs(base, rng(seed, "runs of the base"), draws)
     of_arms = np.stack([_runs(arm, rng(seed, "runs", arm.name), draws) for arm in arms])
-    return of_patients + of_arms - of_base
+    return np.array([[part.stretch] for part in spreads]) * (of_patients + of_arms - of_base)
 
 
 def _runs(arm: ArmScores, random: np.random.Generator, draws: int) -> Float[np.ndarray, " draws"]:

@@ -27,12 +27,14 @@ class Luck:
     """The part of a mean difference's variance that patients do not make smaller.
 
     Args:
-        variance: of the mean difference, by the runs; 0 leaves it out.
+        variance: of the mean difference, by translators, training sides and runs; 0 leaves it out.
         freedom: the degrees of freedom that it was told with; infinite where it is known.
+        of_folds: whether folds are what is independent: then their degrees of freedom are those of the test.
     """
 
     variance: float = 0.0
     freedom: float = math.inf
+    of_folds: bool = False
 
 
 NO_LUCK = Luck()
@@ -46,7 +48,7 @@ class Plan:
         patients: that there are.
         effect: measured, arm minus base.
         sd: of a patient's difference, the luck of the runs left out.
-        luck: of the runs, at these folds and seeds; nothing with one seed, since it cannot be told.
+        luck: of folds and runs, at these folds and seeds; with one fold and one seed nothing, since it cannot be told.
         needed: patients for 80 % power at two-sided 5 %; infinite where no number is enough.
         smallest: the effect that the patients there are show with 80 % power.
     """
@@ -74,8 +76,14 @@ def plan(base: ArmScores, arm: ArmScores) -> Plan:
     if patients < 2:
         return Plan(patients, math.nan, math.nan, NO_LUCK, math.nan, math.inf)
     mean = float((arm.by_patient - base.by_patient).mean())
-    luck = run_luck(base, arm)
-    sd = math.sqrt(max(spread(base, arm).total - luck.variance, 0.0) * patients)
+    parts = spread(base, arm)
+    if parts.between is None:
+        luck = run_luck(base, arm)
+        sd = math.sqrt(max(parts.total - luck.variance, 0.0) * patients)
+    else:
+        # More patients in as many folds: what a fold has in common stays as large.
+        luck = Luck(max(parts.between - parts.patients, 0.0), float(len(np.unique(base.folds)) - 1), of_folds=True)
+        sd = math.sqrt(parts.patients * patients)
     return Plan(patients, mean, sd, luck, patients_needed(mean, sd, luck), smallest_effect(sd, patients, luck))
 
 
@@ -126,7 +134,7 @@ def power_of(effect: float, sd: float, patients: int, luck: Luck = NO_LUCK) -> f
     if variance == 0:
         return float(effect != 0)
     doubt = of_patients**2 / (patients - 1) + luck.variance**2 / luck.freedom
-    freedom = variance**2 / doubt if doubt > 0 else math.inf
+    freedom = luck.freedom if luck.of_folds else variance**2 / doubt if doubt > 0 else math.inf
     limit = float(stats.t.ppf((1 + CONFIDENCE) / 2, freedom))
     away = abs(effect) / math.sqrt(variance)
     # The tail on the wrong side is 0 to many digits there, and SciPy's noncentral t may be nan that far out.
@@ -166,9 +174,9 @@ def needed_in_words(found: Plan) -> str:
     if found.patients < 2:
         return "How many patients would be needed cannot be told from fewer than two."
     if math.isinf(found.needed):
-        why = " and as few runs" if found.luck.variance > 0 else ""
+        why = " in as few folds and runs" if found.luck.variance > 0 else ""
         return f"No number of patients{why} would show an effect of {found.effect:+.3f}."
-    without = "" if found.luck.variance > 0 else ", the luck of the runs left out"
+    without = "" if found.luck.variance > 0 else ", the luck of folds and runs left out"
     return (
         f"An effect of {found.effect:+.3f} would need {found.needed:.0f} patients ({POWER:.0%} power{without}); "
         f"{found.patients} show one of {found.smallest:.3f}."

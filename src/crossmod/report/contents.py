@@ -11,6 +11,9 @@ from crossmod.runs import Run, is_run, open_run
 
 log = logging.getLogger(__name__)
 
+# What `crossmod experiment` leaves in its folder: what was asked, what is to be done and, in the end, what came out.
+DESIGN, PLAN, FINDINGS = "design.yaml", "plan.json", "findings.json"
+
 
 @dataclass(frozen=True)
 class Contents:
@@ -29,6 +32,30 @@ class Contents:
     judgements: tuple[Run, ...]
     stores: tuple[Store, ...]
     sources: dict[str, tuple[Store, str]]
+
+
+def is_experiment(path: Path) -> bool:
+    """Whether a folder is that of an experiment."""
+    return (path / FINDINGS).is_file() or ((path / PLAN).is_file() and (path / DESIGN).is_file())
+
+
+def experiment_among(paths: Sequence[Path]) -> Path | None:
+    """The experiment, where it is one that is to be reported; None for runs, results and stores.
+
+    Raises:
+        InputError: an experiment beside other paths, or one without results yet.
+    """
+    found = next((path for path in paths if is_experiment(path)), None)
+    if found is None:
+        return None
+    others = [path for path in paths if path.resolve() != found.resolve()]
+    if others:
+        do = f"Report the experiment by itself, or name folders below {found / 'runs'}."
+        raise InputError(found, found=f"an experiment, beside {others[0]}", wanted="an experiment alone", do=do)
+    if not (found / FINDINGS).is_file():
+        do = "Give its `crossmod experiment` command again: it continues, and ends with the results."
+        raise InputError(found, found=f"an experiment without {FINDINGS}", wanted="one that has results", do=do)
+    return found
 
 
 def collect(paths: Sequence[Path], sources: Sequence[Path] = ()) -> Contents:
@@ -60,14 +87,15 @@ def collect(paths: Sequence[Path], sources: Sequence[Path] = ()) -> Contents:
         segmenters=tuple(run for run in runs if run.card["kind"] == "segment"),
         judgements=tuple(run for run in runs if run.card["kind"] == "evaluate"),
         stores=tuple(stores.values()),
-        sources=_sources(runs, sources),
+        sources=sources_of(runs, sources),
     )
 
 
-def _sources(runs: Sequence[Run], named: Sequence[Path]) -> dict[str, tuple[Store, str]]:
-    """Where real cases lie: in the stores that were named, and in those that training runs read."""
+def sources_of(runs: Sequence[Run], named: Sequence[Path]) -> dict[str, tuple[Store, str]]:
+    """Where real cases lie, by checksum: in the stores that were named, and in those that training runs read."""
     used = [
         run.path / side["store"] for run in runs if run.card["kind"] == "train" for side in run.card["data"].values()
     ]
-    opened = [Store(path) for path in named] + [Store(path) for path in used if (path / MANIFEST).is_file()]
+    there = [*named, *(path for path in used if (path / MANIFEST).is_file())]
+    opened = [Store(path) for path in {path.resolve(): path for path in there}.values()]
     return {case.sha256: (store, case.id) for store in opened for case in store.cases}

@@ -39,7 +39,9 @@ def _run(run: Run) -> Table:
     else:
         card = run.card
         work = f"{card['steps']} draws of patients" if card["kind"] == "evaluate" else f"{card['steps']} steps"
-        table.add_row("state", f"finished: {work} in {card['seconds']:.0f} s on {card['device']}")
+        # What ran in another program did not say how long it took.
+        taken = "" if card.get("unmeasured") else f": {work} in {card['seconds']:.0f} s on {card['device']}"
+        table.add_row("state", f"finished{taken}")
         if card["kind"] == "train":
             table.add_row("family", FAMILY.get(card["family"], card["family"]))
             table.add_row("parameters", ", ".join(f"{name} {count:,}" for name, count in card["parameters"].items()))

@@ -37,7 +37,8 @@ def _grid(rows: int, columns: int, titles: Sequence[str]) -> tuple[Figure, np.nd
     return figure, axes
 
 
-def _gray(axis: Axes, image: np.ndarray | None, low: float, high: float) -> None:
+def gray(axis: Axes, image: np.ndarray | None, low: float, high: float) -> None:
+    """An image in gray, or words that its source is not there."""
     if image is None:
         axis.text(
             0.5, 0.5, "source not found:\ngive --source", ha="center", va="center", fontsize=8, transform=axis.transAxes
@@ -46,7 +47,8 @@ def _gray(axis: Axes, image: np.ndarray | None, low: float, high: float) -> None
         axis.imshow(image, cmap="gray", vmin=low, vmax=high, interpolation="bicubic")
 
 
-def _outline(axis: Axes, mask: Mask, colour: str) -> None:
+def outline(axis: Axes, mask: Mask, colour: str) -> None:
+    """The border of a mask, where it has one."""
     if mask.any():
         axis.contour(mask > 0, levels=[0.5], colors=[colour], linewidths=1.2)
 
@@ -57,9 +59,9 @@ def synthesis_panel(slices: Sequence[SyntheticSlice], source: str, target: str) 
     titles = [source, f"synthetic {target}", "mask", *(["S's answer"] if scored else [])]
     figure, axes = _grid(len(slices), len(titles), titles)
     for row, one in zip(axes, slices, strict=True):
-        _gray(row[0], one.source, -1.0, 1.0)
-        low, high = _display_range(one.synthetic)
-        _gray(row[1], one.synthetic, low, high)
+        gray(row[0], one.source, -1.0, 1.0)
+        low, high = display_range(one.synthetic)
+        gray(row[1], one.synthetic, low, high)
         row[2].imshow(one.mask > 0, cmap="gray", interpolation="nearest")
         if one.answer is not None:
             row[3].imshow(one.answer > 0, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
@@ -75,34 +77,42 @@ def comparison_panel(families: Mapping[str, Sequence[SyntheticSlice | None]], so
     for number, row in enumerate(axes):
         origin = first[number]
         assert origin is not None
-        _gray(row[0], origin.source, -1.0, 1.0)
-        _outline(row[0], origin.mask, TRUTH)
+        gray(row[0], origin.source, -1.0, 1.0)
+        outline(row[0], origin.mask, TRUTH)
         for axis, name in zip(row[1:], names, strict=True):
             one = families[name][number]
             if one is not None:
-                _gray(axis, one.synthetic, *_display_range(one.synthetic))
-                _outline(axis, one.mask, TRUTH)
+                gray(axis, one.synthetic, *display_range(one.synthetic))
+                outline(axis, one.mask, TRUTH)
     return data_url(figure)
 
 
 def outline_panel(slices: Sequence[Outlined], all_arms: Sequence[Arm]) -> str:
     """Real test slices: the truth in every picture, and each arm's answer over it."""
-    figure, axes = _grid(len(slices), 2 + len(all_arms), ["real", "truth", *(_wrap(arm.name) for arm in all_arms)])
+    figure, axes = _grid(
+        len(slices), 2 + len(all_arms), ["real slice", "truth", *(_wrap(arm.name) for arm in all_arms)]
+    )
     for row, one in zip(axes, slices, strict=True):
         for axis in row:
-            _gray(axis, one.image, *_display_range(one.image))
-        _outline(row[1], one.truth, TRUTH)
+            gray(axis, one.image, *display_range(one.image))
+        outline(row[1], one.truth, TRUTH)
         for axis, answer, colour in zip(row[2:], one.answers, itertools.cycle(COLOURS), strict=False):
-            _outline(axis, one.truth, TRUTH)
-            _outline(axis, answer, colour)
+            outline(axis, one.truth, TRUTH)
+            outline(axis, answer, colour)
     return data_url(figure)
 
 
+def plain(name: str) -> str:
+    """A name as matplotlib is to write it: a dollar sign would begin a formula."""
+    return name.replace("$", r"\$")
+
+
 def _wrap(name: str) -> str:
-    return name.replace(" + ", "\n+ ").replace(" (", "\n(")
+    return plain(name).replace(" + ", "\n+ ").replace(" (", "\n(")
 
 
-def _display_range(image: np.ndarray) -> tuple[float, float]:
+def display_range(image: np.ndarray) -> tuple[float, float]:
+    """What is shown as black and as white."""
     low, high = np.percentile(image, (0.5, 99.5))
     return float(low), float(max(high, low + 1e-6))
 
@@ -137,24 +147,25 @@ def loss_curves(run: Run) -> str | None:
 
 def roc_curves(all_arms: Sequence[Arm]) -> str | None:
     """ROC of every run, one colour an arm: all of it, and its upper left corner. None where no curve is defined."""
+    if not any(card["scores"]["roc"]["fpr"] for arm in all_arms for card in arm.cards):
+        return None
     figure = Figure(figsize=(8.4, 3.8), layout="constrained")
     whole, corner = figure.subplots(1, 2)
-    drawn = False
     for arm, colour in zip(all_arms, itertools.cycle(COLOURS), strict=False):
-        label: str | None = f"{arm.name} (AUC {arm.mean('auc')})"
+        label: str | None = f"{plain(arm.name)} (AUC {arm.mean('auc')})"
         for card in arm.cards:
             curve = card["scores"]["roc"]
             if curve["fpr"]:
                 for axis in (whole, corner):
                     axis.plot(curve["fpr"], curve["tpr"], color=colour, linewidth=1.1, label=label)
-                label, drawn = None, True
+                label = None
     for axis in (whole, corner):
         axis.set_xlabel("false positive rate")
         axis.set_ylabel("true positive rate")
         axis.grid(alpha=0.3)
     corner.set(xlim=(0, 0.1), ylim=(0.8, 1.005))
     whole.legend(fontsize=7, loc="lower right")
-    return data_url(figure) if drawn else None
+    return data_url(figure)
 
 
 def patients_plot(all_arms: Sequence[Arm]) -> str:

@@ -1,6 +1,6 @@
 """The sections of the report: what stands in each, as plain data and pictures for the template."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -27,14 +27,15 @@ def _difference(all_arms: Sequence[Arm], arm: Arm) -> Difference | None:
     return None if baseline is None else difference(baseline, arm)
 
 
+LEAKS = (
+    "Split by slice, as in Rafiq et al. 2025: neighbouring slices of one patient were trained and tested on. "
+    "The scores are higher than on a new patient."
+)
+
+
 def warnings(contents: Contents, all_arms: Sequence[Arm]) -> list[str]:
     """What a reader must know before believing a number."""
-    found = []
-    if any(run.card["leaking"] for run in (*contents.translators, *contents.segmenters)):
-        found.append(
-            "Split by slice, as in Rafiq et al. 2025: neighbouring slices of one patient were trained and tested on. "
-            "The scores are higher than on a new patient."
-        )
+    found = [LEAKS] if any(run.card["leaking"] for run in (*contents.translators, *contents.segmenters)) else []
     for arm in all_arms:
         constant = sum(card["scores"]["constant"] for card in arm.cards)
         if constant:
@@ -44,23 +45,34 @@ def warnings(contents: Contents, all_arms: Sequence[Arm]) -> list[str]:
     for store in contents.stores:
         rows, columns = mean_shift(store)
         if max(abs(rows), abs(columns)) >= 1:
-            found.append(
-                f"{store.path.name}: the synthetic slices lie {rows:+.1f} rows and {columns:+.1f} columns away from "
-                "their source (median of each case, averaged), so that labels lie beside their organs. Label "
-                "consistency does not show it, since the segmentor was trained along."
-            )
+            found.append(shifted(store.path.name, rows, columns))
     for run in (*contents.translators, *contents.segmenters):
         names = dict.fromkeys(alarm.name for _, alarm in alarms(run))
         if names:
             found.append(f"{run.path.resolve().name}: the training raised alarms ({', '.join(names)}), see Training.")
-    steps = [(arm.name, arm.cards[0]["steps"]) for arm in all_arms]
-    if len({count for _, count in steps}) > 1:
-        listed = ", ".join(f"{name}: {count}" for name, count in steps)
-        found.append(
-            f"The arms took different numbers of training steps ({listed}): a part of any difference may come from "
-            "longer training. With --steps every arm trains equally long."
-        )
-    return found
+    # What ran in another program did not say how many steps it took.
+    counted = [(arm.name, arm.cards[0]["steps"]) for arm in all_arms if "steps" not in unmeasured(arm.cards[0])]
+    return found + unequal_steps(counted)
+
+
+def shifted(name: str, rows: float, columns: float) -> str:
+    """The warning of a store whose synthetic slices do not lie where their source does."""
+    return (
+        f"{name}: the synthetic slices lie {rows:+.1f} rows and {columns:+.1f} columns away from "
+        "their source (median of each case, averaged), so that labels lie beside their organs. Label "
+        "consistency does not show it, since the segmentor was trained along."
+    )
+
+
+def unequal_steps(steps: Sequence[tuple[str, int]]) -> list[str]:
+    """The warning of arms that were not trained equally long; nothing where they were."""
+    if len({count for _, count in steps}) < 2:
+        return []
+    listed = ", ".join(f"{name}: {count}" for name, count in steps)
+    return [
+        f"The arms took different numbers of training steps ({listed}): a part of any difference may come from "
+        "longer training. With --steps every arm trains equally long."
+    ]
 
 
 def results(all_arms: Sequence[Arm]) -> list[dict[str, str]]:
@@ -114,21 +126,26 @@ def synthesis(contents: Contents, store: Store) -> dict[str, Any]:
     }
 
 
-def comparison(contents: Contents) -> str | None:
-    """The same source slices through every family (Rafiq et al. 2025, Fig. 11)."""
+def comparison(contents: Contents, names: Sequence[str] = ()) -> str | None:
+    """The same source slices through every family (Rafiq et al. 2025, Fig. 11).
+
+    Args:
+        contents: the stores are compared.
+        names: of the stores, for people; default: their families and folders.
+    """
     stores = contents.stores
     if len(stores) < 2 or len({store.cases[0].modality for store in stores}) > 1:
         return None
     order = ranked(stores[0])
     wanted = [order[int(i)] for i in np.unique(np.linspace(0, len(order) - 1, SHOWN).astype(int))]
     columns = {}
-    for store in stores:
+    for number, store in enumerate(stores):
         synthetic = store.cases[0].synthetic
         assert synthetic is not None
-        name = FAMILY.get(synthetic.family, synthetic.family)
+        name = f"{FAMILY.get(synthetic.family, synthetic.family)} ({store.path.name})"
         places = same_sources(stores[0], store, wanted)
         shown = iter(synthetic_slices(store, contents.sources, [place for place in places if place is not None]))
-        columns[f"{name} ({store.path.name})"] = [None if place is None else next(shown) for place in places]
+        columns[names[number] if names else name] = [None if place is None else next(shown) for place in places]
     return figures.comparison_panel(columns, "CT" if stores[0].cases[0].modality == "mr" else "MR")
 
 
@@ -182,19 +199,28 @@ def costs(contents: Contents, all_arms: Sequence[Arm]) -> list[dict[str, str]]:
                 else "not measured",
             }
         )
-    for arm in all_arms:
-        card = arm.cards[0]
-        rows.append(
-            {
-                "model": f"{card['settings']['network']}, {arm.name}",
-                "parameters": f"{card['parameters']:,}",
-                "detail": "",
-                "epoch": f"{card['seconds_per_epoch']:.2f}",
-                "total": f"{card['seconds']:.0f}",
-                "speed": f"{card['slices_per_second']:.1f}",
-            }
-        )
-    return rows
+    return rows + [_cost_of_arm(arm) for arm in all_arms]
+
+
+def _cost_of_arm(arm: Arm) -> dict[str, str]:
+    card = arm.cards[0]
+
+    def told(key: str, form: str) -> str:
+        return "not measured" if key in unmeasured(card) else format(card[key], form)
+
+    return {
+        "model": f"{card['settings']['network']}, {arm.name}",
+        "parameters": told("parameters", ","),
+        "detail": "",
+        "epoch": told("seconds_per_epoch", ".2f"),
+        "total": told("seconds", ".0f"),
+        "speed": told("slices_per_second", ".1f"),
+    }
+
+
+def unmeasured(card: Mapping[str, Any]) -> frozenset[str]:
+    """What a card holds no true value of, since another program did the work."""
+    return frozenset(card.get("unmeasured", ()))
 
 
 def data(contents: Contents) -> list[dict[str, str]]:

@@ -13,6 +13,7 @@ from jaxtyping import UInt8
 from crossmod.config import with_changes
 from crossmod.data.groups import Group, read_input
 from crossmod.data.intensity import Intensity, intensity_of
+from crossmod.data.joined import open_stores
 from crossmod.data.resample import to_size
 from crossmod.data.slices import class_map, spread
 from crossmod.data.store import CaseRecord, SliceOrigin, Store, Synthetic
@@ -50,7 +51,7 @@ class Synthesized:
 def synthesize(
     run: Path,
     *,
-    source: Path,
+    source: Path | Sequence[Path],
     out: Path,
     slices: Literal["organ", "all"] = "organ",
     min_consistency: float = 0.0,
@@ -61,7 +62,7 @@ def synthesize(
 
     Args:
         run: a finished training run.
-        source: store with cases of the model's source modality.
+        source: store with cases of the model's source modality, or several.
         out: the new store.
         slices: those that show the organ, which needs labels, or all.
         min_consistency: keep only slices whose label consistency is at least this.
@@ -78,7 +79,7 @@ def synthesize(
     if min_consistency > 0 and model.segmentor is None:
         found = f"a {model.settings.family} model, which has no segmentor to score slices with"
         raise InputError(run, found=found, wanted="an essnet model", do="Leave --min-consistency out.")
-    store = Store(source)
+    store = open_stores(source)
     organ = model.settings.organs[0] if slices == "organ" or model.segmentor is not None else None
     groups = side_groups(store, model.settings.source, _of_its_sequences(model), organ=organ)
     # Where one person has both scans, the one whose target side is tested on makes no training slices either.
@@ -107,7 +108,8 @@ def synthesize(
                 )
         if kept == 0:
             found = f"{total} slices, none with a consistency of {min_consistency} or more" if total else "no slices"
-            raise InputError(source, found=found, wanted="some to keep", do="Lower --min-consistency, or train longer.")
+            do = "Lower --min-consistency, or train longer."
+            raise InputError(store.path, found=found, wanted="some to keep", do=do)
     store = Store(out)
     rows, columns = mean_shift(store)
     if max(abs(rows), abs(columns)) >= 1:

@@ -1,0 +1,80 @@
+"""`crossmod experiment`: many runs and their statistics from one short plan."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from crossmod.cli.application import app, say
+from crossmod.experiment.where import Where, executor_of
+
+Flat = Parameter(name="*")
+
+
+@app.command(sort_key=5)
+def experiment(
+    preset: str,
+    *,
+    data: tuple[Path, ...] = (),
+    out: Path | None = None,
+    dry_run: bool = False,
+    show: bool = False,
+    seeds: tuple[int, ...] = (),
+    where: Annotated[Where | None, Flat] = None,
+) -> None:
+    """Does synthetic data help, how much, and how many slices? Arms x folds x seeds, with paired statistics.
+
+    Given again, the command continues: runs that are finished are left alone, stopped ones go on, failed ones are tried
+    again. Exit code 1 says that a run failed; the others, statistics and report are there all the same.
+
+    Parameters
+    ----------
+    preset
+        rafiq2025_table3, rafiq2025_table4, liver_patients, few_labels, no_labels or tiny (made-up patients, some
+        minutes on a CPU); or a YAML file of your own.
+    data
+        Stores of real CT and MR cases; `tiny` makes up its own.
+    out
+        The experiment's folder.
+    dry_run
+        Say what would be run, how long it would take and how much room it needs, and stop.
+    show
+        Print the preset as YAML, to copy and change, and stop.
+    seeds
+        Seeds in place of the preset's.
+    """
+    from crossmod.config import with_changes
+    from crossmod.errors import InputError
+    from crossmod.experiment.design import read_design
+
+    design = read_design(preset)
+    design = with_changes(design, seeds=seeds) if seeds else design
+    if show:
+        return _print(design.model_dump(mode="json", exclude_defaults=True))
+    if out is None:
+        raise InputError("--out", found="nothing", wanted="a folder", do="Name the experiment's folder.")
+    where = where or Where()
+    if dry_run:
+        from crossmod.experiment.foretell import foretell
+        from crossmod.experiment.run import estimate_experiment
+
+        for line in foretell(*estimate_experiment(design, data, out, where), out, where.jobs):
+            say(line)
+        return None
+    from crossmod.experiment.run import run_experiment
+
+    done = run_experiment(design, data, out, executor=executor_of(out, where), live=where.jobs > 1)
+    for line in done.sentences:
+        say(line)
+    say(f"{out / 'report.html'}")
+    if done.failed:
+        say(f"{len(done.failed)} of {len(done.plan.jobs)} runs failed or could not be made; the report says which.")
+        sys.exit(1)
+    return None
+
+
+def _print(content: dict[str, object]) -> None:
+    import yaml
+
+    print(yaml.safe_dump(content, sort_keys=False, allow_unicode=True), end="")

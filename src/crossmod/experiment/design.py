@@ -1,0 +1,181 @@
+"""What an experiment asks: translators, segmenters, counts, folds and seeds; a short YAML file, easy to copy."""
+
+import re
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
+
+from crossmod.config import Modality, Settings, build, read_yaml, with_changes
+from crossmod.errors import InputError
+from crossmod.presets import SEGMENT, TRANSLATE
+from crossmod.settings import SegmentSettings, TranslateSettings
+
+PRESETS = Path(__file__).parent / "presets"
+
+# What the plan decides run by run.
+DECIDED = frozenset(
+    {"split", "test_slices", "folds", "fold", "split_seed", "test_patients", "train_patients", "seed", "count"}
+    | {"min_consistency", "without_real"}
+)
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+COUNT = re.compile(r"(\d+)|(\d+(?:\.\d+)?)x")
+# Of `labelled`.
+ALL, NONE = "all", "none"
+
+
+class Recipe(Settings):
+    """A preset of `train` or `segment`, and what is changed of it."""
+
+    preset: str
+    """Its name."""
+    settings: dict[str, Any] = Field(default_factory=dict)
+    """Settings that go before the preset's."""
+
+
+class Phantom(Settings):
+    """Made-up patients, for an experiment that is given no data."""
+
+    ct_patients: int = Field(ge=1)
+    mr_patients: int = Field(ge=1)
+    size: int = 64
+    slices: int = 24
+    seed: int = 0
+
+
+class Design(Settings):
+    """An experiment: every combination is one arm, trained on each fold with each seed."""
+
+    about: str = ""
+    """What it is for, in a sentence or two."""
+    translators: dict[str, Recipe]
+    """By a name of your own; the first one's target modality is what is segmented."""
+    segmenters: dict[str, Recipe]
+    """By a name of your own."""
+    counts: tuple[int | str, ...] = (0, "1x")
+    """Synthetic slices to add: a number, or a multiple of the real training slices, such as 0.5x; 0 is the baseline."""
+    labelled: tuple[int | Literal["all", "none"], ...] = (ALL,)
+    """Real patients whose labels a segmenter may use: a number, `all`, or `none`: synthetic slices alone."""
+    min_consistency: tuple[float, ...] = (0.0,)
+    """Use only synthetic slices whose label consistency is at least this; of translators with a segmentor."""
+    split: Literal["patient", "slice"] = "patient"
+    """Test on patients that nothing was trained on; or on slices, as Rafiq et al. do (leaking)."""
+    folds: int = Field(default=5, ge=2)
+    """Parts of the patients; each is tested on once."""
+    only_folds: tuple[int, ...] = ()
+    """Test on these parts only; default: all."""
+    test_slices: int = Field(default=58, ge=1)
+    """Slices to test on, with `split: slice`."""
+    split_seed: int = 0
+    """Seed of the division, and of which patients are labelled."""
+    seeds: tuple[int, ...] = (0, 1, 2)
+    """A segmenter of every arm and fold for each."""
+    retrain: bool = False
+    """Train a translator for each seed, too; otherwise all seeds of a fold share one."""
+    phantom: Phantom | None = None
+    """Made-up patients to use where no data is given."""
+
+    @model_validator(mode="after")
+    def _check(self) -> "Design":
+        for name in ("translators", "segmenters", "counts", "labelled", "min_consistency", "seeds"):
+            if not getattr(self, name):
+                raise ValueError(f"one of {name} at least, got none")
+        for name in ("counts", "labelled", "min_consistency", "only_folds", "seeds"):
+            values = getattr(self, name)
+            if len(set(map(str, values))) < len(values):
+                raise ValueError(f"each of {name} once, got {', '.join(map(str, values))}")
+        for key in (*self.translators, *self.segmenters):
+            if not NAME.fullmatch(key):
+                raise ValueError(f"a name of letters, digits, '.', '_' and '-', got {key!r}")
+        for count in self.counts:
+            if not COUNT.fullmatch(str(count)):
+                raise ValueError(f"counts such as 354 or 0.5x, got {count!r}")
+        return self
+
+    @model_validator(mode="after")
+    def _check_sides(self) -> "Design":
+        if any(isinstance(one, int) and one < 1 for one in self.labelled):
+            raise ValueError(f"one labelled patient or more, got {min(o for o in self.labelled if isinstance(o, int))}")
+        strange = sorted(set(self.only_folds) - set(range(self.folds)))
+        if strange:
+            raise ValueError(f"folds from 0 to {self.folds - 1}, got {strange[0]}")
+        if self.split == "slice" and (self.only_folds or self.labelled != (ALL,)):
+            raise ValueError("no only_folds and no labelled with `split: slice`, got some")
+        if any(not 0 <= one <= 1 for one in self.min_consistency):
+            raise ValueError(f"a Dice from 0 to 1 for min_consistency, got {self.min_consistency}")
+        return self
+
+    @cached_property
+    def chosen_folds(self) -> tuple[int, ...]:
+        """The folds that are tested on; a split by slice has but one."""
+        return (0,) if self.split == "slice" else self.only_folds or tuple(range(self.folds))
+
+    @cached_property
+    def translator_settings(self) -> dict[str, TranslateSettings]:
+        """Of each translator, as they are before a fold and a seed are chosen."""
+        return {name: _settings(TRANSLATE, recipe, f"translators.{name}") for name, recipe in self.translators.items()}
+
+    @cached_property
+    def segmenter_settings(self) -> dict[str, SegmentSettings]:
+        """Of each segmenter, likewise."""
+        return {name: _settings(SEGMENT, recipe, f"segmenters.{name}") for name, recipe in self.segmenters.items()}
+
+    @property
+    def target(self) -> Modality:
+        """What is synthesized and segmented.
+
+        Raises:
+            InputError: the translators and segmenters do not agree.
+        """
+        targets: dict[Modality, str] = {
+            "mr" if one.source == "ct" else "ct": name for name, one in self.translator_settings.items()
+        }
+        modalities = {one.modality for one in self.segmenter_settings.values()}
+        if len(targets) > 1 or modalities != set(targets):
+            made = ", ".join(f"{modality} by {name}" for modality, name in targets.items())
+            found = f"{made}; segmenters of {', '.join(sorted(modalities))}"
+            do = "Set `source` of the translators or `modality` of the segmenters."
+            raise InputError("design", found=found, wanted="one modality", do=do)
+        return next(iter(targets))
+
+
+def _settings(presets: dict[str, Any], recipe: Recipe, where: str) -> Any:
+    if recipe.preset not in presets:
+        do = "Name one of them."
+        raise InputError(f"{where}.preset", found=repr(recipe.preset), wanted=", ".join(sorted(presets)), do=do)
+    decided = sorted(DECIDED & set(recipe.settings))
+    if decided:
+        raise InputError(
+            f"{where}.settings",
+            found=f"{decided[0]}, which the experiment decides for each run",
+            wanted="other settings only",
+            do=f"Set it for the experiment, or leave {decided[0]} out: two runs with sides of their own would leak.",
+        )
+    try:
+        return with_changes(presets[recipe.preset], **recipe.settings)
+    except InputError as error:
+        raise InputError(f"{where}.settings", found=str(error), wanted="settings that fit", do="Change them.") from None
+
+
+def presets() -> list[str]:
+    """The names of the experiments that come with crossmod."""
+    return sorted(path.stem for path in PRESETS.glob("*.yaml"))
+
+
+def read_design(name: str) -> Design:
+    """A design by the name of a preset, or from a YAML file of your own.
+
+    Raises:
+        InputError: there is none, or it asks for what does not go together.
+    """
+    path = Path(name)
+    if not path.is_file():
+        path = PRESETS / f"{name}.yaml"
+        if name not in presets():
+            do = "Name one of them, or give the path of a YAML file; --show PRESET prints one to copy."
+            raise InputError("PRESET", found=repr(name), wanted=f"a YAML file or {', '.join(presets())}", do=do)
+    design = build(Design, read_yaml(path), subject=path.name)
+    # Whatever is wrong with a recipe is said before any data is looked at.
+    _ = design.target
+    return design

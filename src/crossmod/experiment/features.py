@@ -1,0 +1,71 @@
+"""Features of single slices, each slice read and looked at once, for Fréchet distances between draws of them."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float
+
+from crossmod.data.intensity import Intensity, intensity_of
+from crossmod.data.resample import square, to_size
+from crossmod.data.store import Store
+from crossmod.data.volume import take_slices
+from crossmod.evaluate.detectors import detector
+from crossmod.evaluate.frechet import frechet_distance
+from crossmod.experiment.drawn import Slices
+from crossmod.settings import SegmentSettings
+
+DETECTOR = "random"
+
+
+class Features:
+    """Features of slices as a segmenter sees them, kept by store, case, slice and size."""
+
+    def __init__(self) -> None:
+        self._detector = detector(DETECTOR)
+        self._found: dict[tuple[Path, str, int, int], np.ndarray] = {}
+        self._steps: dict[tuple[Path, str], Intensity] = {}
+        self._distances: dict[tuple[object, ...], float] = {}
+
+    def distance(
+        self, first: Slices, chosen: list[int], second: Slices, against: list[int], settings: SegmentSettings
+    ) -> float:
+        """Fréchet distance between some slices of two stores; runs that drew the same slices share one.
+
+        Args:
+            first: of one store.
+            chosen: which of them.
+            second: of the other store.
+            against: which of them.
+            settings: size and intensity.
+        """
+        key = (first.store.path, tuple(chosen), second.store.path, tuple(against), settings.size)
+        if key not in self._distances:
+            sides = self.of(first, chosen, settings), self.of(second, against, settings)
+            self._distances[key] = frechet_distance(*sides)
+        return self._distances[key]
+
+    def of(self, slices: Slices, indexes: list[int], settings: SegmentSettings) -> Float[np.ndarray, "n features"]:
+        """One row a slice."""
+        rows = []
+        for case, numbers in slices.where(indexes).items():
+            keys = [(slices.store.path, case, number, settings.size) for number in numbers]
+            new = [number for number, key in zip(numbers, keys, strict=True) if key not in self._found]
+            if new:
+                made = self._detector.features(self._images(slices.store, case, new, settings))
+                for number, row in zip(new, made, strict=True):
+                    self._found[slices.store.path, case, number, settings.size] = row
+            rows += [self._found[key] for key in keys]
+        return np.stack(rows)
+
+    def _images(
+        self, store: Store, case: str, numbers: Sequence[int], settings: SegmentSettings
+    ) -> Float[np.ndarray, "n size size"]:
+        """Some slices of a case in [-1, 1], as `load_slices` brings them before a segmenter."""
+        volume = store.read(case).with_labels(None, {})
+        key = store.path, case
+        if key not in self._steps:
+            self._steps[key] = intensity_of(volume, settings)
+        # Padded as a whole, since what pads is the volume's lowest value.
+        few = take_slices(square(volume), numbers)
+        return self._steps[key].to_model(to_size(few, settings.size).voxels)

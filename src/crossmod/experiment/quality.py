@@ -1,0 +1,179 @@
+"""What the synthetic slices were like that each arm was trained on, and whether better ones went with more gain.
+
+Notable:
+- Fréchet distances are biased by the number of images: all arms are measured by draws of one number, the same for all,
+  each from the slices that the run used. Real slices are of the fold's training side and show the organ, as all
+  synthetic ones do.
+- The detector was never trained: its distance ranks gross failures, and sees no anatomy.
+- Arms that draw from the same synthetic store are one case of quality, however many they are: the correlation is over
+  stores (a translator in a fold), not over arms.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy import stats
+
+from crossmod.data.slices import draw_evenly
+from crossmod.evaluate.arms import ArmScores
+from crossmod.evaluate.statistics import CONFIDENCE
+from crossmod.experiment.collect import Result, arm_scores
+from crossmod.experiment.drawn import RealSlices, SyntheticSlices, real_slices, synthetic_slices
+from crossmod.experiment.features import DETECTOR, Features
+from crossmod.experiment.plan import Plan
+from crossmod.experiment.truth import real_store
+from crossmod.settings import SegmentSettings
+
+# Slices on each side of a Fréchet distance. Arms with fewer than the least get none, so that they limit no other arm.
+MOST, LEAST = 64, 20
+LOW = 0.5  # label consistency
+# Of fewer cases only a nearly perfect order would count, and the p of Spearman's is not to be relied on.
+ENOUGH = 8
+MEASURES = ("consistency", "frechet")
+SEED = 0
+
+
+@dataclass(eq=False)
+class _Opened:
+    """Stores, each opened once."""
+
+    plan: Plan
+    root: Path
+    synthetic: dict[tuple[Path, str], SyntheticSlices] = field(default_factory=dict)
+    real: dict[tuple[Path, str], RealSlices] = field(default_factory=dict)
+
+    def made(self, result: Result, settings: SegmentSettings) -> SyntheticSlices:
+        """What a run's synthetic slices were drawn from."""
+        path = self.plan.jobs[self.plan.jobs[result.run.name].needs["synthetic"]].folder(self.root)
+        key = path, settings.organs[0]
+        if key not in self.synthetic:
+            self.synthetic[key] = synthetic_slices(path, settings)
+        return self.synthetic[key]
+
+    def beside(self, result: Result, settings: SegmentSettings) -> RealSlices:
+        """The real slices."""
+        key = real_store(self.plan, result), settings.organs[0]
+        if key not in self.real:
+            self.real[key] = real_slices(key[0], settings)
+        return self.real[key]
+
+
+def quality(plan: Plan, root: Path, results: list[Result]) -> dict[str, Any] | None:
+    """Quality of what each arm used, and against the gain in 3D Dice; None without synthetic slices.
+
+    Raises:
+        InputError: a store is not there any more.
+    """
+    used = [result for result in results if result.arm.translator is not None]
+    if not used:
+        return None
+    opened = _Opened(plan, root)
+    number = _number(opened, used)
+    features = Features()
+    rows = {(one.arm.name, one.fold, one.seed): _of_run(opened, features, one, number) for one in used}
+    points = _points(plan, arm_scores(results, "dice"), rows)
+    return {
+        "detector": DETECTOR,
+        "frechet_slices": number,
+        "arms": {name: _mean([row for (arm, _, _), row in rows.items() if arm == name]) for name in _names(used)},
+        "points": points,
+        "relations": {measure: relation(points, measure) for measure in MEASURES},
+    }
+
+
+def _number(opened: _Opened, used: Sequence[Result]) -> int | None:
+    """How many slices all Fréchet distances are taken of; None where no arm has enough."""
+    real = [len(opened.beside(one, s).training_side(s)) for one, s in _one_a_fold(used)]
+    counts = [one.card["settings"]["count"] for one in used]
+    enough = [count for count in (*real, *counts) if count >= LEAST]
+    return min([MOST, *enough]) if min(real) >= LEAST and max(counts) >= LEAST else None
+
+
+def _one_a_fold(used: Sequence[Result]) -> list[tuple[Result, SegmentSettings]]:
+    return [(one, _settings(one)) for one in {one.fold: one for one in used}.values()]
+
+
+def _of_run(opened: _Opened, features: Features, result: Result, number: int | None) -> dict[str, Any]:
+    settings = _settings(result)
+    made = opened.made(result, settings)
+    drawn = made.drawn(settings)
+    scores = made.consistency[drawn]
+    known = scores[np.isfinite(scores)]
+    apart = None
+    if number is not None and len(drawn) >= number:
+        beside = opened.beside(result, settings)
+        # The same real slices for all arms of a fold; of the run's own draw, the first ones.
+        real = draw_evenly(beside.thin, beside.training_side(settings), number, SEED)
+        apart = features.distance(made, made.drawn(settings, number), beside, real, settings)
+    return {
+        "slices": float(len(drawn)),
+        "consistency": float(known.mean()) if known.size else None,
+        "low": float((known < LOW).mean()) if known.size else None,
+        "frechet": apart,
+        "rows": float(made.shifts[drawn, 0].mean()),
+        "columns": float(made.shifts[drawn, 1].mean()),
+    }
+
+
+def _points(
+    plan: Plan, scores: Mapping[str, ArmScores], rows: Mapping[tuple[str, int, int], Mapping[str, Any]]
+) -> list[dict[str, Any]]:
+    """A point for each fold of each arm, averaged over seeds."""
+    points = []
+    for name, fold in dict.fromkeys((arm, fold) for arm, fold, _ in rows):
+        arm = plan.arms[name]
+        base, own = scores.get(arm.baseline or ""), scores.get(name)
+        if base is None or own is None:
+            continue
+        there = own.folds == fold
+        gain = float((own.by_patient - base.by_patient)[there].mean())
+        seeds = [row for (one, where, _), row in rows.items() if (one, where) == (name, fold)]
+        head = {"arm": name, "fold": fold, "translator": arm.translator, "min_consistency": arm.min_consistency}
+        points.append({**head, "gain": gain, **_mean(seeds)})
+    return points
+
+
+def relation(points: Sequence[Mapping[str, Any]], measure: str) -> dict[str, Any]:
+    """Spearman's correlation of a measure and the gain, over synthetic stores, with words that follow the numbers.
+
+    Args:
+        points: as `quality` gives them.
+        measure: one of `MEASURES`.
+    """
+    stores: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
+    for point in points:
+        if point[measure] is not None:
+            key = point["fold"], point["translator"], point["min_consistency"]
+            stores.setdefault(key, []).append(point)
+    pairs = np.array(
+        [[np.mean([one[measure] for one in own]), np.mean([one["gain"] for one in own])] for own in stores.values()]
+    ).reshape(-1, 2)
+    found = {"n": len(pairs), "points": sum(map(len, stores.values())), "rho": None, "p": None, "shown": False}
+    if len(pairs) < ENOUGH:
+        few = f"not shown: {len(pairs)} synthetic set{'' if len(pairs) == 1 else 's'}, and {ENOUGH} are the least"
+        return {**found, "words": f"{few}." if len(pairs) else "not measured."}
+    if (np.ptp(pairs, axis=0) == 0).any():
+        return {**found, "words": "not shown: it is the same everywhere."}
+    test: Any = stats.spearmanr(pairs[:, 0], pairs[:, 1])
+    rho, p = float(test.statistic), float(test.pvalue)
+    shown = p < 1 - CONFIDENCE
+    numbers = f"Spearman {rho:+.2f} over {len(pairs)} synthetic sets, p {p:.2g}"
+    said = f"{'more' if rho > 0 else 'less'} of it went with more gain: {numbers}; no proof of a cause"
+    return {**found, "rho": rho, "p": p, "shown": shown, "words": f"{said if shown else f'not shown: {numbers}'}."}
+
+
+def _mean(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Mean of each value over runs, of those that have it."""
+    known = {name: [row[name] for row in rows if row[name] is not None] for name in rows[0]}
+    return {name: float(np.mean(values)) if values else None for name, values in known.items()}
+
+
+def _names(used: Sequence[Result]) -> list[str]:
+    return list(dict.fromkeys(result.arm.name for result in used))
+
+
+def _settings(result: Result) -> SegmentSettings:
+    return SegmentSettings(**result.card["settings"])

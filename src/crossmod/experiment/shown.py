@@ -1,0 +1,127 @@
+"""What people see while an experiment runs: what is going on, what is left, and how long that will take."""
+
+import sys
+import time
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from itertools import islice
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from crossmod.experiment.jobs import Job, Kind
+from crossmod.experiment.ledger import Ledger, Outcome
+from crossmod.progress import clock
+
+# Rows of a live table, more would not fit a terminal; and seconds between two of them.
+MOST, BETWEEN = 16, 0.5
+
+
+@dataclass(eq=False)
+class Shown:
+    """Lines in a log; a live table on a terminal where jobs run side by side.
+
+    Args:
+        jobs: all of them.
+        slots: how many run at once.
+        live: draw a table; one job after another shows its own progress.
+    """
+
+    jobs: Mapping[str, Job]
+    slots: int = 1
+    live: bool = False
+    _began: float = 0.0
+    _drawn: float = 0.0
+    _running: dict[str, float] = field(default_factory=dict)
+    _spent: dict[Kind, tuple[float, int]] = field(default_factory=dict)
+    _left: dict[Kind, int] = field(default_factory=dict)
+    _table: Live | None = None
+
+    def begin(self, ledger: Ledger) -> None:
+        """Before the first job."""
+        self._began = time.monotonic()
+        for name, job in self.jobs.items():
+            if ledger.states[name] != "done":
+                self._left[job.kind] = self._left.get(job.kind, 0) + job.work
+        if ledger.counts["done"]:
+            self._say(f"{ledger.counts['done']} of {len(self.jobs)} runs are there already.")
+        if self.live and sys.stderr.isatty():
+            self._table = Live(console=Console(stderr=True), refresh_per_second=2, transient=True)
+            self._table.start()
+
+    def started(self, job: Job, ledger: Ledger) -> None:
+        """A job began."""
+        self._running[job.name] = time.monotonic()
+        done = ledger.counts["done"] + ledger.counts["failed"] + ledger.counts["blocked"]
+        place = done + ledger.counts["running"]
+        self._say(f"[{place}/{len(self.jobs)}] {job.kind}: {job.title} ({self._times()})")
+        self._draw(ledger)
+
+    def ended(self, job: Job, outcome: Outcome, ledger: Ledger, blocked: Collection[str] = ()) -> None:
+        """A job ended, one way or another.
+
+        Args:
+            job: which.
+            outcome: how.
+            ledger: all that is known by now.
+            blocked: jobs that cannot be done because it failed.
+        """
+        self._running.pop(job.name, None)
+        if outcome.saved:
+            self._say(f"Stopped and saved: {job.kind}: {job.title}; it goes on from there.")
+        elif outcome.lost:
+            again = "started again from its checkpoint" if ledger.states[job.name] == "ready" else "given up"
+            why = f" ({outcome.error})" if outcome.error else ""
+            self._say(f"Lost{why}: {job.kind}: {job.title}; {again}.")
+        elif outcome.error is not None:
+            self._say(f"FAILED: {job.kind}: {job.title}: {outcome.error}")
+        else:
+            seconds, work = self._spent.get(job.kind, (0.0, 0))
+            self._spent[job.kind] = (seconds + outcome.seconds, work + job.work)
+        if ledger.states[job.name] != "ready":
+            self._left[job.kind] -= job.work
+        for other in blocked:
+            self._left[self.jobs[other].kind] -= self.jobs[other].work
+        self._draw(ledger)
+
+    def end(self) -> None:
+        """After the last job."""
+        if self._table is not None:
+            self._table.stop()
+            self._table = None
+
+    def left(self) -> float | None:
+        """Seconds to go, as far as jobs of all kinds that are left have been seen; None where one has not."""
+        total = 0.0
+        for kind, work in self._left.items():
+            seconds, done = self._spent.get(kind, (0.0, 0))
+            if work and not done:
+                return None
+            total += seconds / done * work if work else 0.0
+        return total / self.slots
+
+    def _times(self) -> str:
+        left = self.left()
+        so_far = f"{clock(time.monotonic() - self._began)} so far"
+        return so_far if left is None else f"{so_far}, about {clock(left)} left"
+
+    def _say(self, line: str) -> None:
+        if self._table is not None:
+            self._table.console.print(line, markup=False, highlight=False)
+        else:
+            print(line, file=sys.stderr, flush=True)
+
+    def _draw(self, ledger: Ledger) -> None:
+        now = time.monotonic()
+        # A table for each of 100,000 quick events would be all that this process does.
+        if self._table is None or now - self._drawn < BETWEEN:
+            return
+        self._drawn = now
+        counts = ledger.counts
+        table = Table(title=f"{counts['done']} of {len(self.jobs)} done, {counts['failed']} failed; {self._times()}")
+        table.add_column("running")
+        table.add_column("for", justify="right")
+        for name, since in islice(self._running.items(), MOST):
+            table.add_row(f"{self.jobs[name].kind}: {self.jobs[name].title}", clock(now - since))
+        self._table.update(table)

@@ -1,0 +1,77 @@
+"""Where the runs of an experiment are made, as the command line asks."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field
+
+from crossmod.settings import Machine
+
+if TYPE_CHECKING:
+    from crossmod.experiment.executor import Executor
+
+
+class Where(Machine):
+    """Where the runs of an experiment are made."""
+
+    executor: Literal["local", "ray", "slurm"] = "local"
+    """This machine; a Ray cluster (extra `ray`); or SLURM array jobs (extra `slurm`)."""
+    jobs: int = Field(default=1, ge=0)
+    """Runs side by side. Local: 1 is one after another in this process. Ray and SLURM: at most so many; 0: as fit."""
+    address: str | None = None
+    """Ray: of the cluster, such as `auto` or head:6379; default: a Ray of its own on this machine."""
+    cpus: int = Field(default=1, ge=1)
+    """Ray and SLURM: CPUs of each run."""
+    gpus: float = Field(default=0.0, ge=0)
+    """Ray and SLURM: GPUs of each run; with Ray 0.25 lets four small runs share one."""
+    partition: str | None = None
+    """SLURM: the partition."""
+    hours: float = Field(default=24.0, gt=0)
+    """SLURM: time limit of each run, which goes on from its checkpoint when it is cut off."""
+    memory_gb: float = Field(default=16.0, gt=0)
+    """SLURM: memory of each run."""
+
+
+def executor_of(root: Path, where: Where) -> "Executor":
+    """Where the runs of the experiment in `root` are made.
+
+    Raises:
+        InputError: an executor whose extra is not installed, or GPUs that cannot be shared.
+    """
+    machine = Machine(**where.model_dump(include=set(Machine.model_fields)))
+    if where.executor == "ray":
+        from crossmod.experiment.on_ray import OnRay
+
+        return OnRay(
+            root, machine, address=where.address, cpus=float(where.cpus), gpus=where.gpus, most=_most(where.jobs)
+        )
+    if where.executor == "slurm":
+        return _slurm(root, machine, where)
+    from crossmod.experiment.executor import InProcess
+    from crossmod.experiment.workers import Workers
+
+    return InProcess(root, machine) if where.jobs <= 1 else Workers(root, machine, where.jobs)
+
+
+def _slurm(root: Path, machine: Machine, where: Where) -> "Executor":
+    from crossmod.errors import InputError
+    from crossmod.experiment.on_slurm import OnSlurm
+
+    if where.gpus != int(where.gpus):
+        do = "Use --executor ray to share one."
+        raise InputError("--gpus", found=f"{where.gpus:g}", wanted="whole GPUs with SLURM", do=do)
+    return OnSlurm(
+        root,
+        machine,
+        partition=where.partition,
+        hours=where.hours,
+        cpus=where.cpus,
+        gpus=int(where.gpus),
+        memory_gb=where.memory_gb,
+        parallel=_most(where.jobs),
+    )
+
+
+def _most(jobs: int) -> int:
+    """1 is the default of local runs; a cluster takes as many as fit unless told otherwise."""
+    return 0 if jobs <= 1 else jobs

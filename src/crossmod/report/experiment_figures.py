@@ -1,0 +1,167 @@
+"""Figures of an experiment: differences with intervals, curves over counts, patients, and the luck of seeds.
+
+Notable: a verdict is told by colour and by shape, in Okabe and Ito's palette, so that no reader depends on colour.
+"""
+
+import textwrap
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from crossmod.report.experiment_data import Finding
+from crossmod.report.figures import COLOURS, data_url, plain
+
+# Colour, marker, and whether it is filled.
+STYLES = {"improves": ("#0072B2", "o", True), "hurts": ("#D55E00", "s", True), "not shown": ("0.4", "D", False)}
+WIDTH = 8.4
+# Patients whose names fit under an axis.
+NAMED = 24
+# Counts whose numbers fit under an axis.
+MANY = 9
+
+
+def label(name: str, width: int = 34) -> str:
+    """A name that fits beside an axis."""
+    return plain("\n".join(textwrap.wrap(name, width) or [name]))
+
+
+def forest(arms: Sequence[Finding]) -> str | None:
+    """The difference of each arm to its baseline with its interval, and the line of no difference."""
+    known = [arm for arm in arms if arm["effects"]["dice"]["mean"] is not None]
+    if not known:
+        return None
+    figure = Figure(figsize=(WIDTH, 0.42 * len(known) + 1.3), layout="constrained")
+    axis = figure.subplots()
+    axis.axvline(0, color="0.2", linewidth=1)
+    for place, arm in enumerate(known):
+        found = arm["effects"]["dice"]
+        colour, marker, filled = STYLES[found["verdict"]]
+        if found["low"] is not None and found["high"] is not None:
+            axis.hlines(place, found["low"], found["high"], color=colour, linewidth=1.8)
+        axis.plot(found["mean"], place, marker, color=colour, mfc=colour if filled else "white", markersize=7)
+    axis.set_yticks(range(len(known)), [label(arm["name"]) for arm in known], fontsize=8)
+    axis.set_ylim(len(known) - 0.4, -0.6)
+    axis.set_xlabel("change of 3D Dice against the baseline, with its 95 % interval", fontsize=9)
+    axis.grid(axis="x", alpha=0.3)
+    shown = dict.fromkeys(arm["effects"]["dice"]["verdict"] for arm in known)
+    handles = [_handle(verdict) for verdict in STYLES if verdict in shown]
+    figure.legend(handles=handles, loc="outside upper right", ncols=3, fontsize=8, frameon=False)
+    return data_url(figure)
+
+
+def _handle(verdict: str) -> Line2D:
+    colour, marker, filled = STYLES[verdict]
+    return Line2D([], [], color=colour, marker=marker, mfc=colour if filled else "white", label=verdict)
+
+
+def saturation(curve: Finding) -> str | None:
+    """The change over counts with its band, and below it how often each count is the best."""
+    points = [point for point in curve["points"] if point["effect"] is None or point["effect"]["mean"] is not None]
+    if len(points) < 2:
+        return None
+    figure = Figure(figsize=(6.4, 4.4), layout="constrained")
+    above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
+    counts = [point["count"] for point in points]
+    means = [0.0 if point["effect"] is None else point["effect"]["mean"] for point in points]
+    ends = np.array([_ends(point["effect"]) for point in points])
+    above.axhline(0, color="0.2", linewidth=1)
+    above.fill_between(counts, ends[:, 0], ends[:, 1], color=COLOURS[1], alpha=0.3, label="95 % interval")
+    above.plot(counts, means, color=COLOURS[5], marker="o", label="mean over patients and seeds")
+    above.axvline(curve["enough"], color="0.4", linestyle=":", linewidth=1.2, label="enough")
+    above.set_ylabel("change of 3D Dice", fontsize=9)
+    above.legend(fontsize=8)
+    shares = [np.nan if point["best"] is None else point["best"] for point in points]
+    # As wide as fits between the two nearest counts.
+    room = 0.5 * min(np.diff(sorted(counts)))
+    below.bar(counts, shares, width=room, color=COLOURS[5])
+    for at, share in zip(counts, shares, strict=True):
+        if np.isfinite(share) and (share >= 0.05 or len(counts) <= MANY):
+            below.annotate(f"{share:.0%}", (at, share), ha="center", va="bottom", fontsize=8)
+    # Many counts keep every tick, and the names of as many as fit.
+    every = -(-len(counts) // MANY)
+    below.set(ylim=(0, 1.25), yticks=(0, 0.5, 1))
+    below.set_xticks(counts, [f"{at}" if place % every == 0 else "" for place, at in enumerate(counts)])
+    below.set_ylabel("best in\nso many draws", fontsize=8)
+    below.set_xlabel("synthetic slices beside the real ones", fontsize=9)
+    for axis in (above, below):
+        axis.tick_params(labelsize=8)
+        axis.grid(alpha=0.3)
+    return data_url(figure)
+
+
+def _ends(effect: Mapping[str, Any] | None) -> tuple[float, float]:
+    if effect is None:
+        return 0.0, 0.0
+    return tuple(np.nan if effect[end] is None else effect[end] for end in ("low", "high"))  # pyright: ignore[reportReturnType]
+
+
+@dataclass(frozen=True, eq=False)
+class PatientGains:
+    """What an arm changes for each patient.
+
+    Args:
+        name: of the arm.
+        patients: in the order of their gain.
+        means: over seeds.
+        seeds: for each seed that both arms have, by patient; nan where it is not known.
+    """
+
+    name: str
+    patients: list[str]
+    means: np.ndarray
+    seeds: list[np.ndarray]
+
+
+def patient_gains(gains: Sequence[PatientGains]) -> str:
+    """A panel an arm: a dot a patient in the order of their gain, and a faint one for each seed."""
+    figure = Figure(figsize=(WIDTH, 1.75 * len(gains) + 0.4), layout="constrained")
+    axes = figure.subplots(len(gains), 1, squeeze=False, sharey=True)[:, 0]
+    for axis, one in zip(axes, gains, strict=True):
+        places = np.arange(len(one.patients))
+        axis.axhline(0, color="0.2", linewidth=1)
+        for values in one.seeds:
+            axis.plot(places, values, "o", color="0.55", markersize=3, alpha=0.5, linewidth=0)
+        up = one.means >= 0
+        axis.plot(places[up], one.means[up], STYLES["improves"][1], color=STYLES["improves"][0], markersize=5)
+        axis.plot(places[~up], one.means[~up], STYLES["hurts"][1], color=STYLES["hurts"][0], markersize=5)
+        _name_patients(axis, one.patients)
+        axis.set_title(label(one.name, 90), fontsize=9)
+        axis.grid(alpha=0.3)
+    figure.supylabel("change of 3D Dice", fontsize=9)
+    return data_url(figure)
+
+
+def _name_patients(axis: Axes, patients: Sequence[str]) -> None:
+    axis.set_xlim(-0.6, len(patients) - 0.4)
+    axis.tick_params(labelsize=7)
+    if len(patients) > NAMED:
+        axis.set_xlabel(f"{len(patients)} patients, by gain", fontsize=8)
+        return
+    names = [plain(textwrap.shorten(name, 22, placeholder="…")) for name in patients]
+    turned = {"rotation": 25 if len(patients) <= 10 else 60, "ha": "right"} if len(patients) > 6 else {}
+    axis.set_xticks(range(len(patients)), names, fontsize=7, **turned)
+
+
+def seeds(arms: Sequence[Finding]) -> str | None:
+    """Each seed's mean 3D Dice in each arm: what one lucky run could have shown."""
+    rows = [(arm, [value for value in arm["scores"]["dice"]["seeds"] if value is not None]) for arm in arms]
+    rows = [(arm, values) for arm, values in rows if values]
+    if not rows or all(len(values) < 2 for _, values in rows):
+        return None
+    figure = Figure(figsize=(WIDTH, 0.4 * len(rows) + 1.0), layout="constrained")
+    axis = figure.subplots()
+    for place, (arm, values) in enumerate(rows):
+        base = arm["baseline"] is None
+        axis.hlines(place, min(values), max(values), color="0.7", linewidth=4)
+        axis.plot(values, [place] * len(values), "o", color="0.15" if base else COLOURS[5], markersize=5)
+        axis.plot(float(np.mean(values)), place, "|", color=COLOURS[4], markersize=16, markeredgewidth=2)
+    axis.set_yticks(range(len(rows)), [label(arm["name"]) for arm, _ in rows], fontsize=8)
+    axis.set_ylim(len(rows) - 0.4, -0.6)
+    axis.set_xlabel("3D Dice, mean over all test patients: a dot a seed, the line their mean", fontsize=9)
+    axis.grid(axis="x", alpha=0.3)
+    return data_url(figure)

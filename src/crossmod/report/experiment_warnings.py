@@ -1,0 +1,121 @@
+"""What a reader must know before believing a number of an experiment, and what of it failed."""
+
+from collections.abc import Iterator
+
+from crossmod.report.experiment_data import Experiment
+from crossmod.report.numbers import count, listed
+from crossmod.report.readings import alarms
+from crossmod.report.sections import LEAKS, shifted, unequal_steps
+from crossmod.translate.synthesize import mean_shift
+
+DISTANCES = {"hd95": "HD95", "assd": "ASSD"}
+
+
+def warnings(experiment: Experiment) -> list[str]:
+    """All of them, those that concern every number first."""
+    return [
+        *_of_the_design(experiment),
+        *_of_what_is_missing(experiment),
+        *_of_the_runs(experiment),
+        *_of_the_slices(experiment),
+    ]
+
+
+def failures(experiment: Experiment) -> dict[str, list[dict[str, str]]]:
+    """What failed and why, and apart from it what could not be made because of that."""
+    found = experiment.findings.get("failed", [])
+    names = {one["run"] for one in found}
+    needs = {job["name"]: set(job["needs"].values()) for job in experiment.plan["jobs"]}
+    rows = [{key: str(one[key]) for key in ("title", "kind", "run", "why")} for one in found]
+    blocked = [row for row in rows if needs.get(row["run"], set()) & names]
+    return {"failed": [row for row in rows if row not in blocked], "blocked": blocked}
+
+
+def _of_the_design(experiment: Experiment) -> Iterator[str]:
+    found = experiment.findings
+    if found["leaking"]:
+        yield LEAKS
+    if experiment.design.get("phantom") and (experiment.root / "data").is_dir():
+        yield "The patients are made up: this page shows that everything works, and nothing about real patients."
+    if len(found["seeds"]) < 2:
+        yield (
+            "One seed an arm: two runs of one arm often differ by more than two arms do, so that no effect is shown, "
+            "however large it looks."
+        )
+    alone = [name for name, models in _translators(experiment).items() if models == 1]
+    if alone and len(found["folds"]) < 2:
+        yield (
+            f"One training of {listed(alone)} made all synthetic slices: the intervals do not count the luck of that "
+            "training, and another one may do otherwise."
+        )
+    if 1 < len(found["folds"]) < FEW_FOLDS:
+        yield (
+            f"{len(found['folds'])} folds: what a fold's translator and training side do to all of its patients is "
+            "known from so few only, and intervals are wide for it. More folds make them narrower."
+        )
+
+
+# Student's t with four degrees of freedom is 2.8, with three 3.2, with one 12.7.
+FEW_FOLDS = 5
+
+
+def _translators(experiment: Experiment) -> dict[str, int]:
+    """By translator, the largest number of trained models in a fold."""
+    models: dict[str, dict[int, set[str]]] = {}
+    for arm in experiment.arms:
+        for (_, fold), run in experiment.runs(arm).items() if arm["translator"] else ():
+            of_folds = models.setdefault(arm["translator"], {})
+            of_folds.setdefault(fold, set()).update(run.card["data"]["synthetic_models"])
+    return {name: max(len(seen) for seen in folds.values()) for name, folds in models.items()}
+
+
+def _of_what_is_missing(experiment: Experiment) -> Iterator[str]:
+    found = experiment.findings
+    runs = failures(experiment)
+    if runs["failed"]:
+        others = f", and {len(runs['blocked'])} more could not be made because of that" if runs["blocked"] else ""
+        yield f"{count(len(runs['failed']), 'run')} failed{others}: see What failed."
+    if found["missing"]:
+        names = listed(found["missing"])
+        yield f"Without results, as no seed is finished in all folds: {names}."
+    for arm in experiment.arms:
+        if len(arm["runs"]) < arm["wanted"]:
+            yield (
+                f"{arm['name']}: {len(arm['runs'])} of {arm['wanted']} runs are finished; a seed counts where all its "
+                "folds are."
+            )
+
+
+def _of_the_runs(experiment: Experiment) -> Iterator[str]:
+    for arm in experiment.arms:
+        if arm["constant"]:
+            runs = count(len(arm["runs"]), "run")
+            yield f"{arm['name']}: in {arm['constant']} of {runs} the network found nothing or everything."
+    for metric, name in DISTANCES.items():
+        without = [arm for arm in experiment.arms if (arm["scores"].get(metric) or {}).get("undefined")]
+        if without:
+            told = listed(f"{arm['name']}: {arm['scores'][metric]['undefined']}" for arm in without)
+            yield (
+                f"{name} is undefined for some patients and left out of the mean (nothing was found, or tested slices "
+                f"have gaps between them). {told}."
+            )
+    steps = {arm["name"]: experiment.cards(arm)[0]["steps"] for arm in experiment.arms}
+    yield from unequal_steps(list(steps.items()))
+    for kind, runs in (("translators", experiment.translators), ("segmenters", experiment.segmenters)):
+        raised = {name: dict.fromkeys(alarm.name for _, alarm in alarms(run)) for name, run in runs.items()}
+        raised = {name: names for name, names in raised.items() if names}
+        if raised:
+            kinds = ", ".join(dict.fromkeys(name for names in raised.values() for name in names))
+            yield (
+                f"Alarms ({kinds}) were raised in {len(raised)} of {len(runs)} trainings of {kind}: {listed(raised)}. "
+                "`crossmod info` of a run tells when and what to do."
+            )
+
+
+def _of_the_slices(experiment: Experiment) -> Iterator[str]:
+    stores = experiment.stores
+    moved = {name: shift for name, store in stores.items() if max(map(abs, shift := mean_shift(store))) >= 1}
+    if moved:
+        worst = max(moved, key=lambda name: max(map(abs, moved[name])))
+        also = f" This is so, by a pixel or more, in {len(moved)} of {len(stores)} stores." if len(stores) > 1 else ""
+        yield shifted(worst, *moved[worst]) + also

@@ -1,0 +1,168 @@
+"""A methods section for a paper, written from what the runs say of themselves; nothing in it is assumed."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from crossmod.report.citations import bibtex
+from crossmod.report.experiment_data import Experiment, ReadRun, family_name
+from crossmod.report.numbers import count, from_to, listed
+
+Card = Mapping[str, Any]
+LOSSES = {"cross_entropy": "cross-entropy", "dice_cross_entropy": "soft Dice and cross-entropy"}
+TABLES = ("results.csv", "runs.csv", "findings.json")
+
+
+def for_papers(experiment: Experiment) -> dict[str, Any]:
+    """The methods paragraphs, the references, and which tables hold every number."""
+    networks = [run.card["settings"]["network"] for run in experiment.segmenters.values()]
+    return {
+        "methods": "\n\n".join(_paragraphs(experiment)),
+        "bibtex": bibtex(networks),
+        "tables": [name for name in TABLES if (experiment.root / name).is_file()],
+    }
+
+
+def _paragraphs(experiment: Experiment) -> list[str]:
+    told = [_data(experiment)]
+    told += [_translator(experiment, name, list(runs.values())) for name, runs in experiment.made.items()]
+    first: dict[str, list[Card]] = {}
+    for arm in experiment.arms:
+        first.setdefault(arm["segmenter"], []).extend(experiment.cards(arm))
+    told += [_segmenter(name, cards) for name, cards in first.items()]
+    return [*told, _arms(experiment), _statistics(experiment), _software(experiment)]
+
+
+def _data(experiment: Experiment) -> str:
+    found, cards = experiment.findings, [run.card for run in experiment.segmenters.values()]
+    target = found["target"].upper()
+    settings = cards[0]["settings"] if cards else {}
+    size = settings.get("size", "?")
+    sides = {
+        side: from_to(card["data"][f"{side}_slices"] for card in cards if card["data"][f"{side}_slices"])
+        for side in ("train", "test")
+    }
+    if found["leaking"]:
+        split = (
+            f"{count(settings.get('test_slices', 0), 'slice')} were held out for testing; other slices of the same "
+            "patients were trained on, so that scores do not carry over to new patients"
+        )
+    else:
+        folds, tested = settings.get("folds", len(found["folds"])), found["folds"]
+        which = "each was tested on once" if len(tested) == folds else f"tested on: {', '.join(map(str, tested))}"
+        split = (
+            f"The patients with {target} were divided into {folds} folds (split seed "
+            f"{settings.get('split_seed', 0)}); {which}. Neither translators nor segmenters were trained on any "
+            "image of a patient that they were tested on"
+        )
+    return (
+        f"Data. [Name the data set.] The {found['organ']} was segmented in {target} of "
+        f"{count(len(found['patients']), 'test patient')}. {split}. Segmenters were trained on "
+        f"{sides['train'] or 'no'} real slices, and tested on {sides['test']} (a fold). Slices have {size} x {size} "
+        f"pixels; intensities of MR were scaled between percentiles "
+        f"{_pair(settings.get('percentiles'))} of the volume, CT between {_pair(settings.get('window'))} HU."
+    )
+
+
+def _pair(values: Sequence[float | int] | None) -> str:
+    return " and ".join(f"{value:g}" for value in values or ())
+
+
+def _translator(experiment: Experiment, name: str, runs: Sequence[ReadRun]) -> str:
+    card = runs[0].card
+    s, data = card["settings"], [run.card["data"] for run in runs]
+    sides = "; ".join(
+        f"{side.upper()}: {from_to(one[side]['slices'] for one in data)} slices of "
+        f"{from_to(len(one[side]['patients']) for one in data)} patients"
+        for side in data[0]
+    )
+    trained = {run.path for run in runs}
+    made = [experiment.stores[folder] for folder in experiment.made[name]]
+    slices = from_to(sum(case.shape[0] for case in store.cases) for store in made)
+    parameters = ", ".join(f"{network} {number:,}" for network, number in card["parameters"].items())
+    weights = ", ".join(f"{s[f'lambda_{i}']:g}" for i in range(1, 6 if card["family"] == "essnet" else 5))
+    decay = f", falling to 0 over the last {s['decay']:.0%}" if s["decay"] else ""
+    best = "; the epoch with the best score on held-out patients was used" if s["select_every"] else ""
+    return (
+        f"Translator {name}. {family_name(card['family'])} ({count(len(trained), 'training')}; {sides}): generators "
+        f"with {s['generator_blocks']} residual blocks and {s['generator_filters']} filters, patch discriminators with "
+        f"{s['discriminator_layers']} strided layers; parameters: {parameters}. Adversarial loss: "
+        f"{s['adversarial'].replace('_', ' ')}; weights lambda 1 to {weights.count(',') + 1}: {weights}. Adam (beta 1 "
+        f"{s['beta_1']:g}), learning rate {s['learning_rate']:g} for generators"
+        f"{' and segmentor' if card['family'] == 'essnet' else ''} and {s['discriminator_learning_rate']:g} for "
+        f"discriminators{decay}; batch size {s['batch_size']}, {count(s['epochs'], 'epoch')} "
+        f"({from_to(run.card['steps'] for run in runs)} steps){best}. Each training made {slices} labelled synthetic "
+        f"slices, of source patients that are not tested on."
+    )
+
+
+def _segmenter(name: str, cards: Sequence[Card]) -> str:
+    s = cards[0]["settings"]
+    optimiser = f"AdamW, weight decay {s['weight_decay']:g}" if s.get("weight_decay") else "Adam"
+    extra = [f"{s['schedule']} schedule"] if s.get("schedule", "constant") != "constant" else []
+    extra += [f"running averages of weights ({s['ema']:g})"] if s.get("ema") else []
+    extra += ["strong augmentation"] if s.get("strong_augment") else ["augmentation"] if s.get("augment") else []
+    steps = from_to(card["steps"] for card in cards)
+    long = f"{steps} steps" if s.get("steps") else f"{count(s['epochs'], 'epoch')} ({steps} steps)"
+    return (
+        f"Segmenter {name}. Network {s['network']} ({cards[0]['parameters']:,} parameters), loss "
+        f"{LOSSES.get(s.get('loss', 'cross_entropy'), s.get('loss'))}, {optimiser}, learning rate "
+        f"{s['learning_rate']:g}, batch size {s['batch_size']}, {long}{''.join(f', {one}' for one in extra)}. Trained "
+        f"on {_which(s['train_on'])}, tested on {_which(s['test_on'])}."
+    )
+
+
+def _which(slices: str) -> str:
+    return "all slices" if slices == "all" else "slices that show the organ"
+
+
+def _arms(experiment: Experiment) -> str:
+    found = experiment.findings
+    names = "; ".join(arm["name"] for arm in experiment.arms)
+    return (
+        f"Arms. {names}. Each was trained once for each fold and each of {count(len(found['seeds']), 'seed')} "
+        f"({', '.join(map(str, found['seeds']))}): {count(len(experiment.segmenters), 'segmenter')} in all."
+    )
+
+
+def _statistics(experiment: Experiment) -> str:
+    return (
+        "Statistics. The main score is Dice of all tested slices of a patient as one volume (3D). Arms were compared "
+        "with their baseline by paired differences of patients, averaged over seeds. 95 % intervals and two-sided p "
+        f"are from {experiment.findings['draws']:,} draws of patients with repetition and, apart from that, of each "
+        f"fold's seeds in each arm, {_stretched(experiment)}, with tails of Student's t. P were "
+        "corrected by Holm's procedure over all arms with the same baseline. An effect was called shown where the "
+        "interval leaves 0 out and the corrected p is below 0.05, with two seeds and two patients or more. Intervals "
+        "of single arms are Student's t over patients. Surface distances (HD95, ASSD) are in mm."
+    )
+
+
+def _stretched(experiment: Experiment) -> str:
+    folds = len(experiment.findings["folds"])
+    if folds < 2:
+        return "each part stretched to its unbiased variance"
+    return f"stretched to the variance between the means of the {folds} folds"
+
+
+def _software(experiment: Experiment) -> str:
+    runs = [*experiment.translators.values(), *experiment.segmenters.values()]
+    devices = listed(dict.fromkeys(str(run.card["device"]) for run in runs if run.card.get("device")))
+    precisions = listed(dict.fromkeys(str(run.card["compute"]) for run in runs if run.card.get("compute")))
+    versions = _versions(runs)
+    told = f"Software. crossmod {experiment.plan.get('crossmod', '')}".rstrip()
+    told += f" with {versions}" if versions else ""
+    told += f", on {devices}" if devices else ""
+    return told + (f" ({precisions})." if precisions else ".")
+
+
+def _versions(runs: Iterable[ReadRun]) -> str:
+    """Of Python and the packages that compute, as the first run that says it had them."""
+    for run in runs:
+        path = run.path / "environment.json"
+        if path.is_file():
+            content = json.loads(path.read_text(encoding="utf-8"))
+            packages = content.get("packages", {})
+            names = {"torch": "PyTorch", "numpy": "NumPy", "scipy": "SciPy"}
+            parts = [f"Python {content['python']}"] if content.get("python") else []
+            return ", ".join([*parts, *(f"{name} {packages[key]}" for key, name in names.items() if key in packages)])
+    return ""

@@ -1,0 +1,32 @@
+"""A page on disk: one HTML file, whole or not there, and written over nothing but an earlier one."""
+
+from pathlib import Path
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from crossmod import __version__
+from crossmod.errors import InputError
+from crossmod.files import write_text
+
+
+def check_free(out: Path) -> None:
+    """Refuse to write over anything but an earlier report.
+
+    Raises:
+        InputError: `out` is something else.
+    """
+    if not out.exists():
+        return
+    found = None if out.is_file() else "a folder" if out.is_dir() else "something that is no file"
+    if out.is_file() and not out.read_bytes()[:15].lower().startswith(b"<!doctype html"):
+        found = "a file that is no HTML page"
+    if found:
+        raise InputError(out, found=found, wanted="a new file, or an earlier report", do="Choose another --out.")
+
+
+def write_page(template: str, out: Path, **parts: object) -> None:
+    """Fill a template and write it; text is escaped, and a name that the template misses is an error."""
+    environment = Environment(loader=PackageLoader("crossmod.report"), autoescape=True, undefined=StrictUndefined)
+    page = environment.get_template(template).render(version=__version__, **parts)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    write_text(out, page)

@@ -1,0 +1,181 @@
+"""What a segmenter is trained and tested on: real slices by the split, and synthetic ones that saw no test patient."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from crossmod.data.slices import SliceSet, draw_evenly, load_slices
+from crossmod.data.splits import split_in_words, split_slices
+from crossmod.data.store import CaseRecord, Store
+from crossmod.errors import InputError
+from crossmod.seeds import derive
+from crossmod.settings import SegmentSettings
+
+
+@dataclass(frozen=True, eq=False)
+class Sides:
+    """The slices on the two sides of the split.
+
+    Args:
+        train: real slices to train on, if any.
+        synthetic: slices to add to them, if any.
+        test: held-out real slices.
+    """
+
+    train: SliceSet | None
+    synthetic: SliceSet | None
+    test: SliceSet
+
+    @property
+    def parts(self) -> tuple[SliceSet, ...]:
+        """What is trained on together."""
+        return tuple(part for part in (self.train, self.synthetic) if part is not None)
+
+
+@dataclass(frozen=True, eq=False)
+class Chosen:
+    """The stores' cases that count, before any pixel is read.
+
+    Args:
+        store: with the real cases.
+        extra: with the synthetic ones, if any.
+        settings: as for `segment`.
+    """
+
+    store: Store
+    extra: Store | None
+    settings: SegmentSettings
+
+    @cached_property
+    def real(self) -> tuple[CaseRecord, ...]:
+        """The labelled real cases."""
+        return self.store.select(self.settings.modality, sequence=self._sequence, organ=self.settings.organs[0])
+
+    @cached_property
+    def synthetic(self) -> tuple[CaseRecord, ...]:
+        """The synthetic cases."""
+        if self.extra is None:
+            return ()
+        return self.extra.select_synthetic(self.settings.modality, self.settings.organs[0])
+
+    @property
+    def inputs(self) -> dict[str, dict[str, str]]:
+        """The checksum of every case, as a run of `segment` keeps them."""
+        return {
+            "real": {case.id: case.sha256 for case in self.real},
+            "synthetic": {case.id: case.sha256 for case in self.synthetic},
+        }
+
+    def patient_names(self) -> list[str]:
+        """All patients of the modality: the folds are theirs, labelled or not, as they are for a translator."""
+        return [case.patient for case in self.store.select(self.settings.modality, sequence=self._sequence)]
+
+    @property
+    def _sequence(self) -> str | None:
+        return self.settings.sequence if self.settings.modality == "mr" else None
+
+    def load(self) -> Sides:
+        """Read the cases and divide their slices.
+
+        Raises:
+            InputError: no slice of the organ on a side, fewer synthetic slices than `count`, or synthetic slices of a
+                model that saw a test patient.
+        """
+        settings = self.settings
+        slices = load_slices(self.store, self.real, settings, size=settings.size, labelled=True)
+        real, test = _divide(slices, self.patient_names(), settings)
+        train = None if settings.without_real else real
+        if self.extra is None:
+            return Sides(train, None, test)
+        tested = {case.sha256 for case in self.real if case.id in test.intensities}
+        _check_for_leaks(self.extra, self.synthetic, set(test.patients), tested, settings)
+        return Sides(train, synthetic_slices(self.extra, self.synthetic, settings), test)
+
+
+def choose_cases(real: Path, synthetic: Path | None, settings: SegmentSettings) -> Chosen:
+    """Open the stores.
+
+    Raises:
+        InputError: a path that is no store, or a count without a synthetic store, or the other way round.
+    """
+    if (synthetic is None) != (settings.count == 0):
+        found = f"--count {settings.count} and {'no' if synthetic is None else 'a'} --synthetic store"
+        raise InputError("segment", found=found, wanted="both or neither", do="Give the other one too.")
+    return Chosen(Store(real), None if synthetic is None else Store(synthetic), settings)
+
+
+def _divide(slices: SliceSet, patients: Sequence[str], settings: SegmentSettings) -> tuple[SliceSet, SliceSet]:
+    train, test = split_slices(slices, settings, patients)
+    showing = set(slices.showing_organ())
+    if settings.train_on == "organ":
+        train = [index for index in train if index in showing]
+    if settings.test_on == "organ":
+        test = [index for index in test if index in showing]
+    for side, option, indexes in (("training", "--train-on all", train), ("test", "--test-on all", test)):
+        if not any(index in showing for index in indexes):
+            found = f"no {side} slice that shows {settings.organs[0]}"
+            raise InputError(
+                "the split", found=found, wanted="some on both sides", do=f"Use another --fold, or {option}."
+            )
+    return slices.take(draw_evenly(slices, train, settings.real_slices, settings.seed)), slices.take(test)
+
+
+def _check_for_leaks(
+    store: Store, cases: Sequence[CaseRecord], patients: set[str], tested: set[str], settings: SegmentSettings
+) -> None:
+    """Refuse synthetic slices of a model that saw what is tested on, under whatever name."""
+    for case in cases:
+        assert case.synthetic is not None
+        if settings.split == "slice":
+            if case.synthetic.split != split_in_words(settings):
+                raise InputError(
+                    store.path,
+                    found=f"slices of {case.synthetic.run}, trained by another split ({case.synthetic.split})",
+                    wanted=f"the same split ({split_in_words(settings)})",
+                    do="Train the translator with the same --split, --test-slices and --split-seed.",
+                )
+            continue
+        seen = sorted(patients & {case.patient, *case.synthetic.trained_on})
+        again = tested & set(case.synthetic.trained_cases)
+        if seen or again:
+            who = f"the test patients {', '.join(seen)}" if seen else f"{len(again)} test cases under other names"
+            raise InputError(
+                store.path,
+                found=f"slices of the model {case.synthetic.run}, which saw {who}",
+                wanted="each patient on one side of the split",
+                do="Train the translator with the same --folds, --fold and --split-seed, then synthesize anew.",
+            )
+
+
+def synthetic_slices(store: Store, cases: Sequence[CaseRecord], settings: SegmentSettings) -> SliceSet:
+    """The synthetic slices that are added: good enough ones, drawn evenly from the patients.
+
+    Raises:
+        InputError: fewer than `settings.count`, or a wanted consistency where none was measured.
+    """
+    slices = load_slices(store, cases, settings, size=settings.size, labelled=True)
+    origins = [origin.consistency for case in cases if case.synthetic for origin in case.synthetic.slices]
+    if settings.min_consistency > 0 and None in origins:
+        found = "slices without a consistency, from a model without a segmentor"
+        raise InputError(store.path, found=found, wanted="essnet slices", do="Leave --min-consistency out.")
+    good = good_enough(origins, settings.min_consistency)
+    if settings.count > len(good):
+        raise InputError(
+            f"--count {settings.count}",
+            found=f"{len(good)} synthetic slices in {store.path}"
+            + (f" with a consistency of {settings.min_consistency} or more" if settings.min_consistency else ""),
+            wanted=f"a count up to {len(good)}",
+            do="Lower --count, or synthesize from more labelled cases.",
+        )
+    return slices.take(draw_synthetic(slices, good, settings.count, settings.seed))
+
+
+def good_enough(consistency: Sequence[float | None], least: float) -> list[int]:
+    """Indexes of the slices that a filter lets pass; what has no consistency passes."""
+    return [i for i, score in enumerate(consistency) if score is None or score >= least]
+
+
+def draw_synthetic(slices: SliceSet, good: Sequence[int], count: int, seed: int) -> list[int]:
+    """The synthetic slices that a run with this seed is trained on; a smaller draw is a part of a larger one."""
+    return draw_evenly(slices, good, count, derive(seed, "synthetic"))

@@ -1,0 +1,208 @@
+"""Stores to nnU-Net's raw format: a dataset of 2D images, its division for cross-validation, and the commands to run.
+
+Source: nnU-Net's documentation (dataset_format.md, manual_data_splits.md, explanation_normalization.md), of 2.8.1.
+
+    nnUNet_raw/DatasetNNN_Name/     dataset.json, imagesTr, labelsTr, imagesTs
+    nnUNet_preprocessed/...         splits_final.json
+    nnUNet_results/                 empty, for nnU-Net
+    plan.json, README.txt           crossmod's
+
+Notable:
+- Pixels are exported in [-1, 1] with the channel name `noNorm`: the window or the percentiles of the whole scan have
+  brought them there, as for every other segmenter. nnU-Net's own z-score would be of one slice: the value of an organ
+  would depend on what else the slice shows.
+- The labels of the test slices stay behind.
+"""
+
+import re
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from crossmod.data.nifti import write_nifti
+from crossmod.data.slices import SliceSet
+from crossmod.data.splits import patient_folds
+from crossmod.data.store import CaseRecord
+from crossmod.data.volume import Volume
+from crossmod.errors import InputError
+from crossmod.files import held, write_json, write_text
+from crossmod.progress import track
+from crossmod.segment.chosen import Chosen, Sides, choose_cases
+from crossmod.segment.nnunet_cases import REAL, SYNTHETIC, grids, name_of
+from crossmod.segment.nnunet_plan import MARK, write_plan
+from crossmod.settings import SegmentSettings
+
+ENDING = ".nii.gz"
+# Columns, rows, slices: the order in which NIfTI readers expect an axial image.
+AXES = ("L", "P", "S")
+FOLDS = 5
+WRITING = ".writing"
+
+
+def export_nnunet(
+    out: Path, *, real: Path, synthetic: Path | None = None, settings: SegmentSettings, dataset: int = 501
+) -> str:
+    """Write what `train_segmenter` would train and test on, for nnU-Net; the folder is there whole or not at all.
+
+    Args:
+        out: the export folder, new or empty.
+        real: store with labelled real cases.
+        synthetic: store with synthetic cases, needed where `settings.count` is not 0.
+        settings: as for `train_segmenter`; those of its training mean nothing here.
+        dataset: nnU-Net's number for the dataset, from 1 to 999.
+
+    Returns:
+        What to do next, in words and commands.
+
+    Raises:
+        InputError: what `train_segmenter` refuses, another number, or `out` is something else.
+    """
+    if not 1 <= dataset <= 999:
+        found, do = f"--dataset {dataset}", "Choose one that no other dataset of yours has."
+        raise InputError("nnunet export", found=found, wanted="a number from 1 to 999", do=do)
+    _check_free(out)
+    chosen = choose_cases(real, synthetic, settings)
+    sides = chosen.load()
+    name = f"Dataset{dataset:03d}_{_words(settings.organs[0])}{settings.modality.upper()}"
+    folds = cross_validation(_owners(sides.train, REAL), _owners(sides.synthetic, SYNTHETIC), settings.split_seed)
+    text = readme(name, dataset, len(folds))
+    with whole_folder(out) as folder:
+        mark = write_plan(folder, out, name, chosen, sides)
+        _write_raw(folder / "nnUNet_raw" / name, chosen, sides, mark)
+        (folder / "nnUNet_preprocessed" / name).mkdir(parents=True)
+        (folder / "nnUNet_results").mkdir()
+        if folds:
+            write_json(folder / "nnUNet_preprocessed" / name / "splits_final.json", folds)
+        write_text(folder / "README.txt", text)
+    return text
+
+
+def cross_validation(real: Mapping[str, str], synthetic: Mapping[str, str], seed: int) -> list[dict[str, list[str]]]:
+    """nnU-Net's own folds over the training cases: no patient on both sides, real cases to validate on if there are.
+
+    The translator may have seen the patients that are validated on here: they are on the training side of the
+    comparison. nnU-Net chooses nothing by these scores while it trains, and the held-out patients are not among them.
+
+    Args:
+        real: case -> patient.
+        synthetic: case -> patient.
+        seed: of the division.
+
+    Returns:
+        Training and validation cases of each fold; no folds where there is one patient.
+    """
+    judges = real or synthetic
+    patients = sorted(set(judges.values()))
+    if len(patients) < 2:
+        return []
+    return [
+        {
+            "train": [name for name, patient in {**real, **synthetic}.items() if patient not in part],
+            "val": [name for name, patient in judges.items() if patient in part],
+        }
+        for part in patient_folds(patients, min(FOLDS, len(patients)), seed)
+    ]
+
+
+def _owners(slices: SliceSet | None, kind: str) -> dict[str, str]:
+    return {} if slices is None else {name_of(kind, key): key.patient for key in slices.keys}
+
+
+def _words(organ: str) -> str:
+    return "".join(part.capitalize() for part in re.findall("[A-Za-z0-9]+", organ)) or "Organ"
+
+
+def _write_raw(folder: Path, chosen: Chosen, sides: Sides, mark: str) -> None:
+    organ = chosen.settings.organs[0]
+    for name in ("imagesTr", "labelsTr", "imagesTs"):
+        (folder / name).mkdir(parents=True)
+    images, labels = folder / "imagesTr", folder / "labelsTr"
+    trained = ((sides.train, chosen.real, REAL), (sides.synthetic, chosen.synthetic, SYNTHETIC))
+    for slices, cases, kind in trained:
+        if slices is not None:
+            _write_slices(slices, cases, kind, organ, images, labels)
+    _write_slices(sides.test, chosen.real, REAL, organ, folder / "imagesTs", None)
+    content = {
+        "channel_names": {"0": "noNorm"},
+        "labels": {"background": 0, organ: 1},
+        "numTraining": sum(len(slices) for slices, _, _ in trained if slices is not None),
+        "file_ending": ENDING,
+        # Else nnU-Net takes SimpleITK, which refuses axes that are a hair off right angles.
+        "overwrite_image_reader_writer": "NibabelIO",
+        MARK: mark,
+    }
+    write_json(folder / "dataset.json", content)
+
+
+def _write_slices(
+    slices: SliceSet, cases: tuple[CaseRecord, ...], kind: str, organ: str, images: Path, labels: Path | None
+) -> None:
+    assert slices.masks is not None
+    affines = grids(slices, cases)
+    for index, key in enumerate(track(slices.keys, f"Writing {len(slices)} slices to {images.name}")):
+        volume = Volume(
+            voxels=slices.image(index)[None],
+            affine=affines[index],
+            modality=cases[0].modality,
+            labels=slices.masks[index][None],
+            label_names={1: organ},
+            orientation=AXES,
+        )
+        name = name_of(kind, key)
+        write_nifti(
+            volume, images / f"{name}_0000{ENDING}", labels_path=None if labels is None else labels / f"{name}{ENDING}"
+        )
+
+
+def readme(name: str, dataset: int, folds: int) -> str:
+    """What to do with an export: the text of its README.txt."""
+    which: Sequence[str] = [str(fold) for fold in range(folds)] or ["all"]
+    variables = ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results")
+    lines = [
+        "In nnU-Net's own environment, in this folder:",
+        "",
+        *(f'export {variable}="$PWD/{variable}"' for variable in variables),
+        f"nnUNetv2_plan_and_preprocess -d {dataset} -c 2d --verify_dataset_integrity",
+        *(f"nnUNetv2_train {dataset} 2d {fold}" for fold in which),
+        f"nnUNetv2_predict -i nnUNet_raw/{name}/imagesTs -o predictions -d {dataset} -c 2d "
+        f"-f {' '.join(which)} --save_probabilities",
+        "",
+        "Then, where crossmod and the stores are:",
+        "",
+        "crossmod nnunet read RUN --export THIS_FOLDER --predictions THIS_FOLDER/predictions",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _check_free(out: Path) -> None:
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        found = "a folder with something in it" if out.is_dir() else "a file"
+        raise InputError(out, found=found, wanted="a new or empty folder", do="Choose another one, or remove it.")
+
+
+@contextmanager
+def whole_folder(path: Path) -> Iterator[Path]:
+    """Give a new folder to write to, which becomes `path` when the block ends well.
+
+    What a process that was killed left of it is hidden beside `path`, and removed by the next one.
+
+    Raises:
+        InputError: another process writes to it.
+    """
+    path = path.resolve()
+    temporary = path.with_name(f".{path.name}.partial")
+    temporary.mkdir(parents=True, exist_ok=True)
+    with held(temporary / WRITING):
+        try:
+            for left in temporary.iterdir():
+                if left.is_dir():
+                    shutil.rmtree(left)
+                elif left.name != WRITING:
+                    left.unlink()
+            yield temporary
+            (temporary / WRITING).unlink()
+            temporary.replace(path)
+        except BaseException:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise

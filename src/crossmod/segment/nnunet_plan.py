@@ -1,0 +1,169 @@
+"""The plan of an export to nnU-Net: which slices it holds, and whether stores and predictions still belong to it.
+
+`plan.json` is crossmod's own. Its checksum also stands in `dataset.json`, which nnU-Net copies to every model and every
+folder of predictions: so predictions say themselves which export they were made for.
+"""
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from crossmod import __version__
+from crossmod.config import build
+from crossmod.data.store import MANIFEST, listed
+from crossmod.errors import InputError
+from crossmod.files import read_json, write_json
+from crossmod.segment.chosen import Chosen, Sides
+from crossmod.segment.nnunet_cases import described
+from crossmod.settings import SegmentSettings
+
+FORMAT = 1
+PLAN = "plan.json"
+# The key in nnU-Net's dataset.json.
+MARK = "crossmod_export"
+CONTENT = ("settings", "inputs", "cases")
+
+
+@dataclass(frozen=True)
+class NnunetPlan:
+    """What was exported.
+
+    Args:
+        path: the export folder.
+        dataset: name of nnU-Net's dataset folder.
+        real: the store of real cases.
+        synthetic: the store of synthetic cases, if any.
+        settings: as for `segment`.
+        inputs: checksums of the stores' cases.
+        cases: by side and name, each exported slice.
+        sha256: checksum of settings, inputs and cases; the same export made twice has the same.
+    """
+
+    path: Path
+    dataset: str
+    real: Path
+    synthetic: Path | None
+    settings: SegmentSettings
+    inputs: dict[str, dict[str, str]]
+    cases: dict[str, dict[str, dict[str, Any]]]
+    sha256: str
+
+    def check_stores(self, chosen: Chosen) -> None:
+        """Refuse stores whose cases are others than were exported.
+
+        Raises:
+            InputError: they are.
+        """
+        for side, store in (("real", chosen.store), ("synthetic", chosen.extra)):
+            before, now = self.inputs[side], chosen.inputs[side]
+            if before != now and store is not None:
+                other = sorted(case for case in {*before, *now} if before.get(case) != now.get(case))
+                raise InputError(
+                    store.path,
+                    found=f"cases that were changed, added or removed since the export ({listed(other)})",
+                    wanted=f"the cases that {self.path / PLAN} lists",
+                    do="Bring the store back as it was, or export, train and predict anew.",
+                )
+
+    def check_slices(self, sides: Sides) -> None:
+        """Refuse slices that are others than were exported, though the stores are the same.
+
+        Raises:
+            InputError: they are.
+        """
+        now = described(sides)
+        other = sorted(
+            name
+            for side, before in self.cases.items()
+            for name in {*before, *now[side]}
+            if before.get(name) != now[side].get(name)
+        )
+        if other:
+            raise InputError(
+                self.path / PLAN,
+                found=f"slices that this crossmod would not export today ({listed(other)})",
+                wanted="the same slices",
+                do="Use the crossmod that made the export, or export, train and predict anew.",
+            )
+
+
+def checksum(content: dict[str, Any]) -> str:
+    """Of settings, inputs and cases, whatever their order."""
+    text = json.dumps({key: content[key] for key in CONTENT}, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def write_plan(folder: Path, out: Path, dataset: str, chosen: Chosen, sides: Sides) -> str:
+    """Write the plan.
+
+    Args:
+        folder: where it is written.
+        out: where the folder will lie in the end; stores are named as seen from there.
+        dataset: name of nnU-Net's dataset folder.
+        chosen: stores and settings.
+        sides: the slices.
+
+    Returns:
+        Its checksum.
+    """
+    content = {
+        "settings": chosen.settings.model_dump(mode="json"),
+        "inputs": chosen.inputs,
+        "cases": described(sides),
+    }
+    stores = {
+        "real": os.path.relpath(chosen.store.path, out),
+        "synthetic": None if chosen.extra is None else os.path.relpath(chosen.extra.path, out),
+    }
+    head = {"format": FORMAT, "crossmod": __version__, "dataset": dataset, "stores": stores}
+    digest = checksum(content)
+    write_json(folder / PLAN, {**head, **content, "sha256": digest})
+    return digest
+
+
+def read_plan(folder: Path) -> NnunetPlan:
+    """The plan of an export.
+
+    Raises:
+        InputError: the folder is no export, its plan was changed, or a store is not where it was.
+    """
+    file = folder / PLAN
+    if not file.is_file():
+        found = f"no {PLAN} in it" if folder.is_dir() else "no such folder"
+        do = "Give the folder that `crossmod nnunet export` made."
+        raise InputError(folder, found=found, wanted="an export", do=do)
+    content = read_json(file)
+    keys = {"format", "dataset", "stores", "sha256", *CONTENT}
+    whole = isinstance(content, dict) and keys <= set(content) and content["format"] == FORMAT
+    # Where the stores lie is no part of the checksum: they may move.
+    if not whole or set(content["stores"]) != {"real", "synthetic"} or checksum(content) != content["sha256"]:
+        found = "a plan that was changed, or of another crossmod"
+        do = "Restore it from a copy, or export, train and predict anew."
+        raise InputError(file, found=found, wanted="the plan as `crossmod nnunet export` wrote it", do=do)
+    stores = {side: _store(file, folder, path) for side, path in content["stores"].items()}
+    real = stores["real"]
+    assert real is not None
+    return NnunetPlan(
+        path=folder,
+        dataset=content["dataset"],
+        real=real,
+        synthetic=stores["synthetic"],
+        settings=build(SegmentSettings, content["settings"], subject=file),
+        inputs=content["inputs"],
+        cases=content["cases"],
+        sha256=content["sha256"],
+    )
+
+
+def _store(file: Path, folder: Path, path: str | None) -> Path | None:
+    if path is None:
+        return None
+    store = Path(os.path.normpath(folder / path))
+    if not (store / MANIFEST).is_file():
+        found = f"the store {path} of the export is not there"
+        do = "Put store and export back to where they lay to each other, or correct `stores` in the plan."
+        raise InputError(file, found=found, wanted="the store that was exported", do=do)
+    return store

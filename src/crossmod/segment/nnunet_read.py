@@ -1,0 +1,215 @@
+"""What nnU-Net predicted, read back as a finished run of `segment`."""
+
+import gzip
+import zipfile
+import zlib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, UInt8
+from nibabel.filebasedimages import ImageFileError
+from nibabel.nifti1 import Nifti1Image
+from nibabel.spatialimages import HeaderDataError
+
+from crossmod.data.nifti import SAME_PLACE_MM
+from crossmod.data.slices import SliceSet
+from crossmod.data.store import listed
+from crossmod.data.volume import CANONICAL, Affine, reorient
+from crossmod.errors import InputError
+from crossmod.files import read_json, sha256
+from crossmod.progress import track
+from crossmod.runs import Run, is_run, start_run
+from crossmod.segment.chosen import Chosen, Sides, choose_cases
+from crossmod.segment.nnunet_cases import REAL, grids, name_of
+from crossmod.segment.nnunet_export import ENDING
+from crossmod.segment.nnunet_plan import MARK, NnunetPlan, read_plan
+from crossmod.segment.predict import THRESHOLD, score
+from crossmod.segment.tested import by_case, data_card, write_predictions
+from crossmod.segment.train import KIND
+
+NETWORK = "nnunet"
+SOFTMAX = ".npz"
+# nnU-Net keeps probabilities as float16 in some versions: near 0.5 they are this far off.
+ROUNDING = 1e-3
+# What a card says of a training that crossmod ran, and cannot know of this one.
+UNMEASURED = {"parameters": 0, "steps": 0, "seconds": 0.0, "seconds_per_epoch": 0.0, "slices_per_second": 0.0}
+
+
+def read_nnunet(out: Path, *, export: Path, predictions: Path) -> Run:
+    """Check and score nnU-Net's predictions of an export's imagesTs.
+
+    A run that was read before is left alone.
+
+    Args:
+        out: the run folder.
+        export: folder that `export_nnunet` made.
+        predictions: folder that `nnUNetv2_predict` wrote.
+
+    Raises:
+        InputError: predictions that are missing, too many, of another export or on another grid; stores or slices that
+            are others than were exported; or `out` is something else.
+    """
+    plan = read_plan(export)
+    chosen = choose_cases(plan.real, plan.synthetic, plan.settings)
+    plan.check_stores(chosen)
+    softmax = _check_files(predictions, plan)
+    settings = {**plan.settings.model_dump(mode="json"), "network": NETWORK}
+    inputs = {**plan.inputs, "export": plan.sha256, "predictions": _checksums(predictions, plan, softmax)}
+    if is_run(out) and start_run(out, KIND, settings, inputs).finished:
+        return Run(out)
+    sides = chosen.load()
+    plan.check_slices(sides)
+    # Everything that can be refused is refused before the run folder is made.
+    probability = _read(predictions, sides.test, grids(sides.test, chosen.real), softmax)
+    scores = _scored(sides.test, probability, chosen, softmax)
+    run = start_run(out, KIND, settings, inputs)
+    answer = probability >= THRESHOLD
+    write_predictions(run.path / "predictions", chosen, sides.test, answer)
+    run.finish({**_card(out, settings, chosen, sides, plan, softmax), "scores": scores})
+    return run
+
+
+def _scored(
+    test: SliceSet, probability: Float[np.ndarray, "slices size size"], chosen: Chosen, softmax: bool
+) -> dict[str, Any]:
+    """The scores of `segment`; labels alone have one threshold and no curve, so no ROC and no AUC."""
+    scores = score(test, probability, chosen.real)
+    return scores if softmax else {**scores, "auc": None, "roc": {"fpr": [], "tpr": []}}
+
+
+def _card(
+    out: Path, settings: dict[str, Any], chosen: Chosen, sides: Sides, plan: NnunetPlan, softmax: bool
+) -> dict[str, Any]:
+    return {
+        "settings": settings,
+        "data": data_card(out, chosen, sides),
+        "tested": by_case(sides.test),
+        "leaking": plan.settings.split == "slice",
+        "alarms": [],
+        **UNMEASURED,
+        "unmeasured": list(UNMEASURED),
+        "device": "another environment",
+        "processes": 1,
+        "compute": "nnU-Net",
+        "nnunet": {
+            "export": plan.sha256,
+            "dataset": plan.dataset,
+            "probabilities": "softmax" if softmax else "labels",
+        },
+    }
+
+
+def _check_files(folder: Path, plan: NnunetPlan) -> bool:
+    """Whether the predictions of this export, all of them and no others, come with probabilities.
+
+    Raises:
+        InputError: something is missing, too much, or of another export.
+    """
+    wanted = set(plan.cases["test"])
+    do = "Give the folder that `nnUNetv2_predict -o` wrote."
+    if not folder.is_dir():
+        raise InputError(folder, found="no such folder", wanted="predictions", do=do)
+    dataset = folder / "dataset.json"
+    if not dataset.is_file():
+        raise InputError(dataset, found="no such file", wanted="the copy that nnU-Net leaves there", do=do)
+    content = read_json(dataset)
+    mark = content.get(MARK) if isinstance(content, dict) else None
+    if mark != plan.sha256:
+        found = "predictions of a model that was trained on " + (
+            f"another export ({mark[:12]})" if isinstance(mark, str) else "something else"
+        )
+        do = "Give the --export that the model was trained on, or train on this one."
+        raise InputError(dataset, found=found, wanted=f"a model of {plan.path} ({plan.sha256[:12]})", do=do)
+    _check_names(folder, ENDING, wanted)
+    if any(folder.glob(f"*{SOFTMAX}")):
+        _check_names(folder, SOFTMAX, wanted)
+        return True
+    return False
+
+
+def _check_names(folder: Path, ending: str, wanted: set[str]) -> None:
+    have = {path.name.removesuffix(ending) for path in folder.iterdir() if path.name.endswith(ending)}
+    for names, what in ((wanted - have, "missing"), (have - wanted, "of no test slice of this export")):
+        if names:
+            found = f"{len(names)} {what}: {listed(f'{name}{ending}' for name in sorted(names))}"
+            do = "Predict the export's imagesTs anew, into a new folder."
+            raise InputError(folder, found=found, wanted=f"{len(wanted)} {ending} files, one a test slice", do=do)
+
+
+def _checksums(folder: Path, plan: NnunetPlan, softmax: bool) -> dict[str, str]:
+    endings = (ENDING, SOFTMAX) if softmax else (ENDING,)
+    names = [f"{name}{ending}" for name in sorted(plan.cases["test"]) for ending in endings]
+    return {name: sha256(folder / name) for name in names}
+
+
+def _read(
+    folder: Path, test: SliceSet, affines: Iterable[Affine], softmax: bool
+) -> Float[np.ndarray, "slices size size"]:
+    probability = np.empty(test.pixels.shape, np.float32)
+    names = [name_of(REAL, key) for key in test.keys]
+    for index, affine in enumerate(track(list(affines), f"Reading {len(names)} predictions")):
+        file = folder / f"{names[index]}{ENDING}"
+        label = read_label(file, affine, test.size)
+        probability[index] = _read_softmax(folder / f"{names[index]}{SOFTMAX}", label) if softmax else label
+    return probability
+
+
+def read_label(path: Path, affine: Affine, size: int) -> UInt8[np.ndarray, "size size"]:
+    """One predicted slice.
+
+    Args:
+        path: a `.nii.gz` file.
+        affine: of the slice alone, as it was exported.
+        size: pixels a side.
+
+    Raises:
+        InputError: a damaged file, another grid, or other values than 0 and 1.
+    """
+    do = "Predict the export's imagesTs anew, and leave the files as they are."
+    try:
+        image = Nifti1Image.from_bytes(gzip.decompress(path.read_bytes()))
+        values = np.asarray(image.dataobj)
+    except (ImageFileError, HeaderDataError, EOFError, gzip.BadGzipFile, zlib.error, ValueError):
+        found, wanted = "a file that is not NIfTI, or cut", "a .nii.gz file"
+        raise InputError(path, found=found, wanted=wanted, do=do) from None
+    have = np.array(image.affine, dtype=np.float64)
+    if values.shape != (size, size, 1):
+        found = f"{' x '.join(map(str, values.shape))} pixels"
+        raise InputError(path, found=found, wanted=f"{size} x {size} x 1, as in imagesTs", do=do)
+    if not np.isfinite(have).all() or abs(np.linalg.det(have)) < 1e-6:
+        raise InputError(path, found="an affine that is singular", wanted="that of imagesTs", do=do)
+    values, have = reorient(values, have, CANONICAL)
+    ends = np.array([[0, row, column, 1] for row in (0, size - 1) for column in (0, size - 1)])
+    away = float(np.linalg.norm(ends @ (have - affine).T, axis=1).max())
+    if values.shape != (1, size, size) or away > SAME_PLACE_MM:
+        found = f"a slice that lies {away:.2f} mm away from its image (another affine)"
+        raise InputError(path, found=found, wanted="the place that it has in imagesTs", do=do)
+    other = np.setdiff1d(values, [0, 1])
+    if other.size:
+        found = f"the value{'s' if other.size > 1 else ''} {listed(f'{value:g}' for value in other)}"
+        raise InputError(path, found=found, wanted="0 and 1 alone", do=do)
+    return values[0].astype(np.uint8)
+
+
+def _read_softmax(path: Path, label: UInt8[np.ndarray, "size size"]) -> Float[np.ndarray, "size size"]:
+    """The organ's probability `probabilities[1, 0, row, column]`, on the label's side of one half."""
+    do = "Predict the export's imagesTs anew with --save_probabilities, and read these files before any postprocessing."
+    try:
+        with np.load(path, allow_pickle=False) as content:
+            found = content["probabilities"]
+    except (KeyError, EOFError, zipfile.BadZipFile, zlib.error, ValueError):
+        raise InputError(path, found="no probabilities", wanted="what nnU-Net saves", do=do) from None
+    shape = (2, 1, *label.shape)
+    if found.shape != shape or found.dtype.kind != "f" or not ((found >= 0) & (found <= 1 + ROUNDING)).all():
+        wanted = f"probabilities of {' x '.join(map(str, shape))}"
+        other = f"{found.dtype} values of {' x '.join(map(str, found.shape))}, or outside 0 to 1"
+        raise InputError(path, found=other, wanted=wanted, do=do)
+    organ = found[1, 0].astype(np.float32)
+    against = np.where(label == 1, organ < THRESHOLD - ROUNDING, organ > THRESHOLD + ROUNDING)
+    if against.any():
+        said = f"{np.count_nonzero(against)} pixels whose label is not the likelier class"
+        raise InputError(path, found=said, wanted="the probabilities behind the label map", do=do)
+    below = np.nextafter(np.float32(THRESHOLD), np.float32(0))
+    return np.where(label == 1, np.maximum(organ, np.float32(THRESHOLD)), np.minimum(organ, below)).clip(0, 1)

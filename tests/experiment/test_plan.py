@@ -1,0 +1,188 @@
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import Stores, made_volume
+from small_design import SEGMENTER, TRANSLATOR, small_design
+
+from crossmod.config import Modality
+from crossmod.data.store import Store
+from crossmod.data.store_writer import writing_store
+from crossmod.errors import InputError
+from crossmod.experiment.leaks import refuse_leaks
+from crossmod.experiment.plan import Plan, make_plan
+
+
+def plan_of(stores: Stores, **changes: object) -> Plan:
+    return make_plan(small_design(**changes), {"ct": (stores.ct,), "mr": (stores.mr,)})
+
+
+def kinds(plan: Plan) -> list[str]:
+    return [job.kind for job in plan.jobs.values()]
+
+
+def test_every_combination_once(stores: Stores) -> None:
+    """2 folds x 1 translator; 2 folds x 2 seeds x (real, + 4)."""
+    plan = plan_of(stores)
+    assert [kinds(plan).count(kind) for kind in ("train", "synthesize", "segment")] == [2, 2, 8]
+    assert {name: (arm.baseline, len(arm.runs)) for name, arm in plan.arms.items()} == {
+        "real": (None, 4),
+        "real + 4 essnet": ("real", 4),
+    }
+    tested = [patients for patients, _ in plan.tested.values()]
+    assert sorted(patient for patients in tested for patient in patients) == [f"mr-{i}" for i in range(5)]
+
+
+def test_what_is_needed_comes_first(stores: Stores) -> None:
+    plan = plan_of(stores, retrain=True)
+    place = {name: number for number, name in enumerate(plan.jobs)}
+    for name, job in plan.jobs.items():
+        assert all(place[other] < place[name] for other in job.needs.values())
+
+
+def test_names_are_of_all_that_a_run_depends_on(stores: Stores, tmp_path: Path) -> None:
+    first = plan_of(stores)
+    assert plan_of(stores).jobs == first.jobs
+    # More seeds are more runs beside the same ones; another name in the design is no other run.
+    more = plan_of(stores, seeds=[0, 1, 2], translators={"other": TRANSLATOR})
+    assert set(first.jobs) < set(more.jobs)
+    longer = plan_of(stores, segmenters={"unet": {"preset": "tiny", "settings": {"size": 32, "steps": 5}}})
+    assert {name for name in longer.jobs if name in first.jobs} == {
+        name for name, job in first.jobs.items() if job.kind != "segment"
+    }
+    # One voxel of one MR patient: every run that saw it has another name.
+    with writing_store(tmp_path / "mr") as writer:
+        for record in Store(stores.mr).cases:
+            volume = Store(stores.mr).read(record.id)
+            voxels = volume.voxels.copy()
+            voxels[0, 0, 0] += record.id == "mr-0"
+            writer.add(record.id, replace(volume, voxels=voxels), patient=record.patient)
+    changed = plan_of(Stores(stores.ct, tmp_path / "mr"))
+    same = set(changed.jobs) & set(first.jobs)
+    fold = next(fold for fold, (patients, _) in first.tested.items() if "mr-0" in patients)
+    assert {first.jobs[name].title for name in same} == {f"essnet, fold {fold}", f"MR by essnet, fold {fold}"}
+
+
+def test_counts_as_multiples_of_real_slices(stores: Stores) -> None:
+    """Of five patients with six slices two or three are trained on: 12 or 18 slices."""
+    plan = plan_of(stores, counts=[0, "0.5x", 7])
+    by_fold = {fold: 6 * (5 - len(patients)) for fold, (patients, _) in plan.tested.items()}
+    assert sorted(by_fold.values()) == [12, 18]
+    assert plan.arms["real + 0.5x essnet"].slices == {fold: count // 2 for fold, count in by_fold.items()}
+    assert plan.arms["real + 7 essnet"].slices == {0: 7, 1: 7}
+    for (fold, _), name in plan.arms["real + 0.5x essnet"].runs.items():
+        assert plan.jobs[name].settings["count"] == by_fold[fold] // 2
+
+
+def test_few_labels_are_nested(stores: Stores) -> None:
+    plan = plan_of(stores, labelled=[1, 2, "all"])
+    chosen = {
+        labelled: {
+            (fold, seed): set(plan.jobs[name].settings["train_patients"])
+            for (fold, seed), name in plan.arms[arm].runs.items()
+        }
+        for labelled, arm in ((1, "real of 1 patients"), (2, "real of 2 patients"), ("all", "real"))
+    }
+    for where, one in chosen[1].items():
+        assert len(one) == 1
+        assert one < chosen[2][where]
+        assert chosen["all"][where] == set()
+        assert not chosen[2][where] & plan.tested[where[0]][0]
+    assert plan.arms["real of 1 patients + 4 essnet"].baseline == "real of 1 patients"
+
+
+def test_synthetic_slices_alone_against_all_labels(stores: Stores) -> None:
+    plan = plan_of(stores, labelled=["none", "all"])
+    assert set(plan.arms) == {"real", "4 essnet", "real + 4 essnet"}
+    assert plan.arms["4 essnet"].baseline == "real"
+    job = plan.jobs[plan.arms["4 essnet"].runs[0, 0]]
+    assert job.settings["without_real"]
+
+
+def test_a_filter_is_for_translators_with_a_segmentor(stores: Stores) -> None:
+    cyclegan = {**TRANSLATOR, "settings": {**TRANSLATOR["settings"], "family": "cyclegan"}}
+    plan = plan_of(stores, translators={"essnet": TRANSLATOR, "plain": cyclegan}, min_consistency=[0.0, 0.3])
+    assert set(plan.arms) == {
+        "real", "real + 4 essnet", "real + 4 essnet, consistency 0.3 or more", "real + 4 plain",
+    }  # fmt: skip
+
+
+def test_a_translator_for_each_seed_or_one_for_all(stores: Stores) -> None:
+    assert kinds(plan_of(stores)).count("train") == 2
+    plan = plan_of(stores, retrain=True)
+    assert kinds(plan).count("train") == 4
+    runs = plan.arms["real + 4 essnet"].runs
+    assert plan.jobs[runs[0, 0]].needs != plan.jobs[runs[0, 1]].needs
+
+
+def test_the_papers_split_by_slice(stores: Stores) -> None:
+    """20 slices show the liver, 6 are held out: 14 to train on, so 2x is 28, of 24 that there are: too many."""
+    segmenter = {"preset": "tiny", "settings": {**SEGMENTER["settings"], "train_on": "organ"}}
+    plan = plan_of(stores, split="slice", test_slices=6, segmenters={"unet": segmenter}, counts=[0, "1x"])
+    assert plan.arms["real + 1x essnet"].slices == {0: 14}
+    assert [kinds(plan).count(kind) for kind in ("train", "segment")] == [1, 4]
+    with pytest.raises(InputError, match=r"2x essnet: 24 synthetic slices in fold 0\. Wanted: 28"):
+        plan_of(stores, split="slice", test_slices=6, segmenters={"unet": segmenter}, counts=[0, "2x"])
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"folds": 6}, r"5 patients.*at least 6"),
+        ({"counts": [0, 25]}, "Wanted: 25"),
+        ({"labelled": [4]}, "labelled patients on the training side"),
+    ],
+)
+def test_more_than_there_is(stores: Stores, changes: dict[str, object], words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        plan_of(stores, **changes)
+
+
+def written(folder: Path, modality: Modality, livers: list[bool], twins: tuple[int, int] | None = None) -> Path:
+    """MR patients of whom some have no liver in their labels, and two may be one scan."""
+    rng = np.random.default_rng(5)
+    with writing_store(folder) as writer:
+        volumes = [made_volume(rng, modality) for _ in livers]
+        if twins is not None:
+            volumes[twins[1]] = volumes[twins[0]]
+        for number, (volume, liver) in enumerate(zip(volumes, livers, strict=True)):
+            assert volume.labels is not None
+            shown = volume if liver else volume.with_labels(np.zeros_like(volume.labels), volume.label_names)
+            writer.add(f"{modality}-{number}", shown, patient=f"{modality}-{number}")
+    return folder
+
+
+def test_a_fold_without_liver(stores: Stores, tmp_path: Path) -> None:
+    mr = written(tmp_path / "mr", "mr", [True, False, False, False, False])
+    with pytest.raises(InputError, match=r"no slice with liver among the (test|training) patients of fold 0"):
+        plan_of(Stores(stores.ct, mr))
+
+
+def test_one_scan_under_two_names(stores: Stores, tmp_path: Path) -> None:
+    """On both sides of a split it is the same patient; on one side it does no harm."""
+    folds = plan_of(stores).tested
+    one, other = (sorted(patients)[0] for patients, _ in folds.values())
+    twins = (int(one[-1]), int(other[-1]))
+    mr = written(tmp_path / "mr", "mr", [True] * 5, twins)
+    with pytest.raises(InputError, match="on both sides of the split"):
+        plan_of(Stores(stores.ct, mr))
+    inside = sorted(next(patients for patients, _ in folds.values() if len(patients) > 2))[:2]
+    plan_of(Stores(stores.ct, written(tmp_path / "same", "mr", [True] * 5, (int(inside[0][-1]), int(inside[1][-1])))))
+
+
+def test_a_plan_whose_translator_sees_a_test_patient_is_refused(stores: Stores) -> None:
+    plan = plan_of(stores)
+    refuse_leaks(plan)
+    (patient, *_), cases = sorted(plan.tested[0][0]), plan.tested[0][1]
+    model = next(name for name, job in plan.jobs.items() if job.title == "essnet, fold 0")
+    patients, scans = plan.seen[model]
+    with pytest.raises(InputError, match=f"patient {patient} both seen by essnet, fold 0 and tested on in fold 0"):
+        refuse_leaks(replace(plan, seen={**plan.seen, model: (patients | {patient}, scans)}))
+    with pytest.raises(InputError, match="a test scan under another name"):
+        refuse_leaks(replace(plan, seen={**plan.seen, model: (patients, scans | {next(iter(cases))})}))
+
+
+def test_several_stores_of_the_target(stores: Stores) -> None:
+    with pytest.raises(InputError, match="one store of mr"):
+        make_plan(small_design(), {"ct": (stores.ct,), "mr": (stores.mr, stores.mr)})
