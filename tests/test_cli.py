@@ -43,8 +43,9 @@ def test_help_on_measuring_imports_nothing_heavy(words: list[str]) -> None:
 
 @pytest.mark.parametrize(
     "command", [*[["prepare", name] for name in ("chaos", "dicom", "nifti")], *[[name] for name in (
-        "info", "phantom", "train", "synthesize", "segment", "report", "demo", "doctor"
-    )], *[["bench", name] for name in ("train", "synthesize", "segment", "prepare")]], ids="-".join,
+        "info", "phantom", "train", "synthesize", "segment", "report", "demo", "doctor", "experiment"
+    )], *[["evaluate", name] for name in ("images", "compare")], *[["nnunet", name] for name in ("export", "read")],
+    *[["bench", name] for name in ("train", "synthesize", "segment", "prepare")]], ids="-".join,
 )  # fmt: skip
 def test_every_option_is_explained(
     command: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -91,6 +91,7 @@ def _row(arm: Finding) -> dict[str, Any]:
         "seeds": from_to(seeds, 3) if len(seeds) > 1 else "one seed",
         "difference": with_interval(found, sign=True) if found else "",
         "holm": _p(found["holm"]) if found else "",
+        "wilcoxon": _p(found["wilcoxon_holm"]) if found else "",
         "verdict": _verdict(arm) if arm["baseline"] is not None else "baseline",
         "style": _verdict(arm).replace(" ", "-") if arm["baseline"] is not None else "",
         **{metric: _mean(scores.get(metric), metric) for metric in OTHERS},
