@@ -82,7 +82,8 @@ def test_the_table_of_arms(page: str) -> None:
     rows = re.findall(r"<tr[^>]*>(?:<td.*?</td>\s*)+</tr>", page, re.DOTALL)
     cells = [[html.unescape(cell) for cell in re.findall(r"<td[^>]*>(.*?)</td>", row, re.DOTALL)] for row in rows[:2]]
     assert cells == [
-        ["real", "350", "0", "0.825 [0.750, 0.950]", "0.815 to 0.835", "", "", "", "baseline", "0.710", "12.3 mm", "3.2 mm",
+        ["real", "350", "0", "0.825 [0.750, 0.950]", "0.815 to 0.835", "", "", "", "baseline",
+         "0.710", "12.3 mm", "3.2 mm",
          "0.690", "0.9876"],
         ["real + 1x essnet", "350", "3", "0.875 [0.750, 0.950]", "0.865 to 0.885", "+0.050 [+0.040, +0.060]", "0.004",
          "0.125", "improves", "0.710", "12.3 mm", "3.2 mm", "0.690", "0.9876"],

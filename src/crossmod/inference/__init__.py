@@ -1,0 +1,1 @@
+"""Trained models at work: whole volumes in, whole volumes out, and how far to trust them."""
