@@ -1,0 +1,1 @@
+"""The statistics of a blind reading: from answers with their key to tables, figures and words."""

@@ -1,0 +1,204 @@
+"""Intervals of a mean over readers and scans that are crossed: neither a reader's answers nor a scan's are independent.
+
+An answer's score is taken to be the stratum's mean, plus the reader's own, plus the scan's own, plus a rest:
+
+    y[reader, scan] = m[stratum of scan] + a[reader, stratum] + b[scan] + e[reader, scan]
+
+Redrawing readers moves a mean by `a` and `e`, redrawing scans by `b` and `e`. Both are redrawn, and what the rest puts
+into the readers' part is taken off, so that it is not counted twice: multi-reader multi-case variance (Gallas 2006;
+Cameron, Gelbach and Miller 2011, eq. 2.9). Everything else is as in `crossmod.evaluate.effects`.
+
+Notable:
+- With 6 to 11 readers and 20 scans, plain percentiles are too narrow: n things redrawn show (n - 1)/n of their
+  variance, and a variance of 6 readers is uncertain. Parts are stretched, and draws widened to Student's t.
+- In simulations of 6 to 50 readers and 20 to 40 scans the intervals held the truth in 94 to 96 %, of one class alone in
+  91 to 95 %; see docs/concepts/reader-study.md.
+- Owen's pigeonhole bootstrap (2007), which redraws both at once, counts the rest three times.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from crossmod.evaluate.effects import student
+from crossmod.evaluate.statistics import CONFIDENCE
+from crossmod.seeds import rng
+
+DRAWS = 10_000
+# Multinomial counts of all draws at once would be 100 MB with 100 scans and 100,000 draws.
+CHUNK = 2_000
+
+
+@dataclass(frozen=True, eq=False)
+class Crossed:
+    """A weighted sum of means over strata of scans, and where its variance comes from.
+
+    Args:
+        means: of each stratum, over all its answers.
+        estimate: their weighted sum.
+        readers: variance from the choice of readers, without the rest.
+        scans: variance from the choice of scans, with the rest.
+        freedom: degrees of freedom of both together (Satterthwaite 1946); 0 where the variance cannot be known.
+    """
+
+    means: Float[np.ndarray, " strata"]
+    estimate: float
+    readers: float
+    scans: float
+    freedom: float
+
+    @property
+    def error(self) -> float:
+        """Standard error."""
+        return (self.readers + self.scans) ** 0.5
+
+
+@dataclass(frozen=True, eq=False)
+class _Parts:
+    """Sums of deviations, each divided by the number of answers in its stratum."""
+
+    means: Float[np.ndarray, " strata"]
+    by_reader: Float[np.ndarray, "readers strata"]
+    by_scan: Float[np.ndarray, " scans"]
+    rest: Float[np.ndarray, " strata"]
+
+
+def _parts(values: Float[np.ndarray, "readers scans"], strata: Int[np.ndarray, " scans"], number: int) -> _Parts:
+    known = ~np.isnan(values)
+    filled = np.where(known, values, 0.0)
+    means, rest = np.full(number, np.nan), np.zeros(number)
+    by_reader, by_scan = np.zeros((len(values), number)), np.zeros(values.shape[1])
+    for stratum in range(number):
+        inside = strata == stratum
+        answers = int(known[:, inside].sum())
+        if not answers:
+            continue
+        means[stratum] = filled[:, inside].sum() / answers
+        deviation = np.where(known[:, inside], filled[:, inside] - means[stratum], 0.0) / answers
+        by_reader[:, stratum], by_scan[inside] = deviation.sum(axis=1), deviation.sum(axis=0)
+        rest[stratum] = _rest(values[:, inside]) / answers
+    return _Parts(means, by_reader, by_scan, rest)
+
+
+def _rest(values: Float[np.ndarray, "readers scans"]) -> float:
+    """Variance of what neither the reader nor the scan explains: residuals of an additive fit, by least squares."""
+    known = ~np.isnan(values)
+    readers, scans = np.nonzero(known)
+    used = np.flatnonzero(known.any(axis=1)).size + np.flatnonzero(known.any(axis=0)).size - 1
+    freedom = len(readers) - used
+    if freedom <= 0:
+        return 0.0
+    left = values - np.nanmean(values)
+    if known.all():
+        left = left - left.mean(axis=1, keepdims=True)
+        left = left - left.mean(axis=0, keepdims=True)
+        return float((left**2).sum()) / freedom
+    design = np.zeros((len(readers), sum(values.shape)))
+    design[np.arange(len(readers)), readers] = design[np.arange(len(readers)), values.shape[0] + scans] = 1
+    wanted = left[known]
+    fitted = design @ np.linalg.lstsq(design, wanted, rcond=None)[0]
+    return float(((wanted - fitted) ** 2).sum()) / freedom
+
+
+def crossed(
+    values: Float[np.ndarray, "readers scans"],
+    strata: Int[np.ndarray, " scans"],
+    weights: Float[np.ndarray, " strata"],
+) -> Crossed:
+    """A weighted sum of the means of strata.
+
+    Args:
+        values: a score an answer; nan where there is none.
+        strata: of each scan, from 0; scans are a sample of their stratum.
+        weights: of the strata's means: (0.5, 0.5) for their mean, (1, -1) for a difference.
+    """
+    return _crossed(values, strata, weights, _parts(values, strata, len(weights)))
+
+
+def _crossed(
+    values: Float[np.ndarray, "readers scans"],
+    strata: Int[np.ndarray, " scans"],
+    weights: Float[np.ndarray, " strata"],
+    parts: _Parts,
+) -> Crossed:
+    used = np.flatnonzero(weights)
+    estimate = float(weights[used] @ parts.means[used])
+    known = ~np.isnan(values)
+    # Of two surveys with other readers, those of the smaller one: their number says how uncertain the variance is.
+    readers = min((int(known[:, strata == stratum].any(axis=1).sum()) for stratum in used), default=0)
+    sizes = np.array([int(known[:, strata == stratum].any(axis=0).sum()) for stratum in range(len(weights))])
+    if readers < 2 or (sizes[used] < 2).any():
+        return Crossed(parts.means, estimate, float("nan"), float("nan"), 0.0)
+    of_readers = readers / (readers - 1) * float(((parts.by_reader @ weights) ** 2).sum())
+    squares = np.array([float((parts.by_scan[strata == stratum] ** 2).sum()) for stratum in range(len(weights))])
+    of_scans = weights[used] ** 2 * squares[used] * sizes[used] / (sizes[used] - 1)
+    # At least the larger of the two: a difference of two uncertain variances may come out too small.
+    rest = min(float((weights[used] ** 2) @ parts.rest[used]), float(of_scans.sum()))
+    own = max(of_readers - rest, 0.0)
+    total = own + float(of_scans.sum())
+    squared = own**2 / (readers - 1) + float((of_scans**2 / (sizes[used] - 1)).sum())
+    return Crossed(parts.means, estimate, own, float(of_scans.sum()), total**2 / squared if squared else float("inf"))
+
+
+def deviations(
+    values: Float[np.ndarray, "readers scans"],
+    strata: Int[np.ndarray, " scans"],
+    weights: Float[np.ndarray, " strata"],
+    seed: int,
+    draws: int = DRAWS,
+) -> tuple[Crossed, Float[np.ndarray, "draws strata"]]:
+    """By how much redrawn readers and scans move the mean of each stratum.
+
+    Scans are redrawn inside their stratum, since a survey has a fixed number of each class; readers are the same in all
+    strata of a draw, so that a leaning to one answer, which adds to one class what it takes from the other, cancels.
+
+    Args:
+        values: a score an answer; nan where there is none.
+        strata: of each scan, from 0.
+        weights: what is to be summed; the parts are stretched so that the variance of this sum is right.
+        seed: of the draws.
+        draws: how many.
+    """
+    parts = _parts(values, strata, len(weights))
+    found = _crossed(values, strata, weights, parts)
+    if found.freedom == 0:
+        return found, np.full((draws, len(weights)), np.nan)
+    raw = float(((parts.by_reader @ weights) ** 2).sum())
+    scale = (found.readers / raw) ** 0.5 if raw > 0 else 0.0
+    moved = scale * _redrawn(parts.by_reader, draws, rng(seed, "readers"))
+    for stratum in np.flatnonzero(weights):
+        inside = (strata == stratum) & ~np.isnan(values).all(axis=0)
+        stretch = (inside.sum() / (inside.sum() - 1)) ** 0.5
+        moved[:, stratum] += (
+            stretch * _redrawn(parts.by_scan[inside, None], draws, rng(seed, "scans", int(stratum)))[:, 0]
+        )
+    return found, moved * student(found.freedom, draws, rng(seed, "width"))[:, None]
+
+
+def _redrawn(
+    sums: Float[np.ndarray, "things columns"], draws: int, random: np.random.Generator
+) -> Float[np.ndarray, "draws columns"]:
+    """Totals over things drawn with repetition."""
+    things = len(sums)
+    parts = []
+    for start in range(0, draws, CHUNK):
+        picked = random.multinomial(things, np.full(things, 1 / things), size=min(CHUNK, draws - start))
+        parts.append(picked @ sums)
+    return np.concatenate(parts)
+
+
+def ends(values: Float[np.ndarray, " draws"], confidence: float = CONFIDENCE) -> tuple[float, float]:
+    """The middle of the draws; without end where there are none."""
+    if np.isnan(values).any():
+        return float("-inf"), float("inf")
+    low, high = np.quantile(values, [(1 - confidence) / 2, (1 + confidence) / 2])
+    return float(low), float(high)
+
+
+def p_beyond(values: Float[np.ndarray, " draws"], null: float) -> float:
+    """Two-sided p of `null`: twice the smaller share of draws on one side (Phipson and Smyth 2010, eq. 2)."""
+    if np.isnan(values).any():
+        return float("nan")
+    tail = min(np.count_nonzero(values <= null), np.count_nonzero(values >= null))
+    return min(2 * (int(tail) + 1) / (len(values) + 1), 1.0)

@@ -1,0 +1,176 @@
+"""Make a survey: draw, write the images, and fill the database; whole or not at all."""
+
+import hashlib
+import logging
+import os
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from crossmod.config import build
+from crossmod.data.store import Store
+from crossmod.errors import InputError
+from crossmod.progress import track
+from crossmod.reader.candidates import candidates
+from crossmod.reader.chosen import Chosen, choose
+from crossmod.reader.design import Design
+from crossmod.reader.folder import DATABASE, IMAGES, sqlite_url, told
+from crossmod.reader.images import Look, encoded, levels_of, picture, value_range
+from crossmod.reader.study import Study
+from crossmod.reader.tables import Scan
+from crossmod.seeds import rng
+
+log = logging.getLogger(__name__)
+
+# Synthetic scans may miss the ends of the window by this share of it.
+MARGIN = 0.1
+# Of every image, in seconds since 1970: 1 January 2000.
+ONE_TIME = 946_684_800
+
+
+@dataclass(frozen=True)
+class Created:
+    """A survey that was made.
+
+    Args:
+        design: what it asks.
+        survey: its number in the database.
+        owner: the owner's token, which is kept nowhere.
+        patients: of the real and of the synthetic scans.
+    """
+
+    design: Design
+    survey: int
+    owner: str
+    patients: tuple[int, int]
+
+
+def create_survey(
+    out: Path,
+    real: Sequence[Path],
+    synthetic: Sequence[Path],
+    *,
+    source: Sequence[Path] = (),
+    database: str | None = None,
+    design: Mapping[str, Any] | None = None,
+) -> Created:
+    """Make a survey's folder.
+
+    Args:
+        out: a folder that is not there yet; its name becomes the survey's.
+        real: stores with real cases.
+        synthetic: stores that `synthesize` made.
+        source: stores with the cases that those were made from.
+        database: URL, where it is not to be a file in the folder.
+        design: fields of `Design`; name and modality are found out.
+
+    Raises:
+        InputError: stores that do not fit, too few scans, a folder or a survey of that name.
+    """
+    out = out.absolute()
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise InputError(out, found="something there already", wanted="a new folder", do="Choose another name.")
+    # Settings are looked at before stores are read, which may take minutes.
+    checked = build(Design, {"modality": "ct", **(design or {}), "name": out.name}, subject="")
+    sides = candidates(real, synthetic, source)
+    design_ = checked.model_copy(update={"modality": sides.modality})
+    scans, look = choose(sides, design_)
+    _warn_of_window(scans, design_)
+    with told(), _new_folder(out) as folder:
+        rows = _write(folder / IMAGES, scans, look, design_)
+        survey, owner = _add(database or sqlite_url(folder / DATABASE), design_, rows)
+        if database is None:
+            # For the owner's eyes: the key is in it. SQLite gives its other files the same rights.
+            (folder / DATABASE).chmod(0o600)
+    patients = {(scan.case.synthetic, scan.case.record.patient) for scan in scans}
+    real_patients = sum(not is_synthetic for is_synthetic, _ in patients)
+    return Created(design_, survey, owner, (real_patients, len(patients) - real_patients))
+
+
+def _add(url: str, design: Design, rows: Sequence[Scan]) -> tuple[int, str]:
+    study = Study.made(url)
+    try:
+        return study.add(design, rows)
+    finally:
+        study.dispose()
+
+
+def _write(folder: Path, scans: Sequence[Chosen], look: Look, design: Design) -> list[Scan]:
+    """Write the images, in the order of their random names, so that not even the order of writing says anything."""
+    folder.mkdir()
+    rows = []
+    for scan in track(sorted(scans, key=lambda scan: scan.id), "Writing images"):
+        content = _image(scan, look, design)
+        path = folder / f"{scan.id}.nii"
+        path.write_bytes(content)
+        os.utime(path, (ONE_TIME, ONE_TIME))
+        record = scan.case.record
+        rows.append(
+            Scan(
+                id=scan.id,
+                survey_id=0,  # known when the survey is added
+                synthetic=scan.case.synthetic,
+                layer=scan.layer,
+                patient=record.patient,
+                store=scan.case.placed.store.path.name,
+                case=record.id,
+                slice=scan.slices[0] if design.unit == "slice" else None,
+                repeats=scan.repeats,
+                sha256=hashlib.sha256(content).hexdigest(),
+            )
+        )
+    return rows
+
+
+def _image(scan: Chosen, look: Look, design: Design) -> bytes:
+    record = scan.case.record
+    voxels = _voxels(scan.case.placed.store, record.id)
+    inside = voxels[scan.case.inside(design.layers)]
+    cut = value_range(inside, design)
+    if cut[0] >= cut[1]:
+        found, wanted = f"the value {cut[0]:g} at both percentiles {design.percentiles}", "contrast"
+        raise InputError(record.id, found=found, wanted=wanted, do="Leave the case out.")
+    generator = rng(design.seed, "values", record.id, *scan.slices)
+    mm = (record.spacing[1], record.spacing[2])
+    shown = picture(voxels[list(scan.slices)], mm, levels_of(inside), cut, look, design, generator)
+    return encoded(shown, look, design)
+
+
+def _warn_of_window(scans: Sequence[Chosen], design: Design) -> None:
+    """Synthetic CT that was cut at other values than the survey cuts at is told by its darkest or brightest values."""
+    if design.modality != "ct":
+        return
+    made = [scan for scan in scans if scan.case.synthetic]
+    shown = [_voxels(scan.case.placed.store, scan.case.record.id)[list(scan.slices)] for scan in made]
+    low, high = float(min(one.min() for one in shown)), float(max(one.max() for one in shown))
+    margin = MARGIN * (design.window[1] - design.window[0])
+    if low > design.window[0] + margin or high < design.window[1] - margin:
+        log.warning(
+            "The synthetic scans reach from %.0f to %.0f HU, and are shown from %.0f to %.0f: readers may tell them by "
+            "that. See --window.", low, high, *design.window,
+        )  # fmt: skip
+
+
+def _voxels(store: Store, case: str) -> np.ndarray:
+    # Its checksum was looked at when it was placed.
+    return store.tensors(case, ["image"])["image"]
+
+
+@contextmanager
+def _new_folder(out: Path) -> Iterator[Path]:
+    """A folder to fill, which takes its place when the block ends well, and is gone when it does not."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    temporary = out.with_name(f".{out.name}.{os.getpid()}.partial")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir()
+    try:
+        yield temporary
+        temporary.rename(out)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise

@@ -1,0 +1,219 @@
+"""A database that readers write to: transactions that are on the disk when they end, or that say that they are not.
+
+Notable:
+- SQLite: WAL, so that nobody who reads waits; `synchronous=FULL`, so that a commit is on the disk, not in a cache;
+  writers begin with `BEGIN IMMEDIATE`, since one that reads first and writes later cannot wait for another writer.
+- Writers of one process wait in turn for a lock of its own: SQLite's waiting is polling, and unfair.
+- A SQLite file that was removed would take answers to its grave without a word: its place is looked at before and after
+  each write.
+"""
+
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import quote
+
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import (
+    ArgumentError,
+    DatabaseError,
+    DBAPIError,
+    InterfaceError,
+    InternalError,
+    NoSuchModuleError,
+    OperationalError,
+)
+from sqlalchemy.exc import TimeoutError as NoConnection
+from sqlmodel import Session
+
+from crossmod.errors import InputError
+from crossmod.reader.records import Unsaved
+
+Result = TypeVar("Result")
+
+# Seconds that a write may wait for other writers before its reader is told that it was not saved.
+PATIENCE = 5.0
+# Connections that may be open at once; a page holds one for milliseconds.
+CONNECTIONS = 20
+# PostgreSQL: could not serialize, deadlock, lock not available.
+AGAIN = ("40001", "40P01", "55P03")
+
+
+class Database:
+    """Engine and transactions of one database.
+
+    Args:
+        url: `sqlite:///path` or `postgresql+psycopg://...`.
+        patience: seconds that a write may wait for others.
+        new: whether a SQLite file that is not there is made.
+
+    Raises:
+        InputError: another kind of database, or no URL.
+    """
+
+    def __init__(self, url: str, patience: float = PATIENCE, *, new: bool = False):
+        self._patience = patience
+        self._url = _checked(url)
+        self._file = Path(self._url.database or "") if self._url.get_backend_name() == "sqlite" else None
+        self._engine = self._sqlite(self._file, new=new) if self._file is not None else self._postgresql()
+        self._writing = self._engine.execution_options(writes=True)
+        self._turn = threading.Lock()
+        # Device and inode of the file that the pool's connections are open on.
+        self._known: tuple[int, int] | None = None
+
+    @contextmanager
+    def reading(self) -> Iterator[Session]:
+        """A transaction that only reads.
+
+        Raises:
+            Unsaved: the database does not answer.
+        """
+        with _said(), Session(self._engine, expire_on_commit=False) as session:
+            yield session
+
+    def write(self, work: Callable[[Session], Result]) -> Result:
+        """Do `work` in a transaction and commit it; tried again while another writer is in the way.
+
+        Raises:
+            Unsaved: nothing was written, or nobody knows whether it was.
+        """
+        with _said():
+            until = time.monotonic() + self._patience
+            if self._file is None:
+                return self._tried(work, until)
+            if not self._turn.acquire(timeout=self._patience):
+                raise Unsaved("other writers did not end in time")
+            try:
+                before = self._place(self._file)
+                result = self._tried(work, until)
+                if self._place(self._file) != before:
+                    raise Unsaved("the database was moved or removed")
+                return result
+            finally:
+                self._turn.release()
+
+    @contextmanager
+    def changing(self) -> Iterator[Connection]:
+        """A connection in a writing transaction, for migrations."""
+        with _said(), self._writing.begin() as connection:
+            if self._file is None:
+                # Of two programs that start at once, one changes the tables.
+                connection.exec_driver_sql("SELECT pg_advisory_xact_lock(7391046)")
+            yield connection
+
+    def dispose(self) -> None:
+        """Close all connections; SQLite then leaves one file."""
+        self._engine.dispose()
+
+    def _tried(self, work: Callable[[Session], Result], until: float) -> Result:
+        while True:
+            try:
+                with Session(self._writing, expire_on_commit=False) as session:
+                    result = work(session)
+                    session.commit()
+                    return result
+            except DBAPIError as error:
+                if time.monotonic() >= until or not _in_the_way(error):
+                    raise
+                time.sleep(0.01)
+
+    def _place(self, file: Path) -> tuple[int, int]:
+        """Which file is there; a pool that is open on another one is emptied."""
+        try:
+            place = _inode(file)
+        except OSError as error:
+            self.dispose()
+            raise Unsaved(f"the database is gone ({error.strerror})") from error
+        if self._known not in (None, place):
+            self.dispose()
+            self._known = None
+        return place
+
+    def _sqlite(self, file: Path, *, new: bool) -> Engine:
+        # A file that is not there is an error, never a new and empty survey.
+        address = f"file:{quote(str(file.absolute()))}?mode={'rwc' if new else 'rw'}"
+
+        def connect() -> sqlite3.Connection:
+            connection = sqlite3.connect(
+                address, uri=True, timeout=self._patience / 4, isolation_level=None, check_same_thread=False
+            )
+            try:
+                for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+                    connection.execute(f"PRAGMA {pragma}")
+                self._known = _inode(file)
+            except BaseException:
+                connection.close()
+                raise
+            return connection
+
+        engine = create_engine(
+            self._url, creator=connect, pool_size=CONNECTIONS, max_overflow=CONNECTIONS, pool_timeout=self._patience
+        )
+        event.listen(engine, "begin", _begin)
+        return engine
+
+    def _postgresql(self) -> Engine:
+        milliseconds = round(self._patience * 1000)
+        return create_engine(
+            self._url,
+            pool_size=CONNECTIONS,
+            max_overflow=CONNECTIONS,
+            pool_timeout=self._patience,
+            # The server was restarted: a new connection, not an error.
+            pool_pre_ping=True,
+            connect_args={
+                "connect_timeout": max(round(self._patience), 1),
+                "options": f"-c lock_timeout={milliseconds} -c statement_timeout={4 * milliseconds}",
+            },
+        )
+
+
+def _inode(file: Path) -> tuple[int, int]:
+    status = file.stat()
+    return status.st_dev, status.st_ino
+
+
+def _begin(connection: Connection) -> None:
+    writes = connection.get_execution_options().get("writes", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def _checked(url: str) -> URL:
+    wanted, do = "sqlite:///path or postgresql+psycopg://user@host/name", "Give another --database."
+    try:
+        parsed = make_url(url)
+        name = parsed.get_driver_name()
+    except (ArgumentError, NoSuchModuleError, ModuleNotFoundError):
+        raise InputError("--database", found="no such address", wanted=wanted, do=do) from None
+    backend = parsed.get_backend_name()
+    if (backend, name) not in (("sqlite", "pysqlite"), ("postgresql", "psycopg")) or not parsed.database:
+        raise InputError("--database", found=f"{backend} by {name}", wanted=wanted, do=do)
+    return parsed
+
+
+@contextmanager
+def _said() -> Iterator[None]:
+    """What the database says, in one word; what is wrong in the program stays what it is."""
+    try:
+        yield
+    except (NoConnection, DBAPIError) as error:
+        if isinstance(error, DBAPIError) and not _of_the_database(error):
+            raise
+        raise Unsaved(str(getattr(error, "orig", None) or error)) from error
+
+
+def _of_the_database(error: DBAPIError) -> bool:
+    # SQLite's "file is not a database" is a bare DatabaseError.
+    return isinstance(error, OperationalError | InterfaceError | InternalError) or type(error) is DatabaseError
+
+
+def _in_the_way(error: DBAPIError) -> bool:
+    original: Any = error.orig
+    if isinstance(original, sqlite3.OperationalError):
+        return original.sqlite_errorname.startswith(("SQLITE_BUSY", "SQLITE_LOCKED"))
+    return getattr(original, "sqlstate", None) in AGAIN or error.connection_invalidated

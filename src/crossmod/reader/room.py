@@ -1,0 +1,144 @@
+"""What all pages share: the survey's database, its images, and how a page is written."""
+
+import hashlib
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated
+
+from fastapi import Depends, Header, Request
+from fastapi.responses import HTMLResponse
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from crossmod.reader.design import Design
+from crossmod.reader.limits import Tries
+from crossmod.reader.security import Keys, Role, from_here
+from crossmod.reader.study import Seat, Study
+from crossmod.reader.texts import Words, accepted, languages, words
+
+LANGUAGE_COOKIE = "crossmod_language"
+
+
+class Failure(Exception):  # noqa: N818 - most are a reader's, such as a mistyped link
+    """A request that is not served, and the page that says so.
+
+    Args:
+        status: of HTTP.
+        text: key of the page's title; the same with `_what` is its explanation.
+        values: for the explanation.
+        headers: more of them.
+    """
+
+    def __init__(self, status: int, text: str, *, headers: dict[str, str] | None = None, **values: object):
+        self.status, self.text, self.values, self.headers = status, text, values, headers or {}
+        super().__init__(text)
+
+
+@dataclass(frozen=True)
+class Room:
+    """One server's belongings."""
+
+    study: Study
+    images: Path
+    keys: Keys
+    tries: Tries
+    _designs: dict[int, Design] = field(default_factory=dict)
+
+    def design(self, survey: int) -> Design:
+        """What a survey asks; read once, for it never changes."""
+        if survey not in self._designs:
+            self._designs[survey] = self.study.design(survey)
+        return self._designs[survey]
+
+
+def room_of(request: Request) -> Room:
+    """The belongings of the server that got this request."""
+    return request.app.state.room
+
+
+def words_for(request: Request) -> Words:
+    """The language of a page: what the reader chose, else was invited in, else what the browser asks for."""
+    invited = getattr(request.state, "language", None)
+    chosen = request.cookies.get(LANGUAGE_COOKIE)
+    return words([chosen, invited, *accepted(request.headers.get("accept-language", ""))])
+
+
+@cache
+def static(name: str) -> str:
+    """The address of a static file; it changes with the content, so that browsers can keep the file for long."""
+    content = (files("crossmod.reader") / "static" / name).read_bytes()
+    return f"/static/{name}?v={hashlib.sha256(content).hexdigest()[:12]}"
+
+
+@cache
+def _templates() -> Environment:
+    made = Environment(
+        loader=PackageLoader("crossmod.reader", "templates"),
+        # Everything, whatever a template is called: what readers write comes back in their own page.
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.globals["static"] = static
+    return made
+
+
+def render(request: Request, template: str, *, status: int = 200, **values: object) -> HTMLResponse:
+    """A page, or a part of one, in the reader's language."""
+    text = (
+        _templates()
+        .get_template(template)
+        .render(
+            t=words_for(request),
+            languages=languages().values(),
+            form_token=getattr(request.state, "form_token", ""),
+            **values,
+        )
+    )
+    return HTMLResponse(text, status)
+
+
+def _enter(request: Request, role: Role) -> str:
+    """The token of this session, if there is one."""
+    keys = room_of(request).keys
+    token = keys.token(request, role)
+    if token is None:
+        raise Failure(403, "error_session")
+    request.state.form_token = keys.form_token(role, token)
+    return token
+
+
+def reader(request: Request) -> Seat:
+    """Who reads, by the session; asked of the database each time, so that an expired link ends it."""
+    seat = room_of(request).study.seat(_enter(request, "reader"))
+    if seat is None:
+        raise Failure(403, "error_session")
+    request.state.language = seat.language
+    return seat
+
+
+def owner(request: Request) -> int:
+    """The survey that this session owns."""
+    survey = room_of(request).study.owner(_enter(request, "owner"))
+    if survey is None:
+        raise Failure(403, "error_session")
+    return survey
+
+
+def _own_form(role: Role):
+    def check(request: Request, x_form_token: Annotated[str, Header()] = "") -> None:
+        """Refuse what was not sent by a page of this session."""
+        token = _enter(request, role)
+        if not from_here(request) or not room_of(request).keys.form_fits(role, token, x_form_token):
+            raise Failure(403, "error_forged")
+
+    return check
+
+
+ReaderSeat = Annotated[Seat, Depends(reader)]
+OwnedSurvey = Annotated[int, Depends(owner)]
+# What changes something asks for this, too.
+READERS_FORM = Depends(_own_form("reader"))
+OWNERS_FORM = Depends(_own_form("owner"))

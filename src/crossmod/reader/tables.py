@@ -1,0 +1,121 @@
+"""What is kept of a survey: its scans, who reads them in which order, and every answer ever given.
+
+Notable:
+- The key (which scan is synthetic, and where it comes from) is in `Scan` and nowhere else: no file, page or log has it.
+- Answers are appended with their time and never changed; the last one of a reader and place counts. The database itself
+  refuses to change or remove one (`migrations`).
+- Tokens are kept as SHA-256: whoever reads the database cannot log in with it.
+- A column that is new here needs a migration; a test holds both against one another.
+"""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import JSON, Column, DateTime, Dialect, TypeDecorator, UniqueConstraint
+from sqlmodel import Field, SQLModel
+
+
+def now() -> datetime:
+    """The time, in UTC; the only clock of a survey."""
+    return datetime.now(UTC)
+
+
+class Moment(TypeDecorator[datetime]):
+    """A time with its zone, UTC; SQLite forgets zones."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """To the database."""
+        return None if value is None else value.astimezone(UTC)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """From the database."""
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+def _time(*, nullable: bool = False, **more: Any) -> Any:
+    return Field(sa_column=Column(Moment(), nullable=nullable), **more)
+
+
+class Survey(SQLModel, table=True):
+    """One survey; a database holds one or several."""
+
+    id: int | None = Field(default=None, primary_key=True)
+    name: str = Field(unique=True)
+    design: dict[str, Any] = Field(sa_column=Column(JSON, nullable=False))
+    """`crossmod.reader.design.Design` as plain values: questions, unit, windows, language."""
+    created: datetime = _time(default_factory=now)
+    closed: datetime | None = _time(default=None, nullable=True)
+    """When the owner closed it; no answer is taken from then on, and the key may be shown."""
+    owner_token: str = Field(index=True, unique=True)
+    """SHA-256 of the owner's token."""
+
+
+class Scan(SQLModel, table=True):
+    """One image that is shown: a slice or a volume. The key."""
+
+    id: str = Field(primary_key=True)
+    """Random: 32 hexadecimal digits; names the image file and nothing else."""
+    survey_id: int = Field(foreign_key="survey.id", index=True)
+    synthetic: bool
+    layer: int
+    """Axial layer, 1 to 10; 0 of a volume."""
+    patient: str
+    store: str
+    case: str
+    slice: int | None = None
+    """Index of the slice in its case; None of a volume."""
+    repeats: str | None = Field(default=None, foreign_key="scan.id")
+    """The scan that it shows again, under an id of its own, for self-agreement."""
+    sha256: str
+    """Of the image file that is served."""
+
+
+class Reader(SQLModel, table=True):
+    """One reader of one survey; an invitation is a reader who has not begun."""
+
+    id: int | None = Field(default=None, primary_key=True)
+    survey_id: int = Field(foreign_key="survey.id", index=True)
+    name: str
+    """A label of the owner's, such as `radiologist 3`."""
+    token: str = Field(index=True, unique=True)
+    """SHA-256 of the invitation's token."""
+    language: str = "en"
+    invited: datetime = _time(default_factory=now)
+    expires: datetime | None = _time(default=None, nullable=True)
+    submitted: datetime | None = _time(default=None, nullable=True)
+
+    __table_args__ = (UniqueConstraint("survey_id", "name"),)
+
+
+class Place(SQLModel, table=True):
+    """The order of one reader: which scan is shown at which place."""
+
+    reader_id: int = Field(foreign_key="reader.id", primary_key=True)
+    number: int = Field(primary_key=True)
+    """From 1."""
+    scan_id: str = Field(foreign_key="scan.id")
+
+    __table_args__ = (UniqueConstraint("reader_id", "scan_id"),)
+
+
+class Answer(SQLModel, table=True):
+    """One answer as it was given; a later one of the same reader and place takes its place."""
+
+    id: int | None = Field(default=None, primary_key=True)
+    reader_id: int = Field(foreign_key="reader.id", index=True)
+    place: int
+    scan_id: str = Field(foreign_key="scan.id")
+    values: dict[str, Any] = Field(sa_column=Column(JSON, nullable=False))
+    """By question, what was answered; checked against the design."""
+    seconds: float
+    """That the page was looked at, as the browser counted; 0 where it did not say."""
+    given: datetime = _time(default_factory=now)
+    key: str
+    """Made by the page: the same submission sent twice is one answer."""
+
+    __table_args__ = (UniqueConstraint("reader_id", "key"),)

@@ -1,0 +1,55 @@
+"""What pages say, by language: one YAML file a language, all with the same keys."""
+
+from collections.abc import Iterable, Mapping
+from functools import cache
+from importlib.resources import files
+
+import yaml
+
+FALLBACK = "en"
+
+
+class Words:
+    """The texts of one language.
+
+    Args:
+        code: of the language, such as `it`.
+        texts: by key; `{number}` and the like are filled in when a text is asked for.
+    """
+
+    def __init__(self, code: str, texts: Mapping[str, str]):
+        self.code, self.texts = code, texts
+
+    def __call__(self, key: str, **values: object) -> str:
+        """One text; a key that is not there is a mistake of ours, not of the reader."""
+        return self.texts[key].format(**values)
+
+
+@cache
+def languages() -> dict[str, Words]:
+    """All languages, by code; `name` is what a language calls itself."""
+    found = sorted((files("crossmod.reader") / "texts").iterdir(), key=lambda file: file.name)
+    read = {file.name.removesuffix(".yaml"): yaml.safe_load(file.read_text("utf-8")) for file in found}
+    return {code: Words(code, texts) for code, texts in read.items()}
+
+
+def words(wanted: Iterable[str | None]) -> Words:
+    """The first of the wanted languages that there is."""
+    there = languages()
+    return next((there[code] for code in wanted if code in there), there[FALLBACK])
+
+
+def accepted(header: str) -> list[str]:
+    """The languages of an Accept-Language header, best first; only as much of it as a browser would send."""
+    ranked = []
+    for part in header[:200].split(","):
+        code, _, weight = part.strip().partition(";q=")
+        ranked.append((_weight(weight), code.partition("-")[0].lower()))
+    return [code for weight, code in sorted(ranked, key=lambda pair: -pair[0]) if weight > 0]
+
+
+def _weight(text: str) -> float:
+    try:
+        return float(text or "1")
+    except ValueError:
+        return 0.0
