@@ -6,13 +6,17 @@ PIP = $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c c
 # Two cores: one worker a core; tests run one thread each.
 WORKERS ?= 2
 
-.PHONY: demo test lint format clean
+.PHONY: demo test slow lint format clean
 
 demo: $(VENV)/installed
 	$(VENV)/bin/crossmod demo --out demo
 
 test: lint
 	$(VENV)/bin/python -m pytest -n $(WORKERS)
+
+# What `make test` leaves out for its length.
+slow: $(VENV)/installed-dev
+	$(VENV)/bin/python -m pytest -n $(WORKERS) -m slow
 
 lint: $(VENV)/installed-dev
 	$(VENV)/bin/ruff check

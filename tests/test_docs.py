@@ -18,7 +18,14 @@ def test_there_are_documents_with_snippets() -> None:
     assert {path.name for path in DOCUMENTS} >= {"first-experiment.md", "make-a-store.md"}
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.stem)
+# The others' snippets are of commands that the suite runs elsewhere, too.
+SLOW = {"judge-images", "run-an-experiment", "measure-speed"}
+
+
+@pytest.mark.parametrize(
+    "document",
+    [pytest.param(path, marks=pytest.mark.slow if path.stem in SLOW else (), id=path.stem) for path in DOCUMENTS],
+)
 def test_snippets_run(document: Path, tmp_path: Path) -> None:
     environment = {
         **os.environ,

@@ -21,6 +21,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(SEGMENT, "tiny", with_changes(SEGMENT["tiny"], steps=3))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("small")
 def test_the_demo_from_end_to_end(tmp_path: Path) -> None:
     page = demo.run_demo(tmp_path / "demo", seed=1)

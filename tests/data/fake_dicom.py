@@ -7,7 +7,14 @@ import numpy as np
 import pydicom
 from PIL import Image
 from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, MRImageStorage, generate_uid
+from pydicom.uid import (
+    CTImageStorage,
+    EnhancedCTImageStorage,
+    EnhancedMRImageStorage,
+    ExplicitVRLittleEndian,
+    MRImageStorage,
+    generate_uid,
+)
 
 SECRETS = ("Musterfrau", "Erika", "19641212", "ID-4711-XYZ", "Charite-Sued", "SECRET-DESCRIPTION", "Dr-Geheim")
 
@@ -124,3 +131,71 @@ def chaos_mr(root: Path, number: str = "10", *, swap: bool = False) -> np.ndarra
     for sequence in (t1, t2):
         write_masks(sequence / "Ground", grey, stem="IMG-0004-{:05d}")
     return labels
+
+
+def compress_with_gdcm(path: Path, syntax: str) -> None:
+    """Compress a file in its place; `syntax` is a name of gdcm's, such as `JPEGLosslessProcess14_1`."""
+    import gdcm
+
+    reader = gdcm.ImageReader()
+    reader.SetFileName(str(path))
+    assert reader.Read()
+    change = gdcm.ImageChangeTransferSyntax()
+    change.SetTransferSyntax(gdcm.TransferSyntax(getattr(gdcm.TransferSyntax, syntax)))
+    change.SetInput(reader.GetImage())
+    assert change.Change()
+    writer = gdcm.ImageWriter()
+    writer.SetFileName(str(path))
+    writer.SetFile(reader.GetFile())
+    writer.SetImage(change.GetOutput())
+    assert writer.Write()
+
+
+def put(dataset: Dataset, **values: object) -> None:
+    """Set several attributes."""
+    for keyword, value in values.items():
+        setattr(dataset, keyword, value)
+
+
+def item(**attributes: object) -> Dataset:
+    """A dataset, such as an item of a sequence."""
+    one = Dataset()
+    put(one, **attributes)
+    return one
+
+
+def frame_groups(index: int, *, modality: str = "CT", step: float = 3.0) -> Dataset:
+    """The functional groups of one frame, with the place of `a_slice`; rescale and echo time are a frame's own."""
+    groups = item(
+        FrameContentSequence=[item(DimensionIndexValues=[index + 1])],
+        PlanePositionSequence=[item(ImagePositionPatient=[-10.5, -20.25, 100 + step * index])],
+        PlaneOrientationSequence=[item(ImageOrientationPatient=[1, 0, 0, 0, 1, 0])],
+    )
+    if modality == "CT":
+        rescale = item(RescaleSlope=1, RescaleIntercept=-1000, RescaleType="HU")
+        groups.PixelValueTransformationSequence = [rescale]
+        groups.CTImageFrameTypeSequence = [item(FrameType=["ORIGINAL", "PRIMARY", "VOLUME", "NONE"])]
+    else:
+        groups.MREchoSequence = [item(EffectiveEchoTime=70.0)]
+        groups.MRImageFrameTypeSequence = [item(FrameType=["ORIGINAL", "PRIMARY", "T2", "NONE"])]
+    return groups
+
+
+def enhanced(stored: np.ndarray, *, modality: str = "CT", order: Sequence[int] | None = None) -> Dataset:
+    """A multi-frame file of `[slice, row, column]` stored values, feet to head; `order`: which slice each frame is."""
+    frames = list(order) if order is not None else list(range(len(stored)))
+    one = a_slice(stored[0], 0, modality=modality)
+    for keyword in ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "SliceThickness"):
+        delattr(one, keyword)
+    for keyword in ("RescaleSlope", "RescaleIntercept", "KVP", "EchoTime"):
+        if keyword in one:
+            delattr(one, keyword)
+    one.SOPClassUID = EnhancedCTImageStorage if modality == "CT" else EnhancedMRImageStorage
+    one.ImageType = ["ORIGINAL", "PRIMARY", "VOLUME", "NONE"]
+    one.NumberOfFrames = len(frames)
+    measures = item(PixelSpacing=[0.75, 1.5], SliceThickness=5)
+    one.SharedFunctionalGroupsSequence = [item(PixelMeasuresSequence=[measures])]
+    one.PerFrameFunctionalGroupsSequence = [frame_groups(index, modality=modality) for index in frames]
+    one.PixelData = stored[frames].astype("<u2").tobytes()
+    one["PixelData"].VR = "OW"
+    return one

@@ -4,8 +4,9 @@ import shutil
 import numpy as np
 import pydicom
 import pytest
-from fake_dicom import body, edit, write_series
-from pydicom.uid import BasicTextSRStorage, JPEG2000Lossless, RLELossless, SecondaryCaptureImageStorage
+from fake_dicom import body, compress_with_gdcm, edit, put, write_series
+from pydicom.encaps import encapsulate
+from pydicom.uid import BasicTextSRStorage, HTJ2KLossless, SecondaryCaptureImageStorage
 
 from crossmod.data.dicom_series import check_uniform, list_series, read_dicom_series
 from crossmod.data.identity import BURNT_IN
@@ -78,33 +79,33 @@ def as_report(dataset):
         delattr(dataset, keyword)
 
 
-@pytest.mark.parametrize("syntax", [RLELossless, JPEG2000Lossless])
+@pytest.mark.parametrize(
+    "syntax",
+    ["RLELossless", "JPEGLosslessProcess14_1", "JPEGLosslessProcess14", "JPEGLSLossless", "JPEG2000Lossless"],
+)
 def test_compressed_slices_are_read(tmp_path, stored, syntax):
     for path in write_series(tmp_path, stored):
-        dataset = pydicom.dcmread(path)
-        if syntax == RLELossless:
-            dataset.compress(RLELossless)
-            dataset.save_as(path)
-        else:
-            compress_with_gdcm(path)
+        compress_with_gdcm(path, syntax)
+        assert pydicom.dcmread(path).file_meta.TransferSyntaxUID.is_compressed
     np.testing.assert_array_equal(read_dicom_series(tmp_path).voxels, stored.astype(np.int32) - 1000)
 
 
-def compress_with_gdcm(path):
-    import gdcm
+def test_a_compression_that_nothing_here_reads_says_what_to_do(tmp_path, stored):
+    def compress(dataset):
+        dataset.file_meta.TransferSyntaxUID = HTJ2KLossless
+        dataset.PixelData = encapsulate([bytes(100)])
+        dataset["PixelData"].is_undefined_length = True
 
-    reader = gdcm.ImageReader()
-    reader.SetFileName(str(path))
-    assert reader.Read()
-    change = gdcm.ImageChangeTransferSyntax()
-    change.SetTransferSyntax(gdcm.TransferSyntax(gdcm.TransferSyntax.JPEG2000Lossless))
-    change.SetInput(reader.GetImage())
-    assert change.Change()
-    writer = gdcm.ImageWriter()
-    writer.SetFileName(str(path))
-    writer.SetFile(reader.GetFile())
-    writer.SetImage(change.GetOutput())
-    assert writer.Write()
+    edit(write_series(tmp_path, stored)[2], compress)
+    with raises("i2.dcm", "High-Throughput JPEG 2000", "Decompress the series first"):
+        read_dicom_series(tmp_path)
+
+
+def test_a_precision_that_no_decoder_knows_is_said(tmp_path, stored):
+    paths = write_series(tmp_path, stored, change=lambda d, _: put(d, BitsStored=12, HighBit=11))
+    compress_with_gdcm(paths[2], "JPEGExtendedProcess2_4")
+    with raises("i2.dcm", "does not support 'JPEG Extended' for samples with 12-bit", "Decompress the series first"):
+        read_dicom_series(tmp_path)
 
 
 def test_a_rescale_that_differs_from_slice_to_slice_is_applied(tmp_path, stored):

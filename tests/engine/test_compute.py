@@ -82,7 +82,7 @@ NEAR_LOSS, NEAR_WEIGHTS = 0.013, 0.65
 
 
 @with_compiler
-@pytest.mark.parametrize("bf16", [False, True])
+@pytest.mark.parametrize("bf16", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_compiled_blocks_train_as_eager_ones(bf16: bool) -> None:
     found = compiled(bf16=bf16)
     assert found["loss"] < (NEAR_LOSS if bf16 else SAME_LOSS)

@@ -39,10 +39,10 @@ def whole(tmp_path_factory: pytest.TempPathFactory, stores: Stores) -> Run:
 @pytest.mark.parametrize(
     ("moment", "count", "minutes"),
     [
-        ("step", 1, 0),  # before there is any checkpoint
-        ("step", 9, 0),
-        ("step", 9, 99),  # nine steps that were never saved
-        ("write", 5, 0),
+        pytest.param("step", 1, 0, marks=pytest.mark.slow),  # before there is any checkpoint
+        pytest.param("step", 9, 0, marks=pytest.mark.slow),
+        pytest.param("step", 9, 99, marks=pytest.mark.slow),  # nine steps that were never saved
+        pytest.param("write", 5, 0, marks=pytest.mark.slow),
         ("rename", 8, 0),
         ("metrics", 7, 0),
         ("card", 1, 0),

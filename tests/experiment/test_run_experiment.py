@@ -104,7 +104,7 @@ def test_more_seeds_keep_what_is_there(ran: Ran, stores: Stores, tmp_path: Path)
     assert {name: after[name] for name in before} == before
 
 
-@pytest.mark.parametrize("after", [1, 4, 9])
+@pytest.mark.parametrize("after", [pytest.param(1, marks=pytest.mark.slow), 4, pytest.param(9, marks=pytest.mark.slow)])
 def test_killed_and_given_again_it_ends_with_the_same_numbers(
     ran: Ran, stores: Stores, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: int
 ) -> None:
@@ -217,6 +217,7 @@ def test_one_modality(stores: Stores, tmp_path: Path) -> None:
         run_experiment(small_design(), [stores.mr], tmp_path / "x", executor=InProcess(tmp_path / "x", CPU))
 
 
+@pytest.mark.slow
 def test_a_phantom_where_no_data_is_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Made once; its store is what is planned over."""
     design = small_design(phantom={"ct_patients": 2, "mr_patients": 4, "size": 48, "slices": 20}, counts=[0, 1])

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from crossmod.errors import InputError
 from crossmod.evaluate.detectors import Detector, detector
-from crossmod.translate.multi_input import Merge, Spread
+from crossmod.translate.branches import Merge, Spread
 from crossmod.translate.networks import ResNet
 from crossmod.translate.selection import Scores, score_translator
 from crossmod.translate.synthesize import consistency

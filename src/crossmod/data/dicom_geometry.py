@@ -11,7 +11,7 @@ from typing import NoReturn
 import numpy as np
 from jaxtyping import Float
 
-from crossmod.data.dicom_read import DicomSlice
+from crossmod.data.dicom_slice import DicomSlice
 from crossmod.data.volume import Affine
 from crossmod.errors import InputError
 
@@ -75,7 +75,7 @@ def _check_spacing(folder: Path, ordered: Sequence[DicomSlice], along: Float[np.
     steps = np.diff(along)
     doubled = np.flatnonzero(steps < SAME_PLACE_MM)
     if doubled.size:
-        first, second = ordered[doubled[0]].path.name, ordered[doubled[0] + 1].path.name
+        first, second = ordered[doubled[0]].name, ordered[doubled[0] + 1].name
         positions = f"{doubled.size} position{'s' if doubled.size != 1 else ''}"
         found = f"{positions} held twice, the first at {along[doubled[0]]:.2f} mm ({first} and {second})"
         do = "Put each series in a folder of its own, or remove the copies."
@@ -85,7 +85,7 @@ def _check_spacing(folder: Path, ordered: Sequence[DicomSlice], along: Float[np.
     if not uneven.size:
         return
     at = int(uneven[0])
-    where = f"{along[at]:.2f} mm ({ordered[at].path.name}) and {along[at + 1]:.2f} mm ({ordered[at + 1].path.name})"
+    where = f"{along[at]:.2f} mm ({ordered[at].name}) and {along[at + 1]:.2f} mm ({ordered[at + 1].name})"
     missing = [round(float(steps[gap]) / usual) - 1 for gap in uneven]
     whole = all(abs(steps[gap] / usual - round(float(steps[gap]) / usual)) < 0.2 for gap in uneven)
     if whole and min(missing) >= 1:

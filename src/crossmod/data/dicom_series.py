@@ -1,22 +1,22 @@
 """A DICOM series as a volume.
 
 Notable:
-- A series is what lies in one folder with one modality, size, direction and echo time. UIDs are not asked:
-  anonymisation often gives every slice its own. Scout views are series of their own.
-- So an odd slice cannot be told from a second series; `check_uniform` refuses both.
+- What makes a series is said in `dicom_choose`. An odd slice cannot be told from a second series; `check_uniform`
+  refuses both.
 - Slices are ordered by their positions along the normal, never by name or instance number.
 """
 
 import logging
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
 from crossmod.config import Modality
+from crossmod.data.dicom_choose import Series, described, grouped, the_one, with_number, without_scouts
 from crossmod.data.dicom_geometry import stacked
-from crossmod.data.dicom_read import DicomSlice, NotASlice, read_header, read_pixels
+from crossmod.data.dicom_pixels import read_values
+from crossmod.data.dicom_read import read_headers
+from crossmod.data.dicom_slice import DicomSlice, NotASlice
 from crossmod.data.file_order import files_in, natural_key
 from crossmod.data.identity import distinct_notes
 from crossmod.data.store_writer import check_spacing, check_values, compact
@@ -24,32 +24,6 @@ from crossmod.data.volume import CANONICAL, Volume, axis_codes, reorient
 from crossmod.errors import InputError
 
 logger = logging.getLogger(__name__)
-
-# A direction may differ in its last digits from slice to slice.
-SAME_STEP_MM = 0.005
-
-
-@dataclass(frozen=True)
-class Series:
-    """The slices of one series, in the natural order of their file names."""
-
-    folder: Path
-    slices: tuple[DicomSlice, ...]
-
-    @property
-    def modality(self) -> Modality:
-        """`ct` or `mr`."""
-        return self.slices[0].modality
-
-    @property
-    def echo_time(self) -> float | None:
-        """Milliseconds, where the header has it."""
-        return self.slices[0].echo_time
-
-    @property
-    def localizer(self) -> bool:
-        """Whether these are scout views."""
-        return self.slices[0].localizer
 
 
 def list_series(folder: Path) -> list[Series]:
@@ -67,7 +41,7 @@ def list_series(folder: Path) -> list[Series]:
     for one in folders:
         slices, others = _read_headers(one)
         strangers += others
-        found += _grouped(one, slices)
+        found += grouped(one, slices)
     if not found:
         raise _nothing(folder, strangers)
     for path, kind in strangers:
@@ -76,31 +50,49 @@ def list_series(folder: Path) -> list[Series]:
     return found
 
 
-def read_dicom_series(folder: Path, *, modality: Modality | None = None, echo_time: float | None = None) -> Volume:
-    """Read the one series in a folder.
+def read_dicom_series(
+    path: Path, *, modality: Modality | None = None, echo_time: float | None = None, series_number: int | None = None
+) -> Volume:
+    """Read the one series in a folder, or in a multi-frame file.
 
     Args:
-        folder: holds the files of one series; what is not DICOM, a DICOMDIR and reports are ignored.
+        path: a folder that holds the files of one series, or a multi-frame file. In a folder, what is not DICOM, a
+            DICOMDIR, reports, segmentations and, with a warning and a note, scout views are left out.
         modality: refuse another than this, where given.
         echo_time: which series to take, where the folder holds several echoes; milliseconds.
+        series_number: which series to take, where the folder holds several: its SeriesNumber.
 
     Raises:
         InputError: no slices, slices of several series or patients, or positions that make no even stack.
     """
-    _check_folder(folder)
-    slices, others = _read_headers(folder)
-    for path, kind in others:
-        if slices and kind.image:
-            found = f"{kind.what} among the slices"
-            raise InputError(path, found=found, wanted="slices of one series", do="Move this file elsewhere.")
-    if not slices:
-        raise _nothing(folder, others)
-    series = _the_one(folder, _grouped(folder, slices), echo_time)
+    series, notes = find_series(path, echo_time=echo_time, series_number=series_number)
     if modality is not None and series.modality != modality:
         found = f"a series of modality {series.modality.upper()}"
-        raise InputError(folder, found=found, wanted=modality.upper(), do="Check which folder you gave.")
+        raise InputError(path, found=found, wanted=modality.upper(), do="Check which folder you gave.")
     check_one_patient(series)
-    return read_series(series)[0]
+    volume = read_series(series)[0]
+    return replace(volume, notes=(*volume.notes, *notes))
+
+
+def find_series(
+    path: Path, *, echo_time: float | None = None, series_number: int | None = None
+) -> tuple[Series, tuple[str, ...]]:
+    """The one series of `read_dicom_series`, without its pixels, and notes about what was left out.
+
+    Raises:
+        InputError: no slices, or slices of several series.
+    """
+    slices, others = slices_in(path)
+    for stranger, kind in others:
+        if slices and kind.image:
+            found = f"{kind.what} among the slices"
+            raise InputError(stranger, found=found, wanted="slices of one series", do="Move this file elsewhere.")
+    if not slices:
+        raise _nothing(path, others)
+    if series_number is not None:
+        slices = with_number(path, slices, series_number)
+    found_series, notes = without_scouts(grouped(path, slices))
+    return the_one(path, found_series, echo_time), notes
 
 
 def read_series(series: Series) -> tuple[Volume, list[Path]]:
@@ -114,9 +106,7 @@ def read_series(series: Series) -> tuple[Volume, list[Path]]:
         InputError: positions that make no even stack, or a file that cannot be read.
     """
     ordered, affine = stacked(series.folder, series.slices)
-    values = np.empty((len(ordered), *ordered[0].shape), dtype=np.float32)
-    for index, one in enumerate(ordered):
-        values[index] = read_pixels(one.path)
+    values = read_values(ordered)
     check_spacing(series.folder, affine)
     check_values(series.folder, values)
     slice_code, row_code, column_code = axis_codes(affine)
@@ -157,15 +147,30 @@ def check_uniform(found: Iterable[Series]) -> None:
     alike: dict[tuple, list[Series]] = {}
     for series in found:
         if not series.localizer:
-            alike.setdefault((series.folder, series.modality, series.echo_time), []).append(series)
+            first = series.slices[0]
+            # No stranger gets into a multi-frame file.
+            own_file = first.path if first.frame is not None else None
+            alike.setdefault((series.folder, series.modality, series.echo_time, own_file), []).append(series)
     for (folder, *_), several in alike.items():
         if len(several) > 1:
             by_size = sorted(several, key=lambda series: -len(series.slices))
             odd = by_size[-1].slices[0].path.name
-            described = "; ".join(_described(series) for series in by_size[:4])
-            found_text = f"slices of several sizes or directions ({described}; look at {odd})"
+            listed = "; ".join(described(series) for series in by_size[:4])
+            found_text = f"slices of several sizes or directions ({listed}; look at {odd})"
             do = "Put each series in a folder of its own, or remove the slices that do not belong."
             raise InputError(folder, found=found_text, wanted="slices of one size, spacing and direction", do=do)
+
+
+def slices_in(path: Path) -> tuple[list[DicomSlice], list[tuple[Path, NotASlice]]]:
+    """The slices of a folder (not of the folders below it) or of a multi-frame file, and the files that are none.
+
+    Raises:
+        InputError: there is nothing at `path`, or a file that is broken.
+    """
+    if path.is_file():
+        return _read_file(path)
+    _check_folder(path)
+    return _read_headers(path)
 
 
 def _check_folder(folder: Path) -> None:
@@ -175,64 +180,25 @@ def _check_folder(folder: Path) -> None:
 
 
 def _read_headers(folder: Path) -> tuple[list[DicomSlice], list[tuple[Path, NotASlice]]]:
-    read = [(path, read_header(path)) for path in files_in(folder)]
-    slices = [one for _, one in read if isinstance(one, DicomSlice)]
-    return slices, [(path, one) for path, one in read if isinstance(one, NotASlice)]
-
-
-def _grouped(folder: Path, slices: Iterable[DicomSlice]) -> list[Series]:
-    groups: list[list[DicomSlice]] = []
-    for one in slices:
-        group = next((group for group in groups if _alike(group[0], one)), None)
-        if group is None:
-            groups.append([one])
+    slices: list[DicomSlice] = []
+    others: list[tuple[Path, NotASlice]] = []
+    for path in files_in(folder):
+        read = read_headers(path)
+        if isinstance(read, NotASlice):
+            others.append((path, read))
         else:
-            group.append(one)
-    return [Series(folder, tuple(group)) for group in groups]
+            slices += read
+    return slices, others
 
 
-def _alike(first: DicomSlice, one: DicomSlice) -> bool:
-    if (first.modality, first.localizer, first.shape, first.echo_time) != (
-        one.modality, one.localizer, one.shape, one.echo_time
-    ):  # fmt: skip
-        return False
-    steps = np.array([*first.row_step, *first.column_step]) - np.array([*one.row_step, *one.column_step])
-    return float(np.abs(steps).max()) < SAME_STEP_MM
-
-
-def _the_one(folder: Path, found: list[Series], echo_time: float | None) -> Series:
-    if echo_time is not None:
-        echoes = [series.echo_time for series in found]
-        found = [
-            series for series in found if series.echo_time is not None and abs(series.echo_time - echo_time) < 0.01
-        ]
-        if not found:
-            known = ", ".join(sorted({str(echo) for echo in echoes}))
-            raise InputError(folder, found=f"echo times {known}", wanted=f"{echo_time:g} ms", do="Name one of them.")
-    if len(found) == 1:
-        return found[0]
-    echoes = [series.echo_time for series in found]
-    if None not in echoes and len(set(echoes)) == len(found):
-        listed = ", ".join(f"{echo:g}" for echo in echoes if echo is not None)
-        found_text = f"{len(found)} series with echo times {listed} ms"
-        raise InputError(folder, found=found_text, wanted="one series", do="Name one by its echo time.")
-    described = "; ".join(_described(series) for series in found[:4])
-    do = "Put each series in a folder of its own."
-    raise InputError(folder, found=f"{len(found)} series ({described})", wanted="one series", do=do)
-
-
-def _described(series: Series) -> str:
-    first = series.slices[0]
-    directions = np.stack([first.row_step, first.column_step])
-    lengths = np.linalg.norm(directions, axis=1, keepdims=True)
-    # A direction of length 0 is refused where the place is worked out; here it is only described.
-    directions = directions / np.maximum(lengths, 1e-9)
-    along = " and ".join("(" + ", ".join(f"{part:.2f}" for part in direction) + ")" for direction in directions)
-    rows, columns = first.shape
-    echo = f", echo time {first.echo_time:g} ms" if first.echo_time is not None else ""
-    sizes = f"{rows} x {columns} of {' x '.join(f'{length:.3g}' for length in lengths[:, 0])} mm"
-    count = f"{len(series.slices)} slice{'s' if len(series.slices) != 1 else ''}"
-    return f"{count} {first.modality.upper()} {sizes} along {along}{echo}"
+def _read_file(path: Path) -> tuple[list[DicomSlice], list[tuple[Path, NotASlice]]]:
+    read = read_headers(path)
+    if isinstance(read, NotASlice):
+        return [], [(path, read)]
+    if read[0].frame is None:
+        found, wanted = "one slice of a series", "a folder of slices, or a multi-frame file"
+        raise InputError(path, found=found, wanted=wanted, do="Give the folder that holds the series.")
+    return list(read), []
 
 
 def _nothing(folder: Path, others: list[tuple[Path, NotASlice]]) -> InputError:

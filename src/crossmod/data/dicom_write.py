@@ -7,8 +7,6 @@ Notable:
 - Of the acquisition nothing is written: a translated volume would claim an echo time that it never had.
 """
 
-import os
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,17 +16,29 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, MRImageStorage, generate_uid
 from pydicom.valuerep import format_number_as_ds
 
-from crossmod.data.dicom_geometry import LPS_TO_RAS, MOST_TILT_DEGREES
+from crossmod.config import Modality
+from crossmod.data.dicom_file import copied
+from crossmod.data.dicom_folder import new_folder
+from crossmod.data.dicom_layout import Layout, laid_out
 from crossmod.data.store_writer import check_values
-from crossmod.data.volume import CANONICAL, Volume, reorient
-from crossmod.errors import InputError
-from crossmod.files import disk_full, is_disk_full
+from crossmod.data.volume import Volume
 
 CT_INTERCEPT = -1024
 
-# How a radiologist looks at each plane: columns to the patient's left (or back), rows to the back (or feet).
-PLANES = {"S": CANONICAL, "I": CANONICAL, "A": ("P", "I", "L"), "P": ("P", "I", "L")}
-PLANES |= {"R": ("R", "I", "P"), "L": ("R", "I", "P")}
+# Type 2: there, and empty where nobody says what they are.
+EMPTY = (
+    "PatientName",
+    "PatientID",
+    "PatientBirthDate",
+    "PatientSex",
+    "StudyDate",
+    "StudyTime",
+    "StudyID",
+    "AccessionNumber",
+    "ReferringPhysicianName",
+    "Manufacturer",
+    "PositionReferenceIndicator",
+)
 
 
 @dataclass(frozen=True)
@@ -55,103 +65,108 @@ def write_dicom_series(volume: Volume, folder: Path) -> None:
     Raises:
         InputError: the folder holds something, the disk is full, or the volume is sheared, which DICOM cannot say.
     """
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise InputError(folder, found="something in it", wanted="a new folder", do="Choose another folder.")
-    check_values(folder, volume.voxels)
-    # The last axis of a file is its slice axis; the canonical order is that of volumes that came from no file.
-    codes = CANONICAL if volume.orientation == CANONICAL else PLANES[volume.orientation[2]]
-    voxels, affine = reorient(volume.voxels, volume.affine, codes)
-    _check_square(folder, affine)
-    stored = as_16_bit(voxels, hounsfield=volume.modality == "ct")
-    series = _series(volume, stored, LPS_TO_RAS @ affine[:3, :3])
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
-    try:
-        temporary.mkdir()
+    with new_folder(folder) as temporary:
+        check_values(folder, volume.voxels)
+        voxels, layout = laid_out(folder, volume)
+        stored = as_16_bit(voxels, hounsfield=volume.modality == "ct")
+        series = series_header(volume.modality, layout, stored)
         for index in range(len(voxels)):
-            position = LPS_TO_RAS @ (affine[:3, :3] @ [index, 0, 0] + affine[:3, 3])
-            _write_slice(temporary / f"{index + 1:05d}.dcm", series, stored, index, position)
-        temporary.replace(folder)
-    except BaseException as error:
-        shutil.rmtree(temporary, ignore_errors=True)
-        if is_disk_full(error):
-            raise disk_full(folder) from error
-        raise
+            write_slice(temporary / slice_name(index), slice_header(series, layout, index), stored.pixels[index])
 
 
 def as_16_bit(voxels: Shaped[np.ndarray, "slices rows columns"], *, hounsfield: bool) -> Stored:
     """Find the 16-bit numbers for `voxels`: exact for integers in range, evenly spread otherwise."""
     lowest, highest = float(voxels.min()), float(voxels.max())
-    intercept = CT_INTERCEPT if hounsfield else 0
-    if (voxels == np.rint(voxels)).all():
+    intercept = float(CT_INTERCEPT) if hounsfield else 0.0
+    if is_whole(voxels):
         for dtype in (np.uint16, np.int16):
             limits = np.iinfo(dtype)
             if limits.min <= lowest - intercept and highest - intercept <= limits.max:
-                return Stored((voxels.astype(np.float64) - intercept).astype(dtype), 1.0, float(intercept))
+                return Stored(_steps(voxels, 1.0, intercept, dtype), 1.0, intercept)
     # What a reader will multiply by is the text in the file, so the division uses that text.
     slope = float(format_number_as_ds((highest - lowest) / 65535)) or 1.0
     base = float(format_number_as_ds(lowest))
-    steps = np.rint((voxels.astype(np.float64) - base) / slope)
-    return Stored(np.clip(steps, 0, 65535).astype(np.uint16), slope, base)
+    return Stored(_steps(voxels, slope, base, np.uint16), slope, base)
 
 
-def _check_square(folder: Path, affine: np.ndarray) -> None:
-    axes = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
-    cosines = np.abs(axes.T @ axes - np.eye(3)).max()
-    angle = float(np.degrees(np.arcsin(min(cosines, 1.0))))
-    if angle > MOST_TILT_DEGREES:
-        found = f"axes {angle:.1f} degrees off a right angle"
-        do = "Resample the volume to a straight grid first, or write NIfTI."
-        raise InputError(folder, found=found, wanted="axes at right angles, which is all that DICOM can say", do=do)
+def is_whole(voxels: Shaped[np.ndarray, "slices rows columns"]) -> bool:
+    """Whether every value is an integer."""
+    return all(np.array_equal(one, np.rint(one)) for one in voxels)
 
 
-def _series(volume: Volume, stored: Stored, axes: np.ndarray) -> Dataset:
+def _steps(
+    voxels: Shaped[np.ndarray, "slices rows columns"], slope: float, base: float, dtype: type[np.integer]
+) -> Shaped[np.ndarray, "slices rows columns"]:
+    limits = np.iinfo(dtype)
+    pixels = np.empty(voxels.shape, dtype=dtype)
+    # Slice by slice: float64 of a large volume would take gigabytes.
+    for index, one in enumerate(voxels):
+        pixels[index] = np.clip(np.rint((one.astype(np.float64) - base) / slope), limits.min, limits.max)
+    return pixels
+
+
+def series_header(modality: Modality, layout: Layout, stored: Stored) -> Dataset:
     """What all slices share; the type-2 attributes are there and empty, as the standard wants."""
-    spacing = np.linalg.norm(axes, axis=0)
     series = Dataset()
-    series.SOPClassUID = CTImageStorage if volume.modality == "ct" else MRImageStorage
+    series.SOPClassUID = CTImageStorage if modality == "ct" else MRImageStorage
     series.StudyInstanceUID, series.SeriesInstanceUID, series.FrameOfReferenceUID = (generate_uid() for _ in range(3))
-    series.ImageType = (
-        ["DERIVED", "SECONDARY", "AXIAL"] if volume.modality == "ct" else ["DERIVED", "SECONDARY", "OTHER"]
-    )
-    for empty in ("PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyDate", "StudyTime", "StudyID"):
+    series.ImageType = ["DERIVED", "SECONDARY", "AXIAL" if modality == "ct" else "OTHER"]
+    for empty in EMPTY:
         setattr(series, empty, "")
-    for empty in ("AccessionNumber", "ReferringPhysicianName", "Manufacturer", "PositionReferenceIndicator"):
-        setattr(series, empty, "")
-    series.Modality = volume.modality.upper()
+    series.Modality = modality.upper()
     series.SeriesNumber, series.AcquisitionNumber = 1, 1
     series.BurnedInAnnotation = "NO"
     series.PatientIdentityRemoved, series.DeidentificationMethod = "YES", "crossmod: written without identity"
-    if volume.modality == "ct":
+    if modality == "ct":
         series.KVP = None
     else:
         # Research mode, since the true sequence is not known here; both attributes must not be empty.
         series.ScanningSequence, series.SequenceVariant, series.ScanOptions = "RM", "NONE", ""
         series.MRAcquisitionType, series.EchoTime, series.EchoTrainLength = "", None, None
-    series.SliceThickness = series.SpacingBetweenSlices = format_number_as_ds(float(spacing[0]))
-    series.PixelSpacing = [format_number_as_ds(float(length)) for length in spacing[1:]]
-    directions = (axes / spacing).T
-    series.ImageOrientationPatient = [format_number_as_ds(float(part)) for part in (*directions[2], *directions[1])]
+        series.RepetitionTime = None
+    layout.put(series)
+    _put_pixel_format(series, stored)
+    return series
+
+
+def _put_pixel_format(series: Dataset, stored: Stored) -> None:
     series.SamplesPerPixel, series.PhotometricInterpretation = 1, "MONOCHROME2"
     series.Rows, series.Columns = stored.pixels.shape[1:]
     series.BitsAllocated, series.BitsStored, series.HighBit = 16, 16, 15
     series.PixelRepresentation = int(stored.signed)
-    if volume.modality == "ct" or (stored.slope, stored.intercept) != (1.0, 0.0):
+    hounsfield = series.Modality == "CT"
+    if hounsfield or (stored.slope, stored.intercept) != (1.0, 0.0):
         series.RescaleSlope = format_number_as_ds(stored.slope)
         series.RescaleIntercept = format_number_as_ds(stored.intercept)
-        series.RescaleType = "HU" if volume.modality == "ct" else "US"
-    return series
+        series.RescaleType = "HU" if hounsfield else "US"
 
 
-def _write_slice(path: Path, series: Dataset, stored: Stored, index: int, position: np.ndarray) -> None:
-    one = Dataset(series)
+def slice_name(index: int) -> str:
+    """The file of a slice, counted from 0."""
+    return f"{index + 1:05d}.dcm"
+
+
+def slice_header(series: Dataset, layout: Layout, index: int) -> Dataset:
+    """The header of one slice, with a new SOPInstanceUID."""
+    one = copied(series)
     one.SOPInstanceUID = generate_uid()
     one.InstanceNumber = index + 1
-    one.ImagePositionPatient = [format_number_as_ds(float(part)) for part in position]
-    one.PixelData = stored.pixels[index].astype(stored.pixels.dtype.newbyteorder("<")).tobytes()
+    one.ImagePositionPatient = list(layout.positions[index])
+    return one
+
+
+def write_slice(path: Path, header: Dataset, pixels: Shaped[np.ndarray, "rows columns"]) -> None:
+    """Write one slice; `header` is left without the pixels."""
+    one = copied(header)
+    one.PixelData = pixels.astype(pixels.dtype.newbyteorder("<")).tobytes()
     one["PixelData"].VR = "OW"
+    put_file_meta(one)
+    one.save_as(path, enforce_file_format=True)
+
+
+def put_file_meta(one: Dataset) -> None:
+    """Give a header the meta information of a file: explicit VR, little endian, not compressed."""
     one.file_meta = FileMetaDataset()
     one.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    one.file_meta.MediaStorageSOPClassUID = series.SOPClassUID
+    one.file_meta.MediaStorageSOPClassUID = one.SOPClassUID
     one.file_meta.MediaStorageSOPInstanceUID = one.SOPInstanceUID
-    one.save_as(path, enforce_file_format=True)

@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import copy_context
 from dataclasses import dataclass, replace
 from pathlib import Path
 from platform import node
@@ -55,6 +56,11 @@ def share(root: Path) -> Place:
 
 def sit(job: Job, place: Place, machine: Machine, work: Work | None) -> Outcome:
     """Do a job, its words in the experiment's `logs`; asked to stop, it says that it has saved."""
+    # In a context of its own, so that whoever calls is not hushed for good.
+    return copy_context().run(_sit, job, place, machine, work)
+
+
+def _sit(job: Job, place: Place, machine: Machine, work: Work | None) -> Outcome:
     if not _sees(place):
         return Outcome(job.name, error=f"{node()} does not see {place.root}: {_SHARED}")
     _wait_for_locks(job.folder(place.root))

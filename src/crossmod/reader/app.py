@@ -29,7 +29,8 @@ def make_app(study: Study, images: Path, *, secret: bytes, clock: Callable[[], f
         clock: seconds since 1970.
     """
     # The schema can be made for tests; nobody who reads needs it served.
-    app = FastAPI(title="crossmod reader", docs_url=None, redoc_url=None, openapi_url=None)
+    # No redirect for a slash too many: its address is made of what the client calls this server.
+    app = FastAPI(title="crossmod reader", docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
     app.state.room = Room(study, images, Keys(secret, clock), Tries(clock))
     for part in (pages, pictures, owner):
         app.include_router(part.router)

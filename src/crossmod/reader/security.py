@@ -10,7 +10,6 @@ import hmac
 import re
 from collections.abc import Callable
 from typing import Literal
-from urllib.parse import urlsplit
 
 from starlette.datastructures import MutableHeaders
 from starlette.requests import Request
@@ -111,4 +110,5 @@ def from_here(request: Request) -> bool:
     if site is not None:
         return site == "same-origin"
     origin = request.headers.get("origin")
-    return origin is None or urlsplit(origin).netloc == request.headers.get("host", "")
+    # Not `urlsplit`, which refuses what is no address.
+    return origin is None or origin.partition("://")[2] == request.headers.get("host", "")

@@ -1,0 +1,138 @@
+"""One slice of a CT or MR series, as its header describes it.
+
+Notable: the patient's id and the frame of reference stay in memory, to tell what belongs together; they are not shown.
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydicom.dataset import Dataset
+
+from crossmod.config import Modality
+from crossmod.data.contrast import contrast_of
+from crossmod.data.identity import acquisition_of, annotation_note
+from crossmod.errors import InputError
+
+MODALITIES: dict[str, Modality] = {"CT": "ct", "MR": "mr"}
+
+
+@dataclass(frozen=True)
+class NotASlice:
+    """A file that is no slice of a CT or MR series.
+
+    Args:
+        what: what it is, with an article.
+        image: whether it is an image all the same, so that leaving it out would lose something.
+    """
+
+    what: str
+    image: bool = False
+
+
+@dataclass(frozen=True)
+class DicomSlice:
+    """What the header says of one slice; lengths in millimetres, directions in DICOM's LPS+ axes.
+
+    Args:
+        path: the file.
+        modality: `ct` or `mr`.
+        shape: rows and columns.
+        row_step: the direction in which the row index grows, times the distance between rows.
+        column_step: the same for columns.
+        position: the centre of the first pixel.
+        thickness: the distance to the next slice as the header gives it, for a series of one slice.
+        echo_time: milliseconds, where the header has it.
+        patient: the patient's id; never written anywhere.
+        localizer: whether it is a scout view.
+        acquisition: allow-listed attributes.
+        note: a warning about burnt-in text.
+        contrast: CT: True where the header names a contrast agent; None else.
+        frame: which frame of a multi-frame file, from 0; None for a file of one slice.
+        number: the SeriesNumber, where the header has it.
+        frame_of_reference: its UID, empty where the header has none.
+    """
+
+    path: Path
+    modality: Modality
+    shape: tuple[int, int]
+    row_step: tuple[float, ...]
+    column_step: tuple[float, ...]
+    position: tuple[float, ...]
+    thickness: float | None
+    echo_time: float | None
+    patient: str = field(repr=False)
+    localizer: bool
+    acquisition: dict[str, Any]
+    note: str | None
+    contrast: bool | None = None
+    frame: int | None = None
+    number: int | None = None
+    frame_of_reference: str = field(default="", repr=False)
+
+    @property
+    def name(self) -> str:
+        """What to call it in messages: the file's name, and the frame as people count."""
+        return self.path.name if self.frame is None else f"{self.path.name}, frame {self.frame + 1}"
+
+
+def slice_of(path: Path, header: Dataset, *, frame: int | None = None) -> DicomSlice:
+    """The slice that a header describes.
+
+    Args:
+        path: the file.
+        header: of one slice of CT or MR.
+        frame: which frame of a multi-frame file it is.
+
+    Raises:
+        InputError: a slice without its place or pixel size.
+    """
+    spacing = _numbers(path, header, "PixelSpacing", 2, "the pixel size")
+    if min(spacing) <= 0:
+        found = f"a PixelSpacing of {spacing[0]:g} x {spacing[1]:g}"
+        raise InputError(path, found=found, wanted="millimetres above 0", do="Correct or leave out this series.")
+    directions = _numbers(path, header, "ImageOrientationPatient", 6, "the directions of rows and columns")
+    along_row, along_column = np.array(directions[:3]), np.array(directions[3:])
+    echo_time = header.get("EchoTime")
+    gap = header.get("SpacingBetweenSlices") or header.get("SliceThickness")
+    kinds = header.get("ImageType") or ()
+    return DicomSlice(
+        path=path,
+        modality=MODALITIES[str(header.Modality)],
+        shape=(int(header.Rows), int(header.Columns)),
+        row_step=tuple(float(part) for part in along_column * spacing[0]),
+        column_step=tuple(float(part) for part in along_row * spacing[1]),
+        position=_numbers(path, header, "ImagePositionPatient", 3, "the place of the slice"),
+        thickness=abs(float(gap)) if gap else None,
+        echo_time=float(echo_time) if echo_time is not None else None,
+        patient=str(header.get("PatientID") or ""),
+        localizer="LOCALIZER" in [str(kind).upper() for kind in kinds],
+        acquisition=acquisition_of(header),
+        note=annotation_note(header),
+        # Gadolinium is named in the same place.
+        contrast=contrast_of(header) if str(header.Modality) == "CT" else None,
+        frame=frame,
+        number=_whole(header.get("SeriesNumber")),
+        frame_of_reference=str(header.get("FrameOfReferenceUID") or ""),
+    )
+
+
+def _whole(value: Any) -> int | None:
+    try:
+        return int(str(value))
+    except ValueError:
+        return None
+
+
+def _numbers(path: Path, header: Dataset, keyword: str, count: int, meaning: str) -> tuple[float, ...]:
+    value = header.get(keyword)
+    try:
+        numbers = tuple(float(part) for part in value or ())
+    except (TypeError, ValueError):
+        numbers = ()
+    if len(numbers) != count or not np.isfinite(numbers).all():
+        found = f"no {keyword}" if value is None else f"{keyword} {value!s}"
+        do = "Export the series with its geometry, or convert it to NIfTI."
+        raise InputError(path, found=found, wanted=f"{count} numbers for {meaning}", do=do)
+    return numbers

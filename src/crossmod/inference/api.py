@@ -1,0 +1,206 @@
+"""What a program uses, and the command line too: read a volume, load a model, translate, write.
+
+    model = crossmod.load_model("essnet")
+    made = model.translate(crossmod.read_volume("patient/CT"))
+    crossmod.write_translation(made, "patient/MR.nii.gz")
+
+Voxels are always `[slices, rows, columns]`, feet to head, front to back, the patient's right to left; CT is in HU.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from os import PathLike
+from pathlib import Path
+
+from crossmod.config import Modality
+from crossmod.data.dicom_series import read_dicom_series
+from crossmod.data.dicom_together import check_same_frame
+from crossmod.data.nifti import read_nifti, write_nifti
+from crossmod.data.volume import Volume
+from crossmod.errors import InputError
+from crossmod.inference.card import write_card
+from crossmod.inference.contract import About, Network, Options, Translation
+from crossmod.inference.run_network import load_run
+from crossmod.inference.several import about_all, windows_of
+from crossmod.inference.translate import translate_volume
+from crossmod.settings import Device
+
+PathName = str | PathLike[str]
+
+NIFTI = (".nii", ".nii.gz")
+BUNDLE = "bundle.json"
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """A trained model, or several that answer together.
+
+    Args:
+        networks: each from a run folder or a bundle.
+    """
+
+    networks: tuple[Network, ...]
+
+    @property
+    def about(self) -> About:
+        """What is known of it: modalities, inputs, window, hash of the weights, patients that it was trained on."""
+        return about_all(self.networks)
+
+    def translate(self, volume: Volume, *more: Volume, options: Options | None = None) -> Translation:
+        """Translate one patient's volume; a model of several inputs takes as many volumes.
+
+        Args:
+            volume: `[slices, rows, columns]`, any size, spacing and direction; CT in HU, MR in any unit.
+            more: the other inputs, told apart by their `sequence`, else by their order; they are brought to the
+                first input's grid.
+            options: variants to average over, tiles, slices at a time.
+
+        Returns:
+            `image` on the grid of the first input: int16 HU for CT, float32 for MR; `body`, where something was made;
+            `uncertainty` in the image's unit, where there were variants or several networks; `labels`, where the model
+            has a segmentor.
+
+        Raises:
+            InputError: the wrong number of volumes, modality or sequence; values that cannot be of the modality; grids
+                that do not share half of what they show; MR without contrast.
+        """
+        return translate_volume(self.networks, (volume, *more), options)
+
+
+def read_volume(
+    path: PathName,
+    modality: Modality | None = None,
+    *,
+    sequence: str | None = None,
+    series_number: int | None = None,
+    echo_time: float | None = None,
+) -> Volume:
+    """Read a CT or MR volume.
+
+    Args:
+        path: a folder of one DICOM series, a multi-frame DICOM file, or a file that ends in `.nii` or `.nii.gz`.
+        modality: `ct` or `mr`; needed for NIfTI, which does not say it. DICOM of another modality is refused.
+        sequence: the MR sequence (`t1_in`, `t1_out`, `t2_spir`), for models of several inputs.
+        series_number: which series, where a DICOM folder holds several.
+        echo_time: likewise, in milliseconds.
+
+    Returns:
+        Voxels `[slices, rows, columns]`, HU for CT, and the affine to RAS+ millimetres.
+
+    Raises:
+        InputError: no such path, several series or patients, a broken file, a tilted or uneven stack, no modality.
+    """
+    path = Path(path)
+    if not is_nifti(path):
+        volume = read_dicom_series(path, modality=modality, series_number=series_number, echo_time=echo_time)
+        return volume if sequence is None else replace(volume, sequence=sequence)
+    if modality is None:
+        do = 'Say it: read_volume(path, "ct") or read_volume(path, "mr").'
+        raise InputError(path, found="NIfTI, which does not say its modality", wanted="a modality", do=do)
+    return read_nifti(path, modality=modality, sequence=sequence)
+
+
+def read_volumes(
+    paths: Sequence[PathName] | Mapping[str, PathName],
+    modality: Modality | None = None,
+    *,
+    series_number: int | None = None,
+    echo_time: float | None = None,
+) -> tuple[Volume, ...]:
+    """Read the inputs of one patient.
+
+    Args:
+        paths: as of `read_volume`; or sequence -> path.
+        modality: as of `read_volume`.
+        series_number: as of `read_volume`, of every folder.
+        echo_time: likewise.
+
+    Raises:
+        InputError: as of `read_volume`; DICOM of two patients or two frames of reference.
+    """
+    named = dict(paths) if isinstance(paths, Mapping) else None
+    given = list(named.values()) if named is not None else list(paths)
+    names = list(named) if named is not None else [None] * len(given)
+    if len(given) > 1:
+        check_same_frame([Path(path) for path in given])
+    chosen = {"series_number": series_number, "echo_time": echo_time}
+    return tuple(read_volume(path, modality, sequence=name, **chosen) for path, name in zip(given, names, strict=True))
+
+
+def load_model(path: PathName, *more: PathName, device: Device = "auto") -> Model:
+    """Load a trained model.
+
+    Args:
+        path: a finished training run, or a bundle made of one by `crossmod export`.
+        more: others to answer together with it. Those of the same window are averaged, and how far they differ is the
+            uncertainty; CT models of other windows (bone, lung) widen the range.
+        device: `cpu`, `cuda`, or `auto`: a GPU where there is one.
+
+    Raises:
+        InputError: no run, an unfinished one, damaged weights; models of other modalities or inputs; no GPU.
+    """
+    networks = tuple(network for one in (path, *more) for network in _load(Path(one), device))
+    windows_of(networks)  # refuses what does not belong together
+    return Model(networks)
+
+
+def _load(path: Path, device: Device) -> tuple[Network, ...]:
+    """A run holds one network, a bundle one a window."""
+    if (path / BUNDLE).is_file():
+        from crossmod.inference.bundle import load_networks
+
+        return load_networks(path, device=device)
+    return (load_run(path, device=device),)
+
+
+def write_translation(
+    translation: Translation,
+    path: PathName,
+    *,
+    source: PathName | None = None,
+    keep_identity: bool = False,
+    options: Options | None = None,
+) -> None:
+    """Write the synthetic volume, and beside it `<path>.json`: what made it, from what, and what it is not for.
+
+    Args:
+        translation: what `Model.translate` made.
+        path: `.nii` or `.nii.gz`: a NIfTI file with the stored axes of the first input; else a new folder for a DICOM
+            series. Nothing that is there is overwritten.
+        source: DICOM: what the first input was read from, for references to it; None, or NIfTI, where there is none.
+        keep_identity: DICOM: copy the patient's data from the source.
+        options: that were given to `translate`, for the card.
+
+    Raises:
+        InputError: there is something already, the disk is full, or an identity is to be kept that is not there.
+    """
+    path = Path(path)
+    refuse_existing(path)
+    if keep_identity and is_nifti(path):
+        do = "Leave --keep-identity out, or write DICOM."
+        raise InputError(path, found="NIfTI, which has no place for a name", wanted="a folder for DICOM", do=do)
+    if is_nifti(path):
+        write_nifti(translation.image, path)
+    else:
+        from crossmod.inference.dicom_out import write_translated
+
+        write_translated(
+            translation, path, source=None if source is None else Path(source), keep_identity=keep_identity
+        )
+    write_card(translation, path, options or Options())
+
+
+def refuse_existing(path: Path) -> None:
+    """Say so before an hour of work where a result could not be written.
+
+    Raises:
+        InputError: a file, or a folder that holds something.
+    """
+    if path.is_file() or (path.is_dir() and any(path.iterdir())):
+        found = "something that is there already"
+        raise InputError(path, found=found, wanted="a new file or folder", do="Choose another, or remove it.")
+
+
+def is_nifti(path: Path) -> bool:
+    """Whether a path names a NIfTI file."""
+    return path.name.endswith(NIFTI)

@@ -1,0 +1,55 @@
+"""The card beside a translation: what made it, of what, how, and what it is not for."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from crossmod import __version__
+from crossmod.files import write_json
+from crossmod.inference.contract import Options, Translation
+
+WARNING = "Synthetic, not for diagnosis: no scanner made this image. Organs can be missing, moved or made up."
+
+
+def card_of(translation: Translation, options: Options) -> dict[str, Any]:
+    """What is told of a translation, as plain values; nothing of the patient.
+
+    Args:
+        translation: what was made.
+        options: how.
+    """
+    about, image = translation.about, translation.image
+    spread = translation.uncertainty
+    inside = spread[translation.body] if spread is not None else None
+    return {
+        "warning": WARNING,
+        "software": f"crossmod {__version__}",
+        "model": {
+            "name": about.name,
+            "family": about.family,
+            "sha256": about.weights,
+            "version": about.version,
+            "inputs": list(about.inputs),
+            "trained_on": about.trained_on,
+            "licence": about.licence,
+        },
+        "options": options.model_dump(mode="json"),
+        "modality": image.modality,
+        "unit": image.unit,
+        "range": [about.low, about.high],
+        "shape": list(image.voxels.shape),
+        "spacing_mm": [round(length, 6) for length in image.spacing],
+        "outside_the_body": about.low,
+        "clipped_share": round(translation.clipped, 6),
+        "mean_uncertainty": float(inside.mean()) if inside is not None and np.size(inside) else None,
+        "seconds": translation.seconds,
+    }
+
+
+def write_card(translation: Translation, path: Path, options: Options) -> Path:
+    """Write the card of a translation that lies at `path`, and say where: `<path>.json`."""
+    card = path.with_name(path.name + ".json")
+    card.parent.mkdir(parents=True, exist_ok=True)
+    write_json(card, card_of(translation, options))
+    return card

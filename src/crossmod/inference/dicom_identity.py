@@ -1,0 +1,117 @@
+"""Whose a derived series is: the patient's data if it is to be kept, and what leads back to the source in any case.
+
+Notable:
+- The frame of reference and the UIDs of the source's slices are kept always: without the one, the result opens beside
+  the source and not on it; without the others, nobody can say what it was made from. They name nobody, but lead whoever
+  has the source to the patient, and some scanners build dates into them.
+- The UIDs of study and series go along with the patient's data only.
+"""
+
+from collections.abc import Iterable
+
+from pydicom.dataset import Dataset
+from pydicom.multival import MultiValue
+from pydicom.sr.codedict import codes
+from pydicom.sr.coding import Code
+
+from crossmod.data.dicom_file import quiet
+from crossmod.inference.dicom_source import Source
+
+PATIENT = (
+    "PatientName",
+    "PatientID",
+    "IssuerOfPatientID",
+    "PatientBirthDate",
+    "PatientSex",
+    "PatientAge",
+    "PatientSize",
+    "PatientWeight",
+    "PatientIdentityRemoved",
+    "DeidentificationMethod",
+)
+STUDY = ("StudyDate", "StudyTime", "StudyID", "StudyDescription", "AccessionNumber", "ReferringPhysicianName")
+
+# Says of the pixels what no later step can undo.
+LOSSY = ("LossyImageCompression", "LossyImageCompressionRatio", "LossyImageCompressionMethod")
+
+# LO holds 64 letters.
+NOT_KEPT = ("crossmod: no patient data written", "UIDs of source images and frame of reference retained")
+
+
+def coded(code: Code) -> Dataset:
+    """A code as an item of a sequence."""
+    item = Dataset()
+    item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning = code.value, code.scheme_designator, code.meaning
+    return item
+
+
+def put_identity(series: Dataset, source: Source | None, *, keep: bool) -> None:
+    """Say whose the series is.
+
+    Args:
+        series: the header that all slices share; its patient is empty.
+        source: what it was made from, where that is DICOM.
+        keep: copy patient and study.
+    """
+    series.PatientIdentityRemoved, series.DeidentificationMethod = "YES", list(NOT_KEPT)
+    if source is None:
+        return
+    frame = _the_only(header.get("FrameOfReferenceUID") for header in source.headers)
+    if frame:
+        series.FrameOfReferenceUID = frame
+    _copy(series, source.headers[0], LOSSY)
+    if keep:
+        del series.PatientIdentityRemoved, series.DeidentificationMethod
+        _copy(series, source.headers[0], (*PATIENT, *STUDY))
+        study = _the_only(header.get("StudyInstanceUID") for header in source.headers)
+        if study:
+            series.StudyInstanceUID = study
+
+
+def put_references(one: Dataset, source: Source, index: int, *, keep: bool) -> None:
+    """Say which slice of the source a slice was made from.
+
+    Args:
+        one: the header of the slice.
+        source: the source series.
+        index: the slice, in the order of positions.
+        keep: name the source's series too.
+    """
+    header = source.headers[index]
+    if not header.get("SOPClassUID") or not header.get("SOPInstanceUID"):
+        return
+    item = _instance(header)
+    frame = source.slices[index].frame
+    if frame is not None:
+        item.ReferencedFrameNumber = frame + 1
+    item.PurposeOfReferenceCodeSequence = [coded(codes.cid7202.SourceImageForImageProcessingOperation)]
+    item.SpatialLocationsPreserved = "YES"
+    one.SourceImageSequence = [item]
+    # Instances of the same study: the study is the source's only where it is kept.
+    if keep and header.get("SeriesInstanceUID") and header.get("StudyInstanceUID") == one.StudyInstanceUID:
+        series = Dataset()
+        series.SeriesInstanceUID = header.SeriesInstanceUID
+        series.ReferencedInstanceSequence = [_instance(header)]
+        one.ReferencedSeriesSequence = [series]
+
+
+def _instance(header: Dataset) -> Dataset:
+    item = Dataset()
+    item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = header.SOPClassUID, header.SOPInstanceUID
+    return item
+
+
+def _copy(series: Dataset, header: Dataset, keywords: Iterable[str]) -> None:
+    # What the scanner wrote is passed on as it is, valid or not; text that came in another alphabet is decoded.
+    with quiet():
+        for keyword in keywords:
+            value = header.get(keyword)
+            if value is not None:
+                several = isinstance(value, MultiValue)
+                setattr(series, keyword, [str(part) for part in value] if several else str(value))
+
+
+def _the_only(values: Iterable[object]) -> str:
+    """The value that all share, or nothing: an anonymiser may have given every slice its own."""
+    distinct = {str(value or "") for value in values}
+    return distinct.pop() if len(distinct) == 1 else ""

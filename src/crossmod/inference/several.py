@@ -1,0 +1,131 @@
+"""Several networks in one translation: the same kind for a mean, CT of other windows for a wider range.
+
+Notable:
+- What has the narrowest window has the most gray levels for what lies in it, and has the word there. Where it says "the
+  upper end or more", the next network that reaches further up says how much more, and likewise at the lower end. It
+  cannot fall back below the end that sent for it: else two neighbours of 239 and 241 HU could come out 100 apart.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from hashlib import sha256
+
+import numpy as np
+from jaxtyping import Bool, Float32
+
+from crossmod.config import Modality
+from crossmod.errors import InputError
+from crossmod.inference.contract import About, Network
+from crossmod.inference.sweep import Answer, pooled
+
+# Of a window's width: networks end in tanh, which never reaches the ends.
+AT_END = 0.01
+
+Window = tuple[float, float]
+
+
+def windows_of(networks: Sequence[Network]) -> dict[Window, list[Network]]:
+    """Networks by the range that they make, the narrowest first; those that make MR are all of one range.
+
+    Args:
+        networks: of one source and one target.
+
+    Raises:
+        InputError: none, or networks of different modalities or inputs; windows with a gap between them.
+    """
+    first = networks[0].about
+    for network in networks[1:]:
+        other = network.about
+        if (other.source, other.target, other.inputs) != (first.source, first.target, first.inputs):
+            found = " and ".join(f"{a.name} ({'+'.join(a.inputs)} to {a.target})" for a in (first, other))
+            raise InputError("models", found=found, wanted="the same way and inputs", do="Translate one by one.")
+    if first.target == "mr":
+        return {(first.low, first.high): list(networks)}
+    groups: dict[Window, list[Network]] = {}
+    for network in sorted(networks, key=lambda one: one.about.high - one.about.low):
+        groups.setdefault((network.about.low, network.about.high), []).append(network)
+    _check_no_gap(list(groups))
+    return groups
+
+
+def _check_no_gap(windows: Sequence[Window]) -> None:
+    rising = sorted(windows)
+    reach = rising[0][1]
+    for low, high in rising[1:]:
+        if low > reach:
+            found = f"windows with a gap from {reach:g} to {low:g} HU"
+            raise InputError("models", found=found, wanted="windows that touch", do="Add a model for what is missing.")
+        reach = max(reach, high)
+
+
+def about_all(networks: Sequence[Network]) -> About:
+    """What is known of several networks as one model: the first's, with the range of them all."""
+    abouts = [network.about for network in networks]
+    first = abouts[0]
+    if len(abouts) == 1:
+        return first
+    wide = first.target == "ct"
+    together = sha256("".join(about.weights for about in abouts).encode()).hexdigest()
+    return replace(
+        first,
+        name=" + ".join(about.name for about in abouts),
+        weights=together,
+        low=min(about.low for about in abouts) if wide else first.low,
+        high=max(about.high for about in abouts) if wide else first.high,
+        window=(min(about.window[0] for about in abouts), max(about.window[1] for about in abouts)),
+        organs=next((about.organs for about in abouts if about.organs), ()),
+    )
+
+
+def merged(answers: Sequence[tuple[Window, Answer]]) -> Answer:
+    """CT of several windows as CT of the wide range.
+
+    Args:
+        answers: by window, the narrowest first.
+    """
+    (window, whole), *others = answers
+    if not others:
+        return whole
+    mean, variance = whole.mean.copy(), whole.variance.copy()
+    _reach(mean, variance, window, others, up=True)
+    _reach(mean, variance, window, others, up=False)
+    labels = pooled([answer for _, answer in answers]).labels
+    return Answer(mean, variance, labels, sum(answer.seconds for _, answer in answers))
+
+
+def _reach(
+    mean: Float32[np.ndarray, "slices rows columns"],
+    variance: Float32[np.ndarray, "slices rows columns"],
+    window: Window,
+    others: Sequence[tuple[Window, Answer]],
+    *,
+    up: bool,
+) -> None:
+    """Go on beyond one end, in place, from window to window."""
+    low, high = window
+    for (other_low, other_high), answer in others:
+        if (other_high <= high) if up else (other_low >= low):
+            continue
+        beyond = at_end(mean, low, high, up=up)
+        limit = np.maximum if up else np.minimum
+        mean[beyond] = limit(mean[beyond], answer.mean[beyond])
+        variance[beyond] = answer.variance[beyond]
+        low, high = (low, other_high) if up else (other_low, high)
+
+
+def at_end(values: Float32[np.ndarray, "*shape"], low: float, high: float, *, up: bool) -> Bool[np.ndarray, "*shape"]:
+    """Where values lie at the upper (or lower) end of a window, or beyond."""
+    margin = AT_END * (high - low)
+    return values >= high - margin if up else values <= low + margin
+
+
+def unknown(
+    given: Float32[np.ndarray, "*shape"], made: Float32[np.ndarray, "*shape"], source: Modality, about: About
+) -> Bool[np.ndarray, "*shape"]:
+    """Where the CT, given or made, lies outside of all that the model can know; nowhere if neither is CT."""
+    outside = np.zeros(made.shape, dtype=bool)
+    if source == "ct":
+        outside |= (given < about.window[0]) | (given > about.window[1])
+    if about.target == "ct":
+        outside |= at_end(made, about.low, about.high, up=False) | at_end(made, about.low, about.high, up=True)
+    return outside

@@ -1,0 +1,125 @@
+"""A network over a volume, some slices at a time."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float32, UInt8
+
+from crossmod.data.intensity import Intensity, intensity_of
+from crossmod.data.volume import Volume
+from crossmod.errors import InputError
+from crossmod.inference.contract import Network, Options
+from crossmod.inference.grid import Frame, frame_of
+from crossmod.inference.variants import Move, moves
+from crossmod.settings import ImageSettings
+
+
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """What a network, or several, makes of some slices, on their own pixels.
+
+    Args:
+        mean: in units of the target.
+        variance: over variants and networks, in the square of these units; 0 where there was but one.
+        labels: what S sees in the slice itself.
+        seconds: that the network took.
+    """
+
+    mean: Float32[np.ndarray, "slices rows columns"]
+    variance: Float32[np.ndarray, "slices rows columns"]
+    labels: UInt8[np.ndarray, "slices rows columns"] | None = None
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, eq=False)
+class Sweep:
+    """One network, and the volumes that go into it.
+
+    Args:
+        network: what translates.
+        volumes: one an input, on one grid.
+        frame: from their slices to the network's.
+        steps: from the units of each to [-1, 1].
+        fills: what surrounds each where it is padded.
+        moves: the slice itself and its variants.
+    """
+
+    network: Network
+    volumes: tuple[Volume, ...]
+    frame: Frame
+    steps: tuple[Intensity, ...]
+    fills: tuple[float, ...]
+    moves: tuple[Move, ...]
+
+    def answer(self, start: int, stop: int) -> Answer:
+        """What the network makes of the slices from `start` to before `stop`."""
+        given = self._inputs(start, stop)
+        frame, count = self.frame, stop - start
+        tiles = [frame.cut(np.swapaxes(move.there(given), 0, 1)) for move in self.moves]
+        before = time.monotonic()
+        made, classes = self.network.translate(np.concatenate(tiles))
+        seconds = time.monotonic() - before
+        if not np.isfinite(made).all():
+            found = "values that are no numbers in what it makes"
+            raise InputError(self.network.about.name, found=found, wanted="an image", do="Use another model.")
+        units = Intensity(self.network.about.low, self.network.about.high)
+        mean = np.zeros((count, frame.work, frame.work), np.float32)
+        spread = np.zeros_like(mean)
+        # Welford's way: neither loses digits nor holds all variants at once.
+        for number, (move, one) in enumerate(zip(self.moves, np.split(made, len(self.moves)), strict=True), start=1):
+            values = units.to_units(move.back(frame.blend(one)))
+            away = values - mean
+            mean += away / np.float32(number)
+            spread += away * (values - mean)
+        return Answer(
+            mean=frame.back(mean),
+            variance=frame.back(spread / np.float32(len(self.moves))) if len(self.moves) > 1 else _zeros(self, count),
+            labels=None if classes is None else frame.labels_back(frame.blend_labels(classes[: len(tiles[0])])),
+            seconds=seconds,
+        )
+
+    def _inputs(self, start: int, stop: int) -> Float32[np.ndarray, "inputs wider work work"]:
+        """The slices in [-1, 1], with a neighbour at either end; there the volume's last slice is its own."""
+        last = len(self.volumes[0].voxels) - 1
+        held = np.clip(np.arange(start - 1, stop + 1), 0, last)
+        parts = zip(self.volumes, self.steps, self.fills, strict=True)
+        return np.stack([step.to_model(self.frame.to_work(volume.voxels[held], fill)) for volume, step, fill in parts])
+
+
+def _zeros(sweep: Sweep, count: int) -> Float32[np.ndarray, "slices rows columns"]:
+    return np.zeros((count, *sweep.frame.shape), np.float32)
+
+
+def prepare_sweep(network: Network, volumes: Sequence[Volume], options: Options) -> Sweep:
+    """What is worked out once a volume: how intensities and pixels are brought to the network's.
+
+    Args:
+        network: what translates.
+        volumes: one an input, on one grid.
+        options: variants and tiles.
+
+    Raises:
+        InputError: an MR volume without contrast.
+    """
+    about = network.about
+    settings = ImageSettings(window=about.window, percentiles=about.percentiles)
+    return Sweep(
+        network=network,
+        volumes=tuple(volumes),
+        frame=frame_of(volumes[0], about, options),
+        steps=tuple(intensity_of(volume, settings) for volume in volumes),
+        fills=tuple(float(volume.voxels.min()) for volume in volumes),
+        moves=moves(options.variants),
+    )
+
+
+def pooled(answers: Sequence[Answer]) -> Answer:
+    """Several networks' answers as one: the mean of all, and the spread within and between them."""
+    if len(answers) == 1:
+        return answers[0]
+    means = np.stack([answer.mean for answer in answers])
+    within = np.stack([answer.variance for answer in answers]).mean(axis=0)
+    labels = next((answer.labels for answer in answers if answer.labels is not None), None)
+    return Answer(means.mean(axis=0), within + means.var(axis=0), labels, sum(answer.seconds for answer in answers))

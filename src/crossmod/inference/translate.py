@@ -1,0 +1,137 @@
+"""Whole volumes through networks: the same grid, the same stored axes, nothing made up outside of the body.
+
+Notable:
+- Some slices at a time, so that beside the volumes themselves memory does not grow with their length.
+- Body masks are made by threads while the network works: on a GPU they would take longer than it does.
+"""
+
+import logging
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import numpy as np
+from jaxtyping import Bool, Float32
+
+from crossmod.data.volume import Volume
+from crossmod.errors import InputError
+from crossmod.evaluate.body import AIR_BELOW_HU, body_mask
+from crossmod.inference.contract import About, Network, Options, Translation
+from crossmod.inference.match import in_order, on_one_grid
+from crossmod.inference.several import about_all, merged, unknown, windows_of
+from crossmod.inference.sweep import Answer, Sweep, pooled, prepare_sweep
+from crossmod.progress import progress
+
+log = logging.getLogger(__name__)
+
+
+def translate_volume(
+    networks: Sequence[Network], volumes: Sequence[Volume], options: Options | None = None
+) -> Translation:
+    """Translate one patient's volume, or the several that a model takes.
+
+    Args:
+        networks: one; or several of one way: equal windows are averaged, CT of other windows widens the range.
+        volumes: one an input, of any size, spacing and direction; CT in HU.
+        options: variants, tiles, slices at a time.
+
+    Returns:
+        The synthetic volume on the grid of the first input: `[slices, rows, columns]`, int16 HU for CT, float32 for MR.
+
+    Raises:
+        InputError: no volume for the model, models that do not belong together, MR without contrast, or a model that
+            makes no numbers.
+    """
+    options = options or Options()
+    if not networks:
+        raise InputError("models", found="none", wanted="one or more", do="Load one.")
+    groups, about = windows_of(networks), about_all(networks)
+    if "flip" in options.variants and not all(network.about.flip for network in networks):
+        log.warning("%s was not trained on mirrored slices: what it makes of them may be worse.", about.name)
+    sources = in_order(volumes, about)
+    inputs = on_one_grid(sources, about)
+    sweeps = {window: [prepare_sweep(one, inputs, options) for one in group] for window, group in groups.items()}
+    several = max(len(group) for group in sweeps.values()) > 1 or bool(options.variants)
+    return _filled(_Canvas(inputs, about, spread=several), sweeps, sources, options)
+
+
+def _filled(
+    canvas: "_Canvas",
+    sweeps: dict[tuple[float, float], list[Sweep]],
+    sources: tuple[Volume, ...],
+    options: Options,
+) -> Translation:
+    count = len(canvas.image)
+    parts = [(start, min(start + options.batch, count)) for start in range(0, count, options.batch)]
+    with (
+        ThreadPoolExecutor(max(1, min(8, (os.cpu_count() or 2) // 2))) as threads,
+        progress(f"Translating with {canvas.about.name}", count) as advance,
+    ):
+        for start, stop in parts:
+            bodies = threads.map(canvas.body_of, range(start, stop))
+            by_window = [
+                (window, pooled([sweep.answer(start, stop) for sweep in group])) for window, group in sweeps.items()
+            ]
+            canvas.paint(start, stop, merged(by_window), np.stack(list(bodies)))
+            advance(stop - start)
+    return canvas.translation(sources)
+
+
+class _Canvas:
+    """What is filled slice by slice."""
+
+    def __init__(self, inputs: Sequence[Volume], about: About, *, spread: bool):
+        self.first, self.about = inputs[0], about
+        shape = self.first.voxels.shape
+        self.image = np.full(shape, about.low, np.int16 if about.target == "ct" else np.float32)
+        self.body = np.zeros(shape, bool)
+        self.spread = np.zeros(shape, np.float32) if spread else None
+        self.labels = np.zeros(shape, np.uint8) if about.organs else None
+        self.outside = 0
+        self.seconds = 0.0
+        # CT that was cut above the usual threshold of air would be body all over.
+        cut = self.first.modality == "ct" and float(self.first.voxels.min()) > AIR_BELOW_HU
+        self.window = about.window if cut else None
+
+    def body_of(self, index: int) -> Bool[np.ndarray, "rows columns"]:
+        return body_mask(self.first.voxels[index], self.first.modality, self.window)
+
+    def paint(self, start: int, stop: int, answer: Answer, body: Bool[np.ndarray, "slices rows columns"]) -> None:
+        given = self.first.voxels[start:stop].astype(np.float32)
+        beyond = unknown(given, answer.mean, self.first.modality, self.about)
+        self.outside += int(np.count_nonzero(beyond & body))
+        self.image[start:stop][body] = self._in_units(answer.mean)[body]
+        self.body[start:stop] = body
+        self.seconds += answer.seconds
+        if self.spread is not None:
+            self.spread[start:stop][body] = np.sqrt(answer.variance[body])
+        if self.labels is not None and answer.labels is not None:
+            self.labels[start:stop][body] = answer.labels[body]
+
+    def _in_units(self, mean: Float32[np.ndarray, "slices rows columns"]) -> np.ndarray:
+        # Scanners give whole HU, and 16 bits hold them exactly.
+        return np.rint(mean).astype(np.int16) if self.about.target == "ct" else mean
+
+    def translation(self, sources: tuple[Volume, ...]) -> Translation:
+        about = self.about
+        image = replace(
+            self.first,
+            voxels=self.image,
+            modality=about.target,
+            sequence=about.sequence,
+            contrast=about.contrast if about.target == "ct" else None,
+            labels=None,
+            label_names={},
+            acquisition={},
+        )
+        return Translation(
+            image=image,
+            sources=sources,
+            about=about,
+            body=self.body,
+            uncertainty=self.spread,
+            labels=self.labels,
+            clipped=self.outside / max(int(np.count_nonzero(self.body)), 1),
+            seconds=round(self.seconds, 3),
+        )

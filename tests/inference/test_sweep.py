@@ -1,0 +1,138 @@
+"""Many patients at once, and networks over volumes."""
+
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from small_models import Made, about, body
+
+from crossmod.inference.contract import Network, Options
+from crossmod.inference.overlap import overlapped
+from crossmod.inference.several import about_all, merged, windows_of
+from crossmod.inference.sweep import Answer, pooled, prepare_sweep
+
+
+def answer(mean: float, variance: float = 0.0) -> Answer:
+    return Answer(np.full((1, 1, 1), mean, np.float32), np.full((1, 1, 1), variance, np.float32), None, 1.0)
+
+
+def test_the_spread_of_several_networks_is_that_within_and_between() -> None:
+    both = pooled([answer(10, 4), answer(20, 6)])
+    assert (both.mean.item(), both.variance.item(), both.seconds) == (15, 5 + 25, 2)
+
+
+def test_the_moments_are_those_of_all_variants() -> None:
+    volume = body((3, 32, 32), (5.0, 10.0, 10.0))
+    network = Made(about(flip=True), lambda images: np.tanh(images[:, 0] * 3 + np.arange(32) / 40))
+    sweep = prepare_sweep(network, [volume], Options(variants=("flip", "shift", "neighbours")))
+    given = sweep._inputs(0, 3)
+    each = np.stack([move.back(network.translate(move.there(given)[0][:, None])[0]) * 1000 for move in sweep.moves])
+    found = sweep.answer(0, 3)
+    np.testing.assert_allclose(found.mean, each.mean(axis=0), atol=1e-2)
+    np.testing.assert_allclose(found.variance, each.var(axis=0), rtol=1e-3, atol=1)
+
+
+@pytest.mark.parametrize(
+    ("soft", "bone", "lung", "expected"),
+    [
+        (50, 700, -900, 50),
+        (238, 700, -900, 700),
+        (238, 100, -900, 238),
+        (-159, 700, -900, -900),
+        (-159, 700, 0, -159),
+        (240, 799, -900, 799),
+    ],
+)
+def test_which_window_has_the_word(soft: float, bone: float, lung: float, expected: float) -> None:
+    windows = [((-160.0, 240.0), soft), ((-1000.0, -100.0), lung), ((-200.0, 800.0), bone)]
+    assert merged([(window, answer(value)) for window, value in windows]).mean.item() == expected
+
+
+def test_the_narrowest_window_comes_first_and_equal_ones_go_together() -> None:
+    soft, wide = (Made(about(source="mr", inputs=("mr",), low=low, high=high, name=name, weights=name))
+                  for name, low, high in (("soft", -160.0, 240.0), ("wide", -1000.0, 1500.0)))  # fmt: skip
+    networks: Sequence[Network] = [wide, soft, soft]
+    assert [(window, len(group)) for window, group in windows_of(networks).items()] == [
+        ((-160.0, 240.0), 2),
+        ((-1000.0, 1500.0), 1),
+    ]
+    together = about_all(networks)
+    assert (together.name, together.low, together.high) == ("wide + soft + soft", -1000.0, 1500.0)
+    assert len(together.weights) == 64
+    assert about_all([soft]) is soft.about
+
+
+def test_reading_and_writing_overlap_with_computing() -> None:
+    """Six patients of three steps of 30 ms take eight of them, not eighteen."""
+    threads: dict[str, set[str]] = {"read": set(), "work": set(), "write": set()}
+
+    def step(name: str, value: int) -> int:
+        threads[name].add(threading.current_thread().name)
+        time.sleep(0.03)
+        return value + 1
+
+    before = time.monotonic()
+    written: list[int] = []
+    ends = list(
+        overlapped(
+            range(6),
+            lambda item: step("read", item * 10),
+            lambda item, given: step("work", given),
+            lambda item, made: written.append(step("write", made)),
+        )
+    )
+    assert ends == [(item, None) for item in range(6)]
+    assert written == [item * 10 + 3 for item in range(6)]
+    assert time.monotonic() - before < 18 * 0.03
+    assert len(set.union(*threads.values())) == 3
+    assert threads["work"] == {threading.current_thread().name}
+
+
+@pytest.mark.parametrize("where", ["read", "work", "write"])
+def test_one_bad_patient_does_not_stop_the_rest(where: str) -> None:
+    def step(name: str, item: int) -> int:
+        if (name, item) == (where, 1):
+            raise ValueError("bad")
+        return item
+
+    ends = overlapped(
+        range(3),
+        lambda item: step("read", item),
+        lambda item, given: step("work", item),
+        lambda item, made: step("write", item) and None,
+    )
+    assert [(item, str(error)) for item, error in ends] == [(0, "None"), (1, "bad"), (2, "None")]
+
+
+def test_whoever_stops_in_the_middle_leaves_no_thread_behind() -> None:
+    read: list[int] = []
+    several = overlapped(range(100), read.append, lambda item, given: item, lambda item, made: None)
+    before = threading.active_count()
+    for item, _ in several:
+        if item == 2:
+            break
+    several.close()  # pyright: ignore[reportAttributeAccessIssue] - what comes is a generator
+    time.sleep(0.5)
+    assert threading.active_count() <= before
+    assert len(read) < 10
+
+
+def test_memory_beside_the_volumes_does_not_grow_with_their_length(tmp_path: Path) -> None:
+    """By what NumPy holds at its peak: three times the slices, the same beside the result."""
+    import tracemalloc
+
+    from crossmod.inference.translate import translate_volume
+
+    def beside(slices: int) -> float:
+        volume = body((slices, 96, 96), (1.0, 4.0, 4.0))
+        tracemalloc.start()
+        made = translate_volume([Made(about())], [volume], Options(batch=4))
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        return peak - made.image.voxels.nbytes - made.body.nbytes
+
+    short, long = beside(24), beside(72)
+    assert long < short + 0.25 * 48 * 96 * 96
