@@ -1,4 +1,6 @@
+import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +12,7 @@ import crossmod
 from crossmod.cli import main
 from crossmod.data.dicom_write import write_dicom_series
 from crossmod.data.nifti import read_nifti, write_nifti
+from crossmod.inference.trust_fingerprint import fingerprint_of
 
 
 @pytest.fixture(scope="module")
@@ -79,3 +82,43 @@ def test_mistakes_have_a_sentence(
     assert stopped.value.code == 2
     assert said in capsys.readouterr().err
     assert not (tmp_path / "out.nii").exists()
+
+
+def test_a_trust_report_stands_beside_it_and_strict_obeys_it(
+    tmp_path: Path, run: Path, patient: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The same volume upside down in values: nothing that the model was trained on looked so."""
+    volume = crossmod.read_volume(patient / "ct.nii.gz", "ct")
+    inverted = replace(volume, voxels=np.where(volume.voxels > -500, 80 - volume.voxels, volume.voxels))
+    write_nifti(inverted, tmp_path / "inverted.nii.gz")
+    main(["translate", str(run), str(tmp_path / "inverted.nii.gz"), str(tmp_path / "plain.nii.gz")])
+    said = capsys.readouterr().out
+    assert "Note: " in said
+    assert "How far can this image be trusted?" in (tmp_path / "plain.nii.gz.trust.html").read_text()
+    with pytest.raises(SystemExit) as stop:
+        main(["translate", str(run), str(tmp_path / "inverted.nii.gz"), str(tmp_path / "mr.nii.gz"), "--strict"])
+    assert stop.value.code == 3
+    # It is made all the same: strict says that somebody must look.
+    assert (tmp_path / "mr.nii.gz").is_file()
+
+
+def test_a_list_of_patients(tmp_path: Path, run: Path, patient: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    table = tmp_path / "cases.csv"
+    table.write_text(f"case,input\none,{patient / 'ct.nii.gz'}\ntwo,{tmp_path / 'nowhere.nii.gz'}\n")
+    with pytest.raises(SystemExit) as stop:
+        main(["translate", str(run), "--list", str(table), str(tmp_path / "out")])
+    assert stop.value.code == 1
+    assert "1 of 2 translated" in capsys.readouterr().out
+    rows = list(csv.DictReader((tmp_path / "out" / "summary.csv").read_text().splitlines()))
+    assert [(row["case"], row["status"]) for row in rows] == [("one", "done"), ("two", "failed")]
+    assert (tmp_path / "out" / "one.nii.gz.trust.html").is_file()
+    with pytest.raises(SystemExit) as stop:
+        main(["translate", str(run), "--list", str(table), str(patient / "ct.nii.gz"), str(tmp_path / "more")])
+    assert stop.value.code == 2
+
+
+def test_a_bundle_knows_what_training_looked_like(tmp_path: Path, run: Path) -> None:
+    main(["export", str(run), str(tmp_path / "bundle")])
+    ours, theirs = (fingerprint_of(crossmod.load_model(path).networks) for path in (run, tmp_path / "bundle"))
+    assert ours is not None
+    assert ours == theirs

@@ -1,8 +1,10 @@
 """`crossmod translate`: a patient's volume through a trained model."""
 
+import sys
+from builtins import list as several
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
@@ -10,22 +12,35 @@ from crossmod.cli.application import app, say
 from crossmod.errors import InputError
 from crossmod.settings import Device
 
+if TYPE_CHECKING:
+    from crossmod.inference.api import Model
+    from crossmod.inference.batch_case import Job
+    from crossmod.inference.contract import Translation
+
+# A translation that was made, and that the trust report warns of.
+UNTRUSTED = 3
+
 
 @app.command(sort_key=4)
 def translate(
     run: Path,
     *paths: Annotated[Path, Parameter(name="INPUT... OUTPUT")],
-    input: list[str] | None = None,
-    also: list[Path] | None = None,
-    variants: list[Literal["flip", "shift", "neighbours"]] | None = None,
+    input: several[str] | None = None,
+    also: several[Path] | None = None,
+    variants: several[Literal["flip", "shift", "neighbours"]] | None = None,
     tiles: Literal["auto", "on", "off"] = "auto",
     batch: int = 16,
     series_number: int | None = None,
     echo_time: float | None = None,
     keep_identity: bool = False,
+    segmentation: bool = False,
+    list: Path | None = None,
+    strict: bool = False,
     device: Device = "auto",
 ) -> None:
     """Turn a patient's CT into MR, or MR into CT: RUN INPUT OUTPUT. Synthetic, not for diagnosis.
+
+    OUTPUT.trust.html says how far to trust it. Many patients: RUN --list CASES.csv FOLDER.
 
     INPUT is a folder with one DICOM series, or a NIfTI file; models of several inputs take several, all before OUTPUT.
     OUTPUT that ends in .nii or .nii.gz is NIfTI, else a new folder with a DICOM series. OUTPUT.json says what made it.
@@ -52,12 +67,32 @@ def translate(
         Which series, where a DICOM folder holds several echoes; milliseconds.
     keep_identity
         Copy the patient's name and identifiers into the DICOM output.
+    segmentation
+        Write the organs that the model's segmentor finds into the DICOM output, as DICOM SEG (extra `seg`).
+    list
+        CSV of many patients: columns `case`, `input` (or one for each input's name) and, if you like, `output`. Given
+        again, the command goes on; one bad patient does not stop the rest; `summary.csv` tells of all.
+    strict
+        Leave with exit code 3 where the trust report warns.
     device
         Where to compute.
     """
     import crossmod
     from crossmod.inference.api import refuse_existing
 
+    options = crossmod.Options(variants=tuple(variants or ()), tiles=tiles, batch=batch)
+    if list is not None:
+        from crossmod.inference.batch_case import Job
+
+        if len(paths) != 1 or input:
+            found = f"{len(paths)} paths after the run" + (" and --input" if input else "")
+            raise InputError(
+                "translate --list", found=found, wanted="the folder of the outputs alone", do="Leave the rest out."
+            )
+        job = Job(
+            out=paths[0], options=options, keep_identity=keep_identity, series_number=series_number, echo_time=echo_time
+        )
+        return _translate_list((run, *(also or ())), list, job, device, strict)
     named = _named(input or [])
     *inputs, out = paths or (None,)
     if out is None or bool(inputs) == bool(named):
@@ -65,16 +100,48 @@ def translate(
         wanted = "the output alone beside --input" if named else "INPUT and OUTPUT"
         raise InputError("translate", found=found, wanted=wanted, do="See crossmod translate --help.")
     refuse_existing(out)
-    options = crossmod.Options(variants=tuple(variants or ()), tiles=tiles, batch=batch)
     model = crossmod.load_model(run, *(also or ()), device=device)
     about = model.about
     volumes = crossmod.read_volumes(named or inputs, about.source, series_number=series_number, echo_time=echo_time)
     made = model.translate(*volumes, options=options)
     source = _first(named, about.inputs) if named else inputs[0]
-    crossmod.write_translation(made, out, source=source, keep_identity=keep_identity, options=options)
+    crossmod.write_translation(
+        made, out, source=source, keep_identity=keep_identity, segmentation=segmentation, options=options
+    )
     say(f"{out}: synthetic {about.target.upper()} of {len(made.image.voxels)} slices, not for diagnosis")
     if made.clipped > 0.005:
         say(f"{made.clipped:.1%} of the body lies beyond {about.window[0]:g} to {about.window[1]:g} HU.")
+    warnings = _trust(made, model, Path(f"{out}.trust.html"))
+    if strict and warnings:
+        sys.exit(UNTRUSTED)
+    return None
+
+
+def _trust(made: "Translation", model: "Model", page: Path) -> tuple[str, ...]:
+    from crossmod.inference.trust import judge_trust
+    from crossmod.inference.trust_fingerprint import fingerprint_of
+    from crossmod.inference.trust_page import write_trust
+
+    trust = judge_trust(made, fingerprint_of(model.networks))
+    write_trust(made, trust, page)
+    for sentence in trust.warnings:
+        say(f"Note: {sentence}")
+    say(f"{page}")
+    return tuple(trust.warnings)
+
+
+def _translate_list(paths: tuple[Path, ...], table: Path, job: "Job", device: Device, strict: bool) -> None:
+    import crossmod
+    from crossmod.inference.batch import translate_list
+
+    rows = translate_list(crossmod.load_model(*paths, device=device), table, job)
+    failed = [row for row in rows if row.status == "failed"]
+    warned = [row for row in rows if row.status != "failed" and row.sentences]
+    say(f"{job.out}: {len(rows) - len(failed)} of {len(rows)} translated, {len(warned)} with warnings; see summary.csv")
+    if failed:
+        sys.exit(1)
+    if strict and warned:
+        sys.exit(UNTRUSTED)
 
 
 def _named(texts: Sequence[str]) -> dict[str, Path]:

@@ -20,7 +20,6 @@ from crossmod.data.volume import Volume
 from crossmod.errors import InputError
 from crossmod.inference.card import write_card
 from crossmod.inference.contract import About, Network, Options, Translation
-from crossmod.inference.run_network import load_run
 from crossmod.inference.several import about_all, windows_of
 from crossmod.inference.translate import translate_volume
 from crossmod.settings import Device
@@ -150,6 +149,9 @@ def _load(path: Path, device: Device) -> tuple[Network, ...]:
         from crossmod.inference.bundle import load_networks
 
         return load_networks(path, device=device)
+    # Only here: a bundle is loaded without any code that trains.
+    from crossmod.inference.run_network import load_run
+
     return (load_run(path, device=device),)
 
 
@@ -159,6 +161,7 @@ def write_translation(
     *,
     source: PathName | None = None,
     keep_identity: bool = False,
+    segmentation: bool = False,
     options: Options | None = None,
 ) -> None:
     """Write the synthetic volume, and beside it `<path>.json`: what made it, from what, and what it is not for.
@@ -169,23 +172,32 @@ def write_translation(
             series. Nothing that is there is overwritten.
         source: DICOM: what the first input was read from, for references to it; None, or NIfTI, where there is none.
         keep_identity: DICOM: copy the patient's data from the source.
+        segmentation: DICOM: write the organs that S found, too, as DICOM SEG (extra `seg`).
         options: that were given to `translate`, for the card.
 
     Raises:
-        InputError: there is something already, the disk is full, or an identity is to be kept that is not there.
+        InputError: there is something already, the disk is full, an identity is to be kept that is not there, or organs
+            are wanted of a model without a segmentor.
     """
     path = Path(path)
     refuse_existing(path)
     if keep_identity and is_nifti(path):
         do = "Leave --keep-identity out, or write DICOM."
         raise InputError(path, found="NIfTI, which has no place for a name", wanted="a folder for DICOM", do=do)
+    if segmentation and is_nifti(path):
+        do = "Leave --segmentation out, or write DICOM."
+        raise InputError(path, found="NIfTI, which is no DICOM SEG", wanted="a folder for DICOM", do=do)
     if is_nifti(path):
         write_nifti(translation.image, path)
     else:
         from crossmod.inference.dicom_out import write_translated
 
         write_translated(
-            translation, path, source=None if source is None else Path(source), keep_identity=keep_identity
+            translation,
+            path,
+            source=None if source is None else Path(source),
+            keep_identity=keep_identity,
+            labels=segmentation,
         )
     write_card(translation, path, options or Options())
 

@@ -17,6 +17,7 @@ from crossmod.inference.bundle_json import damaged, read_bundle
 from crossmod.inference.bundle_networks import networks_of
 from crossmod.inference.bundle_weights import hash_of, of_network, read_weights
 from crossmod.inference.contract import About
+from crossmod.inference.trust_fingerprint import Fingerprint
 from crossmod.translate.networks import blocks
 
 
@@ -29,12 +30,14 @@ class BundleNetwork:
         generator: from source to target.
         segmentor: S, where there is one.
         compute: where and how it computes.
+        fingerprint: what the inputs of its training looked like, where that is known.
     """
 
     about: About
     generator: nn.Module
     segmentor: nn.Module | None
     compute: Compute
+    fingerprint: Fingerprint | None = None
 
     @torch.inference_mode()
     def translate(
@@ -104,7 +107,11 @@ def _loaded(path: Path, bundle: Bundle, device: str, wanted: tuple[str, ...]) ->
             parts[part].load_state_dict(state, assign=True)
             parts[part].requires_grad_(False).to(place).eval()
         prepare(parts.values(), blocks(parts.values()), compute)
-        made.append(BundleNetwork(about_entry(bundle, entry), parts["generator"], parts.get("segmentor"), compute))
+        made.append(
+            BundleNetwork(
+                about_entry(bundle, entry), parts["generator"], parts.get("segmentor"), compute, entry.fingerprint
+            )
+        )
     return tuple(made)
 
 

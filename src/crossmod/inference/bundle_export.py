@@ -162,6 +162,7 @@ def _entry(name: str, model: RunNetwork) -> dict[str, Any]:
         "epoch": "best" if model.translator.best else "last",
         "training": training_of(model),
         "trained_on": about.trained_on,
+        "fingerprint": model.translator.card.get("fingerprint"),
     }
 
 

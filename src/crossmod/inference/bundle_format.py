@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
 from crossmod.config import Modality, Settings
+from crossmod.inference.trust_fingerprint import Fingerprint
 
 FORMAT = 1
 JSON_FILE, WEIGHTS_FILE, README_FILE = "bundle.json", "weights.safetensors", "README.md"
@@ -118,6 +119,8 @@ class Entry(Strict):
     """What it computes in, where the hardware can."""
     weights: Sha256
     """Of names and values of its tensors."""
+    fingerprint: Fingerprint | None = None
+    """What the inputs of its training looked like: histograms and textures, nobody's in particular."""
     run_weights: Sha256
     """Of the run that it was taken from, discriminators included: what synthetic stores and reports name."""
     epoch: Literal["best", "last"]

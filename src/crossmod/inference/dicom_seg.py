@@ -4,6 +4,7 @@ Notable: the segmentation refers to the synthetic series, since that is what S l
 reference, so that viewers lay it over the source too.
 """
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
@@ -150,4 +151,6 @@ def _highdicom(subject: object) -> ModuleType:
     except ImportError:
         do = "Install it: pip install 'crossmod[seg]'."
         raise InputError(subject, found="no highdicom", wanted="highdicom to write segmentations", do=do) from None
+    # It tells of every attribute that it copies.
+    logging.getLogger("highdicom").setLevel(logging.WARNING)
     return highdicom

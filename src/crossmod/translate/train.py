@@ -20,10 +20,17 @@ from crossmod.engine.loop import Plan, fit
 from crossmod.engine.standing import Standing
 from crossmod.engine.trainee import Trainee, parameters
 from crossmod.engine.world import World, launched
+from crossmod.evaluate.fingerprint import fingerprint
 from crossmod.runs import Run, is_run, start_run
 from crossmod.settings import Machine, TranslateSettings
 from crossmod.translate import cyclegan, essnet, multi_input
-from crossmod.translate.training_data import TrainingData, data_card, divide, scored_slices, training_slices
+from crossmod.translate.training_data import (
+    TrainingData,
+    data_card,
+    divide,
+    scored_slices,
+    training_slices,
+)
 from crossmod.translate.watch import Watch
 
 log = logging.getLogger(__name__)
@@ -131,6 +138,8 @@ def _card(
         "best": best,
         "parameters": {name: parameters(network) for name, network in trainee.networks.items()},
         "data": {side: data_card(out, data, side, slices[side]) for side in data.stores},
+        # Of what goes in, so that a translation can tell whether its own input looks alike.
+        "fingerprint": fingerprint(slices[settings.source], settings),
         "held_out": sorted(data.held_out),
         "split": split_in_words(settings),
         "leaking": settings.split == "slice",

@@ -1,0 +1,152 @@
+"""The list of a batch, and the summary of what became of it.
+
+    case,input                       case,t1_in,t1_out,output
+    anna,scans/anna                  anna,scans/anna/in,scans/anna/out,anna.nii.gz
+
+Paths are seen from the folder of the list.
+"""
+
+import csv
+import io
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from crossmod.errors import InputError
+from crossmod.files import write_text
+
+SUMMARY = "summary.csv"
+HEAD = ("case", "status", "seconds", "output", "verdict", "sentences")
+# A name becomes that of a file on any system.
+NAME = re.compile(r"[\w+@-][\w .+@-]{0,99}")
+SUFFIXES = (".json", ".trust.html", ".trust.json")
+
+Status = Literal["waiting", "done", "done before", "failed"]
+
+
+@dataclass(frozen=True)
+class Case:
+    """One line of the list.
+
+    Args:
+        name: of the case.
+        inputs: name and path of each; the name is None where the model has one input. A path is None where the line
+            leaves it out.
+        output: name of the file or folder in the output folder.
+    """
+
+    name: str
+    inputs: tuple[tuple[str | None, Path | None], ...]
+    output: str
+
+
+@dataclass(frozen=True)
+class Row:
+    """What became of a case.
+
+    Args:
+        case: its name.
+        status: `done`, `done before` by an earlier run of the same, `failed`, or `waiting`.
+        seconds: that it took; 0 of what waits.
+        output: name in the output folder.
+        verdict: of the trust report; empty where there is none.
+        sentences: its warnings, or why the case failed.
+    """
+
+    case: str
+    status: Status
+    seconds: float
+    output: str
+    verdict: str = ""
+    sentences: tuple[str, ...] = ()
+
+
+def read_table(path: Path, inputs: Sequence[str], suffix: str) -> tuple[Case, ...]:
+    """The cases of a list.
+
+    Args:
+        path: CSV in UTF-8, with commas or semicolons.
+        inputs: names of the model's inputs; with one, the column may be called `input`.
+        suffix: of outputs that the list does not name.
+
+    Raises:
+        InputError: no such file, no CSV, columns that are missing or unknown, no case, or a name that comes twice or
+            cannot be that of a file.
+    """
+    lines = _lines(path)
+    single = len(inputs) <= 1
+    columns = ("input",) if single and "input" in lines[0] else tuple(inputs)
+    _check_columns(path, list(lines[0]), columns)
+    cases = tuple(_case(path, number, line, columns, suffix, single) for number, line in enumerate(lines, start=2))
+    for kind, names in (("case", [one.name for one in cases]), ("output", [one.output for one in cases])):
+        _refuse_twice(path, kind, names)
+    return cases
+
+
+def write_summary(path: Path, rows: Iterable[Row]) -> None:
+    """Write all rows, whole or not at all.
+
+    Raises:
+        InputError: the disk is full.
+    """
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(HEAD)
+    for row in rows:
+        seconds = f"{row.seconds:.1f}" if row.seconds else ""
+        writer.writerow((row.case, row.status, seconds, row.output, row.verdict, " ".join(row.sentences)))
+    write_text(path, stream.getvalue())
+
+
+def _lines(path: Path) -> list[dict[str, str]]:
+    do = "Write one line a case below the head `case,input`."
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise InputError(path, found="no such file", wanted="a CSV file", do="Check the path.") from None
+    except (UnicodeDecodeError, OSError) as error:
+        raise InputError(path, found=f"no text ({error})", wanted="CSV in UTF-8", do=do) from None
+    head = text.partition("\n")[0]
+    reader = csv.reader(io.StringIO(text), delimiter=";" if ";" in head and "," not in head else ",")
+    try:
+        rows = [[cell.strip() for cell in row] for row in reader if any(cell.strip() for cell in row)]
+    except csv.Error as error:
+        raise InputError(path, found=f"no CSV ({error})", wanted="CSV", do=do) from None
+    if len(rows) < 2:
+        raise InputError(path, found="no case", wanted="one or more", do=do)
+    head, *others = rows
+    for number, row in enumerate(others, start=2):
+        if len(row) > len(head):
+            found = f"{len(row)} cells in line {number}, {len(head)} in the head"
+            raise InputError(path, found=found, wanted="as many", do="Put quotes around paths with a comma.")
+    return [dict(zip(head, [*row, *[""] * (len(head) - len(row))], strict=True)) for row in others]
+
+
+def _check_columns(path: Path, have: Sequence[str], inputs: Sequence[str]) -> None:
+    wanted, allowed = {"case", *inputs}, {"case", *inputs, "output"}
+    if not wanted <= set(have) or not set(have) <= allowed:
+        found, needed = f"columns {', '.join(have)}", f"{', '.join(('case', *inputs))}, and output where wanted"
+        raise InputError(path, found=found, wanted=needed, do="Correct the first line.")
+
+
+def _case(path: Path, number: int, line: dict[str, str], columns: Sequence[str], suffix: str, single: bool) -> Case:
+    name, output = line["case"], line.get("output") or line["case"] + suffix
+    for one in (name, output):
+        reserved = one == SUMMARY or one.endswith(SUFFIXES)
+        if not NAME.fullmatch(one) or reserved or one.endswith((".", " ")):
+            wanted = "a name without folders, of letters, digits and -_+@., that is none of the batch's own"
+            raise InputError(path, found=f"{one!r} in line {number}", wanted=wanted, do="Give another name.")
+    places = ((column, line[column]) for column in columns)
+    inputs = tuple((None if single else column, path.parent / place if place else None) for column, place in places)
+    return Case(name, inputs, output)
+
+
+def _refuse_twice(path: Path, kind: str, names: Sequence[str]) -> None:
+    # Some disks do not tell large letters from small ones.
+    folded = [name.casefold() for name in names]
+    twice = sorted({name for name, low in zip(names, folded, strict=True) if folded.count(low) > 1})
+    if twice:
+        found = f"the {kind} {twice[0]} more than once"
+        raise InputError(path, found=found, wanted="each once", do="Rename or remove one.")

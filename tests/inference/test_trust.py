@@ -1,0 +1,249 @@
+"""Each check on what it is for: one thing is wrong, and the one sentence about it is said."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import Stores, made_volume
+from pydantic import ValidationError
+from scipy.ndimage import gaussian_filter
+from small_models import Made, about, body
+from test_train_translator import train
+
+from crossmod.data.slices import load_slices
+from crossmod.data.store import Store
+from crossmod.data.store_writer import writing_store
+from crossmod.data.volume import Volume
+from crossmod.errors import InputError
+from crossmod.evaluate.fingerprint import fingerprint
+from crossmod.inference.contract import Options, Translation
+from crossmod.inference.run_network import load_run
+from crossmod.inference.translate import translate_volume
+from crossmod.inference.trust import Limits, Trust, judge_trust
+from crossmod.inference.trust_fingerprint import Fingerprint, fingerprint_of, read_fingerprint
+from crossmod.inference.trust_page import write_trust
+from crossmod.settings import TranslateSettings
+
+Work = Callable[[np.ndarray], np.ndarray]
+
+
+def same(images: np.ndarray) -> np.ndarray:
+    return images[:, 0]
+
+
+def patient(slices: int = 10, size: int = 64) -> Volume:
+    """Tissue with a texture, and a round liver."""
+    volume = body((slices, size, size), (5.0, 5.0, 5.0))
+    texture = gaussian_filter(np.random.default_rng(0).normal(size=volume.voxels.shape), 1.5) * 1500
+    _, y, x = np.indices(volume.voxels.shape)
+    liver = np.asarray((y - 30) ** 2 + (x - 28) ** 2 < 100)
+    voxels = np.where(volume.voxels > -900, np.clip(volume.voxels + texture + 300 * liver, -900, 900), -1000)
+    named = volume.with_labels(liver.astype(np.uint8), {1: "liver"})
+    return replace(named, voxels=voxels.astype(np.float32))
+
+
+def made(work: Work = same, volume: Volume | None = None, label: Work | None = None, **more: Any) -> Translation:
+    """A translation of CT to CT by a network that is a function."""
+    organs = ("liver",) if label is not None else ()
+    network = Made(about(size=64, organs=organs), work=work, label=label)
+    return translate_volume([network], [volume or patient()], Options(**more))
+
+
+def judged(translation: Translation, limits: Limits | None = None) -> Trust:
+    return judge_trust(translation, None, limits)
+
+
+def true_labels(images: np.ndarray) -> np.ndarray:
+    labels = patient(len(images)).labels
+    assert labels is not None
+    return labels
+
+
+def shifted(images: np.ndarray) -> np.ndarray:
+    return np.roll(images[:, 0], (3, -2), (1, 2))
+
+
+def flickering(images: np.ndarray) -> np.ndarray:
+    return images[:, 0] * np.where(np.arange(len(images)) % 2, 0.3, 1)[:, None, None]
+
+
+def test_what_changes_nothing_is_not_warned_of() -> None:
+    trust = judged(made(label=true_labels))
+    assert trust.ok
+    assert trust.verdict == "no warning"
+    assert trust.shift is not None
+    assert (trust.shift.rows, trust.shift.columns) == (0, 0)
+    assert trust.jump == pytest.approx(1, abs=0.01)
+    (liver,) = trust.organs
+    assert liver.before == pytest.approx(liver.after)
+    assert liver.change is not None
+    assert liver.change.dice == 1
+    assert any("variant" in line for line in trust.unknown)
+    assert any("does not tell" in line for line in trust.unknown)
+
+
+@pytest.mark.parametrize(
+    ("translation", "words"),
+    [
+        (lambda: made(shifted), "15.0 mm beside its source (+3 rows, -2 columns"),
+        (lambda: made(flickering), "Slices do not fit together"),
+        (lambda: made(label=lambda images: np.zeros(images.shape)), "The liver has vanished"),
+        (lambda: made(label=lambda images: np.roll(true_labels(images), 15, 1)), "The liver is not where it was"),
+        (
+            lambda: made(label=lambda images: true_labels(images) * (np.indices(images.shape)[1] > 27)),
+            "The liver has another size",
+        ),
+        (lambda: replace(made(), clipped=0.5), "50% of the body lies at or beyond -1000 to 1000 HU"),
+        (
+            lambda: made(lambda images: images[:, 0] + 0.5 * np.linspace(-1, 1, 64), variants=("flip",)),
+            "variants differ by more than 200 HU",
+        ),
+        (lambda: made(volume=replace(patient(), voxels=np.full((4, 64, 64), -1000.0), labels=None)), "No body"),
+    ],
+)
+def test_one_thing_is_wrong_and_one_sentence_says_so(translation: Callable[[], Translation], words: str) -> None:
+    trust = judged(translation())
+    (sentence,) = trust.warnings
+    assert words in sentence
+    assert not trust.ok
+    assert trust.verdict == "1 warning"
+
+
+def test_an_organ_that_was_not_there_was_made_up() -> None:
+    source = patient()
+    assert source.labels is not None
+    empty = replace(source, labels=np.zeros_like(source.labels))
+    assert judged(made(volume=empty, label=true_labels)).warnings[0].startswith("The liver was made up")
+    unlabelled = replace(source, labels=None, label_names={})
+    trust = judged(made(volume=unlabelled, label=lambda images: np.zeros(images.shape)))
+    assert trust.ok
+    assert "S finds no liver: it was not scanned, or is lost." in trust.unknown
+
+
+def test_limits_are_ones_own() -> None:
+    assert not judged(made(), Limits(jump=0.5)).ok
+    assert judged(made(flickering), Limits(jump=5)).ok
+    with pytest.raises(ValidationError):
+        Limits(dice=2)
+
+
+def test_one_slice_has_no_neighbours() -> None:
+    trust = judged(made(volume=patient(slices=1)))
+    assert trust.ok
+    assert any("no neighbours" in line for line in trust.unknown)
+    assert trust.plain()["slice_jump_ratio"] is None
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Fingerprint, list[Volume]]:
+    """Of twelve MR patients, and they themselves."""
+    rng = np.random.default_rng(3)
+    volumes = [made_volume(rng, "mr") for _ in range(12)]
+    folder = tmp_path_factory.mktemp("trained") / "mr"
+    with writing_store(folder) as writer:
+        for number, volume in enumerate(volumes):
+            writer.add(f"p{number}", volume, patient=f"p{number}")
+    store = Store(folder)
+    settings = TranslateSettings(family="cyclegan", source="mr", size=32, load_size=36, slices="all")
+    found = load_slices(store, store.cases, settings, size=settings.loaded, labelled=False)
+    card = json.loads(json.dumps({"fingerprint": fingerprint((found,), settings)}))
+    read = read_fingerprint(card)
+    assert read is not None
+    assert (read.patients, read.slices_each) == (12, 5)
+    return read, volumes
+
+
+def of_mr(volume: Volume) -> Translation:
+    network = Made(about(source="mr", inputs=("t2_spir",)), work=same)
+    return translate_volume([network], [volume])
+
+
+def test_a_training_patient_is_like_the_training(trained: tuple[Fingerprint, list[Volume]]) -> None:
+    reference, volumes = trained
+    for volume in volumes[:4]:
+        trust = judge_trust(of_mr(volume), reference)
+        (like,) = trust.likenesses
+        assert like.score is not None
+        assert 0 < like.score <= 1.1
+        assert like.histogram.sum() == pytest.approx(1)
+        assert like.trained.sum() == pytest.approx(1, abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda voxels: voxels.max() - voxels,
+        lambda voxels: np.maximum(voxels, 0) ** 3 / 1e5 + 3 * (np.indices(voxels.shape)[2] % 5),
+    ],
+    ids=["inverted", "another scanner"],
+)
+def test_what_looks_otherwise_is_warned_of(
+    trained: tuple[Fingerprint, list[Volume]], change: Callable[[np.ndarray], np.ndarray]
+) -> None:
+    reference, volumes = trained
+    other = replace(volumes[0], voxels=change(volumes[0].voxels.astype(np.float32)).astype(np.float32))
+    unlike = [line for line in judge_trust(of_mr(other), reference).warnings if "does not look like" in line]
+    assert len(unlike) == 1
+    assert "t2_spir" in unlike[0]
+
+
+def test_few_patients_and_none_say_little(trained: tuple[Fingerprint, list[Volume]]) -> None:
+    reference, volumes = trained
+    translation = of_mr(volumes[0])
+    few = reference.model_copy(update={"patients": 4})
+    assert any("trained on 4 patients: too few" in line for line in judge_trust(translation, few).unknown)
+    alone = reference.inputs[0].model_copy(update={"histogram_distances": (), "feature_distances": ()})
+    one = reference.model_copy(update={"inputs": (alone,), "patients": 1})
+    assert any("nothing to compare with" in line for line in judge_trust(translation, one).unknown)
+    assert any("nothing to compare" in line for line in judge_trust(made(), reference).unknown)
+
+
+def test_a_run_knows_what_it_was_trained_on(tmp_path: Path, stores: Stores) -> None:
+    run = train(tmp_path / "run", stores, family="cyclegan", source="mr", epochs=1)
+    network = load_run(run.path, device="cpu")
+    reference = fingerprint_of([Made(about()), network])
+    assert reference is not None
+    assert (reference.patients, reference.size, reference.slices) == (5, 32, "organ")
+    assert reference == Fingerprint.model_validate(reference.model_dump(mode="json"))
+    volume = Store(stores.mr).read("mr-0")
+    trust = judge_trust(translate_volume([network], [volume]), reference)
+    assert [one.name for one in trust.likenesses] == ["t2_spir"]
+    assert any("trained on 5 patients" in line for line in trust.unknown)
+
+
+def test_a_fingerprint_that_is_damaged_is_refused(trained: tuple[Fingerprint, list[Volume]]) -> None:
+    plain = trained[0].model_dump(mode="json")
+    assert read_fingerprint({}) is None
+    assert fingerprint_of([Made(about())]) is None
+    for bad in ({"size": 10**9}, {"inputs": []}, {"window": [0, float("nan")]}, {"more": 1}):
+        with pytest.raises(InputError):
+            read_fingerprint({"fingerprint": {**plain, **bad}})
+
+
+def test_the_page_tells_all_and_needs_no_other_file(tmp_path: Path, trained: tuple[Fingerprint, list[Volume]]) -> None:
+    translation = of_mr(trained[1][0])
+    spread = np.where(translation.body, 30, 0).astype(np.float32)
+    labels = translation.body.astype(np.uint8)
+    full = replace(
+        translation, uncertainty=spread, labels=labels, about=replace(translation.about, organs=("liver",), name="<b>")
+    )
+    trust = judge_trust(full, trained[0])
+    write_trust(full, trust, tmp_path / "made.trust.html")
+    page = (tmp_path / "made.trust.html").read_text()
+    assert page.count("data:image/png") == 4
+    assert "not for diagnosis" in page
+    assert "<b>" not in page
+    assert "http" not in page.replace("http-equiv", "")
+    assert all(line.split(":")[0] in page for line in trust.unknown)
+    plain = json.loads((tmp_path / "made.trust.json").read_text())
+    assert plain["warnings"] == list(trust.warnings)
+    assert plain["uncertainty"]["mean"] == pytest.approx(30)
+    assert len(plain["uncertainty"]["by_slice"]) == 6
+    write_trust(made(), judged(made()), tmp_path / "made.trust.html")
+    (tmp_path / "other.html").write_text("mine")
+    with pytest.raises(InputError, match="no HTML page"):
+        write_trust(full, trust, tmp_path / "other.html")
