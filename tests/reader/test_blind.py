@@ -136,8 +136,8 @@ def raised(row: Row, name: str, by: float) -> None:
 LEAKS: dict[str, Callable[[Row, float], None]] = {
     "slower pages": lambda row, luck: raised(row, "page seconds again", row["page seconds"] if luck < 0.7 else 0),
     "an id that begins low": lambda row, luck: raised(row, "digit 0", -8 if luck < 0.6 else 0),
-    "later places": lambda row, luck: raised(row, "place", 60 * luck),
-    "later files": lambda row, luck: raised(row, "inode", 1e4 * luck),
+    "later places": lambda row, luck: raised(row, "place", 60),
+    "later files": lambda row, luck: raised(row, "inode", 1e6),
     "a tag": lambda row, luck: row.update({"image etag": 1.0}) if luck < 0.4 else None,
 }
 

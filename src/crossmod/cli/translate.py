@@ -14,6 +14,7 @@ from crossmod.settings import Device
 
 if TYPE_CHECKING:
     from crossmod.inference.api import Model
+    from crossmod.inference.batch import Spread
     from crossmod.inference.batch_case import Job
     from crossmod.inference.contract import Translation
 
@@ -36,6 +37,9 @@ def translate(
     segmentation: bool = False,
     list: Path | None = None,
     strict: bool = False,
+    executor: Literal["local", "ray"] = "local",
+    address: str | None = None,
+    gpus: float = 0.0,
     device: Device = "auto",
 ) -> None:
     """Turn a patient's CT into MR, or MR into CT: RUN INPUT OUTPUT. Synthetic, not for diagnosis.
@@ -74,6 +78,12 @@ def translate(
         again, the command goes on; one bad patient does not stop the rest; `summary.csv` tells of all.
     strict
         Leave with exit code 3 where the trust report warns.
+    executor
+        Of a list: this machine, or a Ray cluster (extra `ray`) whose machines all see the same folders.
+    address
+        Ray: of the cluster, such as `auto` or head:6379; default: a Ray of its own on this machine.
+    gpus
+        Ray: GPUs of each patient; 0.25 lets four share one.
     device
         Where to compute.
     """
@@ -92,7 +102,13 @@ def translate(
         job = Job(
             out=paths[0], options=options, keep_identity=keep_identity, series_number=series_number, echo_time=echo_time
         )
-        return _translate_list((run, *(also or ())), list, job, device, strict)
+        job = job.model_copy(update={"device": device})
+        spread = None
+        if executor == "ray":
+            from crossmod.experiment.cases_on_ray import cases_on_ray
+
+            spread = cases_on_ray(address, gpus)
+        return _translate_list((run, *(also or ())), list, job, strict, spread)
     named = _named(input or [])
     *inputs, out = paths or (None,)
     if out is None or bool(inputs) == bool(named):
@@ -130,11 +146,12 @@ def _trust(made: "Translation", model: "Model", page: Path) -> tuple[str, ...]:
     return tuple(trust.warnings)
 
 
-def _translate_list(paths: tuple[Path, ...], table: Path, job: "Job", device: Device, strict: bool) -> None:
-    import crossmod
+def _translate_list(
+    paths: tuple[Path, ...], table: Path, job: "Job", strict: bool, spread: "Spread | None" = None
+) -> None:
     from crossmod.inference.batch import translate_list
 
-    rows = translate_list(crossmod.load_model(*paths, device=device), table, job)
+    rows = translate_list([path.absolute() for path in paths], table, job, spread=spread)
     failed = [row for row in rows if row.status == "failed"]
     warned = [row for row in rows if row.status != "failed" and row.sentences]
     say(f"{job.out}: {len(rows) - len(failed)} of {len(rows)} translated, {len(warned)} with warnings; see summary.csv")

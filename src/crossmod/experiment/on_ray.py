@@ -63,7 +63,7 @@ class OnRay:
         most: int = 0,
         work: Work | None = None,
     ):
-        self._connection = _Connection(address)
+        self._connection = Connection(address)
         self._root, self._work, self._most = root, work, most
         self._cpus, self._gpus = cpus, gpus
         threads = machine.threads or max(int(cpus), 1)
@@ -125,7 +125,7 @@ class OnRay:
             return Outcome(job.name, error=_first(error), seconds=seconds)
 
 
-class _Connection:
+class Connection:
     """To a cluster, or to a Ray that is started for it; opened when it is first needed."""
 
     def __init__(self, address: str | None):
