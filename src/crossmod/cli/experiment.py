@@ -64,7 +64,8 @@ def experiment(
         return None
     from crossmod.experiment.run import run_experiment
 
-    done = run_experiment(design, data, out, executor=executor_of(out, where), live=where.jobs > 1)
+    side_by_side = where.jobs > 1 or where.executor != "local"
+    done = run_experiment(design, data, out, executor=executor_of(out, where), live=side_by_side)
     for line in done.sentences:
         say(line)
     say(f"{out / 'report.html'}")

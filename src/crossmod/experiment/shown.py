@@ -6,16 +6,17 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 
-from rich.console import Console
+from rich.console import Console, Group
 from rich.live import Live
-from rich.table import Table
+from rich.table import Column, Table
+from rich.text import Text
 
 from crossmod.experiment.jobs import Job, Kind
 from crossmod.experiment.ledger import Ledger, Outcome
 from crossmod.progress import clock
 
-# Rows of a live table, more would not fit a terminal; and seconds between two of them.
-MOST, BETWEEN = 16, 0.5
+# Rows of a live table: more would not fit a terminal.
+MOST = 16
 
 
 @dataclass(eq=False)
@@ -32,7 +33,6 @@ class Shown:
     slots: int = 1
     live: bool = False
     _began: float = 0.0
-    _drawn: float = 0.0
     _running: dict[str, float] = field(default_factory=dict)
     _spent: dict[Kind, tuple[float, int]] = field(default_factory=dict)
     _left: dict[Kind, int] = field(default_factory=dict)
@@ -47,7 +47,14 @@ class Shown:
         if ledger.counts["done"]:
             self._say(f"{ledger.counts['done']} of {len(self.jobs)} runs are there already.")
         if self.live and sys.stderr.isatty():
-            self._table = Live(console=Console(stderr=True), refresh_per_second=2, transient=True)
+            # It asks for the picture itself, twice a second: clocks tick where nothing happens for an hour, and 100,000
+            # quick events are no 100,000 tables.
+            self._table = Live(
+                get_renderable=lambda: self._picture(ledger),
+                console=Console(stderr=True),
+                refresh_per_second=2,
+                transient=True,
+            )
             self._table.start()
 
     def started(self, job: Job, ledger: Ledger) -> None:
@@ -56,7 +63,6 @@ class Shown:
         done = ledger.counts["done"] + ledger.counts["failed"] + ledger.counts["blocked"]
         place = done + ledger.counts["running"]
         self._say(f"[{place}/{len(self.jobs)}] {job.kind}: {job.title} ({self._times()})")
-        self._draw(ledger)
 
     def ended(self, job: Job, outcome: Outcome, ledger: Ledger, blocked: Collection[str] = ()) -> None:
         """A job ended, one way or another.
@@ -83,7 +89,6 @@ class Shown:
             self._left[job.kind] -= job.work
         for other in blocked:
             self._left[self.jobs[other].kind] -= self.jobs[other].work
-        self._draw(ledger)
 
     def end(self) -> None:
         """After the last job."""
@@ -112,16 +117,12 @@ class Shown:
         else:
             print(line, file=sys.stderr, flush=True)
 
-    def _draw(self, ledger: Ledger) -> None:
-        now = time.monotonic()
-        # A table for each of 100,000 quick events would be all that this process does.
-        if self._table is None or now - self._drawn < BETWEEN:
-            return
-        self._drawn = now
-        counts = ledger.counts
-        table = Table(title=f"{counts['done']} of {len(self.jobs)} done, {counts['failed']} failed; {self._times()}")
-        table.add_column("running")
-        table.add_column("for", justify="right")
-        for name, since in islice(self._running.items(), MOST):
-            table.add_row(f"{self.jobs[name].kind}: {self.jobs[name].title}", clock(now - since))
-        self._table.update(table)
+    def _picture(self, ledger: Ledger) -> Group:
+        """What is going on; drawn by a thread of its own, so that what runs is copied first."""
+        now, counts = time.monotonic(), ledger.counts
+        table = Table("running", Column("for", justify="right"))
+        for name, since in islice(self._running.copy().items(), MOST):
+            table.add_row(Text(f"{self.jobs[name].kind}: {self.jobs[name].title}"), clock(now - since))
+        left = len(self.jobs) - counts["done"] - counts["failed"] - counts["blocked"]
+        head = f"{counts['done']} of {len(self.jobs)} done, {counts['failed']} failed, {left} left; {self._times()}"
+        return Group(Text(head), table)
