@@ -105,6 +105,10 @@ class TranslateSettings(TrainSettings):
     """Pixels a side to which slices are scaled before a random part of `size` is cut out; default: 286 for 256."""
     flip: bool = False
     """Mirror slices left to right at random; the liver is then found on either side."""
+    stack: int = Field(default=1, ge=1, le=7)
+    """Slices that the networks see together, an odd number: 3 are one, and those above and below it (2.5D)."""
+    stack_mm: float = Field(default=0.0, ge=0)
+    """Millimetres between the slices of a stack; 0: as far as slices lie apart on the side where that is more."""
     slices: Slices = "organ"
     """Train on slices that show the organ, or on all; a store without labels gives all it has."""
     ct_slices: int = Field(default=350, ge=0)
@@ -170,6 +174,10 @@ class TranslateSettings(TrainSettings):
         if self.loaded < self.size:
             raise ValueError(f"load_size of at least size ({self.size}), got --load-size {self.load_size}")
         self._check_inputs()
+        if self.stack % 2 == 0:
+            raise ValueError(f"as many slices above as below, got --stack {self.stack}")
+        if self.stack_mm and self.stack == 1:
+            raise ValueError(f"--stack 3 or more with it, got --stack-mm {self.stack_mm:g} alone")
         if self.patience and not self.select_every:
             raise ValueError(f"--select-every with it, got --patience {self.patience} alone")
         if self.select_every and self.split == "slice":

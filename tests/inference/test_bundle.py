@@ -26,6 +26,7 @@ from crossmod.inference.bundle_format import JSON_FILE, WEIGHTS_FILE
 from crossmod.inference.bundle_scores import scores_of
 from crossmod.inference.contract import Network
 from crossmod.inference.run_network import load_run
+from crossmod.inference.translate import translate_volume
 from crossmod.judge.run import judge_images
 from crossmod.judge.settings import JudgeSettings
 from crossmod.runs import start_run
@@ -58,7 +59,7 @@ def slices(inputs: int, count: int = 7) -> np.ndarray:
 
 def check_equal(bundle: Network, run: Network) -> None:
     """Bit for bit; 7 slices are a whole batch and a part of one."""
-    images = slices(len(run.about.inputs))
+    images = slices(len(run.about.inputs) * run.about.stack)
     made, answers = bundle.translate(images)
     wanted, labels = run.translate(images)
     np.testing.assert_array_equal(made, wanted)
@@ -96,6 +97,23 @@ def test_several_inputs(two_inputs: Path, tmp_path: Path) -> None:
     bundle = load_bundle(tmp_path / "out", device="cpu")
     assert bundle.about.inputs == ("t1_in", "t1_out")
     check_equal(bundle, load_run(two_inputs, device="cpu"))
+
+
+@pytest.mark.parametrize(
+    ("family", "source", "kind"),
+    [("essnet", "ct", "resnet"), ("multi_input", "ct", "spread"), ("multi_input", "mr", "merge")],
+)
+def test_stacks(stores: Stores, tmp_path: Path, family: str, source: str, kind: str) -> None:
+    run = train(tmp_path / "run", stores, family=family, source=source, stack=3, epochs=1)
+    made = export_bundle([run.path], tmp_path / "out").networks[0]
+    assert (made.architecture.kind, made.architecture.stack, made.stack_mm) == (kind, 3, 5.0)
+    assert "3 slices, 5.0 mm apart" in (tmp_path / "out" / "README.md").read_text()
+    bundle, own = load_bundle(tmp_path / "out", device="cpu"), load_run(run.path, device="cpu")
+    assert bundle.about.stack == own.about.stack == 3
+    check_equal(bundle, own)
+    volume = Store(stores.ct if source == "ct" else stores.mr).read(f"{source}-1")
+    one, other = (translate_volume([network], [volume]).image.voxels for network in (bundle, own))
+    np.testing.assert_array_equal(one, other)
 
 
 @pytest.mark.parametrize(("source", "kind"), [("ct", "spread"), ("mr", "merge")])

@@ -35,6 +35,43 @@ def test_the_moments_are_those_of_all_variants() -> None:
     np.testing.assert_allclose(found.variance, each.var(axis=0), rtol=1e-3, atol=1)
 
 
+@pytest.mark.parametrize(("stack", "batch"), [(3, 1), (3, 4), (5, 7), (5, 2)])
+def test_a_stack_is_the_slice_and_those_at_its_distance(stack: int, batch: int) -> None:
+    """Slices 2 mm apart, a stack of 4 mm: every other slice, the first and last of the volume beyond its ends."""
+    volume = body((7, 32, 32), (2.0, 10.0, 10.0))
+    volume.voxels[:] = np.arange(7)[:, None, None] * 10.0
+    seen: list[np.ndarray] = []
+
+    def keep(images: np.ndarray) -> np.ndarray:
+        seen.append(images[:, :, 0, 0])
+        return images[:, 0]
+
+    sweep = prepare_sweep(Made(about(stack=stack, stack_mm=4.0), keep), [volume], Options())
+    for start in range(0, 7, batch):
+        found = sweep.answer(start, min(start + batch, 7))
+        np.testing.assert_allclose(found.mean[:, 0, 0], np.arange(start, min(start + batch, 7)) * 10, atol=1e-2)
+    steps = (0, -2, 2, -4, 4)[:stack]
+    wanted = [[min(max(index + step, 0), 6) * 10 for step in steps] for index in range(7)]
+    np.testing.assert_allclose(np.concatenate(seen) * 1000, wanted, atol=1e-2)
+
+
+def test_stacks_of_two_inputs_follow_each_other_and_half_way_slices_are_of_all() -> None:
+    first, second = (body((4, 32, 32), (5.0, 10.0, 10.0)) for _ in range(2))
+    first.voxels[:], second.voxels[:] = (np.arange(4)[:, None, None] * step for step in (10.0, -100.0))
+    seen: list[np.ndarray] = []
+
+    def keep(images: np.ndarray) -> np.ndarray:
+        seen.append(images[:, :, 0, 0])
+        return images[:, 0]
+
+    network = Made(about(stack=3, stack_mm=5.0, inputs=("ct", "ct")), keep)
+    prepare_sweep(network, [first, second], Options(variants=("neighbours",))).answer(1, 3)
+    own, up, down = np.split(seen[0] * 1000, 3)
+    np.testing.assert_allclose(own, [[10, 0, 20, -100, 0, -200], [20, 10, 30, -200, -100, -300]], atol=1e-2)
+    np.testing.assert_allclose(up, [[15, 5, 25, -150, -50, -250], [25, 15, 30, -250, -150, -300]], atol=1e-2)
+    np.testing.assert_allclose(down, [[5, 0, 15, -50, 0, -150], [15, 5, 25, -150, -50, -250]], atol=1e-2)
+
+
 @pytest.mark.parametrize(
     ("soft", "bone", "lung", "expected"),
     [

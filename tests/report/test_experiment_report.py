@@ -163,6 +163,17 @@ def test_methods_and_references(page: str) -> None:
     for key in ("rafiq2025", "zhu2017cyclegan", "huo2018essnet", "ronneberger2015unet", "crossmod"):
         assert f"{{{key}," in references
     assert "MONAI" not in references
+    assert "stacks" not in methods
+
+
+def test_the_methods_tell_of_stacks(whole: Path, tmp_path: Path) -> None:
+    shutil.copytree(whole, tmp_path / "stacks")
+    for path in (tmp_path / "stacks").rglob("card.json"):
+        card = json.loads(path.read_text())
+        if "generator_blocks" in card.get("settings", {}):
+            card["settings"]["stack"], card["stack_mm"] = 3, 7.25
+            path.write_text(json.dumps(card))
+    assert "patients): stacks of 3 slices, 7.2 mm apart; generators with" in text_of(tmp_path / "stacks")
     assert references.count("{") == references.count("}")
 
 

@@ -46,15 +46,15 @@ class UnpairedBatches:
     has its own order: the two are never mixed.
 
     Args:
-        ct: CT slices.
-        mr: MR slices; of several inputs, a set for each, slice by slice of the same place.
+        ct: CT slices; in 2.5D, a set for each image of a stack, slice by slice of the same place.
+        mr: MR slices, likewise; of several inputs, a set for each.
         settings: sizes, augmentation and seed.
         device: where the batches go.
         rank: which part of each step's slices this process takes, from 0.
         ranks: processes that share each step.
     """
 
-    ct: SliceSet
+    ct: SliceSet | tuple[SliceSet, ...]
     mr: SliceSet | tuple[SliceSet, ...]
     settings: TranslateSettings
     device: torch.device
@@ -69,12 +69,13 @@ class UnpairedBatches:
 
     @property
     def _sides(self) -> dict[str, tuple[SliceSet, ...]]:
-        return {"ct": (self.ct,), "mr": self.mr if isinstance(self.mr, tuple) else (self.mr,)}
+        sides = {"ct": self.ct, "mr": self.mr}
+        return {name: sets if isinstance(sets, tuple) else (sets,) for name, sets in sides.items()}
 
     def batch(self, epoch: int, step: int) -> dict[str, Tensor]:
-        """`ct`: `[batch, 1, size, size]`; `mr`: `[batch, inputs, size, size]`; `mask`: `[batch, size, size]`, classes.
+        """`ct`: `[batch, stack, size, size]`; `mr`: `[batch, inputs * stack, size, size]`, an input after the other.
 
-        There is a mask where the source has labels.
+        Where the source has labels also `mask`: `[batch, size, size]`, the classes of the slices themselves.
         """
         pixels, masks = self._held
         mine = _part(step, self.settings.batch_size, self.rank, self.ranks)

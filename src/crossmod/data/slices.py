@@ -152,7 +152,7 @@ def load_slices(
         names = dict(enumerate(settings.organs, start=1))
         volume = volume.with_labels(classes, names) if labelled else volume.with_labels(None, {})
         begin = len(keys)
-        for run in _resampled(volume, chosen, size):
+        for run in resampled(volume, chosen, size):
             end = begin + len(run.voxels)
             pixels[begin:end] = to_pixels(intensity.to_model(run.voxels))
             if masks is not None and run.labels is not None:
@@ -179,7 +179,7 @@ def load_slices(
     )
 
 
-def _resampled(volume: Volume, chosen: Sequence[int], size: int) -> Iterator[Volume]:
+def resampled(volume: Volume, chosen: Sequence[int], size: int) -> Iterator[Volume]:
     """The slices at `chosen`, a few at a time."""
     # Padded as a whole, since what pads is the volume's lowest value.
     padded = square(volume)

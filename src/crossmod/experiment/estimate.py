@@ -110,10 +110,13 @@ def _translator(job: Job, device: torch.device) -> tuple[Trainee, Batches, int]:
     s = build_settings(TranslateSettings, dict(job.settings), subject=job.name)
     compute = choose(device, s.precision, "off", size=s.size)
     classes = 1 + len(s.organs) if s.family == "essnet" else 0
-    ct = slice_set("ct", SLICES, s.loaded, classes=classes if s.source == "ct" else 0)
-    mr = tuple(
-        slice_set(f"mr {place}", SLICES, s.loaded, classes=classes if s.source == "mr" else 0)
-        for place in range(len(s.mr_inputs))
+    many = {"ct": s.stack, "mr": s.stack * len(s.mr_inputs)}
+    ct, mr = (
+        tuple(
+            slice_set(f"{side} {place}", SLICES, s.loaded, classes=classes if s.source == side and not place else 0)
+            for place in range(count)
+        )
+        for side, count in many.items()
     )
     return train.build(s, compute), UnpairedBatches(ct, mr, s, device), s.seed
 

@@ -41,7 +41,7 @@ class BundleNetwork:
 
     @torch.inference_mode()
     def translate(
-        self, images: Float32[np.ndarray, "slices inputs size size"]
+        self, images: Float32[np.ndarray, "slices images size size"]
     ) -> tuple[Float32[np.ndarray, "slices size size"], UInt8[np.ndarray, "slices size size"] | None]:
         """Slices in [-1, 1] to slices in [-1, 1], and the class that S sees at each pixel, where there is an S.
 
@@ -56,7 +56,7 @@ class BundleNetwork:
                 fake = self.generator(part)
                 fakes[given] = fake[: len(fakes[given]), 0].cpu().numpy()
                 if S is not None and answers is not None:
-                    answers[given] = S(fake).argmax(dim=1).to(torch.uint8)[: len(fakes[given])].cpu().numpy()
+                    answers[given] = S(fake[:, :1]).argmax(dim=1).to(torch.uint8)[: len(fakes[given])].cpu().numpy()
         if not np.isfinite(fakes).all():
             raise damaged(self.about.name, "values that are no numbers in what it makes")
         return fakes, answers
@@ -138,4 +138,6 @@ def about_entry(bundle: Bundle, entry: Entry) -> About:
         flip=entry.flip,
         sequence=entry.sequence,
         contrast=entry.contrast,
+        stack=entry.architecture.stack,
+        stack_mm=entry.stack_mm,
     )

@@ -43,10 +43,18 @@ def steps_of(about: About) -> list[str]:
         "value to a square in millimetres.",
         f"Resampled over that square to {about.size} x {about.size} pixels, linearly, with a wider kernel where pixels "
         f"are merged; field of the training slices: {field}.",
+        *([] if about.stack_mm is None else [_stack_of(about)]),
         f"{about.source.upper()} in: {window if about.source == 'ct' else share} become -1 to 1; "
         "what lies outside is cut.",
         f"{about.target.upper()} out: -1 to 1 become {about.low:g} to {about.high:g} ({unit}).",
     ]
+
+
+def _stack_of(about: About) -> str:
+    return (
+        f"{about.stack} slices, {about.stack_mm:.1f} mm apart or what is nearest to it, go in together: the slice "
+        "itself, then the next ones towards the feet and the head; of what comes out, the first is the slice."
+    )
 
 
 def card_of(networks: Mapping[str, RunNetwork], licence: str, scores: tuple[Score, ...]) -> Card:

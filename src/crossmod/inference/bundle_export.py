@@ -112,7 +112,8 @@ def _onnx_files(networks: dict[str, RunNetwork], folder: Path) -> dict[str, Any]
     files = []
     for name, model in networks.items():
         for part, network in _parts(model).items():
-            channels = len(model.translator.settings.mr_inputs) if _merges(model) and part == "generator" else 1
+            inputs = len(model.translator.settings.mr_inputs) if _merges(model) else 1
+            channels = inputs * model.about.stack if part == "generator" else 1
             file = f"{name}.{part}.onnx"
             apart = onnx_export.export_onnx(network, folder / file, channels=channels, size=model.about.size)
             files.append({"file": file, "network": name, "part": part, "max_difference": apart})
@@ -148,13 +149,14 @@ def _entry(name: str, model: RunNetwork) -> dict[str, Any]:
         "architecture": {
             "kind": kind,
             "inputs": len(settings.mr_inputs) if kind == "merge" else 1,
+            "stack": about.stack,
             "filters": settings.generator_filters,
             "blocks": settings.generator_blocks,
             "branch_blocks": settings.branch_blocks if kind == "merge" else 0,
             "classes": 1 + len(about.organs) if about.organs else 0,
         },
         **{field: getattr(about, field) for field in ("size", "field_mm", "window", "percentiles", "low", "high")},
-        **{field: getattr(about, field) for field in ("organs", "flip", "sequence", "contrast", "version")},
+        **{field: getattr(about, field) for field in ("stack_mm", "organs", "flip", "sequence", "contrast", "version")},
         "steps": steps_of(about),
         "precision": settings.precision,
         "weights": _hash(model),

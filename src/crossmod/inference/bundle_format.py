@@ -55,7 +55,9 @@ class Architecture(Strict):
     kind: Literal["resnet", "merge", "spread"]
     """`resnet`: one image in, one out; `merge`: several in; `spread`: the first of what would be several out."""
     inputs: int = Field(ge=1, le=8)
-    """Images that go in."""
+    """Volumes that go in."""
+    stack: int = Field(default=1, ge=1, le=7)
+    """Slices of each that are seen together, an odd number."""
     filters: int = Field(ge=1, le=256)
     """Width of the first layer."""
     blocks: int = Field(ge=0, le=32)
@@ -71,6 +73,8 @@ class Architecture(Strict):
             raise ValueError(f"one input for {self.kind}, got {self.inputs}")
         if self.classes == 1:
             raise ValueError("two classes or more, or none, got 1")
+        if self.stack % 2 == 0:
+            raise ValueError(f"an odd stack, got {self.stack}")
         return self
 
     @property
@@ -97,6 +101,8 @@ class Entry(Strict):
     """Pixels a side of what goes in and comes out."""
     field_mm: float | None = Field(gt=0, le=1e5)
     """Millimetres a side of the slices that were trained on (median); null where nobody knows."""
+    stack_mm: float | None = Field(default=None, gt=0, le=1e3)
+    """Millimetres between the slices of a stack; null without one."""
     window: Pair
     """CT, on whichever side: the HU that are -1 and 1."""
     percentiles: tuple[Annotated[float, Field(ge=0, le=100)], Annotated[float, Field(ge=0, le=100)]]
@@ -142,6 +148,8 @@ class Entry(Strict):
         active, classes = self.architecture.filters * self.size**2, self.architecture.classes
         if active > MOST_ACTIVE:
             raise ValueError(f"filters times pixels up to {MOST_ACTIVE}, got {active}")
+        if (self.stack_mm is None) != (self.architecture.stack == 1):
+            raise ValueError(f"stack_mm with a stack and only then, got {self.stack_mm}")
         if classes != (1 + len(self.organs) if self.organs else 0):
             raise ValueError(f"a class an organ and one more, got {classes} for {len(self.organs)}")
         return self

@@ -27,13 +27,13 @@ def networks_of(entry: Entry) -> dict[str, nn.Module]:
 
 def _generator(a: Architecture) -> nn.Module:
     if a.kind == "resnet":
-        return ResNet(1, a.filters, a.blocks)
+        return ResNet(a.stack, a.filters, a.blocks, inputs=a.stack)
     # Only here, since the module of several inputs defines their training, too.
     from crossmod.translate.branches import Merge, Spread
 
     if a.kind == "spread":
-        return Spread(1, a.filters, a.blocks)
-    return Merge(a.inputs, a.filters, a.blocks, a.branch_blocks)
+        return Spread(1, a.filters, a.blocks, a.stack)
+    return Merge(a.inputs, a.filters, a.blocks, a.branch_blocks, a.stack)
 
 
 def shapes_of(bundle: Bundle, subject: object) -> dict[str, tuple[int, ...]]:

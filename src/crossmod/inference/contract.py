@@ -52,6 +52,8 @@ class About:
         flip: whether it was trained on mirrored slices too.
         sequence: of the MR that comes out, or the phase of the CT, where it is known.
         contrast: whether the CT that comes out has contrast agent in the blood; None where nobody said, and of MR.
+        stack: slices of an input that the network sees together.
+        stack_mm: millimetres between them; None where it sees but one.
     """
 
     name: str
@@ -73,6 +75,8 @@ class About:
     flip: bool = False
     sequence: str | None = None
     contrast: bool | None = None
+    stack: int = 1
+    stack_mm: float | None = None
 
 
 @runtime_checkable
@@ -85,9 +89,12 @@ class Network(Protocol):
         ...
 
     def translate(
-        self, images: Float32[np.ndarray, "slices inputs size size"]
+        self, images: Float32[np.ndarray, "slices images size size"]
     ) -> tuple[Float32[np.ndarray, "slices size size"], UInt8[np.ndarray, "slices size size"] | None]:
-        """Slices in [-1, 1] to slices in [-1, 1], and the class that S sees at each pixel, where there is an S."""
+        """Slices in [-1, 1] to slices in [-1, 1], and the class that S sees at each pixel, where there is an S.
+
+        Of each slice the stacks of all inputs go in, the slice itself first in each.
+        """
         ...
 
 

@@ -71,8 +71,8 @@ class Frame:
         return self._cropped(nearest[:, 0].to(torch.uint8).numpy())
 
     def cut(
-        self, images: Float32[np.ndarray, "slices inputs work work"]
-    ) -> Float32[np.ndarray, "many inputs size size"]:
+        self, images: Float32[np.ndarray, "slices images work work"]
+    ) -> Float32[np.ndarray, "many images size size"]:
         """All tiles of all slices: those of the first place first."""
         return np.concatenate([images[..., rows, columns] for rows, columns in self.places])
 

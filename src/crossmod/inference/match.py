@@ -2,20 +2,14 @@
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import replace
 
-import numpy as np
-from scipy.ndimage import affine_transform
-
-from crossmod.data.groups import SAME, onto_grid
+from crossmod.data.groups import onto_grid
 from crossmod.data.volume import Volume
 from crossmod.errors import InputError
 from crossmod.inference.contract import About
 
 # Every CT that shows air goes below this, and no magnitude of MR does.
 AIR_HU = -300.0
-# Voxels of a grid that are asked whether they lie inside another volume, along each axis.
-ASKED = 64
 
 
 def in_order(volumes: Sequence[Volume], about: About) -> tuple[Volume, ...]:
@@ -57,7 +51,7 @@ def on_one_grid(volumes: Sequence[Volume], about: About) -> tuple[Volume, ...]:
         InputError: one shows less than half of what the first does.
     """
     first, *others = volumes
-    return (first, *(_onto(volume, first, about) for volume in others))
+    return (first, *(onto_grid(volume, first, subject=about.name) for volume in others))
 
 
 def matched(volumes: Sequence[Volume], about: About) -> tuple[Volume, ...]:
@@ -83,26 +77,3 @@ def _check_modality(volume: Volume, about: About) -> None:
     if volume.modality == "mr" and lowest < AIR_HU:
         found = f"values as low as {lowest:g}, as CT has them"
         raise InputError(about.name, found=found, wanted="MR", do="Check the modality of the volume.")
-
-
-def _onto(volume: Volume, grid: Volume, about: About) -> Volume:
-    """A volume on the voxels of another; see `data.groups.onto_grid`, which takes 48 bytes a voxel to ask."""
-    same = volume.voxels.shape == grid.voxels.shape and np.abs(volume.affine - grid.affine).max() < SAME
-    if same:
-        return volume
-    steps = [max(1, length // ASKED) for length in grid.voxels.shape]
-    thin = grid.affine.copy()
-    thin[:3, :3] *= steps
-    few = replace(grid, voxels=grid.voxels[:: steps[0], :: steps[1], :: steps[2]], affine=thin, labels=None)
-    onto_grid(volume, few, subject=about.name)  # refuses what lies elsewhere
-    place = np.linalg.inv(volume.affine) @ grid.affine
-    voxels = affine_transform(
-        volume.voxels.astype(np.float32),
-        place[:3, :3],
-        tuple(place[:3, 3]),  # pyright: ignore[reportArgumentType] - SciPy takes a number an axis
-        output_shape=grid.voxels.shape,
-        order=1,
-        mode="constant",
-        cval=float(volume.voxels.min()),
-    )
-    return replace(volume, voxels=voxels, affine=grid.affine, labels=None, label_names={})

@@ -34,7 +34,7 @@ class RunNetwork:
     translator: Translator
 
     def translate(
-        self, images: Float32[np.ndarray, "slices inputs size size"]
+        self, images: Float32[np.ndarray, "slices images size size"]
     ) -> tuple[Float32[np.ndarray, "slices size size"], UInt8[np.ndarray, "slices size size"] | None]:
         """Slices in [-1, 1] to slices in [-1, 1], and the class that S sees at each pixel, where there is an S."""
         # For one volume compiling would take longer than the volume.
@@ -94,6 +94,8 @@ def about_run(translator: Translator, path: Path) -> About:
         flip=settings.flip,
         sequence=made["sequence"],
         contrast=made.get("contrast"),
+        stack=settings.stack,
+        stack_mm=card.get("stack_mm"),
     )
 
 

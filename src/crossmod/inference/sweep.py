@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 
 from crossmod.data.intensity import Intensity, intensity_of
+from crossmod.data.stacks import offsets
 from crossmod.data.volume import Volume
 from crossmod.errors import InputError
 from crossmod.inference.contract import Network, Options
@@ -44,6 +45,7 @@ class Sweep:
         steps: from the units of each to [-1, 1].
         fills: what surrounds each where it is padded.
         moves: the slice itself and its variants.
+        of_stack: which slices the network sees together, counted from the slice itself.
     """
 
     network: Network
@@ -52,12 +54,13 @@ class Sweep:
     steps: tuple[Intensity, ...]
     fills: tuple[float, ...]
     moves: tuple[Move, ...]
+    of_stack: tuple[int, ...] = (0,)
 
     def answer(self, start: int, stop: int) -> Answer:
         """What the network makes of the slices from `start` to before `stop`."""
         given = self._inputs(start, stop)
         frame, count = self.frame, stop - start
-        tiles = [frame.cut(np.swapaxes(move.there(given), 0, 1)) for move in self.moves]
+        tiles = [frame.cut(self._stacked(move.there(given), count)) for move in self.moves]
         before = time.monotonic()
         made, classes = self.network.translate(np.concatenate(tiles))
         seconds = time.monotonic() - before
@@ -81,11 +84,22 @@ class Sweep:
         )
 
     def _inputs(self, start: int, stop: int) -> Float32[np.ndarray, "inputs wider work work"]:
-        """The slices in [-1, 1], with a neighbour at either end; there the volume's last slice is its own."""
-        last = len(self.volumes[0].voxels) - 1
-        held = np.clip(np.arange(start - 1, stop + 1), 0, last)
+        """The slices in [-1, 1], with a neighbour of theirs, and of each of their stack's, at either end.
+
+        The volume's last slice is its own neighbour.
+        """
+        last, more = len(self.volumes[0].voxels) - 1, max(self.of_stack) + 1
+        held = np.clip(np.arange(start - more, stop + more), 0, last)
         parts = zip(self.volumes, self.steps, self.fills, strict=True)
         return np.stack([step.to_model(self.frame.to_work(volume.voxels[held], fill)) for volume, step, fill in parts])
+
+    def _stacked(
+        self, slices: Float32[np.ndarray, "inputs wider work work"], count: int
+    ) -> Float32[np.ndarray, "slices images work work"]:
+        """Of each slice the stacks of all inputs, one after the other."""
+        begins = [max(self.of_stack) + offset for offset in self.of_stack]
+        stacks = np.stack([slices[:, begin : begin + count] for begin in begins], axis=2)
+        return np.concatenate(list(stacks), axis=1)
 
 
 def _zeros(sweep: Sweep, count: int) -> Float32[np.ndarray, "slices rows columns"]:
@@ -112,6 +126,7 @@ def prepare_sweep(network: Network, volumes: Sequence[Volume], options: Options)
         steps=tuple(intensity_of(volume, settings) for volume in volumes),
         fills=tuple(float(volume.voxels.min()) for volume in volumes),
         moves=moves(options.variants),
+        of_stack=offsets(about.stack, about.stack_mm or 0.0, volumes[0].spacing[0]),
     )
 
 

@@ -82,13 +82,14 @@ def _translator(experiment: Experiment, name: str, runs: Sequence[ReadRun]) -> s
     parameters = ", ".join(f"{network} {number:,}" for network, number in card["parameters"].items())
     weights = ", ".join(f"{s[f'lambda_{i}']:g}" for i in range(1, 6 if card["family"] == "essnet" else 5))
     decay = f", falling to 0 over the last {s['decay']:.0%}" if s["decay"] else ""
+    stack = f"stacks of {s['stack']} slices, {card['stack_mm']:.1f} mm apart; " if card.get("stack_mm") else ""
     best = "; the epoch with the best score on held-out patients was used" if s["select_every"] else ""
     return (
-        f"Translator {name}. {family_name(card['family'])} ({count(len(trained), 'training')}; {sides}): generators "
-        f"with {s['generator_blocks']} residual blocks and {s['generator_filters']} filters, patch discriminators with "
-        f"{s['discriminator_layers']} strided layers; parameters: {parameters}. Adversarial loss: "
-        f"{s['adversarial'].replace('_', ' ')}; weights lambda 1 to {weights.count(',') + 1}: {weights}. Adam (beta 1 "
-        f"{s['beta_1']:g}), learning rate {s['learning_rate']:g} for generators"
+        f"Translator {name}. {family_name(card['family'])} ({count(len(trained), 'training')}; {sides}): {stack}"
+        f"generators with {s['generator_blocks']} residual blocks and {s['generator_filters']} filters, "
+        f"patch discriminators with {s['discriminator_layers']} strided layers; parameters: {parameters}. "
+        f"Adversarial loss: {s['adversarial'].replace('_', ' ')}; weights lambda 1 to {weights.count(',') + 1}: "
+        f"{weights}. Adam (beta 1 {s['beta_1']:g}), learning rate {s['learning_rate']:g} for generators"
         f"{' and segmentor' if card['family'] == 'essnet' else ''} and {s['discriminator_learning_rate']:g} for "
         f"discriminators{decay}; batch size {s['batch_size']}, {count(s['epochs'], 'epoch')} "
         f"({from_to(run.card['steps'] for run in runs)} steps){best}. Each training made {slices} labelled synthetic "

@@ -16,13 +16,16 @@ class Merge(nn.Module):
         filters: width of the first layer.
         blocks: residual blocks that each input passes.
         branch_blocks: how many of them lie before the merge.
+        stack: slices of each that are seen together.
     """
 
-    def __init__(self, inputs: int, filters: int, blocks: int, branch_blocks: int):
+    def __init__(self, inputs: int, filters: int, blocks: int, branch_blocks: int, stack: int = 1):
         super().__init__()
+        self.stack = stack
         width, before = 4 * filters, min(branch_blocks, blocks)
         self.branches = nn.ModuleList(
-            nn.Sequential(encoder(1, filters), *(ResidualBlock(width) for _ in range(before))) for _ in range(inputs)
+            nn.Sequential(encoder(stack, filters), *(ResidualBlock(width) for _ in range(before)))
+            for _ in range(inputs)
         )
         self.merge = (
             Stack(nn.Conv2d(inputs * width, width, 1), InstanceNorm(), nn.ReLU(inplace=True))
@@ -30,11 +33,11 @@ class Merge(nn.Module):
             else nn.Identity()
         )
         self.blocks = nn.Sequential(*(ResidualBlock(width) for _ in range(blocks - before)))
-        self.decode = decoder(filters, 1, "tanh")
+        self.decode = decoder(filters, stack, "tanh")
 
-    def forward(self, x: Float[Tensor, "batch inputs rows columns"]) -> Float[Tensor, "batch 1 rows columns"]:
-        """Images in [-1, 1] in and out; rows and columns must be multiples of 4."""
-        latents = [branch(image) for branch, image in zip(self.branches, x.split(1, dim=1), strict=True)]
+    def forward(self, x: Float[Tensor, "batch images rows columns"]) -> Float[Tensor, "batch stack rows columns"]:
+        """Images in [-1, 1] in and out, the stack of the first input first; rows and columns are multiples of 4."""
+        latents = [branch(image) for branch, image in zip(self.branches, x.split(self.stack, dim=1), strict=True)]
         return self.decode(self.blocks(self.merge(torch.cat(latents, dim=1))))
 
 
@@ -45,15 +48,16 @@ class Spread(nn.Module):
         outputs: images that come out.
         filters: width of the first layer.
         blocks: residual blocks before the heads.
+        stack: slices of each that are seen together.
     """
 
-    def __init__(self, outputs: int, filters: int, blocks: int):
+    def __init__(self, outputs: int, filters: int, blocks: int, stack: int = 1):
         super().__init__()
-        self.encode = encoder(1, filters)
+        self.encode = encoder(stack, filters)
         self.blocks = nn.Sequential(*(ResidualBlock(4 * filters) for _ in range(blocks)))
-        self.heads = nn.ModuleList(decoder(filters, 1, "tanh") for _ in range(outputs))
+        self.heads = nn.ModuleList(decoder(filters, stack, "tanh") for _ in range(outputs))
 
-    def forward(self, x: Float[Tensor, "batch 1 rows columns"]) -> Float[Tensor, "batch outputs rows columns"]:
-        """Images in [-1, 1] in and out; rows and columns must be multiples of 4."""
+    def forward(self, x: Float[Tensor, "batch stack rows columns"]) -> Float[Tensor, "batch images rows columns"]:
+        """Images in [-1, 1] in and out, the stack of the first output first; rows and columns are multiples of 4."""
         latent = self.blocks(self.encode(x))
         return torch.cat([head(latent) for head in self.heads], dim=1)

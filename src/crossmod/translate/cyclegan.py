@@ -1,6 +1,9 @@
 """CycleGAN between CT and MR (Zhu et al. 2017; part 1 of Rafiq et al. 2025, Fig. 2).
 
 Symbols as in the paper: x is CT, y is MR; G1 turns CT into MR, G2 MR into CT; D1 judges MR, D2 judges CT.
+
+In 2.5D each of them is a stack of slices: generators take and give whole stacks, so that both cycles close, and a
+discriminator judges a stack as one, so that it also sees how slices follow each other.
 """
 
 import itertools
@@ -32,7 +35,8 @@ def no_term(batch: Batch, fakes: Mapping[str, Tensor]) -> Terms:
 
 def generators(settings: TranslateSettings) -> dict[str, nn.Module]:
     """G1 (CT to MR) and G2 (MR to CT)."""
-    return {name: ResNet(1, settings.generator_filters, settings.generator_blocks) for name in ("G1", "G2")}
+    s = settings
+    return {name: ResNet(s.stack, s.generator_filters, s.generator_blocks, inputs=s.stack) for name in ("G1", "G2")}
 
 
 def build(
@@ -55,8 +59,8 @@ def build(
     s = settings
     own = networks or {
         **generators(s),
-        "D1": PatchGAN(s.discriminator_filters, s.discriminator_layers),
-        "D2": PatchGAN(s.discriminator_filters, s.discriminator_layers),
+        "D1": PatchGAN(s.discriminator_filters, s.discriminator_layers, inputs=s.stack),
+        "D2": PatchGAN(s.discriminator_filters, s.discriminator_layers, inputs=s.stack),
     }
     networks = {**own, **(more or {})}
     _initialise_all(networks, s.seed)
@@ -67,8 +71,8 @@ def build(
     betas = (s.beta_1, 0.999)
     adam_g = adam(_weights(trained_with_them), s.learning_rate, betas, device)
     adam_d = adam(_weights(discriminators), s.discriminator_learning_rate, betas, device)
-    pool_mr = ImagePool(s.pool_size, (len(s.mr_inputs), s.size, s.size), device)
-    pool_ct = ImagePool(s.pool_size, (1, s.size, s.size), device)
+    pool_mr = ImagePool(s.pool_size, (len(s.mr_inputs) * s.stack, s.size, s.size), device)
+    pool_ct = ImagePool(s.pool_size, (s.stack, s.size, s.size), device)
 
     def draw(rng: np.random.Generator) -> Batch:
         return {"pool_mr": pool_mr.draw(s.batch_size, rng), "pool_ct": pool_ct.draw(s.batch_size, rng)}

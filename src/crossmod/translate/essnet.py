@@ -1,7 +1,8 @@
 """EssNet: CycleGAN with one more term (Huo et al. 2018; Rafiq et al. 2025, part 2 of Fig. 2).
 
 The segmentor S looks for the source's labels on the synthetic image, and its gradient goes into the generator: organs
-must stay where the labels are. The labelled side may be either modality; for CT it is S(G1(x)), for MR S(G2(y)).
+must stay where the labels are. The labelled side may be either modality; for CT it is S(G1(x)), for MR S(G2(y)). Of a
+stack S sees the slice itself alone, whose labels they are.
 """
 
 from collections.abc import Mapping
@@ -30,7 +31,7 @@ def build(settings: TranslateSettings, device: torch.device) -> Trainee:
     def on_labels(batch: Batch, fakes: Mapping[str, Tensor]) -> cyclegan.Terms:
         if target not in fakes:
             return {}
-        loss = segmentation(S(fakes[target]), batch["mask"], bounded=settings.bounded_logits)  # Eq. 5
+        loss = segmentation(S(fakes[target][:, :1]), batch["mask"], bounded=settings.bounded_logits)  # Eq. 5
         return {"segmentation": (settings.lambda_5, loss)}
 
     return cyclegan.build(settings, device, more={"S": S}, term=on_labels)

@@ -14,6 +14,7 @@ from torch import nn
 
 from crossmod.config import Modality, build
 from crossmod.data.intensity import Intensity
+from crossmod.data.stacks import offsets
 from crossmod.engine import checkpoint
 from crossmod.engine.compute import Compute, choose, prepare
 from crossmod.engine.device import pick_device
@@ -63,6 +64,10 @@ class Translator:
         """The modality that it makes."""
         return "mr" if self.settings.source == "ct" else "ct"
 
+    def stack(self, spacing_mm: float) -> tuple[int, ...]:
+        """Which slices it sees together, counted from the slice itself, where slices lie so far apart."""
+        return offsets(self.settings.stack, self.card.get("stack_mm") or 0.0, spacing_mm)
+
     @property
     def output_intensity(self) -> Intensity:
         """The step that brings its output back to units."""
@@ -94,9 +99,9 @@ class Translator:
 
     @torch.inference_mode()
     def translate(
-        self, images: Float[np.ndarray, "slices inputs size size"] | Float[np.ndarray, "slices size size"]
+        self, images: Float[np.ndarray, "slices images size size"] | Float[np.ndarray, "slices size size"]
     ) -> tuple[Float[np.ndarray, "slices size size"], UInt8[np.ndarray, "slices size size"] | None]:
-        """Translate slices in [-1, 1], of each as many images as the model has inputs; one needs no axis of its own.
+        """Translate slices in [-1, 1], of each the stacks of all inputs; a single image needs no axis of its own.
 
         Returns:
             The synthetic slices; also the class that S sees at each pixel of them, where there is an S.
@@ -110,7 +115,7 @@ class Translator:
                 fake = self.generator(part)
                 fakes[given] = fake[: len(fakes[given]), 0].cpu().numpy()
                 if S is not None and answers is not None:
-                    answers[given] = S(fake).argmax(dim=1).to(torch.uint8)[: len(fakes[given])].cpu().numpy()
+                    answers[given] = S(fake[:, :1]).argmax(dim=1).to(torch.uint8)[: len(fakes[given])].cpu().numpy()
         return fakes, answers
 
 

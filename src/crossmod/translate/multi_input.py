@@ -22,25 +22,27 @@ from crossmod.translate.networks import PatchGAN
 
 
 class Panel(nn.Module):
-    """One discriminator for each of several images."""
+    """One discriminator for each of several images, or of several stacks of them."""
 
-    def __init__(self, inputs: int, filters: int, layers: int):
+    def __init__(self, inputs: int, filters: int, layers: int, stack: int = 1):
         super().__init__()
-        self.judges = nn.ModuleList(PatchGAN(filters, layers) for _ in range(inputs))
+        self.stack = stack
+        self.judges = nn.ModuleList(PatchGAN(filters, layers, inputs=stack) for _ in range(inputs))
 
     def forward(
-        self, x: Float[Tensor, "batch inputs rows columns"]
+        self, x: Float[Tensor, "batch images rows columns"]
     ) -> Float[Tensor, "batch inputs patch_rows patch_columns"]:
         """One logit a patch of each image."""
-        return torch.cat([judge(image) for judge, image in zip(self.judges, x.split(1, dim=1), strict=True)], dim=1)
+        parts = zip(self.judges, x.split(self.stack, dim=1), strict=True)
+        return torch.cat([judge(image) for judge, image in parts], dim=1)
 
 
 def generators(settings: TranslateSettings) -> dict[str, nn.Module]:
     """G1 (CT to the inputs) and G2 (the inputs to CT)."""
     s, inputs = settings, len(settings.mr_inputs)
     return {
-        "G1": Spread(inputs, s.generator_filters, s.generator_blocks),
-        "G2": Merge(inputs, s.generator_filters, s.generator_blocks, s.branch_blocks),
+        "G1": Spread(inputs, s.generator_filters, s.generator_blocks, s.stack),
+        "G2": Merge(inputs, s.generator_filters, s.generator_blocks, s.branch_blocks, s.stack),
     }
 
 
@@ -49,7 +51,7 @@ def build(settings: TranslateSettings, device: torch.device) -> Trainee:
     s, inputs = settings, len(settings.mr_inputs)
     networks = {
         **generators(s),
-        "D1": Panel(inputs, s.discriminator_filters, s.discriminator_layers),
-        "D2": PatchGAN(s.discriminator_filters, s.discriminator_layers),
+        "D1": Panel(inputs, s.discriminator_filters, s.discriminator_layers, s.stack),
+        "D2": PatchGAN(s.discriminator_filters, s.discriminator_layers, inputs=s.stack),
     }
     return cyclegan.build(s, device, networks=networks)

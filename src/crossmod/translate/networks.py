@@ -90,15 +90,16 @@ class ResNet(nn.Module):
         filters: width of the first layer.
         blocks: residual blocks between the encoder and the decoder.
         head: `tanh` for images in [-1, 1], `linear` for logits.
+        inputs: images that come in.
     """
 
-    def __init__(self, outputs: int = 1, filters: int = 64, blocks: int = 9, head: Head = "tanh"):
+    def __init__(self, outputs: int = 1, filters: int = 64, blocks: int = 9, head: Head = "tanh", *, inputs: int = 1):
         super().__init__()
-        self.encode = encoder(1, filters)
+        self.encode = encoder(inputs, filters)
         self.blocks = nn.Sequential(*(ResidualBlock(4 * filters) for _ in range(blocks)))
         self.decode = decoder(filters, outputs, head)
 
-    def forward(self, x: Float[Tensor, "batch 1 rows columns"]) -> Float[Tensor, "batch outputs rows columns"]:
+    def forward(self, x: Float[Tensor, "batch inputs rows columns"]) -> Float[Tensor, "batch outputs rows columns"]:
         """Images in [-1, 1] in, images or logits out; rows and columns must be multiples of 4."""
         return self.decode(self.blocks(self.encode(x)))
 
@@ -109,12 +110,14 @@ class PatchGAN(nn.Module):
     Args:
         filters: width of the first layer.
         layers: layers of stride 2; 3 of them see 70 x 70 pixels, 2 see 34 x 34, 1 sees 16 x 16.
+        inputs: images that it judges as one.
     """
 
-    def __init__(self, filters: int = 64, layers: int = 3):
+    def __init__(self, filters: int = 64, layers: int = 3, *, inputs: int = 1):
         super().__init__()
         widths = [filters * min(2**level, 8) for level in range(layers + 1)]
-        body: list[nn.Module] = [nn.Conv2d(1, filters, 4, stride=2, padding=1), nn.LeakyReLU(0.2, inplace=True)]
+        first = nn.Conv2d(inputs, filters, 4, stride=2, padding=1)
+        body: list[nn.Module] = [first, nn.LeakyReLU(0.2, inplace=True)]
         for level in range(1, layers + 1):
             stride = 2 if level < layers else 1
             body += [
@@ -124,7 +127,9 @@ class PatchGAN(nn.Module):
             ]
         self.body = Stack(*body, Fp32(nn.Conv2d(widths[-1], 1, 4, padding=1)))
 
-    def forward(self, x: Float[Tensor, "batch 1 rows columns"]) -> Float[Tensor, "batch 1 patch_rows patch_columns"]:
+    def forward(
+        self, x: Float[Tensor, "batch inputs rows columns"]
+    ) -> Float[Tensor, "batch 1 patch_rows patch_columns"]:
         """One logit a patch."""
         return self.body(x)
 

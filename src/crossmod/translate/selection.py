@@ -108,7 +108,7 @@ def score_translator(
             closes += _distances(back(fake), x)
             features.append(_features(detector, fake.float().cpu().numpy()))
             if S is not None and masks is not None:
-                dices += _dices(S(fake), masks[start : start + batch])
+                dices += _dices(S(fake[:, :1]), masks[start : start + batch])
         closes_back = [gap for _, y in _parts(target_images, device, batch) for gap in _distances(forth(back(y)), y)]
     fakes, real = np.concatenate(features), _features(detector, target_images[_draw(len(target_images), count)])
     return Scores(

@@ -16,6 +16,7 @@ from crossmod.data.intensity import Intensity, intensity_of
 from crossmod.data.joined import open_stores
 from crossmod.data.resample import to_size
 from crossmod.data.slices import class_map, spread
+from crossmod.data.stacks import stack_of
 from crossmod.data.store import CaseRecord, SliceOrigin, Store, Synthetic
 from crossmod.data.store_writer import writing_store
 from crossmod.data.volume import Volume, take_slices
@@ -154,9 +155,13 @@ def _translate_case(
     chosen = [i for i in range(len(first.voxels)) if slices == "all" or truth is None or truth[i].any()]
     if not chosen:
         return _Made(first, None, [], [], intensities[0], (0.0, 0.0), 0.0)
-    inputs = [step.to_model(volume.voxels[chosen]) for step, volume in zip(intensities, volumes, strict=True)]
+    of_stack = model.stack(first.spacing[0])
+    inputs = [
+        step.to_model(stack_of(volume.voxels, chosen, of_stack))
+        for step, volume in zip(intensities, volumes, strict=True)
+    ]
     before = time.monotonic()
-    fakes, answer = model.translate(np.stack(inputs, axis=1))
+    fakes, answer = model.translate(np.concatenate(inputs, axis=1))
     speed = len(chosen) / max(time.monotonic() - before, 1e-9)
     if np.ptp(fakes) < 1e-3:
         raise InputError(
@@ -174,7 +179,7 @@ def _translate_case(
         acquisition={},
     )
     few = spread(len(chosen), SHIFTS_MEASURED)
-    shifts = np.median([shift_between(inputs[0][i], fakes[i]) for i in few], axis=0)
+    shifts = np.median([shift_between(inputs[0][i, 0], fakes[i]) for i in few], axis=0)
     scores: list[float | None] = [None] * len(chosen)
     if answer is not None and truth is not None:
         scores = [consistency(one, truth[i]) for one, i in zip(answer, chosen, strict=True)]

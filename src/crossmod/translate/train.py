@@ -29,6 +29,7 @@ from crossmod.translate.training_data import (
     data_card,
     divide,
     scored_slices,
+    stack_mm,
     training_slices,
 )
 from crossmod.translate.watch import Watch
@@ -37,7 +38,7 @@ log = logging.getLogger(__name__)
 
 KIND = "train"
 
-# A set an input.
+# A set an image of what goes in.
 Slices = dict[Modality, tuple[SliceSet, ...]]
 
 FAMILIES: Mapping[str, Callable[[TranslateSettings, torch.device], Trainee]] = {
@@ -87,7 +88,7 @@ def _train(out: Path, data: TrainingData, settings: TranslateSettings, machine: 
     compute = choose(world.device, settings.precision, settings.compile, size=settings.size, ranks=world.ranks)
     log.info("Computing on %s: %s. %s", describe_device(world.device), compute, " ".join(compute.why))
     trainee = build(settings, compute)
-    batches = UnpairedBatches(slices["ct"][0], slices["mr"], settings, world.device, rank=world.rank, ranks=world.ranks)
+    batches = UnpairedBatches(slices["ct"], slices["mr"], settings, world.device, rank=world.rank, ranks=world.ranks)
     plan = Plan(
         f"Training {settings.family}",
         settings.epochs,
@@ -139,7 +140,8 @@ def _card(
         "parameters": {name: parameters(network) for name, network in trainee.networks.items()},
         "data": {side: data_card(out, data, side, slices[side]) for side in data.stores},
         # Of what goes in, so that a translation can tell whether its own input looks alike.
-        "fingerprint": fingerprint(slices[settings.source], settings),
+        "fingerprint": fingerprint(slices[settings.source][:: settings.stack], settings),
+        "stack_mm": stack_mm(data, settings) if settings.stack > 1 else None,
         "held_out": sorted(data.held_out),
         "split": split_in_words(settings),
         "leaking": settings.split == "slice",

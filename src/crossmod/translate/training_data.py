@@ -12,6 +12,7 @@ from crossmod.config import Modality
 from crossmod.data.groups import Group, group_cases, read_input
 from crossmod.data.slices import SliceSet, draw_evenly, load_slices
 from crossmod.data.splits import split_patients, split_slices
+from crossmod.data.stacks import load_beside, offsets
 from crossmod.data.store import CaseRecord, Store
 from crossmod.errors import InputError
 from crossmod.seeds import derive, rng
@@ -140,8 +141,14 @@ def _scored_patients(left: Mapping[Modality, list[str]], settings: TranslateSett
     }
 
 
+def stack_mm(data: TrainingData, settings: TranslateSettings) -> float:
+    """Millimetres between the slices of a stack: as asked for, or the larger median spacing of the two sides."""
+    spacings = (median(group.first.spacing[0] for group in groups) for groups in data.train.values())
+    return settings.stack_mm or max(spacings)
+
+
 def training_slices(data: TrainingData, side: Modality, settings: TranslateSettings) -> tuple[SliceSet, ...]:
-    """The slices of one side that are trained on, a set an input.
+    """The slices of one side that are trained on: a set an image of their stack, the stack of the first input first.
 
     They are larger than the network sees by the margin of the random cut.
     """
@@ -154,12 +161,13 @@ def training_slices(data: TrainingData, side: Modality, settings: TranslateSetti
     count = min(limit, len(chosen)) or len(chosen)
     log.info("%s: training on %d of %d slices of %d patients", side, count, len(first), len(first.patients))
     drawn = draw_evenly(first, chosen, count, derive(settings.seed, side))
-    return tuple(one.take(drawn) for one in sets)
+    return _stacks(data, side, data.train[side], settings, tuple(one.take(drawn) for one in sets))
 
 
 def scored_slices(data: TrainingData, side: Modality, settings: TranslateSettings) -> tuple[SliceSet, ...]:
-    """The slices of one side that epochs are scored on, a set an input, as the network will see them once trained."""
-    return _slices(data.stores[side], data.scored[side], side, settings, settings.size)
+    """The slices of one side that epochs are scored on, likewise, as the network will see them once trained."""
+    sets = _slices(data.stores[side], data.scored[side], side, settings, settings.size)
+    return _stacks(data, side, data.scored[side], settings, sets)
 
 
 def _slices(
@@ -179,6 +187,25 @@ def _slices(
         )
 
     return tuple(of_input(index) for index in range(len(groups[0].records)))
+
+
+def _stacks(
+    data: TrainingData, side: Modality, groups: Sequence[Group], settings: TranslateSettings, sets: Sequence[SliceSet]
+) -> tuple[SliceSet, ...]:
+    """Each input's slices, and after them those above and below."""
+    if settings.stack == 1:
+        return tuple(sets)
+    store, by_first, apart = data.stores[side], {group.first.id: group for group in groups}, stack_mm(data, settings)
+
+    def rest(index: int) -> tuple[SliceSet, ...]:
+        return load_beside(
+            sets[index],
+            [group.first for group in groups],
+            lambda record: offsets(settings.stack, apart, record.spacing[0]),
+            lambda record: read_input(store, by_first[record.id], index),
+        )
+
+    return tuple(each for index, own in enumerate(sets) for each in (own, *rest(index)))
 
 
 def data_card(out: Path, data: TrainingData, side: Modality, sets: tuple[SliceSet, ...]) -> dict[str, Any]:

@@ -40,8 +40,8 @@ class Watch:
         settings: how often.
         compute: how its networks are run.
         samples: folder of the pictures.
-        slices: what it is trained on, by modality, a set an input.
-        held_out: slices of patients kept for its scores, by modality, a set an input; empty: no scores.
+        slices: what it is trained on, by modality, a set an image of what goes in.
+        held_out: slices of patients kept for its scores, likewise; empty: no scores.
     """
 
     trainee: Trainee
@@ -66,7 +66,9 @@ class Watch:
             if last or (epoch + 1) % s.sample_every == 0:
                 source, fake, again = self._pictures()
                 picture = self.samples / f"epoch-{epoch + 1:04d}.png"
-                write_panel(picture, [[*row] for row in np.concatenate([source, fake, again], axis=1)[:SHOWN]])
+                # Of a stack only the slice itself is shown.
+                shown = np.concatenate([part[:SHOWN, :: s.stack] for part in (source, fake, again)], axis=1)
+                write_panel(picture, [[*row] for row in shown])
                 alarms += picture_alarms(source[:, 0], fake[:, 0], self._middle(self._sides[1])[:, 0])
             if self.held_out and (last or (epoch + 1) % s.select_every == 0):
                 scores = self._score()

@@ -1,0 +1,41 @@
+#!/usr/bin/env bash
+# Do slices fit together better, and are they nearer to the truth, where networks see three at once (--stack 3)?
+# EssNet on the phantom, both ways, two seeds, on patients that nobody was trained on and whose truth is known.
+# Usage: runs/stack_phantom.sh OUT     (about 25 minutes on two cores; docs/log.md has a result)
+#
+#   EPOCHS   of each model (default 12)
+set -euo pipefail
+out=$1
+mkdir -p "$out"
+export OMP_NUM_THREADS=1
+[ -d "$out/main" ] || crossmod phantom "$out/main" --size 64 --slices 24 --ct-patients 12 --mr-patients 12
+# The very same patients in both modalities: the truth.
+[ -d "$out/both" ] || crossmod phantom "$out/both" --size 64 --slices 24 --patients 6 --paired --seed 7
+store() { [ -f "$out/$1-store/manifest.json" ] || crossmod prepare chaos "$out/$1" "$out/$1-store" --name "$1" --sequences ct t2_spir; }
+store main
+store both
+
+model() {
+    source=$1 stack=$2 seed=$3 name=$1-$2-$3
+    crossmod train "$out/$name" --ct "$out/main-store" --mr "$out/main-store" --preset tiny --source "$source" \
+        --stack "$stack" --seed "$seed" --slices all --epochs "${EPOCHS:-12}" 2> "$out/$name.log"
+    [ -f "$out/$name-made/manifest.json" ] ||
+        crossmod synthesize "$out/$name" --source "$out/both-store" --out "$out/$name-made" --slices all 2>> "$out/$name.log"
+}
+for source in ct mr; do
+    for stack in 1 3; do
+        for seed in 0 1; do
+            model "$source" "$stack" "$seed" &
+            # Two at a time, one thread each.
+            while [ "$(jobs -rp | wc -l)" -ge 2 ]; do wait -n; done
+        done
+    done
+done
+wait
+
+for source in ct mr; do
+    made=()
+    for stack in 1 3; do for seed in 0 1; do made+=("$out/$source-$stack-$seed-made"); done; done
+    crossmod evaluate images "$out/main-store" "${made[@]}" --source "$out/both-store" --truth "$out/both-store" --out "$out/judged-$source"
+done
+crossmod report "$out/judged-ct" "$out/judged-mr" --out "$out/report.html"
