@@ -165,6 +165,8 @@ def test_methods_and_references(page: str) -> None:
     assert "MONAI" not in references
     assert "stacks" not in methods
 
+    assert references.count("{") == references.count("}")
+
 
 def test_the_methods_tell_of_stacks(whole: Path, tmp_path: Path) -> None:
     shutil.copytree(whole, tmp_path / "stacks")
@@ -173,8 +175,8 @@ def test_the_methods_tell_of_stacks(whole: Path, tmp_path: Path) -> None:
         if "generator_blocks" in card.get("settings", {}):
             card["settings"]["stack"], card["stack_mm"] = 3, 7.25
             path.write_text(json.dumps(card))
-    assert "patients): stacks of 3 slices, 7.2 mm apart; generators with" in text_of(tmp_path / "stacks")
-    assert references.count("{") == references.count("}")
+    text = text_of(tmp_path / "stacks")
+    assert "patients): stacks of 3 slices, 7.2 mm apart; generators with" in text
 
 
 def test_monai_is_cited_where_it_was_used() -> None:
