@@ -9,18 +9,22 @@ out=$1
 mkdir -p "$out"
 export OMP_NUM_THREADS=1
 [ -d "$out/main" ] || crossmod phantom "$out/main" --size 64 --slices 24 --ct-patients 12 --mr-patients 12
+[ -f "$out/main-store/manifest.json" ] ||
+    crossmod prepare chaos "$out/main" "$out/main-store" --name main --sequences ct t2_spir
 # The very same patients in both modalities: the truth.
-[ -d "$out/both" ] || crossmod phantom "$out/both" --size 64 --slices 24 --patients 6 --paired --seed 7
-store() { [ -f "$out/$1-store/manifest.json" ] || crossmod prepare chaos "$out/$1" "$out/$1-store" --name "$1" --sequences ct t2_spir; }
-store main
-store both
+if [ ! -f "$out/pairs-store/manifest.json" ]; then
+    crossmod phantom "$out/pairs" --size 64 --slices 24 --patients 6 --paired --seed 7 --layout nifti
+    crossmod prepare nifti "$out/pairs/ct" "$out/pairs-store" --modality ct --name pairs
+    crossmod prepare nifti "$out/pairs/mr" "$out/pairs-store" --modality mr --name pairs --sequence t2_spir \
+        --image t2_spir.nii.gz --append
+fi
 
 model() {
     source=$1 stack=$2 seed=$3 name=$1-$2-$3
     crossmod train "$out/$name" --ct "$out/main-store" --mr "$out/main-store" --preset tiny --source "$source" \
         --stack "$stack" --seed "$seed" --slices all --epochs "${EPOCHS:-12}" 2> "$out/$name.log"
     [ -f "$out/$name-made/manifest.json" ] ||
-        crossmod synthesize "$out/$name" --source "$out/both-store" --out "$out/$name-made" --slices all 2>> "$out/$name.log"
+        crossmod synthesize "$out/$name" --source "$out/pairs-store" --out "$out/$name-made" --slices all 2>> "$out/$name.log"
 }
 for source in ct mr; do
     for stack in 1 3; do
@@ -36,6 +40,6 @@ wait
 for source in ct mr; do
     made=()
     for stack in 1 3; do for seed in 0 1; do made+=("$out/$source-$stack-$seed-made"); done; done
-    crossmod evaluate images "$out/main-store" "${made[@]}" --source "$out/both-store" --truth "$out/both-store" --out "$out/judged-$source"
+    crossmod evaluate images "$out/main-store" "${made[@]}" --source "$out/pairs-store" --truth "$out/pairs-store" --out "$out/judged-$source"
 done
 crossmod report "$out/judged-ct" "$out/judged-mr" --out "$out/report.html"

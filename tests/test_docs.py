@@ -62,3 +62,15 @@ def test_relative_links_lead_somewhere() -> None:
         for link in re.findall(r"\]\(([^)#]+)[^)]*\)", path.read_text()):
             if not link.startswith("http"):
                 assert (path.parent / link).exists(), f"{path.name}: {link}"
+
+
+def test_the_page_of_python_names_every_public_name() -> None:
+    import crossmod
+    from crossmod import evaluate
+
+    told = set(re.findall(r"`(\w+)[`(]", (ROOT / "docs" / "reference" / "python.md").read_text()))
+    for package in (crossmod, evaluate):
+        public = {name for name in dir(package) if name in package._HOMES} - {"InputError", "evaluate"}
+        assert public
+        assert public <= told, public - told
+        assert all(getattr(package, name).__doc__ for name in public)

@@ -9,10 +9,13 @@
 Names are loaded when they are first used, so that importing crossmod costs nothing.
 """
 
-from importlib import import_module, metadata
-from typing import TYPE_CHECKING, Any
+from importlib import metadata
+from typing import TYPE_CHECKING
+
+from crossmod.lazy import loading
 
 if TYPE_CHECKING:
+    from crossmod import evaluate as evaluate
     from crossmod.data.store import Store as Store
     from crossmod.data.volume import Volume as Volume
     from crossmod.errors import InputError as InputError
@@ -21,29 +24,43 @@ if TYPE_CHECKING:
     from crossmod.inference.api import read_volume as read_volume
     from crossmod.inference.api import read_volumes as read_volumes
     from crossmod.inference.api import write_translation as write_translation
+    from crossmod.inference.batch import translate_list as translate_list
+    from crossmod.inference.batch_case import Job as Job
+    from crossmod.inference.bundle_export import export_bundle as export_bundle
     from crossmod.inference.contract import Options as Options
     from crossmod.inference.contract import Translation as Translation
+    from crossmod.inference.trust_found import Limits as Limits
+    from crossmod.inference.trust_found import Trust as Trust
+    from crossmod.inference.trust_page import write_trust as write_trust
+    from crossmod.inference.truth import AgainstTruth as AgainstTruth
+    from crossmod.inference.truth import evaluate_translation as evaluate_translation
+    from crossmod.judge.run import judge_images as judge_images
 
 __version__ = metadata.version("crossmod")
 
 _HOMES = {
+    "AgainstTruth": "crossmod.inference.truth",
     "InputError": "crossmod.errors",
+    "Job": "crossmod.inference.batch_case",
+    "Limits": "crossmod.inference.trust_found",
     "Model": "crossmod.inference.api",
     "Options": "crossmod.inference.contract",
     "Store": "crossmod.data.store",
     "Translation": "crossmod.inference.contract",
+    "Trust": "crossmod.inference.trust_found",
     "Volume": "crossmod.data.volume",
+    "evaluate": "crossmod.evaluate",
+    "evaluate_translation": "crossmod.inference.truth",
+    "export_bundle": "crossmod.inference.bundle_export",
+    "judge_images": "crossmod.judge.run",
     "load_model": "crossmod.inference.api",
     "read_volume": "crossmod.inference.api",
     "read_volumes": "crossmod.inference.api",
+    "translate_list": "crossmod.inference.batch",
     "write_translation": "crossmod.inference.api",
+    "write_trust": "crossmod.inference.trust_page",
 }
-
-
-def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        return getattr(import_module(_HOMES[name]), name)
-    raise AttributeError(f"module 'crossmod' has no attribute {name!r}")
+__getattr__ = loading(__name__, _HOMES)
 
 
 def __dir__() -> list[str]:

@@ -7,10 +7,14 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
 from crossmod.errors import InputError
+
+# What public names take for a path.
+PathName = str | PathLike[str]
 
 
 @contextmanager

@@ -135,9 +135,9 @@ def test_without_the_stores_of_the_training_the_field_is_not_known(
 
 
 def test_large_slices_one_by_one_are_the_same(run: Path, patient: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from crossmod.inference import run_network
+    from crossmod.engine import inference
 
     model, volume = crossmod.load_model(run, device="cpu"), crossmod.read_volume(patient / "mr.nii.gz", "mr")
     together = model.translate(volume)
-    monkeypatch.setattr(run_network, "ALONE", 16)
+    monkeypatch.setattr(inference, "ALONE", 16)
     np.testing.assert_allclose(model.translate(volume).image.voxels, together.image.voxels, atol=1)

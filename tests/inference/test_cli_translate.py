@@ -4,15 +4,19 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pydicom
 import pytest
 from conftest import Stores, made_volume
-from test_train_translator import train
+from test_groups import two_sequences
+from test_train_translator import TINY, train
 
 import crossmod
 from crossmod.cli import main
 from crossmod.data.dicom_write import write_dicom_series
 from crossmod.data.nifti import read_nifti, write_nifti
 from crossmod.inference.trust_fingerprint import fingerprint_of
+from crossmod.settings import TranslateSettings
+from crossmod.translate.train import train_translator
 
 
 @pytest.fixture(scope="module")
@@ -122,3 +126,86 @@ def test_a_bundle_knows_what_training_looked_like(tmp_path: Path, run: Path) -> 
     ours, theirs = (fingerprint_of(crossmod.load_model(path).networks) for path in (run, tmp_path / "bundle"))
     assert ours is not None
     assert ours == theirs
+
+
+def two_inputs(tmp_path: Path, stores: Stores) -> tuple[Path, dict[str, Path]]:
+    """A model of both phases, and a patient's, as DICOM."""
+    more = {"family": "multi_input", "source": "mr", "inputs": ("t1_in", "t1_out"), "epochs": 1}
+    settings = TranslateSettings(**{**TINY, **more})
+    both = two_sequences(tmp_path / "both").path
+    run = train_translator(tmp_path / "run", ct=stores.ct, mr=both, settings=settings).path
+    folders = {}
+    for number, (name, echo) in enumerate((("t1_in", 4.6), ("t1_out", 2.3))):
+        volume = crossmod.Store(both).read(f"1-{name}")
+        write_dicom_series(replace(volume, acquisition={"EchoTime": echo}), tmp_path / name)
+        folders[name] = tmp_path / name
+        for path in folders[name].iterdir():
+            with pydicom.dcmread(path) as dataset:
+                dataset.FrameOfReferenceUID = "1.2.3"
+                dataset.SeriesNumber = number + 1
+                dataset.save_as(path)
+    return run, folders
+
+
+def test_inputs_by_name_are_named_in_the_result_whatever_their_order(tmp_path: Path, stores: Stores) -> None:
+    """The first item is the slice whose grid the result has: the in-phase one's, which is given last."""
+    run, folders = two_inputs(tmp_path, stores)
+    pairs = [f"{name}={folders[name]}" for name in ("t1_out", "t1_in")]
+    main(["translate", str(run), str(tmp_path / "ct"), "--input", *pairs])
+    uids = {
+        name: {pydicom.dcmread(path).SOPInstanceUID for path in folder.iterdir()} for name, folder in folders.items()
+    }
+    for path in (tmp_path / "ct").glob("*.dcm"):
+        first, second = pydicom.dcmread(path).SourceImageSequence
+        assert first.ReferencedSOPInstanceUID in uids["t1_in"]
+        assert second.ReferencedSOPInstanceUID in uids["t1_out"]
+        # On one grid nothing is resampled.
+        assert (first.SpatialLocationsPreserved, second.SpatialLocationsPreserved) == ("YES", "YES")
+
+
+def test_a_truth_is_reported_everywhere(
+    tmp_path: Path, run: Path, patient: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    truth = made_volume(np.random.default_rng(5), "mr")
+    write_nifti(truth, tmp_path / "truth.nii.gz")
+    out = tmp_path / "mr.nii.gz"
+    main(["translate", str(run), str(patient / "ct.nii.gz"), str(out), "--truth", str(tmp_path / "truth.nii.gz")])
+    made = crossmod.load_model(run).translate(crossmod.read_volume(patient / "ct.nii.gz", "ct"))
+    expected = crossmod.evaluate_translation(made, truth)
+    assert f"mean absolute error {expected.mae:.1f} % of the range" in " ".join(capsys.readouterr().out.split())
+    assert json.loads(out.with_name("mr.nii.gz.json").read_text())["against_truth"] == pytest.approx(expected.plain())
+    page = out.with_name("mr.nii.gz.trust.html").read_text()
+    assert "Against the real scan" in page
+    assert expected.words in page
+    told = json.loads(out.with_name("mr.nii.gz.trust.json").read_text())
+    assert told["against_truth"] == pytest.approx(expected.plain())
+
+
+def test_a_truth_of_somebody_else_is_refused_before_the_work(
+    tmp_path: Path, run: Path, patient: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    volume = made_volume(np.random.default_rng(5), "mr")
+    write_dicom_series(volume, tmp_path / "other")
+    for folder, name in ((patient / "series", "one"), (tmp_path / "other", "two")):
+        for path in folder.iterdir():
+            with pydicom.dcmread(path) as dataset:
+                dataset.PatientID = name
+                dataset.save_as(path)
+    with pytest.raises(SystemExit) as stopped:
+        main(["translate", str(run), str(patient / "series"), str(tmp_path / "mr"), "--truth", str(tmp_path / "other")])
+    assert stopped.value.code == 2
+    assert "PatientID differ" in capsys.readouterr().err
+    assert not (tmp_path / "mr").exists()
+
+
+def test_a_list_takes_no_truth(tmp_path: Path, run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["translate", str(run), "--list", "cases.csv", str(tmp_path), "--truth", "truth.nii"])
+    assert "1 paths after the run and --truth. Wanted: the folder of the outputs alone" in capsys.readouterr().err
+
+
+def test_a_list_writes_organs_where_asked(tmp_path: Path, run: Path, patient: Path) -> None:
+    pytest.importorskip("highdicom", reason="DICOM SEG: pip install 'crossmod[seg]'")
+    (tmp_path / "cases.csv").write_text(f"case,input,output\none,{patient / 'series'},one\n")
+    main(["translate", str(run), "--list", str(tmp_path / "cases.csv"), str(tmp_path / "out"), "--segmentation"])
+    assert (tmp_path / "out" / "one" / "segmentation" / "organs.dcm").is_file()

@@ -13,7 +13,7 @@ from crossmod.bench.session import rates, reference_path, report, session, steps
 from crossmod.bench.settings import TranslateBench, preset_in_words, translate_settings
 from crossmod.bench.train import size_in_words
 from crossmod.engine.compute import Compute, choose, prepare
-from crossmod.engine.inference import BATCH
+from crossmod.engine.inference import BATCH, batch_size
 from crossmod.seeds import derive
 from crossmod.settings import TranslateSettings
 from crossmod.translate.model import Translator
@@ -32,6 +32,7 @@ def bench_synthesize(options: TranslateBench) -> Bench:
     """
     with session(options) as device:
         settings = translate_settings(options, gpu=device.type == "cuda")
+        at_once = batch_size(device, settings.size)
         # As `load_translator` chooses it.
         compute = choose(device, settings.precision, settings.compile if device.type == "cuda" else "off")
         found = rates(compute)
@@ -54,7 +55,7 @@ def bench_synthesize(options: TranslateBench) -> Bench:
         notes = [
             preset_in_words(options, gpu=device.type == "cuda"),
             "What is timed goes from images in main memory to images there.",
-            f"Both take {BATCH[device.type]} slices at a time, whatever batch a training takes.",
+            f"Both take {at_once} slices at a time, whatever batch a training takes.",
             *NEVER_COMPILED[device.type],
             *compute.why,
         ]
@@ -90,12 +91,13 @@ def _shipped(settings: TranslateSettings, compute: Compute, source: np.ndarray) 
 
 def _plain(settings: TranslateSettings, device: torch.device, source: np.ndarray) -> Work:
     G, S = networks(settings, device)
+    at_once = batch_size(device, settings.size)
 
     @torch.inference_mode()
     def work(step: int) -> Callable[[], Outcome]:
         fakes, answers = [], []
-        for begin in range(0, len(source), BATCH[device.type]):
-            fake = G(torch.from_numpy(source[begin : begin + BATCH[device.type], None]).to(device))
+        for begin in range(0, len(source), at_once):
+            fake = G(torch.from_numpy(source[begin : begin + at_once, None]).to(device))
             fakes.append(fake[:, 0].cpu().numpy())
             if S is not None:
                 answers.append(S(fake).argmax(dim=1).to(torch.uint8).cpu().numpy())

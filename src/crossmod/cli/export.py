@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
+import crossmod
 from crossmod.cli.application import app, say
 from crossmod.errors import InputError
 
@@ -37,10 +38,8 @@ def export(
     if len(paths) < 2:
         found = f"{len(paths)} folder" if paths else "no folder"
         raise InputError("crossmod export", found=found, wanted="RUN... OUT", do="Give a run folder and a new one.")
-    from crossmod.inference.bundle_export import export_bundle
-
     out = paths[-1]
-    bundle = export_bundle(paths[:-1], out, epoch=epoch, licence=licence, scores=scores, onnx=onnx)
+    bundle = crossmod.export_bundle(paths[:-1], out, epoch=epoch, licence=licence, scores=scores, onnx=onnx)
     say(f"{out}: {', '.join(one.name for one in bundle.networks)}; {bundle.source.upper()} to {bundle.target.upper()}")
     for one in bundle.onnx.files if bundle.onnx else ():
         say(f"{one.file}: at most {one.max_difference:.1e} away from PyTorch")

@@ -5,6 +5,7 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
+import crossmod
 from crossmod.cli.application import app, say
 from crossmod.judge.settings import JudgeSettings
 
@@ -48,10 +49,9 @@ def images(
         Run of `segment`, trained on real images of that modality: it looks for its organ in the synthetic images, which
         is held against their labels. Without it, the answers of the models' own segmentors are.
     """
-    from crossmod.judge.run import judge_images
     from crossmod.judge.words import lines
 
-    run = judge_images(real, synthetic, out, source=source, truth=truth, segmenter=segmenter, settings=options)
+    run = crossmod.judge_images(real, synthetic, out, source=source, truth=truth, segmenter=segmenter, settings=options)
     for line in lines(run.card):
         say(line)
     say(f"{out}. Next: crossmod report {out} --out page.html")

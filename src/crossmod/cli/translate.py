@@ -2,21 +2,19 @@
 
 import sys
 from builtins import list as several
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
+import crossmod
 from crossmod.cli.application import app, say
 from crossmod.errors import InputError
 from crossmod.settings import Device
 
 if TYPE_CHECKING:
-    from crossmod.inference.api import Model
     from crossmod.inference.batch import Spread
-    from crossmod.inference.batch_case import Job
-    from crossmod.inference.contract import Translation
 
 # A translation that was made, and that the trust report warns of.
 UNTRUSTED = 3
@@ -35,6 +33,7 @@ def translate(
     echo_time: float | None = None,
     keep_identity: bool = False,
     segmentation: bool = False,
+    truth: Path | None = None,
     list: Path | None = None,
     strict: bool = False,
     executor: Literal["local", "ray"] = "local",
@@ -73,6 +72,9 @@ def translate(
         Copy the patient's name and identifiers into the DICOM output.
     segmentation
         Write the organs that the model's segmentor finds into the DICOM output, as DICOM SEG (extra `seg`).
+    truth
+        A real scan of the same patient in the modality that is made, at the same place: DICOM or NIfTI. Says how far
+        the result is from it, here, in OUTPUT.json and in the trust report.
     list
         CSV of many patients: columns `case`, `input` (or one for each input's name) and, if you like, `output`. Given
         again, the command goes on; one bad patient does not stop the rest; `summary.csv` tells of all.
@@ -87,71 +89,74 @@ def translate(
     device
         Where to compute.
     """
-    import crossmod
     from crossmod.inference.api import refuse_existing
 
     options = crossmod.Options(variants=tuple(variants or ()), tiles=tiles, batch=batch)
+    models = (run, *(also or ()))
+    wanted = {"keep_identity": keep_identity, "segmentation": segmentation}
+    series = {"series_number": series_number, "echo_time": echo_time}
     if list is not None:
-        from crossmod.inference.batch_case import Job
-
-        if len(paths) != 1 or input:
-            found = f"{len(paths)} paths after the run" + (" and --input" if input else "")
-            raise InputError(
-                "translate --list", found=found, wanted="the folder of the outputs alone", do="Leave the rest out."
-            )
-        job = Job(
-            out=paths[0], options=options, keep_identity=keep_identity, series_number=series_number, echo_time=echo_time
-        )
-        job = job.model_copy(update={"device": device})
+        if len(paths) != 1 or input or truth:
+            more = (" and --input" if input else "") + (" and --truth" if truth else "")
+            found, alone = f"{len(paths)} paths after the run{more}", "the folder of the outputs alone"
+            raise InputError("translate --list", found=found, wanted=alone, do="Leave the rest out.")
+        job = crossmod.Job.model_validate({"out": paths[0], "options": options, "device": device, **wanted, **series})
         spread = None
         if executor == "ray":
             from crossmod.experiment.cases_on_ray import cases_on_ray
 
             spread = cases_on_ray(address, gpus)
-        return _translate_list((run, *(also or ())), list, job, strict, spread)
+        return _translate_list(models, list, job, strict, spread)
     named = _named(input or [])
     *inputs, out = paths or (None,)
     if out is None or bool(inputs) == bool(named):
         found = f"{len(paths)} paths after the run" + (" and --input" if named else "")
-        wanted = "the output alone beside --input" if named else "INPUT and OUTPUT"
-        raise InputError("translate", found=found, wanted=wanted, do="See crossmod translate --help.")
+        one = "the output alone beside --input" if named else "INPUT and OUTPUT"
+        raise InputError("translate", found=found, wanted=one, do="See crossmod translate --help.")
     refuse_existing(out)
-    model = crossmod.load_model(run, *(also or ()), device=device)
-    about = model.about
-    volumes = crossmod.read_volumes(named or inputs, about.source, series_number=series_number, echo_time=echo_time)
-    made = model.translate(*volumes, options=options)
-    source = _first(named, about.inputs) if named else inputs[0]
-    crossmod.write_translation(
-        made, out, source=source, keep_identity=keep_identity, segmentation=segmentation, options=options
-    )
-    say(f"{out}: synthetic {about.target.upper()} of {len(made.image.voxels)} slices, not for diagnosis")
-    if made.clipped > 0.005:
-        say(f"{made.clipped:.1%} of the body lies beyond {about.window[0]:g} to {about.window[1]:g} HU.")
-    warnings = _trust(made, model, Path(f"{out}.trust.html"))
-    if strict and warnings:
+    model = crossmod.load_model(*models, device=device)
+    trust = _translate_one(model, named or inputs, out, options, truth, wanted, series)
+    if strict and trust.warnings:
         sys.exit(UNTRUSTED)
     return None
 
 
-def _trust(made: "Translation", model: "Model", page: Path) -> tuple[str, ...]:
-    from crossmod.inference.trust import judge_trust
-    from crossmod.inference.trust_fingerprint import fingerprint_of
-    from crossmod.inference.trust_page import write_trust
-
-    trust = judge_trust(made, fingerprint_of(model.networks))
-    write_trust(made, trust, page)
+def _translate_one(
+    model: "crossmod.Model",
+    paths: dict[str, Path] | several[Path],
+    out: Path,
+    options: "crossmod.Options",
+    truth: Path | None,
+    wanted: dict[str, bool],
+    series: dict[str, Any],
+) -> "crossmod.Trust":
+    about = model.about
+    volumes = crossmod.read_volumes(paths, about.source, **series)
+    given = [*(paths.values() if isinstance(paths, dict) else paths)]
+    # Before the work, not after it.
+    real = None if truth is None else crossmod.read_volume(truth, about.target, beside=given[0])
+    made = model.translate(*volumes, options=options)
+    # The model has an order of its own, where the inputs say what they are.
+    sources = [given[at] for one in made.sources for at, volume in enumerate(volumes) if volume is one]
+    against = None if real is None else crossmod.evaluate_translation(made, real)
+    crossmod.write_translation(made, out, source=sources, options=options, truth=against, **wanted)
+    say(f"{out}: synthetic {about.target.upper()} of {len(made.image.voxels)} slices, not for diagnosis")
+    if made.clipped > 0.005:
+        say(f"{made.clipped:.1%} of the body lies beyond {about.window[0]:g} to {about.window[1]:g} HU.")
+    if against is not None:
+        say(f"Against {truth}: {against.words}")
+    trust, page = model.trust(made), Path(f"{out}.trust.html")
+    crossmod.write_trust(made, trust, page, truth=against)
     for sentence in trust.warnings:
         say(f"Note: {sentence}")
     say(f"{page}")
-    return tuple(trust.warnings)
+    return trust
 
 
 def _translate_list(
-    paths: tuple[Path, ...], table: Path, job: "Job", strict: bool, spread: "Spread | None" = None
+    paths: tuple[Path, ...], table: Path, job: "crossmod.Job", strict: bool, spread: "Spread | None" = None
 ) -> None:
-    from crossmod.inference.batch import translate_list
-
-    rows = translate_list([path.absolute() for path in paths], table, job, spread=spread)
+    rows = crossmod.translate_list([path.absolute() for path in paths], table, job, spread=spread)
     failed = [row for row in rows if row.status == "failed"]
     warned = [row for row in rows if row.status != "failed" and row.sentences]
     say(f"{job.out}: {len(rows) - len(failed)} of {len(rows)} translated, {len(warned)} with warnings; see summary.csv")
@@ -169,9 +174,3 @@ def _named(texts: Sequence[str]) -> dict[str, Path]:
         do = "Write --input t1_in=PATH."
         raise InputError("--input", found=" ".join(texts), wanted="NAME=PATH, each name once", do=do)
     return {name: Path(path) for name, _, path in pairs}
-
-
-def _first(named: Mapping[str, Path], inputs: Sequence[str]) -> Path:
-    """Whose grid the output has: that of the model's first input, whatever came first."""
-    fitting = [path for name, path in named.items() if inputs and name in inputs[0].split("+")]
-    return fitting[0] if fitting else next(iter(named.values()))

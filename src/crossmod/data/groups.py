@@ -77,13 +77,14 @@ def read_input(store: Store, group: Group, index: int) -> Volume:
     return replace(volume, labels=first.labels, label_names=first.label_names)
 
 
-def onto_grid(volume: Volume, grid: Volume, *, subject: object) -> Volume:
-    """A volume at the voxels of another, by where both say that they lie; linearly, its lowest value from outside.
+def onto_grid(volume: Volume, grid: Volume, *, subject: object, outside: float | None = None) -> Volume:
+    """A volume at the voxels of another, by where both say that they lie; linearly.
 
     Args:
         volume: what is resampled; its labels are lost.
         grid: whose voxels are wanted.
         subject: whom a message names.
+        outside: the value beyond the volume; default: its lowest.
 
     Raises:
         InputError: less than half of the grid lies inside the volume.
@@ -97,9 +98,9 @@ def onto_grid(volume: Volume, grid: Volume, *, subject: object) -> Volume:
         if inside < LEAST_SHARED:
             raise InputError(
                 subject,
-                found=f"{volume.sequence} that holds {inside:.0%} of what {grid.sequence} shows",
-                wanted="inputs that are registered",
-                do="Register them first, or prepare them from one examination.",
+                found=f"{_named(volume)} that holds {inside:.0%} of what {_named(grid)} shows",
+                wanted="volumes that are registered",
+                do="Register them first, or take them from one examination.",
             )
     voxels = (
         volume.voxels
@@ -111,7 +112,11 @@ def onto_grid(volume: Volume, grid: Volume, *, subject: object) -> Volume:
             output_shape=grid.voxels.shape,
             order=1,
             mode="constant",
-            cval=float(volume.voxels.min()),
+            cval=float(volume.voxels.min()) if outside is None else outside,
         )
     )
     return replace(volume, voxels=voxels, affine=grid.affine, labels=None, label_names={})
+
+
+def _named(volume: Volume) -> str:
+    return volume.sequence or volume.modality.upper()

@@ -18,7 +18,7 @@ from safetensors import SafetensorError, safe_open
 from crossmod.config import Modality
 from crossmod.data.volume import Volume
 from crossmod.errors import InputError
-from crossmod.files import read_json, sha256
+from crossmod.files import PathName, read_json, sha256
 
 FORMAT = 1
 CASE_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
@@ -101,8 +101,8 @@ class Store:
         InputError: the folder is not a store, or one of a newer format.
     """
 
-    def __init__(self, path: Path):
-        self.path = path
+    def __init__(self, path: PathName):
+        self.path = path = Path(path)
         manifest = path / MANIFEST
         if not manifest.is_file():
             found = "no such folder" if not path.exists() else f"no {MANIFEST} in it"

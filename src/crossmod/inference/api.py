@@ -18,13 +18,15 @@ from crossmod.data.dicom_together import check_same_frame
 from crossmod.data.nifti import read_nifti, write_nifti
 from crossmod.data.volume import Volume
 from crossmod.errors import InputError
+from crossmod.files import PathName
 from crossmod.inference.card import write_card
 from crossmod.inference.contract import About, Network, Options, Translation
 from crossmod.inference.several import about_all, windows_of
 from crossmod.inference.translate import translate_volume
+from crossmod.inference.trust import Limits, Trust, judge_trust
+from crossmod.inference.trust_fingerprint import fingerprint_of
+from crossmod.inference.truth import AgainstTruth
 from crossmod.settings import Device
-
-PathName = str | PathLike[str]
 
 NIFTI = (".nii", ".nii.gz")
 BUNDLE = "bundle.json"
@@ -65,6 +67,19 @@ class Model:
         """
         return translate_volume(self.networks, (volume, *more), options)
 
+    def trust(self, translation: Translation, limits: Limits | None = None) -> Trust:
+        """Check a translation of this model against its source and against what the model was trained on.
+
+        Args:
+            translation: what `translate` made; without variants or several models its uncertainty is not known.
+            limits: beyond which is warned.
+
+        Returns:
+            `warnings`, a sentence for each limit that is exceeded; `unknown`, what could not be checked; and the
+            numbers. No warning does not mean that the image is right.
+        """
+        return judge_trust(translation, fingerprint_of(self.networks), limits)
+
 
 def read_volume(
     path: PathName,
@@ -73,6 +88,7 @@ def read_volume(
     sequence: str | None = None,
     series_number: int | None = None,
     echo_time: float | None = None,
+    beside: PathName | None = None,
 ) -> Volume:
     """Read a CT or MR volume.
 
@@ -82,6 +98,7 @@ def read_volume(
         sequence: the MR sequence (`t1_in`, `t1_out`, `t2_spir`), for models of several inputs.
         series_number: which series, where a DICOM folder holds several.
         echo_time: likewise, in milliseconds.
+        beside: another scan that it is to be laid over: DICOM of two patients or frames of reference is refused.
 
     Returns:
         Voxels `[slices, rows, columns]`, HU for CT, and the affine to RAS+ millimetres.
@@ -90,6 +107,8 @@ def read_volume(
         InputError: no such path, several series or patients, a broken file, a tilted or uneven stack, no modality.
     """
     path = Path(path)
+    if beside is not None:
+        check_same_frame([Path(beside), path])
     if not is_nifti(path):
         volume = read_dicom_series(path, modality=modality, series_number=series_number, echo_time=echo_time)
         return volume if sequence is None else replace(volume, sequence=sequence)
@@ -159,10 +178,11 @@ def write_translation(
     translation: Translation,
     path: PathName,
     *,
-    source: PathName | None = None,
+    source: PathName | Sequence[PathName] | None = None,
     keep_identity: bool = False,
     segmentation: bool = False,
     options: Options | None = None,
+    truth: AgainstTruth | None = None,
 ) -> None:
     """Write the synthetic volume, and beside it `<path>.json`: what made it, from what, and what it is not for.
 
@@ -170,16 +190,19 @@ def write_translation(
         translation: what `Model.translate` made.
         path: `.nii` or `.nii.gz`: a NIfTI file with the stored axes of the first input; else a new folder for a DICOM
             series. Nothing that is there is overwritten.
-        source: DICOM: what the first input was read from, for references to it; None, or NIfTI, where there is none.
+        source: DICOM: what the input was read from, for references to it; of several inputs all paths, in the order of
+            `translation.sources`, or the first alone; None, or NIfTI, where there is none.
         keep_identity: DICOM: copy the patient's data from the source.
         segmentation: DICOM: write the organs that S found, too, as DICOM SEG (extra `seg`).
         options: that were given to `translate`, for the card.
+        truth: what `evaluate_translation` found, for the card.
 
     Raises:
         InputError: there is something already, the disk is full, an identity is to be kept that is not there, or organs
             are wanted of a model without a segmentor.
     """
     path = Path(path)
+    paths = [Path(one) for one in ([source] if isinstance(source, str | PathLike) else source or ())]
     refuse_existing(path)
     if keep_identity and is_nifti(path):
         do = "Leave --keep-identity out, or write DICOM."
@@ -195,11 +218,12 @@ def write_translation(
         write_translated(
             translation,
             path,
-            source=None if source is None else Path(source),
+            source=paths[0] if paths else None,
+            others=paths[1:],
             keep_identity=keep_identity,
             labels=segmentation,
         )
-    write_card(translation, path, options or Options())
+    write_card(translation, path, options or Options(), truth)
 
 
 def refuse_existing(path: Path) -> None:

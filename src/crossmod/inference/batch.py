@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from crossmod.errors import InputError
-from crossmod.files import held, remove_partial
+from crossmod.files import PathName, held, remove_partial
 from crossmod.inference.api import Model, load_model
 from crossmod.inference.batch_case import WORKING, Job, Ready, finish, prepare, translate_case
 from crossmod.inference.batch_table import SUMMARY, Case, Row, read_table, write_summary
@@ -25,7 +25,7 @@ Spread = Callable[[Callable[[Case], Row], Sequence[Case]], Iterable[Row]]
 
 
 def translate_list(
-    model: Model | Sequence[Path], table: Path, job: Job, *, spread: Spread | None = None
+    model: Model | Sequence[PathName], table: PathName, job: Job, *, spread: Spread | None = None
 ) -> tuple[Row, ...]:
     """Translate all cases of a list; given again after an interruption, it goes on.
 
@@ -45,8 +45,9 @@ def translate_list(
         InputError: a list that cannot be used, another batch that writes to the same folder, or a disk that is full.
     """
     job = job.model_copy(update={"out": job.out.absolute()})
+    model = model if isinstance(model, Model) else [Path(path).absolute() for path in model]
     loaded = model if isinstance(model, Model) else load_model(*model, device=job.device)
-    cases = read_table(table.absolute(), loaded.about.inputs, job.suffix)
+    cases = read_table(Path(table).absolute(), loaded.about.inputs, job.suffix)
     if job.out.is_file():
         raise InputError(job.out, found="a file", wanted="a folder", do="Choose another --out.")
     (job.out / WORKING).mkdir(parents=True, exist_ok=True)

@@ -24,8 +24,7 @@ from crossmod.files import read_json, sha256, write_json
 from crossmod.inference.api import Model, load_model, read_volumes, write_translation
 from crossmod.inference.batch_table import SUFFIXES, Case, Row
 from crossmod.inference.contract import Options
-from crossmod.inference.trust import Limits, judge_trust
-from crossmod.inference.trust_fingerprint import fingerprint_of
+from crossmod.inference.trust import Limits
 from crossmod.inference.trust_page import write_trust
 from crossmod.progress import hush
 from crossmod.settings import Device
@@ -47,6 +46,8 @@ class Job(Settings):
     """Of outputs that the list does not name; empty: folders with DICOM series."""
     keep_identity: bool = False
     """Copy the patient's data into DICOM outputs."""
+    segmentation: bool = False
+    """Write the organs that the model's segmentor finds into DICOM outputs, as DICOM SEG."""
     series_number: int | None = None
     """Which series, where DICOM folders hold several."""
     echo_time: float | None = Field(default=None, ge=0)
@@ -129,11 +130,18 @@ def key_of(model: Model, case: Case, job: Job) -> str:
 def _made(model: Model, ready: Ready, job: Job) -> Row:
     case = ready.case
     made = model.translate(*ready.volumes, options=job.options)
-    trust = judge_trust(made, fingerprint_of(model.networks), job.limits)
+    trust = model.trust(made, job.limits)
     place = job.out / WORKING / case.output
     shutil.rmtree(place, ignore_errors=True)
-    source = next(path for _, path in case.inputs if path is not None)
-    write_translation(made, place / case.output, source=source, keep_identity=job.keep_identity, options=job.options)
+    source = [path for _, path in case.inputs if path is not None]
+    write_translation(
+        made,
+        place / case.output,
+        source=source,
+        keep_identity=job.keep_identity,
+        segmentation=job.segmentation,
+        options=job.options,
+    )
     write_trust(made, trust, place / f"{case.output}.trust.html")
     row = Row(case.name, "done", round(time.monotonic() - ready.began, 1), case.output, trust.verdict, trust.warnings)
     card = place / f"{case.output}.json"

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from crossmod import __version__
 from crossmod.engine.checkpoint import weights_hash
 from crossmod.errors import InputError
-from crossmod.files import disk_full, is_disk_full, sha256, write_text
+from crossmod.files import PathName, disk_full, is_disk_full, sha256, write_text
 from crossmod.inference import onnx_export
 from crossmod.inference.bundle_card import card_of, steps_of, training_of
 from crossmod.inference.bundle_format import FORMAT, JSON_FILE, README_FILE, WEIGHTS_FILE, Bundle, Card, printable
@@ -32,12 +32,12 @@ from crossmod.translate.model import Epoch
 
 
 def export_bundle(
-    runs: Sequence[Path],
-    out: Path,
+    runs: Sequence[PathName],
+    out: PathName,
     *,
     epoch: Epoch = "auto",
     licence: str = "",
-    scores: Sequence[Path] = (),
+    scores: Sequence[PathName] = (),
     onnx: bool = False,
 ) -> Bundle:
     """Make a bundle of one run, or of several that differ in their CT window.
@@ -54,18 +54,19 @@ def export_bundle(
         InputError: runs that do not belong together, results about other models, a folder that is there already, or
             networks larger than a bundle holds.
     """
+    paths, out, scores = [Path(run) for run in runs], Path(out), [Path(score) for score in scores]
     if onnx:
         onnx_export.refuse_without_onnx()
     _refuse_there(out)
     networks = {}
-    for path in runs:
+    for path in paths:
         model = load_run(path, device="cpu", epoch=epoch)
         name = "ct{:+g}{:+g}".format(*model.about.window)
         if name in networks:
             do = "Export them one by one, or train one of them with another --window."
             raise InputError(path, found=f"a second run of CT window {name[2:]}", wanted="one a window", do=do)
         networks[name] = model
-    _refuse_strangers(runs, list(networks.values()))
+    _refuse_strangers(paths, list(networks.values()))
     known = scores_of(scores, {model.about.weights: name for name, model in networks.items()})
     name = printable(out.resolve().name)[:100]
     card = card_of(networks, licence, known)

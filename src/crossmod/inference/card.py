@@ -8,16 +8,18 @@ import numpy as np
 from crossmod import __version__
 from crossmod.files import write_json
 from crossmod.inference.contract import Options, Translation
+from crossmod.inference.truth import AgainstTruth
 
 WARNING = "Synthetic, not for diagnosis: no scanner made this image. Organs can be missing, moved or made up."
 
 
-def card_of(translation: Translation, options: Options) -> dict[str, Any]:
+def card_of(translation: Translation, options: Options, truth: AgainstTruth | None = None) -> dict[str, Any]:
     """What is told of a translation, as plain values; nothing of the patient.
 
     Args:
         translation: what was made.
         options: how.
+        truth: how far it is from the truth, where that is known.
     """
     about, image = translation.about, translation.image
     spread = translation.uncertainty
@@ -44,12 +46,13 @@ def card_of(translation: Translation, options: Options) -> dict[str, Any]:
         "clipped_share": round(translation.clipped, 6),
         "mean_uncertainty": float(inside.mean()) if inside is not None and np.size(inside) else None,
         "seconds": translation.seconds,
+        "against_truth": None if truth is None else truth.plain(),
     }
 
 
-def write_card(translation: Translation, path: Path, options: Options) -> Path:
+def write_card(translation: Translation, path: Path, options: Options, truth: AgainstTruth | None = None) -> Path:
     """Write the card of a translation that lies at `path`, and say where: `<path>.json`."""
     card = path.with_name(path.name + ".json")
     card.parent.mkdir(parents=True, exist_ok=True)
-    write_json(card, card_of(translation, options))
+    write_json(card, card_of(translation, options, truth))
     return card

@@ -1,4 +1,4 @@
-"""Whose a derived series is: the patient's data if it is to be kept, and what leads back to the source in any case.
+"""Whose a derived series is: the patient's data if it is to be kept, and the frame of reference in any case.
 
 Notable:
 - The frame of reference and the UIDs of the source's slices are kept always: without the one, the result opens beside
@@ -11,7 +11,6 @@ from collections.abc import Iterable
 
 from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
-from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code
 
 from crossmod.data.dicom_file import quiet
@@ -66,39 +65,6 @@ def put_identity(series: Dataset, source: Source | None, *, keep: bool) -> None:
         study = _the_only(header.get("StudyInstanceUID") for header in source.headers)
         if study:
             series.StudyInstanceUID = study
-
-
-def put_references(one: Dataset, source: Source, index: int, *, keep: bool) -> None:
-    """Say which slice of the source a slice was made from.
-
-    Args:
-        one: the header of the slice.
-        source: the source series.
-        index: the slice, in the order of positions.
-        keep: name the source's series too.
-    """
-    header = source.headers[index]
-    if not header.get("SOPClassUID") or not header.get("SOPInstanceUID"):
-        return
-    item = _instance(header)
-    frame = source.slices[index].frame
-    if frame is not None:
-        item.ReferencedFrameNumber = frame + 1
-    item.PurposeOfReferenceCodeSequence = [coded(codes.cid7202.SourceImageForImageProcessingOperation)]
-    item.SpatialLocationsPreserved = "YES"
-    one.SourceImageSequence = [item]
-    # Instances of the same study: the study is the source's only where it is kept.
-    if keep and header.get("SeriesInstanceUID") and header.get("StudyInstanceUID") == one.StudyInstanceUID:
-        series = Dataset()
-        series.SeriesInstanceUID = header.SeriesInstanceUID
-        series.ReferencedInstanceSequence = [_instance(header)]
-        one.ReferencedSeriesSequence = [series]
-
-
-def _instance(header: Dataset) -> Dataset:
-    item = Dataset()
-    item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = header.SOPClassUID, header.SOPInstanceUID
-    return item
 
 
 def _copy(series: Dataset, header: Dataset, keywords: Iterable[str]) -> None:

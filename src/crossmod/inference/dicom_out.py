@@ -5,6 +5,7 @@ Notable:
 - Positions and directions are those of the source's own headers, where it is DICOM.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,7 +22,8 @@ from crossmod.data.volume import Volume
 from crossmod.errors import InputError
 from crossmod.inference.contract import Translation
 from crossmod.inference.dicom_describe import put_description
-from crossmod.inference.dicom_identity import put_identity, put_references
+from crossmod.inference.dicom_identity import put_identity
+from crossmod.inference.dicom_references import put_references
 from crossmod.inference.dicom_seg import check_segmentation, write_segmentation
 from crossmod.inference.dicom_source import Source, source_of, turn_onto
 
@@ -34,6 +36,7 @@ def write_translated(
     folder: Path,
     *,
     source: Path | None,
+    others: Sequence[Path] = (),
     keep_identity: bool = False,
     labels: bool = False,
 ) -> None:
@@ -44,6 +47,7 @@ def write_translated(
         folder: a new or empty folder; it appears when all is written.
         source: the DICOM folder or multi-frame file that the first input was read from; None, or another file, where
             it was not DICOM.
+        others: what the further inputs were read from, in the model's order, for references to them.
         keep_identity: copy the patient's and the study's data; else they are empty.
         labels: write the organs too, as a DICOM segmentation in `segmentation/organs.dcm`.
 
@@ -61,7 +65,10 @@ def write_translated(
             do = "Leave out the wish to keep the identity."
             raise InputError(source or folder, found="no DICOM source", wanted="a header to copy", do=do)
         voxels, layout = placed(folder, translation.image, origin)
-        headers = _write(temporary, translation, voxels, layout, origin, keep_identity)
+        further = zip(others, translation.sources[1:], strict=True) if others else ()
+        found = [origin, *(source_of(path, volume) for path, volume in further)] if origin else []
+        origins = [one for one in found if one is not None]
+        headers = _write(temporary, translation, voxels, layout, origins, keep_identity)
         if labels and translation.labels is not None:
             classes, _ = placed(folder, replace(translation.image, voxels=translation.labels), origin)
             path = temporary / SEGMENTATION
@@ -94,7 +101,7 @@ def _write(
     translation: Translation,
     voxels: Shaped[np.ndarray, "slices rows columns"],
     layout: Layout,
-    origin: Source | None,
+    origins: Sequence[Source],
     keep: bool,
 ) -> list[Dataset]:
     """Write the slices; returns their headers, without pixels."""
@@ -103,12 +110,12 @@ def _write(
     stored = as_16_bit(whole, hounsfield=hounsfield)
     series = series_header(translation.about.target, layout, stored)
     put_description(series, translation)
-    put_identity(series, origin, keep=keep)
+    put_identity(series, origins[0] if origins else None, keep=keep)
     headers = []
     for index in range(len(voxels)):
         one = slice_header(series, layout, index)
-        if origin is not None:
-            put_references(one, origin, index, keep=keep)
+        if origins:
+            put_references(one, origins, index, keep=keep)
         write_slice(folder / slice_name(index), one, stored.pixels[index])
         headers.append(one)
     return headers

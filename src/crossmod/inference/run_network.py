@@ -17,9 +17,6 @@ from crossmod.inference.contract import About
 from crossmod.settings import Device, Machine
 from crossmod.translate.model import Epoch, Translator, load_translator
 
-# Pixels a side from which a CPU takes one slice at a time: four of 256 outgrow its cache, and took 1.3 times as long.
-ALONE = 256
-
 
 @dataclass(frozen=True, eq=False)
 class RunNetwork:
@@ -38,14 +35,8 @@ class RunNetwork:
     ) -> tuple[Float32[np.ndarray, "slices size size"], UInt8[np.ndarray, "slices size size"] | None]:
         """Slices in [-1, 1] to slices in [-1, 1], and the class that S sees at each pixel, where there is an S."""
         # For one volume compiling would take longer than the volume.
-        compute = self.translator.compute
-        with compute.inference():
-            if compute.device.type != "cpu" or self.about.size < ALONE:
-                return self.translator.translate(images)
-            each = [self.translator.translate(images[index : index + 1]) for index in range(len(images))]
-        fakes, classes = zip(*each, strict=True)
-        answers = [one for one in classes if one is not None]
-        return np.concatenate(fakes), np.concatenate(answers) if answers else None
+        with self.translator.compute.inference():
+            return self.translator.translate(images)
 
 
 def load_run(path: Path, *, device: Device = "auto", epoch: Epoch = "auto") -> RunNetwork:

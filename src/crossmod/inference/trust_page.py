@@ -7,38 +7,42 @@ from pathlib import Path
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 
 from crossmod import __version__
-from crossmod.files import write_json, write_text
+from crossmod.files import PathName, write_json, write_text
 from crossmod.inference import trust_figures as figures
 from crossmod.inference.contract import About, Translation
 from crossmod.inference.trust import Trust
 from crossmod.inference.trust_checks import Organ
+from crossmod.inference.truth import AgainstTruth
 from crossmod.report.figures import COLOURS
 from crossmod.report.page import check_free
 
 Row = dict[str, str]
 
 
-def write_trust(translation: Translation, trust: Trust, path: Path) -> None:
+def write_trust(translation: Translation, trust: Trust, path: PathName, *, truth: AgainstTruth | None = None) -> None:
     """Write the page, and beside it the numbers.
 
     Args:
         translation: what was judged.
         trust: what was found.
+        truth: how far the translation is from the truth, where there is one.
         path: of the page; the numbers lie at the same name with `.json`. An earlier report is written over.
 
     Raises:
         InputError: there is something else at `path`, or the disk is full.
     """
+    path = Path(path)
     check_free(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     # The style of all reports; the page is this room's own.
     places = ChoiceLoader([PackageLoader("crossmod.inference"), PackageLoader("crossmod.report")])
     page = Environment(loader=places, autoescape=True, undefined=StrictUndefined).get_template("trust.html")
-    write_text(path, page.render(version=__version__, **_parts(translation, trust)))
-    write_json(path.with_suffix(".json"), trust.plain())
+    write_text(path, page.render(version=__version__, **_parts(translation, trust, truth)))
+    told = {} if truth is None else {"against_truth": truth.plain()}
+    write_json(path.with_suffix(".json"), {**trust.plain(), **told})
 
 
-def _parts(translation: Translation, trust: Trust) -> dict[str, object]:
+def _parts(translation: Translation, trust: Trust, truth: AgainstTruth | None) -> dict[str, object]:
     about, image, spread = translation.about, translation.image, trust.uncertainty
     unit = "HU" if image.modality == "ct" else "% of the range"
     shape, spacing = image.voxels.shape, image.spacing
@@ -57,7 +61,7 @@ def _parts(translation: Translation, trust: Trust) -> dict[str, object]:
         "keys": [
             {"name": name, "colour": colour} for name, colour in zip(organs, itertools.cycle(COLOURS), strict=False)
         ],
-        "checks": list(_checks(trust)),
+        "checks": [*_checks(trust), *([] if truth is None else [_row("Against the real scan", truth.words, "")])],
         "organs": [_organ(organ) for organ in trust.organs],
         "curve": spread and figures.uncertainty_curve(spread, figures.shown_slices(translation)),
         "histogram": figures.histogram_figure(trust.likenesses) if trust.likenesses else None,

@@ -14,7 +14,7 @@ from crossmod.errors import InputError
 from crossmod.evaluate.baseline import Judgement, judge
 from crossmod.evaluate.detectors import Detector, detector
 from crossmod.evaluate.layers import LAYERS
-from crossmod.files import held
+from crossmod.files import PathName, held
 from crossmod.judge.anatomy import organs_of
 from crossmod.judge.card import plain_fields
 from crossmod.judge.draws import digest, model_draws, save_draws
@@ -35,13 +35,13 @@ KIND = "evaluate"
 
 
 def judge_images(
-    real: Path,
-    synthetic: Sequence[Path],
-    out: Path,
+    real: PathName,
+    synthetic: Sequence[PathName],
+    out: PathName,
     *,
-    source: Sequence[Path] = (),
-    truth: Path | None = None,
-    segmenter: Path | None = None,
+    source: Sequence[PathName] = (),
+    truth: PathName | None = None,
+    segmenter: PathName | None = None,
     settings: JudgeSettings | None = None,
 ) -> Run:
     """Hold synthetic images against real ones; a finished result is left alone.
@@ -61,11 +61,12 @@ def judge_images(
             `out` is something else, or the segmenter is one of another modality.
     """
     settings = settings or JudgeSettings()
+    out = Path(out)
     began = time.monotonic()
     features = detector(settings.detector)
-    question = ask(real, synthetic, settings)
+    question = ask(Path(real), [Path(path) for path in synthetic], settings)
     answers = Store(truth) if truth is not None else None
-    finder = load_segmenter(segmenter) if segmenter is not None else None
+    finder = load_segmenter(Path(segmenter)) if segmenter is not None else None
     sources = sources_of([question.real, *(Store(path) for path in source)])
     inputs = inputs_of(question, sources, answers, finder.weights if finder else None)
     plain_settings = settings.model_dump(mode="json")
