@@ -92,9 +92,9 @@ def ours(network: Random, files: list[Path], out: Path) -> None:
         lambda file, volume: translate_volume([network], [volume]),
         lambda file, made: write_nifti(made.image, out / f"ours-{file.name}"),
     )
-    for _, error in ends:
-        if error is not None:
-            raise error
+    for _, end in ends:
+        if isinstance(end, Exception):
+            raise end
 
 
 def peak_mb() -> float:

@@ -70,3 +70,8 @@ def test_a_slice_shows_neither_patient_nor_frame(tmp_path):
     shown = repr(slices_in(series(tmp_path / "a"))[0])
     assert "4711" not in shown
     assert FRAME not in shown
+
+
+def test_a_made_up_patient_says_nothing(tmp_path):
+    """What was made of a scan lies in its frame of reference, under a number that nobody has."""
+    check_same_frame([series(tmp_path / "a"), series(tmp_path / "b", patient="crossmod-0123456789abcdef")])

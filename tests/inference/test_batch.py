@@ -2,8 +2,10 @@
 
 import csv
 import pickle
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -234,3 +236,35 @@ def test_at_most_two_cases_are_in_memory(folder: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(batch_case, "read_volumes", read)
     run(folder)
     assert most <= 2
+
+
+def test_one_case_is_read_and_one_written_while_one_is_computed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reading of the third, computing of the second and writing of the first meet: each waits for the others."""
+    meeting = threading.Barrier(3, timeout=20)
+    turns = {"read": 0, "compute": 0, "write": 0}
+
+    def meet(name: str, turn: int) -> None:
+        turns[name] += 1
+        if turns[name] == turn:
+            meeting.wait()
+
+    read, write = api.read_volumes, api.write_translation
+
+    def reading(*given: Any, **more: Any) -> Any:
+        meet("read", 3)
+        return read(*given, **more)
+
+    def writing(*given: Any, **more: Any) -> None:
+        meet("write", 1)
+        write(*given, **more)
+
+    def computing(images: np.ndarray) -> np.ndarray:
+        meet("compute", 2)
+        return images[:, 0]
+
+    monkeypatch.setattr(batch_case, "read_volumes", reading)
+    monkeypatch.setattr(batch_case, "write_translation", writing)
+    rows = run(folder, Model((Made(about(), computing),)))
+    assert [row.status for row in rows] == ["done"] * 3
+    assert meeting.n_waiting == 0
+    assert turns == {"read": 3, "compute": 3, "write": 3}

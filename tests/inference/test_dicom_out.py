@@ -1,4 +1,5 @@
 import itertools
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -178,7 +179,13 @@ def test_nothing_of_the_patient_is_written_unless_asked_for(tmp_path):
     told = (*SECRETS, "1.2.840.99.2", "1.2.840.99.3", "A-1", "S-1")
     assert not [secret for secret in told if secret.encode() in everything]
     first = headers(tmp_path / "out")[0]
-    assert (first.PatientIdentityRemoved, first.PatientName, first.PatientID) == ("YES", "", "")
+    assert (first.PatientIdentityRemoved, first.PatientName) == ("YES", "")
+    # A person of its own: no archive puts it together with others that have no name.
+    write_translated(made(read_dicom_series(source)), tmp_path / "again", source=source)
+    again = headers(tmp_path / "again")
+    assert {one.PatientID for one in again} != {first.PatientID}
+    assert all(re.fullmatch("crossmod-[0-9a-f]{16}", one.PatientID) for one in (first, *again))
+    assert first.SeriesNumber == 1
     assert "ReferencedSeriesSequence" not in first
     assert "retained" in first.DeidentificationMethod[1]
 
@@ -203,6 +210,8 @@ def test_identity_is_kept_where_asked_for_in_any_alphabet(tmp_path):
         organs = pydicom.dcmread(tmp_path / "out" / SEGMENTATION)
         for keyword in ("PatientName", *kept, "PatientBirthDate"):
             assert organs[keyword].value == first[keyword].value
+    assert first.SeriesNumber == 1000 + int(old.get("SeriesNumber") or 0)
+    assert organs.SeriesNumber == first.SeriesNumber + 1
     # Free text of the scan is no patient's data; it would call a synthetic image by the name of the real one.
     assert first.SeriesDescription == "Synthetic CT (not for diagnosis)"
     assert first.ReferencedSeriesSequence[0].SeriesInstanceUID == old.SeriesInstanceUID

@@ -9,6 +9,7 @@ from test_dicom_out import FRAME, PLANES, a_model, a_series, headers, made
 from crossmod.data.dicom_series import read_dicom_series
 from crossmod.errors import InputError
 from crossmod.inference.dicom_out import SEGMENTATION, write_translated
+from crossmod.report.figures import COLOURS
 
 highdicom = pytest.importorskip("highdicom", reason="needs highdicom: pip install 'crossmod[seg]'")
 
@@ -49,7 +50,14 @@ def test_organs_are_coded_and_their_maker_is_named(tmp_path):
     labels.flat[:3] = 1, 2, 3
     about = a_model(organs=("liver", "left_kidney", "bezoar"))
     write_translated(made(volume, labels=labels, about=about), tmp_path / "out", source=source, labels=True)
-    segments = pydicom.dcmread(tmp_path / "out" / SEGMENTATION).SegmentSequence
+    segmentation = pydicom.dcmread(tmp_path / "out" / SEGMENTATION)
+    assert segmentation["ContentCreatorName"].value == ""
+    segments = segmentation.SegmentSequence
+    colours = [highdicom.color.CIELabColor.from_dicom_value(one.RecommendedDisplayCIELabValue) for one in segments]
+    wanted = [tuple(int(colour[at : at + 2], 16) for at in (1, 3, 5)) for colour in COLOURS]
+    for colour, rgb in zip(colours, wanted, strict=False):
+        np.testing.assert_allclose(colour.to_rgb(), rgb, atol=6)
+    assert len({tuple(one.value) for one in colours}) == 3
     kinds = [segment.SegmentedPropertyTypeCodeSequence[0] for segment in segments]
     assert [kind.CodeValue for kind in kinds] == ["10200004", "64033007", "91772007"]
     assert kinds[1].SegmentedPropertyTypeModifierCodeSequence[0].CodeMeaning == "Left"

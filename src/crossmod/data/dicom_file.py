@@ -1,9 +1,10 @@
 """Opening a DICOM file: what is cut or damaged is named, whatever part of the parser stumbles over it."""
 
 import copy
+import threading
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pydicom
@@ -28,13 +29,40 @@ def is_dicom(path: Path) -> bool:
         raise InputError(path, found=found, wanted="a file that you may read", do="Check its permissions.") from None
 
 
+class _Quiet:
+    """What pydicom and Python hold for the whole process: the first thread that comes sets it, the last one to go
+    puts it back. Each for itself, one thread would end the quiet of another in the middle of its file."""
+
+    def __init__(self) -> None:
+        self.lock, self.inside, self.held = threading.Lock(), 0, ExitStack()
+
+    def begin(self) -> None:
+        with self.lock:
+            if self.inside == 0:
+                self.held.enter_context(warnings.catch_warnings())
+                self.held.enter_context(pydicom.config.disable_value_validation())
+                warnings.simplefilter("ignore")
+            self.inside += 1
+
+    def end(self) -> None:
+        with self.lock:
+            self.inside -= 1
+            if self.inside == 0:
+                self.held.close()
+
+
+_QUIET = _Quiet()
+
+
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Without pydicom's warnings about values."""
+    """Without pydicom's warnings about values; on several threads at once, too."""
     # Scanners write many values that the standard forbids; none of those that are used here goes unchecked.
-    with warnings.catch_warnings(), pydicom.config.disable_value_validation():
-        warnings.simplefilter("ignore")
+    _QUIET.begin()
+    try:
         yield
+    finally:
+        _QUIET.end()
 
 
 def read_dataset(path: Path, *, pixels: bool) -> Dataset:

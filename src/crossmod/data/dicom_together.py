@@ -2,6 +2,7 @@
 
 Notable:
 - Messages say that ids differ and never what they are.
+- A PatientID that was made up for a synthetic series says nothing of who it is.
 - Where every slice has a frame of reference of its own, an anonymiser was at work, and it says nothing.
 """
 
@@ -12,6 +13,7 @@ from pathlib import Path
 
 from crossmod.data.dicom_file import is_dicom
 from crossmod.data.dicom_series import slices_in
+from crossmod.data.dicom_write import MADE_UP
 from crossmod.data.file_order import files_in
 from crossmod.errors import InputError
 
@@ -55,7 +57,7 @@ def _differ(first: frozenset[str], second: frozenset[str]) -> bool:
 
 def _whose(path: Path) -> _Whose:
     slices = [one for one in slices_in(path)[0] if not one.localizer]
-    patients = frozenset(one.patient for one in slices if one.patient)
+    patients = frozenset(one.patient for one in slices if one.patient and not one.patient.startswith(MADE_UP))
     return _Whose(path, patients, frozenset(one.frame_of_reference for one in slices if one.frame_of_reference))
 
 

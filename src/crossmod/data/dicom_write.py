@@ -24,6 +24,8 @@ from crossmod.data.store_writer import check_values
 from crossmod.data.volume import Volume
 
 CT_INTERCEPT = -1024
+# Begins a PatientID that was made up here: an archive puts all that have none into one person's folder.
+MADE_UP = "crossmod-"
 
 # Type 2: there, and empty where nobody says what they are.
 EMPTY = (

@@ -1,20 +1,20 @@
 """Many patients through one model: what is done is skipped, what fails is told, and the rest goes on.
 
 Notable:
-- While one case is computed the next is read, by one thread: two cases are in memory at most.
+- While one case is computed the next is read and the last is judged and written: three are in memory at most.
 """
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
 from crossmod.errors import InputError
 from crossmod.files import PathName, held, remove_partial
 from crossmod.inference.api import Model, load_model
-from crossmod.inference.batch_case import WORKING, Job, Ready, finish, prepare, translate_case
+from crossmod.inference.batch_case import WORKING, Job, make_case, put_case, read_case, translate_case
 from crossmod.inference.batch_table import SUMMARY, Case, Row, read_table, write_summary
+from crossmod.inference.overlap import overlapped
 from crossmod.progress import hush, progress
 
 log = logging.getLogger(__name__)
@@ -74,16 +74,15 @@ def _rows(
 
 
 def _one_by_one(model: Model, cases: Sequence[Case], job: Job) -> Iterator[Row]:
-    with ThreadPoolExecutor(1, initializer=hush) as reader:
-        ahead = reader.submit(prepare, model, cases[0], job)
-        for following in cases[1:]:
-            ready = ahead.result()
-            ahead = reader.submit(prepare, model, following, job)
-            yield _finished(model, ready, job)
-            # Else it would stay in memory beside the next two.
-            del ready
-        yield _finished(model, ahead.result(), job)
-
-
-def _finished(model: Model, ready: Ready | Row, job: Job) -> Row:
-    return finish(model, ready, job) if isinstance(ready, Ready) else ready
+    ends = overlapped(
+        cases,
+        lambda case: read_case(model, case, job),
+        lambda case, ready: make_case(model, ready, job),
+        lambda case, made: put_case(model, made, job),
+        thread_begins=hush,
+    )
+    for _, end in ends:
+        if isinstance(end, Exception):
+            # What is wrong with a case is told in its row: this is wrong with the program.
+            raise end
+        yield end

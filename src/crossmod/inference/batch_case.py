@@ -11,7 +11,7 @@ import shutil
 import time
 from contextvars import copy_context
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from crossmod.errors import InputError
 from crossmod.files import read_json, sha256, write_json
 from crossmod.inference.api import Model, load_model, read_volumes, write_translation
 from crossmod.inference.batch_table import SUFFIXES, Case, Row
-from crossmod.inference.contract import Options
+from crossmod.inference.contract import Options, Translation
 from crossmod.inference.trust import Limits
 from crossmod.inference.trust_page import write_trust
 from crossmod.progress import hush
@@ -64,13 +64,30 @@ class Ready:
         case: which.
         volumes: one an input.
         key: of what it is made of and how.
-        began: when its reading began, by the monotonic clock.
+        seconds: that reading took.
     """
 
     case: Case
     volumes: tuple[Volume, ...]
     key: str
-    began: float
+    seconds: float
+
+
+@dataclass(frozen=True, eq=False)
+class Made:
+    """A case that was translated.
+
+    Args:
+        case: which.
+        translation: what was made.
+        key: as of `Ready`.
+        seconds: that it took so far.
+    """
+
+    case: Case
+    translation: Translation
+    key: str
+    seconds: float
 
 
 def translate_case(model: Model | tuple[Path, ...], case: Case, job: Job) -> Row:
@@ -82,11 +99,10 @@ def translate_case(model: Model | tuple[Path, ...], case: Case, job: Job) -> Row
         job: how.
     """
     loaded = model if isinstance(model, Model) else _loaded(model, job.device)
-    ready = prepare(loaded, case, job)
-    return ready if isinstance(ready, Row) else finish(loaded, ready, job)
+    return put_case(loaded, make_case(loaded, read_case(loaded, case, job), job), job)
 
 
-def prepare(model: Model, case: Case, job: Job) -> Ready | Row:
+def read_case(model: Model, case: Case, job: Job) -> Ready | Row:
     """Read a case; or say that it is done already, or why it cannot be done."""
     began = time.monotonic()
     try:
@@ -97,20 +113,38 @@ def prepare(model: Model, case: Case, job: Job) -> Ready | Row:
         named = {name: path for name, path in case.inputs if name is not None and path is not None}
         paths = named or [path for _, path in case.inputs if path is not None]
         asked = {"series_number": job.series_number, "echo_time": job.echo_time}
-        return Ready(case, read_volumes(paths, model.about.source, **asked), key, began)
+        volumes = read_volumes(paths, model.about.source, **asked)
+        return Ready(case, volumes, key, time.monotonic() - began)
     except Exception as error:
-        return _failed(case, error, began)
+        return _failed(case, error, time.monotonic() - began)
 
 
-def finish(model: Model, ready: Ready, job: Job) -> Row:
-    """Translate a case that was read, judge it and write it."""
+def make_case(model: Model, ready: Ready | Row, job: Job) -> Made | Row:
+    """Translate a case that was read."""
+    if isinstance(ready, Row):
+        return ready
+    began = time.monotonic()
     context = copy_context()
     # The batch tells how far it is; a bar for every case would be in its way.
     context.run(hush)
     try:
-        return context.run(_made, model, ready, job)
+        made = context.run(partial(model.translate, *ready.volumes, options=job.options))
     except Exception as error:
-        return _failed(ready.case, error, ready.began)
+        return _failed(ready.case, error, ready.seconds + time.monotonic() - began)
+    return Made(ready.case, made, ready.key, ready.seconds + time.monotonic() - began)
+
+
+def put_case(model: Model, made: Made | Row, job: Job) -> Row:
+    """Judge a case that was translated, and write it."""
+    if isinstance(made, Row):
+        return made
+    began = time.monotonic()
+    context = copy_context()
+    context.run(hush)
+    try:
+        return context.run(_put, model, made, job, began)
+    except Exception as error:
+        return _failed(made.case, error, made.seconds + time.monotonic() - began)
 
 
 def key_of(model: Model, case: Case, job: Job) -> str:
@@ -127,25 +161,25 @@ def key_of(model: Model, case: Case, job: Job) -> str:
     return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
 
 
-def _made(model: Model, ready: Ready, job: Job) -> Row:
-    case = ready.case
-    made = model.translate(*ready.volumes, options=job.options)
-    trust = model.trust(made, job.limits)
+def _put(model: Model, made: Made, job: Job, began: float) -> Row:
+    case, translation = made.case, made.translation
+    trust = model.trust(translation, job.limits)
     place = job.out / WORKING / case.output
     shutil.rmtree(place, ignore_errors=True)
     source = [path for _, path in case.inputs if path is not None]
     write_translation(
-        made,
+        translation,
         place / case.output,
         source=source,
         keep_identity=job.keep_identity,
         segmentation=job.segmentation,
         options=job.options,
     )
-    write_trust(made, trust, place / f"{case.output}.trust.html")
-    row = Row(case.name, "done", round(time.monotonic() - ready.began, 1), case.output, trust.verdict, trust.warnings)
+    write_trust(translation, trust, place / f"{case.output}.trust.html")
+    seconds = round(made.seconds + time.monotonic() - began, 1)
+    row = Row(case.name, "done", seconds, case.output, trust.verdict, trust.warnings)
     card = place / f"{case.output}.json"
-    told = {"key": ready.key, "seconds": row.seconds, "verdict": row.verdict, "sentences": list(row.sentences)}
+    told = {"key": made.key, "seconds": row.seconds, "verdict": row.verdict, "sentences": list(row.sentences)}
     write_json(card, {**read_json(card), KEY: told})
     for suffix in SUFFIXES:
         (place / f"{case.output}{suffix}").replace(job.out / f"{case.output}{suffix}")
@@ -185,12 +219,12 @@ def _hash(case: Case, path: Path | None) -> str:
     return hashlib.sha256(told.encode()).hexdigest()
 
 
-def _failed(case: Case, error: Exception, began: float) -> Row:
+def _failed(case: Case, error: Exception, seconds: float) -> Row:
     """What is no `InputError` comes from files that are broken in a way nobody thought of, or from a lack of memory."""
     words = (
         str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
     )
-    return Row(case.name, "failed", round(time.monotonic() - began, 1), case.output, "", (words,))
+    return Row(case.name, "failed", round(seconds, 1), case.output, "", (words,))
 
 
 @lru_cache(maxsize=1)

@@ -3,6 +3,8 @@
 Notable: names of models may come out of a bundle that a stranger made; they are cut to what DICOM allows.
 """
 
+from datetime import datetime
+
 import numpy as np
 from jaxtyping import Bool, Shaped
 from pydicom.dataset import Dataset
@@ -26,6 +28,10 @@ def put_description(series: Dataset, translation: Translation) -> None:
     about = translation.about
     series.SpecificCharacterSet = "ISO_IR 192"
     series.SyntheticData = "YES"
+    # Of the making, not of the scan: several results in one study are told apart by it.
+    now = datetime.now()
+    series.SeriesDate = series.InstanceCreationDate = now.strftime("%Y%m%d")
+    series.SeriesTime = series.InstanceCreationTime = now.strftime("%H%M%S")
     series.SeriesDescription = f"Synthetic {about.target.upper()} (not for diagnosis)"
     series.DerivationDescription = derivation(translation)
     equipment = made_by(about)

@@ -4,9 +4,11 @@ Notable:
 - The frame of reference and the UIDs of the source's slices are kept always: without the one, the result opens beside
   the source and not on it; without the others, nobody can say what it was made from. They name nobody, but lead whoever
   has the source to the patient, and some scanners build dates into them.
-- The UIDs of study and series go along with the patient's data only.
+- The UIDs of study and series go along with the patient's data only. Without them each series is a person of its own:
+  an archive would put all that have no PatientID together.
 """
 
+import hashlib
 from collections.abc import Iterable
 
 from pydicom.dataset import Dataset
@@ -14,6 +16,7 @@ from pydicom.multival import MultiValue
 from pydicom.sr.coding import Code
 
 from crossmod.data.dicom_file import quiet
+from crossmod.data.dicom_write import MADE_UP
 from crossmod.inference.dicom_source import Source
 
 PATIENT = (
@@ -32,6 +35,9 @@ STUDY = ("StudyDate", "StudyTime", "StudyID", "StudyDescription", "AccessionNumb
 
 # Says of the pixels what no later step can undo.
 LOSSY = ("LossyImageCompression", "LossyImageCompressionRatio", "LossyImageCompressionMethod")
+
+# Behind the series of the scanner, so that no viewer opens a synthetic one first.
+BEHIND = 1000
 
 # LO holds 64 letters.
 NOT_KEPT = ("crossmod: no patient data written", "UIDs of source images and frame of reference retained")
@@ -53,6 +59,8 @@ def put_identity(series: Dataset, source: Source | None, *, keep: bool) -> None:
         keep: copy patient and study.
     """
     series.PatientIdentityRemoved, series.DeidentificationMethod = "YES", list(NOT_KEPT)
+    series.PatientID = MADE_UP + hashlib.sha256(series.StudyInstanceUID.encode()).hexdigest()[:16]
+    series.StudyDescription = "Synthetic, not for diagnosis"
     if source is None:
         return
     frame = _the_only(header.get("FrameOfReferenceUID") for header in source.headers)
@@ -60,7 +68,9 @@ def put_identity(series: Dataset, source: Source | None, *, keep: bool) -> None:
         series.FrameOfReferenceUID = frame
     _copy(series, source.headers[0], LOSSY)
     if keep:
-        del series.PatientIdentityRemoved, series.DeidentificationMethod
+        del series.PatientIdentityRemoved, series.DeidentificationMethod, series.StudyDescription
+        series.PatientID = ""
+        series.SeriesNumber = BEHIND + _number_of(source.headers[0])
         _copy(series, source.headers[0], (*PATIENT, *STUDY))
         study = _the_only(header.get("StudyInstanceUID") for header in source.headers)
         if study:
@@ -75,6 +85,12 @@ def _copy(series: Dataset, header: Dataset, keywords: Iterable[str]) -> None:
             if value is not None:
                 several = isinstance(value, MultiValue)
                 setattr(series, keyword, [str(part) for part in value] if several else str(value))
+
+
+def _number_of(header: Dataset) -> int:
+    """SeriesNumber, where it is one."""
+    text = str(header.get("SeriesNumber") or "")
+    return int(text) if text.isdecimal() and len(text) < 9 else 0
 
 
 def _the_only(values: Iterable[object]) -> str:

@@ -1,7 +1,7 @@
 """What S found, as a DICOM segmentation: coded organs, drawn on the synthetic series.
 
 Notable: the segmentation refers to the synthetic series, since that is what S looked at; it shares its frame of
-reference, so that viewers lay it over the source too.
+reference, so that viewers that show volumes lay it over the source too; in a stack of slices they do not.
 """
 
 import logging
@@ -23,6 +23,7 @@ from crossmod.errors import InputError
 from crossmod.inference.contract import About, Translation
 from crossmod.inference.dicom_describe import HASH_LETTERS, cleaned, made_by
 from crossmod.inference.dicom_identity import PATIENT, STUDY, coded
+from crossmod.report.figures import COLOURS
 
 SCT = codes.SCT
 # SNOMED CT, and the side of what there are two of.
@@ -95,7 +96,7 @@ def write_segmentation(
             segmentation_type=highdicom.seg.SegmentationTypeValues.BINARY,
             segment_descriptions=described,
             series_instance_uid=generate_uid(),
-            series_number=2,
+            series_number=int(series[0].SeriesNumber) + 1,
             sop_instance_uid=generate_uid(),
             instance_number=1,
             manufacturer=equipment.Manufacturer,
@@ -106,6 +107,8 @@ def write_segmentation(
             content_description="Organs on a synthetic image, not for diagnosis",
         )
         segmentation.SeriesDescription = "Organs, segmented automatically (not for diagnosis)"
+        # Nobody, but it must be there.
+        segmentation.ContentCreatorName = ""
         _put_identity(segmentation, series[0])
         segmentation.save_as(path, enforce_file_format=True)
 
@@ -124,6 +127,7 @@ def _segment(highdicom: ModuleType, number: int, organ: str, about: About) -> Da
         segmented_property_type=kind,
         algorithm_type=highdicom.seg.SegmentAlgorithmTypeValues.AUTOMATIC,
         algorithm_identification=algorithm,
+        display_color=highdicom.color.CIELabColor.from_string(COLOURS[(number - 1) % len(COLOURS)]),
     )
     if side is not None:
         segment.SegmentedPropertyTypeCodeSequence[0].SegmentedPropertyTypeModifierCodeSequence = [coded(side)]
