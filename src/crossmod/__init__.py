@@ -9,10 +9,10 @@
 Names are loaded when they are first used, so that importing crossmod costs nothing.
 """
 
-from importlib import metadata
 from typing import TYPE_CHECKING
 
 from crossmod.lazy import loading
+from crossmod.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from crossmod import evaluate as evaluate
@@ -24,41 +24,39 @@ if TYPE_CHECKING:
     from crossmod.inference.api import read_volume as read_volume
     from crossmod.inference.api import read_volumes as read_volumes
     from crossmod.inference.api import write_translation as write_translation
-    from crossmod.inference.batch import translate_list as translate_list
-    from crossmod.inference.batch_case import Job as Job
-    from crossmod.inference.bundle_export import export_bundle as export_bundle
+    from crossmod.inference.batch.case import Job as Job
+    from crossmod.inference.batch.run import translate_list as translate_list
+    from crossmod.inference.bundle.export import export_bundle as export_bundle
     from crossmod.inference.contract import Options as Options
     from crossmod.inference.contract import Translation as Translation
-    from crossmod.inference.trust_found import Limits as Limits
-    from crossmod.inference.trust_found import Trust as Trust
-    from crossmod.inference.trust_page import write_trust as write_trust
+    from crossmod.inference.trust.found import Limits as Limits
+    from crossmod.inference.trust.found import Trust as Trust
+    from crossmod.inference.trust.page import write_trust as write_trust
     from crossmod.inference.truth import AgainstTruth as AgainstTruth
     from crossmod.inference.truth import evaluate_translation as evaluate_translation
     from crossmod.judge.run import judge_images as judge_images
 
-__version__ = metadata.version("crossmod")
-
 _HOMES = {
     "AgainstTruth": "crossmod.inference.truth",
     "InputError": "crossmod.errors",
-    "Job": "crossmod.inference.batch_case",
-    "Limits": "crossmod.inference.trust_found",
+    "Job": "crossmod.inference.batch.case",
+    "Limits": "crossmod.inference.trust.found",
     "Model": "crossmod.inference.api",
     "Options": "crossmod.inference.contract",
     "Store": "crossmod.data.store",
     "Translation": "crossmod.inference.contract",
-    "Trust": "crossmod.inference.trust_found",
+    "Trust": "crossmod.inference.trust.found",
     "Volume": "crossmod.data.volume",
     "evaluate": "crossmod.evaluate",
     "evaluate_translation": "crossmod.inference.truth",
-    "export_bundle": "crossmod.inference.bundle_export",
+    "export_bundle": "crossmod.inference.bundle.export",
     "judge_images": "crossmod.judge.run",
     "load_model": "crossmod.inference.api",
     "read_volume": "crossmod.inference.api",
     "read_volumes": "crossmod.inference.api",
-    "translate_list": "crossmod.inference.batch",
+    "translate_list": "crossmod.inference.batch.run",
     "write_translation": "crossmod.inference.api",
-    "write_trust": "crossmod.inference.trust_page",
+    "write_trust": "crossmod.inference.trust.page",
 }
 __getattr__ = loading(__name__, _HOMES)
 

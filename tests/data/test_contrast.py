@@ -10,7 +10,7 @@ from nibabel.nifti1 import Nifti1Image
 from pydicom.dataset import Dataset
 
 from crossmod.data.contrast import contrast_of, settled_contrast
-from crossmod.data.dicom_series import read_dicom_series
+from crossmod.data.dicom.series import read_dicom_series
 from crossmod.data.prepare import prepare_chaos, prepare_dicom, prepare_nifti
 from crossmod.data.store import Store
 from crossmod.data.store_writer import writing_store

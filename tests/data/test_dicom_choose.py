@@ -4,7 +4,7 @@ from fake_dicom import body, edit, put, write_series
 from pydicom.uid import SegmentationStorage
 from test_dicom_series import raises
 
-from crossmod.data.dicom_series import read_dicom_series
+from crossmod.data.dicom.series import read_dicom_series
 
 
 @pytest.fixture

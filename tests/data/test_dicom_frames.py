@@ -5,7 +5,7 @@ from fake_dicom import SECRETS, body, enhanced, frame_groups, item, write_series
 from pydicom.uid import RLELossless, generate_uid
 from test_dicom_series import raises
 
-from crossmod.data.dicom_series import check_uniform, list_series, read_dicom_series
+from crossmod.data.dicom.series import check_uniform, list_series, read_dicom_series
 
 
 @pytest.fixture

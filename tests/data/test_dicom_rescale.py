@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from fake_dicom import body, write_series
 
-from crossmod.data.dicom_series import read_dicom_series
+from crossmod.data.dicom.series import read_dicom_series
 from crossmod.errors import InputError
 
 

@@ -1,7 +1,7 @@
 import pytest
 from fake_dicom import body, enhanced, write_series, write_slice
 
-from crossmod.data.dicom_together import check_same_frame
+from crossmod.data.dicom.together import check_same_frame
 from crossmod.errors import InputError
 
 FRAME, OTHER_FRAME = "1.2.3.19641212", "1.2.3.19641213"
@@ -65,7 +65,7 @@ def test_multi_frame_files_are_judged_and_other_files_are_not(tmp_path):
 
 
 def test_a_slice_shows_neither_patient_nor_frame(tmp_path):
-    from crossmod.data.dicom_series import slices_in
+    from crossmod.data.dicom.series import slices_in
 
     shown = repr(slices_in(series(tmp_path / "a"))[0])
     assert "4711" not in shown

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
-from crossmod.data.dicom_series import read_dicom_series
-from crossmod.data.dicom_write import as_16_bit, write_dicom_series
+from crossmod.data.dicom.series import read_dicom_series
+from crossmod.data.dicom.write import as_16_bit, write_dicom_series
 from crossmod.data.volume import CANONICAL, Volume, axis_codes, reorient
 from crossmod.errors import InputError
 

@@ -104,7 +104,7 @@ def test_what_cannot_be_is_said(tmp_path: Path, run: Path, patient: Path) -> Non
 
 
 def test_a_bundle_answers_as_its_run(tmp_path: Path, run: Path, patient: Path) -> None:
-    from crossmod.inference.bundle_export import export_bundle
+    from crossmod.inference.bundle.export import export_bundle
 
     export_bundle([run], tmp_path / "bundle")
     volume = crossmod.read_volume(patient / "mr.nii.gz", "mr")

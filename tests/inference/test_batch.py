@@ -14,11 +14,12 @@ from small_models import Made, about, body
 from crossmod.data.nifti import read_nifti, write_nifti
 from crossmod.errors import InputError
 from crossmod.files import held, read_json
-from crossmod.inference import api, batch_case
+from crossmod.inference import api
 from crossmod.inference.api import Model
-from crossmod.inference.batch import translate_list
-from crossmod.inference.batch_case import WORKING, Job, translate_case
-from crossmod.inference.batch_table import Case, Row, read_table
+from crossmod.inference.batch import case as batch_case
+from crossmod.inference.batch.case import WORKING, Job, translate_case
+from crossmod.inference.batch.run import translate_list
+from crossmod.inference.batch.table import Case, Row, read_table
 from crossmod.inference.contract import Options
 
 

@@ -19,11 +19,11 @@ from crossmod.cli import main
 from crossmod.data.store import Store
 from crossmod.errors import InputError
 from crossmod.files import sha256, write_json
-from crossmod.inference import bundle_export
-from crossmod.inference.bundle import load_bundle, load_networks
-from crossmod.inference.bundle_export import export_bundle
-from crossmod.inference.bundle_format import JSON_FILE, WEIGHTS_FILE
-from crossmod.inference.bundle_scores import scores_of
+from crossmod.inference.bundle import export as bundle_export
+from crossmod.inference.bundle.export import export_bundle
+from crossmod.inference.bundle.format import JSON_FILE, WEIGHTS_FILE
+from crossmod.inference.bundle.load import load_bundle, load_networks
+from crossmod.inference.bundle.scores import scores_of
 from crossmod.inference.contract import Network
 from crossmod.inference.run_network import load_run
 from crossmod.inference.translate import translate_volume
@@ -138,7 +138,7 @@ WITHOUT_TRAINING = """
 import sys
 from pathlib import Path
 import numpy as np
-from crossmod.inference.bundle import load_bundle
+from crossmod.inference.bundle.load import load_bundle
 events, watching = [], False
 sys.addaudithook(lambda event, given: events.append((event, given)) if watching else None)
 for path in sys.argv[1:]:
@@ -175,7 +175,7 @@ def test_it_loads_without_training_code_or_pickle_and_writes_nothing(
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     one, two = (set(line.split()) for line in done.stdout.splitlines())
-    assert "crossmod.inference.bundle" in one
+    assert "crossmod.inference.bundle.load" in one
     assert not one & (TRAINING | BESIDE_SEVERAL)
     assert not two & TRAINING
 
@@ -244,7 +244,7 @@ def test_runs_that_do_not_belong_together(essnet: Path, two_inputs: Path, stores
 
 
 def test_what_is_too_large_is_not_written(essnet: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("crossmod.inference.bundle_networks.MOST_PARAMETERS", 100)
+    monkeypatch.setattr("crossmod.inference.bundle.networks.MOST_PARAMETERS", 100)
     with pytest.raises(InputError, match="networks of more than 100 numbers"):
         export_bundle([essnet], tmp_path / "out")
     assert not list(tmp_path.iterdir())

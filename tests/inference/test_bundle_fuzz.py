@@ -22,10 +22,10 @@ from hypothesis import strategies as st
 from test_train_translator import train
 
 from crossmod.errors import InputError
-from crossmod.inference.bundle import load_bundle, load_networks
-from crossmod.inference.bundle_export import export_bundle
-from crossmod.inference.bundle_json import MOST_JSON
-from crossmod.inference.bundle_weights import MOST_HEADER
+from crossmod.inference.bundle.export import export_bundle
+from crossmod.inference.bundle.load import load_bundle, load_networks
+from crossmod.inference.bundle.parse import MOST_JSON
+from crossmod.inference.bundle.weights import MOST_HEADER
 
 SECONDS, MEGABYTES = 1.0, 300
 
@@ -186,7 +186,7 @@ def test_weights_that_overflow(good: Good, tmp_path: Path) -> None:
     sentence = refused(folder, "other weights")
     assert sentence
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("crossmod.inference.bundle.hash_of", lambda entry, tensors: entry.weights)
+        patch.setattr("crossmod.inference.bundle.load.hash_of", lambda entry, tensors: entry.weights)
         network = load_bundle(folder, device="cpu")
     with pytest.raises(InputError, match="values that are no numbers"):
         network.translate(np.random.default_rng(0).uniform(-1, 1, (1, 1, 32, 32)).astype(np.float32))

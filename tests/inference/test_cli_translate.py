@@ -12,9 +12,9 @@ from test_train_translator import TINY, train
 
 import crossmod
 from crossmod.cli import main
-from crossmod.data.dicom_write import write_dicom_series
+from crossmod.data.dicom.write import write_dicom_series
 from crossmod.data.nifti import read_nifti, write_nifti
-from crossmod.inference.trust_fingerprint import fingerprint_of
+from crossmod.inference.trust.fingerprint import fingerprint_of
 from crossmod.settings import TranslateSettings
 from crossmod.translate.train import train_translator
 

@@ -10,12 +10,12 @@ from fake_dicom import SECRETS, body, edit, enhanced, put, write_series, write_s
 from scipy.spatial.transform import Rotation
 
 from crossmod.config import Modality
-from crossmod.data.dicom_file import quiet
-from crossmod.data.dicom_series import read_dicom_series
+from crossmod.data.dicom.file import quiet
+from crossmod.data.dicom.series import read_dicom_series
 from crossmod.data.volume import CANONICAL, Volume, reorient
 from crossmod.errors import InputError
 from crossmod.inference.contract import About, Translation
-from crossmod.inference.dicom_out import SEGMENTATION, write_translated
+from crossmod.inference.dicom.out import SEGMENTATION, write_translated
 
 FRAME = "1.2.840.99.1"
 

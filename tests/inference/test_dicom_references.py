@@ -8,10 +8,10 @@ import pytest
 from pydicom.dataset import Dataset
 from test_dicom_out import a_series, headers, made
 
-from crossmod.data.dicom_series import read_dicom_series
-from crossmod.inference.dicom_out import write_translated
-from crossmod.inference.dicom_references import slices_through
-from crossmod.inference.dicom_source import Source, source_of
+from crossmod.data.dicom.series import read_dicom_series
+from crossmod.inference.dicom.out import write_translated
+from crossmod.inference.dicom.references import slices_through
+from crossmod.inference.dicom.source import Source, source_of
 
 
 def series(path: Path, **more) -> Source:

@@ -6,8 +6,8 @@ import subprocess
 import pytest
 from test_dicom_out import a_series, made
 
-from crossmod.data.dicom_series import read_dicom_series
-from crossmod.inference.dicom_out import write_translated
+from crossmod.data.dicom.series import read_dicom_series
+from crossmod.inference.dicom.out import write_translated
 
 pytestmark = [
     pytest.mark.dicom3tools,

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from small_models import Made, about, body
 
+from crossmod.inference.batch.overlap import overlapped
 from crossmod.inference.contract import Network, Options
-from crossmod.inference.overlap import overlapped
 from crossmod.inference.several import about_all, merged, windows_of
 from crossmod.inference.sweep import Answer, pooled, prepare_sweep
 

@@ -23,9 +23,9 @@ from crossmod.evaluate.fingerprint import fingerprint
 from crossmod.inference.contract import Options, Translation
 from crossmod.inference.run_network import load_run
 from crossmod.inference.translate import translate_volume
-from crossmod.inference.trust import Limits, Trust, judge_trust
-from crossmod.inference.trust_fingerprint import Fingerprint, fingerprint_of, read_fingerprint
-from crossmod.inference.trust_page import write_trust
+from crossmod.inference.trust.fingerprint import Fingerprint, fingerprint_of, read_fingerprint
+from crossmod.inference.trust.judge import Limits, Trust, judge_trust
+from crossmod.inference.trust.page import write_trust
 from crossmod.settings import TranslateSettings
 
 Work = Callable[[np.ndarray], np.ndarray]

@@ -8,12 +8,12 @@ from pathlib import Path
 from cyclopts import App, CycloptsError, Parameter
 from pydantic import ValidationError
 
-from crossmod import __version__
 from crossmod.config import invalid
 from crossmod.engine.stopping import Stopped
 from crossmod.errors import InputError
 from crossmod.files import disk_full, is_disk_full
 from crossmod.progress import hushed
+from crossmod.version import __version__
 
 app = App(
     name="crossmod",

@@ -14,7 +14,7 @@ from crossmod.errors import InputError
 from crossmod.settings import Device
 
 if TYPE_CHECKING:
-    from crossmod.inference.batch import Spread
+    from crossmod.inference.batch.run import Spread
 
 # A translation that was made, and that the trust report warns of.
 UNTRUSTED = 3

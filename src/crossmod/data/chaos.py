@@ -15,8 +15,8 @@ from pathlib import Path
 from crossmod.config import Modality
 from crossmod.data.chaos_masks import LABEL_NAMES, paired, read_masks
 from crossmod.data.contrast import settled_contrast
-from crossmod.data.dicom_choose import Series
-from crossmod.data.dicom_series import check_uniform, list_series, read_series
+from crossmod.data.dicom.choose import Series
+from crossmod.data.dicom.series import check_uniform, list_series, read_series
 from crossmod.data.file_order import natural_key
 from crossmod.data.identity import distinct_notes
 from crossmod.data.store import listed

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from crossmod.config import Modality
-from crossmod.data.dicom_series import check_uniform, list_series, read_series
+from crossmod.data.dicom.series import check_uniform, list_series, read_series
 from crossmod.data.file_order import natural_key
 from crossmod.data.nifti import read_nifti
 from crossmod.data.store import MANIFEST, CaseRecord, Store, listed

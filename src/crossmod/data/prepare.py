@@ -17,8 +17,8 @@ from crossmod.config import Modality
 from crossmod.data.abdomen import crop_to_abdomen
 from crossmod.data.chaos import MR_SEQUENCES, chaos_cases, read_chaos_case
 from crossmod.data.contrast import settled_contrast
-from crossmod.data.dicom_choose import Series
-from crossmod.data.dicom_series import check_one_patient, check_uniform, list_series, read_series
+from crossmod.data.dicom.choose import Series
+from crossmod.data.dicom.series import check_one_patient, check_uniform, list_series, read_series
 from crossmod.data.file_order import natural_key
 from crossmod.data.labels import read_label_names
 from crossmod.data.nifti import read_nifti

@@ -32,7 +32,7 @@ def fingerprint(sets: tuple[SliceSet, ...], settings: TranslateSettings) -> dict
         settings: of the training.
 
     Returns:
-        Plain values, about 500 numbers an input; `crossmod.inference.trust_fingerprint.Fingerprint` describes them.
+        Plain values, about 500 numbers an input; `crossmod.inference.trust.fingerprint.Fingerprint` describes them.
     """
     people = [sets[0].patients[i] for i in spread(len(sets[0].patients), MOST_PATIENTS)]
     each = MOST_SLICES // len(people)

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 
 from crossmod.experiment.on_ray import Connection
-from crossmod.inference.batch_table import Case, Row
+from crossmod.inference.batch.table import Case, Row
 
 # A case whose machine was lost is begun anew; nothing of it was written.
 TRIES = 3

@@ -5,11 +5,11 @@ from typing import Any
 
 import yaml
 
-from crossmod import __version__
 from crossmod.data.store import listed
 from crossmod.errors import InputError
 from crossmod.experiment.plan import Plan
 from crossmod.files import read_json, write_json, write_text
+from crossmod.version import __version__
 
 PLAN, DESIGN, LOCK, DATA = "plan.json", "design.yaml", ".lock", "data"
 

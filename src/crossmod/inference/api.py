@@ -13,8 +13,8 @@ from os import PathLike
 from pathlib import Path
 
 from crossmod.config import Modality
-from crossmod.data.dicom_series import read_dicom_series
-from crossmod.data.dicom_together import check_same_frame
+from crossmod.data.dicom.series import read_dicom_series
+from crossmod.data.dicom.together import check_same_frame
 from crossmod.data.nifti import read_nifti, write_nifti
 from crossmod.data.volume import Volume
 from crossmod.errors import InputError
@@ -23,8 +23,8 @@ from crossmod.inference.card import write_card
 from crossmod.inference.contract import About, Network, Options, Translation
 from crossmod.inference.several import about_all, windows_of
 from crossmod.inference.translate import translate_volume
-from crossmod.inference.trust import Limits, Trust, judge_trust
-from crossmod.inference.trust_fingerprint import fingerprint_of
+from crossmod.inference.trust.fingerprint import fingerprint_of
+from crossmod.inference.trust.judge import Limits, Trust, judge_trust
 from crossmod.inference.truth import AgainstTruth
 from crossmod.settings import Device
 
@@ -165,7 +165,7 @@ def load_model(path: PathName, *more: PathName, device: Device = "auto") -> Mode
 def _load(path: Path, device: Device) -> tuple[Network, ...]:
     """A run holds one network, a bundle one a window."""
     if (path / BUNDLE).is_file():
-        from crossmod.inference.bundle import load_networks
+        from crossmod.inference.bundle.load import load_networks
 
         return load_networks(path, device=device)
     # Only here: a bundle is loaded without any code that trains.
@@ -213,7 +213,7 @@ def write_translation(
     if is_nifti(path):
         write_nifti(translation.image, path)
     else:
-        from crossmod.inference.dicom_out import write_translated
+        from crossmod.inference.dicom.out import write_translated
 
         write_translated(
             translation,

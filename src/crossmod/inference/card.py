@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from crossmod import __version__
 from crossmod.files import write_json
 from crossmod.inference.contract import Options, Translation
 from crossmod.inference.truth import AgainstTruth
+from crossmod.version import __version__
 
 WARNING = "Synthetic, not for diagnosis: no scanner made this image. Organs can be missing, moved or made up."
 

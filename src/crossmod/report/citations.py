@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from crossmod import __version__
+from crossmod.version import __version__
 
 ALWAYS = """\
 @article{rafiq2025,

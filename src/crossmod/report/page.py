@@ -4,9 +4,9 @@ from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from crossmod import __version__
 from crossmod.errors import InputError
 from crossmod.files import write_text
+from crossmod.version import __version__
 
 
 def check_free(out: Path) -> None:

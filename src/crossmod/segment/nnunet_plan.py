@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from crossmod import __version__
 from crossmod.config import build
 from crossmod.data.store import MANIFEST, listed
 from crossmod.errors import InputError
@@ -19,6 +18,7 @@ from crossmod.files import read_json, write_json
 from crossmod.segment.chosen import Chosen, Sides
 from crossmod.segment.nnunet_cases import described
 from crossmod.settings import SegmentSettings
+from crossmod.version import __version__
 
 FORMAT = 1
 PLAN = "plan.json"

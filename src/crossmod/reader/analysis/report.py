@@ -7,12 +7,12 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from crossmod import __version__
 from crossmod.files import write_text
 from crossmod.reader.analysis import figures, published
 from crossmod.reader.analysis.equivalence import percent, with_ends
 from crossmod.reader.analysis.gather import ALL_SURVEYS
 from crossmod.reader.analysis.proportions import COLUMNS
+from crossmod.version import __version__
 
 UNDEFINED = "undefined"
 

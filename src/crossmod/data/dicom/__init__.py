@@ -1,0 +1,1 @@
+"""DICOM series of CT and MR: reading, choosing, laying out, writing."""

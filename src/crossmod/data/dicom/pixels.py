@@ -1,0 +1,90 @@
+"""What the pixels of DICOM slices are worth: decoded, and after the rescale slope and intercept, HU for CT.
+
+Notable: float32 holds every integer that 16 stored bits and an integer rescale can give, exactly.
+"""
+
+import itertools
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float32
+from pydicom.dataset import Dataset
+from pydicom.pixels.utils import iter_pixels
+
+from crossmod.data.dicom.file import quiet, read_dataset
+from crossmod.data.dicom.frames import frame_headers, is_multi_frame
+from crossmod.data.dicom.slice import DicomSlice
+from crossmod.errors import InputError
+
+
+def read_values(slices: Sequence[DicomSlice]) -> Float32[np.ndarray, "slices rows columns"]:
+    """The values of slices of one size, in the order given.
+
+    Raises:
+        InputError: a file ends too early, its compression cannot be read, or it does not say how to rescale.
+    """
+    values = np.empty((len(slices), *slices[0].shape), dtype=np.float32)
+    at = 0
+    # Neighbours out of one file share one reading of it.
+    for path, group in itertools.groupby(slices, key=lambda one: one.path):
+        for one in _values_of(path, [one.frame for one in group]):
+            values[at] = one
+            at += 1
+    return values
+
+
+def _values_of(path: Path, frames: Sequence[int | None]) -> Iterator[Float32[np.ndarray, "rows columns"]]:
+    dataset = read_dataset(path, pixels=True)
+    chosen = [frame or 0 for frame in frames]
+    with quiet():
+        headers = frame_headers(path, dataset) if is_multi_frame(dataset) else [dataset]
+    for frame, stored in zip(chosen, _stored(path, dataset, chosen), strict=True):
+        slope = _rescale(path, headers[frame], "RescaleSlope", 1.0)
+        intercept = _rescale(path, headers[frame], "RescaleIntercept", 0.0)
+        yield np.asarray(stored * slope + intercept, dtype=np.float32)
+
+
+def _stored(path: Path, dataset: Dataset, frames: Sequence[int]) -> Iterator[np.ndarray]:
+    try:
+        with quiet():
+            if is_multi_frame(dataset):
+                yield from iter_pixels(dataset, indices=frames)
+            else:
+                yield dataset.pixel_array
+    except Exception as error:
+        # Each decoder has its own exceptions; what they share is that the pixels of this file cannot be had.
+        raise _unreadable(path, dataset, error) from None
+
+
+def _unreadable(path: Path, dataset: Dataset, error: Exception) -> InputError:
+    syntax = dataset.file_meta.get("TransferSyntaxUID")
+    # The last line names the reason where several decoders were tried.
+    lines = str(error).split("\n")
+    reason = f"{lines[-1].strip()}; " if lines[-1].strip() else ""
+    found = f"pixel data that cannot be read ({reason}transfer syntax: {getattr(syntax, 'name', 'unknown')})"
+    do = "Copy this file anew; it may be cut."
+    if getattr(syntax, "is_compressed", False):
+        do = (
+            "Decompress the series first, for instance with gdcmconv --raw or dcmdjpeg; or, if it is cut, copy it anew."
+        )
+    return InputError(path, found=found, wanted="a whole slice", do=do)
+
+
+def _rescale(path: Path, header: Dataset, keyword: str, neutral: float) -> float:
+    """One number of the rescale; MR may lack it, but without it nobody knows what the values of a CT slice mean."""
+    with quiet():
+        value = header.get(keyword)
+        absent = value is None or value == ""
+        if absent and header.get("Modality") != "CT":
+            return neutral
+        try:
+            number = float(str(value))
+        except (TypeError, ValueError):
+            number = float("nan")
+        text = f"no {keyword}" if absent else f"{keyword} {value!s}"
+    if not np.isfinite(number):
+        wanted = "a number that turns stored values into HU" if header.get("Modality") == "CT" else "a number"
+        do = "Export the series anew with its rescale, or convert it to NIfTI with values in HU."
+        raise InputError(path, found=text, wanted=wanted, do=do)
+    return number

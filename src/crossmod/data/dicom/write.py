@@ -1,0 +1,174 @@
+"""A volume as a DICOM series, one 16-bit file a slice, with new UIDs and nobody's name.
+
+Notable:
+- Slices are axial, unless the volume came from a coronal or sagittal series (or NIfTI), which is given back as such.
+- Integer HU are stored with slope 1 and intercept -1024, exactly; other values with the slope that spreads their range
+  over 16 bits, so that a value moves by at most half a 65535th of the range.
+- Of the acquisition nothing is written: a translated volume would claim an echo time that it never had.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Shaped
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, MRImageStorage, generate_uid
+from pydicom.valuerep import format_number_as_ds
+
+from crossmod.config import Modality
+from crossmod.data.dicom.file import copied
+from crossmod.data.dicom.folder import new_folder
+from crossmod.data.dicom.layout import Layout, laid_out
+from crossmod.data.store_writer import check_values
+from crossmod.data.volume import Volume
+
+CT_INTERCEPT = -1024
+# Begins a PatientID that was made up here: an archive puts all that have none into one person's folder.
+MADE_UP = "crossmod-"
+
+# Type 2: there, and empty where nobody says what they are.
+EMPTY = (
+    "PatientName",
+    "PatientID",
+    "PatientBirthDate",
+    "PatientSex",
+    "StudyDate",
+    "StudyTime",
+    "StudyID",
+    "AccessionNumber",
+    "ReferringPhysicianName",
+    "Manufacturer",
+    "PositionReferenceIndicator",
+)
+
+
+@dataclass(frozen=True)
+class Stored:
+    """Values as 16-bit numbers: `value = stored * slope + intercept`."""
+
+    pixels: Shaped[np.ndarray, "slices rows columns"]
+    slope: float
+    intercept: float
+
+    @property
+    def signed(self) -> bool:
+        """Whether the stored numbers may be negative."""
+        return self.pixels.dtype == np.int16
+
+
+def write_dicom_series(volume: Volume, folder: Path) -> None:
+    """Write a volume's voxels as a DICOM series; labels are not written.
+
+    Args:
+        volume: what to write.
+        folder: a new or empty folder; it appears when all slices are written.
+
+    Raises:
+        InputError: the folder holds something, the disk is full, or the volume is sheared, which DICOM cannot say.
+    """
+    with new_folder(folder) as temporary:
+        check_values(folder, volume.voxels)
+        voxels, layout = laid_out(folder, volume)
+        stored = as_16_bit(voxels, hounsfield=volume.modality == "ct")
+        series = series_header(volume.modality, layout, stored)
+        for index in range(len(voxels)):
+            write_slice(temporary / slice_name(index), slice_header(series, layout, index), stored.pixels[index])
+
+
+def as_16_bit(voxels: Shaped[np.ndarray, "slices rows columns"], *, hounsfield: bool) -> Stored:
+    """Find the 16-bit numbers for `voxels`: exact for integers in range, evenly spread otherwise."""
+    lowest, highest = float(voxels.min()), float(voxels.max())
+    intercept = float(CT_INTERCEPT) if hounsfield else 0.0
+    if is_whole(voxels):
+        for dtype in (np.uint16, np.int16):
+            limits = np.iinfo(dtype)
+            if limits.min <= lowest - intercept and highest - intercept <= limits.max:
+                return Stored(_steps(voxels, 1.0, intercept, dtype), 1.0, intercept)
+    # What a reader will multiply by is the text in the file, so the division uses that text.
+    slope = float(format_number_as_ds((highest - lowest) / 65535)) or 1.0
+    base = float(format_number_as_ds(lowest))
+    return Stored(_steps(voxels, slope, base, np.uint16), slope, base)
+
+
+def is_whole(voxels: Shaped[np.ndarray, "slices rows columns"]) -> bool:
+    """Whether every value is an integer."""
+    return all(np.array_equal(one, np.rint(one)) for one in voxels)
+
+
+def _steps(
+    voxels: Shaped[np.ndarray, "slices rows columns"], slope: float, base: float, dtype: type[np.integer]
+) -> Shaped[np.ndarray, "slices rows columns"]:
+    limits = np.iinfo(dtype)
+    pixels = np.empty(voxels.shape, dtype=dtype)
+    # Slice by slice: float64 of a large volume would take gigabytes.
+    for index, one in enumerate(voxels):
+        pixels[index] = np.clip(np.rint((one.astype(np.float64) - base) / slope), limits.min, limits.max)
+    return pixels
+
+
+def series_header(modality: Modality, layout: Layout, stored: Stored) -> Dataset:
+    """What all slices share; the type-2 attributes are there and empty, as the standard wants."""
+    series = Dataset()
+    series.SOPClassUID = CTImageStorage if modality == "ct" else MRImageStorage
+    series.StudyInstanceUID, series.SeriesInstanceUID, series.FrameOfReferenceUID = (generate_uid() for _ in range(3))
+    series.ImageType = ["DERIVED", "SECONDARY", "AXIAL" if modality == "ct" else "OTHER"]
+    for empty in EMPTY:
+        setattr(series, empty, "")
+    series.Modality = modality.upper()
+    series.SeriesNumber, series.AcquisitionNumber = 1, 1
+    series.BurnedInAnnotation = "NO"
+    series.PatientIdentityRemoved, series.DeidentificationMethod = "YES", "crossmod: written without identity"
+    if modality == "ct":
+        series.KVP = None
+    else:
+        # Research mode, since the true sequence is not known here; both attributes must not be empty.
+        series.ScanningSequence, series.SequenceVariant, series.ScanOptions = "RM", "NONE", ""
+        series.MRAcquisitionType, series.EchoTime, series.EchoTrainLength = "", None, None
+        series.RepetitionTime = None
+    layout.put(series)
+    _put_pixel_format(series, stored)
+    return series
+
+
+def _put_pixel_format(series: Dataset, stored: Stored) -> None:
+    series.SamplesPerPixel, series.PhotometricInterpretation = 1, "MONOCHROME2"
+    series.Rows, series.Columns = stored.pixels.shape[1:]
+    series.BitsAllocated, series.BitsStored, series.HighBit = 16, 16, 15
+    series.PixelRepresentation = int(stored.signed)
+    hounsfield = series.Modality == "CT"
+    if hounsfield or (stored.slope, stored.intercept) != (1.0, 0.0):
+        series.RescaleSlope = format_number_as_ds(stored.slope)
+        series.RescaleIntercept = format_number_as_ds(stored.intercept)
+        series.RescaleType = "HU" if hounsfield else "US"
+
+
+def slice_name(index: int) -> str:
+    """The file of a slice, counted from 0."""
+    return f"{index + 1:05d}.dcm"
+
+
+def slice_header(series: Dataset, layout: Layout, index: int) -> Dataset:
+    """The header of one slice, with a new SOPInstanceUID."""
+    one = copied(series)
+    one.SOPInstanceUID = generate_uid()
+    one.InstanceNumber = index + 1
+    one.ImagePositionPatient = list(layout.positions[index])
+    return one
+
+
+def write_slice(path: Path, header: Dataset, pixels: Shaped[np.ndarray, "rows columns"]) -> None:
+    """Write one slice; `header` is left without the pixels."""
+    one = copied(header)
+    one.PixelData = pixels.astype(pixels.dtype.newbyteorder("<")).tobytes()
+    one["PixelData"].VR = "OW"
+    put_file_meta(one)
+    one.save_as(path, enforce_file_format=True)
+
+
+def put_file_meta(one: Dataset) -> None:
+    """Give a header the meta information of a file: explicit VR, little endian, not compressed."""
+    one.file_meta = FileMetaDataset()
+    one.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    one.file_meta.MediaStorageSOPClassUID = one.SOPClassUID
+    one.file_meta.MediaStorageSOPInstanceUID = one.SOPInstanceUID

@@ -1,0 +1,1 @@
+"""Many patients through one model."""

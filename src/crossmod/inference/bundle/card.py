@@ -1,0 +1,98 @@
+"""What a bundle tells people of its networks, in words: steps, limits, use, and the settings of the training."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from crossmod.inference.bundle.format import NOTICE, Card, Score, printable
+from crossmod.inference.contract import About
+from crossmod.inference.run_network import RunNetwork
+from crossmod.version import __version__
+
+# By name, so that no later setting carries a patient's name or a path out of the house.
+TOLD = (
+    "epochs", "batch_size", "learning_rate", "discriminator_learning_rate", "beta_1", "decay", "ema", "adversarial",
+    "bounded_logits", "lambda_1", "lambda_2", "lambda_3", "lambda_4", "lambda_5", "pool_size", "slices", "ct_slices",
+    "mr_slices", "load_size", "contrast", "split", "seed", "select_every", "discriminator_filters",
+    "discriminator_layers",
+)  # fmt: skip
+
+PAPERS = {
+    "multi_input": "Crespi et al., multi-input synthesis of CT from MR, whose network this is; Zhu et al., CycleGAN, "
+    "ICCV 2017",
+    "essnet": "Rafiq et al., Cross Modality Medical Image Synthesis for Improving Liver Segmentation, "
+    "arXiv 2503.00945, 2025; Huo et al., EssNet, ISBI 2018",
+    "cyclegan": "Zhu et al., Unpaired Image-to-Image Translation Using Cycle-Consistent Adversarial Networks, "
+    "ICCV 2017",
+}
+
+
+def training_of(model: RunNetwork) -> dict[str, Any]:
+    """Settings of the training, for people."""
+    settings = model.translator.settings.model_dump(mode="json")
+    return {**{name: settings[name] for name in TOLD}, "steps": int(model.translator.card["steps"])}
+
+
+def steps_of(about: About) -> list[str]:
+    """What happens to a slice on its way in and out, in words and numbers."""
+    window = f"{about.window[0]:g} to {about.window[1]:g} HU"
+    share = f"percentiles {about.percentiles[0]:g} to {about.percentiles[1]:g} of each volume"
+    field = "unknown" if about.field_mm is None else f"{about.field_mm:.0f} mm a side (median)"
+    unit = "HU" if about.target == "ct" else "units of the middle training volume"
+    return [
+        "Axial slices, front of the patient at the top and right side at the left, padded with the volume's lowest "
+        "value to a square in millimetres.",
+        f"Resampled over that square to {about.size} x {about.size} pixels, linearly, with a wider kernel where pixels "
+        f"are merged; field of the training slices: {field}.",
+        *([] if about.stack_mm is None else [_stack_of(about)]),
+        f"{about.source.upper()} in: {window if about.source == 'ct' else share} become -1 to 1; "
+        "what lies outside is cut.",
+        f"{about.target.upper()} out: -1 to 1 become {about.low:g} to {about.high:g} ({unit}).",
+    ]
+
+
+def _stack_of(about: About) -> str:
+    return (
+        f"{about.stack} slices, {about.stack_mm:.1f} mm apart or what is nearest to it, go in together: the slice "
+        "itself, then the next ones towards the feet and the head; of what comes out, the first is the slice."
+    )
+
+
+def card_of(networks: Mapping[str, RunNetwork], licence: str, scores: tuple[Score, ...]) -> Card:
+    """The card of a bundle."""
+    models = list(networks.values())
+    first = models[0].about
+    use = (
+        f"Research: makes synthetic {first.target.upper()} of real {first.source.upper()} of the same kind as it was "
+        "trained on, to train or to test other methods with."
+    )
+    papers = dict.fromkeys(PAPERS[model.about.family] for model in models)
+    return Card(
+        intended_use=use,
+        limits=tuple(_limits(models)),
+        notice=NOTICE,
+        licence=printable(licence),
+        citation=f"{'; '.join(papers)}; crossmod {__version__}",
+        scores=scores,
+    )
+
+
+def _limits(models: list[RunNetwork]) -> list[str]:
+    first = models[0].about
+    windows = ", ".join(f"{m.about.window[0]:g} to {m.about.window[1]:g} HU" for m in models)
+    found = [
+        f"Not for diagnosis, not for planning a treatment: its {first.target.upper()} is synthetic.",
+        f"Trained on {'; '.join(dict.fromkeys(_people(m.about) for m in models))}. Other scanners, protocols, ages and "
+        "parts of the body are unknown to it.",
+        f"CT outside of {windows} is unknown to it.",
+        "It can move, remove or invent anatomy, small lesions above all.",
+        "A slice of one value has no defined answer, since it normalises by the spread within each slice.",
+    ]
+    if first.target == "mr":
+        found.append("MR has no units: what comes out has those of one training volume.")
+    if any(m.translator.card["leaking"] for m in models):
+        found.append("Trained with a split by slice: scores on the other slices of its patients are too good.")
+    return found
+
+
+def _people(about: About) -> str:
+    return " and ".join(f"{one['patients']} {side.upper()} patients" for side, one in about.trained_on.items())

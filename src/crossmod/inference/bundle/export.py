@@ -1,0 +1,210 @@
+"""`crossmod export`: finished training runs become one folder that can be given away.
+
+Notable:
+- Nobody's name and no path goes in: what is written is listed here field by field, and a patient is a count.
+- The folder gets its name last of all, after everything in it was read back as a stranger's.
+"""
+
+import json
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+from torch import Tensor, nn
+
+from crossmod.engine.checkpoint import weights_hash
+from crossmod.errors import InputError
+from crossmod.files import PathName, disk_full, is_disk_full, sha256, write_text
+from crossmod.inference.bundle import onnx_export
+from crossmod.inference.bundle.card import card_of, steps_of, training_of
+from crossmod.inference.bundle.format import FORMAT, JSON_FILE, README_FILE, WEIGHTS_FILE, Bundle, Card, printable
+from crossmod.inference.bundle.parse import parse_bundle, read_bundle
+from crossmod.inference.bundle.readme import readme_of
+from crossmod.inference.bundle.scores import scores_of
+from crossmod.inference.bundle.weights import read_weights, write_weights
+from crossmod.inference.run_network import RunNetwork, load_run
+from crossmod.translate.model import Epoch
+from crossmod.version import __version__
+
+
+def export_bundle(
+    runs: Sequence[PathName],
+    out: PathName,
+    *,
+    epoch: Epoch = "auto",
+    licence: str = "",
+    scores: Sequence[PathName] = (),
+    onnx: bool = False,
+) -> Bundle:
+    """Make a bundle of one run, or of several that differ in their CT window.
+
+    Args:
+        runs: run folders of `train`.
+        out: the new folder.
+        epoch: `best` or `last`; `auto`: the best where a run scored its epochs, otherwise the last.
+        licence: of the weights, in a few words.
+        scores: results about these models, for the card.
+        onnx: also write ONNX files, checked against PyTorch.
+
+    Raises:
+        InputError: runs that do not belong together, results about other models, a folder that is there already, or
+            networks larger than a bundle holds.
+    """
+    paths, out, scores = [Path(run) for run in runs], Path(out), [Path(score) for score in scores]
+    if onnx:
+        onnx_export.refuse_without_onnx()
+    _refuse_there(out)
+    networks = {}
+    for path in paths:
+        model = load_run(path, device="cpu", epoch=epoch)
+        name = "ct{:+g}{:+g}".format(*model.about.window)
+        if name in networks:
+            do = "Export them one by one, or train one of them with another --window."
+            raise InputError(path, found=f"a second run of CT window {name[2:]}", wanted="one a window", do=do)
+        networks[name] = model
+    _refuse_strangers(paths, list(networks.values()))
+    known = scores_of(scores, {model.about.weights: name for name, model in networks.items()})
+    name = printable(out.resolve().name)[:100]
+    card = card_of(networks, licence, known)
+    with _folder(out) as folder:
+        write_weights(folder / WEIGHTS_FILE, _tensors(networks))
+        made = _onnx_files(networks, folder) if onnx else None
+        bundle = _written(folder, _plain(name, networks, card, made), out)
+        # As a stranger's: what cannot be read again is not given away.
+        read_weights(folder, read_bundle(folder))
+    return bundle
+
+
+def _refuse_there(out: Path) -> None:
+    if out.is_symlink() or (out.exists() and (not out.is_dir() or any(out.iterdir()))):
+        found = "a folder with something in it" if out.is_dir() else "a file"
+        raise InputError(out, found=found, wanted="a new or empty folder", do="Choose another OUT.")
+
+
+def _refuse_strangers(runs: Sequence[Path], models: Sequence[RunNetwork]) -> None:
+    first = models[0].about
+    for path, model in zip(runs, models, strict=True):
+        for what in ("source", "inputs"):
+            have, wanted = getattr(model.about, what), getattr(first, what)
+            if have != wanted:
+                do = "Export it by itself: the networks of a bundle differ in their CT window."
+                raise InputError(path, found=f"{what} {have}", wanted=f"{wanted}, as {runs[0]} has it", do=do)
+
+
+def _tensors(networks: dict[str, RunNetwork]) -> dict[str, Tensor]:
+    return {
+        f"{name}/{part}/{key}": tensor
+        for name, model in networks.items()
+        for part, network in _parts(model).items()
+        for key, tensor in network.state_dict().items()
+    }
+
+
+def _parts(model: RunNetwork) -> dict[str, nn.Module]:
+    S = model.translator.segmentor
+    return {"generator": model.translator.generator, **({} if S is None else {"segmentor": S})}
+
+
+def _onnx_files(networks: dict[str, RunNetwork], folder: Path) -> dict[str, Any]:
+    files = []
+    for name, model in networks.items():
+        for part, network in _parts(model).items():
+            inputs = len(model.translator.settings.mr_inputs) if _merges(model) else 1
+            channels = inputs * model.about.stack if part == "generator" else 1
+            file = f"{name}.{part}.onnx"
+            apart = onnx_export.export_onnx(network, folder / file, channels=channels, size=model.about.size)
+            files.append({"file": file, "network": name, "part": part, "max_difference": apart})
+    return {"opset": onnx_export.OPSET, "tolerance": onnx_export.TOLERANCE, "files": files}
+
+
+def _merges(model: RunNetwork) -> bool:
+    return model.about.family == "multi_input" and model.about.source == "mr"
+
+
+def _plain(name: str, networks: dict[str, RunNetwork], card: Card, onnx: dict[str, Any] | None) -> dict[str, Any]:
+    first = next(iter(networks.values())).about
+    return {
+        "format": FORMAT,
+        "crossmod": __version__,
+        "name": name,
+        "source": first.source,
+        "target": first.target,
+        "inputs": first.inputs,
+        "networks": [_entry(name, model) for name, model in networks.items()],
+        "card": card.model_dump(mode="json"),
+        "onnx": onnx,
+        "files": {},
+    }
+
+
+def _entry(name: str, model: RunNetwork) -> dict[str, Any]:
+    about, settings = model.about, model.translator.settings
+    kind = ("merge" if about.source == "mr" else "spread") if about.family == "multi_input" else "resnet"
+    return {
+        "name": name,
+        "family": about.family,
+        "architecture": {
+            "kind": kind,
+            "inputs": len(settings.mr_inputs) if kind == "merge" else 1,
+            "stack": about.stack,
+            "filters": settings.generator_filters,
+            "blocks": settings.generator_blocks,
+            "branch_blocks": settings.branch_blocks if kind == "merge" else 0,
+            "classes": 1 + len(about.organs) if about.organs else 0,
+        },
+        **{field: getattr(about, field) for field in ("size", "field_mm", "window", "percentiles", "low", "high")},
+        **{field: getattr(about, field) for field in ("stack_mm", "organs", "flip", "sequence", "contrast", "version")},
+        "steps": steps_of(about),
+        "precision": settings.precision,
+        "weights": _hash(model),
+        "run_weights": about.weights,
+        "epoch": "best" if model.translator.best else "last",
+        "training": training_of(model),
+        "trained_on": about.trained_on,
+        "fingerprint": model.translator.card.get("fingerprint"),
+    }
+
+
+def _hash(model: RunNetwork) -> str:
+    return weights_hash({part: network.state_dict() for part, network in _parts(model).items()})
+
+
+def _written(folder: Path, plain: dict[str, Any], subject: Path) -> Bundle:
+    """Write `README.md` and, last, `bundle.json`, which names all other files."""
+    files = [path.name for path in sorted(folder.iterdir())]
+    plain["files"] = {name: _file(folder / name) for name in files}
+    try:
+        write_text(folder / README_FILE, readme_of(Bundle.model_validate_json(json.dumps(plain))))
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        do = "Train with other settings; docs/reference/bundle.md has the bounds."
+        raise InputError(subject, found=f"{where} {first['input']!r}"[:200], wanted=first["msg"], do=do) from None
+    plain["files"][README_FILE] = _file(folder / README_FILE)
+    text = json.dumps(plain, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    write_text(folder / JSON_FILE, text)
+    return parse_bundle(text.encode(), folder / JSON_FILE)
+
+
+def _file(path: Path) -> dict[str, Any]:
+    return {"bytes": path.stat().st_size, "sha256": sha256(path)}
+
+
+@contextmanager
+def _folder(out: Path) -> Iterator[Path]:
+    """A folder that takes the name `out` when the block ends well, and is removed when it does not."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    temporary = out.with_name(f".{out.name}.{os.getpid()}.partial")
+    try:
+        temporary.mkdir()
+        yield temporary
+        temporary.rename(out)
+    except BaseException as error:
+        shutil.rmtree(temporary, ignore_errors=True)
+        if is_disk_full(error):
+            raise disk_full(out) from error
+        raise

@@ -1,0 +1,1 @@
+"""Translated volumes as derived DICOM series, and organs as DICOM SEG."""

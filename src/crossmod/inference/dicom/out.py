@@ -1,0 +1,121 @@
+"""A translated volume as a new, derived DICOM series, at the place of what it was made from.
+
+Notable:
+- CT is stored in whole HU: slope 1, intercept -1024, which every planning system reads alike.
+- Positions and directions are those of the source's own headers, where it is DICOM.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Shaped
+from pydicom.dataset import Dataset
+
+from crossmod.data.dicom.file import quiet
+from crossmod.data.dicom.folder import new_folder
+from crossmod.data.dicom.layout import Layout, laid_out
+from crossmod.data.dicom.write import as_16_bit, is_whole, series_header, slice_header, slice_name, write_slice
+from crossmod.data.store_writer import check_values
+from crossmod.data.volume import Volume
+from crossmod.errors import InputError
+from crossmod.inference.contract import Translation
+from crossmod.inference.dicom.describe import put_description
+from crossmod.inference.dicom.identity import put_identity
+from crossmod.inference.dicom.references import put_references
+from crossmod.inference.dicom.seg import check_segmentation, write_segmentation
+from crossmod.inference.dicom.source import Source, source_of, turn_onto
+
+# Below the series, so that its own folder holds slices and nothing else.
+SEGMENTATION = Path("segmentation", "organs.dcm")
+
+
+def write_translated(
+    translation: Translation,
+    folder: Path,
+    *,
+    source: Path | None,
+    others: Sequence[Path] = (),
+    keep_identity: bool = False,
+    labels: bool = False,
+) -> None:
+    """Write a translated volume as a derived DICOM series.
+
+    Args:
+        translation: what to write.
+        folder: a new or empty folder; it appears when all is written.
+        source: the DICOM folder or multi-frame file that the first input was read from; None, or another file, where
+            it was not DICOM.
+        others: what the further inputs were read from, in the model's order, for references to them.
+        keep_identity: copy the patient's and the study's data; else they are empty.
+        labels: write the organs too, as a DICOM segmentation in `segmentation/organs.dcm`.
+
+    Raises:
+        InputError: the folder holds something, the disk is full, the source is another volume, the volume is sheared,
+            or there is nothing to copy (`keep_identity`) or no labels or no highdicom to write (`labels`).
+    """
+    if labels:
+        check_segmentation(translation, folder)
+    # UIDs of the source are passed on as they are, valid or not.
+    with new_folder(folder) as temporary, quiet():
+        check_values(folder, translation.image.voxels)
+        origin = None if source is None else source_of(source, translation.sources[0])
+        if keep_identity and origin is None:
+            do = "Leave out the wish to keep the identity."
+            raise InputError(source or folder, found="no DICOM source", wanted="a header to copy", do=do)
+        voxels, layout = placed(folder, translation.image, origin)
+        further = zip(others, translation.sources[1:], strict=True) if others else ()
+        found = [origin, *(source_of(path, volume) for path, volume in further)] if origin else []
+        origins = [one for one in found if one is not None]
+        headers = _write(temporary, translation, voxels, layout, origins, keep_identity)
+        if labels and translation.labels is not None:
+            classes, _ = placed(folder, replace(translation.image, voxels=translation.labels), origin)
+            path = temporary / SEGMENTATION
+            path.parent.mkdir()
+            write_segmentation(translation.about, classes, headers, path)
+
+
+def placed(folder: Path, volume: Volume, origin: Source | None) -> tuple[Shaped[np.ndarray, "a b c"], Layout]:
+    """Voxels in the order of the series, and where its slices lie.
+
+    Args:
+        folder: what errors are about.
+        volume: canonical, as all volumes are.
+        origin: the series that it lies on, where there is one.
+
+    Raises:
+        InputError: a sheared volume, or one on another grid than the source.
+    """
+    if origin is None:
+        return laid_out(folder, volume)
+    turn = turn_onto(origin.affine, (len(origin.slices), *origin.slices[0].shape), volume)
+    if turn is None:
+        found, wanted = "a translated volume on another grid than its source", "the grid of the source"
+        raise InputError(folder, found=found, wanted=wanted, do="Write it without the source, or as NIfTI.")
+    return turn.of(volume.voxels), origin.layout
+
+
+def _write(
+    folder: Path,
+    translation: Translation,
+    voxels: Shaped[np.ndarray, "slices rows columns"],
+    layout: Layout,
+    origins: Sequence[Source],
+    keep: bool,
+) -> list[Dataset]:
+    """Write the slices; returns their headers, without pixels."""
+    hounsfield = translation.about.target == "ct"
+    whole = np.rint(voxels) if hounsfield and not is_whole(voxels) else voxels
+    stored = as_16_bit(whole, hounsfield=hounsfield)
+    series = series_header(translation.about.target, layout, stored)
+    put_description(series, translation)
+    put_identity(series, origins[0] if origins else None, keep=keep)
+    headers = []
+    for index in range(len(voxels)):
+        one = slice_header(series, layout, index)
+        if origins:
+            put_references(one, origins, index, keep=keep)
+        write_slice(folder / slice_name(index), one, stored.pixels[index])
+        headers.append(one)
+    return headers

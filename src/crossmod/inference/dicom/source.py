@@ -1,0 +1,168 @@
+"""The DICOM series that a translated volume came from, found again by its grid: its places, its UIDs, its patient."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Shaped
+from pydicom.dataset import Dataset
+from pydicom.valuerep import format_number_as_ds
+
+from crossmod.data.dicom.choose import Series, grouped, without_scouts
+from crossmod.data.dicom.file import is_dicom, quiet, read_dataset
+from crossmod.data.dicom.frames import frame_headers, is_multi_frame
+from crossmod.data.dicom.geometry import stacked
+from crossmod.data.dicom.layout import Layout
+from crossmod.data.dicom.pixels import read_values
+from crossmod.data.dicom.series import slices_in
+from crossmod.data.dicom.slice import DicomSlice
+from crossmod.data.file_order import files_in
+from crossmod.data.volume import Affine, Volume
+from crossmod.errors import InputError
+
+SAME_PLACE_MM = 1e-3
+
+
+@dataclass(frozen=True)
+class Turn:
+    """The order of the axes of one grid in another, and which of them run backwards (-1)."""
+
+    axes: tuple[int, ...]
+    flips: tuple[int, ...]
+
+    def of(self, array: Shaped[np.ndarray, "a b c"]) -> Shaped[np.ndarray, "i j k"]:
+        """An array on the one grid, as a view on the other."""
+        return np.transpose(array, self.axes)[tuple(slice(None, None, flip) for flip in self.flips)]
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """A series, in the order of its positions.
+
+    Args:
+        slices: what was read of each.
+        headers: of each slice, without pixels; frames of a multi-frame file laid flat.
+        affine: `(slice, row, column)` to RAS+ millimetres.
+    """
+
+    slices: tuple[DicomSlice, ...]
+    headers: tuple[Dataset, ...]
+    affine: Affine
+
+    @property
+    def layout(self) -> Layout:
+        """Where the slices lie, in the words of their own headers."""
+        first = self.headers[0]
+        step = format_number_as_ds(float(np.linalg.norm(self.affine[:3, 0])))
+        thickness = first.get("SliceThickness")
+        return Layout(
+            orientation=_texts(first.ImageOrientationPatient),
+            spacing=_texts(first.PixelSpacing),
+            positions=tuple(_texts(header.ImagePositionPatient) for header in self.headers),
+            step=step,
+            thickness=step if thickness in (None, "") else _texts([thickness])[0],
+        )
+
+
+def source_of(path: Path, volume: Volume) -> Source | None:
+    """The series at `path` that lies on the grid of `volume`; None where there is no DICOM.
+
+    Args:
+        path: what the volume was read from: a folder of slices or a multi-frame file.
+        volume: as read.
+
+    Raises:
+        InputError: nothing is there, no series there lies on this grid, or several do and hold the same values.
+    """
+    if not path.exists():
+        raise InputError(path, found="nothing", wanted="what the volume was read from", do="Check the path.")
+    if not _holds_dicom(path):
+        return None
+    found = [(ordered, affine) for ordered, affine in _stacks(path) if _turn(volume, ordered, affine) is not None]
+    if len(found) > 1:
+        found = [(ordered, affine) for ordered, affine in found if _same_values(volume, ordered, affine)]
+    if len(found) != 1:
+        what = "several series with these values" if found else "no series on the grid of the translated volume"
+        do = "Give the folder that the volume was read from."
+        raise InputError(path, found=what, wanted="the series that was translated", do=do)
+    ordered, affine = found[0]
+    return Source(tuple(ordered), tuple(_headers(ordered)), affine)
+
+
+def turn_onto(affine: Affine, shape: Sequence[int], volume: Volume) -> Turn | None:
+    """How to turn the axes of a volume to those of another affine; None if it describes another grid.
+
+    The grids are compared, and not the names of their directions: at 45 degrees, rounding turns those.
+    """
+    change = np.linalg.inv(affine[:3, :3]) @ volume.affine[:3, :3]
+    signs = np.rint(change).astype(int)
+    if not (np.abs(signs).sum(axis=0) == 1).all() or not (np.abs(signs).sum(axis=1) == 1).all():
+        return None
+    axes = tuple(int(axis) for axis in np.abs(signs).argmax(axis=1))
+    if tuple(volume.voxels.shape[axis] for axis in axes) != tuple(shape):
+        return None
+    flips = tuple(int(signs[new, old]) for new, old in enumerate(axes))
+    # Straight grids that agree in two opposite corners and in their steps' directions agree everywhere.
+    for end in (0, 1):
+        corner = np.zeros(3)
+        for flip, axis, length in zip(flips, axes, shape, strict=True):
+            corner[axis] = (length - 1) * (end if flip > 0 else 1 - end)
+        apart = affine @ [*(end * (np.array(shape) - 1.0)), 1] - volume.affine @ [*corner, 1]
+        if np.abs(apart).max() > SAME_PLACE_MM:
+            return None
+    return Turn(axes, flips)
+
+
+def _holds_dicom(path: Path) -> bool:
+    if path.is_dir():
+        return any(is_dicom(file) for file in files_in(path))
+    return path.is_file() and is_dicom(path)
+
+
+def _stacks(path: Path) -> list[tuple[list[DicomSlice], Affine]]:
+    stacks = []
+    for series in without_scouts(grouped(path, slices_in(path)[0]))[0]:
+        stacks += _stacked(path, series.slices) or _by_number(path, series)
+    return stacks
+
+
+def _by_number(path: Path, series: Series) -> list[tuple[list[DicomSlice], Affine]]:
+    stacks = []
+    for number in sorted({one.number for one in series.slices if one.number is not None}):
+        stacks += _stacked(path, [one for one in series.slices if one.number == number])
+    return stacks
+
+
+def _stacked(path: Path, slices: Sequence[DicomSlice]) -> list[tuple[list[DicomSlice], Affine]]:
+    try:
+        return [stacked(path, slices)]
+    except InputError:
+        # Another series of the folder, or several in one: none that was read as a volume.
+        return []
+
+
+def _turn(volume: Volume, ordered: Sequence[DicomSlice], affine: Affine) -> Turn | None:
+    return turn_onto(affine, (len(ordered), *ordered[0].shape), volume)
+
+
+def _same_values(volume: Volume, ordered: Sequence[DicomSlice], affine: Affine) -> bool:
+    turn = _turn(volume, ordered, affine)
+    middle = len(ordered) // 2
+    return turn is not None and np.array_equal(read_values([ordered[middle]])[0], turn.of(volume.voxels)[middle])
+
+
+def _headers(ordered: Sequence[DicomSlice]) -> list[Dataset]:
+    files: dict[Path, list[Dataset]] = {}
+    for one in ordered:
+        if one.path not in files:
+            header = read_dataset(one.path, pixels=False)
+            with quiet():
+                files[one.path] = frame_headers(one.path, header) if is_multi_frame(header) else [header]
+    return [files[one.path][one.frame or 0] for one in ordered]
+
+
+def _texts(numbers: Sequence) -> tuple[str, ...]:
+    """The numbers as the file has them, unless they are longer than the standard's 16 letters."""
+    texts = [str(number).strip() for number in numbers]
+    return tuple(text if len(text) <= 16 else format_number_as_ds(float(text)) for text in texts)

@@ -1,0 +1,1 @@
+"""How far a translation can be trusted: checks, words, one page."""
