@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import torch
 from jaxtyping import Float, UInt8
 from torch import nn
 
@@ -18,11 +17,11 @@ from crossmod.data.stacks import offsets
 from crossmod.engine import checkpoint
 from crossmod.engine.compute import Compute, choose, prepare
 from crossmod.engine.device import pick_device
-from crossmod.engine.inference import batches_of
 from crossmod.errors import InputError
 from crossmod.runs import open_run
 from crossmod.settings import Machine, TranslateSettings
 from crossmod.translate import cyclegan, essnet, multi_input
+from crossmod.translate.apply import apply
 from crossmod.translate.networks import blocks
 from crossmod.translate.train import KIND
 
@@ -97,7 +96,6 @@ class Translator:
         """Checksums of the cases that it saw."""
         return tuple(sorted({digest for side in self.card["data"].values() for digest in side["cases"]}))
 
-    @torch.inference_mode()
     def translate(
         self, images: Float[np.ndarray, "slices images size size"] | Float[np.ndarray, "slices size size"]
     ) -> tuple[Float[np.ndarray, "slices size size"], UInt8[np.ndarray, "slices size size"] | None]:
@@ -106,17 +104,7 @@ class Translator:
         Returns:
             The synthetic slices; also the class that S sees at each pixel of them, where there is an S.
         """
-        images = images[:, None] if images.ndim == 3 else images
-        S, shape = self.segmentor, (len(images), *images.shape[2:])
-        fakes = np.empty(shape, np.float32)
-        answers = None if S is None else np.empty(shape, np.uint8)
-        with self.compute.autocast():
-            for part, given in batches_of(images, self.compute):
-                fake = self.generator(part)
-                fakes[given] = fake[: len(fakes[given]), 0].cpu().numpy()
-                if S is not None and answers is not None:
-                    answers[given] = S(fake[:, :1]).argmax(dim=1).to(torch.uint8)[: len(fakes[given])].cpu().numpy()
-        return fakes, answers
+        return apply(self.generator, self.segmentor, images[:, None] if images.ndim == 3 else images, self.compute)
 
 
 def load_translator(path: Path, *, epoch: Epoch = "auto", machine: Machine | None = None) -> Translator:

@@ -4,13 +4,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 from jaxtyping import Float32, UInt8
 from torch import nn
 
 from crossmod.engine.compute import Compute, choose, prepare
 from crossmod.engine.device import pick_device
-from crossmod.engine.inference import batches_of
 from crossmod.errors import InputError
 from crossmod.inference.bundle.format import Bundle, Entry
 from crossmod.inference.bundle.networks import networks_of
@@ -18,6 +16,7 @@ from crossmod.inference.bundle.parse import damaged, read_bundle
 from crossmod.inference.bundle.weights import hash_of, of_network, read_weights
 from crossmod.inference.contract import About
 from crossmod.inference.trust.fingerprint import Fingerprint
+from crossmod.translate.apply import apply
 from crossmod.translate.networks import blocks
 
 
@@ -39,7 +38,6 @@ class BundleNetwork:
     compute: Compute
     fingerprint: Fingerprint | None = None
 
-    @torch.inference_mode()
     def translate(
         self, images: Float32[np.ndarray, "slices images size size"]
     ) -> tuple[Float32[np.ndarray, "slices size size"], UInt8[np.ndarray, "slices size size"] | None]:
@@ -48,15 +46,7 @@ class BundleNetwork:
         Raises:
             InputError: what comes out is no image, as of weights that were made to overflow.
         """
-        S, shape = self.segmentor, (len(images), *images.shape[2:])
-        fakes = np.empty(shape, np.float32)
-        answers = None if S is None else np.empty(shape, np.uint8)
-        with self.compute.autocast():
-            for part, given in batches_of(images, self.compute):
-                fake = self.generator(part)
-                fakes[given] = fake[: len(fakes[given]), 0].cpu().numpy()
-                if S is not None and answers is not None:
-                    answers[given] = S(fake[:, :1]).argmax(dim=1).to(torch.uint8)[: len(fakes[given])].cpu().numpy()
+        fakes, answers = apply(self.generator, self.segmentor, images, self.compute)
         if not np.isfinite(fakes).all():
             raise damaged(self.about.name, "values that are no numbers in what it makes")
         return fakes, answers
@@ -100,8 +90,8 @@ def _loaded(path: Path, bundle: Bundle, device: str, wanted: tuple[str, ...]) ->
             continue
         if hash_of(entry, tensors) != entry.weights:
             raise damaged(path, f"other weights than {entry.name} is said to have")
-        # On a CPU compiling takes longer than a volume.
-        compute = choose(place, entry.precision, "auto" if place.type == "cuda" else "off")
+        # Compiling takes longer than a volume.
+        compute = choose(place, entry.precision, "off")
         parts = networks_of(entry)
         for part, state in of_network(entry.name, tensors).items():
             parts[part].load_state_dict(state, assign=True)
