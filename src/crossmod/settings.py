@@ -106,8 +106,8 @@ class TranslateSettings(TrainSettings):
     flip: bool = False
     """Mirror slices left to right at random; the liver is then found on either side."""
     stack: int = Field(default=1, ge=1, le=7)
-    """Slices that the networks see together, an odd number: 3 are one, and those above and below it (2.5D)."""
-    stack_mm: float = Field(default=0.0, ge=0)
+    """Slices that the networks see together: 1, 3, 5 or 7; 3 are one, and those above and below it (2.5D)."""
+    stack_mm: float = Field(default=0.0, ge=0, le=1000)
     """Millimetres between the slices of a stack; 0: as far as slices lie apart on the side where that is more."""
     slices: Slices = "organ"
     """Train on slices that show the organ, or on all; a store without labels gives all it has."""
@@ -175,7 +175,7 @@ class TranslateSettings(TrainSettings):
             raise ValueError(f"load_size of at least size ({self.size}), got --load-size {self.load_size}")
         self._check_inputs()
         if self.stack % 2 == 0:
-            raise ValueError(f"as many slices above as below, got --stack {self.stack}")
+            raise ValueError(f"1, 3, 5 or 7 slices, got --stack {self.stack}")
         if self.stack_mm and self.stack == 1:
             raise ValueError(f"--stack 3 or more with it, got --stack-mm {self.stack_mm:g} alone")
         if self.patience and not self.select_every:

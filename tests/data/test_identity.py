@@ -7,7 +7,7 @@ from pydicom.config import disable_value_validation
 from pydicom.datadict import dictionary_VR
 from pydicom.dataset import Dataset
 
-from crossmod.data.identity import BURNT_IN, DERIVED, KEPT, acquisition_of, annotation_note, distinct_notes
+from crossmod.data.identity import BURNT_IN, DERIVED, KEPT, SYNTHETIC, acquisition_of, annotation_note, distinct_notes
 
 
 def test_nothing_but_the_listed_attributes_leaves_a_header():
@@ -78,3 +78,11 @@ def test_each_note_is_warned_about_once(caplog):
     with caplog.at_level(logging.WARNING):
         assert distinct_notes("folder", ["a", None, "a", "b"]) == ("a", "b")
     assert [record.getMessage() for record in caplog.records] == ["folder: a", "folder: b"]
+
+
+def test_what_a_network_made_is_noted():
+    header = a_slice(body()[0][0], 0)
+    header.ImageType, header.BurnedInAnnotation, header.SyntheticData = ["DERIVED", "SECONDARY"], "NO", "YES"
+    assert annotation_note(header) == SYNTHETIC
+    header.SyntheticData = "NO"
+    assert annotation_note(header) is None

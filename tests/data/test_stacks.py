@@ -90,3 +90,12 @@ def test_every_case_has_its_own_distance_between_slices(tmp_path: Path, rng: np.
     _, above = load_beside(slices, store.cases, of_stack, lambda record: store.read(record.id))
     steps = {(key.case, after.slice - key.slice) for key, after in zip(slices.keys, above.keys, strict=True)}
     assert steps == {("thick", 1), ("thick", 0), ("thin", 2), ("thin", 1), ("thin", 0)}
+
+
+def test_stacks_that_reach_beyond_their_volumes_are_warned_of(stores: Stores, caplog: pytest.LogCaptureFixture) -> None:
+    """Of six slices 5 mm apart, two slices away is beyond an end for a third of them, four for two thirds."""
+    store = Store(stores.ct)
+    slices = load_slices(store, store.cases, SETTINGS, size=32, labelled=False)
+    for far, warned in ((2, False), (4, True)):
+        load_beside(slices, store.cases, lambda _, far=far: (0, -far, far), lambda record: store.read(record.id))
+        assert ("beyond the ends" in caplog.text) == warned

@@ -11,6 +11,7 @@ from small_models import Made, about, body
 
 import crossmod
 from crossmod.config import Modality
+from crossmod.data.identity import SYNTHETIC
 from crossmod.data.volume import Volume
 from crossmod.evaluate.body import body_mask
 from crossmod.inference.contract import Translation
@@ -94,11 +95,11 @@ def test_mr_is_compared_by_its_own_range() -> None:
 
 
 def test_what_is_no_truth_is_refused() -> None:
-    with pytest.raises(crossmod.InputError, match=r"MR\. Wanted: CT, as was made"):
+    with pytest.raises(crossmod.InputError, match=r"the truth: MR\. Wanted: CT"):
         crossmod.evaluate_translation(translation(body()), body(modality="mr"))
     far = body()
     far.affine[0, 3] += 500
-    with pytest.raises(crossmod.InputError, match=r"truth: CT that holds 0% of what CT shows"):
+    with pytest.raises(crossmod.InputError, match=r"the truth: CT that holds 0% of what the other volume shows"):
         crossmod.evaluate_translation(translation(body()), far)
     air = body()
     air.voxels[:] = -1000
@@ -113,3 +114,20 @@ def test_a_translation_of_a_known_network() -> None:
     found = crossmod.evaluate_translation(made, volume)
     inside = body_mask(volume.voxels, "ct")
     assert found.mae == pytest.approx(np.abs(2 * volume.voxels[inside]).mean(), rel=0.01)
+
+
+def test_a_synthetic_image_is_no_truth() -> None:
+    own = replace(body(), notes=("kept", SYNTHETIC))
+    with pytest.raises(crossmod.InputError, match=r"the truth: a synthetic image\. Wanted: a scan"):
+        crossmod.evaluate_translation(translation(body()), own)
+
+
+def test_how_much_of_the_body_was_compared() -> None:
+    """A truth of the lower half of the slices."""
+    whole = body((8, 40, 44))
+    half = replace(whole, voxels=whole.voxels[:4])
+    found = crossmod.evaluate_translation(translation(whole), half)
+    assert found.share == pytest.approx(0.5)
+    assert "the scan shows 50% of the body" in found.words
+    assert crossmod.evaluate_translation(translation(whole), whole).share == 1
+    assert "of the body" not in crossmod.evaluate_translation(translation(whole), whole).words

@@ -1,6 +1,7 @@
 """The names that a program uses, on a model that was really trained, for a second."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -81,12 +82,18 @@ def test_from_a_file_to_a_file(tmp_path: Path, run: Path, patient: Path, capsys:
     assert card["seconds"] > 0
 
 
-def test_two_models_at_once_tell_how_far_they_differ(run: Path, patient: Path) -> None:
-    model = crossmod.load_model(run, run, device="cpu")
-    assert model.about.name == "mr-to-ct + mr-to-ct"
-    made = model.translate(crossmod.read_volume(patient / "mr.nii.gz", "mr"))
+def test_two_models_at_once_tell_how_far_they_differ(tmp_path: Path, run: Path, patient: Path, stores: Stores) -> None:
+    """Half the difference of two is their standard deviation."""
+    other = train(tmp_path / "other", stores, family="cyclegan", source="mr", epochs=1, seed=1, slices="all").path
+    model = crossmod.load_model(run, other, device="cpu")
+    assert model.about.name == "mr-to-ct + other"
+    volume = crossmod.read_volume(patient / "mr.nii.gz", "mr")
+    made = model.translate(volume)
+    first, second = (crossmod.load_model(path).translate(volume).image.voxels.astype(float) for path in (run, other))
     assert made.uncertainty is not None
-    assert made.uncertainty.max() == pytest.approx(0, abs=1e-3)
+    np.testing.assert_allclose(made.uncertainty, np.abs(first - second) / 2, atol=1)
+    with pytest.raises(InputError, match="the same weights twice"):
+        crossmod.load_model(run, run)
 
 
 def test_what_cannot_be_is_said(tmp_path: Path, run: Path, patient: Path) -> None:
@@ -96,7 +103,7 @@ def test_what_cannot_be_is_said(tmp_path: Path, run: Path, patient: Path) -> Non
         crossmod.load_model(run).translate(crossmod.read_volume(patient / "ct.nii.gz", "ct"))
     with pytest.raises(InputError, match=r"t1_in\. Wanted: t2_spir"):
         crossmod.load_model(run).translate(crossmod.read_volume(patient / "mr.nii.gz", "mr", sequence="t1_in"))
-    with pytest.raises(InputError, match="no such folder"):
+    with pytest.raises(InputError, match=r"no such folder\. Wanted: the folder of a training run or of a bundle"):
         crossmod.load_model(tmp_path / "nothing")
     made = crossmod.load_model(run).translate(crossmod.read_volume(patient / "mr.nii.gz", "mr"))
     with pytest.raises(InputError, match="there already"):
@@ -120,9 +127,16 @@ def test_dicom_of_two_patients_is_not_one(tmp_path: Path) -> None:
         crossmod.read_volumes([one, other], "mr")
 
 
-def test_several_inputs_are_read_by_name(patient: Path) -> None:
-    volumes = crossmod.read_volumes({"t1_in": patient / "mr.nii.gz", "t1_out": patient / "mr.nii.gz"}, "mr")
-    assert [volume.sequence for volume in volumes] == ["t1_in", "t1_out"]
+def test_several_inputs_are_read_by_name(tmp_path: Path, patient: Path) -> None:
+    shutil.copy(patient / "mr.nii.gz", tmp_path / "out.nii.gz")
+    volumes = crossmod.read_volumes({"t1_in": patient / "mr.nii.gz", "t1_out": tmp_path / "out.nii.gz"}, "MR")
+    assert [(volume.sequence, volume.modality) for volume in volumes] == [("t1_in", "mr"), ("t1_out", "mr")]
+    with pytest.raises(InputError, match="one path twice"):
+        crossmod.read_volumes([patient / "mr.nii.gz", patient / ".." / patient.name / "mr.nii.gz"], "mr")
+    with pytest.raises(InputError, match=r"the modality 'pet'\. Wanted: ct or mr"):
+        crossmod.read_volume(patient / "mr.nii.gz", "pet")
+    with pytest.raises(InputError, match="NIfTI, which is one series"):
+        crossmod.read_volume(patient / "mr.nii.gz", "mr", echo_time=2.3)
 
 
 def test_without_the_stores_of_the_training_the_field_is_not_known(

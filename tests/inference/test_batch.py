@@ -269,3 +269,13 @@ def test_one_case_is_read_and_one_written_while_one_is_computed(folder: Path, mo
     assert [row.status for row in rows] == ["done"] * 3
     assert meeting.n_waiting == 0
     assert turns == {"read": 3, "compute": 3, "write": 3}
+
+
+@pytest.mark.parametrize("asked", ["segmentation", "keep_identity"])
+def test_what_only_dicom_holds_is_refused_for_nifti_before_anything_is_made(folder: Path, asked: str) -> None:
+    one = model()
+    job = Job.model_validate({"out": folder / "out", asked: True})
+    with pytest.raises(InputError, match=r"--\S+ and the output a\.nii\.gz\. Wanted: DICOM for it"):
+        translate_list(one, folder / "cases.csv", job)
+    assert not (folder / "out").exists()
+    assert calls(one) == 0

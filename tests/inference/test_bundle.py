@@ -301,3 +301,11 @@ def test_on_the_command_line(essnet: Path, wide: Path, tmp_path: Path, capsys: p
     with pytest.raises(SystemExit, match="2"):
         main(["export", str(essnet)])
     assert "RUN... OUT" in capsys.readouterr().err
+
+
+def test_info_shows_the_card_of_a_bundle(essnet: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    export_bundle([str(essnet)], str(tmp_path / "out"), licence="CC0")
+    page = (tmp_path / "out" / "README.md").read_text()
+    (tmp_path / "out" / "README.md").write_text("what anybody wrote")
+    main(["info", str(tmp_path / "out")])
+    assert capsys.readouterr().out.strip() == page.strip()

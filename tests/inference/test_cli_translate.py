@@ -1,5 +1,6 @@
 import csv
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -61,18 +62,25 @@ def test_the_command_is_the_api(tmp_path: Path, run: Path, patient: Path) -> Non
     np.testing.assert_array_equal(crossmod.read_volume(tmp_path / "mr.nii", "mr").voxels, made.image.voxels)
 
 
-def test_more_models_give_an_uncertainty(tmp_path: Path, run: Path, patient: Path) -> None:
-    main(["translate", str(run), str(patient / "ct.nii.gz"), str(tmp_path / "mr.nii"), "--also", str(run)])
-    assert json.loads((tmp_path / "mr.nii.json").read_text())["mean_uncertainty"] == pytest.approx(0, abs=1e-3)
+def test_more_models_give_an_uncertainty(tmp_path: Path, run: Path, patient: Path, stores: Stores) -> None:
+    other = train(tmp_path / "other", stores, seed=1, epochs=1).path
+    main(["translate", str(run), str(patient / "ct.nii.gz"), str(tmp_path / "mr.nii"), "--also", str(other)])
+    assert json.loads((tmp_path / "mr.nii.json").read_text())["mean_uncertainty"] > 0
 
 
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["{ct}"], "1 paths after the run. Wanted: INPUT and OUTPUT"),
+        (["{ct}"], "1 path after the run. Wanted: INPUT and OUTPUT"),
         (["{ct}", "{out}", "--input", "ct={ct}"], "the output alone beside --input"),
         (["{out}", "--input", "{ct}"], "NAME=PATH"),
-        (["{ct}", "{ct}", "{out}"], "2 volumes. Wanted: 1: ct"),
+        (["{ct}", "{ct}", "{out}"], "one path twice"),
+        (["{ct}", "{other}", "{out}"], "2 volumes. Wanted: 1: ct"),
+        (["{ct}", "{out}", "--batch", "0"], "--batch: 0. Wanted: greater than or equal to 1"),
+        (["{ct}", "{out}", "--executor", "ray"], "--list with them"),
+        (["{ct}", "{out}", "--echo-time", "4.6"], "NIfTI, which is one series"),
+        (["{ct}", "{nrrd}"], "a file that is not written here (.nrrd)"),
+        (["{ct}", "{beside}"], "beside.nii.gz.trust.json: something that is there already"),
         (["{ct}", "{ct}"], "there already"),
         (["{none}", "{out}"], "no such file"),
     ],
@@ -80,7 +88,10 @@ def test_more_models_give_an_uncertainty(tmp_path: Path, run: Path, patient: Pat
 def test_mistakes_have_a_sentence(
     tmp_path: Path, run: Path, patient: Path, words: list[str], said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    places = {"ct": patient / "ct.nii.gz", "out": tmp_path / "out.nii", "none": tmp_path / "none.nii"}
+    names = {"out": "out.nii", "none": "none.nii", "other": "other.nii.gz", "nrrd": "a.nrrd", "beside": "beside.nii.gz"}
+    places = {"ct": patient / "ct.nii.gz", **{key: tmp_path / name for key, name in names.items()}}
+    shutil.copy(patient / "ct.nii.gz", tmp_path / "other.nii.gz")
+    (tmp_path / "beside.nii.gz.trust.json").write_text("mine")
     with pytest.raises(SystemExit) as stopped:
         main(["translate", str(run), *(word.format(**places) for word in words)])
     assert stopped.value.code == 2
@@ -201,7 +212,7 @@ def test_a_truth_of_somebody_else_is_refused_before_the_work(
 def test_a_list_takes_no_truth(tmp_path: Path, run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["translate", str(run), "--list", "cases.csv", str(tmp_path), "--truth", "truth.nii"])
-    assert "1 paths after the run and --truth. Wanted: the folder of the outputs alone" in capsys.readouterr().err
+    assert "1 path after the run and --truth. Wanted: the folder of the outputs alone" in capsys.readouterr().err
 
 
 def test_a_list_writes_organs_where_asked(tmp_path: Path, run: Path, patient: Path) -> None:

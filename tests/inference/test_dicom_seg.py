@@ -74,7 +74,6 @@ def test_what_is_missing_is_said_before_anything_is_written(tmp_path, monkeypatc
     empty = np.zeros_like(translation.labels)
     for changed, found in (
         (replace(translation, labels=None), "a model that finds no organs"),
-        (replace(translation, labels=empty), "labels without any organ"),
         (replace(translation, labels=empty + 9), "the label 9 of a model with 2 organs"),
     ):
         with pytest.raises(InputError, match=found):
@@ -84,3 +83,13 @@ def test_what_is_missing_is_said_before_anything_is_written(tmp_path, monkeypatc
         write_translated(translation, tmp_path / "out", source=source, labels=True)
     assert not (tmp_path / "out").exists()
     write_translated(translation, tmp_path / "out", source=source)
+
+
+def test_where_no_organ_was_found_the_image_is_written_all_the_same(tmp_path, caplog):
+    source = a_series(tmp_path / "in")
+    translation = made(read_dicom_series(source))
+    empty = replace(translation, labels=np.zeros_like(translation.labels))
+    write_translated(empty, tmp_path / "out", source=source, labels=True)
+    assert "no organ was found" in caplog.text
+    assert len(headers(tmp_path / "out")) == len(translation.image.voxels)
+    assert not (tmp_path / "out" / SEGMENTATION).exists()

@@ -14,6 +14,7 @@ from scipy.ndimage import gaussian_filter
 from small_models import Made, about, body
 from test_train_translator import train
 
+from crossmod.data.identity import SYNTHETIC
 from crossmod.data.slices import load_slices
 from crossmod.data.store import Store
 from crossmod.data.store_writer import writing_store
@@ -26,6 +27,7 @@ from crossmod.inference.translate import translate_volume
 from crossmod.inference.trust.fingerprint import Fingerprint, fingerprint_of, read_fingerprint
 from crossmod.inference.trust.judge import Limits, Trust, judge_trust
 from crossmod.inference.trust.page import write_trust
+from crossmod.inference.truth import AgainstTruth
 from crossmod.settings import TranslateSettings
 
 Work = Callable[[np.ndarray], np.ndarray]
@@ -247,3 +249,27 @@ def test_the_page_tells_all_and_needs_no_other_file(tmp_path: Path, trained: tup
     (tmp_path / "other.html").write_text("mine")
     with pytest.raises(InputError, match="no HTML page"):
         write_trust(full, trust, tmp_path / "other.html")
+
+
+def test_the_page_knows_stacks_and_a_truth(tmp_path: Path) -> None:
+    translation = made()
+    plain = replace(translation, about=replace(translation.about, stack=1))
+    several = replace(translation, about=replace(translation.about, stack=5, stack_mm=7.5))
+    truth = AgainstTruth("HU", 12.3, 45.6, 30.0, 0.9, 1000, 0.5)
+    pages = []
+    for one, known in ((plain, None), (several, truth)):
+        write_trust(one, judged(one), tmp_path / "a.trust.html", truth=known)
+        pages.append(" ".join((tmp_path / "a.trust.html").read_text().split()))
+    assert "it sees each slice by itself" in pages[0]
+    assert "Against the real scan" not in pages[0]
+    assert "it sees 5 slices at a time" in pages[1]
+    assert "5, 7.5 mm apart" in pages[1]
+    assert "Against the real scan: mean absolute error 12.3 HU (45.6 where the truth is not cut" in pages[1]
+    assert "the scan shows 50% of the body, the rest is not compared" in pages[1]
+
+
+def test_a_synthetic_input_is_warned_of() -> None:
+    translation = made()
+    source = replace(translation.sources[0], notes=(SYNTHETIC,))
+    warned = judged(replace(translation, sources=(source,))).warnings
+    assert warned == ("The input is synthetic itself: its errors are handed on.",)

@@ -72,3 +72,9 @@ def test_without_variants_nothing_is_said_of_uncertainty() -> None:
     np.testing.assert_allclose(two.uncertainty[two.body], 5.0, atol=0.01)
     mixed = Made(replace(about(), low=-160.0, high=240.0))
     assert translate_volume([mixed, Made(about())], [body()]).uncertainty is None
+
+
+def test_a_single_slice_has_no_neighbours_to_be_uncertain_by() -> None:
+    one = body((1, 40, 44))
+    assert translate_volume([Made(about())], [one], Options(variants=("neighbours",))).uncertainty is None
+    assert translate_volume([Made(about())], [one], Options(variants=("neighbours", "shift"))).uncertainty is not None

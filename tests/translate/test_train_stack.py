@@ -135,7 +135,7 @@ def test_one_input_of_the_family_of_several_is_cyclegan_also_with_stacks() -> No
 @pytest.mark.parametrize(
     ("more", "words"),
     [
-        ({"stack": 2}, "as many slices above as below, got --stack 2"),
+        ({"stack": 2}, "1, 3, 5 or 7 slices, got --stack 2"),
         ({"stack": 9}, "less than or equal to 7"),
         ({"stack_mm": 4.0}, "--stack 3 or more with it, got --stack-mm 4 alone"),
     ],

@@ -7,16 +7,22 @@ from crossmod.cli.application import app, say
 
 @app.command(sort_key=2)
 def info(path: Path) -> None:
-    """Describe a volume, a store or a run.
+    """Describe a volume, a store, a run or a model bundle.
 
     Parameters
     ----------
     path
-        NIfTI file, folder of DICOM files, store, or run folder.
+        NIfTI file, folder of DICOM files, store, run folder, or what `export` made.
     """
+    if (path / "bundle.json").is_file():
+        from crossmod.inference.bundle.parse import read_bundle
+        from crossmod.inference.bundle.readme import readme_of
+
+        # Not the file beside it, which anybody may have written.
+        return say(readme_of(read_bundle(path)))
     from crossmod.report.describe import show
 
-    show(path)
+    return show(path)
 
 
 @app.command(sort_key=6)

@@ -10,6 +10,7 @@ from cyclopts import Parameter
 
 import crossmod
 from crossmod.cli.application import app, say
+from crossmod.config import build
 from crossmod.errors import InputError
 from crossmod.settings import Device
 
@@ -76,8 +77,9 @@ def translate(
         A real scan of the same patient in the modality that is made, at the same place: DICOM or NIfTI. Says how far
         the result is from it, here, in OUTPUT.json and in the trust report.
     list
-        CSV of many patients: columns `case`, `input` (or one for each input's name) and, if you like, `output`. Given
-        again, the command goes on; one bad patient does not stop the rest; `summary.csv` tells of all.
+        CSV of many patients: columns `case`, `input` (or one for each input's name) and, if you like, `output`. Paths
+        are seen from the folder of the CSV. Given again, the command goes on; one bad patient does not stop the rest;
+        `summary.csv` tells of all.
     strict
         Leave with exit code 3 where the trust report warns.
     executor
@@ -91,29 +93,34 @@ def translate(
     """
     from crossmod.inference.api import refuse_existing
 
-    options = crossmod.Options(variants=tuple(variants or ()), tiles=tiles, batch=batch)
+    chosen = {"variants": tuple(variants or ()), "tiles": tiles, "batch": batch}
+    options = build(crossmod.Options, chosen, subject="translate")
     models = (run, *(also or ()))
     wanted = {"keep_identity": keep_identity, "segmentation": segmentation}
     series = {"series_number": series_number, "echo_time": echo_time}
     if list is not None:
         if len(paths) != 1 or input or truth:
             more = (" and --input" if input else "") + (" and --truth" if truth else "")
-            found, alone = f"{len(paths)} paths after the run{more}", "the folder of the outputs alone"
+            found, alone = f"{_counted(len(paths), 'path')} after the run{more}", "the folder of the outputs alone"
             raise InputError("translate --list", found=found, wanted=alone, do="Leave the rest out.")
-        job = crossmod.Job.model_validate({"out": paths[0], "options": options, "device": device, **wanted, **series})
+        same = {"out": paths[0], "options": options, "device": device, **wanted, **series}
+        job = build(crossmod.Job, same, subject="translate")
         spread = None
         if executor == "ray":
             from crossmod.experiment.cases_on_ray import cases_on_ray
 
             spread = cases_on_ray(address, gpus)
         return _translate_list(models, list, job, strict, spread)
+    if executor != "local" or address is not None or gpus:
+        found, do = "--executor, --address or --gpus", "Leave them out, or give a list."
+        raise InputError("translate", found=found, wanted="--list with them", do=do)
     named = _named(input or [])
     *inputs, out = paths or (None,)
     if out is None or bool(inputs) == bool(named):
-        found = f"{len(paths)} paths after the run" + (" and --input" if named else "")
+        found = f"{_counted(len(paths), 'path')} after the run" + (" and --input" if named else "")
         one = "the output alone beside --input" if named else "INPUT and OUTPUT"
         raise InputError("translate", found=found, wanted=one, do="See crossmod translate --help.")
-    refuse_existing(out)
+    refuse_existing(out, *(Path(f"{out}{suffix}") for suffix in (".json", ".trust.html", ".trust.json")))
     model = crossmod.load_model(*models, device=device)
     trust = _translate_one(model, named or inputs, out, options, truth, wanted, series)
     if strict and trust.warnings:
@@ -140,7 +147,7 @@ def _translate_one(
     sources = [given[at] for one in made.sources for at, volume in enumerate(volumes) if volume is one]
     against = None if real is None else crossmod.evaluate_translation(made, real)
     crossmod.write_translation(made, out, source=sources, options=options, truth=against, **wanted)
-    say(f"{out}: synthetic {about.target.upper()} of {len(made.image.voxels)} slices, not for diagnosis")
+    say(f"{out}: synthetic {about.target.upper()} of {_counted(len(made.image.voxels), 'slice')}, not for diagnosis")
     if made.clipped > 0.005:
         say(f"{made.clipped:.1%} of the body lies beyond {about.window[0]:g} to {about.window[1]:g} HU.")
     if against is not None:
@@ -174,3 +181,7 @@ def _named(texts: Sequence[str]) -> dict[str, Path]:
         do = "Write --input t1_in=PATH."
         raise InputError("--input", found=" ".join(texts), wanted="NAME=PATH, each name once", do=do)
     return {name: Path(path) for name, _, path in pairs}
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"

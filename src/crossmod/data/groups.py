@@ -98,7 +98,7 @@ def onto_grid(volume: Volume, grid: Volume, *, subject: object, outside: float |
         if inside < LEAST_SHARED:
             raise InputError(
                 subject,
-                found=f"{_named(volume)} that holds {inside:.0%} of what {_named(grid)} shows",
+                found=f"{_named(volume)} that holds {inside:.0%} of what {_other(grid, volume)} shows",
                 wanted="volumes that are registered",
                 do="Register them first, or take them from one examination.",
             )
@@ -120,3 +120,7 @@ def onto_grid(volume: Volume, grid: Volume, *, subject: object, outside: float |
 
 def _named(volume: Volume) -> str:
     return volume.sequence or volume.modality.upper()
+
+
+def _other(grid: Volume, volume: Volume) -> str:
+    return _named(grid) if _named(grid) != _named(volume) else "the other volume"

@@ -62,6 +62,7 @@ _TERMS: dict[str, frozenset[str]] = {
 _KERNEL = re.compile(r"[A-Z][a-z]?[0-9]{2}[a-z]?")
 
 BURNT_IN = "the file says that text is burnt into the image: look at it before sharing"
+SYNTHETIC = "a synthetic image: a network made it, no scanner"
 DERIVED = "a derived or secondary image: text may be burnt into it"
 
 
@@ -73,7 +74,9 @@ def acquisition_of(dataset: Dataset) -> dict[str, Any]:
 
 
 def annotation_note(dataset: Dataset) -> str | None:
-    """A warning for an image whose header says, or lets expect, that text is burnt into it."""
+    """A warning for an image that is synthetic, or has text burnt into it or lets expect that."""
+    if str(dataset.get("SyntheticData") or "").upper() == "YES":
+        return SYNTHETIC
     burnt_in = str(dataset.get("BurnedInAnnotation") or "").upper()
     if burnt_in == "YES":
         return BURNT_IN

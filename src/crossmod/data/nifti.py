@@ -172,7 +172,7 @@ def _affine(path: Path, loaded: Nifti1Pair, orientation: str | None) -> Affine:
         affine = _assumed(path, loaded, orientation)
     else:
         found = "a file that does not say how its axes lie (sform_code and qform_code are 0)"
-        do = "If you know it, say so with --orientation, for instance --orientation RAS."
+        do = "If you know it, write it into the file, or say it to `prepare` with --orientation RAS."
         raise InputError(path, found=found, wanted="an orientation", do=do)
     affine[:3] *= _millimetres(header)
     lengths = np.linalg.norm(affine[:3, :3], axis=0)

@@ -7,6 +7,7 @@ Notable:
   discriminator that is shown neighbours would otherwise tell CT from MR by how little they differ.
 """
 
+import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
@@ -17,6 +18,8 @@ from crossmod.data.slices import SliceKey, SliceSet, resampled, to_pixels
 from crossmod.data.store import CaseRecord
 from crossmod.data.volume import Volume
 from crossmod.progress import track
+
+log = logging.getLogger(__name__)
 
 
 def offsets(height: int, apart_mm: float, spacing_mm: float) -> tuple[int, ...]:
@@ -64,10 +67,14 @@ def load_beside(
     count = len(of_stack(used[0])) - 1
     pixels = [np.empty_like(slices.pixels) for _ in range(count)]
     keys = [list(slices.keys) for _ in range(count)]
+    beyond = 0
     for record in track(used, f"Reading the neighbours of {len(slices)} slices"):
         volume, own = read(record), rows[record.id]
         middle = [slices.keys[row].slice for row in own]
         wanted = [places(middle, offset, len(volume.voxels)) for offset in of_stack(record)[1:]]
+        beyond += sum(
+            not 0 <= index + offset < len(volume.voxels) for index in middle for offset in of_stack(record)[1:]
+        )
         needed = sorted({index for one in wanted for index in one})
         step = slices.intensities[record.id]
         runs = resampled(volume.with_labels(None, {}), needed, slices.size)
@@ -76,6 +83,8 @@ def load_beside(
             into[own] = found[np.searchsorted(needed, one)]
             for row, index in zip(own, one, strict=True):
                 names[row] = SliceKey(record.id, record.patient, index)
+    if beyond > count * len(slices) / 2:
+        log.warning("More than half of the neighbours lie beyond the ends of their volumes: stacks show little.")
     return tuple(
         replace(slices, pixels=into, masks=None, keys=tuple(names)) for into, names in zip(pixels, keys, strict=True)
     )

@@ -7,10 +7,12 @@
 Voxels are always `[slices, rows, columns]`, feet to head, front to back, the patient's right to left; CT is in HU.
 """
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
+from typing import cast
 
 from crossmod.config import Modality
 from crossmod.data.dicom.series import read_dicom_series
@@ -29,7 +31,9 @@ from crossmod.inference.truth import AgainstTruth
 from crossmod.settings import Device
 
 NIFTI = (".nii", ".nii.gz")
-BUNDLE = "bundle.json"
+BUNDLE, CONFIG = "bundle.json", "config.yaml"
+# What people may expect to get, and would find a folder in place of.
+OTHER_FILES = (".nrrd", ".mha", ".mhd", ".dcm", ".img", ".hdr", ".nii", ".nii.gz", ".gz", ".zip")
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,7 +87,7 @@ class Model:
 
 def read_volume(
     path: PathName,
-    modality: Modality | None = None,
+    modality: str | None = None,
     *,
     sequence: str | None = None,
     series_number: int | None = None,
@@ -107,6 +111,9 @@ def read_volume(
         InputError: no such path, several series or patients, a broken file, a tilted or uneven stack, no modality.
     """
     path = Path(path)
+    if modality is not None and str(modality).lower() not in ("ct", "mr"):
+        raise InputError(path, found=f"the modality {modality!r}", wanted="ct or mr", do="Name one of them.")
+    modality = None if modality is None else cast("Modality", str(modality).lower())
     if beside is not None:
         check_same_frame([Path(beside), path])
     if not is_nifti(path):
@@ -115,12 +122,15 @@ def read_volume(
     if modality is None:
         do = 'Say it: read_volume(path, "ct") or read_volume(path, "mr").'
         raise InputError(path, found="NIfTI, which does not say its modality", wanted="a modality", do=do)
+    if series_number is not None or echo_time is not None:
+        do = "Leave --series-number and --echo-time out, or give DICOM."
+        raise InputError(path, found="NIfTI, which is one series", wanted="DICOM to choose from", do=do)
     return read_nifti(path, modality=modality, sequence=sequence)
 
 
 def read_volumes(
     paths: Sequence[PathName] | Mapping[str, PathName],
-    modality: Modality | None = None,
+    modality: str | None = None,
     *,
     series_number: int | None = None,
     echo_time: float | None = None,
@@ -138,6 +148,9 @@ def read_volumes(
     """
     named = dict(paths) if isinstance(paths, Mapping) else None
     given = list(named.values()) if named is not None else list(paths)
+    places = [Path(path).resolve() for path in given]
+    if len(set(places)) < len(places):
+        raise InputError("inputs", found="one path twice", wanted="one for each input", do="Give the other scan.")
     names = list(named) if named is not None else [None] * len(given)
     if len(given) > 1:
         check_same_frame([Path(path) for path in given])
@@ -155,15 +168,25 @@ def load_model(path: PathName, *more: PathName, device: Device = "auto") -> Mode
         device: `cpu`, `cuda`, or `auto`: a GPU where there is one.
 
     Raises:
-        InputError: no run, an unfinished one, damaged weights; models of other modalities or inputs; no GPU.
+        InputError: no run, an unfinished one, damaged weights; models of other modalities or inputs, or one twice; no
+            GPU.
     """
     networks = tuple(network for one in (path, *more) for network in _load(Path(one), device))
     windows_of(networks)  # refuses what does not belong together
+    hashes = [network.about.weights for network in networks]
+    if len(set(hashes)) < len(hashes):
+        found, do = "the same weights twice", "They would agree, and tell nothing: leave one out."
+        raise InputError("models", found=found, wanted="models that were trained apart", do=do)
     return Model(networks)
 
 
 def _load(path: Path, device: Device) -> tuple[Network, ...]:
     """A run holds one network, a bundle one a window."""
+    if not (path / BUNDLE).is_file() and not (path / CONFIG).is_file():
+        inside = f"no {CONFIG} and no {BUNDLE} in it" if path.is_dir() else "no such folder"
+        what = "a file" if path.is_file() else inside
+        do = "Give what `crossmod train` or `crossmod export` made."
+        raise InputError(path, found=what, wanted="the folder of a training run or of a bundle", do=do)
     if (path / BUNDLE).is_file():
         from crossmod.inference.bundle.load import load_networks
 
@@ -203,7 +226,7 @@ def write_translation(
     """
     path = Path(path)
     paths = [Path(one) for one in ([source] if isinstance(source, str | PathLike) else source or ())]
-    refuse_existing(path)
+    refuse_existing(path, path.with_name(path.name + ".json"))
     if keep_identity and is_nifti(path):
         do = "Leave --keep-identity out, or write DICOM."
         raise InputError(path, found="NIfTI, which has no place for a name", wanted="a folder for DICOM", do=do)
@@ -226,15 +249,29 @@ def write_translation(
     write_card(translation, path, options or Options(), truth)
 
 
-def refuse_existing(path: Path) -> None:
+def refuse_existing(*paths: Path) -> None:
     """Say so before an hour of work where a result could not be written.
 
+    Args:
+        paths: of the result, and of what will lie beside it.
+
     Raises:
-        InputError: a file, or a folder that holds something.
+        InputError: a file, or a folder that holds something; a folder that may not be written; the name of another kind
+            of file.
     """
-    if path.is_file() or (path.is_dir() and any(path.iterdir())):
-        found = "something that is there already"
-        raise InputError(path, found=found, wanted="a new file or folder", do="Choose another, or remove it.")
+    for path in paths:
+        if path.is_file() or (path.is_dir() and any(path.iterdir())):
+            found = "something that is there already"
+            raise InputError(path, found=found, wanted="a new file or folder", do="Choose another, or remove it.")
+    path = paths[0]
+    if not is_nifti(path) and path.name.lower().endswith(OTHER_FILES):
+        found = f"the name of a file that is not written here (.{path.name.rpartition('.')[2]})"
+        wanted = "a name that ends in .nii or .nii.gz, or a folder for DICOM"
+        raise InputError(path, found=found, wanted=wanted, do="Choose another name.")
+    there = next(folder for folder in path.absolute().parents if folder.exists())
+    if not os.access(there, os.W_OK):
+        do = "Choose another folder, or change its permissions."
+        raise InputError(there, found="a folder that may not be written", wanted="one that may", do=do)
 
 
 def is_nifti(path: Path) -> bool:

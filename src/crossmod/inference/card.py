@@ -33,6 +33,8 @@ def card_of(translation: Translation, options: Options, truth: AgainstTruth | No
             "sha256": about.weights,
             "version": about.version,
             "inputs": list(about.inputs),
+            "stack": about.stack,
+            "stack_mm": about.stack_mm,
             "trained_on": about.trained_on,
             "licence": about.licence,
         },

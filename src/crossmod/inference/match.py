@@ -6,10 +6,8 @@ from collections.abc import Sequence
 from crossmod.data.groups import onto_grid
 from crossmod.data.volume import Volume
 from crossmod.errors import InputError
+from crossmod.inference.checks import check_volume
 from crossmod.inference.contract import About
-
-# Every CT that shows air goes below this, and no magnitude of MR does.
-AIR_HU = -300.0
 
 
 def in_order(volumes: Sequence[Volume], about: About) -> tuple[Volume, ...]:
@@ -25,12 +23,15 @@ def in_order(volumes: Sequence[Volume], about: About) -> tuple[Volume, ...]:
         InputError: the wrong number, modality or sequence, or values that cannot be of the modality.
     """
     wanted = about.inputs or (about.source,)
+    several = len(volumes) > 1
+    for number, volume in enumerate(volumes, start=1):
+        check_volume(volume, f"{f'input {number}' if several else 'the input'} of {about.name}", about.source)
     if len(volumes) != len(wanted):
-        found = f"{len(volumes)} volume{'s' if len(volumes) != 1 else ''}"
+        found = f"{len(volumes)} volume{'s' if several else ''}"
         do = "Give one volume for each, on the command line as --input NAME=PATH."
         raise InputError(about.name, found=found, wanted=f"{len(wanted)}: {', '.join(wanted)}", do=do)
-    for volume in volumes:
-        _check_modality(volume, about)
+    if any(one is other for one, other in itertools.combinations(volumes, 2)):
+        raise InputError(about.name, found="one volume twice", wanted="one for each input", do="Give the other one.")
     fitting = (order for order in itertools.permutations(volumes) if all(map(_fits, order, wanted)))
     ordered = next(fitting, None)
     if ordered is None:
@@ -62,18 +63,3 @@ def matched(volumes: Sequence[Volume], about: About) -> tuple[Volume, ...]:
 def _fits(volume: Volume, name: str) -> bool:
     # CT phases have many names, and a model of CT has one input.
     return volume.modality == "ct" or volume.sequence in (None, *name.split("+")) or name == volume.modality
-
-
-def _check_modality(volume: Volume, about: About) -> None:
-    wanted = about.source.upper()
-    if volume.modality != about.source:
-        raise InputError(
-            about.name, found=f"{volume.modality.upper()}", wanted=wanted, do="Give another volume, or another model."
-        )
-    lowest = float(volume.voxels.min())
-    if volume.modality == "ct" and lowest >= 0:
-        found = f"values from {lowest:g} on, none below 0, which is water"
-        raise InputError(about.name, found=found, wanted="CT in HU", do="Check the modality and the rescaling.")
-    if volume.modality == "mr" and lowest < AIR_HU:
-        found = f"values as low as {lowest:g}, as CT has them"
-        raise InputError(about.name, found=found, wanted="MR", do="Check the modality of the volume.")

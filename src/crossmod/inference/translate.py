@@ -52,7 +52,7 @@ def translate_volume(
     sources = in_order(volumes, about)
     inputs = on_one_grid(sources, about)
     sweeps = {window: [prepare_sweep(one, inputs, options) for one in group] for window, group in groups.items()}
-    several = max(len(group) for group in sweeps.values()) > 1 or bool(options.variants)
+    several = any(len(group) > 1 or len(sweep.moves) > 1 for group in sweeps.values() for sweep in group)
     return _filled(_Canvas(inputs, about, spread=several), sweeps, sources, options)
 
 

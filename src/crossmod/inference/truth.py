@@ -7,13 +7,17 @@ from typing import Any
 import numpy as np
 
 from crossmod.data.groups import onto_grid
+from crossmod.data.identity import SYNTHETIC
 from crossmod.data.intensity import Intensity
 from crossmod.data.volume import Volume
 from crossmod.errors import InputError
 from crossmod.evaluate.body import body_mask
 from crossmod.evaluate.paired import paired_scores
+from crossmod.inference.checks import check_volume
 from crossmod.inference.contract import Translation
 
+# Below this share of the body it is said that a part is left out.
+ALL = 0.99
 # MR has no unit: both images are brought to 0 to 100 by their own percentiles.
 MR_PERCENTILES, MR_SPAN = (0.5, 99.5), 100.0
 
@@ -23,12 +27,14 @@ class AgainstTruth:
     """How far a translation is from the truth, inside the truth's body, as far as the truth reaches.
 
     Args:
-        unit: of the errors: `HU`; of MR `% of the range`, each image's own.
+        unit: of the errors: `HU`; of MR `% of the range`: from the 0.5th to the 99.5th percentile of all voxels of each
+            of the two, what lies outside cut.
         mae: mean absolute error; of CT, where both are cut to the model's range: it can make nothing beyond.
         mae_uncut: of CT, against the truth as it is; None of MR.
         psnr: dB, of the cut images.
         ssim: structural similarity of the cut images, 1 for equal ones.
-        voxels: that count.
+        voxels: that count: of the truth's body, as far as the truth reaches.
+        share: of the translation's body that the truth shows at all.
     """
 
     unit: str
@@ -37,6 +43,7 @@ class AgainstTruth:
     psnr: float
     ssim: float
     voxels: int
+    share: float
 
     def plain(self) -> dict[str, Any]:
         """As JSON can hold it: the PSNR of equal images, which is infinite, is None."""
@@ -46,7 +53,9 @@ class AgainstTruth:
     def words(self) -> str:
         """In one line."""
         uncut = "" if self.mae_uncut is None else f" ({self.mae_uncut:.1f} where the truth is not cut to the window)"
-        return f"mean absolute error {self.mae:.1f} {self.unit}{uncut}, PSNR {self.psnr:.1f} dB, SSIM {self.ssim:.3f}"
+        part = "" if self.share > ALL else f"; the scan shows {self.share:.0%} of the body, the rest is not compared"
+        likeness = f"PSNR {self.psnr:.1f} dB, SSIM {self.ssim:.3f}"
+        return f"mean absolute error {self.mae:.1f} {self.unit}{uncut}, {likeness}{part}"
 
 
 def evaluate_translation(translation: Translation, truth: Volume) -> AgainstTruth:
@@ -60,18 +69,22 @@ def evaluate_translation(translation: Translation, truth: Volume) -> AgainstTrut
     Raises:
         InputError: another modality, or a scan that shows less than half of what the translation does, or no body.
     """
+    if not isinstance(translation, Translation):
+        found, do = f"a {type(translation).__name__}", "Give what was made first, then the real scan."
+        raise InputError("evaluate_translation", found=found, wanted="a crossmod.Translation", do=do)
     about = translation.about
-    if truth.modality != about.target:
-        found, wanted = truth.modality.upper(), f"{about.target.upper()}, as was made"
-        raise InputError("truth", found=found, wanted=wanted, do="Give a real scan of the same patient.")
-    placed = onto_grid(truth, translation.image, subject="truth", outside=np.nan).voxels
+    check_volume(truth, "the truth", about.target)
+    if SYNTHETIC in truth.notes:
+        do = "Give a real scan of the same patient."
+        raise InputError("the truth", found="a synthetic image", wanted="a scan", do=do)
+    placed = onto_grid(truth, translation.image, subject="the truth", outside=np.nan).voxels
     there = np.isfinite(placed)
     real = np.where(there, placed, placed[there].min()).astype(np.float64)
     made = translation.image.voxels.astype(np.float64)
     hounsfield = about.target == "ct"
     inside = body_mask(real, about.target) & there
     if not inside.any():
-        raise InputError("truth", found="no body in it", wanted="a scan of one", do="Look at it.")
+        raise InputError("the truth", found="no body in it", wanted="a scan of one", do="Look at it.")
     uncut = float(np.abs(made - real)[inside].mean()) if hounsfield else None
     if hounsfield:
         real, made = (np.clip(image, about.low, about.high) for image in (real, made))
@@ -85,6 +98,7 @@ def evaluate_translation(translation: Translation, truth: Volume) -> AgainstTrut
         psnr=scores.psnr,
         ssim=scores.ssim,
         voxels=int(inside.sum()),
+        share=float(there[translation.body].mean()) if translation.body.any() else 0.0,
     )
 
 

@@ -57,13 +57,13 @@ class Move:
         return np.ascontiguousarray(images[..., ::-1]) if self.mirrored else images
 
 
-def moves(variants: Sequence[str]) -> tuple[Move, ...]:
-    """The slice itself, then its variants."""
+def moves(variants: Sequence[str], slices: int = 2) -> tuple[Move, ...]:
+    """The slice itself, then its variants; a volume of one slice has no neighbours to vary by."""
     found = [Move()]
     if "flip" in variants:
         found.append(Move(mirrored=True))
     if "shift" in variants:
         found += [Move(rows=rows, columns=columns) for rows, columns in SHIFTS]
-    if "neighbours" in variants:
+    if "neighbours" in variants and slices > 1:
         found += [Move(along=PART), Move(along=-PART)]
     return tuple(found)

@@ -47,7 +47,7 @@ class DicomSlice:
         patient: the patient's id; never written anywhere.
         localizer: whether it is a scout view.
         acquisition: allow-listed attributes.
-        note: a warning about burnt-in text.
+        note: a warning about burnt-in text, or that it is synthetic.
         contrast: CT: True where the header names a contrast agent; None else.
         frame: which frame of a multi-frame file, from 0; None for a file of one slice.
         number: the SeriesNumber, where the header has it.

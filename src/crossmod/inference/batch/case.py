@@ -211,7 +211,8 @@ def _hash(case: Case, path: Path | None) -> str:
     if path is None:
         raise InputError(case.name, found="no path", wanted="one for each input", do="Complete its line in the list.")
     if not path.exists():
-        raise InputError(path, found="no such file or folder", wanted="a series or a file", do="Check the list.")
+        do = "Check the list: its paths are seen from its own folder."
+        raise InputError(path, found="no such file or folder", wanted="a series or a file", do=do)
     if path.is_file():
         return sha256(path)
     files = sorted(one for one in path.rglob("*") if one.is_file())

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from crossmod.errors import InputError
 from crossmod.files import PathName, held, remove_partial
-from crossmod.inference.api import Model, load_model
+from crossmod.inference.api import Model, is_nifti, load_model
 from crossmod.inference.batch.case import WORKING, Job, make_case, put_case, read_case, translate_case
 from crossmod.inference.batch.overlap import overlapped
 from crossmod.inference.batch.table import SUMMARY, Case, Row, read_table, write_summary
@@ -48,6 +48,7 @@ def translate_list(
     model = model if isinstance(model, Model) else [Path(path).absolute() for path in model]
     loaded = model if isinstance(model, Model) else load_model(*model, device=job.device)
     cases = read_table(Path(table).absolute(), loaded.about.inputs, job.suffix)
+    _check_outputs(Path(table), cases, job)
     if job.out.is_file():
         raise InputError(job.out, found="a file", wanted="a folder", do="Choose another --out.")
     (job.out / WORKING).mkdir(parents=True, exist_ok=True)
@@ -62,6 +63,14 @@ def translate_list(
                 log.warning("%s failed: %s", row.case, " ".join(row.sentences))
             advance(note=row.case)
     return tuple(rows.values())
+
+
+def _check_outputs(table: Path, cases: Sequence[Case], job: Job) -> None:
+    asked = "--segmentation" if job.segmentation else "--keep-identity" if job.keep_identity else None
+    nifti = next((case.output for case in cases if is_nifti(Path(case.output))), None)
+    if asked is not None and nifti is not None:
+        do = "Add a column `output` with names of folders, which become DICOM."
+        raise InputError(table, found=f"{asked} and the output {nifti}", wanted="DICOM for it", do=do)
 
 
 def _rows(

@@ -136,7 +136,7 @@ def _case(path: Path, number: int, line: dict[str, str], columns: Sequence[str],
     for one in (name, output):
         reserved = one == SUMMARY or one.endswith(SUFFIXES)
         if not NAME.fullmatch(one) or reserved or one.endswith((".", " ")):
-            wanted = "a name without folders, of letters, digits and -_+@., that is none of the batch's own"
+            wanted = "a name without folders, of letters, digits, spaces and -_+@., that is none of the batch's own"
             raise InputError(path, found=f"{one!r} in line {number}", wanted=wanted, do="Give another name.")
     places = ((column, line[column]) for column in columns)
     inputs = tuple((None if single else column, path.parent / place if place else None) for column, place in places)

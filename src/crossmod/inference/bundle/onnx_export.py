@@ -123,15 +123,17 @@ def _with_exact_norm(network: nn.Module) -> None:
 @contextmanager
 def _quiet() -> Iterator[None]:
     # The exporter warns of its own use of PyTorch, and of a torchvision that nobody needs.
-    logger = logging.getLogger("torch.onnx")
-    before = logger.level
-    logger.setLevel(logging.ERROR)
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
+    before = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
-        logger.setLevel(before)
+        for logger, level in zip(loggers, before, strict=True):
+            logger.setLevel(level)
 
 
 def _forget_where(model: Any) -> None:

@@ -68,11 +68,16 @@ def derivation(translation: Translation) -> str:
     return cleaned(
         f"Synthetic {about.target.upper()}, made from {about.source.upper()} by a neural network. Not for diagnosis. "
         f"crossmod {__version__}; model {cleaned(about.name, 200)} ({cleaned(about.family, 64)}), trained with "
-        f"crossmod {cleaned(about.version, 32)}, weights SHA-256 {cleaned(about.weights, 64)}. "
+        f"crossmod {cleaned(about.version, 32)}, weights SHA-256 {cleaned(about.weights, 64)}. {_stack(about)}"
         f"{100 * translation.clipped:.1f} % of the body lies at or beyond the ends of the CT window that the model "
         "knows. Outside the body nothing was made: it has the model's lowest value.",
         1024,
     )
+
+
+def _stack(about: About) -> str:
+    # The references name the slice alone.
+    return "" if about.stack == 1 else f"{about.stack} neighbouring slices went into each. "
 
 
 def cleaned(text: str, limit: int) -> str:

@@ -17,7 +17,6 @@ from crossmod.data.dicom.file import quiet
 from crossmod.data.dicom.folder import new_folder
 from crossmod.data.dicom.layout import Layout, laid_out
 from crossmod.data.dicom.write import as_16_bit, is_whole, series_header, slice_header, slice_name, write_slice
-from crossmod.data.store_writer import check_values
 from crossmod.data.volume import Volume
 from crossmod.errors import InputError
 from crossmod.inference.contract import Translation
@@ -55,14 +54,13 @@ def write_translated(
         InputError: the folder holds something, the disk is full, the source is another volume, the volume is sheared,
             or there is nothing to copy (`keep_identity`) or no labels or no highdicom to write (`labels`).
     """
-    if labels:
-        check_segmentation(translation, folder)
+    labels = labels and check_segmentation(translation, folder)
     # UIDs of the source are passed on as they are, valid or not.
     with new_folder(folder) as temporary, quiet():
-        check_values(folder, translation.image.voxels)
+        _check_numbers(folder, translation)
         origin = None if source is None else source_of(source, translation.sources[0])
         if keep_identity and origin is None:
-            do = "Leave out the wish to keep the identity."
+            do = "Leave --keep-identity out."
             raise InputError(source or folder, found="no DICOM source", wanted="a header to copy", do=do)
         voxels, layout = placed(folder, translation.image, origin)
         further = zip(others, translation.sources[1:], strict=True) if others else ()
@@ -94,6 +92,12 @@ def placed(folder: Path, volume: Volume, origin: Source | None) -> tuple[Shaped[
         found, wanted = "a translated volume on another grid than its source", "the grid of the source"
         raise InputError(folder, found=found, wanted=wanted, do="Write it without the source, or as NIfTI.")
     return turn.of(volume.voxels), origin.layout
+
+
+def _check_numbers(folder: Path, translation: Translation) -> None:
+    if not np.isfinite(translation.image.voxels).all():
+        do = "Translate again, or use another model."
+        raise InputError(folder, found="voxels that are NaN or infinite", wanted="numbers", do=do)
 
 
 def _write(

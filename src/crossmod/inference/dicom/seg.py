@@ -25,6 +25,8 @@ from crossmod.inference.dicom.identity import PATIENT, STUDY, coded
 from crossmod.report.figures import COLOURS
 from crossmod.version import __version__
 
+log = logging.getLogger(__name__)
+
 SCT = codes.SCT
 # SNOMED CT, and the side of what there are two of.
 ORGANS: dict[str, tuple[Code, Code | None]] = {
@@ -49,23 +51,24 @@ ORGANS: dict[str, tuple[Code, Code | None]] = {
 OTHER = (SCT.Organ, None)
 
 
-def check_segmentation(translation: Translation, subject: object) -> None:
-    """Refuse at once what would fail after all else was written.
+def check_segmentation(translation: Translation, subject: object) -> bool:
+    """Whether there is something to write; what would fail after all else was written is refused at once.
 
     Raises:
-        InputError: no labels, nothing in them, or no highdicom.
+        InputError: no labels, those of other organs, or no highdicom.
     """
     if translation.labels is None or not translation.about.organs:
-        do = "Leave out the labels, or take a model with a segmentor."
+        do = "Leave --segmentation out, or take a model with a segmentor."
         raise InputError(subject, found="a model that finds no organs", wanted="labels to write", do=do)
     held = [value for value in np.unique(translation.labels).tolist() if value]
     if not held:
-        do = "Leave out the labels."
-        raise InputError(subject, found="labels without any organ", wanted="labels to write", do=do)
+        log.warning("%s: no organ was found, so that there is no segmentation to write.", subject)
+        return False
     if held[-1] > len(translation.about.organs):
         found = f"the label {held[-1]} of a model with {len(translation.about.organs)} organs"
         raise InputError(subject, found=found, wanted="labels of its organs", do="Leave out the labels.")
     _highdicom(subject)
+    return True
 
 
 def write_segmentation(

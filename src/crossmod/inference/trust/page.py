@@ -61,7 +61,9 @@ def _parts(translation: Translation, trust: Trust, truth: AgainstTruth | None) -
         "keys": [
             {"name": name, "colour": colour} for name, colour in zip(organs, itertools.cycle(COLOURS), strict=False)
         ],
-        "checks": [*_checks(trust), *([] if truth is None else [_row("Against the real scan", truth.words, "")])],
+        "checks": list(_checks(trust)),
+        "truth": None if truth is None else truth.words,
+        "stack": about.stack,
         "organs": [_organ(organ) for organ in trust.organs],
         "curve": spread and figures.uncertainty_curve(spread, figures.shown_slices(translation)),
         "histogram": figures.histogram_figure(trust.likenesses) if trust.likenesses else None,
@@ -116,6 +118,8 @@ def _model(about: About) -> Iterator[tuple[str, str]]:
     yield "Trained on", "; ".join(people) or "not known"
     yield "CT window", f"{about.window[0]:g} to {about.window[1]:g} HU"
     yield "Pixels a side", str(about.size)
+    if about.stack_mm is not None:
+        yield "Slices seen together", f"{about.stack}, {about.stack_mm:.1f} mm apart"
     yield "Weights", about.weights[:12]
     yield "Made with", f"crossmod {about.version}"
     yield "Licence", about.licence or "not stated"

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator
 
+from crossmod.data.identity import SYNTHETIC
 from crossmod.inference.contract import Translation
 from crossmod.inference.trust.checks import Organ
 from crossmod.inference.trust.fingerprint import FEW, Fingerprint, Likeness, shows_organs
@@ -14,6 +15,8 @@ def warnings_of(found: Trust, translation: Translation) -> Iterator[str]:
     limits, about = found.limits, translation.about
     if not translation.body.any():
         yield "No body was found in the input: nothing was made."
+    if any(SYNTHETIC in source.notes for source in translation.sources):
+        yield "The input is synthetic itself: its errors are handed on."
     one = found.uncertainty
     if one is not None and one.share > limits.uncertain_share:
         width = limits.uncertain * (about.high - about.low) if one.unit == "HU" else 100 * limits.uncertain

@@ -1,0 +1,75 @@
+"""What a volume must be before anything is made of it, or held against it."""
+
+import numpy as np
+
+from crossmod.config import Modality
+from crossmod.data.volume import Volume
+from crossmod.errors import InputError
+
+# Every CT that shows air goes below this, and no magnitude of MR does.
+AIR_HU = -300.0
+# No scanner writes such HU, extended scales of metal included.
+MOST_HU = 1e5
+# Axes are feet to head, front to back, right to left, in RAS+; no more askew than this, as a cosine: 75 degrees.
+AXES, ALONG = np.array([[0, 0, 1], [0, -1, 0], [-1, 0, 0]], dtype=float), 0.25
+
+
+def check_volume(volume: object, subject: object, modality: Modality) -> None:
+    """Refuse what is no volume of this modality.
+
+    Args:
+        volume: whatever was given.
+        subject: whom a message names.
+        modality: that it should be of.
+
+    Raises:
+        InputError: no `Volume`; an array or an affine that is none; values that are no numbers or cannot be of the
+            modality.
+    """
+    if not isinstance(volume, Volume):
+        do = "Read it with crossmod.read_volume; options go in by name, as options=."
+        raise InputError(subject, found=f"a {type(volume).__name__}", wanted="a crossmod.Volume", do=do)
+    _check_grid(volume, subject)
+    if volume.modality != modality:
+        do = "Give another volume, or another model."
+        raise InputError(subject, found=volume.modality.upper(), wanted=modality.upper(), do=do)
+    _check_values(volume, subject)
+
+
+def _check_grid(volume: Volume, subject: object) -> None:
+    voxels, affine = volume.voxels, np.asarray(volume.affine)
+    if voxels.ndim != 3 or not voxels.size:
+        found, do = f"voxels of shape {voxels.shape}", "Give the array three axes."
+        raise InputError(subject, found=found, wanted="[slices, rows, columns]", do=do)
+    if voxels.dtype.kind not in "iuf":
+        found, do = f"voxels of type {voxels.dtype}", "Give the values of the scan."
+        raise InputError(subject, found=found, wanted="integers or floats", do=do)
+    if affine.shape != (4, 4) or not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-9:
+        do = "Take that of the file."
+        raise InputError(subject, found="an affine that is none", wanted="4 x 4 numbers that span a grid", do=do)
+    steps = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
+    if ((steps * AXES.T).sum(axis=0) < ALONG).any():
+        raise InputError(
+            subject,
+            found="axes in another order than a Volume has",
+            wanted="slices feet to head, rows front to back, columns right to left",
+            do="Read it with crossmod.read_volume, which turns it.",
+        )
+
+
+def _check_values(volume: Volume, subject: object) -> None:
+    voxels = volume.voxels
+    broken = 0 if voxels.dtype.kind != "f" else int(np.count_nonzero(~np.isfinite(voxels)))
+    if broken:
+        found = f"{broken} voxels that are NaN or infinite" if broken > 1 else "a voxel that is NaN or infinite"
+        raise InputError(subject, found=found, wanted="numbers", do="Mend the volume, or leave it out.")
+    lowest, highest = float(voxels.min()), float(voxels.max())
+    if volume.modality == "ct" and lowest >= 0:
+        found = f"values from {lowest:g} on, none below 0, which is water"
+        raise InputError(subject, found=found, wanted="CT in HU", do="Check the modality and the rescaling.")
+    if volume.modality == "ct" and max(-lowest, highest) > MOST_HU:
+        found = f"values from {lowest:g} to {highest:g}"
+        raise InputError(subject, found=found, wanted="CT in HU", do="Check the rescaling, or mend the voxels.")
+    if volume.modality == "mr" and lowest < AIR_HU:
+        found = f"values as low as {lowest:g}, as CT has them"
+        raise InputError(subject, found=found, wanted="MR", do="Check the modality of the volume.")
