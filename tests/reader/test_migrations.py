@@ -69,10 +69,18 @@ def test_every_earlier_database_is_brought_up_to_date(url: str, begin: str) -> N
 
 
 def test_two_that_start_at_once(url: str) -> None:
-    with ThreadPoolExecutor(2) as pool:
-        both = [pool.submit(lambda: Study.made(url)), pool.submit(lambda: Study.made(url))]
-        for one in both:
+    with ThreadPoolExecutor(4) as pool:
+        for one in [pool.submit(lambda: Study.made(url)) for _ in range(4)]:
             one.result().dispose()
+
+
+def test_many_that_open_a_new_file_at_once(tmp_path: Path) -> None:
+    """SQLite says "busy" at once to who would open a file that another one is just making."""
+    for number in range(10):
+        address = f"sqlite:///{tmp_path}/{number}.sqlite"
+        with ThreadPoolExecutor(4) as pool:
+            for one in [pool.submit(lambda address=address: Study.made(address)) for _ in range(4)]:
+                one.result().dispose()
 
 
 def test_a_database_of_a_newer_version_is_left_alone(url: str) -> None:

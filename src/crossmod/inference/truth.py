@@ -1,10 +1,11 @@
 """A translation against a real scan of the same patient, where there is one: a phantom, or a registered pair."""
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from jaxtyping import Num
 
 from crossmod.data.groups import onto_grid
 from crossmod.data.identity import SYNTHETIC
@@ -35,6 +36,7 @@ class AgainstTruth:
         ssim: structural similarity of the cut images, 1 for equal ones.
         voxels: that count: of the truth's body, as far as the truth reaches.
         share: of the translation's body that the truth shows at all.
+        placed: the truth on the translation's grid, NaN beyond it; for pictures.
     """
 
     unit: str
@@ -44,15 +46,18 @@ class AgainstTruth:
     ssim: float
     voxels: int
     share: float
+    placed: Num[np.ndarray, "slices rows columns"] | None = field(default=None, repr=False, compare=False)
 
     def plain(self) -> dict[str, Any]:
         """As JSON can hold it: the PSNR of equal images, which is infinite, is None."""
-        return {**asdict(self), "psnr": self.psnr if math.isfinite(self.psnr) else None}
+        told = {name: value for name, value in vars(self).items() if name != "placed"}
+        return {**told, "psnr": self.psnr if math.isfinite(self.psnr) else None}
 
     @property
     def words(self) -> str:
         """In one line."""
-        uncut = "" if self.mae_uncut is None else f" ({self.mae_uncut:.1f} where the truth is not cut to the window)"
+        beyond = self.mae_uncut is not None and self.mae_uncut > self.mae + 0.05
+        uncut = f" ({self.mae_uncut:.1f} where the truth is not cut to the window)" if beyond else ""
         part = "" if self.share > ALL else f"; the scan shows {self.share:.0%} of the body, the rest is not compared"
         likeness = f"PSNR {self.psnr:.1f} dB, SSIM {self.ssim:.3f}"
         return f"mean absolute error {self.mae:.1f} {self.unit}{uncut}, {likeness}{part}"
@@ -98,6 +103,7 @@ def evaluate_translation(translation: Translation, truth: Volume) -> AgainstTrut
         psnr=scores.psnr,
         ssim=scores.ssim,
         voxels=int(inside.sum()),
+        placed=placed,
         share=float(there[translation.body].mean()) if translation.body.any() else 0.0,
     )
 

@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 from urllib.parse import quote
 
 from sqlalchemy import Connection, Engine, create_engine, event
-from sqlalchemy.engine import URL, make_url
+from sqlalchemy.engine import URL, RootTransaction, make_url
 from sqlalchemy.exc import (
     ArgumentError,
     DatabaseError,
@@ -100,11 +100,31 @@ class Database:
     @contextmanager
     def changing(self) -> Iterator[Connection]:
         """A connection in a writing transaction, for migrations."""
-        with _said(), self._writing.begin() as connection:
-            if self._file is None:
-                # Of two programs that start at once, one changes the tables.
-                connection.exec_driver_sql("SELECT pg_advisory_xact_lock(7391046)")
-            yield connection
+        with _said():
+            connection, transaction = self._begun(time.monotonic() + self._patience)
+            with connection, transaction:
+                if self._file is None:
+                    # Of two programs that start at once, one changes the tables.
+                    connection.exec_driver_sql("SELECT pg_advisory_xact_lock(7391046)")
+                yield connection
+
+    def _begun(self, until: float) -> tuple[Connection, RootTransaction]:
+        """A writing transaction; waits for another program that opens the same new file.
+
+        To that SQLite answers "busy" at once, without the patience that it has for writers.
+        """
+        while True:
+            try:
+                connection = self._writing.connect()
+                try:
+                    return connection, connection.begin()
+                except BaseException:
+                    connection.close()
+                    raise
+            except DBAPIError as error:
+                if time.monotonic() >= until or not _in_the_way(error):
+                    raise
+                time.sleep(0.01)
 
     def dispose(self) -> None:
         """Close all connections; SQLite then leaves one file."""

@@ -9,7 +9,7 @@ from jaxtyping import Shaped
 from pydicom.dataset import Dataset
 from pydicom.valuerep import format_number_as_ds
 
-from crossmod.data.dicom.choose import Series, grouped, without_scouts
+from crossmod.data.dicom.choose import Series, grouped
 from crossmod.data.dicom.file import is_dicom, quiet, read_dataset
 from crossmod.data.dicom.frames import frame_headers, is_multi_frame
 from crossmod.data.dicom.geometry import stacked
@@ -122,7 +122,9 @@ def _holds_dicom(path: Path) -> bool:
 
 def _stacks(path: Path) -> list[tuple[list[DicomSlice], Affine]]:
     stacks = []
-    for series in without_scouts(grouped(path, slices_in(path)[0]))[0]:
+    found = grouped(path, slices_in(path)[0])
+    # Whoever read the volume was told of the scout views.
+    for series in [one for one in found if not one.localizer] or found:
         stacks += _stacked(path, series.slices) or _by_number(path, series)
     return stacks
 

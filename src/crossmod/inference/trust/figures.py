@@ -4,7 +4,7 @@ import itertools
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Bool, Num
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -20,17 +20,21 @@ INCHES = 2.2
 ENOUGH = 500_000
 
 
-def slices_panel(translation: Translation, *, unit: str) -> str:
-    """Source | synthetic | uncertainty | S's outlines, of some slices from head to feet.
+def slices_panel(
+    translation: Translation, *, unit: str, truth: Num[np.ndarray, "slices rows columns"] | None = None
+) -> str:
+    """Source | synthetic | real | uncertainty | S's outlines, of some slices from head to feet.
 
     Args:
         translation: what was made.
         unit: of its uncertainty.
+        truth: a real scan on its grid, NaN where it shows nothing.
     """
     image, spread = translation.image, translation.uncertainty
     rows = shown_slices(translation)
     source, ranges = translation.sources[0], [source_range(translation), image_range(translation)]
     titles = [source.modality.upper(), f"synthetic {image.modality.upper()}"]
+    titles += [f"real {image.modality.upper()}"] if truth is not None else []
     titles += ["uncertainty"] if spread is not None else []
     titles += ["what S finds"] if translation.labels is not None else []
     size = (len(titles) * INCHES, len(rows) * INCHES * _ratio(image))
@@ -39,11 +43,14 @@ def slices_panel(translation: Translation, *, unit: str) -> str:
     for axis, title in zip(axes[0], titles, strict=True):
         axis.set_title(title, fontsize=9)
     aspect = image.spacing[1] / image.spacing[2]
+    truth_range = ranges[1] if truth is None or image.modality == "ct" else _ends(truth[translation.body])
     for row, index in zip(axes, rows, strict=True):
         columns = iter(row)
         _show(next(columns), source.voxels[index], ranges[0], aspect)
         row[0].text(0.02, 0.03, f"slice {index + 1}", color="w", fontsize=7, transform=row[0].transAxes)
         _show(next(columns), image.voxels[index], ranges[1], aspect)
+        if truth is not None:
+            _show(next(columns), np.nan_to_num(truth[index], nan=truth_range[0]), truth_range, aspect)
         if spread is not None:
             _uncertain(figure, axes, next(columns), translation, index, unit)
         if translation.labels is not None:
@@ -97,6 +104,11 @@ def histogram_figure(likenesses: Sequence[Likeness]) -> str:
     axis.set_ylabel("% of the body")
     axis.legend(fontsize=7)
     return data_url(figure)
+
+
+def _ends(values: np.ndarray) -> tuple[float, float]:
+    known = values[np.isfinite(values)]
+    return display_range(known) if known.size else (0.0, 1.0)
 
 
 def shown_slices(translation: Translation) -> list[int]:

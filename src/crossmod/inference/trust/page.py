@@ -55,7 +55,7 @@ def _parts(translation: Translation, trust: Trust, truth: AgainstTruth | None) -
         "verdict": trust.verdict,
         "warnings": trust.warnings,
         "unknown": trust.unknown,
-        "slices": figures.slices_panel(translation, unit=unit),
+        "slices": figures.slices_panel(translation, unit=unit, truth=None if truth is None else truth.placed),
         "reformats": figures.reformats_panel(translation),
         "uncertain": spread is not None,
         "keys": [
