@@ -116,7 +116,7 @@ def test_what_cannot_be_written_is_refused_and_leaves_nothing(tmp_path, monkeypa
     volume = a_volume((2, 3, 4), (1, 1, 1), (0, 0, 0), "ct", -1000, 1000)
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "x").write_text("x")
-    with pytest.raises(InputError, match=r"full: something in it"):
+    with pytest.raises(InputError, match=r"full: a folder with something in it"):
         write_dicom_series(volume, tmp_path / "full")
     sheared = volume.affine @ np.array([[1, 0, 0, 0], [0.3, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1.0]])
     with pytest.raises(InputError, match=r"out: axes 16\.7 degrees off a right angle"):

@@ -345,7 +345,7 @@ def test_a_folder_appears_whole_or_not_at_all(tmp_path, monkeypatch):
     translation = made(read_dicom_series(source))
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "x").write_text("x")
-    with pytest.raises(InputError, match=r"full: something in it"):
+    with pytest.raises(InputError, match=r"full: a folder with something in it"):
         write_translated(translation, tmp_path / "full", source=source)
     written = []
 

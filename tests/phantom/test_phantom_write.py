@@ -197,7 +197,7 @@ def test_the_same_settings_write_the_same_bytes(tmp_path: Path) -> None:
 
 def test_a_folder_that_holds_something_is_refused(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("mine")
-    with pytest.raises(InputError, match="not empty"):
+    with pytest.raises(InputError, match="something in it"):
         write_phantom(tmp_path, SETTINGS)
     with pytest.raises(InputError, match="a file"):
         write_phantom(tmp_path / "notes.txt", SETTINGS)

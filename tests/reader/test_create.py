@@ -110,12 +110,12 @@ def test_a_failure_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Study, "add", fails)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(InputError, match="the disk is full"):
         make(tmp_path / "s")
     assert list(tmp_path.iterdir()) == []
     (tmp_path / "s").mkdir()
     (tmp_path / "s" / "notes").write_text("mine")
-    with pytest.raises(InputError, match="something there already"):
+    with pytest.raises(InputError, match="a folder with something in it"):
         make(tmp_path / "s")
     assert [path.name for path in tmp_path.rglob("*")] == ["s", "notes"]
 

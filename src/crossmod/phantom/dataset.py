@@ -7,12 +7,6 @@ Notable:
 - A set of MR source 2 is another hospital's: its people are others, even of the same seed, and so are their ids.
 """
 
-import errno
-import glob
-import os
-import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -21,8 +15,8 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from crossmod.config import Modality, Settings
-from crossmod.errors import InputError
-from crossmod.files import disk_full, is_disk_full, write_json
+from crossmod.files import write_json
+from crossmod.folders import new_folder
 from crossmod.phantom.anatomy import ORGANS, Grid, lay_on_grid, organ_labels
 from crossmod.phantom.chaos import CT_QUIRKS, MR_QUIRKS, Quirks, write_ct_case, write_mr_case
 from crossmod.phantom.dicom import Identity
@@ -35,8 +29,6 @@ from crossmod.progress import track
 # The importer warns of these CHAOS patients; the phantom's have nothing to be warned of.
 CAUTIONED = (21, 22, 33)
 
-# What renaming onto a folder that is no longer empty, or onto a file, fails with.
-FILLED = (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR)
 
 # People of the two modalities are counted apart, so that more CT patients do not change who is scanned by MR.
 FIRST_MR_PERSON = 1000
@@ -95,7 +87,7 @@ def write_phantom(out: Path, settings: PhantomSettings) -> None:
         InputError: `out` holds something, also if it only came there meanwhile, or the disk is full.
     """
     cases = _cases(settings)
-    with _new_folder(out) as folder:
+    with new_folder(out) as folder:
         for case in track(cases, "phantom"):
             _write_case(folder, case, settings)
         if settings.layout == "nifti":
@@ -202,54 +194,3 @@ def _record(settings: PhantomSettings, cases: list[_Case]) -> dict[str, Any]:
 def _unasked(settings: PhantomSettings) -> set[str]:
     defaults = {"ct_contrast": None, "mr_source": 1}
     return {name for name, default in defaults.items() if getattr(settings, name) == default}
-
-
-@contextmanager
-def _new_folder(out: Path) -> Iterator[Path]:
-    """Give a folder beside `out` to fill; it becomes `out` when the block ends well, and goes when it fails."""
-    out = out.absolute()
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        found = "a folder that is not empty" if out.is_dir() else "a file"
-        raise InputError(out, found=found, wanted="a new folder", do="Choose another, or remove it.")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    _remove_abandoned(out)
-    temporary = out.with_name(f".{out.name}.{os.getpid()}.partial")
-    try:
-        temporary.mkdir()
-        yield temporary
-        _rename(temporary, out)
-    except BaseException as error:
-        shutil.rmtree(temporary, ignore_errors=True)
-        if is_disk_full(error):
-            raise disk_full(out) from error
-        raise
-
-
-def _rename(temporary: Path, out: Path) -> None:
-    """Renaming onto an empty folder replaces it; onto one that was filled meanwhile it fails."""
-    try:
-        temporary.replace(out)
-    except OSError as error:
-        if error.errno not in FILLED:
-            raise
-        found = "something was written there meanwhile"
-        raise InputError(out, found=found, wanted="a new folder", do="Choose another, or remove it.") from None
-
-
-def _remove_abandoned(out: Path) -> None:
-    """Remove what commands that were killed left beside `out`; a command that still runs keeps its folder."""
-    for path in out.parent.glob(f".{glob.escape(out.name)}.*.partial"):
-        number = path.name[len(out.name) + 2 : -len(".partial")]
-        # This process has made none yet: a folder of its number is from another that had it before.
-        if path.is_dir() and number.isdecimal() and (int(number) == os.getpid() or not _alive(int(number))):
-            shutil.rmtree(path, ignore_errors=True)
-
-
-def _alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except (PermissionError, OverflowError):  # somebody else's, or no number of a process: not ours to judge
-        return True
-    return True

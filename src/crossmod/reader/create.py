@@ -3,9 +3,7 @@
 import hashlib
 import logging
 import os
-import shutil
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +13,7 @@ import numpy as np
 from crossmod.config import build
 from crossmod.data.store import Store
 from crossmod.errors import InputError
+from crossmod.folders import new_folder, refuse_filled
 from crossmod.progress import track
 from crossmod.reader.candidates import candidates
 from crossmod.reader.chosen import Chosen, choose
@@ -73,15 +72,14 @@ def create_survey(
         InputError: stores that do not fit, too few scans, a folder or a survey of that name.
     """
     out = out.absolute()
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise InputError(out, found="something there already", wanted="a new folder", do="Choose another name.")
+    refuse_filled(out)
     # Settings are looked at before stores are read, which may take minutes.
     checked = build(Design, {"modality": "ct", **(design or {}), "name": out.name}, subject="")
     sides = candidates(real, synthetic, source)
     design_ = checked.model_copy(update={"modality": sides.modality})
     scans, look = choose(sides, design_)
     _warn_of_window(scans, design_)
-    with told(), _new_folder(out) as folder:
+    with told(), new_folder(out) as folder:
         rows = _write(folder / IMAGES, scans, look, design_)
         survey, owner = _add(database or sqlite_url(folder / DATABASE), design_, rows)
         if database is None:
@@ -159,18 +157,3 @@ def _warn_of_window(scans: Sequence[Chosen], design: Design) -> None:
 def _voxels(store: Store, case: str) -> np.ndarray:
     # Its checksum was looked at when it was placed.
     return store.tensors(case, ["image"])["image"]
-
-
-@contextmanager
-def _new_folder(out: Path) -> Iterator[Path]:
-    """A folder to fill, which takes its place when the block ends well, and is gone when it does not."""
-    out.parent.mkdir(parents=True, exist_ok=True)
-    temporary = out.with_name(f".{out.name}.{os.getpid()}.partial")
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir()
-    try:
-        yield temporary
-        temporary.rename(out)
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise

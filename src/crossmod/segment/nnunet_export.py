@@ -27,6 +27,7 @@ from crossmod.data.store import CaseRecord
 from crossmod.data.volume import Volume
 from crossmod.errors import InputError
 from crossmod.files import held, write_json, write_text
+from crossmod.folders import refuse_filled
 from crossmod.progress import track
 from crossmod.segment.chosen import Chosen, Sides, choose_cases
 from crossmod.segment.nnunet_cases import REAL, SYNTHETIC, grids, name_of
@@ -61,7 +62,7 @@ def export_nnunet(
     if not 1 <= dataset <= 999:
         found, do = f"--dataset {dataset}", "Choose one that no other dataset of yours has."
         raise InputError("nnunet export", found=found, wanted="a number from 1 to 999", do=do)
-    _check_free(out)
+    refuse_filled(out)
     chosen = choose_cases(real, synthetic, settings)
     sides = chosen.load()
     name = f"Dataset{dataset:03d}_{_words(settings.organs[0])}{settings.modality.upper()}"
@@ -173,12 +174,6 @@ def readme(name: str, dataset: int, folds: int) -> str:
         "crossmod nnunet read RUN --export THIS_FOLDER --predictions THIS_FOLDER/predictions",
     ]
     return "\n".join(lines) + "\n"
-
-
-def _check_free(out: Path) -> None:
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        found = "a folder with something in it" if out.is_dir() else "a file"
-        raise InputError(out, found=found, wanted="a new or empty folder", do="Choose another one, or remove it.")
 
 
 @contextmanager

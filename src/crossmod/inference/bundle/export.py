@@ -6,10 +6,7 @@ Notable:
 """
 
 import json
-import os
-import shutil
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +15,8 @@ from torch import Tensor, nn
 
 from crossmod.engine.checkpoint import weights_hash
 from crossmod.errors import InputError
-from crossmod.files import PathName, disk_full, is_disk_full, sha256, write_text
+from crossmod.files import PathName, sha256, write_text
+from crossmod.folders import new_folder, refuse_filled
 from crossmod.inference.bundle import onnx_export
 from crossmod.inference.bundle.card import card_of, steps_of, training_of
 from crossmod.inference.bundle.format import FORMAT, JSON_FILE, README_FILE, WEIGHTS_FILE, Bundle, Card, printable
@@ -57,7 +55,7 @@ def export_bundle(
     paths, out, scores = [Path(run) for run in runs], Path(out), [Path(score) for score in scores]
     if onnx:
         onnx_export.refuse_without_onnx()
-    _refuse_there(out)
+    refuse_filled(out)
     networks = {}
     for path in paths:
         model = load_run(path, device="cpu", epoch=epoch)
@@ -70,19 +68,13 @@ def export_bundle(
     known = scores_of(scores, {model.about.weights: name for name, model in networks.items()})
     name = printable(out.resolve().name)[:100]
     card = card_of(networks, licence, known)
-    with _folder(out) as folder:
+    with new_folder(out) as folder:
         write_weights(folder / WEIGHTS_FILE, _tensors(networks))
         made = _onnx_files(networks, folder) if onnx else None
         bundle = _written(folder, _plain(name, networks, card, made), out)
         # As a stranger's: what cannot be read again is not given away.
         read_weights(folder, read_bundle(folder))
     return bundle
-
-
-def _refuse_there(out: Path) -> None:
-    if out.is_symlink() or (out.exists() and (not out.is_dir() or any(out.iterdir()))):
-        found = "a folder with something in it" if out.is_dir() else "a file"
-        raise InputError(out, found=found, wanted="a new or empty folder", do="Choose another OUT.")
 
 
 def _refuse_strangers(runs: Sequence[Path], models: Sequence[RunNetwork]) -> None:
@@ -192,19 +184,3 @@ def _written(folder: Path, plain: dict[str, Any], subject: Path) -> Bundle:
 
 def _file(path: Path) -> dict[str, Any]:
     return {"bytes": path.stat().st_size, "sha256": sha256(path)}
-
-
-@contextmanager
-def _folder(out: Path) -> Iterator[Path]:
-    """A folder that takes the name `out` when the block ends well, and is removed when it does not."""
-    out.parent.mkdir(parents=True, exist_ok=True)
-    temporary = out.with_name(f".{out.name}.{os.getpid()}.partial")
-    try:
-        temporary.mkdir()
-        yield temporary
-        temporary.rename(out)
-    except BaseException as error:
-        shutil.rmtree(temporary, ignore_errors=True)
-        if is_disk_full(error):
-            raise disk_full(out) from error
-        raise
