@@ -182,4 +182,5 @@ def test_memory_beside_the_volumes_does_not_grow_with_their_length(tmp_path: Pat
         return peak - made.image.voxels.nbytes - made.body.nbytes
 
     short, long = beside(24), beside(72)
-    assert long < short + 0.25 * 48 * 96 * 96
+    # The smallest array of the volume's length would be a byte a voxel; body masks that are made meanwhile come and go.
+    assert long < short + 0.6 * 48 * 96 * 96
