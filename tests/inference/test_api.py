@@ -15,6 +15,7 @@ import crossmod
 from crossmod.data.nifti import write_nifti
 from crossmod.errors import InputError
 from crossmod.evaluate.paired import paired_scores
+from crossmod.inference.api import refuse_existing
 from crossmod.phantom.dataset import PhantomSettings, write_phantom
 
 
@@ -155,3 +156,14 @@ def test_large_slices_one_by_one_are_the_same(run: Path, patient: Path, monkeypa
     together = model.translate(volume)
     monkeypatch.setattr(inference, "ALONE", 16)
     np.testing.assert_allclose(model.translate(volume).image.voxels, together.image.voxels, atol=1)
+
+
+def test_a_place_that_may_not_be_written_is_told_before_the_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever tests as root may write anywhere."""
+    monkeypatch.setattr("os.access", lambda path, mode: path != tmp_path)
+    with pytest.raises(InputError, match="a folder that may not be written"):
+        refuse_existing(tmp_path / "new" / "ct.nii.gz")
+    (tmp_path / "open").mkdir()
+    refuse_existing(tmp_path / "open" / "ct.nii.gz")

@@ -376,3 +376,19 @@ def test_a_result_that_is_no_number_is_refused(tmp_path):
     translation.image.voxels[0, 0, 0] = np.nan
     with pytest.raises(InputError, match="NaN"):
         write_translated(translation, tmp_path / "out", source=None)
+
+
+def test_what_is_no_number_is_not_written(tmp_path):
+    translation = made(read_dicom_series(a_series(tmp_path / "in")), "mr")
+    translation.image.voxels[1, 2, 3] = np.nan
+    with pytest.raises(InputError, match="voxels that are NaN or infinite"):
+        write_translated(translation, tmp_path / "out", source=tmp_path / "in")
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_image_of_one_value_is_written(tmp_path):
+    """Where no body was found."""
+    translation = made(read_dicom_series(a_series(tmp_path / "in")), "mr")
+    translation.image.voxels[:] = 2.0
+    write_translated(translation, tmp_path / "out", source=tmp_path / "in")
+    assert all((values(one) == 2).all() for one in headers(tmp_path / "out"))

@@ -55,16 +55,6 @@ def test_a_stack_is_the_slice_and_those_at_its_distance(stack: int, batch: int) 
     np.testing.assert_allclose(np.concatenate(seen) * 1000, wanted, atol=1e-2)
 
 
-def test_stacks_that_are_not_what_the_model_learnt_are_warned_of(caplog: pytest.LogCaptureFixture) -> None:
-    network = Made(about(stack=3, stack_mm=5.0))
-    prepare_sweep(network, [body((4, 32, 32), (7.0, 10.0, 10.0))], Options())
-    assert not caplog.records
-    prepare_sweep(network, [body((4, 32, 32), (9.0, 10.0, 10.0))], Options())
-    assert "made-up learnt slices 5.0 mm apart, and these are 9.0" in caplog.text
-    prepare_sweep(network, [body((1, 32, 32), (5.0, 10.0, 10.0))], Options())
-    assert "made-up sees 3 slices at once, and here is but one" in caplog.text
-
-
 def test_stacks_of_two_inputs_follow_each_other_and_half_way_slices_are_of_all() -> None:
     first, second = (body((4, 32, 32), (5.0, 10.0, 10.0)) for _ in range(2))
     first.voxels[:], second.voxels[:] = (np.arange(4)[:, None, None] * step for step in (10.0, -100.0))

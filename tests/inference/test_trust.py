@@ -273,3 +273,19 @@ def test_a_synthetic_input_is_warned_of() -> None:
     source = replace(translation.sources[0], notes=(SYNTHETIC,))
     warned = judged(replace(translation, sources=(source,))).warnings
     assert warned == ("The input is synthetic itself: its errors are handed on.",)
+
+
+@pytest.mark.parametrize(
+    ("slices", "apart", "said"),
+    [
+        (6, 7.0, None),
+        (6, 9.0, "The model learnt slices 5.0 mm apart, and these are 9.0"),
+        (1, 5.0, "The model sees 3 slices at once, and here is but one"),
+    ],
+)
+def test_stacks_that_are_not_what_the_model_learnt(slices: int, apart: float, said: str | None) -> None:
+    translation = translate_volume([Made(about(stack=3, stack_mm=5.0))], [body((slices, 40, 44), (apart, 8.0, 7.0))])
+    found = [one for one in judged(translation).warnings if one.startswith("The model ")]
+    assert [one.startswith(said or "-") for one in found] == ([] if said is None else [True])
+    alone = replace(translation, about=replace(translation.about, stack=1, stack_mm=None))
+    assert not [one for one in judged(alone).warnings if one.startswith("The model ")]

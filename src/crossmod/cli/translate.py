@@ -12,6 +12,7 @@ import crossmod
 from crossmod.cli.application import app, say
 from crossmod.config import build
 from crossmod.errors import InputError
+from crossmod.report.numbers import count
 from crossmod.settings import Device
 
 if TYPE_CHECKING:
@@ -92,6 +93,7 @@ def translate(
         Where to compute.
     """
     from crossmod.inference.api import refuse_existing
+    from crossmod.inference.batch.table import SUFFIXES
 
     chosen = {"variants": tuple(variants or ()), "tiles": tiles, "batch": batch}
     options = build(crossmod.Options, chosen, subject="translate")
@@ -101,7 +103,7 @@ def translate(
     if list is not None:
         if len(paths) != 1 or input or truth:
             more = (" and --input" if input else "") + (" and --truth" if truth else "")
-            found, alone = f"{_counted(len(paths), 'path')} after the run{more}", "the folder of the outputs alone"
+            found, alone = f"{count(len(paths), 'path')} after the run{more}", "the folder of the outputs alone"
             raise InputError("translate --list", found=found, wanted=alone, do="Leave the rest out.")
         same = {"out": paths[0], "options": options, "device": device, **wanted, **series}
         job = build(crossmod.Job, same, subject="translate")
@@ -117,10 +119,10 @@ def translate(
     named = _named(input or [])
     *inputs, out = paths or (None,)
     if out is None or bool(inputs) == bool(named):
-        found = f"{_counted(len(paths), 'path')} after the run" + (" and --input" if named else "")
+        found = f"{count(len(paths), 'path')} after the run" + (" and --input" if named else "")
         one = "the output alone beside --input" if named else "INPUT and OUTPUT"
         raise InputError("translate", found=found, wanted=one, do="See crossmod translate --help.")
-    refuse_existing(out, *(Path(f"{out}{suffix}") for suffix in (".json", ".trust.html", ".trust.json")))
+    refuse_existing(out, *(Path(f"{out}{suffix}") for suffix in SUFFIXES))
     model = crossmod.load_model(*models, device=device)
     trust = _translate_one(model, named or inputs, out, options, truth, wanted, series)
     if strict and trust.warnings:
@@ -147,7 +149,7 @@ def _translate_one(
     sources = [given[at] for one in made.sources for at, volume in enumerate(volumes) if volume is one]
     against = None if real is None else crossmod.evaluate_translation(made, real)
     crossmod.write_translation(made, out, source=sources, options=options, truth=against, **wanted)
-    say(f"{out}: synthetic {about.target.upper()} of {_counted(len(made.image.voxels), 'slice')}, not for diagnosis")
+    say(f"{out}: synthetic {about.target.upper()} of {count(len(made.image.voxels), 'slice')}, not for diagnosis")
     if made.clipped > 0.005:
         say(f"{made.clipped:.1%} of the body lies beyond {about.window[0]:g} to {about.window[1]:g} HU.")
     if against is not None:
@@ -181,7 +183,3 @@ def _named(texts: Sequence[str]) -> dict[str, Path]:
         do = "Write --input t1_in=PATH."
         raise InputError("--input", found=" ".join(texts), wanted="NAME=PATH, each name once", do=do)
     return {name: Path(path) for name, _, path in pairs}
-
-
-def _counted(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"

@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Num
 from scipy.ndimage import gaussian_filter
 
+from crossmod.data.intensity import Intensity
 from crossmod.errors import InputError
 
 # Wang et al. 2004, Sec. III-B and III-C: Gaussian weights of 11 x 11 pixels, and what keeps the quotients from 0 / 0.
@@ -68,6 +69,19 @@ def paired_scores(
         psnr=10 * math.log10(span**2 / squared) if squared else math.inf,
         ssim=float(ssim_map(first, second, span)[inside].mean()),
     )
+
+
+def in_percent(
+    image: Num[np.ndarray, "*slices rows columns"], percentiles: tuple[float, float]
+) -> Float[np.ndarray, "*slices rows columns"]:
+    """MR, which has no unit, by its own percentiles: 0 to 100, what lies outside is cut.
+
+    Args:
+        image: in any unit.
+        percentiles: of all its values, those that become 0 and 100.
+    """
+    low, high = (float(value) for value in np.percentile(image, percentiles))
+    return (Intensity(low, high if high > low else low + 1).to_model(image) + 1).astype(np.float64) * 50
 
 
 def ssim_map(

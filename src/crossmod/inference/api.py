@@ -28,10 +28,11 @@ from crossmod.inference.translate import translate_volume
 from crossmod.inference.trust.fingerprint import fingerprint_of
 from crossmod.inference.trust.judge import Limits, Trust, judge_trust
 from crossmod.inference.truth import AgainstTruth
+from crossmod.runs import CONFIG, is_run
 from crossmod.settings import Device
 
 NIFTI = (".nii", ".nii.gz")
-BUNDLE, CONFIG = "bundle.json", "config.yaml"
+BUNDLE = "bundle.json"
 # What people may expect to get, and would find a folder in place of.
 OTHER_FILES = (".nrrd", ".mha", ".mhd", ".dcm", ".img", ".hdr", ".nii", ".nii.gz", ".gz", ".zip")
 
@@ -182,15 +183,15 @@ def load_model(path: PathName, *more: PathName, device: Device = "auto") -> Mode
 
 def _load(path: Path, device: Device) -> tuple[Network, ...]:
     """A run holds one network, a bundle one a window."""
-    if not (path / BUNDLE).is_file() and not (path / CONFIG).is_file():
-        inside = f"no {CONFIG} and no {BUNDLE} in it" if path.is_dir() else "no such folder"
-        what = "a file" if path.is_file() else inside
-        do = "Give what `crossmod train` or `crossmod export` made."
-        raise InputError(path, found=what, wanted="the folder of a training run or of a bundle", do=do)
     if (path / BUNDLE).is_file():
         from crossmod.inference.bundle.load import load_networks
 
         return load_networks(path, device=device)
+    if not is_run(path):
+        inside = f"no {CONFIG} and no {BUNDLE} in it" if path.is_dir() else "no such folder"
+        what = "a file" if path.is_file() else inside
+        do = "Give what `crossmod train` or `crossmod export` made."
+        raise InputError(path, found=what, wanted="the folder of a training run or of a bundle", do=do)
     # Only here: a bundle is loaded without any code that trains.
     from crossmod.inference.run_network import load_run
 

@@ -1,6 +1,5 @@
 """A network over a volume, some slices at a time."""
 
-import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,11 +15,6 @@ from crossmod.inference.contract import Network, Options
 from crossmod.inference.grid import Frame, frame_of
 from crossmod.inference.variants import Move, moves
 from crossmod.settings import ImageSettings
-
-log = logging.getLogger(__name__)
-
-# Slices so many times as far apart as in training are said to be.
-COARSER = 1.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,12 +118,6 @@ def prepare_sweep(network: Network, volumes: Sequence[Volume], options: Options)
         InputError: an MR volume without contrast.
     """
     about = network.about
-    spacing = volumes[0].spacing[0]
-    if about.stack_mm is not None and len(volumes[0].voxels) == 1:
-        log.warning("%s sees %d slices at once, and here is but one: it stands for all.", about.name, about.stack)
-    elif about.stack_mm is not None and spacing > COARSER * about.stack_mm:
-        words = "%s learnt slices %.1f mm apart, and these are %.1f: it may take one organ for another."
-        log.warning(words, about.name, about.stack_mm, spacing)
     settings = ImageSettings(window=about.window, percentiles=about.percentiles)
     return Sweep(
         network=network,
@@ -138,7 +126,7 @@ def prepare_sweep(network: Network, volumes: Sequence[Volume], options: Options)
         steps=tuple(intensity_of(volume, settings) for volume in volumes),
         fills=tuple(float(volume.voxels.min()) for volume in volumes),
         moves=moves(options.variants, len(volumes[0].voxels)),
-        of_stack=offsets(about.stack, about.stack_mm or 0.0, spacing),
+        of_stack=offsets(about.stack, about.stack_mm or 0.0, volumes[0].spacing[0]),
     )
 
 

@@ -9,18 +9,17 @@ from jaxtyping import Num
 
 from crossmod.data.groups import onto_grid
 from crossmod.data.identity import SYNTHETIC
-from crossmod.data.intensity import Intensity
 from crossmod.data.volume import Volume
 from crossmod.errors import InputError
 from crossmod.evaluate.body import body_mask
-from crossmod.evaluate.paired import paired_scores
+from crossmod.evaluate.paired import in_percent, paired_scores
 from crossmod.inference.checks import check_volume
 from crossmod.inference.contract import Translation
 
 # Below this share of the body it is said that a part is left out.
 ALL = 0.99
 # MR has no unit: both images are brought to 0 to 100 by their own percentiles.
-MR_PERCENTILES, MR_SPAN = (0.5, 99.5), 100.0
+MR_PERCENTILES = (0.5, 99.5)
 
 
 @dataclass(frozen=True)
@@ -94,8 +93,8 @@ def evaluate_translation(translation: Translation, truth: Volume) -> AgainstTrut
     if hounsfield:
         real, made = (np.clip(image, about.low, about.high) for image in (real, made))
     else:
-        real, made = _shares(real), _shares(made)
-    scores = paired_scores(real, made, inside, about.high - about.low if hounsfield else MR_SPAN)
+        real, made = (in_percent(image, MR_PERCENTILES) for image in (real, made))
+    scores = paired_scores(real, made, inside, about.high - about.low if hounsfield else 100.0)
     return AgainstTruth(
         unit="HU" if hounsfield else "% of the range",
         mae=scores.mae,
@@ -106,8 +105,3 @@ def evaluate_translation(translation: Translation, truth: Volume) -> AgainstTrut
         placed=placed,
         share=float(there[translation.body].mean()) if translation.body.any() else 0.0,
     )
-
-
-def _shares(image: np.ndarray) -> np.ndarray:
-    low, high = (float(value) for value in np.percentile(image, MR_PERCENTILES))
-    return (Intensity(low, high if high > low else low + 1).to_model(image) + 1).astype(np.float64) * MR_SPAN / 2

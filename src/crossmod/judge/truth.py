@@ -8,11 +8,10 @@ from jaxtyping import Bool, Float
 from scipy.ndimage import map_coordinates
 
 from crossmod.config import Modality
-from crossmod.data.intensity import Intensity
 from crossmod.data.store import CaseRecord, Store
 from crossmod.errors import InputError
 from crossmod.evaluate.body import body_mask
-from crossmod.evaluate.paired import PairedScores, paired_scores
+from crossmod.evaluate.paired import PairedScores, in_percent, paired_scores
 from crossmod.evaluate.statistics import interval
 from crossmod.judge.placing import Placed, slice_positions
 from crossmod.judge.settings import JudgeSettings
@@ -117,16 +116,10 @@ def _one(
         body, span = body_mask(real, "ct", settings.window), settings.window[1] - settings.window[0]
     else:
         body, span = body_mask(real, "mr"), 100.0
-        real, synthetic = (_shares(side, settings) for side in (real, synthetic))
+        real, synthetic = (in_percent(side, settings.percentiles) for side in (real, synthetic))
     if not body.any():
         return None
     return paired_scores(real, synthetic, body, span), len(real), moved
-
-
-def _shares(image: Float[np.ndarray, "slices rows columns"], settings: JudgeSettings) -> np.ndarray:
-    """MR, which has no unit, by its own percentiles: 0 to 100."""
-    low, high = (float(value) for value in np.percentile(image, settings.percentiles))
-    return (Intensity(low, high if high > low else low + 1).to_model(image) + 1).astype(np.float64) * 50
 
 
 def on_grid(

@@ -9,11 +9,12 @@ import hashlib
 import json
 import shutil
 import time
+from collections.abc import Callable
 from contextvars import copy_context
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import Field
 
@@ -30,6 +31,7 @@ from crossmod.progress import hush
 from crossmod.settings import Device
 
 WORKING = ".working"
+Result = TypeVar("Result")
 KEY = "batch"
 
 
@@ -124,11 +126,8 @@ def make_case(model: Model, ready: Ready | Row, job: Job) -> Made | Row:
     if isinstance(ready, Row):
         return ready
     began = time.monotonic()
-    context = copy_context()
-    # The batch tells how far it is; a bar for every case would be in its way.
-    context.run(hush)
     try:
-        made = context.run(partial(model.translate, *ready.volumes, options=job.options))
+        made = _hushed(partial(model.translate, *ready.volumes, options=job.options))
     except Exception as error:
         return _failed(ready.case, error, ready.seconds + time.monotonic() - began)
     return Made(ready.case, made, ready.key, ready.seconds + time.monotonic() - began)
@@ -139,12 +138,17 @@ def put_case(model: Model, made: Made | Row, job: Job) -> Row:
     if isinstance(made, Row):
         return made
     began = time.monotonic()
-    context = copy_context()
-    context.run(hush)
     try:
-        return context.run(_put, model, made, job, began)
+        return _hushed(partial(_put, model, made, job, began))
     except Exception as error:
         return _failed(made.case, error, made.seconds + time.monotonic() - began)
+
+
+def _hushed(work: Callable[[], Result]) -> Result:
+    """The batch tells how far it is; a bar for every case would be in its way."""
+    context = copy_context()
+    context.run(hush)
+    return context.run(work)
 
 
 def key_of(model: Model, case: Case, job: Job) -> str:

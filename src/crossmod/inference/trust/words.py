@@ -9,6 +9,9 @@ from crossmod.inference.trust.checks import Organ
 from crossmod.inference.trust.fingerprint import FEW, Fingerprint, Likeness, shows_organs
 from crossmod.inference.trust.found import Limits, Trust
 
+# So many times as far apart as a model learnt its slices is said.
+COARSER = 1.5
+
 
 def warnings_of(found: Trust, translation: Translation) -> Iterator[str]:
     """A sentence for each limit that is exceeded."""
@@ -17,6 +20,7 @@ def warnings_of(found: Trust, translation: Translation) -> Iterator[str]:
         yield "No body was found in the input: nothing was made."
     if any(SYNTHETIC in source.notes for source in translation.sources):
         yield "The input is synthetic itself: its errors are handed on."
+    yield from _stack(translation)
     one = found.uncertainty
     if one is not None and one.share > limits.uncertain_share:
         width = limits.uncertain * (about.high - about.low) if one.unit == "HU" else 100 * limits.uncertain
@@ -46,6 +50,19 @@ def warnings_of(found: Trust, translation: Translation) -> Iterator[str]:
     for like in found.likenesses:
         if like.score is not None and like.score > limits.unlike:
             yield _unlike(like)
+
+
+def _stack(translation: Translation) -> Iterator[str]:
+    about, source = translation.about, translation.sources[0]
+    if about.stack_mm is None:
+        return
+    if len(source.voxels) == 1:
+        yield f"The model sees {about.stack} slices at once, and here is but one: it stood for all."
+    elif source.spacing[0] > COARSER * about.stack_mm:
+        yield (
+            f"The model learnt slices {about.stack_mm:.1f} mm apart, and these are {source.spacing[0]:.1f}: what lies "
+            "above and below is not what it expects."
+        )
 
 
 def _organ(organ: Organ, limits: Limits) -> Iterator[str]:
