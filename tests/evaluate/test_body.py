@@ -1,8 +1,11 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 from scipy.ndimage import binary_fill_holes
 
 from crossmod.config import Modality
+from crossmod.data.nifti import read_nifti
 from crossmod.errors import InputError
 from crossmod.evaluate.body import body_mask, lung_mask
 from crossmod.evaluate.overlap import dice
@@ -35,6 +38,40 @@ def test_ct_that_a_window_cut(person: Anatomy) -> None:
     cut = np.clip(render_ct(person, 3).voxels, -160, 240)
     found = body_mask(cut, "ct", (-160.0, 240.0))
     assert all(dice(*pair) > 0.98 for pair in zip(found, truth(person), strict=True))
+
+
+@pytest.mark.parametrize("low", [-125.0, -160.0, -200.0, -290.0])
+@pytest.mark.parametrize("noise", [0.0, 2.0])
+def test_ct_that_was_cut_before(person: Anatomy, low: float, noise: float, rng: np.random.Generator) -> None:
+    """The threshold follows from the values: no window is given, as of files that somebody else cut.
+
+    With noise the air is a narrow peak, as in what a network makes; half of it lies below the window's low end.
+    """
+    cut = np.clip(render_ct(person, 3).voxels.astype(np.float64), low, 275.0)
+    cut += rng.normal(0, noise, cut.shape) if noise else 0.0
+    found = body_mask(cut, "ct")
+    assert all(dice(*pair) > 0.975 for pair in zip(found, truth(person), strict=True))
+    np.testing.assert_array_equal(body_mask(cut[3], "ct"), found[3])
+
+
+def test_fat_with_noise_of_a_cut_ct_is_body(rng: np.random.Generator) -> None:
+    """Fat of -110 HU with a noise of 20 HU, cut at -125 HU: a quarter of it holds the value of air."""
+    image = np.full((96, 128), -1000.0)
+    rows, columns = np.mgrid[:96, :128]
+    expected = ((rows - 48) / 40) ** 2 + ((columns - 64) / 55) ** 2 < 1
+    image[expected] = -110 + rng.normal(0, 20, int(expected.sum()))
+    found = body_mask(np.clip(image, -125, 275), "ct")
+    assert dice(found, expected) > 0.97
+
+
+@pytest.mark.real_data
+def test_bodies_of_real_ct_are_never_the_whole_image(real_data: Path) -> None:
+    """CT cut at -125 HU, where a fixed threshold of -300 HU had called every pixel body."""
+    for path in sorted((real_data / "ct_btcv").glob("*/image.nii.gz")):
+        volume = read_nifti(path, modality="ct")
+        few = volume.voxels[:: max(len(volume.voxels) // 6, 1)]
+        shares = body_mask(few, "ct").mean(axis=(1, 2))
+        assert np.all((shares > 0.3) & (shares < 0.9)), path
 
 
 @pytest.mark.parametrize("sequence", ["t1_in", "t1_out", "t2_spir"])

@@ -2,6 +2,8 @@
 
 Notable:
 - Each slice is judged by itself, so that a slice has one body, whichever volume or set it is shown in.
+- CT is often stored cut to a window, as [-125, 275] HU: its air then lies at the window's low end, and fat a few HU
+  above. There the threshold follows from the values of the slice.
 - MR has no unit: its air is told by Otsu's threshold, of logarithms, since a fat-suppressed body is darker in places
   than a fifteenth of its brightest organ, and yet several times as bright as the noise around it.
 """
@@ -19,7 +21,13 @@ from crossmod.errors import InputError
 AIR_BELOW_HU = -300.0
 # Inflated lung is -850, and still -500 where it lies dense at the back.
 LUNG_BELOW_HU = -400.0
-# Where a window has cut air off at its low end, what lies this share of the window above that end is no air.
+# Where air was cut off at the low end of a window, pixels this far above that end are body, if fat lies no nearer.
+CUT_MARGIN_HU = 20.0
+# The darkest fat that is often seen, noise aside.
+FAT_HU = -123.0
+# MAD to standard deviation of a normal distribution.
+MAD_TO_SD = 1.4826
+# Where a window has cut air off at its low end, lungs lie at most this share of the window above that end.
 CUT_MARGIN = 0.05
 # MR: noise is a hundredth of what is bright, and values below a thousandth are all alike.
 DARKEST = 1e-3
@@ -45,13 +53,17 @@ def body_mask(
     Args:
         images: one slice or any stack of them; CT in HU, MR in any unit that rises with the signal.
         modality: `ct` or `mr`.
-        window: CT: the HU at which values were cut, where they were (`ImageSettings.window`).
+        window: CT: the HU to which values are cut first (`ImageSettings.window`), so that real and synthetic images are
+            measured alike. Values that were cut before need none: it is seen in them.
 
     Raises:
-        InputError: values that are no numbers.
+        InputError: values that are not finite.
     """
     _refuse_unusable(images)
-    above = _above_air_ct(images, window) if modality == "ct" else _each(_above_air_mr, images)
+    if modality == "ct":
+        above = _each(_above_air_ct, images if window is None else np.clip(images, *window))
+    else:
+        above = _each(_above_air_mr, images)
     return _each(_largest_and_filled, above)
 
 
@@ -87,8 +99,17 @@ def _threshold(wanted: float, window: tuple[float, float] | None) -> float:
     return wanted if window is None else max(wanted, window[0] + CUT_MARGIN * (window[1] - window[0]))
 
 
-def _above_air_ct(images: Num[np.ndarray, "..."], window: tuple[float, float] | None) -> Bool[np.ndarray, "..."]:
-    return np.asarray(images > _threshold(AIR_BELOW_HU, window))
+def _above_air_ct(image: Num[np.ndarray, "rows columns"]) -> Bool[np.ndarray, "rows columns"]:
+    floor = float(np.percentile(image, 1))
+    if floor <= AIR_BELOW_HU:
+        return np.asarray(image > AIR_BELOW_HU)
+    # Cut off air is one value, or, where a network made the image, a narrow peak.
+    quiet = image[image <= floor + CUT_MARGIN_HU].astype(np.float64)
+    air = float(np.median(quiet))
+    noise = MAD_TO_SD * float(np.median(np.abs(quiet - air)))
+    margin = max(3 * noise, min(CUT_MARGIN_HU, max((FAT_HU - air) / 2, 1.0)))
+    # Noise takes single pixels of fat below the cut: the majority of a pixel's neighbourhood decides.
+    return ndimage.uniform_filter((image > air + margin).astype(np.float32), 3, mode="nearest") > 0.5
 
 
 def _above_air_mr(image: Num[np.ndarray, "rows columns"]) -> Bool[np.ndarray, "rows columns"]:

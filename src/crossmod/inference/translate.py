@@ -16,7 +16,7 @@ from jaxtyping import Bool, Float32
 
 from crossmod.data.volume import Volume
 from crossmod.errors import InputError
-from crossmod.evaluate.body import AIR_BELOW_HU, body_mask
+from crossmod.evaluate.body import body_mask
 from crossmod.inference.contract import About, Network, Options, Translation
 from crossmod.inference.match import in_order, on_one_grid
 from crossmod.inference.several import about_all, merged, unknown, windows_of
@@ -90,12 +90,9 @@ class _Canvas:
         self.labels = np.zeros(shape, np.uint8) if about.organs else None
         self.outside = 0
         self.seconds = 0.0
-        # CT that was cut above the usual threshold of air would be body all over.
-        cut = self.first.modality == "ct" and float(self.first.voxels.min()) > AIR_BELOW_HU
-        self.window = about.window if cut else None
 
     def body_of(self, index: int) -> Bool[np.ndarray, "rows columns"]:
-        return body_mask(self.first.voxels[index], self.first.modality, self.window)
+        return body_mask(self.first.voxels[index], self.first.modality)
 
     def paint(self, start: int, stop: int, answer: Answer, body: Bool[np.ndarray, "slices rows columns"]) -> None:
         given = self.first.voxels[start:stop].astype(np.float32)
