@@ -17,9 +17,17 @@ from crossmod.experiment.collect import BY_PATIENT, BY_RUN, Result, arm_scores, 
 from crossmod.experiment.plan import Arm, Plan
 
 MAIN = "dice"
-LOWER_IS_BETTER = frozenset({"hd95", "assd"})
-WORDS = {"dice": "3D Dice", "iou": "3D IoU", "hd95": "HD95", "assd": "ASSD", "slice_dice": "slice Dice"}
-UNITS = {"hd95": "mm", "assd": "mm"}
+LOWER_IS_BETTER = frozenset({"hd95", "assd", "mssd", "ravd"})
+WORDS = {
+    "dice": "3D Dice",
+    "iou": "3D IoU",
+    "hd95": "HD95",
+    "assd": "ASSD",
+    "mssd": "MSSD",
+    "ravd": "RAVD",
+    "slice_dice": "slice Dice",
+}
+UNITS = {"hd95": "mm", "assd": "mm", "mssd": "mm", "ravd": "%"}
 # More than a hundred arms are a table for a program, and 10,000 draws of each take their time.
 SEED = 0
 
