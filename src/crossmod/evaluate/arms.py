@@ -11,7 +11,7 @@ Notable:
 - What is the same in both arms of a patient, as how hard the patient is, is gone from the paired difference.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -89,15 +89,57 @@ def paired(base: ArmScores, arms: Sequence[ArmScores]) -> tuple[ArmScores, list[
         InputError: the arms were not tested on the same patients in the same folds.
     """
     for arm in arms:
-        if not np.array_equal(arm.folds, base.folds):
-            raise InputError(
-                f"{arm.name} and {base.name}",
-                found="different test patients or folds",
-                wanted="the same in both arms, in the same order",
-                do="Use the same --fold, --folds and --split-seed for both.",
-            )
+        refuse_other_patients(base, arm)
     known = np.all([np.isfinite(arm.values).all(axis=0) for arm in (base, *arms)], axis=0)
     return _only(base, known), [_only(arm, known) for arm in arms], int((~known).sum())
+
+
+def refuse_other_patients(base: ArmScores, arm: ArmScores) -> None:
+    """Refuse arms that cannot be paired.
+
+    Raises:
+        InputError: they were not tested on the same patients in the same folds.
+    """
+    if not np.array_equal(arm.folds, base.folds):
+        raise InputError(
+            f"{arm.name} and {base.name}",
+            found="different test patients or folds",
+            wanted="the same in both arms, in the same order",
+            do="Use the same --fold, --folds and --split-seed for both.",
+        )
+
+
+def from_runs(name: str, runs: Mapping[tuple[int, int], Mapping[str, float]]) -> ArmScores:
+    """The scores of an arm from those of its runs; seeds may differ from fold to fold.
+
+    Row i holds the runs of each fold's i-th seed. Where folds have different numbers of seeds, the ones beyond the
+    fold with the fewest are left out.
+
+    Args:
+        name: of the arm.
+        runs: by fold and seed, the score of each test patient, nan where it is undefined; all seeds of a fold have the
+            same patients.
+
+    Raises:
+        InputError: two runs of a fold were tested on different patients.
+    """
+    by_fold: dict[int, list[Mapping[str, float]]] = {}
+    for (fold, _), table in sorted(runs.items()):
+        by_fold.setdefault(fold, []).append(table)
+    rows = min(map(len, by_fold.values()), default=0)
+    columns, folds = [], []
+    for fold, tables in by_fold.items():
+        patients = sorted(tables[0])
+        if any(set(table) != set(patients) for table in tables):
+            raise InputError(
+                f"{name}, fold {fold}",
+                found="runs that were tested on different patients",
+                wanted="the same patients in all runs of a fold",
+                do="Use the same --fold, --folds and --split-seed for all.",
+            )
+        columns += [[table[patient] for table in tables[:rows]] for patient in patients]
+        folds += [fold] * len(patients)
+    return ArmScores(name, np.array(columns, dtype=np.float64).reshape(-1, rows).T, np.array(folds, dtype=np.int64))
 
 
 def _only(arm: ArmScores, known: Bool[np.ndarray, " patients"]) -> ArmScores:

@@ -7,15 +7,16 @@ Notable:
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 from scipy import stats
 
-from crossmod.evaluate.arms import ArmScores, Spread, paired, spread
+from crossmod.evaluate.arms import ArmScores, Spread, paired, refuse_other_patients, spread
 from crossmod.evaluate.statistics import CONFIDENCE
+from crossmod.evaluate.undefined import failures_as_worst, undefined, without_score, worst_value
 from crossmod.seeds import rng
 
 DRAWS = 10_000
@@ -36,7 +37,12 @@ class Effect:
         patients: how many it rests on.
         seeds: how many the arm with the fewer has.
         draws: how many the ends rest on.
-        left_out: patients without a defined score in some run.
+        left_out: patients without a defined score in some run of either arm.
+        undefined_base: how many of these the base has no score of.
+        undefined_arm: how many of these the arm has no score of.
+        undefined_p: that the two numbers differ by chance alone; see `Undefined`.
+        folds_lost: folds of which no patient is left.
+        worst: the same with failures counted as the worst score of any arm; None where there is no failure.
     """
 
     mean: float
@@ -47,40 +53,77 @@ class Effect:
     seeds: int
     draws: int
     left_out: int = 0
+    undefined_base: int = 0
+    undefined_arm: int = 0
+    undefined_p: float = 1.0
+    folds_lost: int = 0
+    worst: "Effect | None" = None
 
 
-def effect(base: ArmScores, arm: ArmScores, seed: int, draws: int = DRAWS) -> Effect:
+def effect(base: ArmScores, arm: ArmScores, seed: int, draws: int = DRAWS, *, higher_is_better: bool = True) -> Effect:
     """What an arm adds to `base`; see `effects`."""
-    return effects(base, [arm], seed, draws)[0]
+    return effects(base, [arm], seed, draws, higher_is_better=higher_is_better)[0]
 
 
-def effects(base: ArmScores, arms: Sequence[ArmScores], seed: int, draws: int = DRAWS) -> list[Effect]:
-    """What each arm adds to `base`, all by the same draws of patients and of the base's runs.
+def effects(
+    base: ArmScores, arms: Sequence[ArmScores], seed: int, draws: int = DRAWS, *, higher_is_better: bool = True
+) -> list[Effect]:
+    """What each arm adds to `base`, each over the patients with a defined score in both.
 
     Args:
         base: the arm that is compared to.
-        arms: the same patients and folds; patients that any arm has an undefined score of are left out of all.
-        seed: of the draws.
+        arms: the same patients and folds.
+        seed: of the draws; arms with the same patients are drawn together.
         draws: how many.
+        higher_is_better: of the metric; False for distances. It decides what the worst score is.
 
     Raises:
         InputError: the arms were not tested on the same patients in the same folds.
     """
-    if not arms:
-        return []
-    base, arms, left_out = paired(base, arms)
+    worst = worst_value([base, *arms], higher_is_better=higher_is_better)
+    together: dict[bytes, list[int]] = {}
+    for place, arm in enumerate(arms):
+        refuse_other_patients(base, arm)
+        together.setdefault((without_score(base) | without_score(arm)).tobytes(), []).append(place)
+    found: dict[int, Effect] = {}
+    for places in together.values():
+        complete, chosen, left_out = paired(base, [arms[place] for place in places])
+        for place, one in zip(places, _effects(complete, chosen, seed, draws), strict=True):
+            found[place] = _with_failures(one, left_out, base, arms[place], worst, seed) if left_out else one
+    return [found[place] for place in range(len(arms))]
+
+
+def _with_failures(found: Effect, left_out: int, base: ArmScores, arm: ArmScores, worst: float, seed: int) -> Effect:
+    """The effect with what there is to know of patients without a score."""
+    counts = undefined(base, arm)
+    filled = failures_as_worst(base, arm, worst)
+    # Where both arms failed in all runs of all that are left out, nothing is added by counting them.
+    told = len(filled[0].folds) > found.patients
+    return replace(
+        found,
+        left_out=left_out,
+        undefined_base=counts.base,
+        undefined_arm=counts.arm,
+        undefined_p=counts.p,
+        folds_lost=counts.folds_lost,
+        worst=_effects(filled[0], [filled[1]], seed, found.draws)[0] if told else None,
+    )
+
+
+def _effects(base: ArmScores, arms: Sequence[ArmScores], seed: int, draws: int) -> list[Effect]:
+    """The effects of arms whose scores are all defined, by the same draws of patients and of the base's runs."""
     patients = len(base.folds)
     means = [float((arm.by_patient - base.by_patient).mean()) if patients else float("nan") for arm in arms]
     seeds = [min(base.seeds, arm.seeds) for arm in arms]
     if patients < 2:
         ends, p = (float("-inf"), float("inf")), float("nan")
-        return [Effect(m, *ends, p, patients, s, draws, left_out) for m, s in zip(means, seeds, strict=True)]
+        return [Effect(m, *ends, p, patients, s, draws) for m, s in zip(means, seeds, strict=True)]
     spreads = [spread(base, arm) for arm in arms]
     moved = deviations(base, arms, spreads, seed, draws)
     found = []
     for arm, mean, count, part, drawn in zip(arms, means, seeds, spreads, moved, strict=True):
         wide = mean + drawn * student(part.freedom, draws, rng(seed, "width", arm.name))
-        found.append(Effect(mean, *_ends(wide), _p(wide), patients, count, draws, left_out))
+        found.append(Effect(mean, *_ends(wide), _p(wide), patients, count, draws))
     return found
 
 

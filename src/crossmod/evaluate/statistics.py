@@ -10,7 +10,7 @@ from scipy import stats
 
 from crossmod.errors import InputError
 
-Verdict = Literal["improves", "hurts", "not shown"]
+Verdict = Literal["improves", "hurts", "not shown", "not comparable"]
 CONFIDENCE = 0.95
 
 

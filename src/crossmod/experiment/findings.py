@@ -10,11 +10,13 @@ import numpy as np
 from crossmod.evaluate import power
 from crossmod.evaluate.arms import ArmScores
 from crossmod.evaluate.effects import Effect, effects, wilcoxon
+from crossmod.evaluate.facts import Facts
 from crossmod.evaluate.saturation import saturation
 from crossmod.evaluate.statistics import interval
-from crossmod.evaluate.verdicts import holm, in_words, verdict
+from crossmod.evaluate.verdicts import holm, in_words, obstacle, verdict
 from crossmod.experiment.collect import BY_PATIENT, BY_RUN, Result, arm_scores, patients_of
 from crossmod.experiment.plan import Arm, Plan
+from crossmod.experiment.shared import facts_of
 
 MAIN = "dice"
 LOWER_IS_BETTER = frozenset({"hd95", "assd", "mssd", "ravd"})
@@ -65,29 +67,36 @@ def _compare(plan: Plan, scores: Mapping[str, ArmScores], metric: str, draws: in
     for base in bases:
         assert base is not None
         names = [arm.name for arm in plan.arms.values() if arm.baseline == base and arm.name in scores]
-        one_by_one = effects(scores[base], [scores[name] for name in names], SEED, draws)
+        one_by_one = effects(
+            scores[base], [scores[name] for name in names], SEED, draws, higher_is_better=metric not in LOWER_IS_BETTER
+        )
         tests = [wilcoxon(scores[base], scores[name]) for name in names]
         adjusted, of_tests = holm(np.array([one.p for one in one_by_one])), holm(np.array(tests))
         for place, (name, one) in enumerate(zip(names, one_by_one, strict=True)):
-            words = _words(name, one, float(adjusted[place]), len(names), metric)
+            facts = facts_of(plan, plan.arms[name])
+            words = _words(name, one, float(adjusted[place]), len(names), metric, facts)
             found[name] = {
                 **_finite(asdict(one)),
                 "holm": _number(float(adjusted[place])),
                 "wilcoxon": _number(tests[place]),
                 "wilcoxon_holm": _number(float(of_tests[place])),
                 "arms": len(names),
-                "verdict": verdict(one, float(adjusted[place]), higher_is_better=metric not in LOWER_IS_BETTER),
+                "verdict": verdict(one, float(adjusted[place]), facts, higher_is_better=metric not in LOWER_IS_BETTER),
+                "scope": facts.scope,
+                "shared": list(facts.shared),
+                "obstacle": obstacle(one, facts),
                 "sentence": words,
             }
     return found
 
 
-def _words(name: str, found: Effect, holm_p: float, arms: int, metric: str) -> str:
+def _words(name: str, found: Effect, holm_p: float, arms: int, metric: str, facts: Facts) -> str:
     return in_words(
         name,
         found,
         holm_p,
         arms,
+        facts,
         metric=WORDS[metric],
         unit=UNITS.get(metric, ""),
         digits=1 if metric in UNITS else 3,

@@ -16,10 +16,12 @@ import numpy as np
 
 from crossmod.evaluate.arms import ArmScores, paired
 from crossmod.evaluate.effects import Effect, effects
+from crossmod.evaluate.facts import Facts
 from crossmod.evaluate.layers import LAYERS
 from crossmod.evaluate.verdicts import holm, verdict
 from crossmod.experiment.collect import Result, arm_scores
 from crossmod.experiment.plan import Plan
+from crossmod.experiment.shared import facts_of
 from crossmod.experiment.truth import Truth, Truths, found_where_nothing_is, truth_of
 
 SEED = 0
@@ -154,13 +156,17 @@ def _compare(
         names = [arm.name for arm in plan.arms.values() if arm.baseline == base and arm.name in scores[0]]
         for part in scores:
             before, after, _ = paired(part[base], [part[name] for name in names])
-            one_by_one = effects(part[base], [part[name] for name in names], SEED, draws)
+            one_by_one = effects(
+                part[base], [part[name] for name in names], SEED, draws, higher_is_better=higher_is_better
+            )
             for name, one, own in zip(names, one_by_one, after, strict=True):
                 found.setdefault(name, []).append((one, _mean(before.by_patient), _mean(own.by_patient)))
-    return {name: _corrected(rows, higher_is_better) for name, rows in found.items()}
+    return {name: _corrected(rows, facts_of(plan, plan.arms[name]), higher_is_better) for name, rows in found.items()}
 
 
-def _corrected(rows: Sequence[tuple[Effect, float, float]], higher_is_better: bool) -> list[dict[str, Any]]:
+def _corrected(
+    rows: Sequence[tuple[Effect, float, float]], facts: Facts, higher_is_better: bool
+) -> list[dict[str, Any]]:
     adjusted = holm(np.array([one.p for one, _, _ in rows]))
     return [
         {
@@ -168,7 +174,7 @@ def _corrected(rows: Sequence[tuple[Effect, float, float]], higher_is_better: bo
             "arm": after,
             **asdict(one),
             "holm": float(p),
-            "verdict": verdict(one, float(p), higher_is_better=higher_is_better),
+            "verdict": verdict(one, float(p), facts, higher_is_better=higher_is_better),
         }
         for (one, before, after), p in zip(rows, adjusted, strict=True)
     ]
