@@ -9,27 +9,15 @@ import numpy as np
 
 from crossmod.evaluate import power
 from crossmod.evaluate.arms import ArmScores
-from crossmod.evaluate.effects import Effect, effects, wilcoxon
+from crossmod.evaluate.compared import Compared, compare_arms, failures_in_words
 from crossmod.evaluate.facts import Facts
 from crossmod.evaluate.saturation import saturation
 from crossmod.evaluate.statistics import interval
-from crossmod.evaluate.verdicts import holm, in_words, obstacle, verdict
 from crossmod.experiment.collect import BY_PATIENT, BY_RUN, Result, arm_scores, patients_of
 from crossmod.experiment.plan import Arm, Plan
-from crossmod.experiment.shared import facts_of
+from crossmod.experiment.shared import facts_of_arms
 
 MAIN = "dice"
-LOWER_IS_BETTER = frozenset({"hd95", "assd", "mssd", "ravd"})
-WORDS = {
-    "dice": "3D Dice",
-    "iou": "3D IoU",
-    "hd95": "HD95",
-    "assd": "ASSD",
-    "mssd": "MSSD",
-    "ravd": "RAVD",
-    "slice_dice": "slice Dice",
-}
-UNITS = {"hd95": "mm", "assd": "mm", "mssd": "mm", "ravd": "%"}
 # More than a hundred arms are a table for a program, and 10,000 draws of each take their time.
 SEED = 0
 
@@ -43,7 +31,8 @@ def findings(plan: Plan, results: list[Result], draws: int) -> dict[str, Any]:
         draws: of patients and runs, for the intervals.
     """
     scores = {metric: arm_scores(results, metric) for metric in BY_PATIENT}
-    compared = {metric: _compare(plan, scores[metric], metric, draws) for metric in BY_PATIENT}
+    facts = facts_of_arms(plan, results)
+    compared = {metric: _compare(plan, facts, scores[metric], metric, draws) for metric in BY_PATIENT}
     arms = [arm for arm in plan.arms.values() if arm.name in scores[MAIN]]
     return {
         "about": plan.design.about.strip(),
@@ -60,48 +49,36 @@ def findings(plan: Plan, results: list[Result], draws: int) -> dict[str, Any]:
     }
 
 
-def _compare(plan: Plan, scores: Mapping[str, ArmScores], metric: str, draws: int) -> dict[str, dict[str, Any]]:
+def _compare(
+    plan: Plan, facts: Mapping[str, Facts], scores: Mapping[str, ArmScores], metric: str, draws: int
+) -> dict[str, dict[str, Any]]:
     """By arm, its effect: all arms of one baseline by the same draws, and corrected for their number."""
     found: dict[str, dict[str, Any]] = {}
     bases = dict.fromkeys(arm.baseline for arm in plan.arms.values() if arm.baseline in scores)
     for base in bases:
         assert base is not None
         names = [arm.name for arm in plan.arms.values() if arm.baseline == base and arm.name in scores]
-        one_by_one = effects(
-            scores[base], [scores[name] for name in names], SEED, draws, higher_is_better=metric not in LOWER_IS_BETTER
-        )
-        tests = [wilcoxon(scores[base], scores[name]) for name in names]
-        adjusted, of_tests = holm(np.array([one.p for one in one_by_one])), holm(np.array(tests))
-        for place, (name, one) in enumerate(zip(names, one_by_one, strict=True)):
-            facts = facts_of(plan, plan.arms[name])
-            words = _words(name, one, float(adjusted[place]), len(names), metric, facts)
-            found[name] = {
-                **_finite(asdict(one)),
-                "holm": _number(float(adjusted[place])),
-                "wilcoxon": _number(tests[place]),
-                "wilcoxon_holm": _number(float(of_tests[place])),
-                "arms": len(names),
-                "verdict": verdict(one, float(adjusted[place]), facts, higher_is_better=metric not in LOWER_IS_BETTER),
-                "scope": facts.scope,
-                "shared": list(facts.shared),
-                "obstacle": obstacle(one, facts),
-                "sentence": words,
-            }
+        about = [facts[name] for name in names]
+        rows = compare_arms(scores[base], [scores[name] for name in names], about, metric, draws)
+        found |= {name: _plain(one, metric) for name, one in zip(names, rows, strict=True)}
     return found
 
 
-def _words(name: str, found: Effect, holm_p: float, arms: int, metric: str, facts: Facts) -> str:
-    return in_words(
-        name,
-        found,
-        holm_p,
-        arms,
-        facts,
-        metric=WORDS[metric],
-        unit=UNITS.get(metric, ""),
-        digits=1 if metric in UNITS else 3,
-        higher_is_better=metric not in LOWER_IS_BETTER,
-    )
+def _plain(one: Compared, metric: str) -> dict[str, Any]:
+    return {
+        **_finite(asdict(one.effect)),
+        "holm": _number(one.holm),
+        "wilcoxon": _number(one.wilcoxon),
+        "wilcoxon_holm": _number(one.wilcoxon_holm),
+        "arms": one.arms,
+        "verdict": one.verdict,
+        "scope": one.facts.scope,
+        "shared": list(one.facts.shared),
+        "untrained": one.facts.untrained,
+        "obstacle": one.obstacle,
+        "sentence": one.sentence,
+        "failures": failures_in_words(one.effect, metric),
+    }
 
 
 def _arm(

@@ -1,17 +1,34 @@
-"""What the folds of an experiment share, read from its jobs: their translators' seeds, models and source patients."""
+"""What a verdict has to know: what folds share (translators' seeds, models, source patients), how baselines trained."""
+
+from collections.abc import Sequence
 
 from crossmod.evaluate.facts import Facts, Origin, shared_by_folds
+from crossmod.evaluate.trained import Training, untrained
+from crossmod.experiment.collect import Result
 from crossmod.experiment.plan import Arm, Plan
+from crossmod.report.readings import training
+from crossmod.runs import Run
 
 
-def facts_of(plan: Plan, arm: Arm) -> Facts:
-    """What a verdict on an arm has to know of its synthetic slices.
+def facts_of_arms(plan: Plan, results: Sequence[Result]) -> dict[str, Facts]:
+    """By arm, what a verdict on it has to know of its synthetic slices and its baseline.
 
     Args:
         plan: with the jobs of all runs.
-        arm: one with synthetic slices, or a baseline.
+        results: of the finished segmenters.
     """
-    return Facts(shared=shared_by_folds(origins(plan, arm), split=plan.design.split))
+    trained: dict[str, list[Training]] = {}
+    for one in results:
+        if one.arm.baseline is None:
+            trained.setdefault(one.arm.name, []).append(training(Run(one.run), one.card))
+    why = {name: untrained(runs) for name, runs in trained.items()}
+    return {
+        arm.name: Facts(
+            shared=shared_by_folds(origins(plan, arm), split=plan.design.split),
+            untrained=why.get(arm.baseline or "", ""),
+        )
+        for arm in plan.arms.values()
+    }
 
 
 def origins(plan: Plan, arm: Arm) -> list[Origin]:

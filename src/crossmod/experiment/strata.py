@@ -21,7 +21,7 @@ from crossmod.evaluate.layers import LAYERS
 from crossmod.evaluate.verdicts import holm, verdict
 from crossmod.experiment.collect import Result, arm_scores
 from crossmod.experiment.plan import Plan
-from crossmod.experiment.shared import facts_of
+from crossmod.experiment.shared import facts_of_arms
 from crossmod.experiment.truth import Truth, Truths, found_where_nothing_is, truth_of
 
 SEED = 0
@@ -66,7 +66,7 @@ def where_nothing_is(plan: Plan, results: Sequence[Result], tested: Truths, draw
     stratum = {"name": "without organ", "slices": sum(counts), "patients": _patients(tested, lambda case: case.empty)}
     return {
         "strata": [stratum],
-        "arms": _compare(plan, [scores], draws, higher_is_better=False),
+        "arms": _compare(plan, results, [scores], draws, higher_is_better=False),
         "unit": "ml",
     }
 
@@ -118,7 +118,7 @@ def _divided(
         for part, own in zip(parts, _split(result, truth_of(tested, result), divide, len(names)), strict=True):
             part.append(own)
     scores = [arm_scores(part, "slice_dice") for part in parts]
-    return {"strata": strata, "arms": _compare(plan, scores, draws), "unit": ""}
+    return {"strata": strata, "arms": _compare(plan, results, scores, draws), "unit": ""}
 
 
 def _shown(case: Truth, divide: Divide) -> np.ndarray:
@@ -147,7 +147,12 @@ def _with_scores(result: Result, patients: Mapping[str, Any], slices: Sequence[A
 
 
 def _compare(
-    plan: Plan, scores: Sequence[Mapping[str, ArmScores]], draws: int, *, higher_is_better: bool = True
+    plan: Plan,
+    results: Sequence[Result],
+    scores: Sequence[Mapping[str, ArmScores]],
+    draws: int,
+    *,
+    higher_is_better: bool = True,
 ) -> Rows:
     """By arm, a row for each stratum: all arms of one baseline by the same draws."""
     found: dict[str, list[tuple[Effect, float, float]]] = {}
@@ -155,13 +160,14 @@ def _compare(
         assert base is not None
         names = [arm.name for arm in plan.arms.values() if arm.baseline == base and arm.name in scores[0]]
         for part in scores:
-            before, after, _ = paired(part[base], [part[name] for name in names])
             one_by_one = effects(
                 part[base], [part[name] for name in names], SEED, draws, higher_is_better=higher_is_better
             )
-            for name, one, own in zip(names, one_by_one, after, strict=True):
-                found.setdefault(name, []).append((one, _mean(before.by_patient), _mean(own.by_patient)))
-    return {name: _corrected(rows, facts_of(plan, plan.arms[name]), higher_is_better) for name, rows in found.items()}
+            for name, one in zip(names, one_by_one, strict=True):
+                before, (after,), _ = paired(part[base], [part[name]])
+                found.setdefault(name, []).append((one, _mean(before.by_patient), _mean(after.by_patient)))
+    facts = facts_of_arms(plan, results)
+    return {name: _corrected(rows, facts[name], higher_is_better) for name, rows in found.items()}
 
 
 def _corrected(
