@@ -17,7 +17,12 @@ from crossmod.report.experiment_data import Finding
 from crossmod.report.figures import COLOURS, data_url, plain
 
 # Colour, marker, and whether it is filled.
-STYLES = {"improves": ("#0072B2", "o", True), "hurts": ("#D55E00", "s", True), "not shown": ("0.4", "D", False)}
+STYLES = {
+    "improves": ("#0072B2", "o", True),
+    "hurts": ("#D55E00", "s", True),
+    "not shown": ("0.4", "D", False),
+    "not comparable": ("0.7", "D", False),
+}
 WIDTH = 8.4
 # Patients whose names fit under an axis.
 NAMED = 24

@@ -62,7 +62,7 @@ def _stratum(axis: Axes, kind: Mapping[str, Any], colours: Coloured) -> None:
         for place, (_, row) in zip(places, rows, strict=True):
             if row["low"] is not None and row["high"] is not None:
                 axis.vlines(place, row["low"], row["high"], color=colour, linewidth=1.1)
-            face = "white" if row["verdict"] == "not shown" else colour
+            face = colour if row["verdict"] in ("improves", "hurts") else "white"
             axis.plot(place, row["mean"], "o", color=colour, markerfacecolor=face, markersize=4.5)
             means.append(row["mean"])
         axis.plot([], [], "o", color=colour, label=arm)
