@@ -7,11 +7,11 @@ from statsmodels.stats.multitest import multipletests
 
 from crossmod.evaluate.effects import Effect
 from crossmod.evaluate.facts import ONE_MODEL, ONE_SEED, ONE_SOURCE, Facts, Origin, shared_by_folds
-from crossmod.evaluate.verdicts import holm, in_words, obstacle, verdict
+from crossmod.evaluate.verdicts import gated, holm, in_words, obstacle, verdict
 
 
 def found(mean: float, low: float, high: float, patients: int = 15, seeds: int = 3, left_out: int = 0) -> Effect:
-    return Effect(mean, low, high, 0.01, patients, seeds, 1000, left_out)
+    return Effect(mean, low, high, 0.01, patients, seeds, 4.0, left_out)
 
 
 def test_holm_by_hand() -> None:
@@ -33,6 +33,12 @@ def test_nan_is_no_test() -> None:
     assert np.isnan(holm(np.full(3, math.nan))).all()
 
 
+def test_secondary_tests_show_nothing_where_the_main_one_does_not() -> None:
+    np.testing.assert_array_equal(gated(np.array([0.001, 0.2]), 0.04), [0.04, 0.2])
+    np.testing.assert_array_equal(gated(np.array([0.001, 0.2]), np.array([0.3, 0.01])), [0.3, 0.2])
+    assert np.isnan(gated(np.array([0.001]), math.nan)).all()
+
+
 INDEPENDENT, ONE = Facts(), Facts(shared=(ONE_MODEL,))
 
 
@@ -45,7 +51,7 @@ def test_words_follow_the_numbers() -> None:
     said = in_words("a", wide, 0.4, 5, INDEPENDENT)
     assert said == "a: 3D Dice not shown: +0.004 [-0.008, +0.016] (15 patients, 3 seeds)."
     assert in_words("a", good, 0.08, 5, INDEPENDENT) == (
-        "a: 3D Dice not shown once 5 arms are counted: "
+        "a: 3D Dice not shown once all 5 tests are counted: "
         "+0.021 [+0.010, +0.032] (15 patients, 3 seeds), p 0.08 after Holm."
     )
 

@@ -8,6 +8,9 @@ patient's own deviation, plus what its run shares with all patients of the fold,
 Notable:
 - `r` does not average out over the patients of a fold: it is one network's luck. Nor does `f`, over its seeds either:
   on real patients it was seen to be the largest part (docs/log.md). Folds are what is independent, where there are any.
+- Folds are not quite independent either: two of K folds train on mostly the same patients, a share (K-2)/(K-1) of each
+  training side. Nothing that is estimated from the folds shows what that puts into all of them (Bengio and Grandvalet
+  2004): a correlation is assumed; see `fold_inflation`.
 - What is the same in both arms of a patient, as how hard the patient is, is gone from the paired difference.
 """
 
@@ -61,7 +64,9 @@ class Spread:
         runs: from the runs: their luck and the rest; 0 with one seed, since it cannot be told.
         freedom: degrees of freedom of the total; infinite where it is 0.
         scale: by what a redrawing of patients is stretched so that its variance is `patients`.
-        between: variance of the mean difference as the folds tell it, all parts together; None with one fold.
+        between: variance of the mean difference as the folds show it, all parts together, inflated for what folds
+            share; None with one fold.
+        inflation: by what `between` is larger than for independent folds; 1 with one fold.
     """
 
     patients: float
@@ -69,6 +74,7 @@ class Spread:
     freedom: float
     scale: float
     between: float | None = None
+    inflation: float = 1.0
 
     @property
     def total(self) -> float:
@@ -139,7 +145,9 @@ def from_runs(name: str, runs: Mapping[tuple[int, int], Mapping[str, float]]) ->
             )
         columns += [[table[patient] for table in tables[:rows]] for patient in patients]
         folds += [fold] * len(patients)
-    return ArmScores(name, np.array(columns, dtype=np.float64).reshape(-1, rows).T, np.array(folds, dtype=np.int64))
+    return ArmScores(
+        name, np.array(columns, dtype=np.float64).reshape(len(folds), rows).T, np.array(folds, dtype=np.int64)
+    )
 
 
 def _only(arm: ArmScores, known: Bool[np.ndarray, " patients"]) -> ArmScores:
@@ -155,7 +163,8 @@ def spread(base: ArmScores, arm: ArmScores) -> Spread:
     value is exactly what the runs put into the patients' differences. Degrees of freedom by Satterthwaite (1946).
 
     With two folds or more the total is the variance between folds' means, with one degree of freedom less than folds
-    (Cameron and Miller 2015, eq. 11 with its small-sample factor): it holds whatever the patients of a fold share.
+    (Cameron and Miller 2015, eq. 11 with its small-sample factor), times `fold_inflation`: it holds whatever the
+    patients of a fold share.
 
     Args:
         base: two patients or more, all defined.
@@ -181,8 +190,19 @@ def spread(base: ArmScores, arm: ArmScores) -> Spread:
         return Spread(own, runs, _freedom([(own, patients - 1), *parts]), scale)
     away = differences - differences.mean()
     shares = np.array([away[base.folds == fold].sum() / patients for fold in folds])
-    between = float((shares**2).sum()) * len(folds) / (len(folds) - 1)
-    return Spread(own, runs, float(len(folds) - 1) if between > 0 else float("inf"), scale, between)
+    inflation = fold_inflation(len(folds))
+    between = float((shares**2).sum()) * len(folds) / (len(folds) - 1) * inflation
+    return Spread(own, runs, float(len(folds) - 1) if between > 0 else float("inf"), scale, between, inflation)
+
+
+def fold_inflation(folds: int) -> float:
+    """By what the variance of a mean over K folds is larger than that between folds divided by K.
+
+    Nadeau and Bengio (2003, sec. 3, corrected resampled t): where two folds correlate by rho, the variance between
+    folds shows (1 - rho) of theirs, and that of their mean is (1/K + rho/(1 - rho)) times it. They take rho to be the
+    test side's share of all patients; of K folds 1/K, so that rho/(1 - rho) is 1/(K - 1).
+    """
+    return 1 + folds / (folds - 1)
 
 
 def _freedom(parts: Sequence[tuple[float, int]]) -> float:

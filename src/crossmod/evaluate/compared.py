@@ -1,4 +1,10 @@
-"""Arms compared with their baseline by one score: the same way for an experiment and for runs that somebody names."""
+"""Arms compared with their baseline, the same way for an experiment and for runs that somebody names.
+
+Notable:
+- The main score has Holm's correction over the arms of a baseline. All other scores of all these arms are one family of
+  secondary tests: Holm's correction over all of them, and none may show anything of an arm whose main test does not.
+- So in 5 % of experiments without any effect, at most, is anything false shown by any score.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -6,12 +12,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from crossmod.evaluate.arms import ArmScores
-from crossmod.evaluate.effects import DRAWS, Effect, effects, wilcoxon
+from crossmod.evaluate.effects import Effect, effects, wilcoxon
 from crossmod.evaluate.facts import Facts
 from crossmod.evaluate.statistics import Verdict
-from crossmod.evaluate.verdicts import holm, in_words, obstacle, verdict
+from crossmod.evaluate.verdicts import gated, holm, in_words, obstacle, verdict
 
-SEED = 0
+MAIN = "dice"
 
 
 @dataclass(frozen=True)
@@ -44,18 +50,19 @@ METRICS: Mapping[str, Metric] = {
 
 @dataclass(frozen=True)
 class Compared:
-    """An arm compared with its baseline.
+    """An arm compared with its baseline by one score.
 
     Args:
         effect: its difference.
-        holm: p of the effect after Holm's correction for all arms with the same baseline.
+        holm: p of the effect after correction.
         wilcoxon: p of Wilcoxon's signed-rank test, which knows nothing of the luck of runs.
-        wilcoxon_holm: the same after Holm's correction.
+        wilcoxon_holm: the same after Holm's correction over the arms.
         arms: how many arms are compared with the baseline.
         facts: what the verdict has to know beside the numbers.
         verdict: what is shown.
         obstacle: why it cannot be compared; empty where it can.
         sentence: the verdict in words.
+        failures: what is known of patients without a score; empty where all have one.
     """
 
     effect: Effect
@@ -67,39 +74,66 @@ class Compared:
     verdict: Verdict
     obstacle: str
     sentence: str
+    failures: str
 
 
 def compare_arms(
-    base: ArmScores, arms: Sequence[ArmScores], facts: Sequence[Facts], metric: str, draws: int = DRAWS
-) -> list[Compared]:
-    """Compare all arms that have one baseline with it, each corrected for the number of all.
+    base: Mapping[str, ArmScores], arms: Sequence[Mapping[str, ArmScores]], facts: Sequence[Facts]
+) -> dict[str, list[Compared]]:
+    """By metric, each arm that has one baseline compared with it.
 
     Args:
-        base: the baseline.
-        arms: the others, by the same patients and folds.
+        base: the baseline's scores by metric; the main one among them.
+        arms: those of the others, of the same metrics, patients and folds.
         facts: of each arm.
-        metric: a name of `METRICS`.
-        draws: of patients and runs, for the intervals.
 
     Raises:
         InputError: the arms were not tested on the same patients in the same folds.
     """
-    how = METRICS[metric]
-    better = how.higher_is_better
-    found = effects(base, arms, SEED, draws, higher_is_better=better)
-    tests = [wilcoxon(base, arm) for arm in arms]
-    adjusted, of_tests = holm(np.array([one.p for one in found])), holm(np.array(tests))
-    compared = []
-    for place, (arm, one, about) in enumerate(zip(arms, found, facts, strict=True)):
-        p = float(adjusted[place])
-        words = in_words(
-            arm.name, one, p, len(arms), about,
-            metric=how.name, unit=how.unit, digits=how.digits, higher_is_better=better,
-        )  # fmt: skip
-        said = verdict(one, p, about, higher_is_better=better)
-        more = (tests[place], float(of_tests[place]), len(arms), about, said, obstacle(one, about), words)
-        compared.append(Compared(one, p, *more))
-    return compared
+    raw = {metric: _effects(scores, [arm[metric] for arm in arms], metric) for metric, scores in base.items()}
+    adjusted = corrected({metric: np.array([one.p for one in own]) for metric, own in raw.items()})
+    found: dict[str, list[Compared]] = {}
+    for metric, own in raw.items():
+        second = [wilcoxon(base[metric], arm[metric]) for arm in arms]
+        seconds = holm(np.array(second))
+        tests = len(arms) if metric == MAIN else (len(base) - 1) * len(arms)
+        better = METRICS[metric].higher_is_better
+        for place, (one, about) in enumerate(zip(own, facts, strict=True)):
+            p = float(adjusted[metric][place])
+            row = Compared(
+                one, p, second[place], float(seconds[place]), len(arms), about,
+                verdict(one, p, about, higher_is_better=better), obstacle(one, about),
+                _sentence(arms[place][metric].name, one, p, tests, about, METRICS[metric]),
+                failures_in_words(one, metric),
+            )  # fmt: skip
+            found.setdefault(metric, []).append(row)
+    return found
+
+
+def corrected(p_values: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """P values of all metrics of the arms of one baseline: see the notes of this file.
+
+    Args:
+        p_values: by metric, of each arm; the main metric among them.
+    """
+    main = holm(p_values[MAIN])
+    others = [metric for metric in p_values if metric != MAIN]
+    if not others:
+        return {MAIN: main}
+    secondary = holm(np.concatenate([p_values[metric] for metric in others]))
+    parts = np.split(secondary, len(others))
+    return {MAIN: main, **{metric: gated(part, main) for metric, part in zip(others, parts, strict=True)}}
+
+
+def _effects(base: ArmScores, arms: Sequence[ArmScores], metric: str) -> list[Effect]:
+    return effects(base, arms, higher_is_better=METRICS[metric].higher_is_better)
+
+
+def _sentence(name: str, one: Effect, p: float, tests: int, facts: Facts, how: Metric) -> str:
+    return in_words(
+        name, one, p, tests, facts,
+        metric=how.name, unit=how.unit, digits=how.digits, higher_is_better=how.higher_is_better,
+    )  # fmt: skip
 
 
 def failures_in_words(effect: Effect, metric: str) -> str:

@@ -24,6 +24,21 @@ def holm(p_values: Float[np.ndarray, " arms"]) -> Float[np.ndarray, " arms"]:
     return adjusted
 
 
+def gated(
+    p_values: Float[np.ndarray, " tests"], main: float | Float[np.ndarray, " tests"]
+) -> Float[np.ndarray, " tests"]:
+    """P values of secondary tests that may show something only where the main test does: none is below `main`.
+
+    Gatekeeping (Dmitrienko and Tamhane 2007): whatever else is tested, no more than 5 % of experiments without any
+    effect show something false. nan, where there is no main test, leaves nothing to be shown.
+
+    Args:
+        p_values: of the secondary tests, corrected for their number.
+        main: of the main test of each, corrected too.
+    """
+    return np.maximum(p_values, main)
+
+
 def verdict(found: Effect, holm_p: float, facts: Facts, *, higher_is_better: bool = True) -> Verdict:
     """`not comparable` where `obstacle` names a reason; else `improves` or `hurts` where an effect is shown.
 
@@ -66,7 +81,7 @@ def in_words(
     name: str,
     found: Effect,
     holm_p: float,
-    arms: int,
+    tests: int,
     facts: Facts,
     *,
     metric: str = "3D Dice",
@@ -80,7 +95,7 @@ def in_words(
         name: of the arm.
         found: its effect.
         holm_p: its p value after `holm`.
-        arms: how many arms are compared with the baseline.
+        tests: how many that correction counts.
         facts: see `Facts`.
         metric: what was measured.
         unit: of the metric, where it has one.
@@ -98,8 +113,8 @@ def in_words(
     said = verdict(found, holm_p, facts, higher_is_better=higher_is_better)
     if said != "not shown":
         return f"{name}: {_who(facts, found, said, higher_is_better)} {metric}: {size}.{_limits(facts)}"
-    if _excludes_zero(found) and not holm_p < LEVEL and arms > 1:
-        return f"{name}: {metric} not shown once {arms} arms are counted: {size}, p {holm_p:.2g} after Holm."
+    if _excludes_zero(found) and not holm_p < LEVEL:
+        return f"{name}: {metric} not shown once all {tests} tests are counted: {size}, p {holm_p:.2g} after Holm."
     if _excludes_zero(found) and holm_p < LEVEL:
         return f"{name}: {metric} not shown once patients without a value count as the worst: {size}."
     return f"{name}: {metric} not shown: {size}."

@@ -10,25 +10,15 @@ from crossmod.report.readings import training
 from crossmod.runs import Run
 
 
-def facts_of_arms(plan: Plan, results: Sequence[Result]) -> dict[str, Facts]:
-    """By arm, what a verdict on it has to know of its synthetic slices and its baseline.
+def facts_of(plan: Plan, arm: Arm, why_untrained: str = "") -> Facts:
+    """What a verdict on an arm has to know of its synthetic slices.
 
     Args:
         plan: with the jobs of all runs.
-        results: of the finished segmenters.
+        arm: one with synthetic slices, or a baseline.
+        why_untrained: why its baseline does not work well enough to compare with; empty where it does.
     """
-    trained: dict[str, list[Training]] = {}
-    for one in results:
-        if one.arm.baseline is None:
-            trained.setdefault(one.arm.name, []).append(training(Run(one.run), one.card))
-    why = {name: untrained(runs) for name, runs in trained.items()}
-    return {
-        arm.name: Facts(
-            shared=shared_by_folds(origins(plan, arm), split=plan.design.split),
-            untrained=why.get(arm.baseline or "", ""),
-        )
-        for arm in plan.arms.values()
-    }
+    return Facts(shared=shared_by_folds(origins(plan, arm), split=plan.design.split), untrained=why_untrained)
 
 
 def origins(plan: Plan, arm: Arm) -> list[Origin]:
@@ -41,3 +31,16 @@ def origins(plan: Plan, arm: Arm) -> list[Origin]:
             source = frozenset(model.settings.get("source_patients", ()))
             found.append(Origin(fold, model.name, model.settings.get("seed"), source))
     return found
+
+
+def untrained_baselines(results: Sequence[Result]) -> dict[str, str]:
+    """By baseline, why it was not trained enough to compare with; empty where it was.
+
+    Args:
+        results: of the finished segmenters.
+    """
+    trained: dict[str, list[Training]] = {}
+    for one in results:
+        if one.arm.baseline is None:
+            trained.setdefault(one.arm.name, []).append(training(Run(one.run), one.card))
+    return {name: untrained(runs) for name, runs in trained.items()}

@@ -77,7 +77,9 @@ def headline(arms: Sequence[Finding]) -> str:
                 parts.append(f"{who} 3D Dice ({_of(found, len(arms))}).")
     verdicts = Counter(map(_verdict, arms))
     if verdicts["not shown"]:
-        parts.append(f"No effect shown ({_of(verdicts['not shown'], len(arms))}); this does not show that there is none.")
+        parts.append(
+            f"No effect shown ({_of(verdicts['not shown'], len(arms))}); this does not show that there is none."
+        )
     if verdicts["not comparable"]:
         untrained = sum(bool((arm["effects"]["dice"] or {}).get("untrained")) for arm in arms)
         if untrained:

@@ -77,7 +77,8 @@ def saturation(curve: Finding) -> str | None:
     above.axhline(0, color="0.2", linewidth=1)
     above.fill_between(counts, ends[:, 0], ends[:, 1], color=COLOURS[1], alpha=0.3, label="95 % interval")
     above.plot(counts, means, color=COLOURS[5], marker="o", label="mean over patients and seeds")
-    above.axvline(curve["enough"], color="0.4", linestyle=":", linewidth=1.2, label="enough")
+    if curve["enough"] is not None:
+        above.axvline(curve["enough"], color="0.4", linestyle=":", linewidth=1.2, label="enough")
     above.set_ylabel("change of 3D Dice", fontsize=9)
     above.legend(fontsize=8)
     shares = [np.nan if point["best"] is None else point["best"] for point in points]

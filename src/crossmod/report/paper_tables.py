@@ -43,8 +43,8 @@ def _held_against(experiment: Experiment) -> str:
     """Which of our numbers may be compared with the published ones."""
     real, best = published.ESSNET[0], max(published.ESSNET, key=lambda row: row.dice)
     theirs = (
-        f"Published Dice and IoU are of all pixels of {published.TESTED_MR} slices together (IoU = Dice / (2 - Dice) in "
-        "each row), of patients whose other slices were trained on (leaking), one run a row; the best row is "
+        f"Published Dice and IoU are of all pixels of {published.TESTED_MR} slices together (IoU = Dice / (2 - Dice) "
+        "in each row), of patients whose other slices were trained on (leaking), one run a row; the best row is "
         f"{best.dice - real.dice:+.4f} Dice and {best.iou - real.iou:+.4f} IoU above real slices alone."
     )
     if experiment.findings["leaking"]:
@@ -54,9 +54,9 @@ def _held_against(experiment: Experiment) -> str:
         )
     else:
         ours = (
-            "Ours over all pixels are the same measure, but of patients that nothing was trained on: a harder question, "
-            "so that lower numbers are expected and do not contradict the paper. Means over slices and 3D Dice have no "
-            "published counterpart."
+            "Ours over all pixels are the same measure, but of patients that nothing was trained on: a harder "
+            "question, so that lower numbers are expected and do not contradict the paper. Means over slices and 3D "
+            "Dice have no published counterpart."
         )
     return f"{theirs} {ours}"
 

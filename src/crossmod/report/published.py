@@ -3,9 +3,9 @@ Segmentation, arXiv 2503.00945).
 
 Notable:
 - Their Dice and IoU are of one run a row, over 58 slices of patients whose other slices were trained on.
-- They are pooled over pixels: each row satisfies IoU = Dice / (2 - Dice) to the last digit printed. Of the counts of all
-  pixels together that is always so. Means over slices are larger in IoU, by about 1.7 times the variance of the slices'
-  Dice near 0.95: they could agree only if that Dice had an SD below 0.01.
+- They are pooled over pixels: each row satisfies IoU = Dice / (2 - Dice) to the last digit printed. Of the counts of
+  all pixels together that is always so. Means over slices are larger in IoU, by about 1.7 times the variance of the
+  slices' Dice near 0.95: they could agree only if that Dice had an SD below 0.01.
 """
 
 from dataclasses import dataclass

@@ -26,7 +26,7 @@ def verdicts(all_arms: Sequence[Arm], compared: Sequence[Compared | None]) -> li
 
 
 def verdict_label(verdict: Verdict, scope: Scope) -> str:
-    """A verdict as a table shows it: with the models that it speaks of, where it is not of synthetic slices at large."""
+    """A verdict as a table shows it: with the models that it speaks of, where not of synthetic slices in general."""
     if verdict not in ("improves", "hurts") or scope == "synthetic slices":
         return verdict
     return f"{scope} {verdict if scope == 'this model' else verdict.removesuffix('s')}"
@@ -44,9 +44,7 @@ def warnings(contents: Contents, all_arms: Sequence[Arm]) -> list[str]:
     for arm in all_arms:
         constant = sum(card["scores"]["constant"] for card in arm.cards)
         if constant:
-            found.append(
-                f"{arm.name}: in {constant} of {len(arm.cards)} runs the network found nothing or everything."
-            )
+            found.append(f"{arm.name}: in {constant} of {len(arm.cards)} runs the network found nothing or everything.")
     for store in contents.stores:
         rows, columns = mean_shift(store)
         if max(abs(rows), abs(columns)) >= 1:

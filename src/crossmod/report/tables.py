@@ -8,7 +8,7 @@ import numpy as np
 
 from crossmod.errors import InputError
 from crossmod.evaluate.arms import ArmScores, from_runs
-from crossmod.evaluate.compared import Compared, compare_arms
+from crossmod.evaluate.compared import MAIN, Compared, compare_arms
 from crossmod.evaluate.facts import Facts, Origin, shared_by_folds
 from crossmod.evaluate.statistics import interval
 from crossmod.evaluate.trained import untrained
@@ -182,8 +182,8 @@ def compared(all_arms: Sequence[Arm], translators: Sequence[Run]) -> list[Compar
         why = untrained([training(run, card) for run, card in zip(base.runs, base.cards, strict=True)])
         arms_here = [all_arms[place] for place in places]
         about = [Facts(_shared_by(arm, translators), why) for arm in arms_here]
-        rows = compare_arms(base.scores, [arm.scores for arm in arms_here], about, "dice")
-        for place, row in zip(places, rows, strict=True):
+        rows = compare_arms({MAIN: base.scores}, [{MAIN: arm.scores} for arm in arms_here], about)
+        for place, row in zip(places, rows[MAIN], strict=True):
             found[place] = row
     return found
 
