@@ -39,9 +39,9 @@ def _of_the_design(experiment: Experiment) -> Iterator[str]:
     if experiment.design.get("phantom") and (experiment.root / "data").is_dir():
         yield "The patients are made up: this page shows that everything works, and nothing about real patients."
     yield from dict.fromkeys(
-        f"{arm['effects']['dice']['untrained'].capitalize()}: no arm can be compared with it. Train longer."
+        f"{why[0].upper()}{why[1:]}: no arm can be compared with it. Train longer."
         for arm in experiment.compared
-        if arm["effects"]["dice"].get("untrained")
+        if (why := arm["effects"]["dice"].get("untrained"))
     )
     if len(found["seeds"]) < 2:
         yield (
@@ -117,14 +117,14 @@ def _without_score(experiment: Experiment) -> Iterator[str]:
     told: dict[str, list[str]] = {}
     for metric in PARTIAL:
         counts = {arm["name"]: (arm["scores"].get(metric) or {}).get("undefined", 0) for arm in experiment.arms}
-        if any(0 < missing < patients for missing in counts.values()):
+        if any(counts.values()):
             words = listed(f"{name}: {missing} of {patients}" for name, missing in counts.items())
             told.setdefault(words, []).append(METRICS[metric].name)
     for words, names in told.items():
         yield (
             f"{listed(names)}: undefined for some patients (nothing was found, nothing is there, or tested slices have "
-            f"gaps between them) and left out of the mean. {words} patients. Arms are compared over the patients that "
-            "have the score in both; the table of other scores shows what follows when failures count."
+            f"gaps between them), which are left out of the mean. {words} patients. Arms are compared over the "
+            "patients that have the score in both; below Other scores is what follows when failures count."
         )
 
 
