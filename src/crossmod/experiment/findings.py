@@ -9,10 +9,11 @@ import numpy as np
 
 from crossmod.evaluate import power
 from crossmod.evaluate.arms import ArmScores
+from crossmod.evaluate.compared import MAIN
 from crossmod.evaluate.saturation import saturation
 from crossmod.evaluate.statistics import interval
 from crossmod.experiment.collect import BY_PATIENT, BY_RUN, Result, arm_scores, patients_of
-from crossmod.experiment.compared import MAIN, compare, finite, number
+from crossmod.experiment.compared import compare, finite, number
 from crossmod.experiment.plan import Arm, Plan
 from crossmod.experiment.shared import untrained_baselines
 
