@@ -101,6 +101,8 @@ class TranslateSettings(TrainSettings):
     """CT with contrast agent, or without; the two are never mixed."""
     source: Modality = "ct"
     """The labelled side, whose labelled slices will be turned into the other modality."""
+    source_patients: tuple[str, ...] = ()
+    """Patients of the source to train on and to synthesize from, by name; default: all that are not held out."""
     load_size: int | None = None
     """Pixels a side to which slices are scaled before a random part of `size` is cut out; default: 286 for 256."""
     flip: bool = False
