@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from scipy import stats
+from scipy import special, stats
 
 from crossmod.evaluate.arms import ArmScores, paired, refuse_other_patients, spread
 from crossmod.evaluate.statistics import CONFIDENCE
@@ -112,8 +112,8 @@ def _students_t(base: ArmScores, arm: ArmScores) -> Effect:
     error = round(parts.total**0.5, ROUNDING)
     if error == 0:
         return Effect(mean, mean, mean, float(mean == 0), patients, seeds, math.inf)
-    half = float(stats.t.ppf((1 + CONFIDENCE) / 2, parts.freedom)) * error
-    p = 2 * float(stats.t.sf(abs(mean) / error, parts.freedom))
+    half = float(special.stdtrit(parts.freedom, (1 + CONFIDENCE) / 2)) * error
+    p = 2 * float(special.stdtr(parts.freedom, -abs(mean) / error))
     return Effect(mean, mean - half, mean + half, p, patients, seeds, parts.freedom)
 
 
