@@ -255,8 +255,8 @@ def needed_in_words(found: Plan) -> str:
         some = f" (at best {needed.low:.0f})" if math.isfinite(needed.low) else ""
         first = f"No number of patients{why} would show an effect of {found.effect:+.3f}{some}"
     else:
-        most = f"{needed.high:.0f}" if math.isfinite(needed.high) else "no number is enough"
-        first = f"An effect of {found.effect:+.3f} would need {needed.value:.0f} patients ({needed.low:.0f} to {most})"
+        most = f"to {needed.high:.0f}" if math.isfinite(needed.high) else "or more, or no number is enough"
+        first = f"An effect of {found.effect:+.3f} would need {needed.value:.0f} patients ({needed.low:.0f} {most})"
     return (
         f"{first}; {found.patients} show one of {least.value:.3f} ({least.low:.3f} to {least.high:.3f}), each with "
         f"{POWER:.0%} power{arms}{without}. Ranges: 95 % of the variance."

@@ -5,7 +5,6 @@ translators and training sides differ, and, as the other end of the range, on th
 trainings have others: the answer is a range, and not more than a guide.
 """
 
-import math
 from dataclasses import dataclass
 
 from crossmod.evaluate.arms import fold_inflation
