@@ -184,7 +184,8 @@ def test_methods_and_references(page: str) -> None:
         "200 steps", "Student's t", "8 segmenters", "PyTorch 2.13.0", "a GPU",
     ):  # fmt: skip
         assert words in methods, words
-    for key in ("rafiq2025", "zhu2017cyclegan", "huo2018essnet", "ronneberger2015unet", "crossmod"):
+    keys = ("rafiq2025", "zhu2017cyclegan", "huo2018essnet", "ronneberger2015unet", "kavur2021chaos", "crossmod")
+    for key in (*keys, "nadeau2003inference"):
         assert f"{{{key}," in references
     assert "synthetic slices in general" not in methods
     assert "MONAI" not in references

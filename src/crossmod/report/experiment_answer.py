@@ -27,7 +27,11 @@ def answer(experiment: Experiment) -> dict[str, Any]:
         "headline": headline(arms),
         "first": [_sentence(arm) for arm in first],
         "rest": [_sentence(arm) for arm in rest],
-        "needed": [f"{arm['name']}: {arm['power']['sentence']}" for arm in arms if arm.get("power")],
+        "needed": [
+            f"{arm['name']}: {arm['power']['sentence']}"
+            for arm in arms
+            if arm.get("power") and _verdict(arm) != "not comparable"
+        ],
         "failures": [f"{arm['name']}: {words}" for arm in arms for words in _failures(arm)],
         "others": [
             found["sentence"] for arm in arms for metric in OTHERS if (found := arm["effects"].get(metric)) is not None
@@ -123,12 +127,17 @@ def _row(arm: Finding) -> dict[str, Any]:
         "dice": with_interval(scores["dice"]),
         "seeds": from_to(seeds, 3) if len(seeds) > 1 else "one seed",
         "difference": with_interval(found, sign=True) if found else "",
-        "holm": p_value(found["holm"]) if found else "",
-        "wilcoxon": p_value(found["wilcoxon_holm"]) if found else "",
+        "holm": _p(found, "holm"),
+        "wilcoxon": _p(found, "wilcoxon_holm"),
         "verdict": _label(arm) if arm["baseline"] is not None else "baseline",
         "style": _verdict(arm).replace(" ", "-") if arm["baseline"] is not None else "",
         "base": arm["baseline"] is None,
     }
+
+
+def _p(found: Finding | None, which: str) -> str:
+    """A p value of an arm that can be compared: of another it says nothing."""
+    return "" if found is None or found["verdict"] == "not comparable" else p_value(found[which])
 
 
 def _label(arm: Finding) -> str:

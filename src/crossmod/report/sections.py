@@ -95,7 +95,7 @@ def results(all_arms: Sequence[Arm], compared: Sequence[Compared | None]) -> lis
                 "slice_iou": arm.mean("slice", "iou"),
                 "auc": arm.mean("auc"),
                 "difference": _difference(found),
-                "holm": "" if found is None else p_value(found.holm),
+                "holm": "" if found is None or found.obstacle else p_value(found.holm),
                 "verdict": _label(arm, found),
             }
         )
