@@ -47,11 +47,13 @@ def finished(root: Path, gain: float, **changes: Any) -> Plan:
     return plan
 
 
-@pytest.mark.parametrize(("gain", "changes"), [
-    (0.1, {}), (-0.05, {}), (0.0, {}), (0.1, {"retrain": True}), (0.1, {"only_folds": [1]}),
-    (0.1, {"counts": [0, 3, 4]}),
+@pytest.mark.parametrize(("gain", "changes", "verdict"), [
+    (0.1, {}, "improves"), (-0.05, {}, "hurts"), (0.0, {}, "not shown"), (0.1, {"retrain": True}, "improves"),
+    (0.1, {"only_folds": [1]}, "improves"), (0.1, {"counts": [0, 3, 4]}, "improves"), (-0.5, {}, "hurts"),
 ])  # fmt: skip
-def test_named_runs_and_experiments_give_one_answer(tmp_path: Path, gain: float, changes: dict[str, Any]) -> None:
+def test_named_runs_and_experiments_give_one_answer(
+    tmp_path: Path, gain: float, changes: dict[str, Any], verdict: str
+) -> None:
     plan = finished(tmp_path, gain, **changes)
     results = results_of(plan, tmp_path)
     said = {arm["count"]: arm["effects"]["dice"] for arm in findings(plan, results, 200)["arms"] if arm["baseline"]}
@@ -68,4 +70,5 @@ def test_named_runs_and_experiments_give_one_answer(tmp_path: Path, gain: float,
         )  # fmt: skip
         assert one.holm == pytest.approx(theirs["holm"], abs=1e-9)
         assert (one.verdict, one.facts.scope) == (theirs["verdict"], theirs["scope"])
+        assert one.verdict == verdict
         assert one.sentence.partition(": ")[2] == theirs["sentence"].partition(": ")[2]

@@ -36,7 +36,7 @@ def test_words_follow_the_numbers_and_nothing_comes_from_outside(findings: dict[
         "no arm&#39;s change of what is found there is shown",
         "6 of 7 arms are drawn.",
         "kidneys to dome (8)",
-        "not shown: 4 synthetic sets, and 8 are the least.",
+        "not shown: needs at least 8 synthetic sets; there are 4.",
         "8 of 8 patients gain",
         "A loss still fell by more than a tenth",
     ):

@@ -1,4 +1,4 @@
-"""Arms compared with their baseline, the same way for an experiment and for runs that somebody names.
+"""Arms compared with their baseline, the same way for an experiment and for runs named by the user.
 
 Notable:
 - The main score has Holm's correction over the arms of a baseline. All other scores of all these arms are one family of

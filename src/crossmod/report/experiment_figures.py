@@ -1,6 +1,6 @@
 """Figures of an experiment: differences with intervals, curves over counts, patients, and the luck of seeds.
 
-Notable: a verdict is told by colour and by shape, in Okabe and Ito's palette, so that no reader depends on colour.
+Notable: verdicts differ in colour (Okabe and Ito's palette) and in shape, so that no reader depends on colour.
 """
 
 import textwrap

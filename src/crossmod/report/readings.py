@@ -1,4 +1,4 @@
-"""What a run's metrics hold besides losses, told apart: alarms, scores of selection, speed and memory."""
+"""Losses, scores of selection and alarms, separated in a run's metrics."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any

@@ -187,7 +187,7 @@ def training(contents: Contents) -> list[dict[str, Any]]:
             "curves": figures.loss_curves(run),
             "alarms": [f"At step {step}, {alarm}" for step, alarm in alarms(run)],
         }
-        # A finished run has readings, unless somebody took its metrics away.
+        # A finished run has readings, unless its metrics were deleted.
         if row["curves"] or row["alarms"]:
             rows.append(row)
     return rows
@@ -224,16 +224,16 @@ def costs(contents: Contents, all_arms: Sequence[Arm]) -> list[dict[str, str]]:
 def _cost_of_arm(arm: Arm) -> dict[str, str]:
     card = arm.cards[0]
 
-    def told(key: str, form: str) -> str:
+    def measured(key: str, form: str) -> str:
         return "not measured" if key in unmeasured(card) else format(card[key], form)
 
     return {
         "model": f"{card['settings']['network']}, {arm.name}",
-        "parameters": told("parameters", ","),
+        "parameters": measured("parameters", ","),
         "detail": "",
-        "epoch": told("seconds_per_epoch", ".2f"),
-        "total": told("seconds", ".0f"),
-        "speed": told("slices_per_second", ".1f"),
+        "epoch": measured("seconds_per_epoch", ".2f"),
+        "total": measured("seconds", ".0f"),
+        "speed": measured("slices_per_second", ".1f"),
     }
 
 

@@ -7,7 +7,7 @@ from crossmod.data.slices import spread
 from crossmod.report import why_figures
 from crossmod.report.numbers import count, listed, number, with_interval
 
-# So many arms are drawn; colours of more could not be told apart.
+# So many arms are drawn; colours of more could not be distinguished.
 DRAWN = 6
 LINES = 4
 # A loss that falls by so much over the last fifth of a training has not come to its end.

@@ -53,7 +53,7 @@ def predict(
         slices: a set, or images in [-1, 1].
         device: where the network is.
         batch: slices at a time.
-        quiet: no progress, where somebody else shows it.
+        quiet: no progress bar, where the caller shows one.
     """
     network.eval()
     pixels, step = (slices.pixels, PIXEL_STEP) if isinstance(slices, SliceSet) else (slices, 1.0)
