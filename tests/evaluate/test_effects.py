@@ -109,12 +109,12 @@ def test_runs_alone_are_welchs_t(rng: np.random.Generator) -> None:
 
 @pytest.mark.parametrize("folds", [2, 3, 5, 12])
 def test_folds_are_nadeau_and_bengios_corrected_t(folds: int, rng: np.random.Generator) -> None:
-    """Equal folds: t of the folds' means, with the variance (1/K + n_test / n_train) S^2 written out."""
+    """Equal folds: t of the folds' means, with the variance (1/K + rho / (1 - rho)) S^2 written out, rho 1/4."""
     base = rng.random((2, 3 * folds))
     other = base + rng.normal(0.02, 0.05, 3 * folds) + rng.normal(0, 0.02, (2, 3 * folds))
     found = effect(arm(base, folds), arm(other, folds))
     means = [(other - base).mean(axis=0)[fold::folds].mean() for fold in range(folds)]
-    error = math.sqrt((1 / folds + 3 / (3 * folds - 3)) * np.var(means, ddof=1))
+    error = math.sqrt((1 / folds + 1 / 3) * np.var(means, ddof=1))
     half = float(stats.t.ppf(0.975, folds - 1)) * error
     assert (found.low, found.high) == pytest.approx((np.mean(means) - half, np.mean(means) + half))
     assert found.p == pytest.approx(2 * stats.t.sf(abs(np.mean(means)) / error, folds - 1))
@@ -122,10 +122,10 @@ def test_folds_are_nadeau_and_bengios_corrected_t(folds: int, rng: np.random.Gen
 
 
 def test_the_inflation_is_that_of_folds_that_correlate() -> None:
-    """Folds with a correlation of 1/K: the inflated variance is, on average, that of the mean of the folds."""
+    """Folds with a correlation of 1/4: the inflated variance is, on average, that of the mean of the folds."""
     rng = np.random.default_rng(0)
     for folds in (3, 5, 10):
-        share = 1 / folds
+        share = 0.25
         common, own = rng.normal(0, share**0.5, (40_000, 1)), rng.normal(0, (1 - share) ** 0.5, (40_000, folds))
         means = common + own
         told = np.var(means, axis=1, ddof=1).mean() / folds * fold_inflation(folds)

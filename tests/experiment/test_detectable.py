@@ -14,7 +14,7 @@ from crossmod.experiment.plan import make_plan
 
 
 def drawn(size: Size, fold_sd: float, gain: float, rng: np.random.Generator) -> tuple[ArmScores, ArmScores]:
-    """One experiment with the assumed variances; folds share 1/K of what they have in common, as is allowed for."""
+    """One experiment with the assumed variances; with several folds these share nothing."""
     folds = np.arange(size.patients) % size.folds
     shape = (size.seeds, size.patients)
 

@@ -267,5 +267,8 @@ def _resolve(count: str, real: int) -> int:
 def _refuse_too_many(arm: str, wanted: int, there: int, fold: int) -> None:
     if wanted > there:
         found = f"{there} synthetic slices in fold {fold}"
-        do = "Lower the count, or give more labelled cases of the source."
+        do = (
+            "Lower the count, use more folds (each leaves out its part of the source patients), or give more labelled "
+            "cases of the source."
+        )
         raise InputError(arm, found=found, wanted=f"{wanted}", do=do)
