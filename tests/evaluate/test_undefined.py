@@ -1,4 +1,5 @@
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -101,7 +102,7 @@ def test_shares_of_failures_against_statsmodels() -> None:
         found = undefined(scores(base), scores(arm))
         gone = [~np.isfinite(values).all(axis=0) for values in (base, arm)]
         table = [[int((a & b).sum()) for b in (gone[1], ~gone[1])] for a in (gone[0], ~gone[0])]
-        oracle = mcnemar(table, exact=True)
+        oracle: Any = mcnemar(table, exact=True)
         # Where no patient differs, statsmodels has no p.
         expected = 1.0 if table[0][1] + table[1][0] == 0 else float(oracle.pvalue)
         assert found.p == pytest.approx(min(expected, 1.0))

@@ -46,12 +46,12 @@ def undefined(base: ArmScores, arm: ArmScores) -> Undefined:
 
 def without_score(arm: ArmScores) -> Bool[np.ndarray, " patients"]:
     """Patients without a defined score in some run of an arm."""
-    return ~np.isfinite(arm.values).all(axis=0)
+    return np.asarray(~np.isfinite(arm.values).all(axis=0))
 
 
 def with_some_score(base: ArmScores, arm: ArmScores) -> Bool[np.ndarray, " patients"]:
     """Patients with a defined score in some run of either arm: of others, whose slices have gaps, nothing is known."""
-    return np.isfinite(base.values).any(axis=0) | np.isfinite(arm.values).any(axis=0)
+    return np.asarray(np.isfinite(base.values).any(axis=0) | np.isfinite(arm.values).any(axis=0))
 
 
 def worst_value(arms: Sequence[ArmScores], *, higher_is_better: bool) -> float:
