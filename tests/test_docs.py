@@ -41,7 +41,9 @@ def test_snippets_run(document: Path, tmp_path: Path) -> None:
         page = (tmp_path / "report.html").read_text()
         assert "with its label" not in page
         assert page.count("data:image/png;base64,") >= 8
-        assert re.search(r"improves 3D Dice|hurts: 3D Dice|an effect is not shown", page)
+        assert re.search(r"this model (improves|lowers) 3D Dice|3D Dice not shown", page)
+        assert "not trained enough" not in page
+        assert "synthetic slices improve" not in page
         assert 'src="http' not in page
         assert 'href="http' not in page
 

@@ -101,6 +101,8 @@ class TranslateSettings(TrainSettings):
     """CT with contrast agent, or without; the two are never mixed."""
     source: Modality = "ct"
     """The labelled side, whose labelled slices will be turned into the other modality."""
+    source_patients: tuple[str, ...] = ()
+    """Patients of the source to train on and to synthesize from, by name; default: all that are not held out."""
     load_size: int | None = None
     """Pixels a side to which slices are scaled before a random part of `size` is cut out; default: 286 for 256."""
     flip: bool = False
@@ -126,7 +128,7 @@ class TranslateSettings(TrainSettings):
     discriminator_layers: int = Field(default=3, ge=1, le=5)
     """Layers of stride 2 in D1 and D2: 3 see patches of 70 x 70 pixels."""
     adversarial: Literal["least_squares", "cross_entropy"] = "least_squares"
-    """Form of the adversarial loss: what the public code trains with, or Eqs. 1-2 as printed."""
+    """Form of the adversarial loss: what the public code trains with, or the cross-entropy of Eqs. 1-2."""
     bounded_logits: bool = False
     """Squeeze the segmentor's logits through tanh as the public code does."""
     lambda_1: float = Field(default=1.0, ge=0)

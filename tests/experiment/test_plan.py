@@ -10,8 +10,12 @@ from crossmod.config import Modality
 from crossmod.data.store import Store
 from crossmod.data.store_writer import writing_store
 from crossmod.errors import InputError
+from crossmod.evaluate.facts import ONE_SEED, ONE_SOURCE, Facts
+from crossmod.experiment.jobs import Job
 from crossmod.experiment.leaks import refuse_leaks
 from crossmod.experiment.plan import Plan, make_plan
+from crossmod.experiment.shared import facts_of
+from crossmod.experiment.source import source_patients
 
 
 def plan_of(stores: Stores, **changes: object) -> Plan:
@@ -114,6 +118,94 @@ def test_a_translator_for_each_seed_or_one_for_all(stores: Stores) -> None:
     assert kinds(plan).count("train") == 4
     runs = plan.arms["real + 4 essnet"].runs
     assert plan.jobs[runs[0, 0]].needs != plan.jobs[runs[0, 1]].needs
+
+
+def translators_of(plan: Plan) -> dict[int, Job]:
+    """By fold, the training of the only translator."""
+    trained = [job for job in plan.jobs.values() if job.kind == "train"]
+    return {int(job.settings["fold"]): job for job in trained}
+
+
+def test_folds_share_no_seed_and_no_set_of_source_patients(stores: Stores) -> None:
+    plan = plan_of(stores, folds=3, retrain=True)
+    settings = [job.settings for job in plan.jobs.values() if job.kind == "train"]
+    assert len({one["seed"] for one in settings}) == len(settings) == 6
+    assert len({tuple(one["source_patients"]) for one in settings}) == 3
+    segmented = {(job.settings["fold"], job.settings["seed"]) for job in plan.jobs.values() if job.kind == "segment"}
+    assert len(segmented) == len({seed for _, seed in segmented}) == 6
+    # Arms of one fold and seed share theirs: what they are compared by is then the slices.
+    for place, name in plan.arms["real"].runs.items():
+        other = plan.arms["real + 4 essnet"].runs[place]
+        assert plan.jobs[name].settings["seed"] == plan.jobs[other].settings["seed"]
+    assert facts_of(plan, plan.arms["real + 4 essnet"]) == Facts()
+
+
+def test_each_source_patient_is_left_out_of_one_fold(stores: Stores) -> None:
+    plan = plan_of(stores, folds=2)
+    everyone = {case.patient for case in Store(stores.ct).cases}
+    left_out = [everyone - set(job.settings["source_patients"]) for job in translators_of(plan).values()]
+    assert sorted(patient for part in left_out for patient in part) == sorted(everyone)
+    for fold, job in translators_of(plan).items():
+        seen, _ = plan.seen[job.name]
+        assert seen & everyone == set(job.settings["source_patients"])
+        # Nothing is synthesized from whom the translator of the fold did not see.
+        count = next(other.work for other in plan.jobs.values() if other.needs.get("model") == job.name)
+        records = [case for case in Store(stores.ct).cases if case.patient in job.settings["source_patients"]]
+        assert count == sum(record.slices_with.get("liver", 0) for record in records), fold
+
+
+def test_fewer_source_patients_than_folds_are_left_out_in_turn(stores: Stores, tmp_path: Path) -> None:
+    ct = written(tmp_path / "ct", "ct", [True, True])
+    plan = plan_of(Stores(ct, stores.mr), folds=3)
+    sets = [job.settings["source_patients"] for job in translators_of(plan).values()]
+    assert [len(one) for one in sets] == [1, 1, 1]
+    assert len(set(map(tuple, sets))) == 2
+    assert facts_of(plan, plan.arms["real + 4 essnet"]).shared == (ONE_SOURCE,)
+
+
+def test_one_source_patient_is_shared_by_all_folds(stores: Stores, tmp_path: Path) -> None:
+    ct = written(tmp_path / "ct", "ct", [True])
+    plan = plan_of(Stores(ct, stores.mr))
+    facts = facts_of(plan, plan.arms["real + 4 essnet"])
+    assert (facts.shared, facts.scope) == ((ONE_SOURCE,), "these models")
+
+
+def test_whoever_has_both_scans_is_left_out_where_the_target_scan_is_tested() -> None:
+    design, settings = small_design(folds=3), small_design().translator_settings["essnet"]
+    source, target = [f"p{i}" for i in range(9)], [f"p{i}" for i in range(3, 12)]
+    held_out = {0: {"p3", "p4", "p9"}, 1: {"p5", "p6", "p10"}, 2: {"p7", "p8", "p11"}}
+    chosen = [set(source_patients(source, target, held_out[fold], fold, design, settings)) for fold in range(3)]
+    for fold, one in enumerate(chosen):
+        assert not one & held_out[fold]
+        # Two of both sides, and one of the three others.
+        assert len(one) == 6
+    assert {frozenset({"p0", "p1", "p2"} - one) for one in chosen} == {frozenset({f"p{i}"}) for i in range(3)}
+
+
+def test_one_fold_one_model(stores: Stores) -> None:
+    one = plan_of(stores, only_folds=[1])
+    assert facts_of(one, one.arms["real + 4 essnet"]).scope == "this model"
+    several = plan_of(stores, only_folds=[1], retrain=True)
+    assert facts_of(several, several.arms["real + 4 essnet"]).scope == "these models"
+    slices = plan_of(stores, split="slice", test_slices=6)
+    assert facts_of(slices, slices.arms["real + 4 essnet"]).scope == "this model"
+
+
+def test_what_folds_share_is_read_from_the_jobs(stores: Stores) -> None:
+    """A plan as it was before folds had seeds and source patients of their own."""
+    plan = plan_of(stores)
+    arm = plan.arms["real + 4 essnet"]
+    for changes, shared in (
+        ({"seed": 0}, (ONE_SEED,)),
+        ({"source_patients": []}, (ONE_SOURCE,)),
+        ({"seed": 0, "source_patients": []}, (ONE_SEED, ONE_SOURCE)),
+    ):
+        jobs = {
+            name: replace(job, settings={**job.settings, **changes}) if job.kind == "train" else job
+            for name, job in plan.jobs.items()
+        }
+        facts = facts_of(replace(plan, jobs=jobs), arm)
+        assert (facts.shared, facts.scope) == (shared, "these models")
 
 
 def test_the_papers_split_by_slice(stores: Stores) -> None:

@@ -143,7 +143,7 @@ def test_a_relation_is_over_synthetic_sets_and_not_over_arms() -> None:
     assert "more of it went with more gain" in steady["words"]
     few = relation(points([g / 100 for g in range(7)], arms=3), "consistency")
     assert (few["n"], few["points"], few["rho"]) == (7, 21, None)
-    assert few["words"] == "not shown: 7 synthetic sets, and 8 are the least."
+    assert few["words"] == "not shown: needs at least 8 synthetic sets; there are 7."
 
 
 def test_no_relation_is_called_so() -> None:

@@ -17,6 +17,8 @@ from crossmod.experiment import executor, run
 from crossmod.experiment.executor import InProcess
 from crossmod.experiment.jobs import Job
 from crossmod.experiment.leaks import refuse_leaks_in_stores
+from crossmod.experiment.plan import make_plan
+from crossmod.experiment.record import write_plan
 from crossmod.experiment.run import Done, estimate_experiment, run_experiment
 from crossmod.experiment.work import perform
 from crossmod.files import read_json, write_json
@@ -225,3 +227,24 @@ def test_a_phantom_where_no_data_is_given(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(run, "write_phantom", None)
     assert run.plan_experiment(design, [], tmp_path) == first
     assert {len(cases) for cases in first.cases.values()} == {2, 4}
+
+
+def test_runs_of_an_earlier_version_are_not_used_and_that_is_said(
+    stores: Stores, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A folder made when all folds shared a seed: no run of it has the name of a run of now."""
+    plan = make_plan(small_design(), {"ct": (stores.ct,), "mr": (stores.mr,)})
+    write_plan(plan, tmp_path)
+    then = read_json(tmp_path / "plan.json")
+    for job in then["jobs"][:3]:
+        job["name"] = f"{job['kind']}-before-{job['name'][-12:]}"
+        (tmp_path / "runs" / job["name"]).mkdir(parents=True)
+        (tmp_path / "runs" / job["name"] / "card.json").touch()
+    then["jobs"] = then["jobs"][:3]
+    write_json(tmp_path / "plan.json", then)
+    write_plan(plan, tmp_path)
+    assert "3 finished runs" in caplog.text
+    assert "not used" in caplog.text
+    caplog.clear()
+    write_plan(plan, tmp_path)
+    assert not caplog.text

@@ -26,7 +26,7 @@ def findings(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     )
     plan, results = made.experiment(root)
     arms = [{"name": arm.name, "baseline": arm.baseline} for arm in plan.arms.values()]
-    return {"organ": "liver", "arms": arms, "why": why(plan, root, results, 500)}
+    return {"organ": "liver", "arms": arms, "why": why(plan, root, results)}
 
 
 def test_words_follow_the_numbers_and_nothing_comes_from_outside(findings: dict[str, Any]) -> None:
@@ -36,7 +36,7 @@ def test_words_follow_the_numbers_and_nothing_comes_from_outside(findings: dict[
         "no arm&#39;s change of what is found there is shown",
         "6 of 7 arms are drawn.",
         "kidneys to dome (8)",
-        "not shown: 4 synthetic sets, and 8 are the least.",
+        "not shown: needs at least 8 synthetic sets; there are 4.",
         "8 of 8 patients gain",
         "A loss still fell by more than a tenth",
     ):
@@ -51,7 +51,7 @@ def test_words_follow_the_numbers_and_nothing_comes_from_outside(findings: dict[
 
 def test_where_nothing_stands_out_it_says_so(tmp_path: Path) -> None:
     plan, results = Made(changes={"counts": [0, 4]}, test_on="organ").experiment(tmp_path)
-    text = page({"organ": "liver", "arms": [], "why": why(plan, tmp_path, results, 500)})
+    text = page({"organ": "liver", "arms": [], "why": why(plan, tmp_path, results)})
     assert "No axial layer stands out" in text
     assert "No size of the organ stands out" in text
     assert "No slice without the organ was tested" in text
@@ -60,7 +60,7 @@ def test_where_nothing_stands_out_it_says_so(tmp_path: Path) -> None:
 
 def test_of_baselines_alone_there_are_curves(tmp_path: Path) -> None:
     plan, results = Made(changes={"counts": [0]}).experiment(tmp_path)
-    found = why(plan, tmp_path, results, 100)
+    found = why(plan, tmp_path, results)
     assert found["quality"] is None
     text = page({"organ": "liver", "arms": [{"name": "real", "baseline": None}], "why": found})
     assert "How the trainings went" in text

@@ -58,8 +58,9 @@ def test_distances_are_in_millimetres_of_the_models_pixels() -> None:
         scores = score(slice_set(truth, keys), answer.astype(np.float32), [case])
         assert scores["patient_values"]["hd95"] == {"a": pytest.approx(expected.hd95)}
         assert scores["patient_values"]["assd"] == {"a": pytest.approx(expected.assd)}
+        assert scores["patient_values"]["mssd"] == {"a": pytest.approx(expected.mssd)}
         assert scores["patient"]["hd95"] == pytest.approx(expected.hd95)
-        assert scores["patient_undefined"] == {"hd95": 0, "assd": 0}
+        assert scores["patient_undefined"] == {"hd95": 0, "assd": 0, "mssd": 0, "ravd": 0}
 
 
 def test_order_of_slices_does_not_matter() -> None:
@@ -85,11 +86,13 @@ def test_gaps_are_no_volume(kept: list[int], known: bool, defined: bool) -> None
     truth, answer = masks()
     keys = [SliceKey("a", "a", i) for i in kept]
     found = score(slice_set(truth[kept], keys), answer[kept].astype(np.float32), [record("a")] if known else [])
-    for name in ("hd95", "assd"):
+    for name in ("hd95", "assd", "mssd"):
         assert (found["patient_values"][name]["a"] is not None) == defined
         assert (found["patient"][name] is not None) == defined
         assert found["patient_undefined"][name] == (0 if defined else 1)
     assert found["patient"]["dice"] > 0
+    # A difference of volumes asks for no neighbours.
+    assert found["patient_undefined"]["ravd"] == 0
 
 
 def test_empty_masks() -> None:
@@ -105,6 +108,7 @@ def test_empty_masks() -> None:
     assert values["c"] == 0
     assert scores["patient_undefined"]["hd95"] == 1
     assert scores["patient"]["hd95"] == pytest.approx(values["a"] / 2)
+    assert scores["patient_values"]["ravd"] == {"a": pytest.approx(0), "b": pytest.approx(100), "c": pytest.approx(0)}
     json.dumps(scores, allow_nan=False)
 
 
@@ -138,3 +142,33 @@ def test_pixels_measure_what_to_size_says(tmp_path: Path, shape: tuple[int, int,
     expected = surface_distance(answer, truth, to_size(store.read("a"), 32).spacing)
     found = score(slices, answer.astype(np.float32), store.cases)["patient_values"]
     assert (found["hd95"]["a"], found["assd"]["a"]) == pytest.approx((expected.hd95, expected.assd))
+
+
+def test_volumes_found_of_nothing_are_undefined_and_those_of_two_cases_have_their_mean() -> None:
+    truth, _ = masks()
+    half, none = truth.copy(), np.zeros_like(truth)
+    half[:3] = False
+    keys = [SliceKey(case, patient, i) for case, patient in (("a", "p"), ("b", "p"), ("c", "q")) for i in range(6)]
+    stack = slice_set(np.concatenate([truth, truth, none]), keys)
+    scores = score(stack, np.concatenate([half, none, truth]).astype(np.float32))
+    # Two of five slices are found of one case, nothing of the other.
+    assert scores["patient_values"]["ravd"] == {"p": pytest.approx((60 + 100) / 2), "q": None}
+    assert scores["patient"]["ravd"] == pytest.approx(80)
+    assert scores["patient_undefined"]["ravd"] == 1
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_pooled_scores_are_of_all_pixels_together(seed: int) -> None:
+    """IoU = Dice / (2 - Dice), which means over slices or patients do not keep."""
+    rng = np.random.default_rng(seed)
+    truth = rng.random((9, 16, 16)) < np.linspace(0, 0.6, 9)[:, None, None]
+    answer = np.where(rng.random(truth.shape) < 0.8, truth, rng.random(truth.shape) < 0.5)
+    keys = [SliceKey(f"p{i // 3}", f"p{i // 3}", i % 3) for i in range(9)]
+    scores = score(slice_set(truth, keys), answer.astype(np.float32))
+    hits = (truth & answer).sum()
+    assert scores["pooled"]["dice"] == pytest.approx(2 * hits / (truth.sum() + answer.sum()))
+    assert scores["pooled"]["iou"] == pytest.approx(hits / (truth | answer).sum())
+    assert scores["pooled"]["iou"] == pytest.approx(scores["pooled"]["dice"] / (2 - scores["pooled"]["dice"]))
+    assert scores["slice"]["iou"] > scores["slice"]["dice"] / (2 - scores["slice"]["dice"]) + 1e-4
+    assert scores["patient"]["iou"] > scores["patient"]["dice"] / (2 - scores["patient"]["dice"]) + 1e-4
+    assert 0 < scores["trivial_dice"] < 1

@@ -10,6 +10,19 @@ def test_the_papers_unet_has_the_papers_parameters() -> None:
     assert parameters(paper_unet()) == 31_031_685
 
 
+def test_the_papers_unet_has_one_convolution_more_than_the_paper_says() -> None:
+    """23 is the count of Ronneberger et al. 2015; with the parameters that Rafiq et al. print there are 24.
+
+    5 levels down and 4 up with two each, 4 on the way up, and the two of the head. Without the first of the head's the
+    last one sees 64 channels, and the parameters are not those of Table 5.
+    """
+    found = [module for module in paper_unet().modules() if isinstance(module, torch.nn.Conv2d)]
+    assert len(found) == 2 * 5 + 2 * 4 + 4 + 2 == 24
+    without = UNet(head=0)
+    assert len([module for module in without.modules() if isinstance(module, torch.nn.Conv2d)]) == 23
+    assert parameters(without) == 31_031_685 - (64 * 9 + 1) * 2 - 3 + 65
+
+
 def test_up_convolution_pads_as_keras_same_does(rng: np.random.Generator) -> None:
     """Keras pads an even kernel on the right and below: out[r, c] looks at rows r, r+1 and columns c, c+1."""
     layer = UpConvolution(4)

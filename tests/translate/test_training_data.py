@@ -11,6 +11,7 @@ from test_train_translator import TINY, train
 
 from crossmod.config import Modality
 from crossmod.data.store import Store
+from crossmod.data.store_writer import writing_store
 from crossmod.errors import InputError
 from crossmod.segment.train import train_segmenter
 from crossmod.settings import SegmentSettings, TranslateSettings
@@ -47,6 +48,32 @@ def test_everybody_is_in_one_place(stores: Stores, source: Modality, count: int)
     target = "mr" if source == "ct" else "ct"
     assert data.held_out < everybody[target]
     assert len(data.held_out) == {"mr": 1, "ct": 2}[target]
+
+
+@pytest.mark.parametrize("source", SIDES)
+def test_source_patients_are_all_that_is_trained_on_and_the_others_are_held_out(
+    stores: Stores, source: Modality
+) -> None:
+    everybody = divided(stores, source=source)
+    names = sorted(patients(everybody, "train", source))[1:3]
+    data = divided(stores, source=source, source_patients=tuple(names))
+    assert patients(data, "train", source) == set(names)
+    target = "mr" if source == "ct" else "ct"
+    assert patients(data, "train", target) == patients(everybody, "train", target)
+    assert data.held_out == everybody.held_out | (patients(everybody, "train", source) - set(names))
+
+
+def test_source_patients_that_are_not_there_or_held_out(tmp_path: Path, stores: Stores) -> None:
+    with pytest.raises(InputError, match="strange, not in the store"):
+        divided(stores, source_patients=("strange",))
+    # One person with both scans, whose MR is tested.
+    tested = sorted(divided(stores).held_out)[0]
+    with writing_store(tmp_path / "ct") as writer:
+        for case, patient in zip(Store(stores.ct).cases, (tested, "other"), strict=False):
+            writer.add(case.id, Store(stores.ct).read(case.id), patient=patient)
+    both = Stores(tmp_path / "ct", stores.mr)
+    with pytest.raises(InputError, match=f"{tested}, held out for testing"):
+        divided(both, source_patients=(tested, "other"))
 
 
 def test_nobody_is_kept_from_training_where_epochs_are_not_scored(stores: Stores) -> None:

@@ -38,7 +38,7 @@ def experiment(
     out
         The experiment's folder.
     dry_run
-        Say what would be run, how long it would take and how much room it needs, and stop.
+        Print the planned runs, the effect that they can detect, and their time and disk space, and stop.
     show
         Print the preset as YAML, to copy and change, and stop.
     seeds

@@ -44,5 +44,6 @@ def report(runs: tuple[Path, ...], *, out: Path = Path("report.html"), source: t
     """
     from crossmod.report.build import build_report
 
-    build_report(list(runs), out, sources=source)
+    for line in build_report(list(runs), out, sources=source):
+        say(line)
     say(f"{out}")

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from crossmod.evaluate.kid import kernel_distance as kernel_distance
     from crossmod.evaluate.overlap import dice as dice
     from crossmod.evaluate.overlap import iou as iou
+    from crossmod.evaluate.overlap import volume_difference as volume_difference
     from crossmod.evaluate.paired import paired_scores as paired_scores
     from crossmod.evaluate.surface import surface_distance as surface_distance
 
@@ -32,6 +33,7 @@ _HOMES = {
     "paired_scores": "crossmod.evaluate.paired",
     "shift_between": "crossmod.evaluate.alignment",
     "surface_distance": "crossmod.evaluate.surface",
+    "volume_difference": "crossmod.evaluate.overlap",
 }
 __getattr__ = loading(__name__, _HOMES)
 

@@ -8,16 +8,24 @@ patient's own deviation, plus what its run shares with all patients of the fold,
 Notable:
 - `r` does not average out over the patients of a fold: it is one network's luck. Nor does `f`, over its seeds either:
   on real patients it was seen to be the largest part (docs/log.md). Folds are what is independent, where there are any.
+- Folds are not quite independent either: two of K folds train on mostly the same patients, a share (K-2)/(K-1) of each
+  training side. Nothing that is estimated from the folds shows what that puts into all of them (Bengio and Grandvalet
+  2004): a correlation is assumed; see `fold_inflation`.
 - What is the same in both arms of a patient, as how hard the patient is, is gone from the paired difference.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from crossmod.errors import InputError
+
+# Of what an arm gains in two folds. Two thirds of the variance between translators came with their seeds, which folds
+# do not share; training patients decide the other third at the most, and two of five folds have three quarters of them
+# in common: 1/3 x 3/4.
+CORRELATION = 0.25
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +69,9 @@ class Spread:
         runs: from the runs: their luck and the rest; 0 with one seed, since it cannot be told.
         freedom: degrees of freedom of the total; infinite where it is 0.
         scale: by what a redrawing of patients is stretched so that its variance is `patients`.
-        between: variance of the mean difference as the folds tell it, all parts together; None with one fold.
+        between: variance of the mean difference as the folds show it, all parts together, inflated for what folds
+            share; None with one fold.
+        inflation: by what `between` is larger than for independent folds; 1 with one fold.
     """
 
     patients: float
@@ -69,6 +79,7 @@ class Spread:
     freedom: float
     scale: float
     between: float | None = None
+    inflation: float = 1.0
 
     @property
     def total(self) -> float:
@@ -89,15 +100,59 @@ def paired(base: ArmScores, arms: Sequence[ArmScores]) -> tuple[ArmScores, list[
         InputError: the arms were not tested on the same patients in the same folds.
     """
     for arm in arms:
-        if not np.array_equal(arm.folds, base.folds):
-            raise InputError(
-                f"{arm.name} and {base.name}",
-                found="different test patients or folds",
-                wanted="the same in both arms, in the same order",
-                do="Use the same --fold, --folds and --split-seed for both.",
-            )
+        refuse_other_patients(base, arm)
     known = np.all([np.isfinite(arm.values).all(axis=0) for arm in (base, *arms)], axis=0)
     return _only(base, known), [_only(arm, known) for arm in arms], int((~known).sum())
+
+
+def refuse_other_patients(base: ArmScores, arm: ArmScores) -> None:
+    """Refuse arms that cannot be paired.
+
+    Raises:
+        InputError: they were not tested on the same patients in the same folds.
+    """
+    if not np.array_equal(arm.folds, base.folds):
+        raise InputError(
+            f"{arm.name} and {base.name}",
+            found="different test patients or folds",
+            wanted="the same in both arms, in the same order",
+            do="Use the same --fold, --folds and --split-seed for both.",
+        )
+
+
+def from_runs(name: str, runs: Mapping[tuple[int, int], Mapping[str, float]]) -> ArmScores:
+    """The scores of an arm from those of its runs; seeds may differ from fold to fold.
+
+    Row i holds the runs of each fold's i-th seed. Where folds have different numbers of seeds, the ones beyond the
+    fold with the fewest are left out.
+
+    Args:
+        name: of the arm.
+        runs: by fold and seed, the score of each test patient, nan where it is undefined; all seeds of a fold have the
+            same patients.
+
+    Raises:
+        InputError: two runs of a fold were tested on different patients.
+    """
+    by_fold: dict[int, list[Mapping[str, float]]] = {}
+    for (fold, _), table in sorted(runs.items()):
+        by_fold.setdefault(fold, []).append(table)
+    rows = min(map(len, by_fold.values()), default=0)
+    columns, folds = [], []
+    for fold, tables in by_fold.items():
+        patients = sorted(tables[0])
+        if any(set(table) != set(patients) for table in tables):
+            raise InputError(
+                f"{name}, fold {fold}",
+                found="runs that were tested on different patients",
+                wanted="the same patients in all runs of a fold",
+                do="Use the same --fold, --folds and --split-seed for all.",
+            )
+        columns += [[table[patient] for table in tables[:rows]] for patient in patients]
+        folds += [fold] * len(patients)
+    return ArmScores(
+        name, np.array(columns, dtype=np.float64).reshape(len(folds), rows).T, np.array(folds, dtype=np.int64)
+    )
 
 
 def _only(arm: ArmScores, known: Bool[np.ndarray, " patients"]) -> ArmScores:
@@ -113,7 +168,8 @@ def spread(base: ArmScores, arm: ArmScores) -> Spread:
     value is exactly what the runs put into the patients' differences. Degrees of freedom by Satterthwaite (1946).
 
     With two folds or more the total is the variance between folds' means, with one degree of freedom less than folds
-    (Cameron and Miller 2015, eq. 11 with its small-sample factor): it holds whatever the patients of a fold share.
+    (Cameron and Miller 2015, eq. 11 with its small-sample factor), times `fold_inflation`: it holds whatever the
+    patients of a fold share.
 
     Args:
         base: two patients or more, all defined.
@@ -139,8 +195,20 @@ def spread(base: ArmScores, arm: ArmScores) -> Spread:
         return Spread(own, runs, _freedom([(own, patients - 1), *parts]), scale)
     away = differences - differences.mean()
     shares = np.array([away[base.folds == fold].sum() / patients for fold in folds])
-    between = float((shares**2).sum()) * len(folds) / (len(folds) - 1)
-    return Spread(own, runs, float(len(folds) - 1) if between > 0 else float("inf"), scale, between)
+    inflation = fold_inflation(len(folds))
+    between = float((shares**2).sum()) * len(folds) / (len(folds) - 1) * inflation
+    return Spread(own, runs, float(len(folds) - 1) if between > 0 else float("inf"), scale, between, inflation)
+
+
+def fold_inflation(folds: int) -> float:
+    """By what the variance of a mean over K folds is larger than that between folds divided by K.
+
+    Where two folds correlate by rho, the variance between folds shows (1 - rho) of theirs, and that of their mean is
+    (1/K + rho/(1 - rho)) times it (Nadeau and Bengio 2003, sec. 3, the corrected resampled t). They take rho to be the
+    test side's share of the patients, 1/K; that is less the more folds there are, while what folds have in common is
+    more. Here rho is the same for any number of folds: see `CORRELATION`.
+    """
+    return 1 + folds * CORRELATION / (1 - CORRELATION)
 
 
 def _freedom(parts: Sequence[tuple[float, int]]) -> float:

@@ -1,9 +1,14 @@
 """How many patients it would take to show an effect, and how small an effect so many patients can show.
 
 Notable:
-- Patients make one part of the chance smaller. The luck of the runs stays as large as it is, however many patients are
-  tested: only more seeds or folds make it smaller. Where it alone hides the effect, no number of patients is enough.
-- The measured effect is put in place of the true one, which nobody knows. Effects that were looked for because they
+- It is the power of the test that is used: Student's t over folds with inflated variance (`arms.spread`), at the most
+  conservative step of Holm's correction, 5 % divided by the number of arms. An arm has that power whatever the others
+  show; where others are shown it has more.
+- More patients make one part of the variance smaller. The luck of folds and runs stays as large as it is: only more
+  seeds or folds make it smaller. Where it alone hides the effect, no number of patients is enough.
+- Variances of a few folds are uncertain, and so is all that follows from them: every number comes with its range, for
+  the 95 % interval of the variance.
+- The measured effect is put in place of the true one, which is unknown. Effects that were looked for because they
   were large are too large (Button et al. 2013), and the number of patients is then too small.
 """
 
@@ -28,16 +33,33 @@ class Luck:
 
     Args:
         variance: of the mean difference, by translators, training sides and runs; 0 leaves it out.
-        freedom: the degrees of freedom that it was told with; infinite where it is known.
+        freedom: the degrees of freedom it is known with; infinite where it is known.
         of_folds: whether folds are what is independent: then their degrees of freedom are those of the test.
+        inflation: by what the variance of the whole is larger; see `arms.fold_inflation`.
     """
 
     variance: float = 0.0
     freedom: float = math.inf
     of_folds: bool = False
+    inflation: float = 1.0
 
 
 NO_LUCK = Luck()
+
+
+@dataclass(frozen=True)
+class Range:
+    """A number, and what it is at both ends of the 95 % interval of the variance.
+
+    Args:
+        value: at the estimated variance.
+        low: the smaller end.
+        high: the larger end.
+    """
+
+    value: float
+    low: float
+    high: float
 
 
 @dataclass(frozen=True)
@@ -48,8 +70,10 @@ class Plan:
         patients: that there are.
         effect: measured, arm minus base.
         sd: of a patient's difference, the luck of the runs left out.
-        luck: of folds and runs, at these folds and seeds; with one fold and one seed nothing, since it cannot be told.
-        needed: patients for 80 % power at two-sided 5 %; infinite where no number is enough.
+        luck: of folds and runs, at these folds and seeds; with one fold and one seed nothing, since it is unknown.
+        arms: that are compared with the baseline.
+        power: of the patients there are, for the measured effect.
+        needed: patients for 80 % power; infinite where no number is enough.
         smallest: the effect that the patients there are show with 80 % power.
     """
 
@@ -57,16 +81,19 @@ class Plan:
     effect: float
     sd: float
     luck: Luck
-    needed: float
-    smallest: float
+    arms: int
+    power: Range
+    needed: Range
+    smallest: Range
 
 
-def plan(base: ArmScores, arm: ArmScores) -> Plan:
+def plan(base: ArmScores, arm: ArmScores, arms: int) -> Plan:
     """Patients that the measured effect needs, with as many folds and seeds as there are.
 
     Args:
         base: the arm that is compared to.
         arm: the same patients and folds.
+        arms: how many arms are compared with that base, this one among them.
 
     Raises:
         InputError: the arms were not tested on the same patients in the same folds.
@@ -74,7 +101,8 @@ def plan(base: ArmScores, arm: ArmScores) -> Plan:
     base, (arm,), _ = paired(base, [arm])
     patients = len(base.folds)
     if patients < 2:
-        return Plan(patients, math.nan, math.nan, NO_LUCK, math.nan, math.inf)
+        nothing = Range(math.nan, math.nan, math.nan)
+        return Plan(patients, math.nan, math.nan, NO_LUCK, arms, nothing, nothing, nothing)
     mean = float((arm.by_patient - base.by_patient).mean())
     parts = spread(base, arm)
     if parts.between is None:
@@ -82,16 +110,54 @@ def plan(base: ArmScores, arm: ArmScores) -> Plan:
         sd = math.sqrt(max(parts.total - luck.variance, 0.0) * patients)
     else:
         # More patients in as many folds: what a fold has in common stays as large.
-        luck = Luck(max(parts.between - parts.patients, 0.0), float(len(np.unique(base.folds)) - 1), of_folds=True)
-        sd = math.sqrt(parts.patients * patients)
-    return Plan(patients, mean, sd, luck, patients_needed(mean, sd, luck), smallest_effect(sd, patients, luck))
+        folds, inside = len(np.unique(base.folds)), parts.between / parts.inflation
+        luck = Luck(max(inside - parts.patients, 0.0), float(folds - 1), of_folds=True, inflation=parts.inflation)
+        sd = math.sqrt(min(parts.patients, inside) * patients)
+    level = holm_level(arms)
+    factors = (1.0, *variance_factors(parts.freedom))
+    cases = [(sd * factor**0.5, scaled(luck, factor)) for factor in factors]
+    return Plan(
+        patients,
+        mean,
+        sd,
+        luck,
+        arms,
+        _range([power_of(mean, sd, patients, luck, level) for sd, luck in cases]),
+        _range([patients_needed(mean, sd, luck, level=level) for sd, luck in cases]),
+        _range([smallest_effect(sd, patients, luck, level=level) for sd, luck in cases]),
+    )
+
+
+def _range(values: list[float]) -> Range:
+    return Range(values[0], min(values), max(values))
+
+
+def holm_level(arms: int) -> float:
+    """The level of the first and most conservative step of Holm's correction."""
+    return (1 - CONFIDENCE) / max(arms, 1)
+
+
+def variance_factors(freedom: float) -> tuple[float, float]:
+    """By what the true variance is smaller and larger than an estimate with so many degrees of freedom, 95 %.
+
+    The chi-squared interval of a normal variance.
+    """
+    if not math.isfinite(freedom):
+        return 1.0, 1.0
+    low, high = freedom / stats.chi2.ppf([(1 + CONFIDENCE) / 2, (1 - CONFIDENCE) / 2], freedom)
+    return float(low), float(high)
+
+
+def scaled(luck: Luck, factor: float) -> Luck:
+    """The same with so many times the variance."""
+    return Luck(luck.variance * factor, luck.freedom, luck.of_folds, luck.inflation)
 
 
 def run_luck(base: ArmScores, arm: ArmScores) -> Luck:
     """The runs' part of the variance of the mean difference, less what it holds of the rest.
 
-    Of one run, the mean over m patients varies by r^2 + e^2 / m; e^2 is told by how a seed's deviations differ among
-    the patients of a fold. Where each fold has one patient they cannot be told apart, and all is taken to be luck.
+    Of one run, the mean over m patients varies by r^2 + e^2 / m; e^2 follows from how a seed's deviations differ among
+    the patients of a fold. Where each fold has one patient they cannot be separated, and all is taken to be luck.
 
     Args:
         base: two patients or more, all defined.
@@ -120,64 +186,78 @@ def _rest(arm: ArmScores) -> float:
     return squares / degrees if degrees else 0.0
 
 
-def power_of(effect: float, sd: float, patients: int, luck: Luck = NO_LUCK) -> float:
-    """Probability that the two-sided t test at 5 % leaves 0 out (Cohen 1988; noncentral t).
+def power_of(effect: float, sd: float, patients: int, luck: Luck = NO_LUCK, level: float = 1 - CONFIDENCE) -> float:
+    """Probability that the two-sided t test at a level excludes 0 (Cohen 1988; noncentral t).
 
     Args:
         effect: the true mean difference.
         sd: of a patient's difference.
         patients: how many, 2 or more.
-        luck: of the runs; without it, this is the paired t test.
+        luck: of folds and runs; without it, this is the paired t test.
+        level: of the test; see `holm_level`.
     """
     of_patients = sd**2 / patients
-    variance = of_patients + luck.variance
+    variance = (of_patients + luck.variance) * luck.inflation
     if variance == 0:
         return float(effect != 0)
     doubt = of_patients**2 / (patients - 1) + luck.variance**2 / luck.freedom
-    freedom = luck.freedom if luck.of_folds else variance**2 / doubt if doubt > 0 else math.inf
-    limit = float(stats.t.ppf((1 + CONFIDENCE) / 2, freedom))
+    freedom = luck.freedom if luck.of_folds else (of_patients + luck.variance) ** 2 / doubt if doubt > 0 else math.inf
+    limit = float(stats.t.ppf(1 - level / 2, freedom))
     away = abs(effect) / math.sqrt(variance)
     # The tail on the wrong side is 0 to many digits there, and SciPy's noncentral t may be nan that far out.
     wrong = float(stats.nct.cdf(-limit, freedom, away)) if away < 5 else 0.0
     return float(stats.nct.sf(limit, freedom, away)) + wrong
 
 
-def patients_needed(effect: float, sd: float, luck: Luck = NO_LUCK, power: float = POWER) -> float:
+def patients_needed(
+    effect: float, sd: float, luck: Luck = NO_LUCK, power: float = POWER, level: float = 1 - CONFIDENCE
+) -> float:
     """The smallest number of patients, 2 or more, that shows an effect with this power; infinite where none does."""
-    if effect == 0 or power_of(effect, sd, MOST, luck) < power:
+    if effect == 0 or power_of(effect, sd, MOST, luck, level) < power:
         return math.inf
     few, many = 1, 2
-    while power_of(effect, sd, many, luck) < power:
+    while power_of(effect, sd, many, luck, level) < power:
         few, many = many, min(2 * many, MOST)
     while many - few > 1:
         middle = (few + many) // 2
-        few, many = (few, middle) if power_of(effect, sd, middle, luck) >= power else (middle, many)
+        few, many = (few, middle) if power_of(effect, sd, middle, luck, level) >= power else (middle, many)
     return float(many)
 
 
-def smallest_effect(sd: float, patients: int, luck: Luck = NO_LUCK, power: float = POWER) -> float:
+def smallest_effect(
+    sd: float, patients: int, luck: Luck = NO_LUCK, power: float = POWER, level: float = 1 - CONFIDENCE
+) -> float:
     """The effect that so many patients show with this power; infinite with fewer than two."""
     if patients < 2:
         return math.inf
-    error = math.sqrt(sd**2 / patients + luck.variance)
+    error = math.sqrt((sd**2 / patients + luck.variance) * luck.inflation)
     if error == 0:
         return 0.0
-    upper = error
-    while power_of(upper, sd, patients, luck) < power:
+    # In units of the standard error: what is looked for then depends on few numbers alone, and is never tiny.
+    upper = 1.0
+    while power_of(upper * error, sd, patients, luck, level) < power:
         upper *= 2
-    found = optimize.root_scalar(lambda effect: power_of(effect, sd, patients, luck) - power, bracket=(0.0, upper))
-    return float(found.root)
+    found = optimize.root_scalar(
+        lambda away: power_of(away * error, sd, patients, luck, level) - power, bracket=(0.0, upper)
+    )
+    return float(found.root) * error
 
 
 def needed_in_words(found: Plan) -> str:
     """One sentence."""
     if found.patients < 2:
-        return "How many patients would be needed cannot be told from fewer than two."
-    if math.isinf(found.needed):
-        why = " in as few folds and runs" if found.luck.variance > 0 else ""
-        return f"No number of patients{why} would show an effect of {found.effect:+.3f}."
+        return "How many patients would be needed cannot be estimated from fewer than two."
+    arms = f", {found.arms} arms after Holm" if found.arms > 1 else ""
     without = "" if found.luck.variance > 0 else ", the luck of folds and runs left out"
+    needed, least = found.needed, found.smallest
+    if math.isinf(needed.value):
+        why = " in as few folds and runs" if found.luck.variance > 0 else ""
+        some = f" (at best {needed.low:.0f})" if math.isfinite(needed.low) else ""
+        first = f"No number of patients{why} would show an effect of {found.effect:+.3f}{some}"
+    else:
+        most = f"to {needed.high:.0f}" if math.isfinite(needed.high) else "or more, or no number is enough"
+        first = f"An effect of {found.effect:+.3f} would need {needed.value:.0f} patients ({needed.low:.0f} {most})"
     return (
-        f"An effect of {found.effect:+.3f} would need {found.needed:.0f} patients ({POWER:.0%} power{without}); "
-        f"{found.patients} show one of {found.smallest:.3f}."
+        f"{first}; {found.patients} show one of {least.value:.3f} ({least.low:.3f} to {least.high:.3f}), each with "
+        f"{POWER:.0%} power{arms}{without}. Ranges: 95 % of the variance."
     )

@@ -1,6 +1,6 @@
 """How the gain goes on with the number of synthetic slices, and where more of them stops helping."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,7 +8,8 @@ from jaxtyping import Float
 
 from crossmod.errors import InputError
 from crossmod.evaluate.arms import ArmScores, paired, spread
-from crossmod.evaluate.effects import DRAWS, Effect, deviations, effect, effects, student
+from crossmod.evaluate.effects import Effect, effect, effects
+from crossmod.evaluate.redraw import DRAWS, deviations, student
 from crossmod.seeds import rng
 
 
@@ -34,18 +35,27 @@ class Saturation:
     Args:
         points: count 0 among them; their `best` add up to 1.
         best: the count with the best mean; the smallest of several.
-        enough: the smallest count that is not shown to fall short of the best by more than `within`.
+        shown: whether the best count is shown to help.
+        enough: the smallest count that is shown to help and not shown to fall short of the best by more than `within`;
+            None where the best is not shown to help.
         within: what is too little to matter.
+        gain: the mean difference of the best count to count 0; too large, since the largest of several was picked.
+        cross_fitted: the same where the best count is picked without the fold in which its gain is taken; nan with one
+            fold.
     """
 
     points: tuple[Point, ...]
     best: int
-    enough: int
+    shown: bool
+    enough: int | None
     within: float
+    gain: float
+    cross_fitted: float
 
 
 def saturation(
     arms: Mapping[int, ArmScores],
+    shown: Collection[int],
     seed: int,
     draws: int = DRAWS,
     *,
@@ -59,7 +69,8 @@ def saturation(
     patients it is too small.
 
     Args:
-        arms: by their count; 0 among them; the same patients and folds.
+        arms: by their count; 0 among them; the same patients and folds, all scores defined.
+        shown: the counts that are shown to help, by the verdicts on all arms of the same baseline.
         seed: of the draws.
         draws: how many.
         within: see `Saturation`.
@@ -72,7 +83,7 @@ def saturation(
         wanted = "one without synthetic slices"
         raise InputError("the counts", found=f"{sorted(arms)}", wanted=wanted, do="Train it too.")
     counts = sorted(count for count in arms if count != 0)
-    curve = effects(arms[0], [arms[count] for count in counts], seed, draws)
+    curve = effects(arms[0], [arms[count] for count in counts], higher_is_better=higher_is_better)
     means = {0: 0.0, **{count: found.mean for count, found in zip(counts, curve, strict=True)}}
     sign = 1 if higher_is_better else -1
     best = max(sorted(means), key=lambda count: sign * means[count])
@@ -80,8 +91,31 @@ def saturation(
     points = [
         Point(count, found, share) for count, found, share in zip([0, *counts], [None, *curve], shares, strict=True)
     ]
-    enough = next(c for c in [0, *counts] if c == best or _near(effect(arms[best], arms[c], seed, draws), within, sign))
-    return Saturation(tuple(points), best, enough, within)
+    helping = [count for count in counts if count in shown] if best in shown else []
+    enough = next((c for c in helping if c == best or _near(effect(arms[best], arms[c]), within, sign)), None)
+    fitted = cross_fitted_gain(arms, sign)
+    return Saturation(tuple(points), best, bool(helping), enough, within, means[best], fitted)
+
+
+def cross_fitted_gain(arms: Mapping[int, ArmScores], sign: int) -> float:
+    """The gain of the best count over count 0, each fold's by the count that is the best in the other folds.
+
+    The mean over patients; free of the optimism of picking the largest of several means and then quoting it (cross-
+    validation of a choice, Stone 1974).
+
+    Args:
+        arms: by their count; 0 among them.
+        sign: 1 where higher is better, -1 where lower is.
+    """
+    counts = sorted(arms)
+    folds, away = arms[0].folds, np.stack([arms[count].by_patient - arms[0].by_patient for count in counts])
+    if len(np.unique(folds)) < 2:
+        return float("nan")
+    gains = np.empty(len(folds))
+    for fold in np.unique(folds):
+        inside = folds == fold
+        gains[inside] = away[int(np.argmax(sign * away[:, ~inside].mean(axis=1)))][inside]
+    return float(gains.mean())
 
 
 def _near(found: Effect, within: float, sign: int) -> bool:

@@ -1,16 +1,19 @@
-"""How far apart the surfaces of two masks lie, in millimetres.
+"""Distances between the surfaces of two masks, in millimetres.
 
 Definitions, since tools differ:
 
-- Surface: the object's voxels with a background voxel across one of their faces (6 neighbours in 3D). What lies outside
-  the volume is background, as in MedPy and MONAI; but across an axis of one voxel nothing lies, so that a single slice
-  has an outline and is not all surface.
+- Surface: the object's voxels with a background voxel across one of their faces (6 neighbours in 3D). Where the volume
+  ends, no surface is seen: an organ that the scan cuts off has none there, and a single slice has an outline. This is
+  the surface of CHAOS's evaluation code (Kavur et al. 2021), where the erosion continues the object beyond the border;
+  MedPy and MONAI take what lies outside for background.
 - Distance of a surface voxel: from its centre to the nearest surface voxel's centre of the other mask.
 - HD95: the larger of the two directed 95th percentiles (linear between ranks), as in MONAI; MedPy takes one percentile
   of both directions together.
-- ASSD: the mean over all surface voxels of both masks, as in MONAI with `symmetric=True`; MedPy gives both directions
-  the same weight.
-- Both masks empty: 0, since they agree. One empty: nan, since no distance says how far away nothing is.
+- ASSD: the mean over all surface voxels of both masks, as in CHAOS and in MONAI with `symmetric=True`; MedPy gives both
+  directions the same weight.
+- MSSD: the largest distance of all surface voxels of both masks (the Hausdorff distance), as in CHAOS.
+- Both masks empty: 0, since they agree. One without a surface (empty, or filling the volume): nan, unless both masks
+  are equal; CHAOS's code stops with an error there (Python) or takes a length of the volume in voxels (MATLAB).
 """
 
 from dataclasses import dataclass
@@ -20,64 +23,61 @@ from jaxtyping import Bool, Float
 from scipy import ndimage
 
 PERCENTILE = 95
+# Names of the distances, and which surface they are of: the cards of earlier versions, whose surface went along the
+# end of the volume too, name none.
+DISTANCES = ("hd95", "assd", "mssd")
+SURFACE = "inside the volume"
 
 Volume = Bool[np.ndarray, "slices rows columns"]
 
 
 @dataclass(frozen=True)
 class SurfaceDistance:
-    """In millimetres; nan where one mask is empty.
+    """In millimetres; nan where one mask has no surface.
 
     Args:
         hd95: the larger directed 95th percentile.
         assd: the average over both surfaces.
+        mssd: the largest distance.
     """
 
     hd95: float
     assd: float
+    mssd: float
 
 
 def surface_distance(first: Volume, second: Volume, spacing: tuple[float, float, float]) -> SurfaceDistance:
-    """HD95 and ASSD of two masks; symmetric in them.
+    """HD95, ASSD and MSSD of two masks; symmetric in them.
 
     Args:
         first: a mask.
         second: another of the same shape.
         spacing: millimetres between neighbouring slices, rows and columns.
     """
-    if not first.any() and not second.any():
-        return SurfaceDistance(0.0, 0.0)
-    if not first.any() or not second.any():
-        return SurfaceDistance(float("nan"), float("nan"))
-    # Neither the surfaces nor the nearest of their voxels lie outside the box that holds both.
+    if np.array_equal(first, second):
+        return SurfaceDistance(0.0, 0.0, 0.0)
     box = _box(first | second)
-    flat = tuple(length == 1 for length in first.shape)
-    one, other = surface(first[box], flat), surface(second[box], flat)
+    one, other = surface(first[box]), surface(second[box])
+    if not one.any() or not other.any():
+        return SurfaceDistance(float("nan"), float("nan"), float("nan"))
     there, back = _directed(one, other, spacing), _directed(other, one, spacing)
     hd95 = max(float(np.percentile(distances, PERCENTILE)) for distances in (there, back))
-    return SurfaceDistance(hd95, float(np.concatenate([there, back]).mean()))
+    both = np.concatenate([there, back])
+    return SurfaceDistance(hd95, float(both.mean()), float(both.max()))
 
 
-def surface(mask: Volume, flat: tuple[bool, ...] = (False, False, False)) -> Volume:
-    """The voxels of a mask with background, or the outside, across a face.
-
-    Args:
-        mask: an object.
-        flat: the axes across which nothing lies.
-    """
+def surface(mask: Volume) -> Volume:
+    """The voxels of a mask with background across a face; beyond the border the object is taken to go on."""
     cross = ndimage.generate_binary_structure(3, 1)
-    for axis, alone in enumerate(flat):
-        if alone:
-            cross[tuple(slice(None) if other != axis else [0, 2] for other in range(3))] = False
-    inside = np.asarray(ndimage.binary_erosion(mask, cross), dtype=np.bool_)
+    inside = np.asarray(ndimage.binary_erosion(mask, cross, border_value=1), dtype=np.bool_)
     return mask & ~inside
 
 
 def _box(mask: Volume) -> tuple[slice, ...]:
-    """The smallest box that holds all of a mask that is not empty."""
+    """The smallest box that holds all of a mask that is not empty, and the voxels around it as far as there are any."""
     others = ((1, 2), (0, 2), (0, 1))
     inside = [np.flatnonzero(mask.any(axis=axes)) for axes in others]
-    return tuple(slice(int(places[0]), int(places[-1]) + 1) for places in inside)
+    return tuple(slice(max(int(places[0]) - 1, 0), int(places[-1]) + 2) for places in inside)
 
 
 def _directed(start: Volume, goal: Volume, spacing: tuple[float, float, float]) -> Float[np.ndarray, " voxels"]:

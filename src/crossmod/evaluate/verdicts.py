@@ -1,16 +1,17 @@
-"""Words that follow the numbers, where several arms are held against one baseline."""
+"""Verdicts and sentences that follow the numbers, where several arms are compared with one baseline."""
 
 import numpy as np
 from jaxtyping import Float
 
 from crossmod.evaluate.effects import Effect
+from crossmod.evaluate.facts import Facts
 from crossmod.evaluate.statistics import Verdict
 
 LEVEL = 0.05
 
 
 def holm(p_values: Float[np.ndarray, " arms"]) -> Float[np.ndarray, " arms"]:
-    """P-values that hold for all arms together: Holm's step-down procedure (1979).
+    """P values that hold for all arms together: Holm's step-down procedure (1979).
 
     The smallest of m is multiplied by m, the next by m - 1, and so on; none is made smaller than the one before, and
     none larger than 1. nan is no test: it stays and is not counted.
@@ -23,24 +24,65 @@ def holm(p_values: Float[np.ndarray, " arms"]) -> Float[np.ndarray, " arms"]:
     return adjusted
 
 
-def verdict(found: Effect, holm_p: float, *, higher_is_better: bool = True) -> Verdict:
-    """`not shown` unless seeds and patients are two or more, the interval leaves 0 out, and `holm_p` is below 0.05.
+def gated(
+    p_values: Float[np.ndarray, " tests"], main: float | Float[np.ndarray, " tests"]
+) -> Float[np.ndarray, " tests"]:
+    """P values of secondary tests that may show something only where the main test does: none is below `main`.
+
+    Gatekeeping (Dmitrienko and Tamhane 2007): whatever else is tested, no more than 5 % of experiments without any
+    effect show something false. nan, where there is no main test, leaves nothing to be shown.
+
+    Args:
+        p_values: of the secondary tests, corrected for their number.
+        main: of the main test of each, corrected too.
+    """
+    return np.maximum(p_values, main)
+
+
+def verdict(found: Effect, holm_p: float, facts: Facts, *, higher_is_better: bool = True) -> Verdict:
+    """`not comparable` where `obstacle` names a reason; else `improves` or `hurts` where an effect is shown.
+
+    Shown: two seeds and two patients or more, the interval excludes 0, `holm_p` is below 0.05, and so it is, in the
+    same direction, where failures count as the worst value. `Facts.scope` says of what the verdict may speak.
 
     Args:
         found: the effect.
-        holm_p: its p after `holm`, over all arms that were held against the same baseline.
+        holm_p: its p value after `holm`, over all arms that are compared with the same baseline.
+        facts: see `Facts`.
         higher_is_better: of the metric; False for distances.
     """
-    if not _counts(found) or not _leaves_zero_out(found) or not holm_p < LEVEL:
+    if obstacle(found, facts):
+        return "not comparable"
+    if not _counts(found) or not _excludes_zero(found) or not holm_p < LEVEL or not _holds_with_failures(found):
         return "not shown"
     return "improves" if (found.low > 0) == higher_is_better else "hurts"
+
+
+def obstacle(found: Effect, facts: Facts) -> str:
+    """Why the arms cannot be compared at all; empty where they can.
+
+    Args:
+        found: the effect.
+        facts: see `Facts`.
+    """
+    if facts.untrained:
+        return facts.untrained
+    if found.folds_lost:
+        return f"no patient of {_count(found.folds_lost, 'fold')} has a value in both arms"
+    if found.undefined_p < LEVEL:
+        of = found.patients + found.left_out
+        return (
+            f"undefined in {found.undefined_arm} of {of} patients with synthetic slices, {found.undefined_base} without"
+        )
+    return ""
 
 
 def in_words(
     name: str,
     found: Effect,
     holm_p: float,
-    arms: int,
+    tests: int,
+    facts: Facts,
     *,
     metric: str = "3D Dice",
     unit: str = "",
@@ -52,32 +94,58 @@ def in_words(
     Args:
         name: of the arm.
         found: its effect.
-        holm_p: its p after `holm`.
-        arms: how many arms were held against the baseline.
+        holm_p: its p value after `holm`.
+        tests: how many that correction counts.
+        facts: see `Facts`.
         metric: what was measured.
         unit: of the metric, where it has one.
         digits: after the point.
         higher_is_better: of the metric; False for distances.
     """
+    why = obstacle(found, facts)
+    if why:
+        return f"{name}: {metric} not comparable: {why}."
     if found.patients < 2:
         return f"{name}: {metric} not shown: {_count(found.patients, 'patient')} shows nothing; hold out more."
     size = _size(found, unit, digits)
     if found.seeds < 2:
         return f"{name}: {metric} not shown: {size}; one seed an arm shows nothing, run more."
-    said = verdict(found, holm_p, higher_is_better=higher_is_better)
+    said = verdict(found, holm_p, facts, higher_is_better=higher_is_better)
     if said != "not shown":
-        return f"{name}: {said} {metric} by {size}."
-    if _leaves_zero_out(found) and arms > 1:
-        return f"{name}: {metric} not shown once {arms} arms are counted: {size}, p {holm_p:.2g} after Holm."
+        return f"{name}: {_who(facts, found, said, higher_is_better)} {metric}: {size}.{_limits(facts)}"
+    if _excludes_zero(found) and not holm_p < LEVEL:
+        return f"{name}: {metric} not shown once all {tests} tests are counted: {size}, p {holm_p:.2g} after Holm."
+    if _excludes_zero(found) and holm_p < LEVEL:
+        return f"{name}: {metric} not shown once patients without a value count as the worst: {size}."
     return f"{name}: {metric} not shown: {size}."
+
+
+def _who(facts: Facts, found: Effect, said: Verdict, higher_is_better: bool) -> str:
+    """Subject and verb: `synthetic slices improve`, `this model lowers`."""
+    if higher_is_better:
+        verb = "improve" if said == "improves" else "lower"
+    else:
+        verb = "lower (improve)" if said == "improves" else "raise (worsen)"
+    one = facts.scope == "this model"
+    words = " (".join(part + "s" for part in verb.rstrip(")").split(" (")) + ")" * verb.endswith(")") if one else verb
+    return f"{facts.scope} {words}"
+
+
+def _limits(facts: Facts) -> str:
+    return f" Folds share {' and '.join(facts.shared)}: another training may do otherwise." if facts.shared else ""
 
 
 def _counts(found: Effect) -> bool:
     return found.seeds >= 2 and found.patients >= 2
 
 
-def _leaves_zero_out(found: Effect) -> bool:
+def _excludes_zero(found: Effect) -> bool:
     return found.low > 0 or found.high < 0
+
+
+def _holds_with_failures(found: Effect) -> bool:
+    worst = found.worst
+    return worst is None or (found.low > 0 and worst.low > 0) or (found.high < 0 and worst.high < 0)
 
 
 def _size(found: Effect, unit: str, digits: int) -> str:

@@ -2,21 +2,26 @@
 
 import csv
 import io
+import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from crossmod.evaluate.arms import ArmScores
+from crossmod.evaluate.surface import DISTANCES, SURFACE
 from crossmod.experiment.plan import Arm, Plan
 from crossmod.files import write_text
 from crossmod.runs import Run
 
+log = logging.getLogger(__name__)
+
 # 3D, of all tested slices of a patient together; and Dice of each slice that shows the organ, a patient's mean.
-BY_PATIENT = ("dice", "iou", "hd95", "assd", "slice_dice")
-BY_RUN = ("slice_dice", "slice_iou", "auc")
+BY_PATIENT = ("dice", "iou", "hd95", "assd", "mssd", "ravd", "slice_dice")
+# Of all tested pixels together, and means over slices that show the organ.
+BY_RUN = ("pooled_dice", "pooled_iou", "slice_dice", "slice_iou", "auc")
 
 
 @dataclass(frozen=True)
@@ -30,6 +35,7 @@ class Result:
         run: its folder.
         card: what the folder says.
         patients: by case, whose it is.
+        distances: whether its surface distances are of the same surface as those of the other results.
     """
 
     arm: Arm
@@ -38,13 +44,20 @@ class Result:
     run: Path
     card: dict[str, Any]
     patients: Mapping[str, str]
+    distances: bool = True
 
     def of_patients(self, metric: str) -> dict[str, float]:
-        """By test patient; nan where it is undefined, as a surface distance to nothing is."""
+        """By test patient; nan where it is undefined, as a surface distance to nothing is.
+
+        Also where an earlier version did not take the score, or took it of another surface than that of other results.
+        """
         if metric == "slice_dice":
             return self._of_slices()
-        values = self.card["scores"]["patient_values"].get(metric, {})
-        return {patient: float("nan") if value is None else float(value) for patient, value in values.items()}
+        table = self.card["scores"]["patient_values"]
+        values = table.get(metric, {}) if self.distances or metric not in DISTANCES else {}
+        tested = dict.fromkeys(patient for one in table.values() for patient in one)
+        known = {patient: values.get(patient) for patient in tested}
+        return {patient: float("nan") if value is None else float(value) for patient, value in known.items()}
 
     def _of_slices(self) -> dict[str, float]:
         found: dict[str, list[float]] = {patient: [] for patient in self.card["scores"]["patient_values"]["dice"]}
@@ -53,19 +66,31 @@ class Result:
         return {patient: float(np.mean(values)) if values else float("nan") for patient, values in found.items()}
 
     def of_run(self, metric: str) -> float | None:
-        """A score of all that was tested; None where it is undefined."""
+        """A score of all that was tested; None where it is undefined, or an earlier version did not take it."""
         scores = self.card["scores"]
-        return scores["auc"] if metric == "auc" else scores["slice"][metric.removeprefix("slice_")]
+        if metric == "auc":
+            return scores["auc"]
+        way, _, measure = metric.partition("_")
+        return scores.get(way, {}).get(measure)
 
 
 def results_of(plan: Plan, root: Path) -> list[Result]:
-    """All finished segmenters, in the order of the arms."""
-    return [
+    """All finished segmenters, in the order of the arms.
+
+    Where some runs are of a version that took surface distances of another surface, theirs do not count.
+    """
+    found = [
         Result(arm, fold, seed, plan.jobs[name].folder(root), Run(plan.jobs[name].folder(root)).card, plan.patients)
         for arm in plan.arms.values()
         for (fold, seed), name in sorted(arm.runs.items())
         if plan.jobs[name].finished(root)
     ]
+    surfaces = [result.card["scores"].get("surface") for result in found]
+    if len(set(surfaces)) < 2:
+        return found
+    others = [surface != SURFACE for surface in surfaces]
+    log.warning("Surface distances of %d runs of an earlier version are left out: another surface.", sum(others))
+    return [replace(one, distances=not other) for one, other in zip(found, others, strict=True)]
 
 
 def arm_scores(results: list[Result], metric: str) -> dict[str, ArmScores]:

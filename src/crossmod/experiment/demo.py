@@ -7,7 +7,7 @@ Notable:
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -62,7 +62,7 @@ def run_demo(out: Path, seed: int = 0) -> Path:
             synthetic = None if arm == "real" else out / f"{arm}-mr"
             segmented.append(run)
             steps.append((f"U-Net: {arm}, seed {number}", partial(_segment, run, store, synthetic, seed + number)))
-    steps.append(("Report", lambda: build_report([*(out / f for f in FAMILIES), *segmented], page)))
+    steps.append(("Report", partial(_report, [*(out / family for family in FAMILIES), *segmented], page)))
 
     began = time.monotonic()
     for number, (title, work) in enumerate(steps, start=1):
@@ -70,6 +70,11 @@ def run_demo(out: Path, seed: int = 0) -> Path:
         work()
     print(f"Done in {clock(time.monotonic() - began)}.", flush=True)
     return page
+
+
+def _report(runs: Sequence[Path], page: Path) -> None:
+    for line in build_report(runs, page):
+        print(line, flush=True)
 
 
 def _phantom(out: Path, seed: int) -> None:

@@ -17,7 +17,7 @@ PRESETS = Path(__file__).parent / "presets"
 # What the plan decides run by run.
 DECIDED = frozenset(
     {"split", "test_slices", "folds", "fold", "split_seed", "test_patients", "train_patients", "seed", "count"}
-    | {"min_consistency", "without_real"}
+    | {"source_patients", "min_consistency", "without_real"}
 )
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 COUNT = re.compile(r"(\d+)|(\d+(?:\.\d+)?)x")
@@ -70,9 +70,9 @@ class Design(Settings):
     split_seed: int = 0
     """Seed of the division, and of which patients are labelled."""
     seeds: tuple[int, ...] = (0, 1, 2)
-    """A segmenter of every arm and fold for each."""
+    """A segmenter of every arm and fold for each; every fold trains with seeds of its own, derived from these."""
     retrain: bool = False
-    """Train a translator for each seed, too; otherwise all seeds of a fold share one."""
+    """Train a translator for each seed, too; otherwise all seeds of a fold share one. Folds never share one."""
     phantom: Phantom | None = None
     """Made-up patients to use where no data is given."""
 

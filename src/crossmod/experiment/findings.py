@@ -9,18 +9,14 @@ import numpy as np
 
 from crossmod.evaluate import power
 from crossmod.evaluate.arms import ArmScores
-from crossmod.evaluate.effects import Effect, effects, wilcoxon
+from crossmod.evaluate.compared import MAIN
 from crossmod.evaluate.saturation import saturation
 from crossmod.evaluate.statistics import interval
-from crossmod.evaluate.verdicts import holm, in_words, verdict
 from crossmod.experiment.collect import BY_PATIENT, BY_RUN, Result, arm_scores, patients_of
+from crossmod.experiment.compared import compare, finite, number
 from crossmod.experiment.plan import Arm, Plan
+from crossmod.experiment.shared import untrained_baselines
 
-MAIN = "dice"
-LOWER_IS_BETTER = frozenset({"hd95", "assd"})
-WORDS = {"dice": "3D Dice", "iou": "3D IoU", "hd95": "HD95", "assd": "ASSD", "slice_dice": "slice Dice"}
-UNITS = {"hd95": "mm", "assd": "mm"}
-# More than a hundred arms are a table for a program, and 10,000 draws of each take their time.
 SEED = 0
 
 
@@ -30,10 +26,10 @@ def findings(plan: Plan, results: list[Result], draws: int) -> dict[str, Any]:
     Args:
         plan: what was asked.
         results: of the finished segmenters.
-        draws: of patients and runs, for the intervals.
+        draws: of patients and runs, for how often each count is the best.
     """
     scores = {metric: arm_scores(results, metric) for metric in BY_PATIENT}
-    compared = {metric: _compare(plan, scores[metric], metric, draws) for metric in BY_PATIENT}
+    compared = compare(plan, scores, untrained_baselines(results))
     arms = [arm for arm in plan.arms.values() if arm.name in scores[MAIN]]
     return {
         "about": plan.design.about.strip(),
@@ -45,46 +41,9 @@ def findings(plan: Plan, results: list[Result], draws: int) -> dict[str, Any]:
         "draws": draws,
         "patients": patients_of(results, arms[0].name) if arms else [],
         "arms": [_arm(plan, arm, results, scores, compared) for arm in arms],
-        "curves": _curves(plan, scores[MAIN], draws),
+        "curves": _curves(plan, scores[MAIN], compared[MAIN], draws),
         "missing": [arm.name for arm in plan.arms.values() if arm.name not in scores[MAIN]],
     }
-
-
-def _compare(plan: Plan, scores: Mapping[str, ArmScores], metric: str, draws: int) -> dict[str, dict[str, Any]]:
-    """By arm, its effect: all arms of one baseline by the same draws, and corrected for their number."""
-    found: dict[str, dict[str, Any]] = {}
-    bases = dict.fromkeys(arm.baseline for arm in plan.arms.values() if arm.baseline in scores)
-    for base in bases:
-        assert base is not None
-        names = [arm.name for arm in plan.arms.values() if arm.baseline == base and arm.name in scores]
-        one_by_one = effects(scores[base], [scores[name] for name in names], SEED, draws)
-        tests = [wilcoxon(scores[base], scores[name]) for name in names]
-        adjusted, of_tests = holm(np.array([one.p for one in one_by_one])), holm(np.array(tests))
-        for place, (name, one) in enumerate(zip(names, one_by_one, strict=True)):
-            words = _words(name, one, float(adjusted[place]), len(names), metric)
-            found[name] = {
-                **_finite(asdict(one)),
-                "holm": _number(float(adjusted[place])),
-                "wilcoxon": _number(tests[place]),
-                "wilcoxon_holm": _number(float(of_tests[place])),
-                "arms": len(names),
-                "verdict": verdict(one, float(adjusted[place]), higher_is_better=metric not in LOWER_IS_BETTER),
-                "sentence": words,
-            }
-    return found
-
-
-def _words(name: str, found: Effect, holm_p: float, arms: int, metric: str) -> str:
-    return in_words(
-        name,
-        found,
-        holm_p,
-        arms,
-        metric=WORDS[metric],
-        unit=UNITS.get(metric, ""),
-        digits=1 if metric in UNITS else 3,
-        higher_is_better=metric not in LOWER_IS_BETTER,
-    )
 
 
 def _arm(
@@ -97,7 +56,7 @@ def _arm(
     own = [result for result in results if result.arm.name == arm.name]
     base = scores[MAIN].get(arm.baseline or "")
     mine = scores[MAIN][arm.name]
-    needed = power.plan(base, mine) if base is not None else None
+    needed = power.plan(base, mine, compared[MAIN][arm.name]["arms"]) if base is not None else None
     return {
         "name": arm.name,
         "baseline": arm.baseline,
@@ -114,8 +73,8 @@ def _arm(
         "scores": {metric: _score(scores[metric].get(arm.name)) for metric in BY_PATIENT},
         "by_run": {metric: _runs([one.of_run(metric) for one in own]) for metric in BY_RUN},
         "effects": {metric: compared[metric].get(arm.name) for metric in BY_PATIENT},
-        "by_patient": [_number(value) for value in mine.by_patient],
-        "power": None if needed is None else {**_finite(asdict(needed)), "sentence": power.needed_in_words(needed)},
+        "by_patient": [number(value) for value in mine.by_patient],
+        "power": None if needed is None else {**finite(asdict(needed)), "sentence": power.needed_in_words(needed)},
         "seconds": sum(one.card["seconds"] for one in own),
     }
 
@@ -126,17 +85,19 @@ def _score(arm: ArmScores | None) -> dict[str, Any] | None:
         return None
     known = arm.by_patient[np.isfinite(arm.by_patient)]
     low, high = interval(known)
-    of_seeds = [_number(float(np.nanmean(row))) if np.isfinite(row).any() else None for row in arm.values]
+    of_seeds = [number(float(np.nanmean(row))) if np.isfinite(row).any() else None for row in arm.values]
     return {
-        "mean": _number(float(known.mean())) if known.size else None,
-        "low": _number(low),
-        "high": _number(high),
+        "mean": number(float(known.mean())) if known.size else None,
+        "low": number(low),
+        "high": number(high),
         "seeds": of_seeds,
         "undefined": int((~np.isfinite(arm.by_patient)).sum()),
     }
 
 
-def _curves(plan: Plan, scores: Mapping[str, ArmScores], draws: int) -> list[dict[str, Any]]:
+def _curves(
+    plan: Plan, scores: Mapping[str, ArmScores], compared: Mapping[str, Mapping[str, Any]], draws: int
+) -> list[dict[str, Any]]:
     """The main metric over counts: a curve for each translator, segmenter, filter and number of labelled patients."""
     groups: dict[tuple[str, str | None, float, str], list[Arm]] = {}
     for arm in plan.arms.values():
@@ -149,7 +110,9 @@ def _curves(plan: Plan, scores: Mapping[str, ArmScores], draws: int) -> list[dic
         by_count = {round(_mean(list(arm.slices.values()))): arm.name for arm in arms}
         if len(by_count) < 2:
             continue
-        found = saturation({0: scores[base], **{count: scores[name] for count, name in by_count.items()}}, SEED, draws)
+        shown = [count for count, name in by_count.items() if compared[name]["verdict"] == "improves"]
+        own = {0: scores[base], **{count: scores[name] for count, name in by_count.items()}}
+        found = saturation(own, shown, SEED, draws)
         curves.append(
             {
                 "segmenter": segmenter,
@@ -160,13 +123,16 @@ def _curves(plan: Plan, scores: Mapping[str, ArmScores], draws: int) -> list[dic
                 "points": [
                     {
                         "count": point.count,
-                        "best": _number(point.best),
-                        "effect": None if point.effect is None else _finite(asdict(point.effect)),
+                        "best": number(point.best),
+                        "effect": None if point.effect is None else finite(asdict(point.effect)),
                     }
                     for point in found.points
                 ],
                 "best": found.best,
+                "shown": found.shown,
                 "enough": found.enough,
+                "gain": number(found.gain),
+                "cross_fitted": number(found.cross_fitted),
                 "within": found.within,
             }
         )
@@ -182,15 +148,3 @@ def _runs(values: Sequence[float | None]) -> dict[str, float | None]:
     if not known:
         return {"mean": None, "least": None, "most": None}
     return {"mean": float(np.mean(known)), "least": min(known), "most": max(known)}
-
-
-def _number(value: float) -> float | None:
-    """JSON knows no nan and no infinity."""
-    return float(value) if math.isfinite(value) else None
-
-
-def _finite(fields: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        name: _finite(value) if isinstance(value, Mapping) else _number(value) if isinstance(value, float) else value
-        for name, value in fields.items()
-    }

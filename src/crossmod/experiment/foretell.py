@@ -1,7 +1,8 @@
-"""What `--dry-run` says: the plan in a few lines, and what it will cost."""
+"""What `--dry-run` says: the plan in a few lines, which effect it can detect, and what it will cost."""
 
 from pathlib import Path
 
+from crossmod.experiment.detectable import detectable_in_words, size_of
 from crossmod.experiment.estimate import Estimate
 from crossmod.experiment.jobs import Kind
 from crossmod.experiment.plan import Plan
@@ -34,6 +35,7 @@ def foretell(plan: Plan, cost: Estimate, root: Path, jobs: int) -> list[str]:
         slices = f" ({_span(sorted(set(arm.slices.values())))} synthetic slices)" if arm.slices else ""
         held = f", against {arm.baseline}" if arm.baseline else ""
         lines.append(f"  {arm.name}{slices}{held}: {len(arm.runs)} runs")
+    lines += detectable_in_words(size_of(plan))
     done = len(plan.jobs) - sum(cost.jobs.values())
     lines.append(f"{len(plan.jobs)} runs in all{f', {done} of them done' if done else ''}. Left:")
     for kind, words in KINDS.items():

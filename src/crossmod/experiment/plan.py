@@ -12,6 +12,8 @@ from crossmod.errors import InputError
 from crossmod.experiment.design import ALL, COUNT, NONE, Design
 from crossmod.experiment.jobs import Job, name_of
 from crossmod.experiment.sides import Sides, sides_of
+from crossmod.experiment.source import source_patients
+from crossmod.seeds import derive
 from crossmod.settings import SegmentSettings, TranslateSettings
 from crossmod.translate.training_data import divide, side_groups
 
@@ -120,8 +122,9 @@ class _Builder:
         d, store = self.design, self.stores[self.target]
         made: dict[tuple[str, int], tuple[str, int]] = {}
         for name, base in d.translator_settings.items():
+            settings = self._with_source(with_changes(base, **self._split(fold)), fold)
             for seed in d.seeds if d.retrain else d.seeds[:1]:
-                job, slices = self._translator(name, with_changes(base, **self._split(fold), seed=seed), fold)
+                job, slices = self._translator(name, settings, fold, seed)
                 made |= {(name, one): (job, slices) for one in ([seed] if d.retrain else d.seeds)}
         for name, base in d.segmenter_settings.items():
             settings = with_changes(base, **self._split(fold))
@@ -137,8 +140,20 @@ class _Builder:
             {"folds": d.folds, "fold": fold} if d.split == "patient" else {}
         )
 
-    def _translator(self, name: str, settings: TranslateSettings, fold: int) -> tuple[str, int]:
+    def _with_source(self, settings: TranslateSettings, fold: int) -> TranslateSettings:
+        """A translator's settings with the source patients of a fold."""
+        if self.design.split == "slice":
+            return settings
+        data = divide(dict(self.stores), settings)
+        source = settings.source
+        patients = source_patients(
+            data.patients[source], data.patients[self.target], data.held_out, fold, self.design, settings
+        )
+        return with_changes(settings, source_patients=patients)
+
+    def _translator(self, name: str, settings: TranslateSettings, fold: int, seed: int) -> tuple[str, int]:
         """The jobs of training one and of synthesizing with it; gives the latter's name, and how many slices come."""
+        settings = with_changes(settings, seed=seed_of(seed, fold, "translator"))
         data = divide(dict(self.stores), settings)
         plain = settings.model_dump(mode="json")
         train = name_of("train", settings.family, plain, data.inputs, {})
@@ -147,7 +162,7 @@ class _Builder:
         slices = {side: sum(_shown(group.first, settings, side) for group in data.train[side]) for side in data.stores}
         limits = {"ct": settings.ct_slices, "mr": settings.mr_slices}
         most = max(min(limits[side] or count, count) for side, count in slices.items())
-        where = f"fold {fold}" + (f", seed {settings.seed}" if self.design.retrain else "")
+        where = f"fold {fold}" + (f", seed {seed}" if self.design.retrain else "")
         self._add(
             Job(train, "train", f"{name}, {where}", plain, {side: self.paths[side] for side in ("ct", "mr")}, {},
                 work=max(most // settings.batch_size, 1) * settings.epochs)
@@ -212,7 +227,7 @@ class _Builder:
         self, arm: str, settings: SegmentSettings, synthetic: Mapping[int, str], fold: int, sides: Sides
     ) -> None:
         for seed in self.design.seeds:
-            chosen = with_changes(settings, seed=seed)
+            chosen = with_changes(settings, seed=seed_of(seed, fold, "segmenter"))
             plain = chosen.model_dump(mode="json")
             needs = {"synthetic": synthetic[seed]} if synthetic else {}
             job = name_of("segment", chosen.network, plain, sides.cases, needs)
@@ -223,6 +238,17 @@ class _Builder:
 
     def _add(self, job: Job) -> None:
         self.jobs.setdefault(job.name, job)
+
+
+def seed_of(seed: int, fold: int, role: str) -> int:
+    """The seed of a training in a fold: folds that shared one would share its luck.
+
+    Args:
+        seed: one of the design's.
+        fold: which one.
+        role: what is trained.
+    """
+    return derive(seed, "experiment", role, fold) % 2**32
 
 
 def _shown(record: Any, settings: TranslateSettings, side: Modality) -> int:
@@ -241,5 +267,8 @@ def _resolve(count: str, real: int) -> int:
 def _refuse_too_many(arm: str, wanted: int, there: int, fold: int) -> None:
     if wanted > there:
         found = f"{there} synthetic slices in fold {fold}"
-        do = "Lower the count, or give more labelled cases of the source."
+        do = (
+            "Lower the count, use more folds (each leaves out its part of the source patients), or give more labelled "
+            "cases of the source."
+        )
         raise InputError(arm, found=found, wanted=f"{wanted}", do=do)

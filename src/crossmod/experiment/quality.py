@@ -153,8 +153,9 @@ def relation(points: Sequence[Mapping[str, Any]], measure: str) -> dict[str, Any
     ).reshape(-1, 2)
     found = {"n": len(pairs), "points": sum(map(len, stores.values())), "rho": None, "p": None, "shown": False}
     if len(pairs) < ENOUGH:
-        few = f"not shown: {len(pairs)} synthetic set{'' if len(pairs) == 1 else 's'}, and {ENOUGH} are the least"
-        return {**found, "words": f"{few}." if len(pairs) else "not measured."}
+        there = f"there {'is' if len(pairs) == 1 else 'are'} {len(pairs)}"
+        few = f"not shown: needs at least {ENOUGH} synthetic sets; {there}."
+        return {**found, "words": few if len(pairs) else "not measured."}
     if (np.ptp(pairs, axis=0) == 0).any():
         return {**found, "words": "not shown: it is the same everywhere."}
     test: Any = stats.spearmanr(pairs[:, 0], pairs[:, 1])

@@ -1,5 +1,6 @@
 """The plan on disk: what the experiment's folder says of itself, and whether the data is still the same."""
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,10 @@ from crossmod.data.store import listed
 from crossmod.errors import InputError
 from crossmod.experiment.plan import Plan
 from crossmod.files import read_json, write_json, write_text
+from crossmod.runs import CARD
 from crossmod.version import __version__
+
+log = logging.getLogger(__name__)
 
 PLAN, DESIGN, LOCK, DATA = "plan.json", "design.yaml", ".lock", "data"
 
@@ -38,11 +42,34 @@ def write_plan(plan: Plan, root: Path) -> None:
     """
     path = root / PLAN
     if path.is_file():
-        refuse_changed_cases(plan, read_json(path), path)
+        then = read_json(path)
+        refuse_changed_cases(plan, then, path)
+        left = unused_runs(plan, then, root)
+        if left:
+            log.warning(
+                "%d finished runs in %s belong to a plan of another version or design and are not used: seeds, source "
+                "patients or settings differ. They can be deleted.",
+                left,
+                root,
+            )
     root.mkdir(parents=True, exist_ok=True)
     asked = plan.design.model_dump(mode="json", exclude_defaults=True)
     write_text(root / DESIGN, yaml.safe_dump(asked, sort_keys=False))
     write_json(path, as_plain(plan))
+
+
+def unused_runs(plan: Plan, then: Any, root: Path) -> int:
+    """How many finished runs of the plan before there are, where this plan has none of its runs.
+
+    Args:
+        plan: of now.
+        then: the plan before, as plain values.
+        root: the experiment's folder.
+    """
+    names = {job["name"] for job in then.get("jobs", ())}
+    if names & set(plan.jobs):
+        return 0
+    return sum((root / "runs" / name / CARD).is_file() for name in names)
 
 
 def as_plain(plan: Plan) -> dict[str, Any]:

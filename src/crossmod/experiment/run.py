@@ -12,7 +12,7 @@ from crossmod.config import Modality
 from crossmod.data.prepare import prepare_chaos
 from crossmod.data.store import MANIFEST, Store
 from crossmod.errors import InputError
-from crossmod.evaluate.effects import DRAWS
+from crossmod.evaluate.redraw import DRAWS
 from crossmod.experiment.collect import results_of, write_tables
 from crossmod.experiment.design import Design
 from crossmod.experiment.estimate import Estimate, estimate
@@ -115,7 +115,7 @@ def conclude(plan: Plan, root: Path, ledger: Ledger, draws: int = DRAWS) -> dict
         plan: what was asked.
         root: the experiment's folder.
         ledger: how each run ended.
-        draws: for the intervals.
+        draws: for how often each count is the best.
     """
     results = results_of(plan, root)
     failed = [

@@ -4,6 +4,7 @@ Notable:
 - A patient's value is the mean Dice of their slices in the stratum, and the patient remains the unit: intervals and p
   are those of `evaluate.effects`. Patients without a slice in a stratum are left out of it.
 - Strata of one kind are corrected for together, arm by arm (Holm): of ten layers one would often stand out by chance.
+  Nothing is shown of a stratum where the main comparison of the arm shows nothing.
 - Dice of a slice without the organ says nothing of how much was found there; that is told in ml.
 """
 
@@ -15,14 +16,17 @@ from typing import Any
 import numpy as np
 
 from crossmod.evaluate.arms import ArmScores, paired
+from crossmod.evaluate.compared import MAIN
 from crossmod.evaluate.effects import Effect, effects
+from crossmod.evaluate.facts import Facts
 from crossmod.evaluate.layers import LAYERS
-from crossmod.evaluate.verdicts import holm, verdict
+from crossmod.evaluate.verdicts import gated, holm, verdict
 from crossmod.experiment.collect import Result, arm_scores
+from crossmod.experiment.compared import families, main_p_values
 from crossmod.experiment.plan import Plan
+from crossmod.experiment.shared import facts_of, untrained_baselines
 from crossmod.experiment.truth import Truth, Truths, found_where_nothing_is, truth_of
 
-SEED = 0
 PARTS = 3  # of the organ's areas
 FOUND = "found_where_nothing_is"
 
@@ -32,19 +36,19 @@ Divide = Callable[[Truth], np.ndarray]
 Rows = dict[str, list[dict[str, Any]]]
 
 
-def by_layer(plan: Plan, results: Sequence[Result], tested: Truths, draws: int) -> dict[str, Any]:
+def by_layer(plan: Plan, results: Sequence[Result], tested: Truths) -> dict[str, Any]:
     """Gain in slice Dice in each axial layer, 1 (feet) to 10 (head)."""
     names = [str(layer) for layer in range(1, LAYERS + 1)]
-    return _divided(plan, results, tested, draws, names, lambda case: case.layers - 1)
+    return _divided(plan, results, tested, names, lambda case: case.layers - 1)
 
 
-def by_area(plan: Plan, results: Sequence[Result], tested: Truths, draws: int) -> dict[str, Any]:
+def by_area(plan: Plan, results: Sequence[Result], tested: Truths) -> dict[str, Any]:
     """Gain in slice Dice by the organ's area in the slice: thirds of all tested slices that show it."""
     edges = area_edges(tested)
     numbers = [f"{edge:.0f}" if edge >= 10 else f"{edge:.2g}" for edge in edges]
     names = [f"under {numbers[0]} cm²", *(f"{a} to {b} cm²" for a, b in itertools.pairwise(numbers))]
     found = _divided(
-        plan, results, tested, draws, [*names, f"{numbers[-1]} cm² or more"],
+        plan, results, tested, [*names, f"{numbers[-1]} cm² or more"],
         lambda case: np.where(case.areas > 0, np.searchsorted(edges, case.areas, side="right"), -1),
     )  # fmt: skip
     return {**found, "edges_cm2": edges}
@@ -56,7 +60,7 @@ def area_edges(tested: Truths) -> list[float]:
     return [float(edge) for edge in np.quantile(areas, np.arange(1, PARTS) / PARTS)]
 
 
-def where_nothing_is(plan: Plan, results: Sequence[Result], tested: Truths, draws: int) -> dict[str, Any]:
+def where_nothing_is(plan: Plan, results: Sequence[Result], tested: Truths) -> dict[str, Any]:
     """Change of the ml that are found in slices without the organ; of a patient, all such slices together."""
     values = [(result, found_where_nothing_is(result, truth_of(tested, result))) for result in results]
     scores = arm_scores([_with_scores(result, {FOUND: found}, []) for result, found in values], FOUND)
@@ -64,7 +68,7 @@ def where_nothing_is(plan: Plan, results: Sequence[Result], tested: Truths, draw
     stratum = {"name": "without organ", "slices": sum(counts), "patients": _patients(tested, lambda case: case.empty)}
     return {
         "strata": [stratum],
-        "arms": _compare(plan, [scores], draws, higher_is_better=False),
+        "arms": _compare(plan, results, [scores], higher_is_better=False),
         "unit": "ml",
     }
 
@@ -101,7 +105,7 @@ def _row(before: float, after: float) -> dict[str, float]:
 
 
 def _divided(
-    plan: Plan, results: Sequence[Result], tested: Truths, draws: int, names: Sequence[str], divide: Divide
+    plan: Plan, results: Sequence[Result], tested: Truths, names: Sequence[str], divide: Divide
 ) -> dict[str, Any]:
     strata = [
         {
@@ -116,7 +120,7 @@ def _divided(
         for part, own in zip(parts, _split(result, truth_of(tested, result), divide, len(names)), strict=True):
             part.append(own)
     scores = [arm_scores(part, "slice_dice") for part in parts]
-    return {"strata": strata, "arms": _compare(plan, scores, draws), "unit": ""}
+    return {"strata": strata, "arms": _compare(plan, results, scores), "unit": ""}
 
 
 def _shown(case: Truth, divide: Divide) -> np.ndarray:
@@ -145,30 +149,40 @@ def _with_scores(result: Result, patients: Mapping[str, Any], slices: Sequence[A
 
 
 def _compare(
-    plan: Plan, scores: Sequence[Mapping[str, ArmScores]], draws: int, *, higher_is_better: bool = True
+    plan: Plan,
+    results: Sequence[Result],
+    scores: Sequence[Mapping[str, ArmScores]],
+    *,
+    higher_is_better: bool = True,
 ) -> Rows:
-    """By arm, a row for each stratum: all arms of one baseline by the same draws."""
-    found: dict[str, list[tuple[Effect, float, float]]] = {}
-    for base in dict.fromkeys(arm.baseline for arm in plan.arms.values() if arm.baseline in scores[0]):
-        assert base is not None
-        names = [arm.name for arm in plan.arms.values() if arm.baseline == base and arm.name in scores[0]]
+    """By arm, a row for each stratum."""
+    gates, why = main_p_values(plan, arm_scores(list(results), MAIN)), untrained_baselines(results)
+    found: Rows = {}
+    for base, arms in families(plan, scores[0]):
+        names = [arm.name for arm in arms]
+        rows: dict[str, list[tuple[Effect, float, float]]] = {name: [] for name in names}
         for part in scores:
-            before, after, _ = paired(part[base], [part[name] for name in names])
-            one_by_one = effects(part[base], [part[name] for name in names], SEED, draws)
-            for name, one, own in zip(names, one_by_one, after, strict=True):
-                found.setdefault(name, []).append((one, _mean(before.by_patient), _mean(own.by_patient)))
-    return {name: _corrected(rows, higher_is_better) for name, rows in found.items()}
+            one_by_one = effects(part[base], [part[name] for name in names], higher_is_better=higher_is_better)
+            for name, one in zip(names, one_by_one, strict=True):
+                before, (after,), _ = paired(part[base], [part[name]])
+                rows[name].append((one, _mean(before.by_patient), _mean(after.by_patient)))
+        for arm in arms:
+            gate, facts = gates.get(arm.name, float("nan")), facts_of(plan, arm, why.get(base, ""))
+            found[arm.name] = _corrected(rows[arm.name], facts, gate, higher_is_better)
+    return found
 
 
-def _corrected(rows: Sequence[tuple[Effect, float, float]], higher_is_better: bool) -> list[dict[str, Any]]:
-    adjusted = holm(np.array([one.p for one, _, _ in rows]))
+def _corrected(
+    rows: Sequence[tuple[Effect, float, float]], facts: Facts, gate: float, higher_is_better: bool
+) -> list[dict[str, Any]]:
+    adjusted = gated(holm(np.array([one.p for one, _, _ in rows])), gate)
     return [
         {
             "base": before,
             "arm": after,
             **asdict(one),
             "holm": float(p),
-            "verdict": verdict(one, float(p), higher_is_better=higher_is_better),
+            "verdict": verdict(one, float(p), facts, higher_is_better=higher_is_better),
         }
         for (one, before, after), p in zip(rows, adjusted, strict=True)
     ]

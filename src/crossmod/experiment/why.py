@@ -13,11 +13,8 @@ from crossmod.experiment.quality import quality
 from crossmod.experiment.strata import by_area, by_layer, by_patient, where_nothing_is
 from crossmod.experiment.truth import truths
 
-# Enough for the ends of intervals, and for a p that counts after ten strata were corrected for.
-DRAWS = 2_000
 
-
-def why(plan: Plan, root: Path, results: Sequence[Result], draws: int = DRAWS) -> dict[str, Any]:
+def why(plan: Plan, root: Path, results: Sequence[Result]) -> dict[str, Any]:
     """Strata of the gains, quality of the synthetic slices, and curves of the trainings, as plain values.
 
     What cannot be read any more is left out, and `notes` says so: an experiment is not lost with it.
@@ -26,12 +23,11 @@ def why(plan: Plan, root: Path, results: Sequence[Result], draws: int = DRAWS) -
         plan: what was asked.
         root: the experiment's folder.
         results: of the finished segmenters.
-        draws: of patients and runs, for the intervals.
     """
     notes: list[str] = []
     own = list(results)
     parts: dict[str, Callable[[], Any]] = {
-        "strata": lambda: _strata(plan, own, draws),
+        "strata": lambda: _strata(plan, own),
         "quality": lambda: quality(plan, root, own),
         "curves": lambda: courses(plan, root, own),
     }
@@ -39,16 +35,16 @@ def why(plan: Plan, root: Path, results: Sequence[Result], draws: int = DRAWS) -
     return _plain({**found, "notes": notes})
 
 
-def _strata(plan: Plan, results: list[Result], draws: int) -> dict[str, Any]:
+def _strata(plan: Plan, results: list[Result]) -> dict[str, Any]:
     tested, placed = truths(plan, results)
     rules = [one.rule for one in placed]
     return {
         "layer": {
-            **by_layer(plan, results, tested, draws),
+            **by_layer(plan, results, tested),
             "rules": {rule: rules.count(rule) for rule in dict.fromkeys(rules)},
         },
-        "area": by_area(plan, results, tested, draws),
-        "empty": where_nothing_is(plan, results, tested, draws),
+        "area": by_area(plan, results, tested),
+        "empty": where_nothing_is(plan, results, tested),
         "patient": by_patient(plan, results, tested),
     }
 

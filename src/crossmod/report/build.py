@@ -9,10 +9,10 @@ from crossmod.report.contents import collect, experiment_among
 from crossmod.report.experiment import build_experiment_report
 from crossmod.report.images import images
 from crossmod.report.page import check_free, write_page
-from crossmod.report.tables import arms
+from crossmod.report.tables import arms, compared
 
 
-def build_report(paths: Sequence[Path], out: Path, *, sources: Sequence[Path] = ()) -> None:
+def build_report(paths: Sequence[Path], out: Path, *, sources: Sequence[Path] = ()) -> list[str]:
     """Write the report of some runs, results and synthetic stores, or that of an experiment.
 
     Args:
@@ -22,20 +22,24 @@ def build_report(paths: Sequence[Path], out: Path, *, sources: Sequence[Path] = 
         sources: stores in which to look for the slices that synthetic ones were made from; those that the runs used
             are looked into anyway.
 
+    Returns:
+        What each arm adds to its baseline, in a sentence.
+
     Raises:
         InputError: a path that is neither, a run that is not finished, nothing at all, or `out` is something else.
     """
     check_free(out)
     experiment = experiment_among(paths)
     if experiment is not None:
-        build_experiment_report(experiment, out, sources=sources)
-        return
+        return build_experiment_report(experiment, out, sources=sources)
     contents = collect(paths, sources)
     all_arms = arms(contents.segmenters)
+    found = compared(all_arms, contents.translators)
+    verdicts = sections.verdicts(all_arms, found)
     parts: dict[str, Callable[[], object]] = {
-        "verdicts": lambda: sections.verdicts(all_arms),
+        "verdicts": lambda: verdicts,
         "warnings": lambda: sections.warnings(contents, all_arms),
-        "results": lambda: sections.results(all_arms),
+        "results": lambda: sections.results(all_arms, found),
         "patients": lambda: figures.patients_plot(all_arms) if all_arms else None,
         "roc": lambda: figures.roc_curves(all_arms) if all_arms else None,
         "synthesis": lambda: [sections.synthesis(contents, store) for store in contents.stores],
@@ -48,3 +52,4 @@ def build_report(paths: Sequence[Path], out: Path, *, sources: Sequence[Path] = 
     }
     made = {name: make() for name, make in track(parts.items(), "Drawing the report")}
     write_page("report.html", out, **made)
+    return verdicts

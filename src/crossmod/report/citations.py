@@ -36,6 +36,24 @@ ALWAYS = """\
   pages = {234--241},
   year = {2015}
 }
+
+@article{kavur2021chaos,
+  title = {{CHAOS} Challenge -- Combined ({CT-MR}) Healthy Abdominal Organ Segmentation},
+  author = {Kavur, A. Emre and others},
+  journal = {Medical Image Analysis},
+  volume = {69},
+  pages = {101950},
+  year = {2021}
+}
+
+@article{nadeau2003inference,
+  title = {Inference for the Generalization Error},
+  author = {Nadeau, Claude and Bengio, Yoshua},
+  journal = {Machine Learning},
+  volume = {52},
+  pages = {239--281},
+  year = {2003}
+}
 """
 
 CROSSMOD = """\

@@ -47,7 +47,7 @@ def _run(run: Run) -> Table:
             table.add_row("parameters", ", ".join(f"{name} {count:,}" for name, count in card["parameters"].items()))
             for side, data in card["data"].items():
                 table.add_row(side, f"{data['slices']} slices of {len(data['patients'])} patients")
-            table.add_row("held out", ", ".join(card["held_out"]) or "nobody")
+            table.add_row("held out", ", ".join(card["held_out"]) or "none")
             table.add_row("split", f"{card['split']}{' (LEAKING)' if card['leaking'] else ''}")
         elif card["kind"] == "evaluate":
             for line in lines(card):

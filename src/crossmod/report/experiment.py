@@ -15,7 +15,7 @@ from crossmod.report.paper_tables import tables
 from crossmod.report.why import why_section
 
 
-def build_experiment_report(root: Path, out: Path, *, sources: Sequence[Path] = ()) -> None:
+def build_experiment_report(root: Path, out: Path, *, sources: Sequence[Path] = ()) -> list[str]:
     """Write the report of an experiment.
 
     Args:
@@ -23,6 +23,9 @@ def build_experiment_report(root: Path, out: Path, *, sources: Sequence[Path] = 
         out: the HTML file.
         sources: stores in which to look for the slices that synthetic ones were made from; those that translators were
             trained on are looked into anyway.
+
+    Returns:
+        What each arm adds to its baseline, in a sentence.
 
     Raises:
         InputError: a file of the experiment is missing or damaged, or `out` is no report.
@@ -35,6 +38,7 @@ def build_experiment_report(root: Path, out: Path, *, sources: Sequence[Path] = 
         "warnings": lambda: experiment_warnings.warnings(experiment),
         "failures": lambda: experiment_warnings.failures(experiment),
         "table": lambda: experiment_answer.table(experiment),
+        "others": lambda: experiment_answer.other_scores(experiment),
         "pictures": lambda: pictures(experiment),
         "tables": lambda: tables(experiment),
         "figures": lambda: paper_figures.pictures(experiment, sources),
@@ -45,3 +49,4 @@ def build_experiment_report(root: Path, out: Path, *, sources: Sequence[Path] = 
     }
     made = {name: make() for name, make in track(parts.items(), "Drawing the report")}
     write_page("experiment.html", out, root=root.resolve().name, **made)
+    return experiment_answer.sentences(experiment)

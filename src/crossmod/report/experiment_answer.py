@@ -4,12 +4,17 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
+from crossmod.evaluate.compared import METRICS
+from crossmod.evaluate.facts import Scope
 from crossmod.report.experiment_data import Experiment, Finding
-from crossmod.report.numbers import DIGITS, UNITS, count, from_to, number, with_interval
+from crossmod.report.numbers import count, from_to, number, p_value, with_interval
+from crossmod.report.sections import verdict_label
 
 # So many sentences are read at a glance; of more, those that show most come first.
 GLANCE = 8
-OTHERS = {"iou": "3D IoU", "hd95": "HD95", "assd": "ASSD", "slice_dice": "slice Dice"}
+OTHERS = tuple(metric for metric in METRICS if metric != "dice")
+# What an earlier version's findings spoke of: its translators had one seed in all folds.
+SCOPE_BEFORE: Scope = "these models"
 
 
 def answer(experiment: Experiment) -> dict[str, Any]:
@@ -19,19 +24,40 @@ def answer(experiment: Experiment) -> dict[str, Any]:
     largest = sorted(shown, key=lambda arm: -abs((arm["effects"]["dice"] or {}).get("mean") or 0.0))[:GLANCE]
     first, rest = ([arm for arm in arms if (arm in largest) == wanted] for wanted in (True, False))
     return {
-        "headline": _headline([_verdict(arm) for arm in arms]),
+        "headline": headline(arms),
         "first": [_sentence(arm) for arm in first],
         "rest": [_sentence(arm) for arm in rest],
-        "needed": [f"{arm['name']}: {arm['power']['sentence']}" for arm in arms if arm.get("power")],
+        "needed": [
+            f"{arm['name']}: {arm['power']['sentence']}"
+            for arm in arms
+            if arm.get("power") and _verdict(arm) != "not comparable"
+        ],
+        "failures": [f"{arm['name']}: {words}" for arm in arms for words in _failures(arm)],
         "others": [
             found["sentence"] for arm in arms for metric in OTHERS if (found := arm["effects"].get(metric)) is not None
         ],
     }
 
 
+def sentences(experiment: Experiment) -> list[str]:
+    """What each arm adds to its baseline, in a sentence."""
+    return [_sentence(arm) for arm in experiment.arms if arm["baseline"] is not None]
+
+
+def _failures(arm: Finding) -> list[str]:
+    """What is known of patients without a score."""
+    found = [arm["effects"].get(metric) for metric in METRICS]
+    return [one["failures"] for one in found if one is not None and one.get("failures")]
+
+
 def _verdict(arm: Finding) -> str:
     found = arm["effects"]["dice"]
     return "not compared" if found is None else found["verdict"]
+
+
+def _scope(arm: Finding) -> Scope:
+    found = arm["effects"]["dice"]
+    return SCOPE_BEFORE if found is None else found.get("scope", SCOPE_BEFORE)
 
 
 def _sentence(arm: Finding) -> str:
@@ -41,25 +67,36 @@ def _sentence(arm: Finding) -> str:
     return f"{arm['name']}: not compared, since its baseline ({arm['baseline']}) has no results."
 
 
-def _headline(verdicts: Sequence[str]) -> str:
-    if not verdicts:
+def headline(arms: Sequence[Finding]) -> str:
+    """How many arms show what; of whom it speaks follows from what their synthetic slices share."""
+    if not arms:
         return "No arm with synthetic slices has results yet."
-    seen = Counter(verdicts)
+    seen = Counter((_verdict(arm), _scope(arm)) for arm in arms)
     parts = []
-    if seen["improves"]:
-        parts.append(f"{count(seen['improves'], 'arm')} with synthetic slices improve{_s(seen['improves'])} 3D Dice")
-    if seen["hurts"]:
-        parts.append(f"{count(seen['hurts'], 'arm')} with synthetic slices hurt{_s(seen['hurts'])} 3D Dice")
-    if seen["not shown"]:
-        parts.append(f"of {count(seen['not shown'], 'arm')} an effect is not shown, which is not to say there is none")
-    if seen["not compared"]:
-        parts.append(f"{count(seen['not compared'], 'arm')} could not be compared")
-    text = "; ".join(parts)
-    return f"{text[0].upper()}{text[1:]}."
+    for verdict, verb in (("improves", "improve"), ("hurts", "lower")):
+        for scope in ("synthetic slices", "this model", "these models"):
+            found = seen[verdict, scope]
+            if found:
+                who = f"{scope[0].upper()}{scope[1:]} {verb}{'s' if scope == 'this model' else ''}"
+                parts.append(f"{who} 3D Dice ({_of(found, len(arms))}).")
+    verdicts = Counter(map(_verdict, arms))
+    if verdicts["not shown"]:
+        parts.append(
+            f"No effect shown ({_of(verdicts['not shown'], len(arms))}); this does not show that there is none."
+        )
+    if verdicts["not comparable"]:
+        untrained = sum(bool((arm["effects"]["dice"] or {}).get("untrained")) for arm in arms)
+        if untrained:
+            parts.append(f"Not trained enough to compare ({_of(untrained, len(arms))}).")
+        if verdicts["not comparable"] > untrained:
+            parts.append(f"Not comparable ({_of(verdicts['not comparable'] - untrained, len(arms))}).")
+    if verdicts["not compared"]:
+        parts.append(f"Not compared: the baseline has no results ({_of(verdicts['not compared'], len(arms))}).")
+    return " ".join(parts)
 
 
-def _s(number: int) -> str:
-    return "s" if number == 1 else ""
+def _of(found: int, total: int) -> str:
+    return count(total, "arm") if found == total else f"{found} of {count(total, 'arm')}"
 
 
 def asked(experiment: Experiment) -> dict[str, str]:
@@ -90,21 +127,47 @@ def _row(arm: Finding) -> dict[str, Any]:
         "dice": with_interval(scores["dice"]),
         "seeds": from_to(seeds, 3) if len(seeds) > 1 else "one seed",
         "difference": with_interval(found, sign=True) if found else "",
-        "holm": _p(found["holm"]) if found else "",
-        "wilcoxon": _p(found["wilcoxon_holm"]) if found else "",
-        "verdict": _verdict(arm) if arm["baseline"] is not None else "baseline",
+        "holm": _p(found, "holm"),
+        "wilcoxon": _p(found, "wilcoxon_holm"),
+        "verdict": _label(arm) if arm["baseline"] is not None else "baseline",
         "style": _verdict(arm).replace(" ", "-") if arm["baseline"] is not None else "",
-        **{metric: _mean(scores.get(metric), metric) for metric in OTHERS},
-        "auc": number(arm["by_run"]["auc"]["mean"], 4),
         "base": arm["baseline"] is None,
     }
 
 
-def _mean(score: Finding | None, metric: str) -> str:
+def _p(found: Finding | None, which: str) -> str:
+    """A p value of an arm that can be compared: of another it says nothing."""
+    return "" if found is None or found["verdict"] == "not comparable" else p_value(found[which])
+
+
+def _label(arm: Finding) -> str:
+    found = arm["effects"]["dice"]
+    return "not compared" if found is None else verdict_label(found["verdict"], _scope(arm))
+
+
+def other_scores(experiment: Experiment) -> list[dict[str, Any]]:
+    """A row an arm: every other score, and of how many patients it is the mean where some have none."""
+    patients = len(experiment.findings["patients"])
+    return [
+        {
+            "arm": arm["name"],
+            "base": arm["baseline"] is None,
+            **{metric: _mean(arm["scores"].get(metric), metric, patients) for metric in OTHERS},
+            **{metric: number(_by_run(arm, metric), 4) for metric in ("pooled_dice", "pooled_iou", "auc")},
+        }
+        for arm in experiment.arms
+    ]
+
+
+def _by_run(arm: Finding, metric: str) -> float | None:
+    """The mean over runs; None also where an earlier version did not take the score."""
+    return (arm["by_run"].get(metric) or {"mean": None})["mean"]
+
+
+def _mean(score: Finding | None, metric: str, patients: int) -> str:
     if score is None or score["mean"] is None:
         return number(None)
-    return number(score["mean"], DIGITS.get(metric, 3)) + UNITS.get(metric, "")
-
-
-def _p(value: float | None) -> str:
-    return "no test" if value is None else "< 0.001" if value < 0.001 else f"{value:.3f}"
+    how = METRICS[metric]
+    text = number(score["mean"], how.digits) + (f" {how.unit}" if how.unit else "")
+    missing = score.get("undefined", 0)
+    return f"{text} ({patients - missing} of {patients})" if missing else text

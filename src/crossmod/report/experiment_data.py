@@ -69,7 +69,7 @@ class Experiment:
 
     @property
     def compared(self) -> list[Finding]:
-        """The arms that were held against a baseline."""
+        """The arms that were compared with a baseline."""
         return [arm for arm in self.arms if arm["effects"]["dice"] is not None]
 
     @property

@@ -1,6 +1,6 @@
 """Figures of an experiment: differences with intervals, curves over counts, patients, and the luck of seeds.
 
-Notable: a verdict is told by colour and by shape, in Okabe and Ito's palette, so that no reader depends on colour.
+Notable: verdicts differ in colour (Okabe and Ito's palette) and in shape, so that no reader depends on colour.
 """
 
 import textwrap
@@ -17,7 +17,12 @@ from crossmod.report.experiment_data import Finding
 from crossmod.report.figures import COLOURS, data_url, plain
 
 # Colour, marker, and whether it is filled.
-STYLES = {"improves": ("#0072B2", "o", True), "hurts": ("#D55E00", "s", True), "not shown": ("0.4", "D", False)}
+STYLES = {
+    "improves": ("#0072B2", "o", True),
+    "hurts": ("#D55E00", "s", True),
+    "not shown": ("0.4", "D", False),
+    "not comparable": ("0.7", "D", False),
+}
 WIDTH = 8.4
 # Patients whose names fit under an axis.
 NAMED = 24
@@ -72,7 +77,8 @@ def saturation(curve: Finding) -> str | None:
     above.axhline(0, color="0.2", linewidth=1)
     above.fill_between(counts, ends[:, 0], ends[:, 1], color=COLOURS[1], alpha=0.3, label="95 % interval")
     above.plot(counts, means, color=COLOURS[5], marker="o", label="mean over patients and seeds")
-    above.axvline(curve["enough"], color="0.4", linestyle=":", linewidth=1.2, label="enough")
+    if curve["enough"] is not None:
+        above.axvline(curve["enough"], color="0.4", linestyle=":", linewidth=1.2, label="enough")
     above.set_ylabel("change of 3D Dice", fontsize=9)
     above.legend(fontsize=8)
     shares = [np.nan if point["best"] is None else point["best"] for point in points]

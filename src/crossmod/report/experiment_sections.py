@@ -35,9 +35,24 @@ def _curve(curve: Finding) -> dict[str, str | None]:
     return {
         "name": ", ".join(part for part in parts if part),
         "figure": figures.saturation(curve),
-        "words": f"The best mean is at {count(curve['best'], 'synthetic slice')}. Enough: {curve['enough']:,}, the "
-        f"fewest that are not shown to fall short of it by more than {curve['within']:g}.",
+        "words": _curve_words(curve),
     }
+
+
+def _curve_words(curve: Finding) -> str:
+    """Where the curve is highest, and whether that helps: the gain there is too large, since the largest was picked."""
+    best = f"The best mean is at {count(curve['best'], 'synthetic slice')}"
+    if curve.get("cross_fitted") is not None:
+        best += (
+            f": {curve['gain']:+.3f}, which is too large, since the best of several was picked; "
+            f"{curve['cross_fitted']:+.3f} where it is picked without the fold that it is tested on"
+        )
+    if curve["enough"] is None or not curve.get("shown", True):
+        return f"{best}. It is not shown to help: how many are enough is not shown."
+    return (
+        f"{best}. Enough: {curve['enough']:,}, the fewest that are shown to help and not shown to fall short of the "
+        f"best by more than {curve['within']:g}."
+    )
 
 
 def _gains(experiment: Experiment) -> tuple[list[PatientGains], int]:

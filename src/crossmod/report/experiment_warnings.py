@@ -2,13 +2,14 @@
 
 from collections.abc import Iterator
 
+from crossmod.evaluate.compared import METRICS
 from crossmod.report.experiment_data import Experiment
 from crossmod.report.numbers import count, listed
 from crossmod.report.readings import alarms
 from crossmod.report.sections import LEAKS, shifted, unequal_steps
 from crossmod.translate.synthesize import mean_shift
 
-DISTANCES = {"hd95": "HD95", "assd": "ASSD"}
+PARTIAL = ("hd95", "assd", "mssd", "ravd")
 
 
 def warnings(experiment: Experiment) -> list[str]:
@@ -37,6 +38,11 @@ def _of_the_design(experiment: Experiment) -> Iterator[str]:
         yield LEAKS
     if experiment.design.get("phantom") and (experiment.root / "data").is_dir():
         yield "The patients are made up: this page shows that everything works, and nothing about real patients."
+    yield from dict.fromkeys(
+        f"{why[0].upper()}{why[1:]}: no arm can be compared with it. Train longer."
+        for arm in experiment.compared
+        if (why := arm["effects"]["dice"].get("untrained"))
+    )
     if len(found["seeds"]) < 2:
         yield (
             "One seed an arm: two runs of one arm often differ by more than two arms do, so that no effect is shown, "
@@ -91,14 +97,7 @@ def _of_the_runs(experiment: Experiment) -> Iterator[str]:
         if arm["constant"]:
             runs = count(len(arm["runs"]), "run")
             yield f"{arm['name']}: in {arm['constant']} of {runs} the network found nothing or everything."
-    for metric, name in DISTANCES.items():
-        without = [arm for arm in experiment.arms if (arm["scores"].get(metric) or {}).get("undefined")]
-        if without:
-            told = listed(f"{arm['name']}: {arm['scores'][metric]['undefined']}" for arm in without)
-            yield (
-                f"{name} is undefined for some patients and left out of the mean (nothing was found, or tested slices "
-                f"have gaps between them). {told}."
-            )
+    yield from _without_score(experiment)
     steps = {arm["name"]: experiment.cards(arm)[0]["steps"] for arm in experiment.arms}
     yield from unequal_steps(list(steps.items()))
     for kind, runs in (("translators", experiment.translators), ("segmenters", experiment.segmenters)):
@@ -108,8 +107,25 @@ def _of_the_runs(experiment: Experiment) -> Iterator[str]:
             kinds = ", ".join(dict.fromkeys(name for names in raised.values() for name in names))
             yield (
                 f"Alarms ({kinds}) were raised in {len(raised)} of {len(runs)} trainings of {kind}: {listed(raised)}. "
-                "`crossmod info` of a run tells when and what to do."
+                "`crossmod info` of a run says when and what to do."
             )
+
+
+def _without_score(experiment: Experiment) -> Iterator[str]:
+    """Which arms have patients without a score, a line for all scores that the same patients lack."""
+    patients = len(experiment.findings["patients"])
+    told: dict[str, list[str]] = {}
+    for metric in PARTIAL:
+        counts = {arm["name"]: (arm["scores"].get(metric) or {}).get("undefined", 0) for arm in experiment.arms}
+        if any(counts.values()):
+            words = listed(f"{name}: {missing} of {patients}" for name, missing in counts.items())
+            told.setdefault(words, []).append(METRICS[metric].name)
+    for words, names in told.items():
+        yield (
+            f"{listed(names)}: undefined for some patients (nothing was found, nothing is there, or tested slices have "
+            f"gaps between them), which are left out of the mean. {words} patients. Arms are compared over the "
+            "patients that have the score in both; below Other scores is what follows when failures count."
+        )
 
 
 def _of_the_slices(experiment: Experiment) -> Iterator[str]:

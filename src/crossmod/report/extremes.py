@@ -46,7 +46,7 @@ class Change:
 
 
 def extremes(experiment: Experiment) -> dict[str, Any] | None:
-    """Largest gains and losses of the best arm, first seed; None where nothing can be held against anything."""
+    """Largest gains and losses of the best arm, first seed; None where nothing can be compared."""
     best = experiment.best
     base = experiment.arm(best["baseline"]) if best else None
     if best is None or base is None:

@@ -14,7 +14,7 @@ from crossmod.report.readings import loss_histories, score_histories
 from crossmod.report.tables import Arm
 from crossmod.runs import Run
 
-# Okabe and Ito's palette: told apart by colour-blind readers too.
+# Okabe and Ito's palette: colour-blind readers can distinguish it.
 TRUTH = "#F0E442"
 COLOURS = ("#E69F00", "#56B4E9", "#CC79A7", "#009E73", "#D55E00", "#0072B2")
 INCHES = 1.9

@@ -1,12 +1,10 @@
 """Numbers of an experiment as text; what is not there is said, and never shown as 0 or nan."""
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 UNDEFINED = "undefined"
-# After the point: distances are in mm, all else is between 0 and 1.
-DIGITS = {"hd95": 1, "assd": 1}
-UNITS = {"hd95": " mm", "assd": " mm"}
 
 
 def number(value: float | int | None, digits: int = 3) -> str:
@@ -49,3 +47,8 @@ def length(seconds: float | int) -> str:
     if seconds < 7200:
         return f"{seconds / 60:.0f} min"
     return f"{seconds / 3600:.1f} h"
+
+
+def p_value(p: float | None) -> str:
+    """A p value; None and nan are no test."""
+    return "no test" if p is None or math.isnan(p) else "< 0.001" if p < 0.001 else f"{p:.3f}"

@@ -1,9 +1,12 @@
-"""What a run's metrics hold besides losses, told apart: alarms, scores of selection, speed and memory."""
+"""Losses, scores of selection and alarms, separated in a run's metrics."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import numpy as np
+
 from crossmod.engine.alarms import Alarm
+from crossmod.evaluate.trained import Training
 from crossmod.runs import Run
 
 # Numbers of a reading that are no losses.
@@ -46,3 +49,16 @@ def alarms(run: Run) -> list[tuple[int, Alarm]]:
     """
     readings = run.card.get("alarms", []) if run.finished else [r for r in run.metrics() if "alarm" in r]
     return [(r["step"], Alarm(r["alarm"], r["seen"], r["advice"])) for r in readings]
+
+
+def training(run: Run, card: Mapping[str, Any]) -> Training:
+    """How a segmenter trained, and what it and the best fixed mask reach over all tested pixels.
+
+    An earlier version's card holds neither of the two; then 3D Dice, a mean over patients, stands for the first.
+    What ran in another program left no losses.
+    """
+    scores = card["scores"]
+    pooled = scores.get("pooled")
+    dice = pooled["dice"] if pooled else float(np.mean(list(scores["patient_values"]["dice"].values())))
+    readings = [(int(reading["step"]), sum(found.values())) for reading in run.metrics() if (found := losses(reading))]
+    return Training(dice, scores.get("trivial_dice"), tuple(readings))

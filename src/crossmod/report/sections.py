@@ -6,25 +6,30 @@ from typing import Any
 import numpy as np
 
 from crossmod.data.store import Store
-from crossmod.evaluate.statistics import Difference
+from crossmod.evaluate.compared import Compared
+from crossmod.evaluate.facts import Scope
+from crossmod.evaluate.statistics import Verdict
 from crossmod.report import figures
 from crossmod.report.contents import Contents
+from crossmod.report.numbers import p_value
 from crossmod.report.panels import outlined, ranked, same_sources, synthetic_slices
 from crossmod.report.readings import alarms
-from crossmod.report.tables import FAMILY, Arm, baseline_of, difference, verdict
+from crossmod.report.tables import FAMILY, Arm, verdict
 from crossmod.translate.synthesize import mean_shift
 
 SHOWN = 5
 
 
-def verdicts(all_arms: Sequence[Arm]) -> list[str]:
-    """What each arm is worth against the baseline, in a sentence."""
-    return [verdict(arm, _difference(all_arms, arm)) for arm in all_arms if arm.synthetic]
+def verdicts(all_arms: Sequence[Arm], compared: Sequence[Compared | None]) -> list[str]:
+    """What each arm adds to its baseline, in a sentence."""
+    return [verdict(arm, found) for arm, found in zip(all_arms, compared, strict=True) if arm.synthetic]
 
 
-def _difference(all_arms: Sequence[Arm], arm: Arm) -> Difference | None:
-    baseline = baseline_of(all_arms, arm)
-    return None if baseline is None else difference(baseline, arm)
+def verdict_label(verdict: Verdict, scope: Scope) -> str:
+    """A verdict as a table shows it: with the models that it speaks of, where not of synthetic slices in general."""
+    if verdict not in ("improves", "hurts") or scope == "synthetic slices":
+        return verdict
+    return f"{scope} {verdict if scope == 'this model' else verdict.removesuffix('s')}"
 
 
 LEAKS = (
@@ -39,9 +44,7 @@ def warnings(contents: Contents, all_arms: Sequence[Arm]) -> list[str]:
     for arm in all_arms:
         constant = sum(card["scores"]["constant"] for card in arm.cards)
         if constant:
-            found.append(
-                f"{arm.name}: in {constant} of {len(arm.cards)} seeds the network found nothing or everything."
-            )
+            found.append(f"{arm.name}: in {constant} of {len(arm.cards)} runs the network found nothing or everything.")
     for store in contents.stores:
         rows, columns = mean_shift(store)
         if max(abs(rows), abs(columns)) >= 1:
@@ -75,26 +78,42 @@ def unequal_steps(steps: Sequence[tuple[str, int]]) -> list[str]:
     ]
 
 
-def results(all_arms: Sequence[Arm]) -> list[dict[str, str]]:
+def results(all_arms: Sequence[Arm], compared: Sequence[Compared | None]) -> list[dict[str, str]]:
     """The result table, a row an arm."""
     rows = []
-    for arm in all_arms:
-        found = _difference(all_arms, arm) if arm.synthetic else None
+    for arm, found in zip(all_arms, compared, strict=True):
         rows.append(
             {
                 "arm": arm.name,
-                "seeds": str(len(arm.cards)),
+                "seeds": str(len(arm.by_seed)),
                 "dice": arm.dice,
                 "spread": arm.spread,
                 "iou": arm.mean("patient", "iou"),
+                "pooled_dice": arm.mean("pooled", "dice"),
+                "pooled_iou": arm.mean("pooled", "iou"),
                 "slice_dice": arm.mean("slice", "dice"),
                 "slice_iou": arm.mean("slice", "iou"),
                 "auc": arm.mean("auc"),
-                "difference": f"{found.mean:+.3f} [{found.low:+.3f}, {found.high:+.3f}]" if found else "",
-                "verdict": found.verdict if found else ("not compared" if arm.synthetic else "baseline"),
+                "difference": _difference(found),
+                "holm": "" if found is None or found.obstacle else p_value(found.holm),
+                "verdict": _label(arm, found),
             }
         )
     return rows
+
+
+def _difference(found: Compared | None) -> str:
+    if found is None:
+        return ""
+    one = found.effect
+    ends = f" [{one.low:+.3f}, {one.high:+.3f}]" if np.isfinite([one.low, one.high]).all() else ""
+    return f"{one.mean:+.3f}{ends}"
+
+
+def _label(arm: Arm, found: Compared | None) -> str:
+    if found is None:
+        return "not compared" if arm.synthetic else "baseline"
+    return verdict_label(found.verdict, found.facts.scope)
 
 
 def synthesis(contents: Contents, store: Store) -> dict[str, Any]:
@@ -168,7 +187,7 @@ def training(contents: Contents) -> list[dict[str, Any]]:
             "curves": figures.loss_curves(run),
             "alarms": [f"At step {step}, {alarm}" for step, alarm in alarms(run)],
         }
-        # A finished run has readings, unless somebody took its metrics away.
+        # A finished run has readings, unless its metrics were deleted.
         if row["curves"] or row["alarms"]:
             rows.append(row)
     return rows
@@ -205,16 +224,16 @@ def costs(contents: Contents, all_arms: Sequence[Arm]) -> list[dict[str, str]]:
 def _cost_of_arm(arm: Arm) -> dict[str, str]:
     card = arm.cards[0]
 
-    def told(key: str, form: str) -> str:
+    def measured(key: str, form: str) -> str:
         return "not measured" if key in unmeasured(card) else format(card[key], form)
 
     return {
         "model": f"{card['settings']['network']}, {arm.name}",
-        "parameters": told("parameters", ","),
+        "parameters": measured("parameters", ","),
         "detail": "",
-        "epoch": told("seconds_per_epoch", ".2f"),
-        "total": told("seconds", ".0f"),
-        "speed": told("slices_per_second", ".1f"),
+        "epoch": measured("seconds_per_epoch", ".2f"),
+        "total": measured("seconds", ".0f"),
+        "speed": measured("slices_per_second", ".1f"),
     }
 
 

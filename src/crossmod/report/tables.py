@@ -1,13 +1,18 @@
-"""Numbers of the report: segmentation runs as arms, each held against the one without synthetic data."""
+"""Numbers of the report: segmentation runs as arms, each compared with the one without synthetic data."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from crossmod.errors import InputError
-from crossmod.evaluate.statistics import Difference, interval, paired_difference
+from crossmod.evaluate.arms import ArmScores, from_runs
+from crossmod.evaluate.compared import MAIN, Compared, compare_arms
+from crossmod.evaluate.facts import Facts, Origin, shared_by_folds
+from crossmod.evaluate.statistics import interval
+from crossmod.evaluate.trained import untrained
+from crossmod.report.readings import training
 from crossmod.runs import Run
 
 FAMILY = {"essnet": "EssNet", "cyclegan": "CycleGAN"}
@@ -36,19 +41,42 @@ class Arm:
     synthetic: int
 
     @property
+    def tables(self) -> dict[tuple[int, int], dict[str, float]]:
+        """By fold and seed, 3D Dice of each test patient."""
+        return {
+            (card["settings"]["fold"], card["settings"]["seed"]): card["scores"]["patient_values"]["dice"]
+            for card in self.cards
+        }
+
+    @property
+    def scores(self) -> ArmScores:
+        """3D Dice by seed and test patient.
+
+        Raises:
+            InputError: two runs of a fold were tested on different patients.
+        """
+        return from_runs(self.name, self.tables)
+
+    @property
     def by_seed(self) -> list[dict[str, float]]:
-        """For each seed, 3D Dice by test patient, all folds together."""
-        tables: dict[int, dict[str, float]] = {}
-        for card in self.cards:
-            tables.setdefault(card["settings"]["seed"], {}).update(card["scores"]["patient_values"]["dice"])
-        return list(tables.values())
+        """3D Dice by test patient, all folds together: of the first seed of each fold, of the second, and so on."""
+        of_folds: dict[int, list[dict[str, float]]] = {}
+        for (fold, _), table in sorted(self.tables.items()):
+            of_folds.setdefault(fold, []).append(table)
+        rows = min(map(len, of_folds.values()))
+        return [
+            {patient: dice for tables in of_folds.values() for patient, dice in tables[row].items()}
+            for row in range(rows)
+        ]
 
     @property
     def by_patient(self) -> dict[str, float]:
         """3D Dice of each test patient, averaged over seeds."""
-        tables = self.by_seed
-        patients = dict.fromkeys(patient for table in tables for patient in table)
-        return {p: float(np.mean([table[p] for table in tables if p in table])) for p in patients}
+        found: dict[str, list[float]] = {}
+        for table in self.tables.values():
+            for patient, dice in table.items():
+                found.setdefault(patient, []).append(dice)
+        return {patient: float(np.mean(values)) for patient, values in found.items()}
 
     @property
     def dice(self) -> str:
@@ -64,13 +92,6 @@ class Arm:
         means = [float(np.mean(list(table.values()))) for table in self.by_seed]
         return f"{min(means):.3f} to {max(means):.3f}" if len(means) > 1 else "one seed"
 
-    @property
-    def single_model(self) -> str | None:
-        """The family, where all seeds of a fold used slices of one and the same trained model."""
-        models = {model for card in self.cards for model in card["data"]["synthetic_models"]}
-        folds = {card["settings"]["fold"] for card in self.cards}
-        return self.cards[0]["data"]["synthetic_family"] if self.synthetic and len(models) <= len(folds) else None
-
     def mean(self, *path: str) -> str:
         """The mean over runs of a number in the scores."""
         values = [_dig(card["scores"], path) for card in self.cards]
@@ -78,9 +99,11 @@ class Arm:
 
 
 def _dig(content: Mapping[str, Any], path: Sequence[str]) -> Any:
+    """What is there; None where the card of an earlier version has no such score."""
+    found: Any = content
     for key in path:
-        content = content[key]
-    return content
+        found = None if found is None else found.get(key)
+    return found
 
 
 def arms(runs: Sequence[Run]) -> list[Arm]:
@@ -138,37 +161,75 @@ def baseline_of(all_arms: Sequence[Arm], arm: Arm) -> Arm | None:
     return None
 
 
-def difference(baseline: Arm, arm: Arm) -> Difference | None:
-    """What an arm adds to the baseline's 3D Dice; None where they were tested on other patients."""
-    tables = [*baseline.by_seed, *arm.by_seed]
-    if any(set(table) != set(tables[0]) for table in tables):
-        return None
-    return paired_difference(baseline.by_seed, arm.by_seed)
+def compared(all_arms: Sequence[Arm], translators: Sequence[Run]) -> list[Compared | None]:
+    """Each arm compared with its baseline in 3D Dice, as an experiment compares its arms; None where there is nothing
+    to compare with, or other patients were tested.
+
+    Args:
+        all_arms: in any order.
+        translators: runs that may have made the synthetic slices: what they do not tell of their seed and their source
+            patients counts as shared by all folds.
+    """
+    found: list[Compared | None] = [None] * len(all_arms)
+    for base in all_arms:
+        places = [
+            place
+            for place, arm in enumerate(all_arms)
+            if arm.synthetic and baseline_of(all_arms, arm) is base and _same_patients(base, arm)
+        ]
+        if not places:
+            continue
+        why = untrained([training(run, card) for run, card in zip(base.runs, base.cards, strict=True)])
+        arms_here = [all_arms[place] for place in places]
+        about = [Facts(_shared_by(arm, translators), why) for arm in arms_here]
+        rows = compare_arms({MAIN: base.scores}, [{MAIN: arm.scores} for arm in arms_here], about)
+        for place, row in zip(places, rows[MAIN], strict=True):
+            found[place] = row
+    return found
 
 
-def verdict(arm: Arm, found: Difference | None) -> str:
+def _same_patients(base: Arm, arm: Arm) -> bool:
+    """Whether all runs of both arms in a fold tested the same patients, in the same folds."""
+    tested: dict[int, set[frozenset[str]]] = {}
+    for one in (base, arm):
+        for (fold, _), table in one.tables.items():
+            tested.setdefault(fold, set()).add(frozenset(table))
+    folds = [{fold for fold, _ in one.tables} for one in (base, arm)]
+    return folds[0] == folds[1] and all(len(seen) == 1 for seen in tested.values())
+
+
+def _shared_by(arm: Arm, translators: Sequence[Run]) -> tuple[str, ...]:
+    split = "slice" if arm.cards[0]["leaking"] else "patient"
+    return shared_by_folds(list(_origins(arm, translators)), split=split)
+
+
+def _origins(arm: Arm, translators: Sequence[Run]) -> Iterator[Origin]:
+    """The translators behind the slices of each run, with what is known of them."""
+    known = {run.card["weights_sha256"]: run.card for run in translators}
+    for card in arm.cards:
+        for model in card["data"]["synthetic_models"]:
+            made = known.get(model)
+            fold = card["settings"]["fold"]
+            if made is None:
+                yield Origin(fold, model)
+            else:
+                source = made["data"][made["settings"]["source"]]["patients"]
+                yield Origin(fold, model, made["settings"]["seed"], frozenset(source))
+
+
+def verdict(arm: Arm, found: Compared | None) -> str:
     """A sentence whose words follow the numbers."""
     if found is None:
         return f"{arm.name}: not compared, since no arm without synthetic slices was trained and tested alike."
-    if found.patients < 2:
-        return f"{arm.name}: one test patient shows nothing; hold out more."
-    by = f"{found.mean:+.3f} [{found.low:+.3f}, {found.high:+.3f}]"
-    if found.seeds < 2:
-        return f"{arm.name}: 3D Dice changes by {by}, but with one seed an arm an effect is not shown; run more seeds."
-    words = {
-        "improves": f"improves 3D Dice by {by}",
-        "hurts": f"hurts: 3D Dice changes by {by}",
-        "not shown": f"an effect is not shown: 3D Dice changes by {by}, an interval that holds 0",
-    }
-    single = FAMILY.get(arm.single_model or "", arm.single_model)
-    model = f"; with one trained {single}: another training of it may do otherwise" if single else ""
-    return f"{arm.name}: {words[found.verdict]} ({found.patients} test patients, {found.seeds} seeds{model})."
+    return found.sentence
 
 
 def one_line(card: Mapping[str, Any]) -> str:
     """The result of one segmentation run in a line."""
     scores, data = card["scores"], card["data"]
     parts = [f"Dice {scores['patient']['dice']:.3f} by patient (3D, {len(data['test_patients'])} patients)"]
+    if "pooled" in scores:
+        parts.append(f"{scores['pooled']['dice']:.3f} over all pixels")
     if scores["slice"]["dice"] is not None:
         parts.append(f"{scores['slice']['dice']:.3f} by slice")
     if scores["auc"] is not None:

@@ -7,11 +7,12 @@ from crossmod.data.slices import spread
 from crossmod.report import why_figures
 from crossmod.report.numbers import count, listed, number, with_interval
 
-# So many arms are drawn; colours of more could not be told apart.
+# So many arms are drawn; colours of more could not be distinguished.
 DRAWN = 6
 LINES = 4
 # A loss that falls by so much over the last fifth of a training has not come to its end.
 FALLING, SINCE = 0.1, 0.8
+SHOWN = ("improves", "hurts")
 KINDS = {"layer": ("layer", "axial layer"), "area": ("slices of", "size of the organ")}
 
 
@@ -56,7 +57,7 @@ def _stands_out(kind: str, found: Mapping[str, Any]) -> list[str]:
         told = [
             f"{short} {stratum['name']} by {with_interval(row, sign=True)}"
             for stratum, row in zip(found["strata"], rows, strict=True)
-            if row["verdict"] != "not shown"
+            if row["verdict"] in SHOWN
         ]
         if told:
             lines.append(f"{arm}: slice Dice changes in {'; '.join(told)}.")
@@ -71,7 +72,7 @@ def _found(found: Mapping[str, Any]) -> list[str]:
         f"{arm}: finds {'more' if row['mean'] > 0 else 'less'} where nothing is: {row['arm']:.1f} ml in a patient, "
         f"{row['base']:.1f} ml without synthetic slices ({with_interval(row, 1, sign=True)})."
         for arm, (row,) in found["arms"].items()
-        if row["verdict"] != "not shown"
+        if row["verdict"] in SHOWN
     ]
     return _some(lines) or ["In slices without the organ, no arm's change of what is found there is shown."]
 

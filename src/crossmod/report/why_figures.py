@@ -58,11 +58,11 @@ def _stratum(axis: Axes, kind: Mapping[str, Any], colours: Coloured) -> None:
     for number, (arm, colour) in enumerate(colours.items()):
         rows = [(place, row) for place, row in enumerate(kind["arms"][arm]) if row["mean"] is not None]
         places = np.array([place for place, _ in rows]) + step * (number - (len(colours) - 1) / 2)
-        # Filled where it is shown, hollow where not: told apart without colours too.
+        # Filled where it is shown, hollow where not: visible without colours too.
         for place, (_, row) in zip(places, rows, strict=True):
             if row["low"] is not None and row["high"] is not None:
                 axis.vlines(place, row["low"], row["high"], color=colour, linewidth=1.1)
-            face = "white" if row["verdict"] == "not shown" else colour
+            face = colour if row["verdict"] in ("improves", "hurts") else "white"
             axis.plot(place, row["mean"], "o", color=colour, markerfacecolor=face, markersize=4.5)
             means.append(row["mean"])
         axis.plot([], [], "o", color=colour, label=arm)
@@ -108,7 +108,7 @@ def courses(curves: Mapping[str, Any], arms: Sequence[str], baselines: Sequence[
     Args:
         curves: of `why`.
         arms: which to draw, six at most.
-        baselines: likewise, in black and grey.
+        baselines: in black and grey, three at most.
     """
     styles = {**coloured(arms), **dict(zip(baselines, BASE, strict=False))}
     panels = _panels({name: curves["segmenters"][name] for name in styles if name in curves["segmenters"]}, styles)

@@ -14,16 +14,14 @@ from crossmod.data.resample import square
 from crossmod.data.slices import PIXEL_STEP, SliceSet
 from crossmod.data.store import CaseRecord
 from crossmod.data.volume import Volume
-from crossmod.evaluate.overlap import dice, iou
+from crossmod.evaluate.overlap import dice, iou, volume_difference
 from crossmod.evaluate.roc import roc
 from crossmod.evaluate.statistics import interval
-from crossmod.evaluate.surface import surface_distance
+from crossmod.evaluate.surface import DISTANCES, SURFACE, surface_distance
+from crossmod.evaluate.trivial import trivial_dice
 from crossmod.progress import track
 
 THRESHOLD = 0.5
-
-# Of a patient, in mm; None where undefined.
-DISTANCES = ("hd95", "assd")
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,7 +53,7 @@ def predict(
         slices: a set, or images in [-1, 1].
         device: where the network is.
         batch: slices at a time.
-        quiet: no progress, where somebody else shows it.
+        quiet: no progress bar, where the caller shows one.
     """
     network.eval()
     pixels, step = (slices.pixels, PIXEL_STEP) if isinstance(slices, SliceSet) else (slices, 1.0)
@@ -72,12 +70,14 @@ def predict(
 def score(
     slices: SliceSet, probability: Float[np.ndarray, "slices size size"], cases: Sequence[CaseRecord] = ()
 ) -> dict[str, Any]:
-    """Dice and IoU by slice and by patient, HD95 and ASSD by patient, ROC and AUC, as plain data.
+    """Dice and IoU over all pixels, by slice and by patient; distances and RAVD by patient; ROC and AUC; as plain data.
 
-    By slice: the mean over slices whose truth shows the organ, as in Rafiq et al. 2025. By patient: all tested slices
+    Pooled: all pixels of all tested slices as one, so that IoU = Dice / (2 - Dice), which holds for the numbers that
+    Rafiq et al. 2025 print. By slice: the mean over slices whose truth shows the organ. By patient: all tested slices
     of a patient taken together as one volume (3D), so that what is found where nothing is counts too. Distances are
-    in mm, by `surface_distance`; the mean over patients is of those that have them, and `patient_undefined` counts
-    the others: truth or answer empty, or tested slices with gaps between them, which are no volume.
+    in mm, by `surface_distance`, RAVD in percent, by `volume_difference`; the mean over patients is of those that have
+    them, and `patient_undefined` counts the others: truth or answer empty, or, for distances, tested slices with gaps
+    between them, which are no volume.
 
     Args:
         slices: with masks.
@@ -96,9 +96,14 @@ def score(
         name: {patient: measure(answer[owners == patient], truth[owners == patient]) for patient in slices.patients}
         for name, measure in (("dice", dice), ("iou", iou))
     }
-    distances = _distances(slices, answer, truth, cases)
+    partial = {
+        **_distances(slices, answer, truth, cases),
+        "ravd": {patient: _ravd(slices, answer, truth, patient) for patient in slices.patients},
+    }
     curve = roc(probability.ravel(), truth.ravel())
     return {
+        "pooled": {"dice": dice(answer, truth), "iou": iou(answer, truth)},
+        "trivial_dice": trivial_dice(truth),
         "slice": {name: float(np.mean(values)) if values else None for name, values in by_slice.items()},
         "slice_values": [
             {"case": slices.keys[i].case, "slice": slices.keys[i].slice, "dice": by_slice["dice"][place]}
@@ -106,11 +111,12 @@ def score(
         ],
         "patient": {
             **{name: float(np.mean(list(values.values()))) for name, values in by_patient.items()},
-            **{name: _mean(list(values.values())) for name, values in distances.items()},
+            **{name: _mean(list(values.values())) for name, values in partial.items()},
         },
         "patient_interval": _finite(interval(np.array(list(by_patient["dice"].values())))),
-        "patient_values": {**by_patient, **distances},
-        "patient_undefined": {name: list(values.values()).count(None) for name, values in distances.items()},
+        "patient_values": {**by_patient, **partial},
+        "patient_undefined": {name: list(values.values()).count(None) for name, values in partial.items()},
+        "surface": SURFACE,
         "auc": curve.auc,
         "roc": {"fpr": curve.false_positive_rate, "tpr": curve.true_positive_rate},
         "test_slices": len(slices),
@@ -134,7 +140,7 @@ def _distances(
     truth: Bool[np.ndarray, "slices size size"],
     cases: Sequence[CaseRecord],
 ) -> dict[str, dict[str, float | None]]:
-    """HD95 and ASSD of each patient: of several cases the mean, undefined where one of them is."""
+    """HD95, ASSD and MSSD of each patient: of several cases the mean, undefined where one of them is."""
     records = {record.id: record for record in cases}
     rows: dict[str, dict[str, list[int]]] = {patient: {} for patient in slices.patients}
     for index, key in enumerate(slices.keys):
@@ -146,11 +152,24 @@ def _distances(
             indexes.sort(key=lambda index: slices.keys[index].slice)
             if case in records and _is_volume([slices.keys[index].slice for index in indexes], records[case]):
                 pair = surface_distance(answer[indexes], truth[indexes], _spacing(records[case], slices.size))
-                pairs.append((pair.hd95, pair.assd))
-        both = np.mean(pairs, axis=0) if len(pairs) == len(own) else np.full(2, np.nan)
-        for name, value in zip(DISTANCES, both, strict=True):
+                pairs.append([getattr(pair, name) for name in DISTANCES])
+        means = np.mean(pairs, axis=0) if len(pairs) == len(own) else np.full(len(DISTANCES), np.nan)
+        for name, value in zip(DISTANCES, means, strict=True):
             found[name][patient] = float(value) if np.isfinite(value) else None
     return found
+
+
+def _ravd(
+    slices: SliceSet,
+    answer: Bool[np.ndarray, "slices size size"],
+    truth: Bool[np.ndarray, "slices size size"],
+    patient: str,
+) -> float | None:
+    """RAVD of a patient: of several cases the mean, since their voxels differ; undefined where one of them is."""
+    cases = dict.fromkeys(key.case for key in slices.keys if key.patient == patient)
+    of_cases = [np.array([key.case == case for key in slices.keys]) for case in cases]
+    mean = float(np.mean([volume_difference(answer[own], truth[own]) for own in of_cases]))
+    return mean if np.isfinite(mean) else None
 
 
 def _is_volume(tested: Sequence[int], record: CaseRecord) -> bool:

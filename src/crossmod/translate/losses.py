@@ -4,6 +4,8 @@ Notable:
 - Discriminators give logits D; the paper's D(y) in Eqs. 1-2 is sigmoid(D).
 - The generator minimises -log D(G(x)) in place of log(1 - D(G(x))): the same fixed point, and a gradient where the
   discriminator is sure (Goodfellow et al. 2014, section 3). The public code does the same.
+- Eqs. 3 and 4 are printed as |G2(G1(x) - x)|; read as |G2(G1(x)) - x|, and averaged over pixels, not summed.
+- Eq. 5 is printed without its minus and as a sum; computed is cross-entropy, averaged over pixels.
 """
 
 from collections.abc import Callable, Mapping
@@ -19,7 +21,7 @@ Images = Float[Tensor, "batch images rows columns"]
 Scalar = Float[Tensor, ""]
 
 # How far logits are from "all real" (1) or "all synthetic" (0).
-# Least squares: Mao et al. 2017, what the public EssNet code trains with. Cross-entropy: Eqs. 1-2.
+# Least squares: Mao et al. 2017, what the public EssNet code trains with. Cross-entropy: Eqs. 1-2, see above.
 _DISTANCE: Mapping[Adversarial, Callable[[Tensor, Tensor], Tensor]] = {
     "least_squares": F.mse_loss,
     "cross_entropy": F.binary_cross_entropy_with_logits,

@@ -65,6 +65,7 @@ def divide(stores: dict[Modality, Store], settings: TranslateSettings) -> Traini
     }
     patients: dict[Modality, list[str]] = {side: [group.first.patient for group in cases[side]] for side in cases}
     held_out = _held_out(patients, settings)
+    held_out |= _source_left_out(patients[settings.source], held_out, settings)
     left: dict[Modality, list[str]] = {side: sorted(set(patients[side]) - held_out) for side in cases}
     scored = _scored_patients(left, settings) if settings.select_every else set()
     for side in cases:
@@ -130,6 +131,23 @@ def _held_out(patients: Mapping[Modality, list[str]], settings: TranslateSetting
     target: Modality = "mr" if settings.source == "ct" else "ct"
     split = split_patients(patients[target], settings)
     return (set(patients[target]) - set(split.train)) | set(split.test)
+
+
+def _source_left_out(patients: Sequence[str], held_out: set[str], settings: TranslateSettings) -> set[str]:
+    """The patients of the source that `source_patients` does not name: nothing is synthesized from them either.
+
+    Raises:
+        InputError: a name that is not there, or that is held out on the target's side.
+    """
+    chosen = set(settings.source_patients)
+    if not chosen:
+        return set()
+    strangers, tested = sorted(chosen - set(patients)), sorted(chosen & held_out)
+    if strangers or tested:
+        why = f"{', '.join(strangers)}, not in the store" if strangers else f"{', '.join(tested)}, held out for testing"
+        do = "Leave these names out; `crossmod info STORE` lists the patients."
+        raise InputError("--source-patients", found=why, wanted=f"{settings.source} patients to train on", do=do)
+    return set(patients) - chosen
 
 
 def _scored_patients(left: Mapping[Modality, list[str]], settings: TranslateSettings) -> set[str]:
