@@ -138,9 +138,7 @@ def _not_hu(values: Histogram) -> Iterator[Finding]:
         yield Finding(found, _advice(values))
     span = values.percentile(99) - values.percentile(1)
     if highest - lowest < 100 or span < LEAST_SPAN:
-        found = (
-            f"values from {lowest:g} to {highest:g}, 98 % of them within {span:.3g}: fat and muscle are 150 HU apart"
-        )
+        found = f"values from {lowest:g} to {highest:g}, 98 % within {span:.3g}: fat and muscle are 150 HU apart"
         yield Finding(found, _advice(values))
     below = values.share(-math.inf, BELOW_WATER)
     like_mr = values.share(-NEAR_ZERO, NEAR_ZERO) > LEAST_NEAR_ZERO and values.share(100, math.inf) > LEAST_NEAR_ZERO
