@@ -117,6 +117,9 @@ def translate(
         same = {"out": paths[0], "options": options, "device": device, **wanted, **series}
         job = build(crossmod.Job, same, subject="translate")
         spread = None
+        if executor != "ray" and (address is not None or gpus):
+            found, do = "--address or --gpus with --executor local", "Leave them out, or give --executor ray."
+            raise InputError("translate", found=found, wanted="--executor ray with them", do=do)
         if executor == "ray":
             from crossmod.experiment.cases_on_ray import cases_on_ray
 

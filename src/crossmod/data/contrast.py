@@ -11,12 +11,10 @@ from crossmod.errors import InputError
 
 AGENTS = ("ContrastBolusAgent", "ContrastBolusIngredient")
 
-# One of these words anywhere says that none was given: `NO IV CONTRAST`, `w/o`. The header then says nothing: it may be a
-# form that was not filled in. Agents are ionic or non-ionic.
-DENIALS = frozenset(
-    "NONE NO NON NOT WITHOUT WO NATIVE NATIV UNENHANCED NONCONTRAST NONENHANCED NOCONTRAST OHNE SANS SIN SENZA KEIN "
-    "KEINE".split()
-)
+# One of these words anywhere says that none was given: `NO IV CONTRAST`, `w/o`. The header then says nothing: it may be
+# a form that was not filled in. Agents are ionic or non-ionic.
+DENIALS = frozenset({"NONE", "NO", "NON", "NOT", "WITHOUT", "WO", "NATIVE", "UNENHANCED", "NONENHANCED", "NONCONTRAST"})
+DENIALS |= {"NOCONTRAST", "NATIV", "OHNE", "KEIN", "SANS", "SIN", "SENZA"}
 NON_IONIC = re.compile(r"\bNON ?IONIC\b")
 # These alone say so too; in a longer text they may be something else, such as `NA DIATRIZOATE`.
 EMPTY = frozenset({"N", "NA", "NIL", "NULL", "NEGATIVE", "FALSE", "UNKNOWN", "UNSPECIFIED", "OFF", "PLAIN"})
