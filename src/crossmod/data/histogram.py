@@ -16,22 +16,22 @@ class Histogram:
     values: Float[np.ndarray, " values"]
     shares: Float[np.ndarray, " values"]
 
-    def share(self, low: float, high: float) -> float:
+    def share(self, low: float | int, high: float | int) -> float:
         """Share of the voxels from `low` to `high`, both included."""
         begin, end = np.searchsorted(self.values, low, "left"), np.searchsorted(self.values, high, "right")
         return float(self.shares[begin:end].sum())
 
-    def percentile(self, percent: float) -> float:
+    def percentile(self, percent: float | int) -> float:
         """The value below which so many of the voxels lie."""
         at = np.searchsorted(np.cumsum(self.shares), percent / 100 * float(self.shares.sum()))
         return float(self.values[min(int(at), len(self.values) - 1)])
 
-    def part(self, low: float, high: float = math.inf) -> "Histogram":
+    def part(self, low: float | int, high: float | int = math.inf) -> "Histogram":
         """Only the values from `low` to `high`; shares stay those of the whole."""
         inside = (self.values >= low) & (self.values <= high)
         return Histogram(self.values[inside], self.shares[inside])
 
-    def mapped(self, scale: float, offset: float) -> "Histogram":
+    def mapped(self, scale: float | int, offset: float | int) -> "Histogram":
         """The histogram of `scale * values + offset`; `scale` is 1 or -1."""
         order = slice(None, None, -1) if scale < 0 else slice(None)
         return Histogram((scale * self.values + offset)[order], self.shares[order])

@@ -40,9 +40,9 @@ NO_AIR_ABOVE, MIDDLE, LEAST_TISSUE = -500.0, (-200.0, 350.0), 0.002
 # Fat to organs with contrast agent: most of what is neither air nor lung; never so many times as much lies above.
 SOFT, CLEARLY_SOFT, MOST_ABOVE = (-250.0, 350.0), 0.7, 2.0
 # Tissue is never one value, as background is (10th to 90th percentile), and some of it is denser than water.
-LEAST_SPREAD, LEAST_ABOVE_WATER = 40.0, 0.05
+LEAST_SPREAD, LEAST_ABOVE_WATER = 20.0, 0.05
 # So many voxels of the lowest (highest) value say that lower (higher) ones were cut off; scanners cut at 3071.
-CUT_LOW, CUT_HIGH, FULL_SCALE = 0.01, 0.002, 2900.0
+CUT_LOW, CUT_HIGH, CUT_HIGH_ALONE, FULL_SCALE = 0.01, 0.002, 0.02, 2900.0
 # A body cannot touch the upper end so often, unless dark and bright are swapped.
 MOST_CUT_HIGH = 0.25
 # The peak of air around a body is narrow, that of lung is broad.
@@ -103,9 +103,9 @@ def _ct(every: Histogram, stated: str | None) -> Iterator[Finding]:
     if not len(inside.values):
         return
     faults = tuple(_not_hu(inside))
-    yield from faults[:1]
     if stated not in (None, "HU"):
         yield _of_header(stated, sure=not faults and _clearly_hu(inside))
+    yield from faults[:1]
     if not faults:
         yield from _cut(inside)
         yield from _misplaced(inside)
@@ -189,7 +189,7 @@ def _clearly_hu(values: Histogram) -> bool:
         rest.share(*SOFT) > CLEARLY_SOFT * total
         and -200 < rest.percentile(50) < 200
         and spread > LEAST_SPREAD
-        and rest.share(0, math.inf) > LEAST_ABOVE_WATER * total
+        and rest.share(math.nextafter(0, 1), math.inf) > LEAST_ABOVE_WATER * total
     )
 
 
@@ -206,7 +206,7 @@ def _cut(values: Histogram) -> Iterator[Finding]:
     ends = []
     if lowest > AIR[1] and low >= CUT_LOW:
         ends.append(f"below {lowest:g} HU ({low:.0%} of the voxels)")
-    if highest < FULL_SCALE and high >= CUT_HIGH:
+    if highest < FULL_SCALE and high >= (CUT_HIGH if ends else CUT_HIGH_ALONE):
         ends.append(f"above {highest:g} HU ({high:.1%})")
     if ends:
         shifted = ", or HU were shifted" if low >= CUT_LOW and AIR[1] < lowest < CT_LOW else ""

@@ -120,7 +120,7 @@ def read_series(series: Series) -> tuple[Volume, list[Path]]:
         acquisition=ordered[0].acquisition,
         notes=distinct_notes(series.folder, (one.note for one in ordered)),
         contrast=True if any(one.contrast for one in ordered) else None,
-        stated_unit=ordered[0].stated_unit,
+        stated_unit=next((one.stated_unit for one in ordered if one.stated_unit not in (None, "HU")), None),
     )
     return volume, [one.path for one in ordered]
 
@@ -151,7 +151,7 @@ def check_uniform(found: Iterable[Series]) -> None:
             first = series.slices[0]
             # No stranger gets into a multi-frame file.
             own_file = first.path if first.frame is not None else None
-            kind = (series.folder, series.modality, series.echo_time, first.stated_unit, own_file)
+            kind = (series.folder, series.modality, series.echo_time, first.other_values, own_file)
             alike.setdefault(kind, []).append(series)
     for (folder, *_), several in alike.items():
         if len(several) > 1:

@@ -96,6 +96,11 @@ class DicomSlice:
     stated_unit: str | None = None
 
     @property
+    def other_values(self) -> str | None:
+        """What the values are where they are plainly no CT numbers: such slices are a series of their own."""
+        return None if self.stated_unit in (None, RESCALE_TYPES["HU"], RESCALE_TYPES["US"]) else self.stated_unit
+
+    @property
     def name(self) -> str:
         """What to call it in messages: the file's name, and the frame as people count."""
         return self.path.name if self.frame is None else f"{self.path.name}, frame {self.frame + 1}"
