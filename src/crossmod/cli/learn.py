@@ -8,8 +8,9 @@ from cyclopts import Parameter
 from pydantic import BaseModel
 
 from crossmod.cli.application import app, say
-from crossmod.config import Settings, SettingsType, build, overrides_of, read_yaml, with_overrides
+from crossmod.config import Settings, SettingsType, overrides_of, read_yaml
 from crossmod.errors import InputError
+from crossmod.overrides import with_asked
 from crossmod.presets import SEGMENT, TRANSLATE
 from crossmod.settings import Device, Machine, SegmentSettings, TranslateSettings
 
@@ -69,7 +70,8 @@ def train(
     if card["leaking"]:
         say("Split by slice: LEAKING, neighbours of the held-out slices were trained on.")
     source = (ct if settings.source == "ct" else mr)[0]
-    say(f"Next: crossmod synthesize {quote(str(out))} --source {quote(str(source))} --out STORE")
+    every = "" if _labelled(source, settings) else " --slices all"
+    say(f"Next: crossmod synthesize {quote(str(out))} --source {quote(str(source))}{every} --out STORE")
     return None
 
 
@@ -153,7 +155,7 @@ def resolve(presets: dict[str, SettingsType], setup: Setup, overrides: BaseModel
     """The settings that a preset, a file and options come to.
 
     Raises:
-        InputError: a preset that there is not, or values that the settings refuse.
+        InputError: an unknown preset, values that the settings refuse, or an option that would have no effect.
     """
     if setup.preset not in presets:
         found, wanted = f"{setup.preset!r}", f"one of {', '.join(presets)}"
@@ -163,8 +165,15 @@ def resolve(presets: dict[str, SettingsType], setup: Setup, overrides: BaseModel
         values = read_yaml(setup.config)
         # A run's config.yaml holds the settings next to kind and inputs.
         values = values["settings"] if isinstance(values.get("settings"), dict) else values
-        settings = build(type(settings), {**settings.model_dump(), **values}, subject=setup.config)
-    return with_overrides(settings, overrides)
+        settings = with_asked(settings, values, every=False, subject=setup.config)
+    return with_asked(settings, overrides.model_dump(exclude_none=True) if overrides is not None else {})
+
+
+def _labelled(store: Path, settings: TranslateSettings) -> bool:
+    """Whether the source store has labels of the organ, by which `synthesize` chooses slices."""
+    from crossmod.data.store import Store
+
+    return any(settings.organs[0] in case.labels.values() for case in Store(store).cases)
 
 
 def _print_settings(settings: Settings) -> None:

@@ -21,6 +21,7 @@ def prepare_chaos(
     name: str | None = None,
     contrast: Literal["yes", "no"] | None = None,
     crop: Literal["abdomen"] | None = None,
+    accept_units: bool = False,
 ) -> None:
     """Read the CHAOS layout: CT, MR T1-DUAL in and out of phase, MR T2-SPIR, with masks.
 
@@ -47,6 +48,9 @@ def prepare_chaos(
     crop
         `abdomen` cuts CT that shows more, such as the whole body, to the abdomen: by its liver and kidneys where they
         are labelled, else by where lungs end and the pelvis begins.
+    accept_units
+        Also take values that cannot be HU (CT) or signal (MR), such as 8-bit pictures: for experts. Their unit is
+        stored as `unknown`, with a note.
     """
     from crossmod.data import prepare as rooms
     from crossmod.data.download import download_chaos
@@ -63,6 +67,7 @@ def prepare_chaos(
         name=name,
         contrast=_yes(contrast),
         crop=crop,
+        accept_units=accept_units,
     )
     _say_done(store, len(cases))
 
@@ -78,6 +83,7 @@ def prepare_dicom(
     sequence: str | None = None,
     contrast: Literal["yes", "no"] | None = None,
     crop: Literal["abdomen"] | None = None,
+    accept_units: bool = False,
 ) -> None:
     """Read every CT and MR series in a folder of DICOM files.
 
@@ -100,6 +106,9 @@ def prepare_dicom(
     crop
         `abdomen` cuts CT that shows more, such as the whole body, to the abdomen: by its liver and kidneys where they
         are labelled, else by where lungs end and the pelvis begins.
+    accept_units
+        Also take values that cannot be HU (CT) or signal (MR), such as 8-bit pictures: for experts. Their unit is
+        stored as `unknown`, with a note.
     """
     from crossmod.data import prepare as rooms
 
@@ -112,6 +121,7 @@ def prepare_dicom(
         sequence=sequence,
         contrast=_yes(contrast),
         crop=crop,
+        accept_units=accept_units,
     )
     _say_done(store, len(cases))
 
@@ -134,6 +144,7 @@ def prepare_nifti(
     exclude: tuple[str, ...] = (),
     contrast: Literal["yes", "no"] | None = None,
     crop: Literal["abdomen"] | None = None,
+    accept_units: bool = False,
 ) -> None:
     """Read NIfTI files: SRC/CASE/image.nii.gz and, where there is one, SRC/CASE/label.nii.gz.
 
@@ -170,6 +181,9 @@ def prepare_nifti(
     crop
         `abdomen` cuts CT that shows more, such as the whole body, to the abdomen: by its liver and kidneys where they
         are labelled, else by where lungs end and the pelvis begins.
+    accept_units
+        Also take values that cannot be HU (CT) or signal (MR), such as 8-bit pictures: for experts. Their unit is
+        stored as `unknown`, with a note.
     """
     from crossmod.data import prepare as rooms
 
@@ -189,6 +203,7 @@ def prepare_nifti(
         exclude=exclude,
         contrast=_yes(contrast),
         crop=crop,
+        accept_units=accept_units,
     )
     _say_done(store, len(cases))
 

@@ -38,6 +38,7 @@ def translate(
     truth: Path | None = None,
     list: Path | None = None,
     strict: bool = False,
+    accept_units: bool = False,
     executor: Literal["local", "ray"] = "local",
     address: str | None = None,
     gpus: float = 0.0,
@@ -83,6 +84,9 @@ def translate(
         `summary.csv` tells of all.
     strict
         Leave with exit code 3 where the trust report warns.
+    accept_units
+        Also take inputs whose values cannot be HU (CT) or signal (MR): for experts. OUTPUT.json and the trust report
+        say so.
     executor
         Of a list: this machine, or a Ray cluster (extra `ray`) whose machines all see the same folders.
     address
@@ -95,7 +99,12 @@ def translate(
     from crossmod.inference.api import refuse_existing
     from crossmod.inference.batch.table import SUFFIXES
 
-    chosen = {"variants": tuple(variants or ()), "tiles": tiles, "batch": batch}
+    chosen = {
+        "variants": tuple(variants or ()),
+        "tiles": tiles,
+        "batch": batch,
+        "accept_units": accept_units,
+    }
     options = build(crossmod.Options, chosen, subject="translate")
     models = (run, *(also or ()))
     wanted = {"keep_identity": keep_identity, "segmentation": segmentation}
@@ -108,6 +117,9 @@ def translate(
         same = {"out": paths[0], "options": options, "device": device, **wanted, **series}
         job = build(crossmod.Job, same, subject="translate")
         spread = None
+        if executor != "ray" and (address is not None or gpus):
+            found, do = "--address or --gpus with --executor local", "Leave them out, or give --executor ray."
+            raise InputError("translate", found=found, wanted="--executor ray with them", do=do)
         if executor == "ray":
             from crossmod.experiment.cases_on_ray import cases_on_ray
 

@@ -11,12 +11,17 @@ from crossmod.errors import InputError
 
 AGENTS = ("ContrastBolusAgent", "ContrastBolusIngredient")
 
-# What people write where they gave none. Then the header says nothing: it may be a form that nobody filled in.
-DENIALS = frozenset({"NONE", "NO", "N", "NA", "NIL", "NO CONTRAST", "WITHOUT", "WITHOUT CONTRAST", "NATIVE", "UNKNOWN"})
+# One of these words anywhere says that none was given: `NO IV CONTRAST`, `w/o`. The header then says nothing: it may be
+# a form that was not filled in. Agents are ionic or non-ionic.
+DENIALS = frozenset({"NONE", "NO", "NON", "NOT", "WITHOUT", "WO", "NATIVE", "UNENHANCED", "NONENHANCED", "NONCONTRAST"})
+DENIALS |= {"NOCONTRAST", "NATIV", "OHNE", "KEIN", "SANS", "SIN", "SENZA"}
+NON_IONIC = re.compile(r"\bNON ?IONIC\b")
+# These alone say so too; in a longer text they may be something else, such as `NA DIATRIZOATE`.
+EMPTY = frozenset({"N", "NA", "NIL", "NULL", "NEGATIVE", "FALSE", "UNKNOWN", "UNSPECIFIED", "OFF", "PLAIN"})
 
 # An agent in the gut alone leaves organs and vessels as they are.
-IN_GUT = frozenset({"ORAL", "ORALLY", "PO", "RECTAL", "ENEMA", "BARIUM"})
-FILLERS = frozenset({"CONTRAST", "AGENT", "AND", "SULFATE", "SULPHATE"})
+IN_GUT = frozenset({"ORAL", "ORALLY", "PO", "RECTAL", "RECTALLY", "ENEMA", "BARIUM", "GASTROGRAFIN"})
+FILLERS = frozenset({"CONTRAST", "AGENT", "AND", "SULFATE", "SULPHATE", "ROUTE", "ONLY", "BY", "MOUTH"})
 
 
 def contrast_of(header: Dataset) -> bool | None:
@@ -26,7 +31,7 @@ def contrast_of(header: Dataset) -> bool | None:
         header: of a CT slice; the agent (0018,0010), its ingredient (0018,1048) and its route (0018,1040) are read.
     """
     agents = [_words(header.get(keyword)) for keyword in AGENTS]
-    named = any(text and text not in DENIALS and not _in_gut(text) for text in agents)
+    named = any(_names_agent(text) and not _in_gut(text) for text in agents)
     return True if named and not _in_gut(_words(header.get("ContrastBolusRoute"))) else None
 
 
@@ -48,9 +53,15 @@ def settled_contrast(subject: object, *, header: bool | None, stated: bool | Non
     return header if stated is None else stated
 
 
+def _names_agent(text: str) -> bool:
+    """Whether words name an agent; numbers alone (`0`, a dose without its agent) do not."""
+    words = set(NON_IONIC.sub("IONIC", text).split())
+    return bool(words) and text not in EMPTY and not words & DENIALS and not all(word.isdigit() for word in words)
+
+
 def _words(value: object) -> str:
     """Upper-case words, whatever stands between them."""
-    return " ".join(re.findall(r"[A-Z0-9]+", str(value or "").upper().replace("N/A", "NA")))
+    return " ".join(re.findall(r"[A-Z0-9]+", str(value or "").upper().replace("N/A", "NA").replace("W/O", "WO")))
 
 
 def _in_gut(text: str) -> bool:

@@ -17,6 +17,8 @@ BACKGROUND = 0
 def read_label_names(path: Path, stem: str) -> dict[int, str]:
     """Read label names from JSON: `{"labels": {name: value}}`, `{name: value}`, or `{file stem: {name: value}}`.
 
+    The Medical Segmentation Decathlon's form, `{"labels": {"1": name}}`, is read too.
+
     Args:
         path: the JSON file.
         stem: the name of the label files without `.nii.gz`, for the form that has one table a file.
@@ -37,16 +39,27 @@ def read_label_names(path: Path, stem: str) -> dict[int, str]:
     if not isinstance(table, dict) or not table:
         found = f"a {type(table).__name__}" if not isinstance(table, dict) else "no labels"
         raise InputError(path, found=found, wanted='{"labels": {"liver": 1}}', do="Correct the file.")
+    table = _by_name(path, table)
     names = {_value(path, name, value): str(name) for name, value in table.items()}
     if len(names) != len(table):
         raise InputError(path, found="a label value with two names", wanted="one name a value", do="Correct the file.")
     return {value: name for value, name in names.items() if value != BACKGROUND}
 
 
+def _by_name(path: Path, table: dict[str, Any]) -> dict[str, Any]:
+    """A table `{name: value}`; one of `{value: name}`, as the Decathlon has it, is turned round."""
+    if not all(str(key).isdigit() and isinstance(name, str) for key, name in table.items()):
+        return table
+    if len(set(table.values())) < len(table):
+        raise InputError(path, found="a name for two label values", wanted="one value a name", do="Correct the file.")
+    return {name: int(key) for key, name in table.items()}
+
+
 def _value(path: Path, name: str, value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= 255:
         wanted = "a whole number from 0 to 255"
-        raise InputError(path, found=f"label {name!r} with value {value!r}", wanted=wanted, do="Correct the file.")
+        do = 'Write name: value, such as {"labels": {"background": 0, "liver": 1}}.'
+        raise InputError(path, found=f"label {name!r} with value {value!r}", wanted=wanted, do=do)
     if value == BACKGROUND and name.casefold() != "background":
         wanted = f"{BACKGROUND} for background alone"
         do = "Give it another value, in the label files too; or call it background."

@@ -24,6 +24,7 @@ from crossmod.data.labels import read_label_names
 from crossmod.data.nifti import read_nifti
 from crossmod.data.store import MANIFEST, CaseRecord, Store, listed
 from crossmod.data.store_writer import writing_store
+from crossmod.data.units import with_checked_units
 from crossmod.data.volume import Volume
 from crossmod.errors import InputError
 from crossmod.progress import track
@@ -46,6 +47,7 @@ def prepare_chaos(
     name: str | None = None,
     contrast: bool | None = None,
     crop: Crop | None = None,
+    accept_units: bool = False,
 ) -> list[CaseRecord]:
     """Make a store of CHAOS; patients are named `chaos-ct-<id>` and `chaos-mr-<id>`. Its CT has contrast agent.
 
@@ -59,6 +61,7 @@ def prepare_chaos(
         name: first part of the patients' names, for another set in this layout.
         contrast: whether CT has contrast agent, for another set in this layout.
         crop: `abdomen` cuts what is longer, see `crossmod.data.abdomen`.
+        accept_units: take values that cannot be HU (CT) or signal (MR) all the same, as of an unknown unit.
 
     Raises:
         InputError: nothing to take, or a case that cannot be used, named by its folder.
@@ -73,7 +76,9 @@ def prepare_chaos(
     with writing_store(store, append=append) as writer:
         return [
             writer.add(
-                case.id, _cropped(case.folder, read_chaos_case(case, contrast=contrast), crop), patient=case.patient
+                case.id,
+                _usable(case.folder, read_chaos_case(case, contrast=contrast), crop, accept_units),
+                patient=case.patient,
             )
             for case in track([cases[index] for index in keep], "Preparing CHAOS")
         ]
@@ -89,6 +94,7 @@ def prepare_dicom(
     sequence: str | None = None,
     contrast: bool | None = None,
     crop: Crop | None = None,
+    accept_units: bool = False,
 ) -> list[CaseRecord]:
     """Make a store of every CT and MR series below a folder; scout views are left out.
 
@@ -102,6 +108,7 @@ def prepare_dicom(
             echo times and no name is given, they are called by it: `te4.6`, `te80`.
         contrast: whether the CT has contrast agent; taken from the headers, where they name one.
         crop: `abdomen` cuts what is longer, see `crossmod.data.abdomen`.
+        accept_units: take values that cannot be HU (CT) or signal (MR) all the same, as of an unknown unit.
 
     Raises:
         InputError: no series, one that cannot be used, named by its folder, or one that says otherwise than `contrast`.
@@ -128,7 +135,7 @@ def prepare_dicom(
         for series, pseudonym in track(list(zip(found, patients, strict=True)), "Preparing DICOM"):
             called = sequence or (_by_echo(series) if pseudonym in several else None)
             volume = _stated(series.folder, replace(read_series(series)[0], sequence=called), contrast)
-            volume = _cropped(series.folder, volume, crop)
+            volume = _usable(series.folder, volume, crop, accept_units)
             case = _free("-".join(part for part in (pseudonym, volume.modality, called) if part), taken)
             records.append(writer.add(case, volume, patient=pseudonym))
         return records
@@ -151,6 +158,7 @@ def prepare_nifti(
     exclude: Collection[str] = (),
     contrast: bool | None = None,
     crop: Crop | None = None,
+    accept_units: bool = False,
 ) -> list[CaseRecord]:
     """Make a store of NIfTI files.
 
@@ -171,6 +179,7 @@ def prepare_nifti(
         exclude: leave these out.
         contrast: whether the CT has contrast agent; a NIfTI file does not say it.
         crop: `abdomen` cuts what is longer, see `crossmod.data.abdomen`.
+        accept_units: take values that cannot be HU (CT) or signal (MR) all the same, as of an unknown unit.
 
     Raises:
         InputError: nothing to take, two folders that would become one patient, no label file of the name that was
@@ -199,7 +208,7 @@ def prepare_nifti(
                 sequence=sequence,
                 orientation=orientation,
             )
-            volume = _cropped(case.image, _stated(case.image, volume, contrast), crop)
+            volume = _usable(case.image, _stated(case.image, volume, contrast), crop, accept_units)
             case_id = f"{case.patient}-{sequence}" if sequence else case.patient
             records.append(writer.add(case_id, volume, patient=case.patient))
         return records
@@ -217,7 +226,10 @@ def _stated(subject: Path, volume: Volume, contrast: bool | None) -> Volume:
     return replace(volume, contrast=settled_contrast(subject, header=volume.contrast, stated=contrast))
 
 
-def _cropped(subject: Path, volume: Volume, crop: Crop | None) -> Volume:
+def _usable(subject: Path, volume: Volume, crop: Crop | None, accept_units: bool) -> Volume:
+    """The volume with its unit checked, cropped where that is asked for, which needs HU."""
+    advice = "Or pass --accept-units: it is then stored with the unit `unknown`."
+    volume = with_checked_units(subject, volume, accept=accept_units, advice=advice)
     return volume if crop is None else crop_to_abdomen(volume, subject)
 
 

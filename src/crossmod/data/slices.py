@@ -15,7 +15,9 @@ from jaxtyping import Bool, Float, Int16, UInt8
 from crossmod.data.intensity import Intensity, intensity_of
 from crossmod.data.resample import square, to_size
 from crossmod.data.store import CaseRecord, Store
+from crossmod.data.units import one_unit
 from crossmod.data.volume import Volume, label_value, take_slices
+from crossmod.data.window_use import warn_of_windows, window_use
 from crossmod.errors import InputError
 from crossmod.progress import track
 from crossmod.seeds import rng
@@ -134,12 +136,13 @@ def load_slices(
         read: gives the volume of a case, where it is not the store's.
 
     Raises:
-        InputError: masks are wanted and a case has none, or no slice is left.
+        InputError: masks are wanted and a case has none, no slice is left, or CT of several units.
     """
+    one_unit(store.path, (record.unit for record in cases))
     # Room for every slice; of what is left unfilled, no page is ever touched.
     most = (sum(record.shape[0] for record in cases), size, size)
     pixels, masks = np.empty(most, np.int16), np.empty(most, np.uint8) if labelled else None
-    shows, known, keys, intensities = [], [], [], {}
+    shows, known, keys, intensities, uses = [], [], [], {}, []
     for record in track(cases, f"Reading {len(cases)} cases"):
         volume = store.read(record.id) if read is None else read(record)
         intensity = intensity_of(volume, settings)
@@ -162,9 +165,11 @@ def load_slices(
         known.append(np.full(len(chosen), told))
         keys += [SliceKey(record.id, record.patient, index) for index in chosen]
         intensities[record.id] = intensity
+        uses.append(window_use(volume, intensity, record.patient))
     if not keys:
         found = f"no slice that shows {' or '.join(settings.organs)}"
         raise InputError(store.path, found=found, wanted="some", do="Name other --organs, or take all slices.")
+    warn_of_windows(store.path, cases[0].modality, uses, intensities)
     for array in (pixels, masks):
         if array is not None:
             # In place: the rest is given back, nothing is copied. Nobody holds a view of it.

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors import SafetensorError, safe_open
 
 from crossmod.config import Modality
+from crossmod.data.units import check_stored
 from crossmod.data.volume import Volume
 from crossmod.errors import InputError
 from crossmod.files import PathName, read_json, sha256
@@ -185,16 +186,21 @@ class Store:
             raise InputError(self.path, found=found, wanted=wanted, do="Give a store that `synthesize` made.")
         return tuple(sorted(cases, key=lambda case: case.id))
 
-    def read(self, case: str) -> Volume:
+    def read(self, case: str, *, check_units: bool = True) -> Volume:
         """One case as a volume.
 
+        Args:
+            case: its name.
+            check_units: refuse values that cannot be what the store calls them. Synthetic cases are not checked: their
+                values are the model's.
+
         Raises:
-            InputError: its file is missing or damaged.
+            InputError: its file is missing or damaged, or its values cannot be HU (CT) or signal (MR).
         """
         record = self.record(case)
         self._verify(record)
         tensors = self.tensors(case)
-        return Volume(
+        volume = Volume(
             voxels=tensors["image"],
             affine=np.array(record.affine, dtype=np.float64),
             modality=record.modality,
@@ -205,7 +211,11 @@ class Store:
             acquisition=record.acquisition,
             notes=record.notes,
             contrast=record.contrast,
+            stated_unit=record.unit if record.modality == "ct" and record.unit != "HU" else None,
         )
+        if check_units and record.synthetic is None:
+            check_stored(f"{self.path}: {case}", volume)
+        return volume
 
     def tensors(self, case: str, names: Iterable[str] | None = None) -> dict[str, np.ndarray]:
         """The arrays of a case file, or those of `names` that it has.

@@ -37,6 +37,8 @@ class Volume:
         acquisition: allow-listed attributes of the file it came from; nothing that identifies a person.
         notes: warnings that belong to the data, such as burnt-in annotation.
         contrast: CT: True with contrast agent in the blood, False without, None where nobody said; MR: None.
+        stated_unit: CT: the unit of the values, where it is not HU or is in doubt (`unknown`, or what a header says);
+            None: HU. See `crossmod.data.units`.
     """
 
     voxels: Shaped[np.ndarray, "slices rows columns"]
@@ -49,6 +51,7 @@ class Volume:
     acquisition: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     contrast: bool | None = None
+    stated_unit: str | None = None
 
     @property
     def spacing(self) -> tuple[float, float, float]:
@@ -58,8 +61,8 @@ class Volume:
 
     @property
     def unit(self) -> str:
-        """`HU` for CT; MR has no unit of its own."""
-        return "HU" if self.modality == "ct" else "arbitrary"
+        """`HU` for CT, unless another unit is stated; MR has no unit of its own."""
+        return (self.stated_unit or "HU") if self.modality == "ct" else "arbitrary"
 
     def with_labels(
         self, labels: UInt8[np.ndarray, "slices rows columns"] | None, label_names: Mapping[int, str]

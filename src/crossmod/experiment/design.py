@@ -7,8 +7,9 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from crossmod.config import Modality, Settings, build, read_yaml, with_changes
+from crossmod.config import Modality, Settings, build, read_yaml
 from crossmod.errors import InputError
+from crossmod.overrides import with_asked
 from crossmod.presets import SEGMENT, TRANSLATE
 from crossmod.settings import SegmentSettings, TranslateSettings
 
@@ -153,7 +154,7 @@ def _settings(presets: dict[str, Any], recipe: Recipe, where: str) -> Any:
             do=f"Set it for the experiment, or leave {decided[0]} out: two runs with sides of their own would leak.",
         )
     try:
-        return with_changes(presets[recipe.preset], **recipe.settings)
+        return with_asked(presets[recipe.preset], recipe.settings)
     except InputError as error:
         raise InputError(f"{where}.settings", found=str(error), wanted="settings that fit", do="Change them.") from None
 

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
+from crossmod.errors import InputError
 from crossmod.settings import Machine
 
 if TYPE_CHECKING:
@@ -36,8 +37,9 @@ def executor_of(root: Path, where: Where) -> "Executor":
     """Where the runs of the experiment in `root` are made.
 
     Raises:
-        InputError: an executor whose extra is not installed, or GPUs that cannot be shared.
+        InputError: an executor whose extra is not installed, GPUs that cannot be shared, or an option of another one.
     """
+    _refuse_idle(where)
     machine = Machine(**where.model_dump(include=set(Machine.model_fields)))
     if where.executor == "ray":
         from crossmod.experiment.on_ray import OnRay
@@ -53,8 +55,28 @@ def executor_of(root: Path, where: Where) -> "Executor":
     return InProcess(root, machine) if where.jobs <= 1 else Workers(root, machine, where.jobs)
 
 
+# Options that only some executors know.
+ONLY: dict[str, tuple[str, ...]] = {
+    "address": ("ray",),
+    "cpus": ("ray", "slurm"),
+    "gpus": ("ray", "slurm"),
+    "partition": ("slurm",),
+    "hours": ("slurm",),
+    "memory_gb": ("slurm",),
+}
+
+
+def _refuse_idle(where: Where) -> None:
+    """An option of another executor would be ignored."""
+    for name, executors in ONLY.items():
+        default = type(where).model_fields[name].default
+        if where.executor not in executors and getattr(where, name) != default:
+            option, wanted = f"--{name.replace('_', '-')}", f"--executor {' or '.join(executors)} with it"
+            found = f"{getattr(where, name)} with --executor {where.executor}, which does not know it"
+            raise InputError(option, found=found, wanted=wanted, do=f"Leave {option} out, or change the executor.")
+
+
 def _slurm(root: Path, machine: Machine, where: Where) -> "Executor":
-    from crossmod.errors import InputError
     from crossmod.experiment.on_slurm import OnSlurm
 
     if where.gpus != int(where.gpus):

@@ -41,6 +41,7 @@ def card_of(translation: Translation, options: Options, truth: AgainstTruth | No
         "options": options.model_dump(mode="json"),
         "modality": image.modality,
         "unit": image.unit,
+        "notes": list(image.notes),
         "range": [about.low, about.high],
         "shape": list(image.voxels.shape),
         "spacing_mm": [round(length, 6) for length in image.spacing],

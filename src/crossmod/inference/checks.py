@@ -1,30 +1,34 @@
-"""What a volume must be before anything is made of it, or held against it."""
+"""What a volume must be before anything is made of it or compared with it: a grid, and values of its unit."""
 
 import numpy as np
 
 from crossmod.config import Modality
+from crossmod.data.units import with_checked_units
 from crossmod.data.volume import Volume
 from crossmod.errors import InputError
 
-# Every CT that shows air goes below this, and no magnitude of MR does.
-AIR_HU = -300.0
-# No scanner writes such HU, extended scales of metal included.
-MOST_HU = 1e5
 # Axes are feet to head, front to back, right to left, in RAS+; no more askew than this, as a cosine: 75 degrees.
 AXES, ALONG = np.array([[0, 0, 1], [0, -1, 0], [-1, 0, 0]], dtype=float), 0.25
 
 
-def check_volume(volume: object, subject: object, modality: Modality) -> None:
+ADVICE = "To use it all the same: --accept-units (in Python: Options(accept_units=True))."
+
+
+def check_volume(volume: object, subject: object, modality: Modality, *, accept_units: bool = False) -> tuple[str, ...]:
     """Refuse what is no volume of this modality.
 
     Args:
         volume: whatever was given.
         subject: whom a message names.
         modality: that it should be of.
+        accept_units: take values that cannot be of their unit all the same.
+
+    Returns:
+        Warnings of its values, which are logged too.
 
     Raises:
-        InputError: no `Volume`; an array or an affine that is none; values that are no numbers or cannot be of the
-            modality.
+        InputError: no `Volume`; an array or an affine that is none; values that are no numbers or cannot be HU (CT) or
+            signal (MR).
     """
     if not isinstance(volume, Volume):
         do = "Read it with crossmod.read_volume; options go in by name, as options=."
@@ -33,7 +37,9 @@ def check_volume(volume: object, subject: object, modality: Modality) -> None:
     if volume.modality != modality:
         do = "Give another volume, or another model."
         raise InputError(subject, found=volume.modality.upper(), wanted=modality.upper(), do=do)
-    _check_values(volume, subject)
+    _check_numbers(volume, subject)
+    checked = with_checked_units(subject, volume, accept=accept_units, advice=ADVICE)
+    return tuple(note for note in checked.notes if note not in volume.notes)
 
 
 def _check_grid(volume: Volume, subject: object) -> None:
@@ -57,19 +63,9 @@ def _check_grid(volume: Volume, subject: object) -> None:
         )
 
 
-def _check_values(volume: Volume, subject: object) -> None:
+def _check_numbers(volume: Volume, subject: object) -> None:
     voxels = volume.voxels
     broken = 0 if voxels.dtype.kind != "f" else int(np.count_nonzero(~np.isfinite(voxels)))
     if broken:
         found = f"{broken} voxels that are NaN or infinite" if broken > 1 else "a voxel that is NaN or infinite"
         raise InputError(subject, found=found, wanted="numbers", do="Mend the volume, or leave it out.")
-    lowest, highest = float(voxels.min()), float(voxels.max())
-    if volume.modality == "ct" and lowest >= 0:
-        found = f"values from {lowest:g} on, none below 0, which is water"
-        raise InputError(subject, found=found, wanted="CT in HU", do="Check the modality and the rescaling.")
-    if volume.modality == "ct" and max(-lowest, highest) > MOST_HU:
-        found = f"values from {lowest:g} to {highest:g}"
-        raise InputError(subject, found=found, wanted="CT in HU", do="Check the rescaling, or mend the voxels.")
-    if volume.modality == "mr" and lowest < AIR_HU:
-        found = f"values as low as {lowest:g}, as CT has them"
-        raise InputError(subject, found=found, wanted="MR", do="Check the modality of the volume.")

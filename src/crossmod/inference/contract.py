@@ -26,6 +26,8 @@ class Options(Settings):
     """Whole slices, or tiles of training's pixels; `auto`: tiles where whole slices would be much coarser."""
     overlap: float = Field(default=0.5, ge=0, lt=1)
     """Of tiles: share of a tile that the next one covers again, at least."""
+    accept_units: bool = False
+    """Also take values that cannot be HU (CT) or signal (MR); notes and the trust report then say so."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,7 @@ class About:
         contrast: whether the CT that comes out has contrast agent in the blood; None where nobody said, and of MR.
         stack: slices of an input that the network sees together.
         stack_mm: millimetres between them; None where it sees but one.
+        ct_unit: of the CT that it was trained on: `HU`, or `unknown`.
     """
 
     name: str
@@ -77,6 +80,7 @@ class About:
     contrast: bool | None = None
     stack: int = 1
     stack_mm: float | None = None
+    ct_unit: str = "HU"
 
 
 @runtime_checkable
@@ -103,7 +107,8 @@ class Translation:
     """A translated volume, on the grid of the (first) volume that went in: same affine, shape and stored orientation.
 
     Args:
-        image: the synthetic volume: whole HU for CT, the units of the training's middle volume for MR.
+        image: the synthetic volume: whole HU for CT, the units of the training's middle volume for MR. Its notes hold
+            warnings of the values that went in.
         sources: what went in, as read, in the order of the model's inputs.
         about: the model; of several, the first, with the range of them all.
         body: where something was made; outside, the image has the model's lowest value.

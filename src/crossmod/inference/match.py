@@ -10,22 +10,42 @@ from crossmod.inference.checks import check_volume
 from crossmod.inference.contract import About
 
 
+def notes_of(volumes: Sequence[Volume], about: About, *, accept_units: bool) -> tuple[str, ...]:
+    """Check each volume by itself.
+
+    Args:
+        volumes: as read, one an input.
+        about: the model.
+        accept_units: take values that cannot be of their unit all the same.
+
+    Returns:
+        Warnings of their values.
+
+    Raises:
+        InputError: something that is no volume of the model's source, or values that cannot be of their unit.
+    """
+    several = len(volumes) > 1
+    notes = []
+    for number, volume in enumerate(volumes, start=1):
+        subject = f"{f'input {number}' if several else 'the input'} of {about.name}"
+        notes += check_volume(volume, subject, about.source, accept_units=accept_units)
+    return tuple(dict.fromkeys(notes))
+
+
 def in_order(volumes: Sequence[Volume], about: About) -> tuple[Volume, ...]:
     """The volumes in the order of the model's inputs.
 
     A volume goes where its `sequence` belongs; those that do not know theirs take what is left, in the given order.
 
     Args:
-        volumes: as read, one an input.
+        volumes: as read and checked (`notes_of`), one an input.
         about: the model.
 
     Raises:
-        InputError: the wrong number, modality or sequence, or values that cannot be of the modality.
+        InputError: the wrong number or sequence.
     """
     wanted = about.inputs or (about.source,)
     several = len(volumes) > 1
-    for number, volume in enumerate(volumes, start=1):
-        check_volume(volume, f"{f'input {number}' if several else 'the input'} of {about.name}", about.source)
     if len(volumes) != len(wanted):
         found = f"{len(volumes)} volume{'s' if several else ''}"
         do = "Give one volume for each, on the command line as --input NAME=PATH."
@@ -56,7 +76,8 @@ def on_one_grid(volumes: Sequence[Volume], about: About) -> tuple[Volume, ...]:
 
 
 def matched(volumes: Sequence[Volume], about: About) -> tuple[Volume, ...]:
-    """The volumes in the order of the model's inputs, on one grid: `in_order`, then `on_one_grid`."""
+    """The volumes in the order of the model's inputs, on one grid: `notes_of`, `in_order`, then `on_one_grid`."""
+    notes_of(volumes, about, accept_units=False)
     return on_one_grid(in_order(volumes, about), about)
 
 

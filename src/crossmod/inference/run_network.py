@@ -87,6 +87,8 @@ def about_run(translator: Translator, path: Path) -> About:
         contrast=made.get("contrast"),
         stack=settings.stack,
         stack_mm=card.get("stack_mm"),
+        # Older runs do not say it: they took all CT for HU.
+        ct_unit=card["data"]["ct"].get("unit", "HU"),
     )
 
 

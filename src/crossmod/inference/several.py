@@ -36,6 +36,9 @@ def windows_of(networks: Sequence[Network]) -> dict[Window, list[Network]]:
     first = networks[0].about
     for network in networks[1:]:
         other = network.about
+        if other.ct_unit != first.ct_unit:
+            found = f"CT in {first.ct_unit} ({first.name}) and in {other.ct_unit} ({other.name})"
+            raise InputError("models", found=found, wanted="one unit", do="Translate one by one.")
         if (other.source, other.target, other.inputs) != (first.source, first.target, first.inputs):
             found = " and ".join(f"{a.name} ({'+'.join(a.inputs)} to {a.target})" for a in (first, other))
             raise InputError("models", found=found, wanted="the same way and inputs", do="Translate one by one.")

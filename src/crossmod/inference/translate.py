@@ -18,7 +18,7 @@ from crossmod.data.volume import Volume
 from crossmod.errors import InputError
 from crossmod.evaluate.body import body_mask
 from crossmod.inference.contract import About, Network, Options, Translation
-from crossmod.inference.match import in_order, on_one_grid
+from crossmod.inference.match import in_order, notes_of, on_one_grid
 from crossmod.inference.several import about_all, merged, unknown, windows_of
 from crossmod.inference.sweep import Answer, Sweep, pooled, prepare_sweep
 from crossmod.progress import progress
@@ -49,11 +49,12 @@ def translate_volume(
     groups, about = windows_of(networks), about_all(networks)
     if "flip" in options.variants and not all(network.about.flip for network in networks):
         log.warning("%s was not trained on mirrored slices: what it makes of them may be worse.", about.name)
+    notes = notes_of(volumes, about, accept_units=options.accept_units)
     sources = in_order(volumes, about)
     inputs = on_one_grid(sources, about)
     sweeps = {window: [prepare_sweep(one, inputs, options) for one in group] for window, group in groups.items()}
     several = any(len(group) > 1 or len(sweep.moves) > 1 for group in sweeps.values() for sweep in group)
-    return _filled(_Canvas(inputs, about, spread=several), sweeps, sources, options)
+    return _filled(_Canvas(inputs, about, spread=several, notes=notes), sweeps, sources, options)
 
 
 def _filled(
@@ -81,10 +82,11 @@ def _filled(
 class _Canvas:
     """What is filled slice by slice."""
 
-    def __init__(self, inputs: Sequence[Volume], about: About, *, spread: bool):
-        self.first, self.about = inputs[0], about
+    def __init__(self, inputs: Sequence[Volume], about: About, *, spread: bool, notes: tuple[str, ...] = ()):
+        self.first, self.about, self.notes = inputs[0], about, notes
         shape = self.first.voxels.shape
-        self.image = np.full(shape, about.low, np.int16 if about.target == "ct" else np.float32)
+        self.hounsfield = about.target == "ct" and about.ct_unit == "HU"
+        self.image = np.full(shape, about.low, np.int16 if self.hounsfield else np.float32)
         self.body = np.zeros(shape, bool)
         self.spread = np.zeros(shape, np.float32) if spread else None
         self.labels = np.zeros(shape, np.uint8) if about.organs else None
@@ -108,7 +110,7 @@ class _Canvas:
 
     def _in_units(self, mean: Float32[np.ndarray, "slices rows columns"]) -> np.ndarray:
         # Scanners give whole HU, and 16 bits hold them exactly.
-        return np.rint(mean).astype(np.int16) if self.about.target == "ct" else mean
+        return np.rint(mean).astype(np.int16) if self.hounsfield else mean
 
     def translation(self, sources: tuple[Volume, ...]) -> Translation:
         about = self.about
@@ -121,6 +123,8 @@ class _Canvas:
             labels=None,
             label_names={},
             acquisition={},
+            notes=tuple(dict.fromkeys((*self.first.notes, *self.notes))),
+            stated_unit=None if about.target == "mr" or self.hounsfield else about.ct_unit,
         )
         return Translation(
             image=image,

@@ -77,7 +77,9 @@ def evaluate_translation(translation: Translation, truth: Volume) -> AgainstTrut
         found, do = f"a {type(translation).__name__}", "Give what was made first, then the real scan."
         raise InputError("evaluate_translation", found=found, wanted="a crossmod.Translation", do=do)
     about = translation.about
-    check_volume(truth, "the truth", about.target)
+    hounsfield = translation.image.unit == "HU"
+    # What a model of CT in an unknown unit makes can only be compared with CT in that unit.
+    check_volume(truth, "the truth", about.target, accept_units=about.target == "ct" and not hounsfield)
     if SYNTHETIC in truth.notes:
         do = "Give a real scan of the same patient."
         raise InputError("the truth", found="a synthetic image", wanted="a scan", do=do)
@@ -85,7 +87,6 @@ def evaluate_translation(translation: Translation, truth: Volume) -> AgainstTrut
     there = np.isfinite(placed)
     real = np.where(there, placed, placed[there].min()).astype(np.float64)
     made = translation.image.voxels.astype(np.float64)
-    hounsfield = about.target == "ct"
     inside = body_mask(real, about.target) & there
     if not inside.any():
         raise InputError("the truth", found="no body in it", wanted="a scan of one", do="Look at it.")

@@ -20,8 +20,6 @@ from crossmod.progress import track
 Sources = Mapping[str, tuple[Store, str]]
 
 LOST = "not placed"
-# CT whose values span less than this, or reach no lower, is no CT in HU: fat is -100, air -1000.
-LEAST_SPAN_HU, LOWEST_HU = 100, -50
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +50,7 @@ def place_real(store: Store, records: Sequence[CaseRecord]) -> list[Placed]:
     """Place real cases by their own labels and scans.
 
     Raises:
-        InputError: a CT whose values are no HU.
+        InputError: a case whose values cannot be of their unit.
     """
     return [_by_itself(store, record) for record in track(records, "Placing real cases")]
 
@@ -61,14 +59,13 @@ def place_synthetic(store: Store, records: Sequence[CaseRecord], sources: Source
     """Place synthetic cases: by their source, else by their own labels, else by what the image shows.
 
     Raises:
-        InputError: a CT whose values are no HU, or a source that has fewer slices than were made of it.
+        InputError: a case whose values cannot be of their unit, or a source that has fewer slices than were made of it.
     """
     return [_synthetic(store, record, sources) for record in track(records, f"Placing {store.path.name}")]
 
 
 def _by_itself(store: Store, record: CaseRecord) -> Placed:
     volume = store.read(record.id)
-    _refuse_no_hu(record.id, volume)
     origins = np.arange(record.shape[0])
     if record.shape[0] < 2:  # shows no end of anything
         return Placed(store, record, origins, np.full(record.shape[0], OUTSIDE), LOST)
@@ -91,7 +88,6 @@ def _synthetic(store: Store, record: CaseRecord, sources: Sources) -> Placed:
             placement = place(volume)
             return Placed(store, record, origins, placement.numbers(positions(volume))[origins], placement.rule)
     volume = store.read(record.id)
-    _refuse_no_hu(record.id, volume)
     z = slice_positions(record)
     placement = _by_own_labels(volume, z)
     if placement is not None:
@@ -126,11 +122,3 @@ def _by_own_labels(volume: Volume, z: Float[np.ndarray, " slices"]) -> Placement
         z = np.concatenate([[z[0] - spacing[0]], z, [z[-1] + spacing[0]]])
         areas = {organ: np.pad(area, 1, "constant" if organ == "liver" else "edge") for organ, area in areas.items()}
     return placement_by_organs(z, areas)
-
-
-def _refuse_no_hu(case: str, volume: Volume) -> None:
-    low, high = float(volume.voxels.min()), float(volume.voxels.max())
-    if volume.modality == "ct" and (high - low < LEAST_SPAN_HU or low > LOWEST_HU):
-        found = f"CT values from {low:g} to {high:g}"
-        do = "Prepare the images in HU, not as 8 bits or shares of a window."
-        raise InputError(case, found=found, wanted="HU, of which fat is -100 and air -1000", do=do)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from crossmod.config import Modality
 from crossmod.data.store import CaseRecord, Store, listed
+from crossmod.data.units import one_unit
 from crossmod.errors import InputError
 from crossmod.evaluate.baseline import hold_apart
 from crossmod.judge.settings import JudgeSettings
@@ -92,6 +93,7 @@ def ask(real: Path, synthetic: Sequence[Path], settings: JudgeSettings) -> Quest
         Model(name, one, _records(one, modality, sequence)) for name, one in zip(_names(stores), stores, strict=True)
     )
     cases = store.select(modality, sequence=sequence)
+    one_unit(real, [record.unit for record in (*cases, *(one for model in models for one in model.records))])
     if settings.unseen:
         cases = tuple(case for case in cases if not any(model.saw(case) for model in models))
         if len({case.patient for case in cases}) < 2:

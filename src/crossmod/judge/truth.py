@@ -106,7 +106,7 @@ def _one(
     placed: Placed, truth: Store, record: CaseRecord, settings: JudgeSettings
 ) -> tuple[PairedScores, int, bool] | None:
     synthetic = placed.store.tensors(placed.record.id, ("image",))["image"].astype(np.float64)
-    real, inside, moved = on_grid(truth.tensors(record.id, ("image",))["image"], record, placed.record)
+    real, inside, moved = on_grid(truth.read(record.id).voxels, record, placed.record)
     if not inside.any():
         return None
     synthetic, real = synthetic[inside], real[inside]

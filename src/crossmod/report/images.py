@@ -106,7 +106,7 @@ def _slice(store: Store | None, row: Mapping[str, Any] | None, known: Mapping[st
         return None
     if not any(case.id == row["case"] and case.sha256 == known[row["case"]] for case in store.cases):
         return None
-    volume = to_size(take_slices(store.read(row["case"]), [row["place"]]), size)
+    volume = to_size(take_slices(store.read(row["case"], check_units=False), [row["place"]]), size)
     return Intensity(row["low"], row["high"]).to_model(volume.voxels[0])
 
 

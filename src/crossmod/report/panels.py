@@ -75,7 +75,7 @@ def _synthetic_slice(
 
 def _source(store: Store, case: str, record: CaseRecord, index: int) -> Gray:
     assert record.synthetic is not None
-    volume = to_size(take_slices(store.read(case), [index]), record.shape[1])
+    volume = to_size(take_slices(store.read(case, check_units=False), [index]), record.shape[1])
     return Intensity(*record.synthetic.source_range).to_model(volume.voxels[0])
 
 

@@ -248,6 +248,7 @@ def data(contents: Contents) -> list[dict[str, str]]:
     for run in contents.translators:
         for side, data in run.card["data"].items():
             sequence = f", {data['sequence']}" if data["sequence"] else ""
+            sequence += ", unit unknown" if data.get("unit") == "unknown" else ""
             rows.append(
                 {
                     "run": run.path.resolve().name,

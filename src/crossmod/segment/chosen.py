@@ -8,6 +8,7 @@ from pathlib import Path
 from crossmod.data.slices import SliceSet, draw_evenly, load_slices
 from crossmod.data.splits import split_in_words, split_slices
 from crossmod.data.store import CaseRecord, Store
+from crossmod.data.units import one_unit
 from crossmod.errors import InputError
 from crossmod.seeds import derive
 from crossmod.settings import SegmentSettings
@@ -83,6 +84,7 @@ class Chosen:
                 model that saw a test patient.
         """
         settings = self.settings
+        one_unit(self.store.path, (case.unit for case in (*self.real, *self.synthetic)))
         slices = load_slices(self.store, self.real, settings, size=settings.size, labelled=True)
         real, test = _divide(slices, self.patient_names(), settings)
         train = None if settings.without_real else real

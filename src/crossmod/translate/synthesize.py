@@ -19,6 +19,7 @@ from crossmod.data.slices import class_map, spread
 from crossmod.data.stacks import stack_of
 from crossmod.data.store import CaseRecord, SliceOrigin, Store, Synthetic
 from crossmod.data.store_writer import writing_store
+from crossmod.data.units import one_unit
 from crossmod.data.volume import Volume, take_slices
 from crossmod.errors import InputError
 from crossmod.evaluate.alignment import shift_between
@@ -83,6 +84,7 @@ def synthesize(
     store = open_stores(source)
     organ = model.settings.organs[0] if slices == "organ" or model.segmentor is not None else None
     groups = side_groups(store, model.settings.source, _of_its_sequences(model), organ=organ)
+    _check_unit(store, groups, model)
     # Where one person has both scans, the one whose target side is tested on makes no training slices either.
     held_out = set(model.card["held_out"])
     tested = [group.first.id for group in groups if group.first.patient in held_out]
@@ -118,6 +120,15 @@ def synthesize(
     return Synthesized(store, kept, left_out)
 
 
+def _check_unit(store: Store, groups: Sequence[Group], model: Translator) -> None:
+    """CT in HU and a model of CT in another unit do not fit, nor the other way round."""
+    unit = one_unit(store.path, (record.unit for group in groups for record in group.records))
+    trained = model.card["data"][model.settings.source].get("unit", "HU")
+    if model.settings.source == "ct" and unit != trained:
+        do = "Give CT in the unit that the model was trained on."
+        raise InputError(store.path, found=f"CT in {unit} units", wanted=f"{trained}, as {model.run} has it", do=do)
+
+
 def mean_shift(store: Store) -> tuple[float, float]:
     """Rows and columns by which the cases of a synthetic store lie away from their sources, on average."""
     shifts = [case.synthetic.shift for case in store.cases if case.synthetic]
@@ -133,6 +144,12 @@ class _Made:
     intensity: Intensity
     shift: tuple[float, float]
     slices_per_second: float
+
+
+def _unit_made(model: Translator) -> str | None:
+    """Of synthetic CT: the unit of the CT that the model was trained on, where it is not HU."""
+    unit = model.card["data"][model.target].get("unit", "HU")
+    return unit if model.target == "ct" and unit != "HU" else None
 
 
 def _of_its_sequences(model: Translator) -> TranslateSettings:
@@ -177,6 +194,7 @@ def _translate_case(
         sequence=model.card["data"][model.target]["sequence"],
         contrast=model.card["data"][model.target].get("contrast"),
         acquisition={},
+        stated_unit=_unit_made(model),
     )
     few = spread(len(chosen), SHIFTS_MEASURED)
     shifts = np.median([shift_between(inputs[0][i, 0], fakes[i]) for i in few], axis=0)

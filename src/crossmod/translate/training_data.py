@@ -59,6 +59,8 @@ def divide(stores: dict[Modality, Store], settings: TranslateSettings) -> Traini
     """
     # Only a segmentor needs labels; CycleGAN takes what there is.
     labelled = settings.source if settings.family == "essnet" else None
+    if labelled is not None:
+        _check_labelled(stores[labelled], labelled, settings)
     cases: Groups = {
         side: side_groups(stores[side], side, settings, organ=settings.organs[0] if side == labelled else None)
         for side in stores
@@ -84,6 +86,16 @@ def divide(stores: dict[Modality, Store], settings: TranslateSettings) -> Traini
         scored={side: _of(cases[side], set(left[side]) & scored) for side in cases},
         held_out=frozenset(held_out),
     )
+
+
+def _check_labelled(store: Store, side: Modality, settings: TranslateSettings) -> None:
+    """Refuse to train a segmentor where nothing is labelled, and say how to train without one."""
+    cases = [case for case in store.cases if case.modality == side]
+    if cases and not any(settings.organs[0] in case.labels.values() for case in cases):
+        known = sorted({name for case in cases for name in case.labels.values()})
+        found = f"no {side} case with {settings.organs[0]} labels (labels: {', '.join(known) or 'none'})"
+        do = "Prepare with labels, name other --organs, or train without a segmentor: --family cyclegan."
+        raise InputError(store.path, found=found, wanted=f"labelled {settings.organs[0]} for --family essnet", do=do)
 
 
 def side_groups(store: Store, side: Modality, settings: TranslateSettings, *, organ: str | None) -> tuple[Group, ...]:
@@ -233,6 +245,7 @@ def data_card(out: Path, data: TrainingData, side: Modality, sets: tuple[SliceSe
         "store": os.path.relpath(data.stores[side].path, out),
         "sequence": _sequences(data.train[side]),
         "contrast": _contrast(data.train[side]),
+        "unit": data.train[side][0].first.unit,
         "patients": list(slices.patients),
         "scored_patients": sorted({group.first.patient for group in data.scored[side]}),
         "cases": sorted(case.sha256 for case in data.seen(side)),

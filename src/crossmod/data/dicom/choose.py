@@ -61,8 +61,8 @@ def grouped(folder: Path, slices: Iterable[DicomSlice]) -> list[Series]:
 
 
 def _alike(first: DicomSlice, one: DicomSlice) -> bool:
-    if (first.modality, first.localizer, first.shape, first.echo_time) != (
-        one.modality, one.localizer, one.shape, one.echo_time
+    if (first.modality, first.localizer, first.shape, first.echo_time, first.other_values) != (
+        one.modality, one.localizer, one.shape, one.echo_time, one.other_values
     ):  # fmt: skip
         return False
     if first.path != one.path and (first.frame, one.frame) != (None, None):
@@ -149,4 +149,5 @@ def described(series: Series) -> str:
     sizes = f"{rows} x {columns} of {' x '.join(f'{length:.3g}' for length in lengths[:, 0])} mm"
     count = f"{len(series.slices)} slice{'s' if len(series.slices) != 1 else ''}"
     where = f" in {first.path.name}" if first.frame is not None else ""
-    return f"{count} {first.modality.upper()} {sizes} along {along}{echo}{where}"
+    unit = f", values: {first.other_values}" if first.other_values else ""
+    return f"{count} {first.modality.upper()} {sizes} along {along}{echo}{unit}{where}"

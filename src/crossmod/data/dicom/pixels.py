@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Bool, Float32
 from pydicom.dataset import Dataset
 from pydicom.pixels.utils import iter_pixels
 
@@ -16,6 +16,9 @@ from crossmod.data.dicom.file import quiet, read_dataset
 from crossmod.data.dicom.frames import frame_headers, is_multi_frame
 from crossmod.data.dicom.slice import DicomSlice
 from crossmod.errors import InputError
+
+# What padding of CT becomes: the lowest HU of a scale of 12 bits, which is air. -3024 would be below any HU.
+AIR_HU = -1024.0
 
 
 def read_values(slices: Sequence[DicomSlice]) -> Float32[np.ndarray, "slices rows columns"]:
@@ -42,7 +45,34 @@ def _values_of(path: Path, frames: Sequence[int | None]) -> Iterator[Float32[np.
     for frame, stored in zip(chosen, _stored(path, dataset, chosen), strict=True):
         slope = _rescale(path, headers[frame], "RescaleSlope", 1.0)
         intercept = _rescale(path, headers[frame], "RescaleIntercept", 0.0)
-        yield np.asarray(stored * slope + intercept, dtype=np.float32)
+        values = np.asarray(stored * slope + intercept, dtype=np.float32)
+        if headers[frame].get("Modality") == "CT":
+            values[_padded(headers[frame], stored) & (values < AIR_HU)] = AIR_HU
+        yield values
+
+
+def _padded(header: Dataset, stored: np.ndarray) -> Bool[np.ndarray, "rows columns"]:
+    """Which pixels only fill the picture around a round field of view (DICOM PS3.3 C.7.5.1.1.2)."""
+    with quiet():
+        ends = [header.get("PixelPaddingValue"), header.get("PixelPaddingRangeLimit")]
+    bits = 2 ** int(header.get("BitsAllocated") or 16)
+    signed = bool(header.get("PixelRepresentation"))
+    known = [_as_stored(value, bits, signed) for value in ends if value not in (None, "")]
+    if ends[0] in (None, "") or None in known:
+        return np.zeros(stored.shape, dtype=bool)
+    numbers = [value for value in known if value is not None]
+    return (stored >= min(numbers)) & (stored <= max(numbers))
+
+
+def _as_stored(value: object, bits: int, signed: bool) -> int | None:
+    """A padding value as pixels hold it: writers mix up signed and unsigned."""
+    try:
+        number = int(str(value))
+    except ValueError:
+        return None
+    if signed and number >= bits // 2:
+        return number - bits
+    return number + bits if not signed and number < 0 else number
 
 
 def _stored(path: Path, dataset: Dataset, frames: Sequence[int]) -> Iterator[np.ndarray]:

@@ -120,6 +120,7 @@ def read_series(series: Series) -> tuple[Volume, list[Path]]:
         acquisition=ordered[0].acquisition,
         notes=distinct_notes(series.folder, (one.note for one in ordered)),
         contrast=True if any(one.contrast for one in ordered) else None,
+        stated_unit=next((one.stated_unit for one in ordered if one.stated_unit not in (None, "HU")), None),
     )
     return volume, [one.path for one in ordered]
 
@@ -150,7 +151,8 @@ def check_uniform(found: Iterable[Series]) -> None:
             first = series.slices[0]
             # No stranger gets into a multi-frame file.
             own_file = first.path if first.frame is not None else None
-            alike.setdefault((series.folder, series.modality, series.echo_time, own_file), []).append(series)
+            kind = (series.folder, series.modality, series.echo_time, first.other_values, own_file)
+            alike.setdefault(kind, []).append(series)
     for (folder, *_), several in alike.items():
         if len(several) > 1:
             by_size = sorted(several, key=lambda series: -len(series.slices))

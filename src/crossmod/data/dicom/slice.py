@@ -17,6 +17,28 @@ from crossmod.errors import InputError
 
 MODALITIES: dict[str, Modality] = {"CT": "ct", "MR": "mr"}
 
+# DICOM PS3.3 C.11.1.1.2: what RescaleType may say; anything else is not repeated, since people write names anywhere.
+RESCALE_TYPES = {
+    "HU": "HU",
+    "US": "US (unspecified)",
+    "OD": "OD (optical density)",
+    "MGML": "mg/ml",
+    "Z_EFF": "Z_EFF (effective atomic number)",
+    "ED": "ED (electron density)",
+    "EDW": "EDW (electron density relative to water)",
+    "HU_MOD": "HU_MOD (modified HU)",
+    "PCT": "PCT (percent)",
+}
+
+# DICOM PS3.3 C.8.15.3.1.3 and C.8.2.1.1.1: the fourth value of ImageType, of images that are no CT numbers.
+MAPS = {
+    "MAT_SPECIFIC": "a material map, such as of iodine",
+    "MAT_FRACTIONAL": "a map of a material's share",
+    "MAT_VALUE_BASED": "a map of a material's value",
+    "EFF_ATOMIC_NUM": RESCALE_TYPES["Z_EFF"],
+    "ELECTRON_DENSITY": RESCALE_TYPES["ED"],
+}
+
 
 @dataclass(frozen=True)
 class NotASlice:
@@ -52,6 +74,7 @@ class DicomSlice:
         frame: which frame of a multi-frame file, from 0; None for a file of one slice.
         number: the SeriesNumber, where the header has it.
         frame_of_reference: its UID, empty where the header has none.
+        stated_unit: CT: what the header says that the values are, out of a closed list; None where it says nothing.
     """
 
     path: Path
@@ -70,6 +93,12 @@ class DicomSlice:
     frame: int | None = None
     number: int | None = None
     frame_of_reference: str = field(default="", repr=False)
+    stated_unit: str | None = None
+
+    @property
+    def other_values(self) -> str | None:
+        """What the values are where they are plainly no CT numbers: such slices are a series of their own."""
+        return None if self.stated_unit in (None, RESCALE_TYPES["HU"], RESCALE_TYPES["US"]) else self.stated_unit
 
     @property
     def name(self) -> str:
@@ -115,7 +144,19 @@ def slice_of(path: Path, header: Dataset, *, frame: int | None = None) -> DicomS
         frame=frame,
         number=_whole(header.get("SeriesNumber")),
         frame_of_reference=str(header.get("FrameOfReferenceUID") or ""),
+        stated_unit=_stated_unit(header) if str(header.Modality) == "CT" else None,
     )
+
+
+def _stated_unit(header: Dataset) -> str | None:
+    """What RescaleType and ImageType say of the values; never their own words, which may hold anything."""
+    kinds = header.get("ImageType") or ()
+    words = {str(kind).upper() for kind in ([kinds] if isinstance(kinds, str) else kinds)}
+    for word, what in MAPS.items():
+        if word in words:
+            return what
+    text = str(header.get("RescaleType") or "").strip().upper()
+    return RESCALE_TYPES.get(text, "a unit that DICOM does not know") if text else None
 
 
 def _whole(value: Any) -> int | None:

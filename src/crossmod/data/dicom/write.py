@@ -50,6 +50,8 @@ class Stored:
     pixels: Shaped[np.ndarray, "slices rows columns"]
     slope: float
     intercept: float
+    unit: str = "US"
+    """RescaleType: `HU`, or unspecified."""
 
     @property
     def signed(self) -> bool:
@@ -70,7 +72,7 @@ def write_dicom_series(volume: Volume, folder: Path) -> None:
     with new_folder(folder) as temporary:
         check_values(folder, volume.voxels)
         voxels, layout = laid_out(folder, volume)
-        stored = as_16_bit(voxels, hounsfield=volume.modality == "ct")
+        stored = as_16_bit(voxels, hounsfield=volume.unit == "HU")
         series = series_header(volume.modality, layout, stored)
         for index in range(len(voxels)):
             write_slice(temporary / slice_name(index), slice_header(series, layout, index), stored.pixels[index])
@@ -79,16 +81,16 @@ def write_dicom_series(volume: Volume, folder: Path) -> None:
 def as_16_bit(voxels: Shaped[np.ndarray, "slices rows columns"], *, hounsfield: bool) -> Stored:
     """Find the 16-bit numbers for `voxels`: exact for integers in range, evenly spread otherwise."""
     lowest, highest = float(voxels.min()), float(voxels.max())
-    intercept = float(CT_INTERCEPT) if hounsfield else 0.0
+    intercept, unit = (float(CT_INTERCEPT), "HU") if hounsfield else (0.0, "US")
     if is_whole(voxels):
         for dtype in (np.uint16, np.int16):
             limits = np.iinfo(dtype)
             if limits.min <= lowest - intercept and highest - intercept <= limits.max:
-                return Stored(_steps(voxels, 1.0, intercept, dtype), 1.0, intercept)
+                return Stored(_steps(voxels, 1.0, intercept, dtype), 1.0, intercept, unit)
     # What a reader will multiply by is the text in the file, so the division uses that text.
     slope = float(format_number_as_ds((highest - lowest) / 65535)) or 1.0
     base = float(format_number_as_ds(lowest))
-    return Stored(_steps(voxels, slope, base, np.uint16), slope, base)
+    return Stored(_steps(voxels, slope, base, np.uint16), slope, base, unit)
 
 
 def is_whole(voxels: Shaped[np.ndarray, "slices rows columns"]) -> bool:
@@ -136,11 +138,10 @@ def _put_pixel_format(series: Dataset, stored: Stored) -> None:
     series.Rows, series.Columns = stored.pixels.shape[1:]
     series.BitsAllocated, series.BitsStored, series.HighBit = 16, 16, 15
     series.PixelRepresentation = int(stored.signed)
-    hounsfield = series.Modality == "CT"
-    if hounsfield or (stored.slope, stored.intercept) != (1.0, 0.0):
+    if series.Modality == "CT" or (stored.slope, stored.intercept) != (1.0, 0.0):
         series.RescaleSlope = format_number_as_ds(stored.slope)
         series.RescaleIntercept = format_number_as_ds(stored.intercept)
-        series.RescaleType = "HU" if hounsfield else "US"
+        series.RescaleType = stored.unit
 
 
 def slice_name(index: int) -> str:

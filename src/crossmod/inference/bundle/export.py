@@ -59,6 +59,9 @@ def export_bundle(
     networks = {}
     for path in paths:
         model = load_run(path, device="cpu", epoch=epoch)
+        if model.about.ct_unit != "HU":
+            do = "Prepare the CT in HU and train again: a bundle says of its CT that it is in HU."
+            raise InputError(path, found=f"a model of CT in an {model.about.ct_unit} unit", wanted="CT in HU", do=do)
         name = "ct{:+g}{:+g}".format(*model.about.window)
         if name in networks:
             do = "Export them one by one, or train one of them with another --window."

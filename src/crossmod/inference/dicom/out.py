@@ -109,7 +109,7 @@ def _write(
     keep: bool,
 ) -> list[Dataset]:
     """Write the slices; returns their headers, without pixels."""
-    hounsfield = translation.about.target == "ct"
+    hounsfield = translation.image.unit == "HU"
     whole = np.rint(voxels) if hounsfield and not is_whole(voxels) else voxels
     stored = as_16_bit(whole, hounsfield=hounsfield)
     series = series_header(translation.about.target, layout, stored)

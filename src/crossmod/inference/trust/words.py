@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterator
 
 from crossmod.data.identity import SYNTHETIC
+from crossmod.data.units import ACCEPTED
 from crossmod.inference.contract import Translation
 from crossmod.inference.trust.checks import Organ
 from crossmod.inference.trust.fingerprint import FEW, Fingerprint, Likeness, shows_organs
@@ -20,6 +21,7 @@ def warnings_of(found: Trust, translation: Translation) -> Iterator[str]:
         yield "No body was found in the input: nothing was made."
     if any(SYNTHETIC in source.notes for source in translation.sources):
         yield "The input is synthetic itself: its errors are handed on."
+    yield from _units(translation)
     yield from _stack(translation)
     one = found.uncertainty
     if one is not None and one.share > limits.uncertain_share:
@@ -50,6 +52,14 @@ def warnings_of(found: Trust, translation: Translation) -> Iterator[str]:
     for like in found.likenesses:
         if like.score is not None and like.score > limits.unlike:
             yield _unlike(like)
+
+
+def _units(translation: Translation) -> Iterator[str]:
+    for note in translation.image.notes:
+        if note.startswith(ACCEPTED):
+            yield f"The values of the input cannot be trusted: {note}."
+    if translation.about.ct_unit != "HU":
+        yield f"The model was trained on CT in an {translation.about.ct_unit} unit: its CT window is not in HU."
 
 
 def _stack(translation: Translation) -> Iterator[str]:

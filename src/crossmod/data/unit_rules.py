@@ -1,0 +1,270 @@
+"""The rules: what values of CT cannot be HU, what values of MR cannot be signal, and what only looks odd.
+
+Notable:
+- HU have two anchors in a scan of a body: air at -1000, and soft tissue near 0 (water) with fat at about -100. Fields
+  inside the body, and volumes whose low values were cut off, lack the first anchor, not the second.
+- What cannot be HU is refused; a warning is given where a real scan could look like this too. Both were tried on real
+  scans and on spoiled copies of them: see `docs/how-to/make-a-store.md`.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from crossmod.config import Modality
+from crossmod.data.histogram import Histogram
+
+# No scanner writes such HU, extended scales of metal included.
+MOST_HU = 1e5
+# What scanners write around a round field lies below this: -2000, -3024, -32768; noise in air does not.
+PADDING_BELOW, LEAST_PADDING = -1200.0, 0.001
+# More than these is no noise of air but another scale: below -1200, and far below.
+MOST_BELOW_AIR, FAR_BELOW, MOST_FAR_BELOW = 0.2, -2500.0, 0.01
+# Air, with its noise; lung is denser.
+AIR = (-1100.0, -850.0)
+LEAST_AIR = 0.005
+# The scale of 12 bits ends at 3071 HU; extended ones hold metal, which is little of a volume.
+METAL_ABOVE, MOST_METAL = 3100.0, 0.05
+# Fat, lung, gas and air lie below; every field in a body shows some of them.
+BELOW_WATER, LEAST_BELOW_WATER = -60.0, 0.001
+# MR keeps air near 0 and nothing far below it: HU with so much near 0 and above 100 show fat or air too.
+NEAR_ZERO, LEAST_NEAR_ZERO, LEAST_BELOW_MR = 30.0, 0.2, 0.02
+# From the 1st to the 99th percentile; fat and muscle alone are 150 HU apart.
+LEAST_SPAN = 60.0
+# Cortical bone and trabecular bone: the first is never so much more than the second.
+DENSE, LESS_DENSE, DENSE_RATIO, MOST_DENSE = (600.0, 1500.0), (150.0, 600.0), 3.0, 0.05
+# The middle of what is no air, lung or gas: from the body of an obese patient to a joint of bone and contrast agent.
+NO_AIR_ABOVE, MIDDLE, LEAST_TISSUE = -500.0, (-200.0, 350.0), 0.002
+# Fat to organs with contrast agent: most of what is neither air nor lung; never so many times as much lies above.
+SOFT, CLEARLY_SOFT, MOST_ABOVE = (-250.0, 350.0), 0.7, 2.0
+# Tissue is never one value, as background is (10th to 90th percentile), and some of it is denser than water.
+LEAST_SPREAD, LEAST_ABOVE_WATER = 20.0, 0.05
+# So many voxels of the lowest (highest) value say that lower (higher) ones were cut off; scanners cut at 3071.
+CUT_LOW, CUT_HIGH, CUT_HIGH_ALONE, FULL_SCALE = 0.01, 0.002, 0.02, 2900.0
+# A body cannot touch the upper end so often, unless dark and bright are swapped.
+MOST_CUT_HIGH = 0.25
+# The peak of air around a body is narrow, that of lung is broad.
+NARROW, PEAK_SHARE, AIR_OFF = 25.0, 0.10, 60.0
+# Label maps; more values than these a piecewise constant phantom may have.
+MASK_VALUES, FEW_VALUES, BYTE = 16, 64, 255.0
+# MR: magnitudes are not negative; interpolation undershoots by less than this share of the brightest.
+UNDERSHOOT, MOST_NEGATIVE, CT_LOW = 0.25, 0.2, -300.0
+UNSPECIFIED = "US (unspecified)"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that is odd about the values.
+
+    Args:
+        found: what came, in words.
+        do: what to do about it, a whole sentence.
+        refuse: whether the values cannot be of their unit; else it is a warning.
+    """
+
+    found: str
+    do: str
+    refuse: bool = True
+
+
+def findings(histogram: Histogram, modality: Modality, stated: str | None = None) -> tuple[Finding, ...]:
+    """What is odd about values that are said to be HU (CT) or signal (MR); what is refused comes first.
+
+    Args:
+        histogram: of the volume.
+        modality: `ct` or `mr`.
+        stated: CT: the unit that the header names; None where it names none.
+    """
+    found = [*_mask(histogram), *(_ct(histogram, stated) if modality == "ct" else _mr(histogram))]
+    return tuple(sorted(found, key=lambda one: not one.refuse))
+
+
+def _mask(histogram: Histogram) -> Iterator[Finding]:
+    values = histogram.values
+    few = len(values) <= MASK_VALUES and histogram.whole and values[0] >= 0 and values[-1] <= BYTE
+    if few:
+        listed = ", ".join(f"{value:g}" for value in values[:8]) + (", ..." if len(values) > 8 else "")
+        yield Finding(f"only the values {listed}, as a label map has them", "Give the image, not its labels.")
+    elif len(values) <= FEW_VALUES:
+        do = "Check that it is an image of a scanner."
+        yield Finding(f"only {len(values)} different values", do, refuse=False)
+
+
+def _ct(every: Histogram, stated: str | None) -> Iterator[Finding]:
+    lowest, highest = float(every.values[0]), float(every.values[-1])
+    if max(-lowest, highest) > MOST_HU:
+        do = "Check the rescaling, or correct the voxels."
+        yield Finding(f"values from {lowest:g} to {highest:g}", do)
+        return
+    inside = every.part(PADDING_BELOW)
+    yield from _padding(every)
+    if not len(inside.values):
+        return
+    faults = tuple(_not_hu(inside))
+    if stated not in (None, "HU"):
+        yield _of_header(stated, sure=not faults and _clearly_hu(inside))
+    yield from faults[:1]
+    if not faults:
+        yield from _cut(inside)
+        yield from _misplaced(inside)
+
+
+def _padding(every: Histogram) -> Iterator[Finding]:
+    below = every.part(-math.inf, math.nextafter(PADDING_BELOW, -math.inf))
+    share = float(below.shares.sum())
+    if not len(below.values):
+        return
+    fill = float(below.shares.max())
+    far = below.share(-math.inf, FAR_BELOW)
+    if share - fill > MOST_BELOW_AIR or (far - fill > MOST_FAR_BELOW):
+        low, high = below.values[0], below.values[-1]
+        do = "Check the rescaling: HU end at -1024, and padding is one value."
+        yield Finding(f"{share:.0%} of the voxels from {low:g} to {high:g}, below any HU", do)
+    elif fill > LEAST_PADDING:
+        found = f"{share:.1%} of the voxels at {below.values[np.argmax(below.shares)]:g}, below air: padding"
+        yield Finding(found, "Set them to -1024.", refuse=False)
+
+
+def _not_hu(values: Histogram) -> Iterator[Finding]:
+    """Why values cannot be HU, the plainest reason first; padding is left out."""
+    lowest, highest = float(values.values[0]), float(values.values[-1])
+    if lowest >= 0:
+        yield Finding(f"values from {lowest:g} to {highest:g}, none below 0, which is water", _advice(values))
+    metal = values.share(METAL_ABOVE, math.inf)
+    if metal > MOST_METAL:
+        found = f"{metal:.0%} of the voxels above {METAL_ABOVE:g}, where HU have metal alone"
+        yield Finding(found, _advice(values))
+    span = values.percentile(99) - values.percentile(1)
+    if highest - lowest < 100 or span < LEAST_SPAN:
+        found = f"values from {lowest:g} to {highest:g}, 98 % within {span:.3g}: fat and muscle are 150 HU apart"
+        yield Finding(found, _advice(values))
+    below = values.share(-math.inf, BELOW_WATER)
+    like_mr = values.share(-NEAR_ZERO, NEAR_ZERO) > LEAST_NEAR_ZERO and values.share(100, math.inf) > LEAST_NEAR_ZERO
+    if below < LEAST_BELOW_WATER or (below < LEAST_BELOW_MR and like_mr):
+        found = f"values from {lowest:g} to {highest:g}, {below:.2%} of them below {BELOW_WATER:g}, as fat and air are"
+        yield Finding(found, _advice(values))
+    tissue, soft, above = (values.share(*ends) for ends in ((NO_AIR_ABOVE, math.inf), SOFT, (SOFT[1], math.inf)))
+    if tissue < LEAST_TISSUE:
+        yield Finding(f"values from {lowest:g} to {highest:g}, nothing as dense as tissue", _advice(values))
+    dense, less = values.share(*DENSE), values.share(*LESS_DENSE)
+    many = dense > MOST_DENSE * tissue and dense > DENSE_RATIO * less and not _clearly_hu(values)
+    if many or above > MOST_ABOVE * soft:
+        found = f"{above:.0%} of the voxels above {SOFT[1]:g}, as bone is, and {soft:.0%} from {SOFT[0]:g} to there"
+        yield Finding(found, _advice(values))
+    top = values.share(highest, highest)
+    if top > max(MOST_CUT_HIGH, values.share(lowest, lowest)) and values.share(*AIR) < LEAST_AIR:
+        found = f"{top:.0%} of the voxels at the highest value, {highest:g}: dark and bright swapped"
+        yield Finding(found, _advice(values))
+
+
+def _advice(values: Histogram) -> str:
+    """What probably happened to HU, by trying what would bring them back."""
+    lowest, highest = float(values.values[0]), float(values.values[-1])
+    for offset in (1024, 1000, 2048, 8192, 32768, 3024):
+        if _clearly_hu(values.mapped(1, -offset)):
+            return f"They look like HU with {offset} added: subtract {offset}."
+    if _clearly_hu(values.mapped(-1, 0)):
+        return "They look like HU with the sign swapped: multiply by -1."
+    wrapped = np.where(values.values > 32767, values.values - 65536, values.values)
+    order = np.argsort(wrapped)
+    if highest > 32767 and _clearly_hu(Histogram(wrapped[order], values.shares[order])):
+        return "They look like signed numbers read as unsigned: subtract 65536 from those above 32767."
+    if lowest >= 0 and highest <= BYTE and values.whole:
+        return "They look like an 8-bit picture, which has lost its HU: export the scan from DICOM again."
+    if max(-lowest, highest) <= 10:
+        return "They look scaled for a network: give the scan as it was before."
+    return "Check the modality and the rescaling (slope and intercept)."
+
+
+def _clearly_hu(values: Histogram) -> bool:
+    """Whether both anchors are there: air at -1000, and most of the rest from fat to soft tissue."""
+    rest = values.part(NO_AIR_ABOVE)
+    total = float(rest.shares.sum())
+    if values.share(*AIR) < LEAST_AIR or total < LEAST_AIR or values.share(-math.inf, PADDING_BELOW) > 0.4:
+        return False
+    spread = rest.percentile(90) - rest.percentile(10)
+    return (
+        rest.share(*SOFT) > CLEARLY_SOFT * total
+        and -200 < rest.percentile(50) < 200
+        and spread > LEAST_SPREAD
+        and rest.share(math.nextafter(0, 1), math.inf) > LEAST_ABOVE_WATER * total
+    )
+
+
+def _of_header(stated: str, *, sure: bool) -> Finding:
+    if stated == UNSPECIFIED and sure:
+        return Finding(f"a header that calls the values {stated}; they look like HU", "Check them.", refuse=False)
+    do = "Give the series in HU: iodine maps, electron density and other maps are no CT numbers."
+    return Finding(f"a header that says of the values: {stated}", do)
+
+
+def _cut(values: Histogram) -> Iterator[Finding]:
+    lowest, highest = float(values.values[0]), float(values.values[-1])
+    low, high = values.share(lowest, lowest), values.share(highest, highest)
+    ends = []
+    if lowest > AIR[1] and low >= CUT_LOW:
+        ends.append(f"below {lowest:g} HU ({low:.0%} of the voxels)")
+    if highest < FULL_SCALE and high >= (CUT_HIGH if ends else CUT_HIGH_ALONE):
+        ends.append(f"above {highest:g} HU ({high:.1%})")
+    if ends:
+        shifted = ", or HU were shifted" if low >= CUT_LOW and AIR[1] < lowest < CT_LOW else ""
+        grey = f"; {len(values.values)} different values are left" if len(values.values) <= 256 else ""
+        found = f"values {' and '.join(ends)} were cut off{shifted}{grey}"
+        yield Finding(found, "Prefer the scan in full.", refuse=False)
+
+
+def _misplaced(values: Histogram) -> Iterator[Finding]:
+    """Warnings of a scale that is shifted or stretched, where a real scan could look like this too."""
+    rest = values.part(NO_AIR_ABOVE)
+    middle = rest.percentile(50) if len(rest.values) else -math.inf
+    if not MIDDLE[0] <= middle <= MIDDLE[1]:
+        where = f"lies around {middle:.4g} HU" if math.isfinite(middle) else "is missing"
+        found = f"what is neither air nor lung {where}, where soft tissue is 0 to 100 and fat -100"
+        yield Finding(found, "Check the rescaling.", refuse=False)
+    peak, share = _narrow_peak(values.part(PADDING_BELOW, -200.0))
+    cut = values.share(float(values.values[0]), peak) <= values.share(peak, peak) * 1.001
+    floor = -1030.0 <= peak <= -1020.0  # scanners of 12 bits write no less than -1024
+    if share >= PEAK_SHARE and abs(peak + 1000) > AIR_OFF and not floor and not (cut and peak > AIR[1]):
+        found = f"{share:.0%} of the voxels near {peak:.0f} HU, where air should lie near -1000"
+        yield Finding(found, "Check the intercept.", refuse=False)
+
+
+def _narrow_peak(values: Histogram) -> tuple[float, float]:
+    """The value around which most voxels lie, and their share; only of a peak that is narrow."""
+    if not len(values.values):
+        return -1000.0, 0.0
+    total = np.concatenate([[0.0], np.cumsum(values.shares)])
+
+    def within(reach: float) -> np.ndarray:
+        begin = np.searchsorted(values.values, values.values - reach, "left")
+        return total[np.searchsorted(values.values, values.values + reach, "right")] - total[begin]
+
+    near, far = within(NARROW), within(3 * NARROW)
+    best = int(np.argmax(near))
+    around = values.part(values.values[best] - NARROW, values.values[best] + NARROW)
+    middle = around.percentile(50)
+    return middle, float(near[best]) if near[best] > 0.8 * far[best] else 0.0
+
+
+def _mr(values: Histogram) -> Iterator[Finding]:
+    lowest, highest = float(values.values[0]), float(values.values[-1])
+    bright = values.percentile(99.9)
+    if lowest < CT_LOW and -lowest > UNDERSHOOT * bright:
+        do = "Check the modality; padding must not be lower than air."
+        yield Finding(f"values as low as {lowest:g}, as CT has them", do)
+        return
+    negative = values.share(-math.inf, math.nextafter(0, -1))
+    if lowest < 0 and (negative > MOST_NEGATIVE and -values.percentile(1) > UNDERSHOOT * bright):
+        found = f"{negative:.0%} of the values below 0, down to {lowest:g}, which magnitudes of MR are not"
+        yield Finding(found, "Check that it is MR, before any normalisation.", refuse=False)
+    elif _clearly_hu(values.mapped(1, -1024)):
+        found = "values like those of CT with 1024 added: air at 24, tissue near 1074"
+        yield Finding(found, "Check the modality.", refuse=False)
+    if lowest >= 0 and BYTE / 2 < highest <= BYTE and values.whole and len(values.values) > FEW_VALUES:
+        found = f"whole numbers from {lowest:g} to {highest:g}, as an 8-bit picture has them"
+        yield Finding(found, "Prefer the scan as the scanner wrote it.", refuse=False)
+    if values.percentile(0.5) == values.percentile(99.5):
+        found = f"the value {values.percentile(50):g} in 99 % of the voxels"
+        yield Finding(found, "Check that it shows a body.", refuse=False)
