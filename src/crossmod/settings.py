@@ -46,6 +46,8 @@ class SplitSettings(Settings):
     """Patients to hold out, by name, in place of a fold."""
     train_patients: tuple[str, ...] = ()
     """Patients to train on, by name; default: all that are not held out."""
+    same_people: Literal["yes", "no"] | None = None
+    """Whether equal case names in two stores are one person, where no patient id tells; default: ask if it matters."""
 
     @model_validator(mode="after")
     def _check_fold(self) -> "SplitSettings":

@@ -82,6 +82,7 @@ def synthesize(
     slices: Literal["organ", "all"] = "organ",
     min_consistency: float = 0.0,
     epoch: Literal["auto", "best", "last"] = "auto",
+    same_people: Literal["yes", "no"] | None = None,
     device: Device = "auto",
 ) -> None:
     """Turn the labelled slices of a store into labelled synthetic slices of the other modality.
@@ -100,6 +101,8 @@ def synthesize(
         Keep slices whose label consistency, the Dice between the segmentor's answer and the label, is at least this.
     epoch
         The weights to use; `auto`: the best epoch where the run scored its epochs, otherwise the last.
+    same_people
+        Whether equal case names in SOURCE and in the model's training are one person; asked for where it matters.
     device
         Where to compute.
     """
@@ -112,6 +115,7 @@ def synthesize(
         slices=slices,
         min_consistency=min_consistency,
         epoch=epoch,
+        same_people=same_people,
         machine=Machine(device=device),
     )
     say(f"{out}: {made.slices} synthetic slices, {made.left_out} left out for their consistency")

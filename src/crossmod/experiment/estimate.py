@@ -82,7 +82,9 @@ def estimate(jobs: Iterable[Job], root: Path, machine: Machine) -> Estimate:
 
 
 # Jobs that differ in these alone take as long a step.
-_ALIKE = frozenset({"seed", "fold", "folds", "count", "train_patients", "test_patients", "min_consistency", "steps"})
+_ALIKE = frozenset(
+    {"seed", "fold", "folds", "count", "train_patients", "test_patients", "min_consistency", "steps"} | {"same_people"}
+)
 
 
 def _shape(job: Job) -> str:
