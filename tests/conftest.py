@@ -12,7 +12,7 @@ import pytest
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # Nothing is written into the configuration of whoever runs the tests.
-os.environ["CROSSMOD_PATIENT_KEY"] = os.path.join(tempfile.mkdtemp(prefix="crossmod-key-"), "patient-key")
+os.environ["CROSSMOD_PATIENT_KEY"] = str(Path(tempfile.mkdtemp(prefix="crossmod-key-")) / "patient-key")
 
 from hypothesis import settings
 

@@ -68,6 +68,8 @@ def train(
         say(f"Alarms: {', '.join(alarm['alarm'] for alarm in card['alarms'])}. Look at the pictures, or at a report.")
     if card["leaking"]:
         say("Split by slice: LEAKING, neighbours of the held-out slices were trained on.")
+    if card["split"] == "none":
+        say("Nobody was held out: test what it makes on other people than these.")
     source = (ct if settings.source == "ct" else mr)[0]
     say(f"Next: crossmod synthesize {quote(str(out))} --source {quote(str(source))} --out STORE")
     return None

@@ -25,8 +25,8 @@ def chaos_marks(src: Path, cases: Sequence[ChaosCase], store: Path, *, chaos: bo
     """Marks of the patients of CHAOS, or of another set in its layout.
 
     CHAOS says who is who: its CT patient 1 and its MR patient 1 are different people. A phantom says it in its
-    `phantom.json`. Of another set, PatientIDs are hashed; without them, numbers are case names, and commands ask whether
-    CT 1 and MR 1 are one person.
+    `phantom.json`. Of another set, PatientIDs are hashed; without them, numbers are case names, and commands ask
+    whether CT 1 and MR 1 are one person.
 
     Args:
         src: the folder of the set.

@@ -18,14 +18,14 @@ would let one person be trained on and tested on.
 
 import itertools
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from crossmod.data.file_order import natural_key
 from crossmod.data.joined import JoinedStore, distinct_names
-from crossmod.data.person import Mark, earlier_mark, parse_mark
+from crossmod.data.person import NUMBER, Mark, earlier_mark, parse_mark
 from crossmod.data.store import CaseRecord, Store, listed
 from crossmod.errors import InputError
 
@@ -37,18 +37,18 @@ MOST_NAMED = 6
 
 @dataclass(frozen=True)
 class Seen:
-    """The people behind a model, as its card or its images tell them.
+    """The people of the stores that a model was trained with, as its card or its images tell them.
 
     Args:
         model: its name.
-        people: by the model's own name for them, their marks; no marks where an earlier version trained it.
-        settled: pairs of domains that were compared when it was trained, by whatever evidence: equal marks of one
-            person are recorded, everybody else is somebody else.
+        people: by the model's own name for them, their marks, held out or not; no marks where an earlier version
+            trained it.
+        decided: whether it was decided then who of them is one person, so that it is not asked again.
     """
 
     model: str
     people: Mapping[str, tuple[str, ...]]
-    settled: frozenset[tuple[str, str]] = frozenset()
+    decided: bool = True
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,14 +59,14 @@ class People:
         stores: the stores in which `patient` is a person, in the order that they were given in.
         marks: by person, every mark that was found of them.
         seen: by model and the model's own name for somebody, the person.
-        settled: pairs of domains that were compared.
+        decided: whether all is known, or was said; not, where equal names were taken for one person to be careful.
         lines: who was taken for one person and why, for the user.
     """
 
     stores: tuple[Store, ...]
     marks: Mapping[str, tuple[str, ...]]
     seen: Mapping[str, Mapping[str, str]]
-    settled: frozenset[tuple[str, str]]
+    decided: bool
     lines: tuple[str, ...]
 
     def behind(self, record: CaseRecord) -> frozenset[str]:
@@ -87,10 +87,16 @@ class People:
         found = {by_mark[mark] for name in data["train_patients"] for mark in marks.get(name, ()) if mark in by_mark}
         return frozenset(found | (set(data["train_patients"]) - set(marks)))
 
-    def card(self, patients: Iterable[str]) -> dict[str, Any]:
+    def card(self) -> dict[str, Any]:
         """What a run's card keeps, so that later commands recognise these people."""
-        marks = {patient: list(self.marks.get(patient, ())) for patient in sorted(set(patients))}
-        return {"marks": marks, "settled": sorted(map(list, self.settled))}
+        return {"marks": {name: list(self.marks[name]) for name in sorted(self.marks)}, "decided": self.decided}
+
+    def around(self, model: Seen) -> dict[str, tuple[str, ...]]:
+        """What images of a model keep: the people whom the model knows, by its names, and those of the stores."""
+        named = self.seen[model.model]
+        found = {name: self.marks[person] for name, person in named.items()}
+        new = sorted(set(self.marks) - set(named.values()))
+        return found | {name if name not in found else f"source/{name}": self.marks[name] for name in new}
 
 
 def seen_on(card: Mapping[str, Any], model: str) -> Seen:
@@ -103,7 +109,7 @@ def seen_on(card: Mapping[str, Any], model: str) -> Seen:
     return Seen(
         model,
         {name: tuple(marks) for name, marks in kept["marks"].items()},
-        frozenset((one, two) for one, two in kept["settled"]),
+        kept["decided"],
     )
 
 
@@ -113,8 +119,8 @@ def seen_behind(store: Store) -> list[Seen]:
     for case in store.cases:
         made = case.synthetic
         if made is not None and made.model not in found:
-            people = {name: made.trained_people.get(name, ()) for name in made.trained_on}
-            found[made.model] = Seen(made.model, people, frozenset(made.settled))
+            people = made.people or dict.fromkeys(made.trained_on, ())
+            found[made.model] = Seen(made.model, people, made.decided)
     return list(found.values())
 
 
@@ -144,11 +150,9 @@ def who_is_who(
     parts = list({part.path.resolve(): part for store in stores for part in store.parts}.values())
     graph = _Graph(_nodes(parts, seen))
     graph.join_equal()
-    settled = set().union(*(one.settled for one in seen))
-    questions = list(_questions(graph, settled))
+    questions = list(_questions(graph, seen))
     _answer(graph, questions, same_people, ask)
     graph.check()
-    settled |= {question.domains for question in questions}
     names = _names(graph, stores, parts)
     marks = graph.marks()
     renamed = {
@@ -161,7 +165,7 @@ def who_is_who(
         tuple(_rebuilt(store, renamed) for store in stores),
         {name: marks[root] for root, name in names.items()},
         {one.model: {n.name: names[graph.root(n)] for n in graph.nodes if n.model == one.model} for one in seen},
-        frozenset(settled),
+        not questions or same_people is not None,
         tuple(_lines(graph, names, questions, parts)),
     )
 
@@ -186,11 +190,13 @@ class _Node:
     def where(self) -> str:
         return str(self.store.path) if self.store is not None else "the training of the model"
 
-    def bare(self, domain: str) -> str:
-        """The case name by which the user knows the patient."""
-        own = [mark.value for mark in self.marks if mark.domain == domain and mark.kind != "id"]
-        # Ids are no names; their pseudonyms are `prefix-p001`, or what `--patient` says.
-        return own[0] if own else self.name.rpartition("-")[2]
+    def bare(self, domain: str) -> str | None:
+        """The case name by which the user knows the patient; None where there is but a running number."""
+        mark = next(mark for mark in self.marks if mark.domain == domain)
+        # An id is no name; who bears one is called `prefix-p001`, or what `--patient` says.
+        name = self.name.rpartition("/")[2] if mark.kind == "id" else mark.value
+        numbered = mark.kind == "number" or (mark.kind == "id" and NUMBER.fullmatch(name.rpartition("-")[2]))
+        return None if numbered else name
 
 
 def _nodes(parts: Sequence[Store], seen: Sequence[Seen]) -> list[_Node]:
@@ -319,35 +325,37 @@ class _Question:
     places: tuple[str, str]
 
 
-def _questions(graph: _Graph, settled: set[tuple[str, str]]) -> Iterator[_Question]:
+def _questions(graph: _Graph, seen: Sequence[Seen]) -> Iterator[_Question]:
     domains: dict[str, list[_Node]] = defaultdict(list)
     for node in graph.nodes:
         for domain in sorted({mark.domain for mark in node.marks}):
             domains[domain].append(node)
-    values = _values(graph)
+    values = _values(graph, seen)
     for one, two in itertools.combinations(sorted(domains), 2):
         kinds = {one.partition(":")[0], two.partition(":")[0]}
-        if (one, two) in settled or ("set" in kinds and kinds != {"set", "name"}):
+        if "set" in kinds and kinds != {"set", "name"}:
             continue
         # Who has marks of both is found already.
         first, second = (
             [node for node in domains[domain] if not {one, two} <= values[graph.root(node)].keys()]
             for domain in (one, two)
         )
-        by_name: dict[str, list[_Node]] = defaultdict(list)
+        by_name: dict[str | None, list[_Node]] = defaultdict(list)
         for node in second:
             by_name[node.bare(two)].append(node)
-        pairs = ((a, b) for a in first for b in by_name.get(a.bare(one), ()))
+        pairs = ((a, b) for a in first if (name := a.bare(one)) is not None for b in by_name.get(name, ()))
         equal = tuple((a, b) for a, b in pairs if _undecided(graph, values, a, b))
         names_tell = kinds <= {"set", "name"}
         if equal or (not names_tell and any(_undecided(graph, values, a, b) for a in first for b in second)):
             yield _Question((one, two), equal, names_tell, (_places(first), _places(second)))
 
 
-def _values(graph: _Graph) -> dict[int, dict[str, str]]:
-    """By person and domain, the value of the mark."""
+def _values(graph: _Graph, seen: Sequence[Seen]) -> dict[int, dict[str, str]]:
+    """By person and domain, the value of the mark; among those whom a model knows, it was decided who is who."""
+    decided = {one.model for one in seen if one.decided}
     return {
         root: {mark.domain: mark.value for node in nodes for mark in node.marks}
+        | {f"known to {node.model}": str(root) for node in nodes if node.model in decided}
         for root, nodes in graph.people().items()
     }
 
@@ -390,7 +398,7 @@ def _refusal(questions: Sequence[_Question]) -> InputError:
     both = f"in {one} and in {two}" if one != two else f"twice in {one}"
     if first.equal:
         domain = first.domains[0]
-        names = sorted({node.bare(domain) for node, _ in first.equal}, key=lambda name: natural_key(Path(name)))
+        names = sorted({str(node.bare(domain)) for node, _ in first.equal}, key=lambda name: natural_key(Path(name)))
         found = f"{'cases' if len(names) > 1 else 'the case'} {listed(names, MOST_NAMED)} {both}"
         do = (
             "Give --same-people yes if equal names are one person: who is held out for testing is then left out of "
@@ -411,7 +419,7 @@ def _why_not(question: _Question) -> str:
         return "their ids were hashed under two patient keys"
     if "id" in kinds:
         return "one side has hashed PatientIDs, the other has none"
-    return "numbers tell people apart in one call of prepare only"
+    return "running numbers, such as p001, tell people apart in one call of prepare only"
 
 
 def _names(graph: _Graph, stores: Sequence[Store], parts: Sequence[Store]) -> dict[int, str]:
@@ -453,6 +461,7 @@ def _path(node: _Node) -> Path:
 def _lines(
     graph: _Graph, names: Mapping[int, str], questions: Sequence[_Question], parts: Sequence[Store]
 ) -> Iterator[str]:
+    labels = dict(zip(map(id, parts), distinct_names([part.path for part in parts]), strict=True))
     by_why: dict[str, dict[str, None]] = defaultdict(dict)
     people = graph.people()
     shared = {
@@ -463,8 +472,7 @@ def _lines(
     for one, two, why in graph.why:
         first, second = graph.nodes[one], graph.nodes[two]
         if graph.root(first) in shared and None not in (first.store, second.store):
-            other = first.name if first.name == second.name else f"{first.name} = {second.name}"
-            by_why[why][other] = None
+            by_why[why][_both(first, second, labels)] = None
     for why, found in by_why.items():
         yield f"One person, by {why}: {listed(found, MOST_NAMED)} ({len(found)} in all)."
     held = {id(part): {graph.root(n) for n in graph.nodes if n.store is part} for part in parts}
@@ -473,6 +481,12 @@ def _lines(
         ways = [word for kind, word in _WAYS.items() if kind in kinds]
         said = " and as --same-people no says" if questions else ""
         yield f"No patient is in {'both' if len(parts) == 2 else 'two'} stores, by {' and '.join(ways)}{said}."
+
+
+def _both(one: _Node, two: _Node, labels: Mapping[int, str]) -> str:
+    if one.name == two.name:
+        return one.name
+    return " = ".join(f"{node.name} in {labels[id(node.store)]}" for node in (one, two))
 
 
 _WAYS = {"id": "patient ids", "set": "what the data set says", "name": "case names", "number": "numbers"}

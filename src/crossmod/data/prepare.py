@@ -332,9 +332,12 @@ def _check_new(store: Path, append: bool, patients: Iterable[str]) -> None:
 
 
 def _check_not_again(folder: Path, record: CaseRecord, known: Iterable[CaseRecord]) -> None:
-    """A scan that is in the store already would count twice."""
+    """A scan that is in the store already, with the same parameters, would count twice."""
     for other in known:
-        if other.patient == record.patient and other.sha256 == record.sha256:
+        alike = all(
+            getattr(other, name) == getattr(record, name) for name in ("patient", "sha256", "sequence", "acquisition")
+        )
+        if alike:
             found, wanted = f"a scan that is in the store already, as {other.id}", "new scans"
             raise InputError(folder, found=found, wanted=wanted, do="Leave its folder out.")
 

@@ -73,10 +73,11 @@ class Synthetic(BaseModel):
     """Every patient whose image the model saw in training."""
     trained_cases: tuple[str, ...]
     """Checksums of the cases that it saw, which tell a patient under another name."""
-    trained_people: dict[str, tuple[MarkText, ...]] = {}
-    """Of each of `trained_on`, the marks of the person (`crossmod.data.person`). Older manifests do not have it."""
-    settled: tuple[tuple[str, str], ...] = ()
-    """Kinds of marks that were compared when the model was trained; likewise."""
+    people: dict[str, tuple[MarkText, ...]] = {}
+    """The people of the stores that the model was trained with, and of the source: the marks of each
+    (`crossmod.data.person`), by the names of `trained_on`. Older manifests do not have it."""
+    decided: bool = True
+    """Whether it was decided who of them is one person."""
     slices: tuple[SliceOrigin, ...]
 
 

@@ -59,5 +59,5 @@ def data_card(out: Path, chosen: Chosen, sides: Sides) -> dict[str, Any]:
         "train_patients": list(train.patients) if train else [],
         "test_slices": len(test),
         "test_patients": list(test.patients),
-        "people": chosen.people.card([*(train.patients if train else ()), *test.patients]),
+        "people": chosen.people.card(),
     }

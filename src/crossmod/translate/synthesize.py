@@ -221,7 +221,7 @@ def _provenance(model: Translator, group: Group, made: _Made, good: list[int], p
         other_inputs=tuple(other.id for other in group.records[1:]),
         trained_on=model.trained_on,
         trained_cases=model.trained_cases,
-        trained_people={name: model.people.people.get(name, ()) for name in model.trained_on},
-        settled=tuple(sorted(people.settled)),
+        people=people.around(model.people),
+        decided=people.decided and model.people.decided,
         slices=tuple(SliceOrigin(source_slice=made.source_slices[i], consistency=made.consistency[i]) for i in good),
     )

@@ -146,7 +146,7 @@ def _card(
         "fingerprint": fingerprint(slices[settings.source][:: settings.stack], settings),
         "stack_mm": stack_mm(data, settings) if settings.stack > 1 else None,
         "held_out": sorted(data.held_out),
-        "people": data.people.card([*(name for side in data.patients.values() for name in side), *data.held_out]),
+        "people": data.people.card(),
         "split": split_in_words(settings),
         "leaking": settings.split == "slice",
         "alarms": done.alarms,

@@ -142,7 +142,7 @@ def _of(groups: Sequence[Group], patients: set[str]) -> tuple[Group, ...]:
 
 
 def _held_out(patients: Mapping[Modality, list[str]], settings: TranslateSettings) -> set[str]:
-    if settings.split == "slice":
+    if settings.split != "patient":
         return set()
     target: Modality = "mr" if settings.source == "ct" else "ct"
     split = split_patients(patients[target], settings)
