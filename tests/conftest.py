@@ -1,6 +1,7 @@
 """What all tests share."""
 
 import os
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +10,9 @@ import pytest
 
 # Tests run side by side: more threads in each would only wait for one another.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# Nothing is written into the configuration of whoever runs the tests.
+os.environ["CROSSMOD_PATIENT_KEY"] = str(Path(tempfile.mkdtemp(prefix="crossmod-key-")) / "patient-key")
 
 from hypothesis import settings
 

@@ -32,8 +32,9 @@ class Machine(Settings):
 class SplitSettings(Settings):
     """What is held out for testing; the same settings hold out the same to every command."""
 
-    split: Literal["patient", "slice"] = "patient"
-    """Hold out patients; or slices, as the paper does: neighbours of a test slice are then trained on (leaking)."""
+    split: Literal["patient", "slice", "none"] = "patient"
+    """Hold out patients; or slices, as the paper does: neighbours of a test slice are then trained on (leaking); or
+    nobody (`train` only): what is made can then be tested on other people alone."""
     test_slices: int = Field(default=58, ge=1)
     """Slices to hold out with `--split slice`."""
     folds: int = Field(default=5, ge=2)
@@ -46,11 +47,15 @@ class SplitSettings(Settings):
     """Patients to hold out, by name, in place of a fold."""
     train_patients: tuple[str, ...] = ()
     """Patients to train on, by name; default: all that are not held out."""
+    same_people: Literal["yes", "no"] | None = None
+    """Whether equal case names in two stores are one person, where no patient id tells; default: ask if it matters."""
 
     @model_validator(mode="after")
     def _check_fold(self) -> "SplitSettings":
         if self.fold >= self.folds:
             raise ValueError(f"fold below folds ({self.folds}), got --fold {self.fold}")
+        if self.split == "none" and (self.test_patients or self.train_patients):
+            raise ValueError("--split patient, to choose who is held out, got --split none, which holds out nobody")
         return self
 
 
@@ -252,6 +257,8 @@ class SegmentSettings(TrainSettings):
     def _check_organs(self) -> "SegmentSettings":
         if len(self.organs) != 1:
             raise ValueError(f"one organ, got {', '.join(self.organs)}")
+        if self.split == "none":
+            raise ValueError("a split that holds somebody out for testing, got --split none")
         return self
 
     @model_validator(mode="after")

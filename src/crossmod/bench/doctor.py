@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from crossmod.bench.finding import Finding, State
 from crossmod.bench.packages import packages
+from crossmod.errors import InputError
 from crossmod.progress import track
 
 if TYPE_CHECKING:
@@ -28,7 +29,8 @@ def examine(environment: Mapping[str, str] = os.environ, where: Path | None = No
         return found
     from crossmod.bench.machine import machine
 
-    return [*found, *machine(environment, (where or Path()).absolute()), *paths(), *_variables(environment)]
+    room = (where or Path()).absolute()
+    return [*found, *machine(environment, room), *paths(), _patient_key(environment), *_variables(environment)]
 
 
 def paths() -> list[Finding]:
@@ -51,6 +53,19 @@ def paths() -> list[Finding]:
 
 def _path(topic: str, compute: "Compute", state: State) -> Finding:
     return Finding(state, topic, "; ".join(filter(None, (str(compute), " ".join(compute.why).rstrip(".")))))
+
+
+def _patient_key(environment: Mapping[str, str]) -> Finding:
+    from crossmod.data.patient_key import existing_key, key_path
+
+    topic = "patient key"
+    try:
+        key = existing_key(environment)
+    except InputError as error:
+        return Finding("broken", topic, f"{error.subject}: {error.found}", error.do)
+    if key is None:
+        return Finding("note", topic, f"none yet; `prepare dicom` makes it: {key_path(environment)}")
+    return Finding("ok", topic, f"{key.fingerprint}, in {key.path}")
 
 
 def _variables(environment: Mapping[str, str]) -> list[Finding]:

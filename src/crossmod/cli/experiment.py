@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
@@ -21,6 +21,7 @@ def experiment(
     dry_run: bool = False,
     show: bool = False,
     seeds: tuple[int, ...] = (),
+    same_people: Literal["yes", "no"] | None = None,
     where: Annotated[Where | None, Flat] = None,
 ) -> None:
     """Does synthetic data help, how much, and how many slices? Arms x folds x seeds, with paired statistics.
@@ -43,6 +44,8 @@ def experiment(
         Print the preset as YAML, to copy and change, and stop.
     seeds
         Seeds in place of the preset's.
+    same_people
+        Whether equal case names in two stores are one person, where no patient id tells; asked for where it matters.
     """
     from crossmod.config import with_changes
     from crossmod.errors import InputError
@@ -50,6 +53,7 @@ def experiment(
 
     design = read_design(preset)
     design = with_changes(design, seeds=seeds) if seeds else design
+    design = with_changes(design, same_people=same_people) if same_people else design
     if show:
         return _print(design.model_dump(mode="json", exclude_defaults=True))
     if out is None:

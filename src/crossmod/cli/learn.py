@@ -69,6 +69,8 @@ def train(
         say(f"Alarms: {', '.join(alarm['alarm'] for alarm in card['alarms'])}. Look at the pictures, or at a report.")
     if card["leaking"]:
         say("Split by slice: LEAKING, neighbours of the held-out slices were trained on.")
+    if card["split"] == "none":
+        say("Nobody was held out: test what it makes on other people than these.")
     source = (ct if settings.source == "ct" else mr)[0]
     every = "" if _labelled(source, settings) else " --slices all"
     say(f"Next: crossmod synthesize {quote(str(out))} --source {quote(str(source))}{every} --out STORE")
@@ -84,6 +86,7 @@ def synthesize(
     slices: Literal["organ", "all"] = "organ",
     min_consistency: float = 0.0,
     epoch: Literal["auto", "best", "last"] = "auto",
+    same_people: Literal["yes", "no"] | None = None,
     device: Device = "auto",
 ) -> None:
     """Turn the labelled slices of a store into labelled synthetic slices of the other modality.
@@ -102,6 +105,8 @@ def synthesize(
         Keep slices whose label consistency, the Dice between the segmentor's answer and the label, is at least this.
     epoch
         The weights to use; `auto`: the best epoch where the run scored its epochs, otherwise the last.
+    same_people
+        Whether equal case names in SOURCE and in the model's training are one person; asked for where it matters.
     device
         Where to compute.
     """
@@ -114,6 +119,7 @@ def synthesize(
         slices=slices,
         min_consistency=min_consistency,
         epoch=epoch,
+        same_people=same_people,
         machine=Machine(device=device),
     )
     say(f"{out}: {made.slices} synthetic slices, {made.left_out} left out for their consistency")

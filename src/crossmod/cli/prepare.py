@@ -84,8 +84,12 @@ def prepare_dicom(
     contrast: Literal["yes", "no"] | None = None,
     crop: Literal["abdomen"] | None = None,
     accept_units: bool = False,
+    ignore_ids: bool = False,
 ) -> None:
     """Read every CT and MR series in a folder of DICOM files.
+
+    Patients are told apart by PatientID, of which the store keeps a hash under your patient key (CROSSMOD_PATIENT_KEY
+    names its file). With it, --append finds patients again, and `train` sees who is in both stores.
 
     Parameters
     ----------
@@ -94,9 +98,9 @@ def prepare_dicom(
     store
         The new store.
     append
-        Add to a store that is there.
+        Add to a store that is there; its patients are found again by the hash of their PatientID.
     patient
-        Pseudonym of the patient, where all series are of one.
+        Pseudonym of the patient, where all series are of one; refused if another person of the store has it.
     name
         First part of the pseudonyms that are given out; default: dicom.
     sequence
@@ -109,6 +113,8 @@ def prepare_dicom(
     accept_units
         Also take values that cannot be HU (CT) or signal (MR), such as 8-bit pictures: for experts. Their unit is
         stored as `unknown`, with a note.
+    ignore_ids
+        Take each folder in SRC for a patient, for exports whose PatientIDs were all set to one value.
     """
     from crossmod.data import prepare as rooms
 
@@ -122,6 +128,7 @@ def prepare_dicom(
         contrast=_yes(contrast),
         crop=crop,
         accept_units=accept_units,
+        ignore_ids=ignore_ids,
     )
     _say_done(store, len(cases))
 
@@ -167,7 +174,8 @@ def prepare_nifti(
     sequence
         Name of the MR sequence, such as t2_spir.
     name
-        First part of the patients' pseudonyms; default: the name of SRC. The rest is the case's name.
+        First part of the patients' pseudonyms; default: the name of SRC. The rest is the case's name, by which people
+        are matched with other stores.
     number_patients
         Call patients p001, p002 and so on, for folders that are named after people.
     orientation

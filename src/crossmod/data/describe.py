@@ -12,6 +12,8 @@ from crossmod.config import Modality
 from crossmod.data.dicom.series import check_uniform, list_series, read_series
 from crossmod.data.file_order import natural_key
 from crossmod.data.nifti import read_nifti
+from crossmod.data.patient_key import existing_key, key_path
+from crossmod.data.person import in_words, parse_mark
 from crossmod.data.store import MANIFEST, CaseRecord, Store, listed
 from crossmod.data.volume import Volume
 from crossmod.errors import InputError
@@ -49,7 +51,30 @@ def _store(store: Store) -> Group:
         groups.setdefault((case.modality, case.sequence or ""), []).append(case)
     title = Text(f"{store.path}: {len(store.cases)} case{'s' if len(store.cases) != 1 else ''}", overflow="fold")
     tables = [_group(modality, sequence, cases) for (modality, sequence), cases in sorted(groups.items())]
-    return Group(title, *tables, *_notes((case.id, case.notes) for case in store.cases))
+    notes = _notes((case.id, case.notes) for case in store.cases)
+    return Group(title, *tables, *_people(store), *notes)
+
+
+def _people(store: Store) -> list[RenderableType]:
+    """Which case is of which patient, and by what the patient is recognised in other stores."""
+    table = Table(title="cases and patients", title_justify="left")
+    for name in ("case", "patient", "recognised by"):
+        table.add_column(name, overflow="fold")
+    for case in sorted(store.cases, key=lambda case: natural_key(Path(case.id))):
+        table.add_row(Text(case.id), Text(case.patient), Text(in_words(case.person)))
+    keys = sorted({mark.scope for case in store.cases for mark in map(parse_mark, case.person) if mark.kind == "id"})
+    return [table, *(Text(_key_in_words(key), overflow="fold") for key in keys)] if store.cases else []
+
+
+def _key_in_words(fingerprint: str) -> str:
+    text = f"PatientIDs were hashed under the patient key {fingerprint}"
+    try:
+        own = existing_key()
+    except InputError as error:
+        return f"{text}; yours cannot be read: {error}"
+    if own is None:
+        return f"{text}; you have none ({key_path()})"
+    return f"{text}, which is {'yours' if own.fingerprint == fingerprint else 'not yours'} ({own.path})"
 
 
 def _group(modality: str, sequence: str, cases: Sequence[CaseRecord]) -> Table:

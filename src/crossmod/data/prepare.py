@@ -1,8 +1,8 @@
 """From files as people have them to a store: CHAOS, DICOM, NIfTI.
 
 Notable:
-- A store gets pseudonyms. A DICOM patient id only tells patients apart while they are read; folder names of NIfTI
-  data become pseudonyms unless they are asked to be numbered.
+- A store gets pseudonyms. Of a DICOM patient id it keeps a keyed hash; folder names of NIfTI data become pseudonyms
+  unless they are asked to be numbered.
 - A failure leaves no half-written store.
 """
 
@@ -18,9 +18,11 @@ from crossmod.data.abdomen import crop_to_abdomen
 from crossmod.data.chaos import MR_SEQUENCES, chaos_cases, read_chaos_case
 from crossmod.data.contrast import settled_contrast
 from crossmod.data.dicom.choose import Series
-from crossmod.data.dicom.series import check_one_patient, check_uniform, list_series, read_series
+from crossmod.data.dicom.patients import owners
+from crossmod.data.dicom.series import check_uniform, list_series, read_series
 from crossmod.data.file_order import natural_key
 from crossmod.data.labels import read_label_names
+from crossmod.data.marks import chaos_marks, nifti_marks, say_who_is_who
 from crossmod.data.nifti import read_nifti
 from crossmod.data.store import MANIFEST, CaseRecord, Store, listed
 from crossmod.data.store_writer import writing_store
@@ -73,15 +75,20 @@ def prepare_chaos(
     every = chaos_cases(src, _safe(name) if name else "chaos")
     cases = [case for case in every if not sequences or (case.sequence or "ct") in sequences]
     keep = _chosen(src, [{case.id, case.patient, case.number} for case in cases], only, exclude)
+    chosen = [cases[index] for index in keep]
+    marks = chaos_marks(src, chosen, store, chaos=name is None)
     with writing_store(store, append=append) as writer:
-        return [
+        records = [
             writer.add(
                 case.id,
                 _usable(case.folder, read_chaos_case(case, contrast=contrast), crop, accept_units),
                 patient=case.patient,
+                person=marks[case.patient],
             )
-            for case in track([cases[index] for index in keep], "Preparing CHAOS")
+            for case in track(chosen, "Preparing CHAOS")
         ]
+    say_who_is_who(src, [case.folder for case in chosen], records)
+    return records
 
 
 def prepare_dicom(
@@ -95,6 +102,7 @@ def prepare_dicom(
     contrast: bool | None = None,
     crop: Crop | None = None,
     accept_units: bool = False,
+    ignore_ids: bool = False,
 ) -> list[CaseRecord]:
     """Make a store of every CT and MR series below a folder; scout views are left out.
 
@@ -109,6 +117,7 @@ def prepare_dicom(
         contrast: whether the CT has contrast agent; taken from the headers, where they name one.
         crop: `abdomen` cuts what is longer, see `crossmod.data.abdomen`.
         accept_units: take values that cannot be HU (CT) or signal (MR) all the same, as of an unknown unit.
+        ignore_ids: take each folder in `src` for a patient, whatever the PatientIDs say.
 
     Raises:
         InputError: no series, one that cannot be used, named by its folder, or one that says otherwise than `contrast`.
@@ -123,22 +132,25 @@ def prepare_dicom(
     _check_stated(contrast, {series.modality for series in found})
     # Never the folder's name: a scanner's export is often named after the patient.
     prefix = _safe(name or "dicom")
-    patients = [patient] * len(found) if patient is not None else _numbered(src, found, prefix, store, append)
+    known = Store(store).cases if append and (store / MANIFEST).is_file() else ()
+    whose = owners(src, found, prefix=prefix, store=store, known=known, patient=patient, ignore_ids=ignore_ids)
     echoes: dict[str, set[float | None]] = {}
-    for series, pseudonym in zip(found, patients, strict=True):
+    for series, owner in zip(found, whose, strict=True):
         if series.modality == "mr":
-            echoes.setdefault(pseudonym, set()).add(series.echo_time)
+            echoes.setdefault(owner.pseudonym, set()).add(series.echo_time)
     several = {pseudonym for pseudonym, times in echoes.items() if len(times) > 1}
-    taken: set[str] = set()
+    taken = {one.id for one in known}
     with writing_store(store, append=append) as writer:
         records = []
-        for series, pseudonym in track(list(zip(found, patients, strict=True)), "Preparing DICOM"):
-            called = sequence or (_by_echo(series) if pseudonym in several else None)
+        for series, owner in track(list(zip(found, whose, strict=True)), "Preparing DICOM"):
+            called = sequence or (_by_echo(series) if owner.pseudonym in several else None)
             volume = _stated(series.folder, replace(read_series(series)[0], sequence=called), contrast)
             volume = _usable(series.folder, volume, crop, accept_units)
-            case = _free("-".join(part for part in (pseudonym, volume.modality, called) if part), taken)
-            records.append(writer.add(case, volume, patient=pseudonym))
-        return records
+            case = _free("-".join(part for part in (owner.pseudonym, volume.modality, called) if part), taken)
+            records.append(writer.add(case, volume, patient=owner.pseudonym, person=(owner.mark,)))
+            _check_not_again(series.folder, records[-1], known)
+    say_who_is_who(src, [series.folder for series in found], records)
+    return records
 
 
 def prepare_nifti(
@@ -197,6 +209,7 @@ def prepare_nifti(
         _check_new(store, append, (case.patient for case in chosen))
     drawn = _label_files(src, chosen, label)
     names = _label_names(src, label, labels_json)
+    marks = nifti_marks(src, modality, {case.name: case.patient.removeprefix(f"{prefix}-") for case in chosen})
     with writing_store(store, append=append) as writer:
         records = []
         for case in track(chosen, "Preparing NIfTI"):
@@ -210,8 +223,9 @@ def prepare_nifti(
             )
             volume = _usable(case.image, _stated(case.image, volume, contrast), crop, accept_units)
             case_id = f"{case.patient}-{sequence}" if sequence else case.patient
-            records.append(writer.add(case_id, volume, patient=case.patient))
-        return records
+            records.append(writer.add(case_id, volume, patient=case.patient, person=marks[case.name]))
+    say_who_is_who(src, [case.image for case in chosen], records)
+    return records
 
 
 def _check_stated(contrast: bool | None, modalities: Collection[Modality]) -> None:
@@ -316,21 +330,6 @@ def _chosen(src: Path, names: Sequence[set[str]], only: Collection[str], exclude
     return keep
 
 
-def _numbered(src: Path, found: Sequence[Series], prefix: str, store: Path, append: bool) -> list[str]:
-    """A pseudonym for each series: one a patient id, or one a folder in `src` where the id is empty."""
-    keys = []
-    for series in found:
-        check_one_patient(series)
-        inside = series.folder.relative_to(src).parts
-        keys.append(("id", series.slices[0].patient) if series.slices[0].patient else ("folder", *inside[:1]))
-    if any(key[0] == "folder" for key in keys):
-        logger.warning("%s: series without a patient id: each folder in it is taken for a patient", src)
-    numbers = {key: number for number, key in enumerate(dict.fromkeys(keys), 1)}
-    pseudonyms = [f"{prefix}-p{numbers[key]:03d}" for key in keys]
-    _check_new(store, append, pseudonyms)
-    return pseudonyms
-
-
 def _check_new(store: Path, append: bool, patients: Iterable[str]) -> None:
     """Numbers start at 1 in every call: in a store that grows they must not name somebody else again."""
     if not append or not (store / MANIFEST).is_file():
@@ -340,6 +339,17 @@ def _check_new(store: Path, append: bool, patients: Iterable[str]) -> None:
     if again:
         found = f"patient {again[0]} already, who may be somebody else"
         raise InputError(store, found=found, wanted="new pseudonyms", do="Give another --name.")
+
+
+def _check_not_again(folder: Path, record: CaseRecord, known: Iterable[CaseRecord]) -> None:
+    """A scan that is in the store already, with the same parameters, would count twice."""
+    for other in known:
+        alike = all(
+            getattr(other, name) == getattr(record, name) for name in ("patient", "sha256", "sequence", "acquisition")
+        )
+        if alike:
+            found, wanted = f"a scan that is in the store already, as {other.id}", "new scans"
+            raise InputError(folder, found=found, wanted=wanted, do="Leave its folder out.")
 
 
 def _by_echo(series: Series) -> str | None:

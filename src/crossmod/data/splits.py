@@ -62,8 +62,8 @@ def split_patients(patients: Sequence[str], settings: SplitSettings) -> Split:
 
 def split_in_words(settings: SplitSettings) -> str:
     """The split as one line of text; equal lines hold out the same slices of the same store."""
-    if settings.split == "patient":
-        return "patient"
+    if settings.split != "slice":
+        return settings.split
     return f"slice: {settings.test_slices} held out, seed {settings.split_seed}"
 
 
@@ -77,7 +77,8 @@ def patient_folds(patients: Sequence[str], folds: int, seed: int) -> list[tuple[
     if len(known) < folds:
         found = f"{len(known)} patient{'s' if len(known) != 1 else ''} ({', '.join(known)})"
         wanted = f"at least {folds}, one a fold"
-        raise InputError("--folds", found=found, wanted=wanted, do="Use fewer folds, or a store with more patients.")
+        do = "Use fewer folds or a store with more patients; `train --split none` trains on everybody."
+        raise InputError("--folds", found=found, wanted=wanted, do=do)
     order = rng(seed, "folds").permutation(known)
     return [tuple(sorted(str(patient) for patient in part)) for part in np.array_split(order, folds)]
 

@@ -4,12 +4,15 @@ Notable:
 - A case file holds `image` and, where there are any, `label` (truth) and `answer` (what a model said); all else is in
   the manifest, so that listing a store reads one small file.
 - The manifest is written last: a file that it does not name is not part of the store.
-- No identities: a record has no field for one.
+- No identities: a record has no field for one. Its `person` holds a keyed hash of a DICOM PatientID, and names that the
+  user gave.
 """
 
+import copy
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -17,6 +20,7 @@ from safetensors import SafetensorError, safe_open
 
 from crossmod.config import Modality
 from crossmod.data.units import check_stored
+from crossmod.data.person import MARK
 from crossmod.data.volume import Volume
 from crossmod.errors import InputError
 from crossmod.files import PathName, read_json, sha256
@@ -24,6 +28,10 @@ from crossmod.files import PathName, read_json, sha256
 FORMAT = 1
 CASE_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 MANIFEST = "manifest.json"
+# What cannot stand in a case name.
+CASE_NAME_LETTERS = re.compile(r"[^A-Za-z0-9._-]+")
+
+MarkText = Annotated[str, Field(pattern=MARK)]
 
 
 class SliceOrigin(BaseModel):
@@ -66,6 +74,11 @@ class Synthetic(BaseModel):
     """Every patient whose image the model saw in training."""
     trained_cases: tuple[str, ...]
     """Checksums of the cases that it saw, which tell a patient under another name."""
+    people: dict[str, tuple[MarkText, ...]] = {}
+    """The people of the stores that the model was trained with, and of the source: the marks of each
+    (`crossmod.data.person`), by the names of `trained_on`. Older manifests do not have it."""
+    decided: bool = True
+    """Whether it was decided who of them is one person."""
     slices: tuple[SliceOrigin, ...]
 
 
@@ -76,6 +89,8 @@ class CaseRecord(BaseModel):
     # No path may hide in it: it names a file.
     id: str = Field(pattern=CASE_NAME)
     patient: str
+    person: tuple[MarkText, ...] = ()
+    """By what the patient is recognised in other stores (`crossmod.data.person`). Older manifests do not have it."""
     modality: Modality
     sequence: str | None = None
     unit: str
@@ -115,6 +130,24 @@ class Store:
                 manifest, found=found, wanted=f"format {FORMAT}", do="Use the crossmod that made it, or prepare anew."
             )
         self.cases = _records(manifest, content.get("cases"))
+
+    @property
+    def parts(self) -> tuple["Store", ...]:
+        """The stores that it is made of: itself."""
+        return (self,)
+
+    def with_people(self, people: Mapping[str, tuple[str, tuple[str, ...]]]) -> "Store":
+        """The same store with other names for its patients.
+
+        Args:
+            people: by patient, the new name and the marks.
+        """
+        other = copy.copy(self)
+        other.cases = tuple(
+            case.model_copy(update=dict(zip(("patient", "person"), people[case.patient], strict=True)))
+            for case in self.cases
+        )
+        return other
 
     def record(self, case: str) -> CaseRecord:
         """The record of one case."""

@@ -1,13 +1,14 @@
 """Writing a store: case by case, the manifest last; a failure leaves the folder as it was."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 from safetensors.numpy import save_file
 
+from crossmod.data.person import with_scope
 from crossmod.data.store import CASE_NAME, FORMAT, MANIFEST, CaseRecord, Store, Synthetic, slices_with
 from crossmod.data.volume import Affine, Volume
 from crossmod.errors import InputError
@@ -26,6 +27,7 @@ class StoreWriter:
     def __init__(self, path: Path, cases: list[CaseRecord]):
         self.path, self.cases = path, cases
         self.written: list[Path] = []
+        self._scopes: dict[str, str] = {}
 
     def add(
         self,
@@ -33,6 +35,7 @@ class StoreWriter:
         volume: Volume,
         *,
         patient: str,
+        person: Sequence[str] | None = None,
         synthetic: Synthetic | None = None,
         answer: np.ndarray | None = None,
     ) -> CaseRecord:
@@ -42,6 +45,8 @@ class StoreWriter:
             case: its name, unique in the store: letters, digits, `.`, `_` and `-`.
             volume: what to write.
             patient: the patient's pseudonym; the unit of splitting and statistics.
+            person: marks by which the patient is recognised in other stores (`crossmod.data.person`); those of a name
+                or number may lack their scope. Default: the pseudonym as a name.
             synthetic: how it was made, for synthetic cases.
             answer: what a segmentation model said, uint8 `[slice, row, column]`.
 
@@ -64,6 +69,10 @@ class StoreWriter:
         record = CaseRecord(
             id=case,
             patient=patient,
+            person=tuple(
+                with_scope(mark, patient, digest, self._scopes)
+                for mark in ((f"name::{patient}",) if person is None else person)
+            ),
             modality=volume.modality,
             sequence=volume.sequence,
             unit=volume.unit,

@@ -18,7 +18,7 @@ PRESETS = Path(__file__).parent / "presets"
 # What the plan decides run by run.
 DECIDED = frozenset(
     {"split", "test_slices", "folds", "fold", "split_seed", "test_patients", "train_patients", "seed", "count"}
-    | {"source_patients", "min_consistency", "without_real"}
+    | {"source_patients", "min_consistency", "without_real", "same_people"}
 )
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 COUNT = re.compile(r"(\d+)|(\d+(?:\.\d+)?)x")
@@ -72,6 +72,8 @@ class Design(Settings):
     """Seed of the division, and of which patients are labelled."""
     seeds: tuple[int, ...] = (0, 1, 2)
     """A segmenter of every arm and fold for each; every fold trains with seeds of its own, derived from these."""
+    same_people: Literal["yes", "no"] | None = None
+    """Whether equal case names in two stores are one person, where no patient id tells; default: ask if it matters."""
     retrain: bool = False
     """Train a translator for each seed, too; otherwise all seeds of a fold share one. Folds never share one."""
     phantom: Phantom | None = None

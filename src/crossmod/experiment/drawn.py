@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from crossmod.config import with_changes
+from crossmod.data.people import who_is_who
 from crossmod.data.slices import SliceKey, SliceSet, class_map
 from crossmod.data.splits import split_slices
 from crossmod.data.store import CaseRecord, Store
@@ -99,7 +100,8 @@ def real_slices(path: Path, settings: SegmentSettings) -> RealSlices:
     Raises:
         InputError: the store is not there any more.
     """
-    store = Store(path)
+    # Named as in training, so that folds are the same.
+    (store,) = who_is_who([Store(path)], same_people=settings.same_people, ask=settings.split == "patient").stores
     records = store.select(settings.modality, sequence=_sequence(settings), organ=settings.organs[0])
     shows = [class_map(store.read(one.id), settings.organs, one.id).any(axis=(1, 2)) for one in records]
     return RealSlices(store, {one.id: one for one in records}, _thin(records, np.concatenate(shows)))

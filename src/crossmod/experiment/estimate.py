@@ -84,6 +84,7 @@ def estimate(jobs: Iterable[Job], root: Path, machine: Machine) -> Estimate:
 # Jobs that differ in these alone take as long a step.
 _ALIKE = frozenset(
     {"seed", "fold", "folds", "count", "train_patients", "test_patients", "source_patients", "min_consistency", "steps"}
+    | {"same_people"}
 )
 
 

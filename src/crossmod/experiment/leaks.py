@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from crossmod.data.people import who_is_who
 from crossmod.data.store import MANIFEST, Store
 from crossmod.errors import InputError
 from crossmod.experiment.plan import Plan
@@ -36,23 +37,23 @@ def refuse_leaks_in_stores(plan: Plan, root: Path) -> None:
     looked: dict[str, tuple[frozenset[str], frozenset[str]]] = {}
     for arm in plan.arms.values():
         for (fold, _), name in arm.runs.items():
-            synthetic = plan.jobs[name].needs.get("synthetic")
+            job = plan.jobs[name]
+            synthetic = job.needs.get("synthetic")
             if synthetic is None or not (plan.jobs[synthetic].folder(root) / MANIFEST).is_file():
                 continue
             if synthetic not in looked:
-                looked[synthetic] = _seen(Store(plan.jobs[synthetic].folder(root)))
+                real = Store(job.stores["real"][0])
+                looked[synthetic] = _seen(plan, real, Store(plan.jobs[synthetic].folder(root)))
             _refuse(plan, synthetic, *looked[synthetic], fold)
 
 
-def _seen(store: Store) -> tuple[frozenset[str], frozenset[str]]:
-    patients: set[str] = set()
-    scans: set[str] = set()
-    for case in store.cases:
-        patients.add(case.patient)
-        if case.synthetic is not None:
-            patients |= set(case.synthetic.trained_on)
-            scans |= {*case.synthetic.trained_cases, case.synthetic.source_sha256}
-    return frozenset(patients), frozenset(scans)
+def _seen(plan: Plan, real: Store, made: Store) -> tuple[frozenset[str], frozenset[str]]:
+    """The people and the scans behind synthetic slices."""
+    people = who_is_who([real, made], same_people=plan.design.same_people)
+    cases = people.stores[1].cases
+    made_by = [case.synthetic for case in cases if case.synthetic is not None]
+    scans = {scan for one in made_by for scan in (*one.trained_cases, one.source_sha256)}
+    return frozenset().union(*(people.behind(case) for case in cases)), frozenset(scans)
 
 
 def _refuse(plan: Plan, who: str, patients: frozenset[str], scans: frozenset[str], fold: int) -> None:
@@ -61,5 +62,5 @@ def _refuse(plan: Plan, who: str, patients: frozenset[str], scans: frozenset[str
     if both or scans & cases:
         what = f"patient {both[0]}" if both else "a test scan under another name"
         found = f"{what} both seen by {who} and tested on in fold {fold}"
-        do = "Train translators by the folds of the design; rename people that share a name."
+        do = "Train translators by the folds of the design."
         raise InputError("plan", found=found, wanted="each patient on one side of the split", do=do)

@@ -1,5 +1,6 @@
 """From a design and stores to a list of jobs: every arm, fold and seed, each run once however many arms share it."""
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import Any
 
 from crossmod.config import Modality, with_changes
 from crossmod.data.joined import open_stores
+from crossmod.data.people import who_is_who
 from crossmod.data.store import Store
 from crossmod.errors import InputError
 from crossmod.experiment.design import ALL, COUNT, NONE, Design
@@ -16,6 +18,8 @@ from crossmod.experiment.source import source_patients
 from crossmod.seeds import derive
 from crossmod.settings import SegmentSettings, TranslateSettings
 from crossmod.translate.training_data import divide, side_groups
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -85,7 +89,15 @@ def make_plan(design: Design, stores: Mapping[Modality, tuple[Path, ...]]) -> Pl
         found, do = f"{len(stores[target])} stores of {target}", "Prepare them into one with --append."
         raise InputError("--data", found=found, wanted=f"one store of {target}", do=do)
     paths = {side: tuple(str(path.resolve()) for path in stores[side]) for side in ("ct", "mr")}
-    opened: dict[Modality, Store] = {side: open_stores(stores[side]) for side in ("ct", "mr")}
+    source: Modality = "ct" if target == "mr" else "mr"
+    people = who_is_who(
+        [open_stores(stores[target]), open_stores(stores[source])],
+        same_people=design.same_people,
+        ask=design.split == "patient",
+    )
+    for line in people.lines:
+        log.info("%s", line)
+    opened: dict[Modality, Store] = dict(zip((target, source), people.stores, strict=True))
     builder = _Builder(design, target, paths, opened)
     for fold in design.chosen_folds:
         builder.add_fold(fold)
@@ -136,9 +148,8 @@ class _Builder:
     def _split(self, fold: int) -> dict[str, Any]:
         d = self.design
         # `folds` is for division by patient; a division by slice has no use for it.
-        return {"split": d.split, "test_slices": d.test_slices, "split_seed": d.split_seed} | (
-            {"folds": d.folds, "fold": fold} if d.split == "patient" else {}
-        )
+        fixed = {"test_slices": d.test_slices, "split_seed": d.split_seed, "same_people": d.same_people}
+        return {"split": d.split, **fixed} | ({"folds": d.folds, "fold": fold} if d.split == "patient" else {})
 
     def _with_source(self, settings: TranslateSettings, fold: int) -> TranslateSettings:
         """A translator's settings with the source patients of a fold."""

@@ -76,7 +76,7 @@ def sides_of(store: Store, settings: SegmentSettings) -> Sides:
     """Both sides of the fold that `settings` name.
 
     Raises:
-        InputError: fewer patients than folds, a side without the organ, or one scan on both sides.
+        InputError: fewer patients than folds, or a side without the organ.
     """
     sequence = settings.sequence if settings.modality == "mr" else None
     organ = settings.organs[0]
@@ -93,16 +93,4 @@ def sides_of(store: Store, settings: SegmentSettings) -> Sides:
             found = f"no slice with {organ} among the {side} patients of fold {settings.fold} ({', '.join(names)})"
             do = "Use another split_seed or fewer folds, or label more."
             raise InputError(store.path, found=found, wanted="some in every fold", do=do)
-    _refuse_twins(store, records, set(split.test))
     return sides
-
-
-def _refuse_twins(store: Store, records: Sequence[CaseRecord], test: set[str]) -> None:
-    """One scan under two names would be trained on and tested on."""
-    names: dict[str, str] = {}
-    for record in records:
-        other = names.setdefault(record.sha256, record.patient)
-        if (other in test) != (record.patient in test):
-            found = f"the same scan as {other} and as {record.patient}, on both sides of the split"
-            do = "Remove one of the two, or prepare both under one patient's name."
-            raise InputError(store.path, found=found, wanted="each patient on one side", do=do)

@@ -176,7 +176,7 @@ def about_segmenter(question: Question, segmenter: Segmenter | None) -> list[str
     if segmenter is None:
         return []
     patients = {record.patient for model in question.models for record in model.records}
-    known = sorted(patients & set(segmenter.card["data"]["train_patients"]))
+    known = sorted(patients & question.people.named(segmenter.card["data"]))
     if not known:
         return []
     return [

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from crossmod.config import Modality
+from crossmod.data.people import People, who_is_who
 from crossmod.data.store import CaseRecord, Store, listed
 from crossmod.data.units import one_unit
 from crossmod.errors import InputError
@@ -23,18 +24,13 @@ class Model:
         name: that of its store.
         store: where they lie.
         records: the cases that are judged, sorted by name.
+        trained_on: the people that it was trained on; none where its images do not say.
     """
 
     name: str
     store: Store
     records: tuple[CaseRecord, ...]
-
-    @property
-    def trained_on(self) -> frozenset[str]:
-        """Patients that the model was trained on; none where its images do not say."""
-        return frozenset(
-            patient for record in self.records if record.synthetic for patient in record.synthetic.trained_on
-        )
+    trained_on: frozenset[str] = frozenset()
 
     @property
     def trained_cases(self) -> frozenset[str]:
@@ -58,6 +54,8 @@ class Question:
         held: real cases of other patients, on the other side, for the baseline.
         models: what is judged.
         size: pixels a side.
+        people: who is one person in all stores.
+        truth: store with real images of the people that were translated, where there is one.
     """
 
     modality: Modality
@@ -67,9 +65,11 @@ class Question:
     held: tuple[CaseRecord, ...]
     models: tuple[Model, ...]
     size: int
+    people: People
+    truth: Store | None = None
 
 
-def ask(real: Path, synthetic: Sequence[Path], settings: JudgeSettings) -> Question:
+def ask(real: Path, synthetic: Sequence[Path], settings: JudgeSettings, truth: Path | None = None) -> Question:
     """Choose the cases of both sides.
 
     Args:
@@ -77,6 +77,7 @@ def ask(real: Path, synthetic: Sequence[Path], settings: JudgeSettings) -> Quest
         synthetic: stores that `synthesize` made; or stores of images that another program made, which then do not say
             what they were made from, nor what was trained on.
         settings: sequence, size, seed.
+        truth: store with real images of the very people that were translated.
 
     Raises:
         InputError: stores of several modalities, no real cases of the synthetic's modality and sequence, fewer than two
@@ -85,12 +86,16 @@ def ask(real: Path, synthetic: Sequence[Path], settings: JudgeSettings) -> Quest
     if not synthetic:
         do = "Give one store or more that `synthesize` made."
         raise InputError("evaluate images", found="no synthetic store", wanted="one or more", do=do)
-    stores = [Store(path) for path in synthetic]
-    store = Store(real)
+    opened = [Store(path) for path in (real, *synthetic, *((truth,) if truth is not None else ()))]
+    # Nobody is trained here: where case names alone could tell, equal ones are taken for one person, which never
+    # flatters a model.
+    people = who_is_who(opened, same_people=settings.same_people, ask=False)
+    store, *stores = people.stores[: 1 + len(synthetic)]
     modality = _modality(store, stores)
     sequence = settings.sequence or _sequence(stores, modality)
     models = tuple(
-        Model(name, one, _records(one, modality, sequence)) for name, one in zip(_names(stores), stores, strict=True)
+        _model(name, one, _records(one, modality, sequence), people)
+        for name, one in zip(_names(stores), stores, strict=True)
     )
     cases = store.select(modality, sequence=sequence)
     one_unit(real, [record.unit for record in (*cases, *(one for model in models for one in model.records))])
@@ -108,7 +113,14 @@ def ask(real: Path, synthetic: Sequence[Path], settings: JudgeSettings) -> Quest
         held=tuple(case for case in cases if case.patient in held),
         models=models,
         size=settings.size or min(max(record.shape[1:]) for model in models for record in model.records),
+        people=people,
+        truth=people.stores[-1] if truth is not None else None,
     )
+
+
+def _model(name: str, store: Store, records: tuple[CaseRecord, ...], people: People) -> Model:
+    named = {person for record in records if record.synthetic for person in people.trained_on(record)}
+    return Model(name, store, records, frozenset(named))
 
 
 def _modality(real: Store, stores: Sequence[Store]) -> Modality:

@@ -64,8 +64,10 @@ def judge_images(
     out = Path(out)
     began = time.monotonic()
     features = detector(settings.detector)
-    question = ask(Path(real), [Path(path) for path in synthetic], settings)
-    answers = Store(truth) if truth is not None else None
+    question = ask(Path(real), [Path(path) for path in synthetic], settings, None if truth is None else Path(truth))
+    answers = question.truth
+    for line in question.people.lines:
+        log.info("%s", line)
     finder = load_segmenter(Path(segmenter)) if segmenter is not None else None
     sources = sources_of([question.real, *(Store(path) for path in source)])
     inputs = inputs_of(question, sources, answers, finder.weights if finder else None)

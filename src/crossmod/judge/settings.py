@@ -1,5 +1,7 @@
 """What a judgement of images asks, option by option."""
 
+from typing import Literal
+
 from pydantic import Field, model_validator
 
 from crossmod.config import Settings
@@ -27,6 +29,8 @@ class JudgeSettings(Settings):
     """Count histograms inside the body only; the paper counts whole slices, half of which is air."""
     unseen: bool = False
     """Leave out the real patients that one of the models was trained on."""
+    same_people: Literal["yes", "no"] | None = None
+    """Whether equal case names in two stores are one person, where no patient id tells; default: as if they were."""
 
     @model_validator(mode="after")
     def _check_intensity(self) -> "JudgeSettings":

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 from crossmod.config import Modality
+from crossmod.data.people import who_is_who
 from crossmod.data.store import CaseRecord, Store, listed
 from crossmod.errors import InputError
 from crossmod.evaluate.layers import OUTSIDE
@@ -63,7 +64,8 @@ def candidates(real: Sequence[Path], synthetic: Sequence[Path], source: Sequence
     Raises:
         InputError: no synthetic cases, or of several kinds; no real ones of their kind; a broken file; no layers.
     """
-    reals, made = [Store(path) for path in real], [Store(path) for path in synthetic]
+    opened = who_is_who([Store(path) for path in (*real, *synthetic)], ask=False).stores
+    reals, made = opened[: len(real)], opened[len(real) :]
     chosen = [(store, [case for case in store.cases if case.synthetic is not None]) for store in made]
     kind = _kind([case for _, cases in chosen for case in cases], synthetic)
     fitting = [

@@ -41,14 +41,14 @@ def create_demo(out: Path, seed: int = 0) -> Created:
     cases = sorted(store.cases, key=lambda case: case.id)
     with writing_store(out / "real") as writer:
         for record in cases[::2]:
-            writer.add(record.id, store.read(record.id), patient=record.patient)
+            writer.add(record.id, store.read(record.id), patient=record.patient, person=record.person)
     with writing_store(out / "synthetic") as writer:
         for record in cases[1::2]:
             volume = store.read(record.id)
             voxels = blurred(volume.voxels)
             provenance = _provenance(record.id, record.sha256, len(voxels))
             made = replace(volume, voxels=voxels)
-            writer.add(f"{record.id}-blurred", made, patient=record.patient, synthetic=provenance)
+            writer.add(f"{record.id}-blurred", made, patient=record.patient, person=record.person, synthetic=provenance)
     design = {"layers": (2, 9), "realism": True, "regions": True, "seed": seed, "note": NOTE}
     return create_survey(out / "survey", [out / "real"], [out / "synthetic"], source=[out / "all"], design=design)
 

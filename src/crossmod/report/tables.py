@@ -18,7 +18,8 @@ from crossmod.runs import Run
 FAMILY = {"essnet": "EssNet", "cyclegan": "CycleGAN"}
 
 # What may differ between the runs of one arm, and between an arm and the baseline that it is compared to.
-CHANCE = frozenset({"seed", "fold"})
+# Who is one person is a statement about the data, not a way of training.
+CHANCE = frozenset({"seed", "fold", "same_people"})
 TREATMENT = frozenset({"count", "min_consistency"})
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from crossmod.data.people import People, who_is_who
 from crossmod.data.slices import SliceSet, draw_evenly, load_slices
 from crossmod.data.splits import split_in_words, split_slices
 from crossmod.data.store import CaseRecord, Store
@@ -42,11 +43,13 @@ class Chosen:
         store: with the real cases.
         extra: with the synthetic ones, if any.
         settings: as for `segment`.
+        people: who is one person in the stores.
     """
 
     store: Store
     extra: Store | None
     settings: SegmentSettings
+    people: People
 
     @cached_property
     def real(self) -> tuple[CaseRecord, ...]:
@@ -91,7 +94,7 @@ class Chosen:
         if self.extra is None:
             return Sides(train, None, test)
         tested = {case.sha256 for case in self.real if case.id in test.intensities}
-        _check_for_leaks(self.extra, self.synthetic, set(test.patients), tested, settings)
+        _check_for_leaks(self, set(test.patients), tested)
         return Sides(train, synthetic_slices(self.extra, self.synthetic, settings), test)
 
 
@@ -99,12 +102,15 @@ def choose_cases(real: Path, synthetic: Path | None, settings: SegmentSettings) 
     """Open the stores.
 
     Raises:
-        InputError: a path that is no store, or a count without a synthetic store, or the other way round.
+        InputError: a path that is no store, or a count without a synthetic store, or the other way round; or it is not
+            known whether the model of the synthetic slices saw people of `real`.
     """
     if (synthetic is None) != (settings.count == 0):
         found = f"--count {settings.count} and {'no' if synthetic is None else 'a'} --synthetic store"
         raise InputError("segment", found=found, wanted="both or neither", do="Give the other one too.")
-    return Chosen(Store(real), None if synthetic is None else Store(synthetic), settings)
+    stores = [Store(path) for path in (real, synthetic) if path is not None]
+    people = who_is_who(stores, same_people=settings.same_people, ask=settings.split == "patient")
+    return Chosen(people.stores[0], None if synthetic is None else people.stores[1], settings, people)
 
 
 def _divide(slices: SliceSet, patients: Sequence[str], settings: SegmentSettings) -> tuple[SliceSet, SliceSet]:
@@ -123,11 +129,11 @@ def _divide(slices: SliceSet, patients: Sequence[str], settings: SegmentSettings
     return slices.take(draw_evenly(slices, train, settings.real_slices, settings.seed)), slices.take(test)
 
 
-def _check_for_leaks(
-    store: Store, cases: Sequence[CaseRecord], patients: set[str], tested: set[str], settings: SegmentSettings
-) -> None:
+def _check_for_leaks(chosen: Chosen, patients: set[str], tested: set[str]) -> None:
     """Refuse synthetic slices of a model that saw what is tested on, under whatever name."""
-    for case in cases:
+    assert chosen.extra is not None
+    store, settings = chosen.extra, chosen.settings
+    for case in chosen.synthetic:
         assert case.synthetic is not None
         if settings.split == "slice":
             if case.synthetic.split != split_in_words(settings):
@@ -138,7 +144,7 @@ def _check_for_leaks(
                     do="Train the translator with the same --split, --test-slices and --split-seed.",
                 )
             continue
-        seen = sorted(patients & {case.patient, *case.synthetic.trained_on})
+        seen = sorted(patients & chosen.people.behind(case))
         again = tested & set(case.synthetic.trained_cases)
         if seen or again:
             who = f"the test patients {', '.join(seen)}" if seen else f"{len(again)} test cases under other names"

@@ -31,7 +31,8 @@ def write_predictions(path: Path, chosen: Chosen, test: SliceSet, answer: Bool[n
             truth = class_map(volume, settings.organs, record.id)
             volume = replace(volume, labels=truth, label_names=dict(enumerate(settings.organs, start=1)))
             part = take_slices(volume, tested[record.id])
-            writer.add(record.id, part, patient=record.patient, answer=answer[rows].astype(np.uint8))
+            found = answer[rows].astype(np.uint8)
+            writer.add(record.id, part, patient=record.patient, person=record.person, answer=found)
 
 
 def by_case(slices: SliceSet) -> dict[str, list[int]]:
@@ -58,4 +59,5 @@ def data_card(out: Path, chosen: Chosen, sides: Sides) -> dict[str, Any]:
         "train_patients": list(train.patients) if train else [],
         "test_slices": len(test),
         "test_patients": list(test.patients),
+        "people": chosen.people.card(),
     }

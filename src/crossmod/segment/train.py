@@ -48,6 +48,8 @@ def train_segmenter(
     """
     chosen = choose_cases(real, synthetic, settings)
     machine = machine or Machine()
+    for line in chosen.people.lines:
+        log.info("%s", line)
     with launched(machine) as world:
         return _train(out, chosen, settings, machine, world)
 

@@ -13,6 +13,7 @@ from torch import nn
 
 from crossmod.config import Modality, build
 from crossmod.data.intensity import Intensity
+from crossmod.data.people import Seen, seen_on
 from crossmod.data.stacks import offsets
 from crossmod.engine import checkpoint
 from crossmod.engine.compute import Compute, choose, prepare
@@ -81,12 +82,17 @@ class Translator:
         return tuple(sorted(seen))
 
     @property
+    def people(self) -> Seen:
+        """By what everybody is recognised whom it saw, or whom it was kept from."""
+        return seen_on(self.card, self.weights)
+
+    @property
     def recipe(self) -> str:
         """SHA-256 of its settings but for the seed and the fold: equal for models that differ by chance alone.
 
         The last epoch where the best was there for the taking is another recipe.
         """
-        chance = ("seed", "fold", "test_patients", "train_patients")
+        chance = ("seed", "fold", "test_patients", "train_patients", "same_people")
         kept = {key: value for key, value in self.card["settings"].items() if key not in chance}
         passed_over = {"epoch": "last"} if self.card.get("best") and not self.best else {}
         return hashlib.sha256(json.dumps({**kept, **passed_over}, sort_keys=True).encode()).hexdigest()

@@ -14,6 +14,7 @@ from crossmod.config import with_changes
 from crossmod.data.groups import Group, read_input
 from crossmod.data.intensity import Intensity, intensity_of
 from crossmod.data.joined import open_stores
+from crossmod.data.people import Answer, People, who_is_who
 from crossmod.data.resample import to_size
 from crossmod.data.slices import class_map, spread
 from crossmod.data.stacks import stack_of
@@ -58,6 +59,7 @@ def synthesize(
     slices: Literal["organ", "all"] = "organ",
     min_consistency: float = 0.0,
     epoch: Epoch = "auto",
+    same_people: Answer | None = None,
     machine: Machine | None = None,
 ) -> Synthesized:
     """Translate the cases of a store; its labels, where it has any, become labels of the synthetic slices.
@@ -69,10 +71,13 @@ def synthesize(
         slices: those that show the organ, which needs labels, or all.
         min_consistency: keep only slices whose label consistency is at least this.
         epoch: `best` or `last`; `auto`: the best where the run scored its epochs, otherwise the last.
+        same_people: whether equal case names in `source` and in what the model was trained with are one person, where
+            the run does not know it; default: as the model was trained.
         machine: where to compute.
 
     Raises:
-        InputError: a store of the wrong modality, a model without a segmentor and a wanted consistency, nothing left.
+        InputError: a store of the wrong modality, a model without a segmentor and a wanted consistency, nothing left;
+            or it is not known whether somebody in `source` was held out.
     """
     if not 0 <= min_consistency <= 1:
         found = f"{min_consistency}"
@@ -81,12 +86,18 @@ def synthesize(
     if min_consistency > 0 and model.segmentor is None:
         found = f"a {model.settings.family} model, which has no segmentor to score slices with"
         raise InputError(run, found=found, wanted="an essnet model", do="Leave --min-consistency out.")
-    store = open_stores(source)
+    by_slice = model.settings.split == "slice"
+    stated = same_people or model.settings.same_people
+    people = who_is_who([open_stores(source)], seen=[model.people], same_people=stated, ask=not by_slice)
+    for line in people.lines:
+        log.info("%s", line)
+    (store,) = people.stores
     organ = model.settings.organs[0] if slices == "organ" or model.segmentor is not None else None
     groups = side_groups(store, model.settings.source, _of_its_sequences(model), organ=organ)
     _check_unit(store, groups, model)
     # Where one person has both scans, the one whose target side is tested on makes no training slices either.
-    held_out = set(model.card["held_out"])
+    named = people.seen[model.weights]
+    held_out = {named.get(name, name) for name in model.card["held_out"]}
     tested = [group.first.id for group in groups if group.first.patient in held_out]
     if tested:
         log.info("%d cases of held-out patients are left out: %s", len(tested), ", ".join(tested))
@@ -106,7 +117,8 @@ def synthesize(
                     f"{record.id}-as-{model.target}",
                     take_slices(made.volume, good),
                     patient=record.patient,
-                    synthetic=_provenance(model, group, made, good),
+                    person=record.person,
+                    synthetic=_provenance(model, group, made, good, people),
                     answer=None if made.answer is None else made.answer[good],
                 )
         if kept == 0:
@@ -210,7 +222,7 @@ def consistency(answer: UInt8[np.ndarray, "rows columns"], truth: UInt8[np.ndarr
     return float(np.mean([dice(answer == organ, truth == organ) for organ in organs])) if organs else 1.0
 
 
-def _provenance(model: Translator, group: Group, made: _Made, good: list[int]) -> Synthetic:
+def _provenance(model: Translator, group: Group, made: _Made, good: list[int], people: People) -> Synthetic:
     record = group.first
     return Synthetic(
         family=model.settings.family,
@@ -227,5 +239,7 @@ def _provenance(model: Translator, group: Group, made: _Made, good: list[int]) -
         other_inputs=tuple(other.id for other in group.records[1:]),
         trained_on=model.trained_on,
         trained_cases=model.trained_cases,
+        people=people.around(model.people),
+        decided=people.decided and model.people.decided,
         slices=tuple(SliceOrigin(source_slice=made.source_slices[i], consistency=made.consistency[i]) for i in good),
     )

@@ -72,7 +72,10 @@ def train_translator(
     """
     machine = machine or Machine()
     with launched(machine) as world:
-        return _train(out, divide({"ct": open_stores(ct), "mr": open_stores(mr)}, settings), settings, machine, world)
+        data = divide({"ct": open_stores(ct), "mr": open_stores(mr)}, settings)
+        for line in data.people.lines:
+            log.info("%s", line)
+        return _train(out, data, settings, machine, world)
 
 
 def _train(out: Path, data: TrainingData, settings: TranslateSettings, machine: Machine, world: World) -> Run:
@@ -143,6 +146,7 @@ def _card(
         "fingerprint": fingerprint(slices[settings.source][:: settings.stack], settings),
         "stack_mm": stack_mm(data, settings) if settings.stack > 1 else None,
         "held_out": sorted(data.held_out),
+        "people": data.people.card(),
         "split": split_in_words(settings),
         "leaking": settings.split == "slice",
         "alarms": done.alarms,

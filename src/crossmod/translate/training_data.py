@@ -10,6 +10,7 @@ from typing import Any
 
 from crossmod.config import Modality
 from crossmod.data.groups import Group, group_cases, read_input
+from crossmod.data.people import People, who_is_who
 from crossmod.data.slices import SliceSet, draw_evenly, load_slices
 from crossmod.data.splits import split_patients, split_slices
 from crossmod.data.stacks import load_beside, offsets
@@ -33,6 +34,7 @@ class TrainingData:
         train: what is trained on; of several inputs, a group a patient.
         scored: what epochs are scored on, likewise; nobody, where they are not.
         held_out: patients that are left for testing what is made with the translator.
+        people: who is one person on both sides.
     """
 
     stores: dict[Modality, Store]
@@ -40,6 +42,7 @@ class TrainingData:
     train: Groups
     scored: Groups
     held_out: frozenset[str]
+    people: People
 
     @property
     def inputs(self) -> dict[str, dict[str, str]]:
@@ -52,11 +55,13 @@ class TrainingData:
 
 
 def divide(stores: dict[Modality, Store], settings: TranslateSettings) -> TrainingData:
-    """Divide the cases of both stores.
+    """Divide the cases of both stores by person: who is held out on the target side is not trained on on either side.
 
     Raises:
-        InputError: a store without the cases that are wanted, or nobody left to train on.
+        InputError: a store without the cases that are wanted, or nobody left to train on; or it is not known whether
+            there are the same people on both sides.
     """
+    people, stores = _one_name_a_person(stores, settings)
     # Only a segmentor needs labels; CycleGAN takes what there is.
     labelled = settings.source if settings.family == "essnet" else None
     if labelled is not None:
@@ -85,6 +90,7 @@ def divide(stores: dict[Modality, Store], settings: TranslateSettings) -> Traini
         train={side: _of(cases[side], set(left[side]) - scored) for side in cases},
         scored={side: _of(cases[side], set(left[side]) & scored) for side in cases},
         held_out=frozenset(held_out),
+        people=people,
     )
 
 
@@ -96,6 +102,17 @@ def _check_labelled(store: Store, side: Modality, settings: TranslateSettings) -
         found = f"no {side} case with {settings.organs[0]} labels (labels: {', '.join(known) or 'none'})"
         do = "Prepare with labels, name other --organs, or train without a segmentor: --family cyclegan."
         raise InputError(store.path, found=found, wanted=f"labelled {settings.organs[0]} for --family essnet", do=do)
+
+
+def _one_name_a_person(
+    stores: dict[Modality, Store], settings: TranslateSettings
+) -> tuple[People, dict[Modality, Store]]:
+    # The target side first: `segment` must find the same names, and so the same folds, in the target's store alone.
+    sides = sorted(stores, key=lambda side: side == settings.source)
+    people = who_is_who(
+        [stores[side] for side in sides], same_people=settings.same_people, ask=settings.split == "patient"
+    )
+    return people, dict(zip(sides, people.stores, strict=True))
 
 
 def side_groups(store: Store, side: Modality, settings: TranslateSettings, *, organ: str | None) -> tuple[Group, ...]:
@@ -138,7 +155,7 @@ def _of(groups: Sequence[Group], patients: set[str]) -> tuple[Group, ...]:
 
 
 def _held_out(patients: Mapping[Modality, list[str]], settings: TranslateSettings) -> set[str]:
-    if settings.split == "slice":
+    if settings.split != "patient":
         return set()
     target: Modality = "mr" if settings.source == "ct" else "ct"
     split = split_patients(patients[target], settings)

@@ -19,6 +19,7 @@ from crossmod.data.dicom.read import read_headers
 from crossmod.data.dicom.slice import DicomSlice, NotASlice
 from crossmod.data.file_order import files_in, natural_key
 from crossmod.data.identity import distinct_notes
+from crossmod.data.patient_key import normal_id
 from crossmod.data.store_writer import check_spacing, check_values, compact
 from crossmod.data.volume import CANONICAL, Volume, axis_codes, reorient
 from crossmod.errors import InputError
@@ -131,7 +132,7 @@ def check_one_patient(series: Series) -> None:
     Raises:
         InputError: they do.
     """
-    patients = {one.patient for one in series.slices}
+    patients = {normal_id(one.patient) for one in series.slices}
     if len(patients) > 1:
         found = f"slices of {len(patients)} patients in one folder"
         raise InputError(series.folder, found=found, wanted="one patient", do="Give each patient a folder.")

@@ -1,8 +1,10 @@
 """One slice of a CT or MR series, as its header describes it.
 
-Notable: the patient's id and the frame of reference stay in memory, to tell what belongs together; they are not shown.
+Notable: the patient's id, sex and year of birth and the frame of reference stay in memory, to tell what belongs
+together; they are not shown.
 """
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ from pydicom.dataset import Dataset
 from crossmod.config import Modality
 from crossmod.data.contrast import contrast_of
 from crossmod.data.identity import acquisition_of, annotation_note
+from crossmod.data.patient_key import trimmed_id
 from crossmod.errors import InputError
 
 MODALITIES: dict[str, Modality] = {"CT": "ct", "MR": "mr"}
@@ -66,7 +69,7 @@ class DicomSlice:
         position: the centre of the first pixel.
         thickness: the distance to the next slice as the header gives it, for a series of one slice.
         echo_time: milliseconds, where the header has it.
-        patient: the patient's id; never written anywhere.
+        patient: the patient's id without padding; never written anywhere.
         localizer: whether it is a scout view.
         acquisition: allow-listed attributes.
         note: a warning about burnt-in text, or that it is synthetic.
@@ -75,6 +78,8 @@ class DicomSlice:
         number: the SeriesNumber, where the header has it.
         frame_of_reference: its UID, empty where the header has none.
         stated_unit: CT: what the header says that the values are, out of a closed list; None where it says nothing.
+        sex: the patient's, empty where the header has none; to see that one id was given to several people.
+        born: the patient's year of birth, as far as the header tells it; likewise.
     """
 
     path: Path
@@ -94,6 +99,8 @@ class DicomSlice:
     number: int | None = None
     frame_of_reference: str = field(default="", repr=False)
     stated_unit: str | None = None
+    sex: str = field(default="", repr=False)
+    born: int | None = field(default=None, repr=False)
 
     @property
     def other_values(self) -> str | None:
@@ -135,7 +142,7 @@ def slice_of(path: Path, header: Dataset, *, frame: int | None = None) -> DicomS
         position=_numbers(path, header, "ImagePositionPatient", 3, "the place of the slice"),
         thickness=abs(float(gap)) if gap else None,
         echo_time=float(echo_time) if echo_time is not None else None,
-        patient=str(header.get("PatientID") or ""),
+        patient=trimmed_id(header.get("PatientID")),
         localizer="LOCALIZER" in [str(kind).upper() for kind in kinds],
         acquisition=acquisition_of(header),
         note=annotation_note(header),
@@ -145,6 +152,8 @@ def slice_of(path: Path, header: Dataset, *, frame: int | None = None) -> DicomS
         number=_whole(header.get("SeriesNumber")),
         frame_of_reference=str(header.get("FrameOfReferenceUID") or ""),
         stated_unit=_stated_unit(header) if str(header.Modality) == "CT" else None,
+        sex=trimmed_id(header.get("PatientSex")).upper(),
+        born=_year_of_birth(header),
     )
 
 
@@ -157,6 +166,16 @@ def _stated_unit(header: Dataset) -> str | None:
             return what
     text = str(header.get("RescaleType") or "").strip().upper()
     return RESCALE_TYPES.get(text, "a unit that DICOM does not know") if text else None
+
+
+def _year_of_birth(header: Dataset) -> int | None:
+    """From the date of birth, else from the age at the study; None where the header has neither."""
+    year = re.match(r"\d{4}", trimmed_id(header.get("PatientBirthDate")))
+    if year:
+        return int(year[0])
+    age = re.fullmatch(r"(\d{1,3})Y", trimmed_id(header.get("PatientAge")).upper())
+    study = re.match(r"\d{4}", trimmed_id(header.get("StudyDate")))
+    return int(study[0]) - int(age[1]) if age and study else None
 
 
 def _whole(value: Any) -> int | None:

@@ -1,0 +1,223 @@
+"""Which patient each series of an export belongs to, and what the patient is called in the store.
+
+Notable:
+- A PatientID is compared as it is hashed: without padding, upper and lower case alike.
+- In a store that grows, a patient is found again by the hash; who is new gets the next number.
+- What an anonymiser writes for everybody, such as ANONYMOUS, is no id.
+"""
+
+import logging
+import re
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from crossmod.data.dicom.choose import Series
+from crossmod.data.dicom.series import check_one_patient
+from crossmod.data.patient_key import PatientKey, normal_id, patient_key_for
+from crossmod.data.person import Mark, known_values, parse_mark
+from crossmod.data.store import CaseRecord, listed
+from crossmod.errors import InputError
+
+logger = logging.getLogger(__name__)
+
+# Of `normal_id`: what programs write where they take the id away.
+PLACEHOLDERS = frozenset(
+    {"anon", "anonym", "anonymous", "anonymized", "anonymised", "deidentified", "de-identified", "removed", "unknown"}
+    | {"none", "null", "nil", "n/a", "na", "no id", "noid", "no name", "noname", "patient", "patientid", "patient id"}
+    | {"patient^anonymous", "anonymous^patient", "unnamed", "undefined", "default", "test", "id"}
+)
+# 0000, xxx, ***, ---
+_FILLER = re.compile(r"[0x*?._\- ]+")
+# Years of birth that were counted back from ages differ by one.
+SAME_YEARS = 1
+
+
+@dataclass(frozen=True)
+class Owner:
+    """Whose a series is.
+
+    Args:
+        pseudonym: the patient's name in the store.
+        mark: by what the patient is recognised; of a name or number without its scope.
+    """
+
+    pseudonym: str
+    mark: str
+
+
+def is_placeholder(patient_id: str) -> bool:
+    """Whether a PatientID is no id, but what an anonymiser writes for everybody."""
+    plain = normal_id(patient_id)
+    return plain in PLACEHOLDERS or bool(_FILLER.fullmatch(plain))
+
+
+def owners(
+    src: Path,
+    found: Sequence[Series],
+    *,
+    prefix: str,
+    store: Path,
+    known: Sequence[CaseRecord] = (),
+    patient: str | None = None,
+    ignore_ids: bool = False,
+) -> list[Owner]:
+    """The patient of each series.
+
+    Args:
+        src: the folder of the export.
+        found: its series.
+        prefix: pseudonyms are `<prefix>-p001`, ...
+        store: where they go, for messages.
+        known: the records that are in the store already.
+        patient: the pseudonym, where all series are of one patient.
+        ignore_ids: take each folder in `src` for a patient, whatever the ids say.
+
+    Raises:
+        InputError: slices of several patients in one series; a pseudonym that somebody else has; series that cannot be
+            matched with the patients of the store.
+    """
+    ids = [_id_of(series, ignore_ids) for series in found]
+    key = patient_key_for(store) if any(ids) else None
+    if key is not None:
+        logger.info("PatientIDs become hashes under the patient key %s.", key.path)
+    _warn_of_missing_ids(src, ids, found, named=patient is not None, ignored=ignore_ids)
+    _tell_of_shared_ids(src, ids, found)
+    if patient is not None:
+        return _named(src, ids, patient, key, store, known)
+    return _numbered(src, ids, found, prefix, key, store, known)
+
+
+def _id_of(series: Series, ignored: bool) -> str:
+    if ignored:
+        return ""
+    check_one_patient(series)
+    own = series.slices[0].patient
+    return "" if is_placeholder(own) else normal_id(own)
+
+
+def _named(
+    src: Path, ids: Sequence[str], patient: str, key: PatientKey | None, store: Path, known: Sequence[CaseRecord]
+) -> list[Owner]:
+    if len(set(ids) - {""}) > 1:
+        found = f"series of {len(set(ids) - {''})} PatientIDs for --patient {patient}"
+        raise InputError(
+            src, found=found, wanted="one patient", do="Leave out --patient, or give one patient's folder."
+        )
+    own = next((one for one in ids if one), "")
+    if key is None or not own:
+        return [Owner(patient, str(Mark("name", "", patient)))] * len(ids)
+    mark = Mark("id", key.fingerprint, key.hash(own))
+    hashes = known_values((text for one in known if one.patient == patient for text in one.person), mark.domain)
+    if hashes - {mark.value}:
+        found = f"patient {patient} already, whose PatientID is another one"
+        raise InputError(store, found=found, wanted="one person by one name", do="Give another --patient.")
+    others = sorted({one.patient for one in known if str(mark) in one.person} - {patient})
+    if others:
+        found = f"this patient already, by the name {others[0]}"
+        raise InputError(store, found=found, wanted="one name a person", do=f"Give --patient {others[0]}.")
+    return [Owner(patient, str(mark))] * len(ids)
+
+
+def _numbered(
+    src: Path,
+    ids: Sequence[str],
+    found: Sequence[Series],
+    prefix: str,
+    key: PatientKey | None,
+    store: Path,
+    known: Sequence[CaseRecord],
+) -> list[Owner]:
+    pseudonyms = _numbers(prefix, known)
+    _refuse_strangers(prefix, key, any(not one for one in ids), store, known, pseudonyms)
+    names: dict[str, str] = {text: one.patient for one in known for text in one.person if text.startswith("id:")}
+    again: dict[str, None] = {}
+    last = max(pseudonyms.values(), default=0)
+    result = []
+    for own, series in zip(ids, found, strict=True):
+        inside = series.folder.relative_to(src).parts[:1]
+        mark = str(Mark("id", key.fingerprint, key.hash(own))) if key and own else "/".join(("folder", *inside))
+        if mark not in names:
+            last += 1
+            names[mark] = f"{prefix}-p{last:03d}"
+        elif names[mark] in {one.patient for one in known}:
+            again[names[mark]] = None
+        number = names[mark].rpartition("-")[2]
+        result.append(Owner(names[mark], mark if own else str(Mark("number", "", number))))
+    if again:
+        logger.info("%s: found again by their PatientID: %s", store, listed(again, 8))
+    return result
+
+
+def _numbers(prefix: str, known: Sequence[CaseRecord]) -> dict[str, int]:
+    """The numbered patients of the store with this prefix."""
+    found = {one.patient: re.fullmatch(rf"{re.escape(prefix)}-p(\d+)", one.patient) for one in known}
+    return {name: int(match[1]) for name, match in found.items() if match}
+
+
+def _refuse_strangers(
+    prefix: str,
+    key: PatientKey | None,
+    without_id: bool,
+    store: Path,
+    known: Sequence[CaseRecord],
+    pseudonyms: dict[str, int],
+) -> None:
+    """Numbers of an earlier call must be the same people's again, which only hashes under one key can tell."""
+    for one in known:
+        if one.patient not in pseudonyms:
+            continue
+        marks = [parse_mark(text) for text in one.person]
+        comparable = key is not None and any(mark.domain == f"id:{key.fingerprint}" for mark in marks)
+        if comparable and not without_id:
+            continue
+        found = f"patient {one.patient} already, who may be in the new series, too"
+        if without_id or any(mark.kind == "number" for mark in marks):
+            do = (
+                "Series without PatientID cannot be matched. Give one patient's folder at a time, with --patient and "
+                "the pseudonym; or prepare all series in one call; or give another --name if they are other people."
+            )
+        elif marks:
+            do = "Its PatientIDs were hashed under another patient key: set CROSSMOD_PATIENT_KEY to that key's file."
+        else:
+            do = "Its patients have no hash of their PatientID, since an earlier version wrote it: prepare it again."
+        raise InputError(store, found=found, wanted="series that can be matched with it", do=do)
+
+
+def _warn_of_missing_ids(src: Path, ids: Sequence[str], found: Sequence[Series], *, named: bool, ignored: bool) -> None:
+    if all(ids) or named:
+        return
+    if ignored:
+        logger.info("%s: PatientIDs are ignored: each folder in it is taken for a patient", src)
+        return
+    placeholder = any(not one and series.slices[0].patient for one, series in zip(ids, found, strict=True))
+    what = "the same placeholder as patient id" if placeholder else "no patient id"
+    logger.warning("%s: series without a patient id (%s): each folder in it is taken for a patient", src, what)
+
+
+def _tell_of_shared_ids(src: Path, ids: Sequence[str], found: Sequence[Series]) -> None:
+    """Say which folders are one patient, and warn where one id may be several people's."""
+    folders: dict[str, dict[str, None]] = defaultdict(dict)
+    owned: dict[str, list[Series]] = defaultdict(list)
+    for own, series in zip(ids, found, strict=True):
+        if own:
+            folders[own]["/".join(series.folder.relative_to(src).parts[:1]) or "."] = None
+            owned[own].append(series)
+    advice = "If they are several people, prepare them with --ignore-ids, which takes each folder for a patient."
+    for own, names in folders.items():
+        if _different(owned[own]):
+            logger.warning("%s: one PatientID, but patients of different sex or year of birth, in %s. %s",
+                           src, listed(names, 6), advice)  # fmt: skip
+        elif len(names) > 1 and len(folders) == 1:
+            logger.warning("%s: one PatientID for everybody: %s are taken for one patient. %s",
+                           src, listed(names, 6), advice)  # fmt: skip
+        elif len(names) > 1:
+            logger.info("%s: one patient, by PatientID: %s", src, listed(names, 6))
+
+
+def _different(several: Sequence[Series]) -> bool:
+    sexes = {series.slices[0].sex for series in several} & {"M", "F"}
+    years = [series.slices[0].born for series in several]
+    known = [year for year in years if year is not None]
+    return len(sexes) > 1 or (bool(known) and max(known) - min(known) > SAME_YEARS)

@@ -1,0 +1,122 @@
+"""By what a patient is recognised in other stores: a mark in the record of each case.
+
+A mark is the text `KIND:SCOPE:VALUE`. Two marks can be compared where kind and scope agree: equal values are one
+person, different values are different people. Marks of different scopes say nothing about each other.
+
+| kind | scope | value |
+| --- | --- | --- |
+| `id` | fingerprint of the patient key | keyed hash of the DICOM PatientID |
+| `set` | a data set that says who is who, such as `chaos` | its number for the person |
+| `name` | one call of `prepare` | the case name that the user gave, without the store's prefix |
+| `number` | one call of `prepare` | a running number, which has no meaning outside the store |
+"""
+
+import hashlib
+import re
+from collections.abc import Collection, Iterable
+from typing import Literal, NamedTuple, cast
+
+Kind = Literal["id", "set", "name", "number"]
+
+KINDS = ("id", "set", "name", "number")
+MARK = rf"^({'|'.join(KINDS)}):[^:]*:.+$"
+
+# A running number as `prepare` writes it.
+NUMBER = re.compile(r"p\d{3,}")
+
+# Patients of CHAOS in stores that were written before records had marks.
+_CHAOS = re.compile(r"chaos-((?:ct|mr)-\d+)")
+
+
+class Mark(NamedTuple):
+    """By what one patient is recognised."""
+
+    kind: Kind
+    scope: str
+    value: str
+
+    def __str__(self) -> str:
+        return f"{self.kind}:{self.scope}:{self.value}"
+
+    @property
+    def domain(self) -> str:
+        """Kind and scope: marks of one domain can be compared."""
+        return f"{self.kind}:{self.scope}"
+
+
+def parse_mark(text: str) -> Mark:
+    """The mark that a record holds as text."""
+    kind, scope, value = text.split(":", 2)
+    return Mark(cast(Kind, kind), scope, value)
+
+
+def scope_of(prefix: str, checksum: str) -> str:
+    """The scope of one call of `prepare`: from the prefix of its patients and the checksum of its first case.
+
+    The same files prepared again have the same scope, and a name in it means the same person.
+    """
+    return hashlib.sha256(f"{prefix}\n{checksum}".encode()).hexdigest()[:12]
+
+
+def with_scope(text: str, patient: str, checksum: str, scopes: dict[str, str]) -> str:
+    """A mark, with its scope filled in where the case has to be written first.
+
+    Args:
+        text: the mark; `name::3` and `number::p003` lack a scope.
+        patient: the pseudonym, which ends in the value of the mark.
+        checksum: of the case that was just written.
+        scopes: by prefix, the scopes of this call so far; a new one is added.
+    """
+    mark = parse_mark(text)
+    if mark.scope:
+        return text
+    prefix = patient.removesuffix(mark.value)
+    return str(mark._replace(scope=scopes.setdefault(prefix, scope_of(prefix, checksum))))
+
+
+def earlier_mark(patient: str, patients: Iterable[str], checksum: str) -> Mark:
+    """A mark for a patient of a store that was written before records had marks.
+
+    Args:
+        patient: the pseudonym.
+        patients: all pseudonyms of its store.
+        checksum: of something that belongs to the store alone, for the scope.
+    """
+    chaos = _CHAOS.fullmatch(patient)
+    if chaos:
+        return Mark("set", "chaos", chaos[1])
+    name = bare_name(patient, patients)
+    scope = scope_of(patient.removesuffix(name), checksum)
+    return Mark("number" if NUMBER.fullmatch(name) else "name", scope, name)
+
+
+def bare_name(patient: str, patients: Iterable[str]) -> str:
+    """A pseudonym without the prefix of its store: what `-` divides and all that begin alike have in common.
+
+    A pseudonym that stands alone is reduced to its last part, so that it is rather asked about once too often.
+    """
+    parts = patient.split("-")
+    others = [other.split("-") for other in patients if other != patient]
+    alike = [other for other in others if other[0] == parts[0]]
+    common = len(parts) - 1
+    for other in alike:
+        same = next((i for i, (one, two) in enumerate(zip(parts, other, strict=False)) if one != two), len(other))
+        common = min(common, same)
+    return "-".join(parts[common:])
+
+
+def known_values(marks: Iterable[str], domain: str) -> set[str]:
+    """The values of all marks of one domain."""
+    parsed = map(parse_mark, marks)
+    return {mark.value for mark in parsed if mark.domain == domain}
+
+
+def in_words(marks: Collection[str]) -> str:
+    """Marks for a table: `id 4be01c2f`, `chaos mr-1`, `name 3`."""
+    return ", ".join(_in_words(parse_mark(text)) for text in marks) or "pseudonym only"
+
+
+def _in_words(mark: Mark) -> str:
+    if mark.kind == "id":
+        return f"id {mark.value[:8]}"
+    return f"{mark.scope.partition('/')[0] if mark.kind == 'set' else mark.kind} {mark.value}"
