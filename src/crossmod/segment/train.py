@@ -17,6 +17,7 @@ from crossmod.segment.predict import THRESHOLD, predict, score
 from crossmod.segment.segmenter import build
 from crossmod.segment.tested import by_case, data_card, write_predictions
 from crossmod.settings import Machine, SegmentSettings
+from crossmod.workload import is_small
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +49,7 @@ def train_segmenter(
     """
     chosen = choose_cases(real, synthetic, settings)
     machine = machine or Machine()
-    with launched(machine) as world:
+    with launched(machine, small=is_small(settings)) as world:
         return _train(out, chosen, settings, machine, world)
 
 
@@ -87,6 +88,7 @@ def _train(out: Path, chosen: Chosen, settings: SegmentSettings, machine: Machin
         "seconds": round(done.seconds, 1),
         "seconds_per_epoch": round(done.seconds * batches.steps / done.step, 2),
         "device": describe_device(world.device),
+        "threads": done.threads,
         "processes": world.ranks,
         "compute": str(compute),
     }
