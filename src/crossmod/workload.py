@@ -8,7 +8,7 @@ for each other lose far more than that where another program keeps one of the co
 from crossmod.settings import SegmentSettings, TranslateSettings
 
 # Numbers in the output of a step's first layer, the largest that there is.
-SMALL = 300_000
+SMALL = 400_000
 # Channels of the first layer of each segmentation network.
 CHANNELS = {"unet": 64, "tiny": 12, "dynunet": 32, "attention_unet": 64, "swin_unetr": 48, "segresnet": 32}
 

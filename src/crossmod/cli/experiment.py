@@ -7,7 +7,6 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from crossmod.cli.application import app, say
-from crossmod.experiment.side_by_side import side_by_side
 from crossmod.experiment.where import Where, executor_of
 
 Flat = Parameter(name="*")

@@ -38,9 +38,7 @@ class Crowding:
         clock: seconds.
     """
 
-    def __init__(
-        self, waited: Callable[[], float | None] | None = None, clock: Callable[[], float] = time.monotonic
-    ):
+    def __init__(self, waited: Callable[[], float | None] | None = None, clock: Callable[[], float] = time.monotonic):
         self._waited, self._clock = waited or seconds_waited, clock
         self.restart()
 

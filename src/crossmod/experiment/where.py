@@ -42,9 +42,7 @@ def executor_of(root: Path, where: Where) -> "Executor":
     if where.executor == "ray":
         from crossmod.experiment.on_ray import OnRay
 
-        return OnRay(
-            root, machine, address=where.address, cpus=float(where.cpus), gpus=where.gpus, most=where.jobs
-        )
+        return OnRay(root, machine, address=where.address, cpus=float(where.cpus), gpus=where.gpus, most=where.jobs)
     if where.executor == "slurm":
         return _slurm(root, machine, where)
     from crossmod.experiment.executor import InProcess
