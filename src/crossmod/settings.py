@@ -18,7 +18,7 @@ class Machine(Settings):
     device: Device = "auto"
     """Where to compute."""
     threads: int = Field(default=0, ge=0)
-    """CPU threads; 0: all. Two trainings at once on one machine want half of them each."""
+    """CPU threads; 0: one where networks are small, otherwise all cores, and fewer if other programs want them too."""
     devices: int = Field(default=1, ge=1)
     """Processes that train together on each machine, one a GPU; --batch-size and the image pools are for each."""
     nodes: int = Field(default=1, ge=1)

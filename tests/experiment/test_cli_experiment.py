@@ -1,3 +1,4 @@
+import re
 import shutil
 import subprocess
 import sys
@@ -60,6 +61,7 @@ def test_it_ends_with_sentences_and_a_page(
 ) -> None:
     main(words(design, stores, tmp_path / "x"))
     text = capsys.readouterr().out
+    assert re.match(r"(One run after another|\d+ runs at once) with one thread each: they are small", text)
     assert "real + 4 essnet: " in text
     assert "3D Dice" in text
     page = (tmp_path / "x" / "report.html").read_text()
@@ -83,7 +85,7 @@ def test_a_failed_run_is_exit_code_1(
 
     monkeypatch.setattr(executor, "perform", failing)
     with pytest.raises(SystemExit) as stop:
-        main(words(design, stores, tmp_path / "x"))
+        main(words(design, stores, tmp_path / "x", "--jobs", "1"))
     assert stop.value.code == 1
     assert "1 of 12 runs failed" in capsys.readouterr().out
     assert "out of memory" in (tmp_path / "x" / "report.html").read_text()

@@ -13,7 +13,7 @@ from small_design import small_design
 from crossmod.data.store import Store
 from crossmod.engine.stopping import Stopped
 from crossmod.errors import InputError
-from crossmod.experiment import executor, run
+from crossmod.experiment import executor, run, workers
 from crossmod.experiment.executor import InProcess
 from crossmod.experiment.jobs import Job
 from crossmod.experiment.leaks import refuse_leaks_in_stores
@@ -21,6 +21,7 @@ from crossmod.experiment.plan import make_plan
 from crossmod.experiment.record import write_plan
 from crossmod.experiment.run import Done, estimate_experiment, run_experiment
 from crossmod.experiment.work import perform
+from crossmod.experiment.workers import Workers
 from crossmod.files import read_json, write_json
 from crossmod.settings import Machine
 
@@ -104,6 +105,29 @@ def test_more_seeds_keep_what_is_there(ran: Ran, stores: Stores, tmp_path: Path)
     after = scores(copy)
     assert len(after) == 12
     assert {name: after[name] for name in before} == before
+
+
+def hashes(root: Path) -> dict[str, Any]:
+    """Of every training its weights, and of every synthetic case its content."""
+    cards = {path.parent.name: read_json(path)["weights_sha256"] for path in root.glob("runs/*/card.json")}
+    cases = {path.name: [case.sha256 for case in Store(path).cases] for path in root.glob("runs/synthesize-*")}
+    return {**cards, **cases}
+
+
+def test_side_by_side_or_one_after_another_the_weights_are_the_same(
+    ran: Ran, stores: Stores, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Bit for bit, also where libraries would take more threads: what is small computes on one."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    monkeypatch.setattr(workers, "usable_cores", lambda: 6)
+    root = tmp_path / "x"
+    done = run_experiment(small_design(), [stores.ct, stores.mr], root, executor=Workers(root, CPU, 2))
+    assert done.failed == []
+    assert len(hashes(root)) == 12
+    assert hashes(root) == hashes(ran.root)
+    assert scores(root) == scores(ran.root)
+    threads = [[one["threads"] for one in read_json(path)["threads"]] for path in root.glob("runs/*/card.json")]
+    assert threads == [[1]] * 10
 
 
 @pytest.mark.parametrize("after", [pytest.param(1, marks=pytest.mark.slow), 4, pytest.param(9, marks=pytest.mark.slow)])

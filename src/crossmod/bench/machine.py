@@ -11,6 +11,7 @@ import torch
 from crossmod.bench.finding import Finding
 from crossmod.engine.compute import no_bf16
 from crossmod.engine.device import cpu_abilities, cpu_name
+from crossmod.resources import usable_cores
 
 GB = 1e9
 MEMINFO = Path("/proc/meminfo")
@@ -49,13 +50,8 @@ def _cores(environment: Mapping[str, str]) -> Finding:
         return Finding("note", "cores", text, "Unset it, or give --threads.")
     if threads < 2:
         return Finding("note", "cores", text)
-    do = f"Two trainings at once: give each --threads {threads // 2}, or they wait for one another."
+    do = f"Two large trainings at once: give each --threads {threads // 2}, or they wait for each other."
     return Finding("ok", "cores", text, do)
-
-
-def usable_cores() -> int:
-    """Cores that this process may run on."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _memory() -> Finding:

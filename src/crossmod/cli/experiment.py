@@ -59,6 +59,13 @@ def experiment(
     if out is None:
         raise InputError("--out", found="nothing", wanted="a folder", do="Name the experiment's folder.")
     where = where or Where()
+    if where.executor == "local":
+        from crossmod.experiment.side_by_side import side_by_side
+
+        runs = (*design.translator_settings.values(), *design.segmenter_settings.values())
+        chosen = side_by_side(where, runs, where.jobs)
+        where = with_changes(where, jobs=chosen.jobs)
+        say(chosen.why)
     if dry_run:
         from crossmod.experiment.foretell import foretell
         from crossmod.experiment.run import estimate_experiment
@@ -68,8 +75,8 @@ def experiment(
         return None
     from crossmod.experiment.run import run_experiment
 
-    side_by_side = where.jobs > 1 or where.executor != "local"
-    done = run_experiment(design, data, out, executor=executor_of(out, where), live=side_by_side)
+    several = where.jobs > 1 or where.executor != "local"
+    done = run_experiment(design, data, out, executor=executor_of(out, where), live=several)
     for line in done.sentences:
         say(line)
     say(f"{out / 'report.html'}")

@@ -6,6 +6,7 @@ from typing import Literal
 
 from crossmod.cli.application import app, say
 from crossmod.config import build
+from crossmod.errors import InputError
 
 
 @app.command(sort_key=7)
@@ -73,7 +74,7 @@ def phantom(
 
 
 @app.command(sort_key=8)
-def demo(*, out: Path = Path("demo"), seed: int = 0) -> None:
+def demo(*, out: Path = Path("demo"), seed: int = 0, jobs: int = 0) -> None:
     """Do it all on made-up patients: phantom, stores, EssNet and CycleGAN, synthesis, U-Nets, report.
 
     Takes some minutes on two cores. Run again, it continues where it stopped.
@@ -84,8 +85,12 @@ def demo(*, out: Path = Path("demo"), seed: int = 0) -> None:
         Folder for everything it makes.
     seed
         Another seed, other patients and other networks.
+    jobs
+        Runs at once; 0: one on each core. The results are the same.
     """
+    if jobs < 0:
+        raise InputError("--jobs", found=str(jobs), wanted="0 or more", do="Leave it out for one run on each core.")
     from crossmod.experiment.demo import run_demo
 
-    page = run_demo(out, seed)
+    page = run_demo(out, seed, jobs)
     say(f"Open {page} in a browser.")

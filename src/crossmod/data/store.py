@@ -19,8 +19,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors import SafetensorError, safe_open
 
 from crossmod.config import Modality
-from crossmod.data.units import check_stored
 from crossmod.data.person import MARK
+from crossmod.data.units import check_stored
 from crossmod.data.volume import Volume
 from crossmod.errors import InputError
 from crossmod.files import PathName, read_json, sha256

@@ -10,6 +10,7 @@ from typing import Literal
 import torch
 
 from crossmod.engine import checkpoint
+from crossmod.engine.crowding import GivingWay
 from crossmod.engine.journal import journal
 from crossmod.engine.optimizers import rates, set_rates
 from crossmod.engine.restart import best, restore, snapshot
@@ -118,6 +119,7 @@ def _fit(trainee: Trainee, batches: Batches, run: Run, plan: Plan, world: World,
     at = restore(trainee, run, world)
     began, saved = time.monotonic() - at.seconds, time.monotonic()
     since: list[Losses] = []
+    cores = GivingWay(world, at)
 
     with (
         progress(plan.title, total, done=at.step) as advance,
@@ -134,6 +136,7 @@ def _fit(trainee: Trainee, batches: Batches, run: Run, plan: Plan, world: World,
             draws = {name: drawn.to(world.device, non_blocking=True) for name, drawn in draws.items()}
             since.append(trainee.step({**batches.batch(epoch, within), **draws}))
             at.step += 1
+            cores.after_step()
             ends_epoch = within + 1 == batches.steps or at.step == total
             late = time.monotonic() - saved > plan.minutes * 60
             stop, save = world.agree(asked() or 0, int(late or at.step == total))
@@ -154,6 +157,7 @@ def _fit(trainee: Trainee, batches: Batches, run: Run, plan: Plan, world: World,
                     world.once(lambda: checkpoint.write(checkpoint.best_at(folder, at.step), best(trainee, at)))
                 at.over = 0 < plan.patience <= at.waited
                 notes.start_lap()
+                cores.restart()
 
             # Save.
             if save or stop or at.over:
@@ -164,6 +168,7 @@ def _fit(trainee: Trainee, batches: Batches, run: Run, plan: Plan, world: World,
                 )
                 saved = time.monotonic()
                 notes.start_lap()
+                cores.restart()
             advance()
             if stop and at.step < total:
                 raise Stopped(stop, at.step, total)

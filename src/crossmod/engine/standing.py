@@ -42,6 +42,7 @@ class Standing:
         alarms: what was raised so far, as the metrics hold it.
         history: mean losses of the last whole epochs.
         sums: of losses since the epoch began, and of how many steps.
+        threads: CPU threads that computed, and from which step on, oldest first.
     """
 
     step: int = 0
@@ -53,6 +54,7 @@ class Standing:
     history: dict[str, list[float]] = field(default_factory=dict)
     sums: dict[str, float] = field(default_factory=dict)
     summed: int = 0
+    threads: list[dict[str, int]] = field(default_factory=list)
 
     def state_dict(self) -> dict[str, Any]:
         """As plain data."""
@@ -62,6 +64,11 @@ class Standing:
     def best_step(self) -> int | None:
         """The step of the best networks so far."""
         return int(self.best["step"]) if self.best else None
+
+    def computes_with(self, threads: int) -> None:
+        """From the next step on so many CPU threads compute."""
+        if not self.threads or self.threads[-1]["threads"] != threads:
+            self.threads.append({"step": self.step, "threads": threads})
 
     def count(self, means: Mapping[str, float], steps: int) -> None:
         """Add the mean losses of some steps to those of the epoch."""

@@ -19,6 +19,7 @@ from torch.optim import Optimizer
 
 from crossmod.engine.device import pick_device
 from crossmod.engine.stopping import Stopped
+from crossmod.engine.threads import computing_with, threads_for
 from crossmod.errors import InputError
 from crossmod.progress import hush
 from crossmod.settings import Machine
@@ -37,12 +38,14 @@ class World:
         rank: its number, from 0.
         ranks: how many there are.
         talk: the group in which processes talk about anything but gradients; it never waits for a GPU.
+        threads: CPU threads that the user asked for; 0: the number was chosen, and may be lowered.
     """
 
     device: torch.device
     rank: int = 0
     ranks: int = 1
     talk: Any = None
+    threads: int = 0
 
     @property
     def first(self) -> bool:
@@ -105,17 +108,26 @@ class World:
 
 
 @contextmanager
-def launched(machine: Machine) -> Iterator[World]:
+def launched(machine: Machine, *, small: bool = False) -> Iterator[World]:
     """The processes that `machine` asks for, started where they are not there yet (by torchrun or SLURM).
+
+    Args:
+        machine: where and how to compute.
+        small: whether one CPU thread is nearly as fast as several.
 
     Raises:
         InputError: more devices than there are, or no such device.
     """
-    if machine.threads:
-        torch.set_num_threads(machine.threads)
     device = pick_device(machine.device)
+    threads = threads_for(machine, small=small and device.type == "cpu", processes=machine.devices)
+    with computing_with(threads), _launched(machine, device) as world:
+        yield world
+
+
+@contextmanager
+def _launched(machine: Machine, device: torch.device) -> Iterator[World]:
     if machine.devices * machine.nodes == 1:
-        yield World(device)
+        yield World(device, threads=machine.threads)
         return
     if device.type == "cuda" and machine.devices > torch.cuda.device_count():
         found, wanted = f"{machine.devices}", f"at most {torch.cuda.device_count()}, which are there"
@@ -149,4 +161,4 @@ def _join(device: torch.device, machine: Machine) -> World:
         logging.getLogger("crossmod").setLevel(logging.ERROR)
     # Decisions go through the host, whatever gradients go through.
     talk = distributed.new_group(backend="gloo")
-    return World(fabric.device, fabric.global_rank, fabric.world_size, talk)
+    return World(fabric.device, fabric.global_rank, fabric.world_size, talk, machine.threads)

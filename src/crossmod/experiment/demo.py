@@ -4,11 +4,10 @@ Notable:
 - Many CT patients with labels; MR patients without, but for a few; other MR patients to test on.
 - The sizes were chosen for the time it takes, not for what comes out: the report says "not shown" where nothing is.
 - Every step leaves a folder and is left out when that is there, so that a demo that was stopped goes on.
+- Its runs are jobs as those of an experiment: as many at once as there are cores, with one thread each.
 """
 
-import time
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
@@ -16,14 +15,19 @@ from crossmod.config import with_changes
 from crossmod.data.file_order import natural_key
 from crossmod.data.prepare import prepare_chaos
 from crossmod.data.store import MANIFEST, Store
+from crossmod.errors import InputError
+from crossmod.experiment.execute import execute
+from crossmod.experiment.executor import Executor, InProcess
+from crossmod.experiment.jobs import Job
+from crossmod.experiment.shown import Shown
+from crossmod.experiment.side_by_side import side_by_side
+from crossmod.experiment.workers import Workers
+from crossmod.files import held
 from crossmod.phantom.dataset import PhantomSettings, write_phantom
 from crossmod.presets import SEGMENT, TRANSLATE
-from crossmod.progress import clock
 from crossmod.report.build import build_report
-from crossmod.segment.train import train_segmenter
+from crossmod.runs import Run, is_run
 from crossmod.settings import Machine, SegmentSettings, TranslateSettings
-from crossmod.translate.synthesize import synthesize
-from crossmod.translate.train import train_translator
 
 CPU = Machine(device="cpu")
 CT_PATIENTS = 16
@@ -35,46 +39,75 @@ SEEDS = (0, 1, 2)
 FAMILIES: tuple[Literal["essnet", "cyclegan"], ...] = ("essnet", "cyclegan")
 
 
-def run_demo(out: Path, seed: int = 0) -> Path:
+def run_demo(out: Path, seed: int = 0, jobs: int = 0) -> Path:
     """Phantom, stores, two translators, synthetic slices, segmenters, report.
 
     Args:
         out: folder for everything.
         seed: of patients and networks.
+        jobs: runs at once; 0: as many as there are cores and memory for. The results are the same.
 
     Returns:
         The report.
+
+    Raises:
+        InputError: the folder holds a demo of another seed, another demo writes there, or a run failed.
     """
-    store, page = out / "store", out / "report.html"
-    segmented: list[Path] = []
-    steps: list[tuple[str, Callable[[], object]]] = [
-        ("Making up patients", lambda: _phantom(out / "phantom", seed)),
-        ("Preparing the store", lambda: _prepare(out / "phantom", store)),
-    ]
+    out.mkdir(parents=True, exist_ok=True)
+    with held(out / ".lock"):
+        store, page = out / "store", out / "report.html"
+        _say("Making up patients")
+        _phantom(out / "phantom", seed)
+        _say("Preparing the store")
+        _prepare(out / "phantom", store)
+        runs = {job.name: job for job in _jobs(store, seed)}
+        _refuse_other_settings(runs, out)
+        chosen = side_by_side(CPU, (TRANSLATE["tiny"], SEGMENT["tiny"]), jobs)
+        _say(chosen.why)
+        ledger = execute(runs, out, _executor(out, chosen.jobs), Shown(runs, chosen.jobs, chosen.jobs > 1))
+        if ledger.failures:
+            name, why = next(iter(ledger.failures.items()))
+            do = "Give the same command again: what was made is kept."
+            raise InputError(out, found=f"{name} failed: {why}", wanted="a whole demo", do=do)
+        _say("Report")
+        for line in build_report([job.folder(out) for job in runs.values() if job.kind != "synthesize"], page):
+            _say(line)
+        return page
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
+
+
+def _executor(out: Path, jobs: int) -> Executor:
+    return Workers(out, CPU, jobs) if jobs > 1 else InProcess(out, CPU)
+
+
+def _jobs(store: Path, seed: int) -> Iterator[Job]:
+    """Translators first, since the rest waits for them; then what makes slices, and segmenters."""
+    here = (str(store.resolve()),)
     for family in FAMILIES:
-        steps += [
-            (f"Training {family}", partial(_train, out / family, store, family, seed)),
-            (f"Synthesizing MR with {family}", partial(_synthesize, out / family, store, out / f"{family}-mr")),
-        ]
+        chosen = translate_settings(store, family, seed)
+        stores = {"ct": here, "mr": here}
+        yield Job(family, "train", family, chosen.model_dump(mode="json"), stores, {}, work=chosen.epochs)
+    for family in FAMILIES:
+        yield Job(f"{family}-mr", "synthesize", f"MR by {family}", {}, {"source": here}, {"model": family})
     for arm in ("real", *FAMILIES):
+        needs = {} if arm == "real" else {"synthetic": f"{arm}-mr"}
         for number in SEEDS:
-            run = out / f"unet-{arm}-{number}"
-            synthetic = None if arm == "real" else out / f"{arm}-mr"
-            segmented.append(run)
-            steps.append((f"U-Net: {arm}, seed {number}", partial(_segment, run, store, synthetic, seed + number)))
-    steps.append(("Report", partial(_report, [*(out / family for family in FAMILIES), *segmented], page)))
-
-    began = time.monotonic()
-    for number, (title, work) in enumerate(steps, start=1):
-        print(f"[{number}/{len(steps)}] {title} ({clock(time.monotonic() - began)} so far)", flush=True)
-        work()
-    print(f"Done in {clock(time.monotonic() - began)}.", flush=True)
-    return page
+            own = segment_settings(store, SYNTHETIC if needs else 0, seed + number)
+            title = f"U-Net, {arm}, seed {number}"
+            plain = own.model_dump(mode="json")
+            yield Job(f"unet-{arm}-{number}", "segment", title, plain, {"real": here}, needs, work=own.steps)
 
 
-def _report(runs: Sequence[Path], page: Path) -> None:
-    for line in build_report(runs, page):
-        print(line, flush=True)
+def _refuse_other_settings(runs: dict[str, Job], out: Path) -> None:
+    """Runs are named by what they do, not by their settings: those of another seed must not be taken for these."""
+    for job in runs.values():
+        folder = job.folder(out)
+        if is_run(folder) and (then := Run(folder).config["settings"]["seed"]) != job.settings["seed"]:
+            found, wanted = f"a demo with --seed {then}", f"a new folder, or the one with --seed {job.settings['seed']}"
+            raise InputError(out, found=found, wanted=wanted, do="Choose another --out.")
 
 
 def _phantom(out: Path, seed: int) -> None:
@@ -108,17 +141,3 @@ def segment_settings(store: Path, count: int, seed: int) -> SegmentSettings:
     return with_changes(
         SEGMENT["tiny"], size=SIZE, seed=seed, count=count, test_patients=tested, train_patients=labelled
     )
-
-
-def _train(out: Path, store: Path, family: Literal["essnet", "cyclegan"], seed: int) -> None:
-    train_translator(out, ct=store, mr=store, settings=translate_settings(store, family, seed), machine=CPU)
-
-
-def _synthesize(run: Path, store: Path, out: Path) -> None:
-    if not (out / MANIFEST).is_file():
-        synthesize(run, source=store, out=out, machine=CPU)
-
-
-def _segment(out: Path, store: Path, synthetic: Path | None, seed: int) -> None:
-    settings = segment_settings(store, SYNTHETIC if synthetic else 0, seed)
-    train_segmenter(out, real=store, synthetic=synthetic, settings=settings, machine=CPU)

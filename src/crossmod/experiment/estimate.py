@@ -15,6 +15,7 @@ from crossmod.data.batches import LabelledBatches, UnpairedBatches
 from crossmod.engine.average import averaged
 from crossmod.engine.compute import accelerate, choose
 from crossmod.engine.device import pick_device, wait_for
+from crossmod.engine.threads import computing_with, threads_for
 from crossmod.engine.trainee import Batches, Trainee
 from crossmod.experiment.jobs import Job, Kind
 from crossmod.progress import track
@@ -22,6 +23,7 @@ from crossmod.seeds import rng
 from crossmod.segment import segmenter
 from crossmod.settings import Machine, SegmentSettings, TranslateSettings
 from crossmod.translate import train
+from crossmod.workload import is_small
 
 # Steps that are not timed, and those that are.
 WARM, TIMED = 2, 4
@@ -95,7 +97,15 @@ def _shape(job: Job) -> str:
 def _measure(job: Job, machine: Machine) -> tuple[float, int]:
     """Seconds of a step, and bytes of a checkpoint."""
     device = pick_device(machine.device)
-    trainee, batches, seed = _translator(job, device) if job.kind == "train" else _segmenter(job, device)
+    kind = TranslateSettings if job.kind == "train" else SegmentSettings
+    settings = build_settings(kind, dict(job.settings), subject=job.name)
+    with computing_with(threads_for(machine, small=is_small(settings) and device.type == "cpu")):
+        if isinstance(settings, TranslateSettings):
+            return _timed(*_translator(settings, device), device)
+        return _timed(*_segmenter(settings, device), device)
+
+
+def _timed(trainee: Trainee, batches: Batches, seed: int, device: torch.device) -> tuple[float, int]:
     began = 0.0
     for step in range(WARM + TIMED):
         if step == WARM:
@@ -109,8 +119,7 @@ def _measure(job: Job, machine: Machine) -> tuple[float, int]:
     return (time.perf_counter() - began) / TIMED, numbers * np.dtype(np.float32).itemsize
 
 
-def _translator(job: Job, device: torch.device) -> tuple[Trainee, Batches, int]:
-    s = build_settings(TranslateSettings, dict(job.settings), subject=job.name)
+def _translator(s: TranslateSettings, device: torch.device) -> tuple[Trainee, Batches, int]:
     compute = choose(device, s.precision, "off", size=s.size)
     classes = 1 + len(s.organs) if s.family == "essnet" else 0
     many = {"ct": s.stack, "mr": s.stack * len(s.mr_inputs)}
@@ -124,8 +133,7 @@ def _translator(job: Job, device: torch.device) -> tuple[Trainee, Batches, int]:
     return train.build(s, compute), UnpairedBatches(ct, mr, s, device), s.seed
 
 
-def _segmenter(job: Job, device: torch.device) -> tuple[Trainee, Batches, int]:
-    s = build_settings(SegmentSettings, dict(job.settings), subject=job.name)
+def _segmenter(s: SegmentSettings, device: torch.device) -> tuple[Trainee, Batches, int]:
     compute = choose(device, s.precision, blocks=False)
     trainee = accelerate(averaged(segmenter.build(s, device), ("segmenter",), s.ema), compute)
     return trainee, LabelledBatches((slice_set("mr", SLICES, s.size, classes=2),), s, device), s.seed

@@ -39,7 +39,7 @@ class OnRay:
 
     Args:
         root: folder of the experiment, on a disk that all machines share.
-        machine: where and how to compute; threads are the CPUs of a job where none are given.
+        machine: where and how to compute; large runs take the CPUs of a job where no number of threads is given.
         address: `host:port` of a cluster, or `auto` for the one that this machine is part of; None: start a Ray of this
             machine alone, which ends with the experiment.
         cpus: that a job takes.
@@ -66,8 +66,7 @@ class OnRay:
         self._connection = Connection(address)
         self._root, self._work, self._most = root, work, most
         self._cpus, self._gpus = cpus, gpus
-        threads = machine.threads or max(int(cpus), 1)
-        self._machine = alone(machine, "--executor ray").model_copy(update={"threads": threads})
+        self._machine = alone(machine, "--executor ray")
         self._held: dict[Any, tuple[Job, float]] = {}
         self._fitting, self._counted = 0, float("-inf")
 
@@ -87,7 +86,9 @@ class OnRay:
         """Give a job to Ray, which starts it where there is room."""
         ray = self._connection.open()
         task = ray.remote(num_cpus=self._cpus, num_gpus=self._gpus, max_retries=0)(sit)
-        reference = task.options(name=job.name).remote(job, share(self._root), self._machine, self._work)
+        reference = task.options(name=job.name).remote(
+            job, share(self._root), self._machine, self._work, max(int(self._cpus), 1)
+        )
         self._held[reference] = (job, time.monotonic())
 
     def wait(self) -> list[Outcome]:

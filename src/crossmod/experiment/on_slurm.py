@@ -42,7 +42,7 @@ class OnSlurm:
 
     Args:
         root: folder of the experiment, on a disk that all machines share.
-        machine: where and how to compute; threads are the CPUs of a job where none are given.
+        machine: where and how to compute; large runs take the CPUs of a job where no number of threads is given.
         partition: of SLURM; None: the default one.
         hours: after which a run is asked to save, and submitted again.
         cpus: that a job takes.
@@ -76,7 +76,7 @@ class OnSlurm:
     ):
         self.slots = most
         self._root, self._work, self._cluster = root, work, cluster
-        self._machine = alone(machine, "--executor slurm").model_copy(update={"threads": machine.threads or cpus})
+        self._machine, self._cpus = alone(machine, "--executor slurm"), cpus
         self._submitit = package("submitit", "slurm")
         if cluster == "slurm" and shutil.which("srun") is None:
             do = "Start the experiment where jobs are submitted, or use another executor."
@@ -135,7 +135,8 @@ class OnSlurm:
         for first in range(0, len(self._waiting), ARRAY):
             some = self._waiting[first : first + ARRAY]
             with self._executor.batch():
-                tasks = [self._executor.submit(sit_on_slurm, job, place, self._machine, self._work) for job in some]
+                asked = (place, self._machine, self._work, self._cpus)
+                tasks = [self._executor.submit(sit_on_slurm, job, *asked) for job in some]
             self._held |= {job.name: (task, job) for job, task in zip(some, tasks, strict=True)}
         self._waiting = []
 
@@ -155,11 +156,11 @@ class OnSlurm:
         return Outcome(job.name, error=f"{trace[0].strip().splitlines()[-1]} (details: {task.paths.stderr})")
 
 
-def sit_on_slurm(job: Job, place: Place, machine: Machine, work: Work | None) -> Outcome:
+def sit_on_slurm(job: Job, place: Place, machine: Machine, work: Work | None, cpus: int) -> Outcome:
     """`sit`, where the signal that time is nearly up asks as SIGTERM does."""
     for number in (signal.SIGUSR1, signal.SIGUSR2):
         signal.signal(number, lambda *_: os.kill(os.getpid(), signal.SIGTERM))
-    return sit(job, place, machine, work)
+    return sit(job, place, machine, work, cpus)
 
 
 def _state(task: Any) -> str:

@@ -54,8 +54,18 @@ def share(root: Path) -> Place:
     return Place(root, mark.read_text())
 
 
-def sit(job: Job, place: Place, machine: Machine, work: Work | None) -> Outcome:
-    """Do a job, its words in the experiment's `logs`; asked to stop, it says that it has saved."""
+def sit(job: Job, place: Place, machine: Machine, work: Work | None, cores: int = 0) -> Outcome:
+    """Do a job, its words in the experiment's `logs`; asked to stop, it says that it has saved.
+
+    Args:
+        job: what to do.
+        place: the experiment's folder.
+        machine: where and how to compute.
+        work: does the job, in place of `perform`.
+        cores: that it may use; 0: all that this process may.
+    """
+    if cores:
+        _keep_to(cores)
     # In a context of its own, so that whoever calls is not hushed for good.
     return copy_context().run(_sit, job, place, machine, work)
 
@@ -71,6 +81,16 @@ def _sit(job: Job, place: Place, machine: Machine, work: Work | None) -> Outcome
             return attempt(job, place.root, machine, work)
         except Stopped:
             return Outcome(job.name, saved=True, seconds=time.monotonic() - began)
+
+
+def _keep_to(cores: int) -> None:
+    """Let large runs of this process take so many threads; small ones take one in any case."""
+    asked = os.environ.get("OMP_NUM_THREADS", "")
+    threads = min(cores, int(asked)) if asked.isdecimal() and int(asked) else cores
+    # Libraries look at it when they are loaded; a script of the user's may have loaded torch already.
+    os.environ["OMP_NUM_THREADS"] = str(threads)
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(threads)
 
 
 def looked_for(outcome: Outcome, job: Job, place: Place) -> Outcome:

@@ -17,8 +17,8 @@ class Where(Machine):
 
     executor: Literal["local", "ray", "slurm"] = "local"
     """This machine; a Ray cluster (extra `ray`); or SLURM array jobs (extra `slurm`)."""
-    jobs: int = Field(default=1, ge=0)
-    """Runs side by side. Local: 1 is one after another in this process. Ray and SLURM: at most so many; 0: as fit."""
+    jobs: int = Field(default=0, ge=0)
+    """Runs at once; 0: as many as fit. On this machine that is one a core where runs are small, and otherwise 1."""
     address: str | None = None
     """Ray: of the cluster, such as `auto` or head:6379; default: a Ray of its own on this machine."""
     cpus: int = Field(default=1, ge=1)
@@ -34,7 +34,7 @@ class Where(Machine):
 
 
 def executor_of(root: Path, where: Where) -> "Executor":
-    """Where the runs of the experiment in `root` are made.
+    """Where the runs of the experiment in `root` are made; on this machine, 0 jobs are one after another.
 
     Raises:
         InputError: an executor whose extra is not installed, GPUs that cannot be shared, or an option of another one.
@@ -44,9 +44,7 @@ def executor_of(root: Path, where: Where) -> "Executor":
     if where.executor == "ray":
         from crossmod.experiment.on_ray import OnRay
 
-        return OnRay(
-            root, machine, address=where.address, cpus=float(where.cpus), gpus=where.gpus, most=_most(where.jobs)
-        )
+        return OnRay(root, machine, address=where.address, cpus=float(where.cpus), gpus=where.gpus, most=where.jobs)
     if where.executor == "slurm":
         return _slurm(root, machine, where)
     from crossmod.experiment.executor import InProcess
@@ -90,10 +88,5 @@ def _slurm(root: Path, machine: Machine, where: Where) -> "Executor":
         cpus=where.cpus,
         gpus=int(where.gpus),
         memory_gb=where.memory_gb,
-        parallel=_most(where.jobs),
+        parallel=where.jobs,
     )
-
-
-def _most(jobs: int) -> int:
-    """1 is the default of local runs; a cluster takes as many as fit unless told otherwise."""
-    return 0 if jobs <= 1 else jobs

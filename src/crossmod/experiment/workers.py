@@ -18,6 +18,7 @@ from crossmod.experiment.executor import Work
 from crossmod.experiment.jobs import Job
 from crossmod.experiment.ledger import Outcome
 from crossmod.experiment.sitting import Place, alone, share, sit
+from crossmod.resources import usable_cores
 from crossmod.settings import Machine
 
 # Forking would copy threads and a CUDA context, neither of which survives it.
@@ -31,7 +32,7 @@ class Workers:
 
     Args:
         root: folder of the experiment; what workers say goes to its `logs`.
-        machine: where and how to compute; threads are shared among them where none are given.
+        machine: where and how to compute; large runs share the cores where no number of threads is given.
         count: how many.
         work: does a job, in place of `perform`.
 
@@ -42,8 +43,8 @@ class Workers:
     def __init__(self, root: Path, machine: Machine, count: int, *, work: Work | None = None):
         self.slots = count
         self._root, self._work = root, work
-        threads = machine.threads or max((os.cpu_count() or 1) // count, 1)
-        self._machine = alone(machine, "several runs at once").model_copy(update={"threads": threads})
+        self._machine = alone(machine, "several runs at once")
+        self._cores = max(1, usable_cores() // count)
         self._idle: list[_Worker] = []
         self._busy: dict[Connection, tuple[_Worker, Job, float]] = {}
 
@@ -84,15 +85,15 @@ class Workers:
             worker.end(max(until - time.monotonic(), 0))
 
     def _hire(self) -> "_Worker":
-        return _Worker(share(self._root), self._machine, self._work)
+        return _Worker(share(self._root), self._machine, self._work, self._cores)
 
 
 class _Worker:
     """The parent's end of a worker."""
 
-    def __init__(self, place: Place, machine: Machine, work: Work | None):
+    def __init__(self, place: Place, machine: Machine, work: Work | None, cores: int):
         self.pipe, theirs = CONTEXT.Pipe()
-        arguments = (theirs, place, machine, work, os.getpid())
+        arguments = (theirs, place, machine, work, cores, os.getpid())
         self.process: BaseProcess = CONTEXT.Process(target=_serve, args=arguments)
         self.process.start()
         theirs.close()
@@ -121,7 +122,7 @@ class _Worker:
         self.process.close()
 
 
-def _serve(pipe: Connection, place: Place, machine: Machine, work: Work | None, parent: int) -> None:
+def _serve(pipe: Connection, place: Place, machine: Machine, work: Work | None, cores: int, parent: int) -> None:
     """Do jobs until the other end closes."""
     # Ctrl-C reaches every process of a terminal's session, and a second one stops at once, without saving. Here the
     # parent decides what becomes of a worker.
@@ -130,7 +131,7 @@ def _serve(pipe: Connection, place: Place, machine: Machine, work: Work | None, 
     while True:
         try:
             job: Job = pipe.recv()
-            outcome = sit(job, place, machine, work)
+            outcome = sit(job, place, machine, work, cores)
             pipe.send(outcome)
         except (EOFError, OSError):
             return

@@ -11,6 +11,7 @@ from jaxtyping import Float32, UInt8
 
 from crossmod.config import Modality
 from crossmod.data.store import Store
+from crossmod.engine.threads import suited_to
 from crossmod.errors import InputError
 from crossmod.files import read_json
 from crossmod.inference.contract import About
@@ -35,8 +36,9 @@ class RunNetwork:
     ) -> tuple[Float32[np.ndarray, "slices size size"], UInt8[np.ndarray, "slices size size"] | None]:
         """Slices in [-1, 1] to slices in [-1, 1], and the class that S sees at each pixel, where there is an S."""
         # For one volume compiling would take longer than the volume.
-        with self.translator.compute.inference():
-            return self.translator.translate(images)
+        one = self.translator
+        with one.compute.inference(), suited_to(one.generator, images.shape[-1], one.compute.device):
+            return one.translate(images)
 
 
 def load_run(path: Path, *, device: Device = "auto", epoch: Epoch = "auto") -> RunNetwork:

@@ -6,7 +6,6 @@ Notable:
 """
 
 import logging
-import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -22,6 +21,7 @@ from crossmod.inference.match import in_order, notes_of, on_one_grid
 from crossmod.inference.several import about_all, merged, unknown, windows_of
 from crossmod.inference.sweep import Answer, Sweep, pooled, prepare_sweep
 from crossmod.progress import progress
+from crossmod.resources import usable_cores
 
 log = logging.getLogger(__name__)
 
@@ -66,7 +66,7 @@ def _filled(
     count = len(canvas.image)
     parts = [(start, min(start + options.batch, count)) for start in range(0, count, options.batch)]
     with (
-        ThreadPoolExecutor(max(1, min(8, (os.cpu_count() or 2) // 2))) as threads,
+        ThreadPoolExecutor(max(1, min(8, usable_cores() // 2))) as threads,
         progress(f"Translating with {canvas.about.name}", count) as advance,
     ):
         for start, stop in parts:

@@ -15,6 +15,7 @@ from crossmod.data.volume import Volume
 from crossmod.engine import checkpoint
 from crossmod.engine.compute import Compute, choose, prepare
 from crossmod.engine.device import pick_device
+from crossmod.engine.threads import suited_to
 from crossmod.errors import InputError
 from crossmod.runs import open_run
 from crossmod.segment.networks import make_network
@@ -65,7 +66,7 @@ class Segmenter:
             raise InputError(self.run, found=found, wanted=f"one of {volume.modality}", do=do)
         step = intensity_of(volume, self.settings)
         images = step.to_model(to_size(volume, self.settings.size).voxels)
-        with self.compute.inference():
+        with self.compute.inference(), suited_to(self.network, self.settings.size, self.compute.device):
             found = predict(self.network, images, self.compute.device, quiet=True)
         return (found.probability >= THRESHOLD).astype(np.uint8)
 

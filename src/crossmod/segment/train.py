@@ -17,6 +17,7 @@ from crossmod.segment.predict import THRESHOLD, predict, score
 from crossmod.segment.segmenter import build
 from crossmod.segment.tested import by_case, data_card, write_predictions
 from crossmod.settings import Machine, SegmentSettings
+from crossmod.workload import is_small
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +51,7 @@ def train_segmenter(
     machine = machine or Machine()
     for line in chosen.people.lines:
         log.info("%s", line)
-    with launched(machine) as world:
+    with launched(machine, small=is_small(settings)) as world:
         return _train(out, chosen, settings, machine, world)
 
 
@@ -89,6 +90,7 @@ def _train(out: Path, chosen: Chosen, settings: SegmentSettings, machine: Machin
         "seconds": round(done.seconds, 1),
         "seconds_per_epoch": round(done.seconds * batches.steps / done.step, 2),
         "device": describe_device(world.device),
+        "threads": done.threads,
         "processes": world.ranks,
         "compute": str(compute),
     }

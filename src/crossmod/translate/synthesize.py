@@ -22,6 +22,7 @@ from crossmod.data.store import CaseRecord, SliceOrigin, Store, Synthetic
 from crossmod.data.store_writer import writing_store
 from crossmod.data.units import one_unit
 from crossmod.data.volume import Volume, take_slices
+from crossmod.engine.threads import suited_to
 from crossmod.errors import InputError
 from crossmod.evaluate.alignment import shift_between
 from crossmod.evaluate.overlap import dice
@@ -103,7 +104,8 @@ def synthesize(
         log.info("%d cases of held-out patients are left out: %s", len(tested), ", ".join(tested))
         groups = tuple(group for group in groups if group.first.patient not in held_out)
     kept = left_out = total = 0
-    with writing_store(out) as writer:
+    threads = machine.threads if machine else 0
+    with suited_to(model.generator, model.settings.size, model.compute.device, threads), writing_store(out) as writer:
         for group in track(groups, f"Synthesizing {model.target}"):
             record = group.first
             volumes = [read_input(store, group, index) for index in range(len(group.records))]

@@ -33,6 +33,7 @@ from crossmod.translate.training_data import (
     training_slices,
 )
 from crossmod.translate.watch import Watch
+from crossmod.workload import is_small
 
 log = logging.getLogger(__name__)
 
@@ -71,7 +72,7 @@ def train_translator(
         InputError: a store without the cases that are wanted, or `out` is something else.
     """
     machine = machine or Machine()
-    with launched(machine) as world:
+    with launched(machine, small=is_small(settings)) as world:
         data = divide({"ct": open_stores(ct), "mr": open_stores(mr)}, settings)
         for line in data.people.lines:
             log.info("%s", line)
@@ -108,6 +109,7 @@ def _train(out: Path, data: TrainingData, settings: TranslateSettings, machine: 
         **_card(out, data, slices, trainee, done, settings),
         "seconds_per_epoch": round(done.seconds * batches.steps / done.step, 2),
         "device": describe_device(world.device),
+        "threads": done.threads,
         "processes": world.ranks,
         "compute": str(compute),
     }

@@ -9,6 +9,7 @@ from torch import nn
 
 from crossmod.engine.compute import Compute, choose, prepare
 from crossmod.engine.device import pick_device
+from crossmod.engine.threads import suited_to
 from crossmod.errors import InputError
 from crossmod.inference.bundle.format import Bundle, Entry
 from crossmod.inference.bundle.networks import networks_of
@@ -46,7 +47,8 @@ class BundleNetwork:
         Raises:
             InputError: what comes out is no image, as of weights that were made to overflow.
         """
-        fakes, answers = apply(self.generator, self.segmentor, images, self.compute)
+        with suited_to(self.generator, images.shape[-1], self.compute.device):
+            fakes, answers = apply(self.generator, self.segmentor, images, self.compute)
         if not np.isfinite(fakes).all():
             raise damaged(self.about.name, "values that are no numbers in what it makes")
         return fakes, answers

@@ -1,0 +1,136 @@
+"""A training whose threads wait for cores that other programs use goes on with fewer threads.
+
+Notable:
+- Waiting is counted by the kernel, thread by thread; a slow step alone may have many causes. Only Linux says so: on
+  other systems nothing is noticed.
+- Fewer threads order sums differently. Every change is kept with the checkpoint and in the card, and a number of
+  threads that the user gave is never changed.
+"""
+
+import logging
+import math
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from crossmod.engine.standing import Standing
+from crossmod.engine.world import World
+
+log = logging.getLogger(__name__)
+
+# Of every thread of this process: nanoseconds on a core, nanoseconds waiting for one, turns.
+TASKS = Path("/proc/self/task")
+# Seconds between looks; and over how many the threads must have waited before something is done about it.
+BETWEEN, PATIENCE = 5.0, 15.0
+# Cores' worth of waiting. Two threads on two cores: 0.0 to 0.2 where they are alone, 0.7 to 1.1 beside a busy program.
+WAITING = 0.5
+# The first steps of a sitting may compile, which keeps every core busy by itself.
+FIRST = 3
+
+
+class Crowding:
+    """Watches whether the threads of this process wait for cores that other programs use.
+
+    Args:
+        waited: seconds that the threads of this process have waited for a core so far; None where nobody says.
+        clock: seconds.
+    """
+
+    def __init__(self, waited: Callable[[], float | None] | None = None, clock: Callable[[], float] = time.monotonic):
+        self._waited, self._clock = waited or seconds_waited, clock
+        self.restart()
+
+    def restart(self) -> None:
+        """Forget what was seen: other work than training may have kept the cores busy."""
+        self._long = 0.0
+        self._mark()
+
+    def _mark(self) -> None:
+        self._since, self._at = self._waited(), self._clock()
+
+    def room_for(self, threads: int) -> int:
+        """How many threads fit beside what else runs: as many as there are, or fewer where they have waited for long.
+
+        Args:
+            threads: that compute now.
+        """
+        passed = self._clock() - self._at
+        if threads < 2 or passed < BETWEEN:
+            return threads
+        since = self._since
+        self._mark()
+        if since is None or self._since is None:
+            return threads
+        waiting = (self._since - since) / passed
+        self._long = self._long + passed if waiting >= WAITING else 0.0
+        if self._long < PATIENCE:
+            return threads
+        self._long = 0.0
+        # A thread that shares its core with another program waits half of the time.
+        return max(1, threads - math.ceil(2 * waiting))
+
+
+class GivingWay:
+    """What a training does about it, after each step: with fewer threads it goes on, or says what would help.
+
+    Args:
+        world: a GPU, and several processes that train together, are left as they are.
+        at: keeps the numbers of threads.
+        crowding: what is seen.
+    """
+
+    def __init__(self, world: World, at: Standing, crowding: Crowding | None = None):
+        self._world, self._at = world, at
+        self._crowding = crowding or Crowding()
+        self._steps, self._told = 0, False
+        at.computes_with(torch.get_num_threads())
+
+    def restart(self) -> None:
+        """What went on since the last step was no training."""
+        self._crowding.restart()
+
+    def after_step(self) -> None:
+        """Look, and give way."""
+        self._steps += 1
+        if self._world.device.type != "cpu" or self._world.ranks > 1:
+            return
+        if self._steps <= FIRST:
+            self._crowding.restart()
+            return
+        now = torch.get_num_threads()
+        room = self._crowding.room_for(now)
+        if room == now:
+            return
+        if not self._world.threads:
+            torch.set_num_threads(room)
+            self._at.computes_with(room)
+        if not self._told:
+            log.warning(_ASKED_FOR if self._world.threads else _FEWER, {"now": now, "room": room})
+        self._told = True
+
+
+_FEWER = (
+    "Another program uses the same CPU cores: training goes on with %(room)d of %(now)d threads, since threads that "
+    "wait for each other become many times slower (--threads %(now)d would keep them all)."
+)
+_ASKED_FOR = (
+    "Another program uses the same CPU cores, and %(now)d threads that wait for each other become many times slower: "
+    "stop that program, or press Ctrl-C and give the same command with --threads %(room)d."
+)
+
+
+def seconds_waited() -> float | None:
+    """Seconds that the threads of this process have been ready to run but had no core; None outside of Linux."""
+    try:
+        return sum(_waited(task) for task in TASKS.iterdir()) / 1e9
+    except OSError:
+        return None
+
+
+def _waited(task: Path) -> int:
+    try:
+        return int((task / "schedstat").read_text(encoding="ascii").split()[1])
+    except (FileNotFoundError, ProcessLookupError):  # it has just ended
+        return 0

@@ -1,0 +1,94 @@
+"""Cores and main memory that this process may use: the machine's, or less where a container or a scheduler says so.
+
+Notable:
+- More threads than cores are worse than fewer, and a container's quota does not show in the machine's count of cores.
+- Control groups of both versions are read: `cpu.max` and `memory.max` (2), `cpu.cfs_*` and `memory.limit_in_bytes` (1).
+"""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path("/")
+MEMINFO = Path("proc/meminfo")
+
+
+def usable_cores(root: Path = ROOT) -> int:
+    """CPU cores that this process may use, at least 1.
+
+    Args:
+        root: where the system's files lie.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    quotas = [_quota(folder) for folder in _groups(root, "cpu")]
+    # A share of a core more makes no thread more: those that wait by spinning would use the quota up.
+    return max(1, min([cores, *(int(quota) for quota in quotas if quota is not None)]))
+
+
+def free_memory(root: Path = ROOT) -> int | None:
+    """Bytes of main memory that programs can still have; None where the system does not say (macOS).
+
+    Args:
+        root: where the system's files lie.
+    """
+    found = _free_of_machine(root)
+    lefts = [_left(folder) for folder in _groups(root, "memory")]
+    known = [left for left in (found, *lefts) if left is not None]
+    return min(known) if known else None
+
+
+def _groups(root: Path, controller: str) -> Iterator[Path]:
+    """Folders of the control groups that this process is in, from its own up to the outermost that is seen."""
+    try:
+        lines = (root / "proc/self/cgroup").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return
+    for line in lines:
+        _, _, rest = line.partition(":")
+        names, _, path = rest.partition(":")
+        if names and controller not in names.split(","):
+            continue
+        top = root / "sys/fs/cgroup" / (controller if names else "")
+        # Inside a container the path may be the one that the host sees; its own group is then the mounted one.
+        group = top / path.strip("/")
+        yield from (folder for folder in (group, *group.parents) if folder == top or top in folder.parents)
+
+
+def _quota(group: Path) -> float | None:
+    """Cores that a group may use; None without a limit."""
+    words = _words(group / "cpu.max") or [*_words(group / "cpu.cfs_quota_us"), *_words(group / "cpu.cfs_period_us")]
+    if len(words) < 2 or not words[0].isdecimal():
+        return None
+    return int(words[0]) / int(words[1])
+
+
+def _left(group: Path) -> int | None:
+    """Bytes that a group may still take; None without a limit."""
+    for limit, used in (("memory.max", "memory.current"), ("memory.limit_in_bytes", "memory.usage_in_bytes")):
+        most, have = _words(group / limit), _words(group / used)
+        if most and have and most[0].isdecimal():
+            # Files that were read are kept in memory as long as nobody needs it.
+            return max(0, int(most[0]) - int(have[0]) + _cached(group))
+    return None
+
+
+def _cached(group: Path) -> int:
+    words = _words(group / "memory.stat")
+    values = dict(zip(words[::2], words[1::2], strict=False))
+    return int(values.get("total_inactive_file", values.get("inactive_file", 0)))
+
+
+def _free_of_machine(root: Path) -> int | None:
+    try:
+        lines = (root / MEMINFO).read_text(encoding="ascii").splitlines()
+    except OSError:
+        return None
+    values = dict(line.split(":", 1) for line in lines if ":" in line)
+    return int(values["MemAvailable"].split()[0]) * 1024 if "MemAvailable" in values else None
+
+
+def _words(path: Path) -> list[str]:
+    try:
+        return path.read_text(encoding="ascii").split()
+    except OSError:
+        return []
