@@ -10,7 +10,7 @@ from statistics import median
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float, Float32, Num
+from jaxtyping import Float, Float32, Num
 
 from crossmod.config import Modality
 from crossmod.data.slices import SliceSet, spread, to_images

@@ -103,13 +103,11 @@ def _core(body: Bool[np.ndarray, "rows columns"]) -> Bool[np.ndarray, "rows colu
 def _layout(
     image: Float[np.ndarray, "rows columns"], body: Bool[np.ndarray, "rows columns"]
 ) -> Float[np.ndarray, " cells"]:
-    """Mean of each cell of the body's bounding box, in spreads of the body from its mean; 0 where a cell has no body."""
+    """Mean of each cell of the body's box, in spreads of the body from its mean; 0 where a cell has no body."""
     values = image[body].astype(np.float64)
     scale = max(float(values.std()), 1e-3)
     rows, columns = np.nonzero(body)
-    places = [
-        np.minimum((at - at.min()) * CELLS // (at.max() - at.min() + 1), CELLS - 1) for at in (rows, columns)
-    ]
+    places = [np.minimum((at - at.min()) * CELLS // (at.max() - at.min() + 1), CELLS - 1) for at in (rows, columns)]
     cells = places[0] * CELLS + places[1]
     counts = np.bincount(cells, minlength=LAYOUT)
     sums = np.bincount(cells, weights=(values - values.mean()) / scale, minlength=LAYOUT)

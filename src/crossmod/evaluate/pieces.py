@@ -1,11 +1,11 @@
 """Pieces of an organ that are in one label map only, and holes: what Dice and volume hide.
 
-A second lump of a fifth of the organ leaves a Dice of 0.91 and a growth of 1.20, both of which pass. Seen as a connected
-piece outside of the organ it does not.
+A second lump of a fifth of the organ leaves a Dice of 0.91 and a growth of 1.20, both of which pass. As a connected
+piece outside of the organ it is found.
 
 Notable:
-- A surface that moved by some pixels leaves a thin shell. Of what is outside, only what lies further than a margin from
-  the other label map starts a piece; the piece itself is then all that is connected to it outside.
+- A surface that moved by some pixels leaves a thin shell. So only what lies further than a margin from the other label
+  map counts as a piece.
 """
 
 from dataclasses import dataclass

@@ -41,14 +41,12 @@ def sequence_of(
         values: in any unit, cut to what is to be compared.
         body: where the patient is.
     """
-    shows = body.any(axis=(1, 2))
+    shows = np.asarray(body.any(axis=(1, 2)))
     seen = np.flatnonzero(shows)
     inside = range(int(seen[0]), int(seen[-1]) + 1) if len(seen) else range(0)
     first, second = _steps(values, body, 1), _steps(values, body, 2)
     # Of a stack in which slices equal each other, nothing can be said of their order.
-    misplaced = [
-        i + 1 for i in range(len(second)) if min(first[i], first[i + 1]) > second[i] > 0
-    ]
+    misplaced = [i + 1 for i in range(len(second)) if min(first[i], first[i + 1]) > second[i] > 0]
     spread = np.array([_spread(values[i][body[i]]) if shows[i] else np.nan for i in range(len(values))])
     usual = float(np.nanmedian(spread)) if shows.any() else 0.0
     return Sequence(

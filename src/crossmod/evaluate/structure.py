@@ -10,6 +10,7 @@ Notable:
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Complex, Float
@@ -111,8 +112,9 @@ def _best_scale(
         if scale == 1:
             heights.append(best.height)
             continue
+        offset: Any = middle * (1 - scale)
         # Taken back: what is 1 / scale as large as it should be fits best when it is scaled so.
-        back = [affine_transform(one, [scale, scale], middle * (1 - scale), order=1) for one in seconds]
+        back = [affine_transform(one, [scale, scale], offset, order=1) for one in seconds]
         spectra = [cross_spectrum(a, b) for a, b in zip(firsts, back, strict=True)]
         heights.append(peak_of(_mean(spectra), shape).height)
     at = int(np.clip(np.argmax(heights), 1, len(SCALES) - 2))

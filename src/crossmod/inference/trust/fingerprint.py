@@ -7,7 +7,7 @@ from pydantic import Field
 
 from crossmod.config import Modality, Settings, build
 from crossmod.evaluate.fingerprint import MOST_PATIENTS, SLICES_EACH
-from crossmod.evaluate.looks import BINS, FEATURES, LAYOUT
+from crossmod.evaluate.looks import BINS, FEATURES, LAYOUT, QUANTITIES
 from crossmod.inference.contract import Network
 
 KEY = "fingerprint"
@@ -42,17 +42,17 @@ class ImagesLook(Settings):
     """The same over slices."""
     layout_distances: Distances = ()
     """Of each patient to the rest, by layout."""
-    quantities: dict[Quantity, ByPatient] = {}
+    quantities: dict[Quantity, ByPatient] = Field(default_factory=dict)
     """Logarithms, by patient: noise, texture and edges in units of [-1, 1], area in mm2."""
     structure: ByPatient = ()
     """Of what the model makes: how much of the source's structure it shows, by patient."""
-    organs: Annotated[dict[str, ByPatient], Field(max_length=64)] = {}
+    organs: dict[str, ByPatient] = Field(default_factory=dict, max_length=64)
     """Median of each organ in [-1, 1], by patient, where labels are known."""
 
     @property
     def complete(self) -> bool:
         """Whether images can be compared with it: earlier versions measured something else."""
-        return len(self.layout) == len(self.layout_variance) == LAYOUT and bool(self.quantities)
+        return len(self.layout) == len(self.layout_variance) == LAYOUT and set(self.quantities) == set(QUANTITIES)
 
 
 class Fingerprint(Settings):

@@ -163,6 +163,7 @@ def _measure_with(
         "features": look.feature_distances,
         "layout": look.layout_distances,
     }
+    quantities: dict[str, tuple[float, ...]] = {**look.quantities}
 
     def measure(found: Float[np.ndarray, "seen 356"], key: str, each: int) -> Measure:
         groups = max(1, len(found) // each)
@@ -171,14 +172,13 @@ def _measure_with(
             value = float(np.median([distances(one, mean, variance)[key] for one in means]))
             return _distance(key, value, others[key], scale, alpha, slack)
         at = COLUMNS["quantities"].start + QUANTITIES.index(key)
-        return _quantity(key, float(np.median([one[at] for one in means])), look.quantities[key], scale, alpha, slack)
+        value = float(np.median([one[at] for one in means]))
+        return _quantity(key, value, quantities[key], scale, alpha, slack)
 
     return measure
 
 
-def _distance(
-    key: str, value: float, others: Sequence[float], scale: Scale, alpha: float, slack: float
-) -> Measure:
+def _distance(key: str, value: float, others: Sequence[float], scale: Scale, alpha: float, slack: float) -> Measure:
     bound = upper_bound(np.log(np.maximum(others, LEAST[key])).tolist(), alpha, LEAST_SPREAD)
     high = slack * float(np.exp(np.minimum(bound if bound is not None else np.inf, 50)))
     # Grey values that must be moved by a share of the range: in its own unit.
@@ -186,13 +186,12 @@ def _distance(
     return Measure(key, factor * value, None, factor * high, unit, value / high)
 
 
-def _quantity(
-    key: str, value: float, others: Sequence[float], scale: Scale, alpha: float, slack: float
-) -> Measure:
+def _quantity(key: str, value: float, others: Sequence[float], scale: Scale, alpha: float, slack: float) -> Measure:
     bounds = both_bounds(others, alpha, LEAST_QUANTITY)
     low, high = bounds if bounds is not None else (-50.0, 50.0)
     middle, half = (low + high) / 2, (high - low) / 2 + np.log(slack)
     # In cm2, or in the unit of grey values.
     factor, unit = (0.01, "cm²") if key == "area" else (scale.half, scale.unit)
     limits = np.exp(np.clip([value, middle - half, middle + half], -50, 50)) * factor
-    return Measure(key, *(float(one) for one in limits), unit, abs(value - middle) / half)
+    shown, least, most = (float(one) for one in limits)
+    return Measure(key, shown, least, most, unit, abs(value - middle) / half)
