@@ -401,7 +401,9 @@ def _of_another(made: Translation, case: Case) -> Translation:
     places = np.rint(np.linspace(0, len(other) - 1, len(made.body))).astype(int)
     shape = made.image.voxels.shape[1:]
     zooms = [want / have for want, have in zip(shape, other.shape[1:], strict=True)]
-    values = np.stack([ndimage.zoom(other[at].astype(np.float64), zooms, order=1, grid_mode=True, mode="nearest") for at in places])
+    values = np.stack(
+        [ndimage.zoom(other[at].astype(np.float64), zooms, order=1, grid_mode=True, mode="nearest") for at in places]
+    )
     return _with(made, values)
 
 
@@ -455,9 +457,7 @@ def person(number: int, size: int, slices: int) -> tuple[Volume, Volume]:
     return tuple(one.with_labels(labels, {1: "liver"}) for one in sides)  # pyright: ignore[reportReturnType]
 
 
-def stand_in(
-    folder: Path, people: Sequence[tuple[Volume, Volume]], size: int
-) -> tuple[Network, Fingerprint]:
+def stand_in(folder: Path, people: Sequence[tuple[Volume, Volume]], size: int) -> tuple[Network, Fingerprint]:
     """The mean MR value of each CT value, as a network, with the fingerprint that its training would have."""
     settings = TranslateSettings(family="cyclegan", source="ct", size=size, load_size=size, slices="organ")
     sets, grids = {}, {}
@@ -488,7 +488,9 @@ def stand_in(
     return Function(about, work), reference
 
 
-def trained(folder: Path, people: Sequence[tuple[Volume, Volume]], size: int, epochs: int) -> tuple[Network, Fingerprint]:
+def trained(
+    folder: Path, people: Sequence[tuple[Volume, Volume]], size: int, epochs: int
+) -> tuple[Network, Fingerprint]:
     """A small EssNet, trained on CT of one half of the people and on MR of all."""
     for at, side in enumerate(("ct", "mr")):
         with writing_store(folder / side) as writer:

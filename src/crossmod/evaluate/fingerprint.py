@@ -15,12 +15,14 @@ from jaxtyping import Float, Float32, Num
 from crossmod.config import Modality
 from crossmod.data.slices import SliceSet, spread, to_images
 from crossmod.evaluate.detectors import detector
-from crossmod.evaluate.looks import PARTS, QUANTITIES, WIDTH, Look, bodies_of, looks, to_size
+from crossmod.evaluate.looks import CELLS, PARTS, QUANTITIES, WIDTH, Look, bodies_of, looks, to_size
 from crossmod.evaluate.structure import kept_structure
 from crossmod.settings import TranslateSettings
 
 # A fingerprint: at most so many slices of each of at most so many patients, which take some seconds.
 SLICES_EACH, MOST_PATIENTS = 8, 40
+# Quantities of `turned`, by the axis of the layout that they are about.
+TURNED = ("upright", "sides")
 COLUMNS = {part.name: part.columns for part in PARTS}
 # Below these distances all patients are alike, as those of a phantom may be: 1 % of the range of grey values, and a
 # tenth of the spread over slices.
@@ -120,7 +122,7 @@ def _pixel_mm(training: Training, slices: SliceSet, rows: Sequence[int], setting
 
 def _looks_of(
     training: Training, slices: SliceSet, rows: Sequence[int], side: Modality, settings: TranslateSettings
-) -> Float[np.ndarray, "seen 356"]:
+) -> Float[np.ndarray, "seen 358"]:
     images = to_size(to_images(slices.pixels[list(rows)]), settings.size)
     return looks(images, bodies_of(images, side, settings.window), _pixel_mm(training, slices, rows, settings))
 
@@ -182,7 +184,7 @@ def _masks_to_size(masks: Num[np.ndarray, "n a a"], size: int) -> Num[np.ndarray
     return masks[:, at][:, :, at]
 
 
-def summary(patients: Sequence[Float[np.ndarray, "_ 356"]]) -> dict[str, Any]:
+def summary(patients: Sequence[Float[np.ndarray, "_ 358"]]) -> dict[str, Any]:
     """Looks over patients, each counting alike, and how far each lies from all others.
 
     Args:
@@ -194,7 +196,7 @@ def summary(patients: Sequence[Float[np.ndarray, "_ 356"]]) -> dict[str, Any]:
     mean, variance = _mean_and_variance(means, squares)
     others = [np.arange(len(people)) != number for number in range(len(people))] if len(people) > 1 else []
     left_out = [
-        distances(own, *_mean_and_variance(means[rest], squares[rest]))
+        {**distances(own, *_mean_and_variance(means[rest], squares[rest])), **turned(own, means[rest].mean(axis=0))}
         for own, rest in zip(means, others, strict=False)
     ]
     quantities = means[:, COLUMNS["quantities"]]
@@ -208,6 +210,7 @@ def summary(patients: Sequence[Float[np.ndarray, "_ 356"]]) -> dict[str, Any]:
         "feature_distances": rounded(one["features"] for one in left_out),
         "layout_distances": rounded(one["layout"] for one in left_out),
         "quantities": {name: rounded(quantities[:, at]) for at, name in enumerate(QUANTITIES)},
+        **{name: rounded(one[name] for one in left_out) for name in TURNED},
     }
 
 
@@ -225,6 +228,21 @@ def distances(one: Look, mean: Look, variance: Look) -> dict[str, float]:
         floor = variance[at] + 0.01 * variance[at].mean() + 1e-8
         found[name] = float(np.sqrt(np.mean((one[at] - mean[at]) ** 2 / floor)))
     return {name: max(value, LEAST[name]) for name, value in found.items()}
+
+
+def turned(one: Look, mean: Look) -> dict[str, float]:
+    """Whether a layout has its front in front and its left on the left, as others have: Fisher's z of a correlation.
+
+    Of a layout, what changes its sign when it is turned upside down (`upright`) or mirrored (`sides`) is correlated
+    with the same of the mean layout. The image that is turned has the same number with the other sign.
+    """
+    sides = [look[COLUMNS["layout"]].reshape(CELLS, CELLS) for look in (one, mean)]
+    found = {}
+    for axis, name in enumerate(TURNED):
+        a, b = (side - np.flip(side, axis) for side in sides)
+        scale = float(np.sqrt((a**2).sum() * (b**2).sum()))
+        found[name] = float(np.arctanh(np.clip((a * b).sum() / scale, -0.995, 0.995))) if scale > 0 else 0.0
+    return found
 
 
 def _mean_and_variance(means: Float[np.ndarray, "n k"], squares: Float[np.ndarray, "n k"]) -> tuple[Look, Look]:

@@ -1,4 +1,4 @@
-"""What slices look like, as numbers: grey values, texture, layout, and four quantities with a unit.
+"""What slices look like, as numbers: grey values, texture, layout, and six quantities with a unit.
 
 Notable:
 - All is measured inside the body; what lies outside of it is set to -1 first. So a table, or noise in the air, counts
@@ -25,8 +25,10 @@ from crossmod.evaluate.histogram import histograms
 # the body's bounding box.
 BINS, FEATURES, CELLS = 64, 224, 8
 LAYOUT = CELLS * CELLS
-# Quantities of a slice whose logarithms are compared. Noise, texture and edges in units of [-1, 1], area in mm2.
-QUANTITIES = ("noise", "texture", "edges", "area")
+# Quantities of a slice whose logarithms are compared: noise, texture and edges in units of [-1, 1], area in mm2; and by
+# how much brightness rises from front to back and from the patient's right to left, in units of [-1, 1].
+LOGARITHMS = ("noise", "texture", "edges", "area")
+QUANTITIES = (*LOGARITHMS, "down", "across")
 # Pixels of the body's rim that are left out of texture, noise and edges.
 RIM = 3
 # Least value of noise, texture and edges that is told from none: 0.02 HU in a window of 400.
@@ -34,7 +36,7 @@ STILL = 1e-4
 # Immerkaer's mask.
 LAPLACE = np.array([[1.0, -2.0, 1.0], [-2.0, 4.0, -2.0], [1.0, -2.0, 1.0]])
 
-Look = Float[np.ndarray, " 356"]
+Look = Float[np.ndarray, " 358"]
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,7 @@ def bodies_of(
 
 def looks(
     images: Float[np.ndarray, "slices size size"], bodies: Bool[np.ndarray, "slices size size"], pixel_mm: float
-) -> Float[np.ndarray, "seen 356"]:
+) -> Float[np.ndarray, "seen 358"]:
     """A row for each slice that shows a body: histogram, features, layout, quantities.
 
     Args:
@@ -122,4 +124,14 @@ def _quantities(
     mean, square = (ndimage.uniform_filter(one, 5, mode="nearest") for one in (values, values**2))
     texture = np.median(np.sqrt(np.maximum(square - mean**2, 0))[core])
     edges = np.percentile(ndimage.gaussian_gradient_magnitude(values, 1.0)[core], 95)
-    return np.log([max(noise, STILL), max(texture, STILL), max(edges, STILL), np.count_nonzero(body) * pixel_mm**2])
+    area = np.count_nonzero(body) * pixel_mm**2
+    logarithms = np.log([max(noise, STILL), max(texture, STILL), max(edges, STILL), area])
+    return np.concatenate([logarithms, _slopes(values, body)])
+
+
+def _slopes(values: Float[np.ndarray, "rows columns"], body: Bool[np.ndarray, "rows columns"]) -> np.ndarray:
+    """Of the plane that fits the body's values best, from one end of the body to the other, down and across."""
+    at = np.nonzero(body)
+    sides = [(one - one.mean()) / max(np.ptp(one), 1) for one in at]
+    plane = np.stack([*sides, np.ones(len(at[0]))], axis=1)
+    return np.linalg.lstsq(plane, values[at], rcond=None)[0][:2]

@@ -19,7 +19,7 @@ Features = Annotated[tuple[float, ...], Field(min_length=FEATURES, max_length=FE
 Cells = Annotated[tuple[float, ...], Field(max_length=LAYOUT)]
 Distances = Annotated[tuple[Annotated[float, Field(ge=0)], ...], Field(max_length=MOST_PATIENTS)]
 ByPatient = Annotated[tuple[float, ...], Field(max_length=MOST_PATIENTS)]
-Quantity = Literal["noise", "texture", "edges", "area"]
+Quantity = Literal["noise", "texture", "edges", "area", "down", "across"]
 Percent = Annotated[float, Field(ge=0, le=100)]
 
 
@@ -43,7 +43,11 @@ class ImagesLook(Settings):
     layout_distances: Distances = ()
     """Of each patient to the rest, by layout."""
     quantities: dict[Quantity, ByPatient] = Field(default_factory=dict)
-    """Logarithms, by patient: noise, texture and edges in units of [-1, 1], area in mm2."""
+    """By patient: logarithms of noise, texture and edges in units of [-1, 1] and of area in mm2; slopes of brightness."""
+    upright: ByPatient = ()
+    """How well front and back agree with the other patients: Fisher's z, negative where they are exchanged."""
+    sides: ByPatient = ()
+    """The same of left and right."""
     structure: ByPatient = ()
     """Of what the model makes: how much of the source's structure it shows, by patient."""
     organs: dict[str, ByPatient] = Field(default_factory=dict, max_length=64)

@@ -26,8 +26,8 @@ from crossmod.inference.trust.views import as_trained, pixel_mm, source_slices, 
 GROSS = 2.0
 # The output takes its body from the source, so that its area says nothing of the output.
 NOT_MADE = ("area",)
-# Checks of the output against the training: six quantities and the structure.
-OUTPUT_CHECKS = 7
+# Checks of the output against the training: ten quantities and the structure.
+OUTPUT_CHECKS = 11
 # Least standard deviation of an organ's value over patients, and of the structure: 1 % of half the range, 0.03.
 LEAST_ORGAN, LEAST_STRUCTURE_SPREAD = 0.02, 0.03
 # Slices whose structure is compared.
@@ -138,7 +138,7 @@ def output_of(translation: Translation, reference: Fingerprint | None) -> Output
         if look is not None and wanted and len(seen):
             compared = compare(
                 name, seen, look, reference, scale,
-                alpha=ALPHA / 2, known=known, leave_out=NOT_MADE, slack=slack,
+                alpha=ALPHA / 2 * (1 - 1 / OUTPUT_CHECKS), known=known, leave_out=NOT_MADE, slack=slack,
             )  # fmt: skip
         sides.append(compared)
     usual = float("nan")

@@ -18,14 +18,17 @@ from jaxtyping import Float
 
 from crossmod.evaluate.bounds import LEAST_VALUES, both_bounds, upper_bound
 from crossmod.evaluate.detectors import detector
-from crossmod.evaluate.fingerprint import COLUMNS, LEAST, distances
-from crossmod.evaluate.looks import QUANTITIES, WIDTH
+from crossmod.evaluate.fingerprint import COLUMNS, LEAST, TURNED, distances, turned
+from crossmod.evaluate.looks import LOGARITHMS, QUANTITIES, WIDTH
 from crossmod.inference.trust.fingerprint import Fingerprint, ImagesLook
 
 # Of ordinary patients, so many may be warned of: half by what goes in, half by what comes out.
 ALPHA = 0.05
-# Spread of logarithms that no training is believed to stay below: 15 % for distances, 5 % for quantities.
-LEAST_SPREAD, LEAST_QUANTITY = 0.15, 0.05
+# Spread of logarithms that no training is believed to stay below: 15 % for distances, 5 % for quantities; and of what
+# is no logarithm: slopes, in units of [-1, 1], and Fisher's z.
+LEAST_SPREAD, LEAST_QUANTITY, LEAST_SLOPE, LEAST_TURN = 0.15, 0.05, 0.03, 0.15
+# Agreement below this is told from none.
+TURNED_Z = -0.1
 # Parts of a volume that may be the trained one, where that is not known: share of its slices, and how many are tried.
 PART, PARTS_TRIED = 0.6, 5
 
@@ -37,6 +40,10 @@ NAMES = {
     "texture": "local variation",
     "edges": "edge strength",
     "area": "body area",
+    "down": "rise of brightness from front to back",
+    "across": "rise of brightness from right to left",
+    "upright": "agreement of front and back with the training",
+    "sides": "agreement of left and right with the training",
 }
 DISTANCES = ("histogram", "features", "layout")
 
@@ -108,7 +115,7 @@ class Scale:
 
 def compare(
     name: str,
-    found: Float[np.ndarray, "seen 356"],
+    found: Float[np.ndarray, "seen 358"],
     look: ImagesLook,
     reference: Fingerprint,
     scale: Scale,
@@ -145,7 +152,7 @@ def compare(
     return Likeness(name, all_measures[best], candidates[best][:, at].mean(axis=0), np.array(look.histogram))
 
 
-def _parts(found: Float[np.ndarray, "seen 356"], fewest: int) -> list[Float[np.ndarray, "_ 356"]]:
+def _parts(found: Float[np.ndarray, "seen 358"], fewest: int) -> list[Float[np.ndarray, "_ 358"]]:
     length = max(round(PART * len(found)), min(fewest, len(found)))
     starts = np.unique(np.rint(np.linspace(0, len(found) - length, PARTS_TRIED)).astype(int))
     return [found[start : start + length] for start in starts]
@@ -165,15 +172,19 @@ def _measure_with(
     }
     quantities: dict[str, tuple[float, ...]] = {**look.quantities}
 
-    def measure(found: Float[np.ndarray, "seen 356"], key: str, each: int) -> Measure:
+    def measure(found: Float[np.ndarray, "seen 358"], key: str, each: int) -> Measure:
         groups = max(1, len(found) // each)
         means = [found[first::groups].mean(axis=0) for first in range(groups)]
         if key in DISTANCES:
             value = float(np.median([distances(one, mean, variance)[key] for one in means]))
             return _distance(key, value, others[key], scale, alpha, slack)
+        if key in TURNED:
+            value = float(np.median([turned(one, mean)[key] for one in means]))
+            return _turn(key, value, look.upright if key == "upright" else look.sides, alpha)
         at = COLUMNS["quantities"].start + QUANTITIES.index(key)
         value = float(np.median([one[at] for one in means]))
-        return _quantity(key, value, quantities[key], scale, alpha, slack)
+        make = _quantity if key in LOGARITHMS else _slope
+        return make(key, value, quantities[key], scale, alpha, slack)
 
     return measure
 
@@ -195,3 +206,18 @@ def _quantity(key: str, value: float, others: Sequence[float], scale: Scale, alp
     limits = np.exp(np.clip([value, middle - half, middle + half], -50, 50)) * factor
     shown, least, most = (float(one) for one in limits)
     return Measure(key, shown, least, most, unit, abs(value - middle) / half)
+
+
+def _slope(key: str, value: float, others: Sequence[float], scale: Scale, alpha: float, slack: float) -> Measure:
+    bounds = both_bounds(others, alpha, LEAST_SLOPE)
+    low, high = bounds if bounds is not None else (-2.0, 2.0)
+    middle, half = (low + high) / 2, slack * (high - low) / 2
+    limits = (scale.half * (middle - half), scale.half * (middle + half))
+    return Measure(key, scale.half * value, *limits, scale.unit, abs(value - middle) / half)
+
+
+def _turn(key: str, value: float, others: Sequence[float], alpha: float) -> Measure:
+    """Correlations; beyond the limit if the turned image agrees better, and no training patient is expected to."""
+    bound = upper_bound([-one for one in others], alpha, LEAST_TURN)
+    low = min(-bound, TURNED_Z) if bound is not None else -50.0
+    return Measure(key, float(np.tanh(value)), float(np.tanh(low)), 1.0, "", max(value / low, 0.0))

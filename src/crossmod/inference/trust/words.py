@@ -12,6 +12,8 @@ from crossmod.inference.trust.likeness import Likeness, Measure
 
 # Slices this many times as far apart as in training are a warning.
 COARSER = 1.5
+# What is said where a layout agrees better with the training once it is turned.
+TURNS = {"upright": "front and back are exchanged", "sides": "left and right are exchanged"}
 # Slice numbers that are listed; the rest are counted.
 LISTED = 5
 
@@ -87,6 +89,8 @@ def _measured(like: Likeness, limit: float) -> str:
 
 def _one(measure: Measure) -> str:
     unit = f" {measure.unit}" if measure.unit else ""
+    if measure.key in TURNS:
+        return f"{TURNS[measure.key]} (correlation of the layout {measure.value:.2f}, limit {measure.low:.2f})"
     if measure.key == "histogram":
         return f"grey values differ by {measure.value:.3g}{unit} on average (limit {measure.high:.3g})"
     if measure.low is None:
