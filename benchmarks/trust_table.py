@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from scipy import ndimage
 
+from crossmod.config import with_changes
 from crossmod.data.slices import in_classes, load_slices
 from crossmod.data.store import Store
 from crossmod.data.store_writer import writing_store
@@ -35,7 +36,6 @@ from crossmod.phantom.person import draw_person
 from crossmod.phantom.render import render_ct, render_mr
 from crossmod.phantom.tissues import ORGANS
 from crossmod.presets import TRANSLATE
-from crossmod.config import with_changes
 from crossmod.settings import TranslateSettings
 from crossmod.translate.train import train_translator
 
@@ -194,7 +194,7 @@ def _legs(volume: Volume, case: Case) -> Volume:
 def _cropped(volume: Volume, case: Case) -> Volume:
     """The middle 60 % of the body's own box."""
     rows, columns = (np.flatnonzero(_body(volume).any(axis=(0, axis))) for axis in (2, 1))
-    cuts = [slice(*(int(round(at[0] + share * (at[-1] - at[0]))) for share in (0.2, 0.8))) for at in (rows, columns)]
+    cuts = [slice(*(round(at[0] + share * (at[-1] - at[0])) for share in (0.2, 0.8))) for at in (rows, columns)]
     labels = None if volume.labels is None else volume.labels[:, cuts[0], cuts[1]]
     return replace(volume, voxels=volume.voxels[:, cuts[0], cuts[1]], labels=labels)
 
@@ -282,9 +282,9 @@ def _smoothed(made: Translation, case: Case) -> Translation:
 
 def _untrained(made: Translation, case: Case) -> Translation:
     """What a network with random weights makes of the same patient."""
-    from crossmod.translate.cyclegan import generators
-
     import torch
+
+    from crossmod.translate.cyclegan import generators
 
     about = made.about
     torch.manual_seed(0)

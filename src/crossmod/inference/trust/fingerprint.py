@@ -43,7 +43,7 @@ class ImagesLook(Settings):
     layout_distances: Distances = ()
     """Of each patient to the rest, by layout."""
     quantities: dict[Quantity, ByPatient] = Field(default_factory=dict)
-    """By patient: logarithms of noise, texture and edges in units of [-1, 1] and of area in mm2; slopes of brightness."""
+    """By patient: logarithms of noise, texture, edges (units of [-1, 1]) and area (mm2); slopes of brightness."""
     upright: ByPatient = ()
     """How well front and back agree with the other patients: Fisher's z, negative where they are exchanged."""
     sides: ByPatient = ()
