@@ -83,7 +83,8 @@ def test_all_are_made_and_told_of(folder: Path, real_pages: None) -> None:
         assert read_nifti(folder / "out" / f"{name}.nii.gz", modality="ct").voxels.shape == (3 + number, 40, 44)
         assert (folder / "out" / f"{name}.nii.gz.trust.html").is_file()
         assert (folder / "out" / f"{name}.nii.gz.trust.json").is_file()
-    assert summary(folder / "out")["b"]["verdict"] == rows[1].verdict == "no warning"
+    assert summary(folder / "out")["b"]["verdict"] == rows[1].verdict == "not assessed"
+    assert summary(folder / "out")["b"]["trust"] == rows[1].trust == "not assessed"
     assert [path.name for path in (folder / "out" / WORKING).iterdir()] == ["lock"]
 
 

@@ -108,7 +108,8 @@ def test_a_trust_report_stands_beside_it_and_strict_obeys_it(
     write_nifti(inverted, tmp_path / "inverted.nii.gz")
     main(["translate", str(run), str(tmp_path / "inverted.nii.gz"), str(tmp_path / "plain.nii.gz")])
     said = capsys.readouterr().out
-    assert "Note: " in said
+    assert "Warning: " in said
+    assert "Trust: doubtful" in said
     assert "How far can this image be trusted?" in (tmp_path / "plain.nii.gz.trust.html").read_text()
     with pytest.raises(SystemExit) as stop:
         main(["translate", str(run), str(tmp_path / "inverted.nii.gz"), str(tmp_path / "mr.nii.gz"), "--strict"])

@@ -83,7 +83,7 @@ def translate(
         are seen from the folder of the CSV. Given again, the command goes on; one bad patient does not stop the rest;
         `summary.csv` tells of all.
     strict
-        Leave with exit code 3 where the trust report warns.
+        Exit with code 3 if the trust report has a warning.
     accept_units
         Also take inputs whose values cannot be HU (CT) or signal (MR): for experts. OUTPUT.json and the trust report
         say so.
@@ -168,8 +168,9 @@ def _translate_one(
         say(f"Against {truth}: {against.words}")
     trust, page = model.trust(made), Path(f"{out}.trust.html")
     crossmod.write_trust(made, trust, page, truth=against)
+    say(f"Trust: {trust.status}" + (f", {trust.verdict}" if trust.warnings else ""))
     for sentence in trust.warnings:
-        say(f"Note: {sentence}")
+        say(f"Warning: {sentence}")
     say(f"{page}")
     return trust
 

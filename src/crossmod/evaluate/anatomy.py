@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Bool, Num, UInt8
 
 from crossmod.evaluate.overlap import dice
+from crossmod.evaluate.pieces import Pieces, pieces_of
 
 Fate = Literal["kept", "vanished", "appeared", "absent"]
 
@@ -35,6 +36,7 @@ class OrganChange:
             it before, `absent` where neither side has any.
         slices_lost: slices that showed it before only.
         slices_gained: slices that show it after only.
+        pieces: its connected pieces; None where they were not looked at.
     """
 
     dice: float
@@ -45,6 +47,7 @@ class OrganChange:
     fate: Fate
     slices_lost: int
     slices_gained: int
+    pieces: Pieces | None = None
 
 
 def organ_changes(
@@ -52,6 +55,7 @@ def organ_changes(
     after: UInt8[np.ndarray, "*slices rows columns"],
     label_names: Mapping[int, str],
     spacing: tuple[float, ...],
+    margin_mm: float | None = None,
 ) -> dict[str, OrganChange]:
     """What a translation made of each organ: organ -> change.
 
@@ -60,12 +64,16 @@ def organ_changes(
         after: labels of the synthetic image, on the same grid.
         label_names: label value -> organ, the same on both sides.
         spacing: mm along each axis of the arrays.
+        margin_mm: by which a surface may move before what is beyond counts as a piece; None: pieces are not looked at.
     """
-    return {organ: _change(before == value, after == value, spacing) for value, organ in label_names.items()}
+    return {organ: _change(before == value, after == value, spacing, margin_mm) for value, organ in label_names.items()}
 
 
 def _change(
-    before: Bool[np.ndarray, "*shape"], after: Bool[np.ndarray, "*shape"], spacing: tuple[float, ...]
+    before: Bool[np.ndarray, "*shape"],
+    after: Bool[np.ndarray, "*shape"],
+    spacing: tuple[float, ...],
+    margin_mm: float | None,
 ) -> OrganChange:
     unit = float(np.prod(spacing)) / (100 if len(spacing) == 2 else 1000)  # mm^2 to cm^2, mm^3 to ml
     sizes = np.count_nonzero(before) * unit, np.count_nonzero(after) * unit
@@ -79,6 +87,7 @@ def _change(
         fate=_fate(*sizes),
         slices_lost=int(np.count_nonzero(shown & ~shows)),
         slices_gained=int(np.count_nonzero(shows & ~shown)),
+        pieces=None if margin_mm is None else pieces_of(before, after, spacing, margin_mm),
     )
 
 

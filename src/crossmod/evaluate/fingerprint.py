@@ -1,44 +1,88 @@
-"""What the inputs of a training look like: histogram and texture, so that others can be held against them."""
+"""What the images of a training look like: of the source, of the target, and of what the model makes of the source.
 
-from collections.abc import Iterable, Sequence
+A fingerprint is kept in the run's card, so that a translation can be compared with the training later. It holds means
+and spreads over patients, and how far each patient lies from the others; no image can be made of it.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
 import numpy as np
-import torch
-import torch.nn.functional as F  # noqa: N812 - the name everybody knows
-from jaxtyping import Float
+from jaxtyping import Float, Float32, Num
 
 from crossmod.config import Modality
-from crossmod.data.intensity import Intensity
 from crossmod.data.slices import SliceSet, spread, to_images
-from crossmod.evaluate.body import body_mask
 from crossmod.evaluate.detectors import detector
-from crossmod.evaluate.histogram import histograms
+from crossmod.evaluate.looks import CELLS, PARTS, QUANTITIES, WIDTH, Look, bodies_of, looks, to_size
+from crossmod.evaluate.structure import kept_structure
 from crossmod.settings import TranslateSettings
 
-# A fingerprint: at most so many slices, of at most so many patients, which take a second.
-MOST_SLICES, MOST_PATIENTS = 64, 16
-# Bins of [-1, 1], and features: those of the first three stages of `random`, structure of 2 to 8 pixels.
-BINS, FEATURES = 64, 224
-Look = Float[np.ndarray, " 288"]
+# A fingerprint: at most so many slices of each of at most so many patients, which take some seconds.
+SLICES_EACH, MOST_PATIENTS = 8, 40
+# Quantities of `turned`, by the axis of the layout that they are about.
+TURNED = ("upright", "sides")
+COLUMNS = {part.name: part.columns for part in PARTS}
+# Below these distances all patients are alike, as those of a phantom may be: 1 % of the range of grey values, and a
+# tenth of the spread over slices.
+LEAST = {"histogram": 0.005, "features": 0.1, "layout": 0.1}
+
+Images = Float32[np.ndarray, "slices images size size"]
+Translate = Callable[[Images], Float32[np.ndarray, "slices size size"]]
 
 
-def fingerprint(sets: tuple[SliceSet, ...], settings: TranslateSettings) -> dict[str, Any]:
-    """What the inputs of a training look like, for whoever is to tell whether another input looks alike.
+@dataclass(frozen=True)
+class CaseGrid:
+    """How a case was brought to the model's pixels.
 
     Args:
-        sets: the slices of the source side, a set an input.
+        pixels: a side of its own squared slices.
+        pixel_mm: length of a pixel of the slices that were loaded.
+    """
+
+    pixels: int
+    pixel_mm: float
+
+
+@dataclass(frozen=True, eq=False)
+class Training:
+    """What a model was trained on, and the model.
+
+    Args:
+        source: a set an input.
+        stacks: all sets that go in, the stack of each input in turn.
+        target: of the modality that comes out.
+        organs: slices of the target with masks, where its cases have labels.
+        grids: case -> how it was brought to the model's pixels, of both sides.
+        translate: what goes in, in [-1, 1], to what comes out.
+    """
+
+    source: tuple[SliceSet, ...]
+    stacks: tuple[SliceSet, ...]
+    target: SliceSet
+    organs: SliceSet | None
+    grids: Mapping[str, CaseGrid]
+    translate: Translate
+
+
+def fingerprint(training: Training, settings: TranslateSettings) -> dict[str, Any]:
+    """What the images of a training look like.
+
+    Args:
+        training: the slices, and the model that was trained on them.
         settings: of the training.
 
     Returns:
-        Plain values, about 500 numbers an input; `crossmod.inference.trust.fingerprint.Fingerprint` describes them.
+        Plain values, some thousand numbers; `crossmod.inference.trust.fingerprint.Fingerprint` describes them.
     """
-    people = [sets[0].patients[i] for i in spread(len(sets[0].patients), MOST_PATIENTS)]
-    each = MOST_SLICES // len(people)
-    rows = {patient: _some_slices(sets[0], patient, each) for patient in people}
+    source, target = settings.source, _other(settings.source)
+    people = _some_patients(training.source[0])
+    rows = {patient: _some_slices(training.source[0], patient) for patient in people}
+    aims = {patient: _some_slices(training.target, patient) for patient in _some_patients(training.target)}
+    of_target = [_looks_of(training, training.target, own, target, settings) for own in aims.values()]
     return {
-        "modality": settings.source,
+        "modality": source,
         "slices": settings.slices,
         "organs": list(settings.organs),
         "loaded": settings.loaded,
@@ -46,83 +90,169 @@ def fingerprint(sets: tuple[SliceSet, ...], settings: TranslateSettings) -> dict
         "window": list(settings.window),
         "percentiles": list(settings.percentiles),
         "detector": detector("random").sha256,
-        "patients": len(sets[0].patients),
+        "patients": len(training.source[0].patients),
         "slices_each": round(median(len(indexes) for indexes in rows.values())),
-        "inputs": [_input_look(one, list(rows.values()), settings) for one in sets],
+        "inputs": [
+            summary([_looks_of(training, one, own, source, settings) for own in rows.values()])
+            for one in training.source
+        ],
+        "target": {**summary(of_target), "organs": _organ_values(training.organs, settings)},
+        "made": _made(training, list(rows.values()), settings),
     }
 
 
-def _some_slices(slices: SliceSet, patient: str, most: int) -> list[int]:
+def _other(side: Modality) -> Modality:
+    return "mr" if side == "ct" else "ct"
+
+
+def _some_patients(slices: SliceSet) -> list[str]:
+    return [slices.patients[i] for i in spread(len(slices.patients), MOST_PATIENTS)]
+
+
+def _some_slices(slices: SliceSet, patient: str) -> list[int]:
     """Evenly along the body."""
     own = sorted((key.slice, index) for index, key in enumerate(slices.keys) if key.patient == patient)
-    return [own[place][1] for place in spread(len(own), most)]
+    return [own[place][1] for place in spread(len(own), SLICES_EACH)]
 
 
-def _input_look(slices: SliceSet, rows: Sequence[Sequence[int]], settings: TranslateSettings) -> dict[str, list[float]]:
-    given = (to_images(slices.pixels[list(indexes)]) for indexes in rows)
-    found = [looks(images, settings.source, settings.window, settings.size) for images in given]
-    people = [one for one in found if len(one)]
-    means = np.array([one.mean(axis=0) for one in people]).reshape(-1, BINS + FEATURES)
+def _pixel_mm(training: Training, slices: SliceSet, rows: Sequence[int], settings: TranslateSettings) -> float:
+    """Of the model's pixels; where a patient has several scans, of the first."""
+    return training.grids[slices.keys[rows[0]].case].pixel_mm * settings.loaded / settings.size
+
+
+def _looks_of(
+    training: Training, slices: SliceSet, rows: Sequence[int], side: Modality, settings: TranslateSettings
+) -> Float[np.ndarray, "seen 358"]:
+    images = to_size(to_images(slices.pixels[list(rows)]), settings.size)
+    return looks(images, bodies_of(images, side, settings.window), _pixel_mm(training, slices, rows, settings))
+
+
+def _made(training: Training, rows: Sequence[Sequence[int]], settings: TranslateSettings) -> dict[str, Any]:
+    """What the model makes of its own training slices, resampled as a translated volume is."""
+    found, structure, organs = [], [], []
+    for own in rows:
+        given = np.stack([to_size(to_images(one.pixels[own]), settings.size) for one in training.stacks], axis=1)
+        first = training.source[0]
+        images = given[:, 0]
+        grid = training.grids[first.keys[own[0]].case]
+        made = to_size(to_size(np.clip(training.translate(given), -1, 1), grid.pixels), settings.size)
+        bodies = bodies_of(images, settings.source, settings.window)
+        found.append(looks(made, bodies, _pixel_mm(training, first, own, settings)))
+        kept = kept_structure(images, made, bodies)
+        structure.append(None if kept is None else kept.structure)
+        masks = None if first.masks is None else _masks_to_size(first.masks[own], settings.size)
+        organs.append({} if masks is None else organ_means(made, masks, settings.organs))
+    return {
+        **summary(found),
+        "structure": rounded(value for value in structure if value is not None),
+        "organs": _by_organ(organs),
+    }
+
+
+def _organ_values(slices: SliceSet | None, settings: TranslateSettings) -> dict[str, list[float]]:
+    """Mean grey value of each organ, by patient, where the target's cases have labels."""
+    if slices is None or slices.masks is None:
+        return {}
+    found = []
+    for patient in _some_patients(slices):
+        own = _some_slices(slices, patient)
+        found.append(organ_means(to_images(slices.pixels[own]), slices.masks[own], settings.organs))
+    return _by_organ(found)
+
+
+def _by_organ(found: Sequence[Mapping[str, float]]) -> dict[str, list[float]]:
+    names = sorted({name for one in found for name in one})
+    return {name: rounded(one[name] for one in found if name in one) for name in names}
+
+
+def organ_means(
+    images: Float[np.ndarray, "slices size size"], labels: Num[np.ndarray, "slices size size"], organs: Sequence[str]
+) -> dict[str, float]:
+    """Organ -> median of its pixels, of those that are shown.
+
+    Args:
+        images: in any unit.
+        labels: 1 for the first of the organs, and so on.
+        organs: their names.
+    """
+    inside = {name: labels == number for number, name in enumerate(organs, start=1)}
+    return {name: float(np.median(images[where])) for name, where in inside.items() if where.any()}
+
+
+def _masks_to_size(masks: Num[np.ndarray, "n a a"], size: int) -> Num[np.ndarray, "n size size"]:
+    at = np.minimum(((np.arange(size) + 0.5) * masks.shape[-1] / size).astype(int), masks.shape[-1] - 1)
+    return masks[:, at][:, :, at]
+
+
+def summary(patients: Sequence[Float[np.ndarray, "_ 358"]]) -> dict[str, Any]:
+    """Looks over patients, each counting alike, and how far each lies from all others.
+
+    Args:
+        patients: the looks of each patient's slices; who shows no body is left out.
+    """
+    people = [one for one in patients if len(one)]
+    means = np.array([one.mean(axis=0) for one in people]).reshape(-1, WIDTH)
     squares = np.array([(one**2).mean(axis=0) for one in people]).reshape(means.shape)
     mean, variance = _mean_and_variance(means, squares)
     others = [np.arange(len(people)) != number for number in range(len(people))] if len(people) > 1 else []
     left_out = [
-        apart(own, *_mean_and_variance(means[rest], squares[rest])) for own, rest in zip(means, others, strict=False)
+        {**distances(own, *_mean_and_variance(means[rest], squares[rest])), **turned(own, means[rest].mean(axis=0))}
+        for own, rest in zip(means, others, strict=False)
     ]
+    quantities = means[:, COLUMNS["quantities"]]
     return {
-        "histogram": _rounded(mean[:BINS]),
-        "mean": _rounded(mean[BINS:]),
-        "variance": _rounded(variance[BINS:]),
-        "histogram_distances": _rounded(sorted(grey for grey, _ in left_out)),
-        "feature_distances": _rounded(sorted(texture for _, texture in left_out)),
+        "histogram": rounded(mean[COLUMNS["histogram"]]),
+        "mean": rounded(mean[COLUMNS["features"]]),
+        "variance": rounded(variance[COLUMNS["features"]]),
+        "layout": rounded(mean[COLUMNS["layout"]]),
+        "layout_variance": rounded(variance[COLUMNS["layout"]]),
+        "histogram_distances": rounded(one["histogram"] for one in left_out),
+        "feature_distances": rounded(one["features"] for one in left_out),
+        "layout_distances": rounded(one["layout"] for one in left_out),
+        "quantities": {name: rounded(quantities[:, at]) for at, name in enumerate(QUANTITIES)},
+        **{name: rounded(one[name] for one in left_out) for name in TURNED},
     }
 
 
-def looks(
-    images: Float[np.ndarray, "slices loaded loaded"], modality: Modality, window: tuple[float, float], size: int
-) -> Float[np.ndarray, "seen 288"]:
-    """Histogram of the body and features of each slice that shows one.
+def distances(one: Look, mean: Look, variance: Look) -> dict[str, float]:
+    """How far a patient's mean look lies from others': by histogram, features and layout.
 
-    Args:
-        images: in [-1, 1].
-        modality: theirs.
-        window: of CT: HU that are -1 and 1.
-        size: pixels a side that whole slices are brought to, as for a translation; training cuts random parts out.
+    Histogram: how far grey values must be moved on average to have the others' histogram, as a share of the range.
+    Features and layout: root mean square of the differences, each by the standard deviation over the others' slices.
     """
-    images = _to_size(images, size)
-    units = Intensity(*window).to_units(images) if modality == "ct" else images
-    body = body_mask(units, modality, window if modality == "ct" else None)
-    seen = body.any(axis=(1, 2))
-    if not seen.any():
-        return np.zeros((0, BINS + FEATURES))
-    grey = histograms(images[seen], np.linspace(-1, 1, BINS + 1), body[seen])
-    return np.concatenate([grey, detector("random").features(images[seen])[:, :FEATURES]], axis=1)
+    at = COLUMNS["histogram"]
+    found = {"histogram": float(np.abs(np.cumsum(one[at] - mean[at])).sum() / (at.stop - at.start))}
+    for name in ("features", "layout"):
+        at = COLUMNS[name]
+        # Columns that hardly vary would speak louder than all others.
+        floor = variance[at] + 0.01 * variance[at].mean() + 1e-8
+        found[name] = float(np.sqrt(np.mean((one[at] - mean[at]) ** 2 / floor)))
+    return {name: max(value, LEAST[name]) for name, value in found.items()}
 
 
-def apart(one: Look, mean: Look, variance: Look) -> tuple[float, float]:
-    """How far a patient's mean look lies from others': by grey values and by features.
+def turned(one: Look, mean: Look) -> dict[str, float]:
+    """Whether a layout has its front in front and its left on the left, as others have: Fisher's z of a correlation.
 
-    Grey values: how far they must be moved on average to have the others' histogram, as a share of the range. Features:
-    root mean square of differences, each by the standard deviation over the others' slices.
+    Of a layout, what changes its sign when it is turned upside down (`upright`) or mirrored (`sides`) is correlated
+    with the same of the mean layout. The image that is turned has the same number with the other sign.
     """
-    moved = float(np.abs(np.cumsum(one[:BINS] - mean[:BINS])).sum() / BINS)
-    # Features that hardly vary would speak louder than all others.
-    floor = variance[BINS:] + 0.01 * variance[BINS:].mean() + 1e-8
-    return moved, float(np.sqrt(np.mean((one[BINS:] - mean[BINS:]) ** 2 / floor)))
+    sides = [look[COLUMNS["layout"]].reshape(CELLS, CELLS) for look in (one, mean)]
+    found = {}
+    for axis, name in enumerate(TURNED):
+        a, b = (side - np.flip(side, axis) for side in sides)
+        scale = float(np.sqrt((a**2).sum() * (b**2).sum()))
+        found[name] = float(np.arctanh(np.clip((a * b).sum() / scale, -0.995, 0.995))) if scale > 0 else 0.0
+    return found
 
 
 def _mean_and_variance(means: Float[np.ndarray, "n k"], squares: Float[np.ndarray, "n k"]) -> tuple[Look, Look]:
-    """Over slices, every patient counting alike; zeros of nobody."""
+    """Over slices, every patient counting alike; zeros without patients."""
     if not len(means):
         return np.zeros(means.shape[1]), np.zeros(means.shape[1])
     mean = means.mean(axis=0)
     return mean, np.maximum(squares.mean(axis=0) - mean**2, 0)
 
 
-def _to_size(images: Float[np.ndarray, "n a a"], size: int) -> Float[np.ndarray, "n b b"]:
-    given = torch.from_numpy(images)[:, None]
-    return F.interpolate(given, (size, size), mode="bilinear", antialias=True)[:, 0].clamp(-1, 1).numpy()
-
-
-def _rounded(values: Iterable[float]) -> list[float]:
+def rounded(values: Iterable[float]) -> list[float]:
+    """To five digits."""
     return [float(f"{value:.5g}") for value in values]

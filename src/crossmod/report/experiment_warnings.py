@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator
 
+from crossmod.evaluate.alignment import SHIFT_LIMIT_MM
 from crossmod.evaluate.compared import METRICS
 from crossmod.report.experiment_data import Experiment
 from crossmod.report.numbers import count, listed
 from crossmod.report.readings import alarms
 from crossmod.report.sections import LEAKS, shifted, unequal_steps
-from crossmod.translate.synthesize import mean_shift
+from crossmod.translate.synthesize import shift_mm
 
 PARTIAL = ("hd95", "assd", "mssd", "ravd")
 
@@ -130,8 +131,8 @@ def _without_score(experiment: Experiment) -> Iterator[str]:
 
 def _of_the_slices(experiment: Experiment) -> Iterator[str]:
     stores = experiment.stores
-    moved = {name: shift for name, store in stores.items() if max(map(abs, shift := mean_shift(store))) >= 1}
+    moved = {name: away for name, store in stores.items() if (away := shift_mm(store)) > SHIFT_LIMIT_MM}
     if moved:
-        worst = max(moved, key=lambda name: max(map(abs, moved[name])))
-        also = f" This is so, by a pixel or more, in {len(moved)} of {len(stores)} stores." if len(stores) > 1 else ""
-        yield shifted(worst, *moved[worst]) + also
+        worst = max(moved, key=lambda name: moved[name])
+        also = f" Stores shifted by more than the limit: {len(moved)} of {len(stores)}." if len(stores) > 1 else ""
+        yield shifted(stores[worst]) + also

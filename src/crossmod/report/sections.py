@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from crossmod.data.store import Store
+from crossmod.evaluate.alignment import SHIFT_LIMIT_MM
 from crossmod.evaluate.compared import Compared
 from crossmod.evaluate.facts import Scope
 from crossmod.evaluate.statistics import Verdict
@@ -15,7 +16,7 @@ from crossmod.report.numbers import p_value
 from crossmod.report.panels import outlined, ranked, same_sources, synthetic_slices
 from crossmod.report.readings import alarms
 from crossmod.report.tables import FAMILY, Arm, verdict
-from crossmod.translate.synthesize import mean_shift
+from crossmod.translate.synthesize import mean_shift, shift_mm
 
 SHOWN = 5
 
@@ -46,9 +47,8 @@ def warnings(contents: Contents, all_arms: Sequence[Arm]) -> list[str]:
         if constant:
             found.append(f"{arm.name}: in {constant} of {len(arm.cards)} runs the network found nothing or everything.")
     for store in contents.stores:
-        rows, columns = mean_shift(store)
-        if max(abs(rows), abs(columns)) >= 1:
-            found.append(shifted(store.path.name, rows, columns))
+        if shift_mm(store) > SHIFT_LIMIT_MM:
+            found.append(shifted(store))
     for run in (*contents.translators, *contents.segmenters):
         names = dict.fromkeys(alarm.name for _, alarm in alarms(run))
         if names:
@@ -58,12 +58,14 @@ def warnings(contents: Contents, all_arms: Sequence[Arm]) -> list[str]:
     return found + unequal_steps(counted)
 
 
-def shifted(name: str, rows: float, columns: float) -> str:
+def shifted(store: Store) -> str:
     """The warning of a store whose synthetic slices do not lie where their source does."""
+    rows, columns = mean_shift(store)
     return (
-        f"{name}: the synthetic slices lie {rows:+.1f} rows and {columns:+.1f} columns away from "
-        "their source (median of each case, averaged), so that labels lie beside their organs. Label "
-        "consistency does not show it, since the segmentor was trained along."
+        f"{store.path.name}: the synthetic slices are shifted by {shift_mm(store):.1f} mm from their source "
+        f"({rows:+.1f} rows, {columns:+.1f} columns; median of each case, averaged; limit {SHIFT_LIMIT_MM:g} mm), so "
+        "that labels do not match the images. Label consistency does not show it, since the segmentor was trained "
+        "with the same shift."
     )
 
 

@@ -24,7 +24,7 @@ from crossmod.data.units import one_unit
 from crossmod.data.volume import Volume, take_slices
 from crossmod.engine.threads import suited_to
 from crossmod.errors import InputError
-from crossmod.evaluate.alignment import shift_between
+from crossmod.evaluate.alignment import SHIFT_LIMIT_MM, shift_between
 from crossmod.evaluate.overlap import dice
 from crossmod.progress import track
 from crossmod.settings import Machine, TranslateSettings
@@ -128,9 +128,15 @@ def synthesize(
             do = "Lower --min-consistency, or train longer."
             raise InputError(store.path, found=found, wanted="some to keep", do=do)
     store = Store(out)
-    rows, columns = mean_shift(store)
-    if max(abs(rows), abs(columns)) >= 1:
-        log.warning("The synthetic slices lie %+.1f rows and %+.1f columns away from their source.", rows, columns)
+    away = shift_mm(store)
+    if away > SHIFT_LIMIT_MM:
+        log.warning(
+            "The synthetic slices are shifted by %.1f mm from their source (%+.1f rows, %+.1f columns; limit %g mm): "
+            "labels may not match the images.",
+            away,
+            *mean_shift(store),
+            SHIFT_LIMIT_MM,
+        )
     return Synthesized(store, kept, left_out)
 
 
@@ -147,6 +153,12 @@ def mean_shift(store: Store) -> tuple[float, float]:
     """Rows and columns by which the cases of a synthetic store lie away from their sources, on average."""
     shifts = [case.synthetic.shift for case in store.cases if case.synthetic]
     return float(np.mean([rows for rows, _ in shifts])), float(np.mean([columns for _, columns in shifts]))
+
+
+def shift_mm(store: Store) -> float:
+    """Millimetres by which the cases of a synthetic store are shifted from their sources, on average."""
+    shifts = [np.array(case.synthetic.shift) * case.spacing[1:] for case in store.cases if case.synthetic]
+    return float(np.linalg.norm(np.mean(shifts, axis=0)))
 
 
 @dataclass(frozen=True, eq=False)

@@ -20,7 +20,6 @@ from crossmod.engine.loop import Plan, fit
 from crossmod.engine.standing import Standing
 from crossmod.engine.trainee import Trainee, parameters
 from crossmod.engine.world import World, launched
-from crossmod.evaluate.fingerprint import fingerprint
 from crossmod.runs import Run, is_run, start_run
 from crossmod.settings import Machine, TranslateSettings
 from crossmod.translate import cyclegan, essnet, multi_input
@@ -32,6 +31,7 @@ from crossmod.translate.training_data import (
     stack_mm,
     training_slices,
 )
+from crossmod.translate.training_fingerprint import training_fingerprint
 from crossmod.translate.watch import Watch
 from crossmod.workload import is_small
 
@@ -106,7 +106,7 @@ def _train(out: Path, data: TrainingData, settings: TranslateSettings, machine: 
         trainee, batches, run, plan, world, Watch(trainee, settings, compute, run.path / "samples", slices, scored)
     )
     card = {
-        **_card(out, data, slices, trainee, done, settings),
+        **_card(out, data, slices, trainee, done, settings, compute),
         "seconds_per_epoch": round(done.seconds * batches.steps / done.step, 2),
         "device": describe_device(world.device),
         "threads": done.threads,
@@ -131,11 +131,14 @@ def _card(
     trainee: Trainee,
     done: Standing,
     settings: TranslateSettings,
+    compute: Compute,
 ) -> dict[str, Any]:
-    best = None
+    best, networks = None, {}
+    forth = "G1" if settings.source == "ct" else "G2"
     if done.best_step is not None:
         found = checkpoint.load(checkpoint.best_at(out / "checkpoints", done.best_step))
-        best = {**done.best, "weights_sha256": checkpoint.weights_hash(found["networks"])}
+        networks = found["networks"]
+        best = {**done.best, "weights_sha256": checkpoint.weights_hash(networks)}
     last = {name: network.state_dict() for name, network in trainee.model.items()}
     return {
         "family": settings.family,
@@ -144,8 +147,8 @@ def _card(
         "best": best,
         "parameters": {name: parameters(network) for name, network in trainee.networks.items()},
         "data": {side: data_card(out, data, side, slices[side]) for side in data.stores},
-        # Of what goes in, so that a translation can tell whether its own input looks alike.
-        "fingerprint": fingerprint(slices[settings.source][:: settings.stack], settings),
+        # So that a translation can be compared with the training: its input, and its output.
+        "fingerprint": training_fingerprint(data, slices, trainee.model[forth], settings, compute, networks.get(forth)),
         "stack_mm": stack_mm(data, settings) if settings.stack > 1 else None,
         "held_out": sorted(data.held_out),
         "people": data.people.card(),

@@ -181,9 +181,15 @@ def _put(model: Model, made: Made, job: Job, began: float) -> Row:
     )
     write_trust(translation, trust, place / f"{case.output}.trust.html")
     seconds = round(made.seconds + time.monotonic() - began, 1)
-    row = Row(case.name, "done", seconds, case.output, trust.verdict, trust.warnings)
+    row = Row(case.name, "done", seconds, case.output, trust.verdict, trust.warnings, trust.status)
     card = place / f"{case.output}.json"
-    told = {"key": made.key, "seconds": row.seconds, "verdict": row.verdict, "sentences": list(row.sentences)}
+    told = {
+        "key": made.key,
+        "seconds": row.seconds,
+        "verdict": row.verdict,
+        "sentences": list(row.sentences),
+        "trust": row.trust,
+    }
     write_json(card, {**read_json(card), KEY: told})
     for suffix in SUFFIXES:
         (place / f"{case.output}{suffix}").replace(job.out / f"{case.output}{suffix}")
@@ -208,7 +214,15 @@ def _done_before(case: Case, job: Job, key: str) -> Row | None:
         found = "an output of other inputs, another model or other options" if told else "something that is no output"
         do = "Choose another folder, or remove it."
         raise InputError(output, found=found, wanted="a free place", do=do)
-    return Row(case.name, "done before", float(told["seconds"]), case.output, told["verdict"], tuple(told["sentences"]))
+    return Row(
+        case.name,
+        "done before",
+        float(told["seconds"]),
+        case.output,
+        told["verdict"],
+        tuple(told["sentences"]),
+        str(told.get("trust", "")),
+    )
 
 
 def _hash(case: Case, path: Path | None) -> str:

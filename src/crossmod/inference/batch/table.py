@@ -18,7 +18,7 @@ from crossmod.errors import InputError
 from crossmod.files import write_text
 
 SUMMARY = "summary.csv"
-HEAD = ("case", "status", "seconds", "output", "verdict", "sentences")
+HEAD = ("case", "status", "seconds", "output", "verdict", "sentences", "trust")
 # A name becomes that of a file on any system.
 NAME = re.compile(r"[\w+@-][\w .+@-]{0,99}")
 SUFFIXES = (".json", ".trust.html", ".trust.json")
@@ -53,6 +53,7 @@ class Row:
         output: name in the output folder.
         verdict: of the trust report; empty where there is none.
         sentences: its warnings, or why the case failed.
+        trust: overall status of the trust report: `within limits`, `doubtful` or `not assessed`; empty without one.
     """
 
     case: str
@@ -61,6 +62,7 @@ class Row:
     output: str
     verdict: str = ""
     sentences: tuple[str, ...] = ()
+    trust: str = ""
 
 
 def read_table(path: Path, inputs: Sequence[str], suffix: str) -> tuple[Case, ...]:
@@ -96,7 +98,7 @@ def write_summary(path: Path, rows: Iterable[Row]) -> None:
     writer.writerow(HEAD)
     for row in rows:
         seconds = f"{row.seconds:.1f}" if row.seconds else ""
-        writer.writerow((row.case, row.status, seconds, row.output, row.verdict, " ".join(row.sentences)))
+        writer.writerow((row.case, row.status, seconds, row.output, row.verdict, " ".join(row.sentences), row.trust))
     write_text(path, stream.getvalue())
 
 

@@ -25,6 +25,7 @@ from crossmod.inference.bundle.readme import readme_of
 from crossmod.inference.bundle.scores import scores_of
 from crossmod.inference.bundle.weights import read_weights, write_weights
 from crossmod.inference.run_network import RunNetwork, load_run
+from crossmod.inference.trust.fingerprint import fingerprint_of
 from crossmod.translate.model import Epoch
 from crossmod.version import __version__
 
@@ -138,6 +139,7 @@ def _plain(name: str, networks: dict[str, RunNetwork], card: Card, onnx: dict[st
 
 def _entry(name: str, model: RunNetwork) -> dict[str, Any]:
     about, settings = model.about, model.translator.settings
+    described = fingerprint_of([model])
     kind = ("merge" if about.source == "mr" else "spread") if about.family == "multi_input" else "resnet"
     return {
         "name": name,
@@ -160,7 +162,7 @@ def _entry(name: str, model: RunNetwork) -> dict[str, Any]:
         "epoch": "best" if model.translator.best else "last",
         "training": training_of(model),
         "trained_on": about.trained_on,
-        "fingerprint": model.translator.card.get("fingerprint"),
+        "fingerprint": None if described is None else described.model_dump(mode="json"),
     }
 
 

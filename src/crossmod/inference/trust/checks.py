@@ -1,24 +1,18 @@
-"""What can be measured of one translation without its truth: spread, organs, steps from slice to slice, place."""
+"""What can be measured of one translation without its truth: spread, organs, slices, body."""
 
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float
-from scipy.ndimage import binary_erosion, gaussian_filter
 
-from crossmod.data.slices import in_classes, spread
-from crossmod.evaluate.alignment import shift_between
+from crossmod.data.slices import in_classes
 from crossmod.evaluate.anatomy import OrganChange, Stack, organ_changes, slice_jump
-from crossmod.inference.contract import Options, Translation
-from crossmod.inference.grid import frame_of
-from crossmod.inference.trust.fingerprint import model_slices
+from crossmod.evaluate.sequence import Sequence, sequence_of
+from crossmod.inference.contract import Translation
+from crossmod.inference.trust.views import pixel_mm
 
-# Slices that are laid over their source; a network shifts all alike.
-LAID_OVER = 16
-# Of those, so many must agree to a pixel, or it is chance.
-AGREE = 0.5
-# Pixels of the network: what is coarser is taken away before edges are compared, and what lies at the body's rim.
-COARSE, RIM = 3.0, 4
+# Pixels of the network by which an organ's surface may move, or mm, whichever is more.
+SURFACE_PIXELS, SURFACE_MM = 2.0, 10.0
 # Voxels whose spread of values is taken; more change it little.
 ENOUGH = 200_000
 
@@ -61,24 +55,44 @@ class Organ:
 
 @dataclass(frozen=True)
 class Shift:
-    """How far what was made lies from its source.
+    """How far the output lies from its source.
 
     Args:
-        rows: pixels of the network, towards the back; the median over slices.
+        rows: pixels of the network, towards the back, to a fraction.
         columns: towards the patient's left.
         mm: length of a pixel.
-        agreement: share of the slices that say so, to a pixel.
+        agreement: share of the slices whose own shift is within a pixel of that of all.
+        scale: of the output, 1.05 where it is 5 % larger than its source.
     """
 
     rows: float
     columns: float
     mm: float
     agreement: float
+    scale: float = 1.0
 
     @property
     def furthest(self) -> float:
         """Pixels, the larger of both."""
         return max(abs(self.rows), abs(self.columns))
+
+    @property
+    def distance_mm(self) -> float:
+        """Millimetres, over both directions."""
+        return float(np.hypot(self.rows, self.columns)) * self.mm
+
+
+@dataclass(frozen=True)
+class Slices:
+    """Slices of the source and of the output that do not follow one another, as numbers counted from 0.
+
+    Args:
+        source: of the (first) input.
+        flat: of the output: slices without contrast in the body.
+    """
+
+    source: Sequence
+    flat: tuple[int, ...]
 
 
 def uncertainty_of(translation: Translation, limit: float) -> Uncertainty | None:
@@ -116,7 +130,8 @@ def organs_of(translation: Translation) -> tuple[Organ, ...]:
     changes: dict[str, OrganChange] = {}
     if source.labels is not None and found is not None:
         both = {number: organ for number, organ in enumerate(known, start=1) if organ in names.values()}
-        changes = organ_changes(in_classes(source.labels, names, known), found, both, image.spacing)
+        margin = max(SURFACE_MM, SURFACE_PIXELS * pixel_mm(image, translation.about.size))
+        changes = organ_changes(in_classes(source.labels, names, known), found, both, image.spacing, margin)
     return tuple(
         Organ(
             name=organ,
@@ -137,15 +152,32 @@ def jump_of(translation: Translation) -> float:
     the source cut to what the model was given. 1: what was made changes from slice to slice as its source does. More:
     its slices do not fit together. nan with one slice, or a source that does not change.
     """
-    source = translation.sources[0]
-    about, body, spacing = translation.about, translation.body, translation.image.spacing[0]
+    body, spacing = translation.body, translation.image.spacing[0]
+    under = _step(_as_given(translation), body, spacing)
+    over = _step(translation.image.voxels, body, spacing)
+    return over / under if under > 0 else float("nan")
+
+
+def slices_of(translation: Translation) -> Slices:
+    """Slices of the source that are copies, misplaced or missing, and slices of the output without contrast."""
+    flat = sequence_of(translation.image.voxels, translation.body).flat
+    return Slices(sequence_of(_as_given(translation), translation.body), flat)
+
+
+def body_share(translation: Translation) -> float:
+    """Share of the slices that show a body that is body; nan without one."""
+    shows = translation.body.any(axis=(1, 2))
+    return float(translation.body[shows].mean()) if shows.any() else float("nan")
+
+
+def _as_given(translation: Translation) -> np.ndarray:
+    """The source, cut to what the model was given."""
+    source, about = translation.sources[0], translation.about
     every = source.voxels.size // ENOUGH | 1  # odd, so that not all lie in one column
     ends = about.window if source.modality == "ct" else np.percentile(source.voxels.ravel()[::every], about.percentiles)
     # In the volume's own type: a copy in float64 would take four times its memory.
     low, high = np.clip(ends, source.voxels.min(), source.voxels.max()).astype(source.voxels.dtype)
-    under = _step(np.clip(source.voxels, low, high), body, spacing)
-    over = _step(translation.image.voxels, body, spacing)
-    return over / under if under > 0 else float("nan")
+    return np.clip(source.voxels, low, high)
 
 
 def _step(values: np.ndarray, body: Bool[np.ndarray, "slices rows columns"], spacing: float) -> float:
@@ -154,38 +186,3 @@ def _step(values: np.ndarray, body: Bool[np.ndarray, "slices rows columns"], spa
     inside = values[body]
     scale = float(inside[:: max(1, len(inside) // ENOUGH)].astype(np.float64).std())
     return slice_jump(Stack(values, body, spacing)) / scale if scale > 0 else float("nan")
-
-
-def shift_of(translation: Translation) -> Shift | None:
-    """Whether what was made lies where its source lies; None where slices do not agree.
-
-    The body's outline is the source's own, whatever the network does: nothing is made outside of it. So structures
-    inside are laid over each other.
-    """
-    about, image = translation.about, translation.image
-    seen = np.flatnonzero(translation.body.any(axis=(1, 2)))
-    chosen = [int(seen[i]) for i in spread(len(seen), LAID_OVER)]
-    if not chosen:
-        return None
-    source = translation.sources[0]
-    frame = frame_of(image, about, Options(tiles="off"))
-    made = frame.to_work(image.voxels[chosen], about.low)
-    bodies = frame.to_work(translation.body[chosen].astype(np.uint8), 0.0) > 0.5
-    sides = zip(model_slices(source, about, chosen), made, bodies, strict=True)
-    ways = [shift_between(_inner(a, body), _inner(b, body)) for a, b, body in sides if body.any()]
-    if not ways:
-        return None
-    rows, columns = (float(one) for one in np.median(ways, axis=0))
-    agreement = float(np.mean(np.abs(np.array(ways) - (rows, columns)).max(axis=1) <= 1))
-    side = max(length * mm for length, mm in zip(frame.shape, image.spacing[1:], strict=True))
-    return Shift(rows, columns, side / frame.work, agreement) if agreement >= AGREE else None
-
-
-def _inner(
-    image: Float[np.ndarray, "size size"], body: Bool[np.ndarray, "size size"]
-) -> Float[np.ndarray, "size size"]:
-    """Fine structure inside the body: brightness that varies slowly, and the rim, are taken away."""
-    weights = body.astype(np.float64)
-    slow = gaussian_filter(image * weights, COARSE) / np.maximum(gaussian_filter(weights, COARSE), 1e-6)
-    core = gaussian_filter(binary_erosion(body, iterations=RIM).astype(np.float64), RIM / 2)
-    return (image - slow) * core * body

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from crossmod.data.volume import Volume
 from crossmod.inference.contract import Translation
 from crossmod.inference.trust.checks import Uncertainty
-from crossmod.inference.trust.fingerprint import Likeness
+from crossmod.inference.trust.likeness import Likeness
 from crossmod.report.figures import COLOURS, data_url, display_range, gray, outline, plain
 
 SHOWN = 5

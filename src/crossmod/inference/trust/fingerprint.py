@@ -1,61 +1,66 @@
-"""Whether what went in looks like what the model was trained on.
-
-Notable:
-- The unit is the patient. How far a new one lies from the training patients is divided by how far each of these lies
-  from the rest, at their 95th percentile: beyond 1 it is stranger than 19 of 20 of them. Of up to 20, and more are not
-  looked at, that is the strangest.
-- Such distances shrink with the number of slices that are averaged. So the new volume is looked at in parts of as many
-  slices as of each training patient, evenly spread, and the middle part counts.
-"""
+"""What a model's card says about the images of its training, and where it is found."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal
 
-import numpy as np
-from jaxtyping import Float, UInt8
 from pydantic import Field
 
 from crossmod.config import Modality, Settings, build
-from crossmod.data.intensity import intensity_of
-from crossmod.data.slices import in_classes, spread
-from crossmod.data.volume import Volume
-from crossmod.evaluate.detectors import detector
-from crossmod.evaluate.fingerprint import BINS, FEATURES, MOST_PATIENTS, MOST_SLICES, apart, looks
-from crossmod.inference.contract import About, Network, Options, Translation
-from crossmod.inference.grid import frame_of
-from crossmod.inference.match import on_one_grid
-from crossmod.settings import ImageSettings
+from crossmod.evaluate.fingerprint import MOST_PATIENTS, SLICES_EACH
+from crossmod.evaluate.looks import BINS, FEATURES, LAYOUT, QUANTITIES
+from crossmod.inference.contract import Network
 
 KEY = "fingerprint"
-# Of the training patients' own distances. Below the least distance all are alike, as made-up ones may be.
-USUAL, LEAST = 0.95, 1e-3
-# With fewer patients nobody knows what is usual.
-FEW = 10
+# Earlier versions looked at up to 64 slices of one patient.
+MOST_SLICES_EACH = max(64, SLICES_EACH)
 
 Bins = Annotated[tuple[float, ...], Field(min_length=BINS, max_length=BINS)]
 Features = Annotated[tuple[float, ...], Field(min_length=FEATURES, max_length=FEATURES)]
+Cells = Annotated[tuple[float, ...], Field(max_length=LAYOUT)]
 Distances = Annotated[tuple[Annotated[float, Field(ge=0)], ...], Field(max_length=MOST_PATIENTS)]
+ByPatient = Annotated[tuple[float, ...], Field(max_length=MOST_PATIENTS)]
+Quantity = Literal["noise", "texture", "edges", "area", "down", "across"]
 Percent = Annotated[float, Field(ge=0, le=100)]
 
 
-class InputLook(Settings):
-    """One input over the training patients."""
+class ImagesLook(Settings):
+    """One kind of image over the training patients: an input, the target, or what the model makes."""
 
     histogram: Bins
     """Shares of the body's pixels in equal bins of [-1, 1]."""
     mean: Features
     """Of the features of a slice."""
     variance: Features
-    """Likewise, over slices."""
+    """The same over slices."""
     histogram_distances: Distances
     """Of each patient to the rest, by grey values; empty with one patient."""
     feature_distances: Distances
     """By features."""
+    layout: Cells = ()
+    """Mean of each of 8 x 8 cells of the body's box; empty in cards of earlier versions, which are not compared."""
+    layout_variance: Cells = ()
+    """The same over slices."""
+    layout_distances: Distances = ()
+    """Of each patient to the rest, by layout."""
+    quantities: dict[Quantity, ByPatient] = Field(default_factory=dict)
+    """By patient: logarithms of noise, texture, edges (units of [-1, 1]) and area (mm2); slopes of brightness."""
+    upright: ByPatient = ()
+    """How well front and back agree with the other patients: Fisher's z, negative where they are exchanged."""
+    sides: ByPatient = ()
+    """The same of left and right."""
+    structure: ByPatient = ()
+    """Of what the model makes: how much of the source's structure it shows, by patient."""
+    organs: dict[str, ByPatient] = Field(default_factory=dict, max_length=64)
+    """Median of each organ in [-1, 1], by patient, where labels are known."""
+
+    @property
+    def complete(self) -> bool:
+        """Whether images can be compared with it: earlier versions measured something else."""
+        return len(self.layout) == len(self.layout_variance) == LAYOUT and set(self.quantities) == set(QUANTITIES)
 
 
 class Fingerprint(Settings):
-    """What a training run's card says of its inputs, under `fingerprint`."""
+    """What a training run's card says of its images, under `fingerprint`."""
 
     modality: Modality
     """Of the inputs."""
@@ -75,35 +80,16 @@ class Fingerprint(Settings):
     """Hash of what the features are of."""
     patients: int = Field(ge=1)
     """That were trained on."""
-    slices_each: int = Field(ge=1, le=MOST_SLICES)
+    slices_each: int = Field(ge=1, le=MOST_SLICES_EACH)
     """That were looked at."""
-    inputs: Annotated[tuple[InputLook, ...], Field(min_length=1, max_length=8)]
+    inputs: Annotated[tuple[ImagesLook, ...], Field(min_length=1, max_length=8)]
     """In the model's order."""
-
-
-@dataclass(frozen=True, eq=False)
-class Likeness:
-    """How one input compares with the training's.
-
-    Args:
-        name: of the input.
-        grey: distance of its grey values by the training patients' usual; None where there is nothing to divide by.
-        features: of its features, likewise.
-        histogram: of the body, bins of [-1, 1].
-        trained: that of the training.
-    """
-
-    name: str
-    grey: float | None
-    features: float | None
-    histogram: Float[np.ndarray, " bins"]
-    trained: Float[np.ndarray, " bins"]
-
-    @property
-    def score(self) -> float | None:
-        """The larger of the two; beyond 1 it is further off than 95 % of the training patients are from the rest."""
-        known = [one for one in (self.grey, self.features) if one is not None]
-        return max(known) if known else None
+    target: ImagesLook | None = None
+    """Of real images of the modality that is made; null in cards of earlier versions."""
+    made: ImagesLook | None = None
+    """Of what the model makes of its training slices."""
+    made_epoch: Literal["best", "last"] = "last"
+    """Which weights made them."""
 
 
 def read_fingerprint(card: Mapping[str, Any], subject: object = "card") -> Fingerprint | None:
@@ -116,85 +102,20 @@ def read_fingerprint(card: Mapping[str, Any], subject: object = "card") -> Finge
 
 
 def fingerprint_of(networks: Sequence[Network]) -> Fingerprint | None:
-    """What is known of the inputs that networks were trained on: of several, the first that knows."""
-    for network in networks:
-        card = getattr(getattr(network, "translator", None), "card", None)
-        own = getattr(network, KEY, None)
-        found = own if isinstance(own, Fingerprint) else read_fingerprint(card or {KEY: own}, network.about.name)
-        if found is not None:
-            return found
-    return None
+    """What is known of the images that networks were trained on: of several, the first that knows.
 
-
-def likenesses(translation: Translation, reference: Fingerprint) -> tuple[Likeness, ...]:
-    """How each input compares; nothing where the fingerprint is not one of these inputs, or no slice shows a body.
-
-    Args:
-        translation: whose sources are looked at.
-        reference: of the model.
+    What the model makes is left out where several networks answer together, or where other weights are used than made
+    it: their images look different.
     """
-    if len(translation.sources) != len(reference.inputs) or reference.modality != translation.about.source:
-        return ()
-    inputs = on_one_grid(translation.sources, translation.about)
-    chosen = _chosen(translation, reference)
-    about = replace(
-        translation.about, size=reference.loaded, window=reference.window, percentiles=reference.percentiles
-    )
-    names = about.inputs or (reference.modality,)
-    found = [
-        _likeness(name, model_slices(volume, about, chosen), look, reference)
-        for name, volume, look in zip(names, inputs, reference.inputs, strict=True)
-    ]
-    return tuple(one for one in found if one is not None)
-
-
-def shows_organs(translation: Translation, organs: Sequence[str]) -> list[int]:
-    """Slices that show one of some organs, by the source's labels, or else by S; none where nobody knows."""
-    source = translation.sources[0]
-    if source.labels is not None:
-        return _any(in_classes(source.labels, source.label_names, organs))
-    return [] if translation.labels is None else _any(translation.labels)
-
-
-def _any(labels: UInt8[np.ndarray, "slices rows columns"]) -> list[int]:
-    return [int(i) for i in np.flatnonzero(labels.any(axis=(1, 2)))]
-
-
-def _chosen(translation: Translation, reference: Fingerprint) -> list[int]:
-    """Slices to look at: of the kind that the model was trained on, as far as anybody can tell."""
-    seen = np.flatnonzero(translation.body.any(axis=(1, 2)))
-    organs = shows_organs(translation, reference.organs) if reference.slices == "organ" else []
-    kept = [int(i) for i in seen if not organs or int(i) in organs]
-    return [kept[i] for i in spread(len(kept), MOST_SLICES)]
-
-
-def _likeness(
-    name: str, images: Float[np.ndarray, "n size size"], look: InputLook, reference: Fingerprint
-) -> Likeness | None:
-    found = looks(images, reference.modality, reference.window, reference.size) if len(images) else images
-    if not len(found):
-        return None
-    groups = max(1, len(found) // reference.slices_each)
-    mean = np.array([*look.histogram, *look.mean])
-    variance = np.array([*look.histogram, *look.variance])
-    pairs = [apart(found[first::groups].mean(axis=0), mean, variance) for first in range(groups)]
-    grey, texture = (float(np.median(side)) for side in zip(*pairs, strict=True))
-    alike = reference.detector == detector("random").sha256
-    return Likeness(
-        name=name,
-        grey=_by_usual(grey, look.histogram_distances),
-        features=_by_usual(texture, look.feature_distances) if alike else None,
-        histogram=found[:, :BINS].mean(axis=0),
-        trained=np.array(look.histogram),
-    )
-
-
-def model_slices(volume: Volume, about: About, chosen: Sequence[int]) -> Float[np.ndarray, "n size size"]:
-    """Some slices of a source as the network sees them where there are no tiles: whole, in [-1, 1]."""
-    frame = frame_of(volume, about, Options(tiles="off"))
-    step = intensity_of(volume, ImageSettings(window=about.window, percentiles=about.percentiles))
-    return step.to_model(frame.to_work(volume.voxels[list(chosen)], float(volume.voxels.min())))
-
-
-def _by_usual(distance: float, others: Sequence[float]) -> float | None:
-    return distance / max(float(np.quantile(others, USUAL, method="higher")), LEAST) if others else None
+    for network in networks:
+        translator = getattr(network, "translator", None)
+        own = getattr(network, KEY, None)
+        card = getattr(translator, "card", None) or {KEY: own}
+        found = own if isinstance(own, Fingerprint) else read_fingerprint(card, network.about.name)
+        if found is None:
+            continue
+        used = found.made_epoch if translator is None else ("best" if translator.best else "last")
+        if len(networks) > 1 or used != found.made_epoch:
+            return found.model_copy(update={"made": None})
+        return found
+    return None

@@ -11,6 +11,7 @@ from crossmod.inference.contract import About, Translation
 from crossmod.inference.trust import figures
 from crossmod.inference.trust.checks import Organ
 from crossmod.inference.trust.judge import Trust
+from crossmod.inference.trust.likeness import Likeness
 from crossmod.inference.truth import AgainstTruth
 from crossmod.report.figures import COLOURS
 from crossmod.report.page import check_free
@@ -51,7 +52,7 @@ def _parts(translation: Translation, trust: Trust, truth: AgainstTruth | None) -
         "name": about.name,
         "what": f"{about.source.upper()} to {about.target.upper()} by {about.name}: {shape[0]} slices of {shape[1]} x "
         f"{shape[2]} pixels, {spacing[0]:.3g} x {spacing[1]:.3g} x {spacing[2]:.3g} mm",
-        "ok": trust.ok,
+        "status": trust.status,
         "verdict": trust.verdict,
         "warnings": trust.warnings,
         "unknown": trust.unknown,
@@ -62,6 +63,7 @@ def _parts(translation: Translation, trust: Trust, truth: AgainstTruth | None) -
             {"name": name, "colour": colour} for name, colour in zip(organs, itertools.cycle(COLOURS), strict=False)
         ],
         "checks": list(_checks(trust)),
+        "outcomes": trust.checks,
         "truth": None if truth is None else truth.words,
         "stack": about.stack,
         "organs": [_organ(organ) for organ in trust.organs],
@@ -72,24 +74,46 @@ def _parts(translation: Translation, trust: Trust, truth: AgainstTruth | None) -
 
 
 def _checks(trust: Trust) -> Iterator[Row]:
-    limits, spread, shift = trust.limits, trust.uncertainty, trust.shift
+    limits, spread, output = trust.limits, trust.uncertainty, trust.output
+    for like in trust.likenesses:
+        yield from _measures(f"Input {like.name}", like)
+    if output is not None:
+        for like in (output.real, output.own):
+            if like is not None:
+                yield from _measures(f"Output, beside {like.name}", like)
+        for organ in output.organs:
+            value = f"{organ.value:.3g} {organ.unit}"
+            yield _row(f"{organ.name.replace('_', ' ')} in the output", value, f"{organ.low:.3g} to {organ.high:.3g}")
+        structure = "not assessed" if output.kept is None else f"{output.kept.structure:.2f}"
+        yield _row("Structure kept: correlation of edges", structure, f"at least {output.least_structure:.2f}")
+    yield from _place(trust)
+    jump = "not assessed" if trust.jump != trust.jump else f"{trust.jump:.2f}"
+    yield _row("Steps from slice to slice, relative to the input", jump, f"at most {limits.jump:g}")
+    yield _row("Body beyond the range of the model", f"{trust.clipped:.1%}", f"at most {limits.clipped:.0%}")
+    share = "no body" if trust.body_share != trust.body_share else f"{trust.body_share:.0%}"
+    yield _row("Share of the slices that is body", share, f"at most {limits.body_share:.0%}")
     if spread is not None:
         mean = f"mean {spread.mean:.3g}, 95th percentile {spread.high:.3g} {spread.unit}"
         yield _row("Uncertainty inside the body", mean, "")
         yield _row("Uncertain share of the body", f"{spread.share:.1%}", f"at most {limits.uncertain_share:.0%}")
-    jump = "not known" if trust.jump != trust.jump else f"{trust.jump:.2f}"
-    yield _row("Steps from slice to slice, by those of the source", jump, f"at most {limits.jump:g}")
-    place = (
-        "not known" if shift is None else f"{shift.rows:+g} rows, {shift.columns:+g} columns ({shift.mm:.2g} mm each)"
-    )
-    yield _row("Place, against the source", place, f"at most {limits.shift_px:g} pixel of the network")
-    yield _row("Body beyond what the model knows", f"{trust.clipped:.1%}", f"at most {limits.clipped:.0%}")
-    for one in trust.likenesses:
-        sides = (("grey values", one.grey), ("texture", one.features))
-        told = ", ".join(f"{name} {'not known' if value is None else format(value, '.2f')}" for name, value in sides)
-        yield _row(
-            f"Unlike the training patients, {one.name} (1: as the strangest 5 %)", told, f"at most {limits.unlike:g}"
-        )
+
+
+def _measures(title: str, like: Likeness) -> Iterator[Row]:
+    for one in like.measures:
+        unit = f" {one.unit}" if one.unit else ""
+        limit = f"at most {one.high:.3g}" if one.low is None else f"{one.low:.3g} to {one.high:.3g}"
+        what = "difference of " if one.low is None else ""
+        yield _row(f"{title}: {what}{one.name}", f"{one.value:.3g}{unit}", f"{limit}{unit}")
+
+
+def _place(trust: Trust) -> Iterator[Row]:
+    limits, shift = trust.limits, trust.shift
+    if shift is None:
+        yield _row("Shift from the input", "not assessed", f"at most {limits.shift_mm:g} mm")
+        return
+    found = f"{shift.distance_mm:.1f} mm ({shift.rows:+.1f} rows, {shift.columns:+.1f} columns of {shift.mm:.2g} mm)"
+    yield _row("Shift from the input", found, f"at most {limits.shift_mm:g} mm")
+    yield _row("Size relative to the input", f"{shift.scale:.1%}", f"100% ± {limits.scale:.0%}")
 
 
 def _row(check: str, found: str, limit: str) -> Row:
@@ -99,6 +123,7 @@ def _row(check: str, found: str, limit: str) -> Row:
 def _organ(organ: Organ) -> Row:
     change, sizes = organ.change, ("" if size is None else f"{size:.0f}" for size in (organ.before, organ.after))
     known = change is not None and organ.before
+    pieces = None if change is None else change.pieces
     moved = change is not None and change.shift_mm == change.shift_mm
     return {
         "organ": organ.name.replace("_", " "),
@@ -106,6 +131,9 @@ def _organ(organ: Organ) -> Row:
         "change": f"{change.growth - 1:+.0%}" if change is not None and known else "",
         "dice": "" if change is None else f"{change.dice:.2f}",
         "moved": f"{change.shift_mm:.1f} mm" if change is not None and moved else "",
+        "pieces": "" if pieces is None else f"{pieces.before} to {pieces.after}",
+        "invented": "" if pieces is None else f"{pieces.invented:.0f}",
+        "lost": "" if pieces is None else f"{pieces.lost:.0f}",
     }
 
 

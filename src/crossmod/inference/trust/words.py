@@ -1,137 +1,233 @@
-"""What is said of a translation: a sentence for each exceeded limit, and one for each thing that is not known."""
+"""The warnings of a translation: a sentence for each exceeded limit, with what was found and the limit."""
 
-import math
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from crossmod.data.identity import SYNTHETIC
 from crossmod.data.units import ACCEPTED
 from crossmod.inference.contract import Translation
-from crossmod.inference.trust.checks import Organ
-from crossmod.inference.trust.fingerprint import FEW, Fingerprint, Likeness, shows_organs
+from crossmod.inference.trust.checks import Organ, Slices
 from crossmod.inference.trust.found import Limits, Trust
+from crossmod.inference.trust.images import COPY, Output
+from crossmod.inference.trust.likeness import Likeness, Measure
 
-# So many times as far apart as a model learnt its slices is said.
+# Slices this many times as far apart as in training are a warning.
 COARSER = 1.5
+# What is said where a layout agrees better with the training once it is turned.
+TURNS = {"upright": "front and back are exchanged", "sides": "left and right are exchanged"}
+# Slice numbers that are listed; the rest are counted.
+LISTED = 5
 
 
-def warnings_of(found: Trust, translation: Translation) -> Iterator[str]:
-    """A sentence for each limit that is exceeded."""
-    limits, about = found.limits, translation.about
+@dataclass(frozen=True)
+class Warned:
+    """One warning.
+
+    Args:
+        check: whose limit is exceeded, by the names of `Trust.checks`.
+        sentence: for people.
+    """
+
+    check: str
+    sentence: str
+
+
+def warnings_of(found: Trust, translation: Translation) -> Iterator[Warned]:
+    """A sentence for each limit that is exceeded, by check."""
+    different = translation.about.source != translation.about.target
+    sentences = {
+        "body": _body(found, translation),
+        "input against training": _input(found, translation),
+        "order of slices": () if found.slices is None else _order(found.slices),
+        "output against real images": () if found.output is None else _real(found.output, found.limits),
+        "output against usual output": () if found.output is None else _own(found.output, found.limits),
+        "structure": () if found.output is None or not translation.body.any() else _structure(found.output, different),
+        "place": _place(found),
+        "organs": (line for organ in found.organs for line in _organ(organ, found.limits)),
+        "steps from slice to slice": _steps(found),
+        "CT window": _window(found, translation),
+        "uncertainty": _uncertainty(found, translation),
+    }
+    for check, lines in sentences.items():
+        for line in lines:
+            yield Warned(check, line)
+
+
+def _body(found: Trust, translation: Translation) -> Iterator[str]:
     if not translation.body.any():
         yield "No body was found in the input: nothing was made."
-    if any(SYNTHETIC in source.notes for source in translation.sources):
-        yield "The input is synthetic itself: its errors are handed on."
-    yield from _units(translation)
-    yield from _stack(translation)
-    one = found.uncertainty
-    if one is not None and one.share > limits.uncertain_share:
-        width = limits.uncertain * (about.high - about.low) if one.unit == "HU" else 100 * limits.uncertain
+    elif found.body_share > found.limits.body_share:
         yield (
-            f"In {one.share:.0%} of the body variants differ by more than {width:.3g} {one.unit}; at most "
-            f"{limits.uncertain_share:.0%} may."
+            f"{found.body_share:.0%} of the slices are taken for body (limit {found.limits.body_share:.0%}): the field "
+            "of view lies inside the body, or the body was not found. Shares of the body are then too small."
         )
-    for organ in found.organs:
-        yield from _organ(organ, limits)
-    if found.jump > limits.jump:
-        yield (
-            f"Slices do not fit together: from one to the next it changes {found.jump:.2f} times as much as its "
-            f"source; at most {limits.jump:g} times."
-        )
-    shift = found.shift
-    if shift is not None and shift.furthest > limits.shift_px:
-        yield (
-            f"It lies {shift.furthest * shift.mm:.1f} mm beside its source ({shift.rows:+g} rows, {shift.columns:+g} "
-            f"columns of the network): organs and labels do not belong together."
-        )
-    if found.clipped > limits.clipped:
-        low, high = about.window
-        yield (
-            f"{found.clipped:.0%} of the body lies at or beyond {low:g} to {high:g} HU, where the model knows no more; "
-            f"at most {limits.clipped:.0%} may."
-        )
-    for like in found.likenesses:
-        if like.score is not None and like.score > limits.unlike:
-            yield _unlike(like)
 
 
-def _units(translation: Translation) -> Iterator[str]:
+def _input(found: Trust, translation: Translation) -> Iterator[str]:
+    about, source = translation.about, translation.sources[0]
+    if any(SYNTHETIC in one.notes for one in translation.sources):
+        yield "The input is itself synthetic: its errors are carried over."
     for note in translation.image.notes:
         if note.startswith(ACCEPTED):
             yield f"The values of the input cannot be trusted: {note}."
-    if translation.about.ct_unit != "HU":
-        yield f"The model was trained on CT in an {translation.about.ct_unit} unit: its CT window is not in HU."
-
-
-def _stack(translation: Translation) -> Iterator[str]:
-    about, source = translation.about, translation.sources[0]
-    if about.stack_mm is None:
-        return
-    if len(source.voxels) == 1:
-        yield f"The model sees {about.stack} slices at once, and here is but one: it stood for all."
-    elif source.spacing[0] > COARSER * about.stack_mm:
+    if about.ct_unit != "HU":
+        yield f"The model was trained on CT in an {about.ct_unit} unit: its CT window is not in HU."
+    if about.stack_mm is not None and len(source.voxels) == 1:
+        yield f"The model sees {about.stack} slices at once, but the input has only one: it was repeated."
+    elif about.stack_mm is not None and source.spacing[0] > COARSER * about.stack_mm:
         yield (
-            f"The model learnt slices {about.stack_mm:.1f} mm apart, and these are {source.spacing[0]:.1f}: what lies "
-            "above and below is not what it expects."
+            f"The model was trained on slices {about.stack_mm:.1f} mm apart, and the input's lie "
+            f"{source.spacing[0]:.1f} mm apart: its neighbouring slices are not what the model expects."
         )
+    for like in found.likenesses:
+        if like.score is not None and like.score > found.limits.unlike:
+            yield (
+                f"The input ({like.name}) does not look like the training images: "
+                f"{_measured(like, found.limits.unlike)}."
+            )
+
+
+def _measured(like: Likeness, limit: float) -> str:
+    """The quantities outside of their limits, the furthest first."""
+    outside = sorted((one for one in like.measures if one.score > limit), key=lambda one: -one.score)
+    return "; ".join(_one(measure) for measure in outside)
+
+
+def _one(measure: Measure) -> str:
+    unit = f" {measure.unit}" if measure.unit else ""
+    if measure.key in TURNS:
+        return f"{TURNS[measure.key]} (correlation of the layout {measure.value:.2f}, limit {measure.low:.2f})"
+    if measure.key == "histogram":
+        return f"grey values differ by {measure.value:.3g}{unit} on average (limit {measure.high:.3g})"
+    if measure.low is None:
+        return f"{measure.name} {measure.value:.2g} from the training mean (limit {measure.high:.2g})"
+    return f"{measure.name} {measure.value:.3g}{unit} (limits {measure.low:.3g} to {measure.high:.3g})"
+
+
+def _order(slices: Slices) -> Iterator[str]:
+    source = slices.source
+    if source.copies:
+        yield f"Input slices are copies of the slice before: {_listed(source.copies)}."
+    if source.misplaced:
+        yield (
+            f"Input slices do not fit between their neighbours: {_listed(source.misplaced)}. The slices may be in a "
+            "wrong order."
+        )
+    if source.missing:
+        yield f"Input slices show no body between slices that do: {_listed(source.missing)}."
+    if source.flat:
+        yield f"Input slices have no contrast inside the body: {_listed(source.flat)}."
+    flat = tuple(place for place in slices.flat if place not in source.flat)
+    if flat:
+        yield f"Output slices have no contrast inside the body: {_listed(flat)}."
+
+
+def _listed(places: tuple[int, ...]) -> str:
+    shown = ", ".join(str(place + 1) for place in places[:LISTED])
+    more = len(places) - LISTED
+    return f"slice{'s' if len(places) > 1 else ''} {shown}" + (f" and {more} more" if more > 0 else "")
+
+
+def _real(output: Output, limits: Limits) -> Iterator[str]:
+    like = output.real
+    if like is not None and like.score is not None and like.score > limits.unlike:
+        yield f"The output does not look like {like.name}: {_measured(like, limits.unlike)}."
+    for one in output.organs:
+        if one.outside:
+            yield (
+                f"The {_named(one.name)} has {one.value:.3g} {one.unit} in the output; expected {one.low:.3g} to "
+                f"{one.high:.3g}, from real images."
+            )
+
+
+def _own(output: Output, limits: Limits) -> Iterator[str]:
+    like = output.own
+    if like is not None and like.score is not None and like.score > limits.unlike:
+        yield f"The output does not look like the {like.name}: {_measured(like, limits.unlike)}."
+
+
+def _structure(output: Output, different: bool) -> Iterator[str]:
+    if output.copy >= COPY and different:
+        yield f"The output is a copy of the input: their values correlate by {output.copy:.2f} (limit {COPY:g})."
+    structure = output.kept.structure if output.kept is not None else float("nan")
+    if structure < output.least_structure:
+        yield (
+            f"The structure of the input is lost: edges inside the body correlate by {structure:.2f} with the output's "
+            f"(limit {output.least_structure:.2f})."
+        )
+
+
+def _place(found: Trust) -> Iterator[str]:
+    shift, limits = found.shift, found.limits
+    if shift is None:
+        return
+    beyond_px = limits.shift_px is not None and shift.furthest > limits.shift_px
+    if shift.distance_mm > limits.shift_mm or beyond_px:
+        yield (
+            f"Output is shifted by {shift.distance_mm:.1f} mm from the input ({shift.rows:+.1f} rows, "
+            f"{shift.columns:+.1f} columns of the network; limit {limits.shift_mm:g} mm): labels may not match the "
+            "image."
+        )
+    if abs(shift.scale - 1) > limits.scale:
+        size = "larger" if shift.scale > 1 else "smaller"
+        yield (
+            f"Output is {abs(shift.scale - 1):.1%} {size} than the input (limit {limits.scale:.0%}): distances and "
+            "labels may not match the image."
+        )
+
+
+def _named(organ: str) -> str:
+    return organ.replace("_", " ")
 
 
 def _organ(organ: Organ, limits: Limits) -> Iterator[str]:
     """At most one sentence: the gravest."""
-    change = organ.change
+    change, name = organ.change, _named(organ.name)
     if change is None or change.fate == "absent":
         return
     sizes = f"{change.size_before:.0f} ml before, {change.size_after:.0f} ml after"
+    pieces = change.pieces
+    largest = max(limits.piece_ml, limits.piece_share * change.size_before)
     if change.fate in ("vanished", "appeared"):
-        lost = "has vanished" if change.fate == "vanished" else "was made up"
-        yield f"The {organ.name} {lost}: {sizes}."
+        yield f"The {name} {'has vanished' if change.fate == 'vanished' else 'was invented'}: {sizes}."
     elif change.dice < limits.dice:
-        dice = f"Dice {change.dice:.2f} before and after, at least {limits.dice:g}"
-        yield f"The {organ.name} is not where it was: {dice}; {sizes}."
+        dice = f"Dice {change.dice:.2f} before and after, limit {limits.dice:g}"
+        yield f"The {name} is not where it was: {dice}; {sizes}."
+    elif pieces is not None and pieces.invented > largest:
+        apart = f", {pieces.apart_mm:.0f} mm away from the rest" if pieces.second > largest else ""
+        yield f"A piece of {name} was invented: {pieces.invented:.0f} ml{apart} (limit {largest:.0f} ml); {sizes}."
+    elif pieces is not None and pieces.lost > largest:
+        yield f"A piece of the {name} was lost: {pieces.lost:.0f} ml (limit {largest:.0f} ml); {sizes}."
+    elif pieces is not None and pieces.holes > largest:
+        yield f"The {name} has holes of {pieces.holes:.0f} ml that it did not have (limit {largest:.0f} ml)."
     elif abs(change.growth - 1) > limits.organ_change:
-        yield f"The {organ.name} has another size: {sizes}, {change.growth - 1:+.0%}."
-
-
-def _unlike(like: Likeness) -> str:
-    sides = ((like.grey, "grey values are"), (like.features, "texture is"))
-    grave, what = max((value, name) for value, name in sides if value is not None)
-    return (
-        f"The input ({like.name}) does not look like what the model was trained on: {what} {grave:.1f} times as far "
-        "from the training patients as 95 % of these are from one another."
-    )
-
-
-def unknown_of(found: Trust, translation: Translation, reference: Fingerprint | None) -> Iterator[str]:
-    """A sentence for each check that could not be made, or says little."""
-    if translation.uncertainty is None:
-        yield "Uncertainty is not known: there was one variant of one model."
-    if translation.labels is None:
-        yield "Whether organs were kept is not known: the model has no segmentor."
-    elif not any(organ.before is not None for organ in found.organs):
-        yield "Whether organs were kept is not known: the source has no labels."
-    for organ in found.organs:
-        if organ.before is None and organ.after == 0:
-            yield f"S finds no {organ.name}: it was not scanned, or is lost."
-    if math.isnan(found.jump):
-        yield "Steps from slice to slice are not known: there are no neighbours, or they are all alike."
-    if found.shift is None:
-        yield "Whether it lies where its source lies is not known: slices do not agree."
-    yield from _unknown_likeness(found, translation, reference)
-
-
-def _unknown_likeness(found: Trust, translation: Translation, reference: Fingerprint | None) -> Iterator[str]:
-    if reference is None:
-        yield "Whether the input looks like the training's is not known: this model does not tell what that was like."
-    elif not found.likenesses or any(one.score is None for one in found.likenesses):
-        yield "Whether the input looks like the training's is not known: there is nothing to compare with."
-    elif reference.patients < FEW:
         yield (
-            f"The model was trained on {reference.patients} patients: too few to tell what is usual, so that a warning "
-            "of an unlike input may be a false one."
+            f"The {name} has changed its size by {change.growth - 1:+.0%} (limit {limits.organ_change:.0%}): {sizes}."
         )
-    if (
-        found.likenesses
-        and reference is not None
-        and reference.slices == "organ"
-        and not shows_organs(translation, reference.organs)
-    ):
-        yield "The model was trained on slices of an organ; which these are here is not known, so all are compared."
+
+
+def _steps(found: Trust) -> Iterator[str]:
+    if found.jump > found.limits.jump:
+        yield (
+            f"Slices do not fit together: from one to the next the output changes {found.jump:.2f} times as much as "
+            f"the input (limit {found.limits.jump:g})."
+        )
+
+
+def _window(found: Trust, translation: Translation) -> Iterator[str]:
+    if found.clipped > found.limits.clipped:
+        low, high = translation.about.window
+        yield (
+            f"{found.clipped:.0%} of the body lies at or beyond {low:g} to {high:g} HU, the range of the model (limit "
+            f"{found.limits.clipped:.0%})."
+        )
+
+
+def _uncertainty(found: Trust, translation: Translation) -> Iterator[str]:
+    one, limits, about = found.uncertainty, found.limits, translation.about
+    if one is not None and one.share > limits.uncertain_share:
+        width = limits.uncertain * (about.high - about.low) if one.unit == "HU" else 100 * limits.uncertain
+        yield (
+            f"In {one.share:.0%} of the body variants differ by more than {width:.3g} {one.unit} (limit "
+            f"{limits.uncertain_share:.0%})."
+        )

@@ -1,0 +1,137 @@
+"""What slices look like, as numbers: grey values, texture, layout, and six quantities with a unit.
+
+Notable:
+- All is measured inside the body; what lies outside of it is set to -1 first. So a table, or noise in the air, counts
+  for nothing, and images whose background was left empty can be compared with scans.
+- Noise is the mean absolute response to the mask of Immerkaer (Computer Vision and Image Understanding 64, 300, 1996),
+  scaled so that white noise gives its standard deviation.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F  # noqa: N812 - the name everybody knows
+from jaxtyping import Bool, Float
+from scipy import ndimage
+
+from crossmod.config import Modality
+from crossmod.data.intensity import Intensity
+from crossmod.evaluate.body import body_mask
+from crossmod.evaluate.detectors import detector
+from crossmod.evaluate.histogram import histograms
+
+# Bins of [-1, 1]; features: those of the first three stages of `random`, structure of 2 to 8 pixels; cells of a side of
+# the body's bounding box.
+BINS, FEATURES, CELLS = 64, 224, 8
+LAYOUT = CELLS * CELLS
+# Quantities of a slice whose logarithms are compared: noise, texture and edges in units of [-1, 1], area in mm2; and by
+# how much brightness rises from front to back and from the patient's right to left, in units of [-1, 1].
+LOGARITHMS = ("noise", "texture", "edges", "area")
+QUANTITIES = (*LOGARITHMS, "down", "across")
+# Pixels of the body's rim that are left out of texture, noise and edges.
+RIM = 3
+# Least value of noise, texture and edges that is told from none: 0.02 HU in a window of 400.
+STILL = 1e-4
+# Immerkaer's mask.
+LAPLACE = np.array([[1.0, -2.0, 1.0], [-2.0, 4.0, -2.0], [1.0, -2.0, 1.0]])
+
+Look = Float[np.ndarray, " 358"]
+
+
+@dataclass(frozen=True)
+class Part:
+    """Columns of a look that are compared together."""
+
+    name: str
+    columns: slice
+
+
+PARTS = (
+    Part("histogram", slice(0, BINS)),
+    Part("features", slice(BINS, BINS + FEATURES)),
+    Part("layout", slice(BINS + FEATURES, BINS + FEATURES + LAYOUT)),
+    Part("quantities", slice(BINS + FEATURES + LAYOUT, BINS + FEATURES + LAYOUT + len(QUANTITIES))),
+)
+WIDTH = PARTS[-1].columns.stop
+
+
+def bodies_of(
+    images: Float[np.ndarray, "slices rows columns"], modality: Modality, window: tuple[float, float]
+) -> Bool[np.ndarray, "slices rows columns"]:
+    """The patient in slices in [-1, 1].
+
+    Args:
+        images: as a network sees them.
+        modality: theirs.
+        window: of CT: the HU that are -1 and 1.
+    """
+    units = Intensity(*window).to_units(images) if modality == "ct" else images
+    return body_mask(units, modality, window if modality == "ct" else None)
+
+
+def looks(
+    images: Float[np.ndarray, "slices size size"], bodies: Bool[np.ndarray, "slices size size"], pixel_mm: float
+) -> Float[np.ndarray, "seen 358"]:
+    """A row for each slice that shows a body: histogram, features, layout, quantities.
+
+    Args:
+        images: in [-1, 1].
+        bodies: where the patient is.
+        pixel_mm: length of a pixel.
+    """
+    seen = [index for index in range(len(images)) if _core(bodies[index]).any()]
+    if not seen:
+        return np.zeros((0, WIDTH))
+    inside = bodies[seen]
+    masked = np.where(inside, images[seen], -1).astype(np.float32)
+    grey = histograms(masked, np.linspace(-1, 1, BINS + 1), inside)
+    features = detector("random").features(masked)[:, :FEATURES]
+    layout = np.array([_layout(image, body) for image, body in zip(masked, inside, strict=True)])
+    numbers = np.array([_quantities(image, body, pixel_mm) for image, body in zip(masked, inside, strict=True)])
+    return np.concatenate([grey, features, layout, numbers], axis=1)
+
+
+def to_size(images: Float[np.ndarray, "n a a"], size: int) -> Float[np.ndarray, "n size size"]:
+    """Whole slices in [-1, 1] as a translation sees them; training cuts random parts out of larger ones."""
+    given = torch.from_numpy(images)[:, None]
+    return F.interpolate(given, (size, size), mode="bilinear", antialias=True)[:, 0].clamp(-1, 1).numpy()
+
+
+def _core(body: Bool[np.ndarray, "rows columns"]) -> Bool[np.ndarray, "rows columns"]:
+    return np.asarray(ndimage.binary_erosion(body, iterations=RIM))
+
+
+def _layout(
+    image: Float[np.ndarray, "rows columns"], body: Bool[np.ndarray, "rows columns"]
+) -> Float[np.ndarray, " cells"]:
+    """Mean of each cell of the body's box, in spreads of the body from its mean; 0 where a cell has no body."""
+    values = image[body].astype(np.float64)
+    scale = max(float(values.std()), 1e-3)
+    rows, columns = np.nonzero(body)
+    places = [np.minimum((at - at.min()) * CELLS // (at.max() - at.min() + 1), CELLS - 1) for at in (rows, columns)]
+    cells = places[0] * CELLS + places[1]
+    counts = np.bincount(cells, minlength=LAYOUT)
+    sums = np.bincount(cells, weights=(values - values.mean()) / scale, minlength=LAYOUT)
+    return sums / np.maximum(counts, 1)
+
+
+def _quantities(
+    image: Float[np.ndarray, "rows columns"], body: Bool[np.ndarray, "rows columns"], pixel_mm: float
+) -> Float[np.ndarray, " quantities"]:
+    core, values = _core(body), image.astype(np.float64)
+    noise = np.sqrt(np.pi / 2) / 6 * np.abs(ndimage.convolve(values, LAPLACE, mode="nearest"))[core].mean()
+    mean, square = (ndimage.uniform_filter(one, 5, mode="nearest") for one in (values, values**2))
+    texture = np.median(np.sqrt(np.maximum(square - mean**2, 0))[core])
+    edges = np.percentile(ndimage.gaussian_gradient_magnitude(values, 1.0)[core], 95)
+    area = np.count_nonzero(body) * pixel_mm**2
+    logarithms = np.log([max(noise, STILL), max(texture, STILL), max(edges, STILL), area])
+    return np.concatenate([logarithms, _slopes(values, body)])
+
+
+def _slopes(values: Float[np.ndarray, "rows columns"], body: Bool[np.ndarray, "rows columns"]) -> np.ndarray:
+    """Of the plane that fits the body's values best, from one end of the body to the other, down and across."""
+    at = np.nonzero(body)
+    sides = [(one - one.mean()) / max(np.ptp(one), 1) for one in at]
+    plane = np.stack([*sides, np.ones(len(at[0]))], axis=1)
+    return np.linalg.lstsq(plane, values[at], rcond=None)[0][:2]

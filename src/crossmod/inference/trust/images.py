@@ -1,0 +1,198 @@
+"""Input and output of a translation against the images of the training.
+
+Notable:
+- The output is compared twice. With real images of the target: no translator makes quite what a scanner does, so that
+  only what lies `GROSS` times beyond the limits of real images is a warning. And with what the model made of its
+  training slices, where limits are as tight as between patients: that shows an output that this model does not usually
+  make. With averaged variants or several models there is only the first.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from crossmod.data.slices import in_classes, spread
+from crossmod.evaluate.bounds import LEAST_VALUES, both_bounds, upper_bound
+from crossmod.evaluate.fingerprint import organ_means
+from crossmod.evaluate.looks import bodies_of, looks, to_size
+from crossmod.evaluate.structure import Kept, kept_structure
+from crossmod.inference.contract import Translation
+from crossmod.inference.match import on_one_grid
+from crossmod.inference.trust.fingerprint import Fingerprint
+from crossmod.inference.trust.likeness import ALPHA, Likeness, Scale, compare
+from crossmod.inference.trust.views import as_trained, pixel_mm, source_slices, trained_slices, views_of
+
+# What a translator makes may lie so many times as far from real images as these from one another.
+GROSS = 2.0
+# The output takes its body from the source, so that its area says nothing of the output.
+NOT_MADE = ("area",)
+# Checks of the output against the training: ten quantities and the structure.
+OUTPUT_CHECKS = 11
+# Least standard deviation of an organ's value over patients, and of the structure: 1 % of half the range, 0.03.
+LEAST_ORGAN, LEAST_STRUCTURE_SPREAD = 0.02, 0.03
+# Slices whose structure is compared.
+COMPARED = 16
+# Below this correlation of edges the source's structure is lost, whatever is usual for the model.
+LOST_STRUCTURE = 0.1
+# Linear correlation of input and output inside the body from which the output is a copy.
+COPY = 0.97
+
+
+@dataclass(frozen=True)
+class OrganValue:
+    """What an organ measures in the output, beside real images of the target.
+
+    Args:
+        name: of the organ.
+        value: median, in `unit`.
+        low: least ordinary value of real images.
+        high: the largest.
+        unit: `HU` or `% of the range`.
+    """
+
+    name: str
+    value: float
+    low: float
+    high: float
+    unit: str
+
+    @property
+    def outside(self) -> bool:
+        """Whether it is outside of its limits."""
+        return not self.low <= self.value <= self.high
+
+
+@dataclass(frozen=True, eq=False)
+class Output:
+    """What the output looks like.
+
+    Args:
+        real: beside real images of the target; None where that is not known.
+        own: beside what the model made of its training slices; None where that is not known.
+        organs: values of organs.
+        kept: structure and place; None without a body to look into.
+        usual_structure: least that is usual for this model; nan where that is not known.
+        copy: linear correlation with the input, inside the body; nan of flat images.
+        pixel_mm: of the pixels in which the place is given.
+    """
+
+    real: Likeness | None
+    own: Likeness | None
+    organs: tuple[OrganValue, ...]
+    kept: Kept | None
+    usual_structure: float
+    copy: float
+    pixel_mm: float
+
+    @property
+    def least_structure(self) -> float:
+        """Below this the structure is lost."""
+        return float(np.nanmax([LOST_STRUCTURE, self.usual_structure]))
+
+
+def input_likenesses(translation: Translation, reference: Fingerprint) -> tuple[Likeness, ...]:
+    """How each input compares; nothing where the fingerprint is not one of these inputs, or no slice shows a body."""
+    if len(translation.sources) != len(reference.inputs) or reference.modality != translation.about.source:
+        return ()
+    inputs = on_one_grid(translation.sources, translation.about)
+    chosen, known = trained_slices(translation, reference)
+    if not chosen:
+        return ()
+    about = as_trained(translation.about, reference, reference.loaded)
+    scale = _scale(reference.modality, reference.window)
+    names = translation.about.inputs or (reference.modality,)
+    found = []
+    for name, volume, look in zip(names, inputs, reference.inputs, strict=True):
+        images = to_size(source_slices(volume, about, chosen), reference.size)
+        seen = looks(images, bodies_of(images, reference.modality, reference.window), pixel_mm(volume, reference.size))
+        alpha = ALPHA / 2 / len(inputs)
+        found.append(compare(name, seen, look, reference, scale, alpha=alpha, known=known))
+    return tuple(one for one in found if one is not None)
+
+
+def _scale(modality: str, window: tuple[float, float]) -> Scale:
+    return Scale("HU", (window[1] - window[0]) / 2) if modality == "ct" else Scale("% of the range", 50.0)
+
+
+def output_of(translation: Translation, reference: Fingerprint | None) -> Output:
+    """What the output looks like, beside its source, real images and the model's usual output."""
+    about = translation.about
+    usable = reference is not None and reference.modality == about.source
+    target_range = reference.window if reference is not None and about.target == "ct" else (about.low, about.high)
+    kept, millimetres, copy = _structure(translation)
+    if reference is None or not usable:
+        return Output(None, None, (), kept, float("nan"), copy, millimetres)
+    chosen, known = trained_slices(translation, reference)
+    seen = np.zeros((0, 0))
+    if chosen:
+        views = views_of(translation, chosen, as_trained(about, reference, reference.size), target_range)
+        seen = looks(views.made, views.bodies, views.pixel_mm)
+    scale = _scale(about.target, target_range)
+    single = translation.uncertainty is None
+    sides = []
+    for name, look, slack, wanted in (
+        (f"real {about.target.upper()}", reference.target, GROSS, True),
+        ("usual output of the model", reference.made, 1.0, single),
+    ):
+        compared = None
+        if look is not None and wanted and len(seen):
+            compared = compare(
+                name, seen, look, reference, scale,
+                alpha=ALPHA / 2 * (1 - 1 / OUTPUT_CHECKS), known=known, leave_out=NOT_MADE, slack=slack,
+            )  # fmt: skip
+        sides.append(compared)
+    usual = float("nan")
+    if reference.made is not None and single and len(reference.made.structure) >= LEAST_VALUES:
+        negative = [-one for one in reference.made.structure]
+        bound = upper_bound(negative, ALPHA / 2 / OUTPUT_CHECKS, LEAST_STRUCTURE_SPREAD)
+        usual = float("nan") if bound is None else -bound
+    organs = _organ_values(translation, reference, target_range, scale)
+    return Output(sides[0], sides[1], organs, kept, usual, copy, millimetres)
+
+
+def _structure(translation: Translation) -> tuple[Kept | None, float, float]:
+    """Structure and place, the length of a pixel, and the linear correlation of input and output."""
+    about = translation.about
+    seen = np.flatnonzero(translation.body.any(axis=(1, 2)))
+    chosen = [int(seen[i]) for i in spread(len(seen), COMPARED)]
+    if not chosen:
+        return None, float("nan"), float("nan")
+    views = views_of(translation, chosen, about, (about.low, about.high))
+    given = source_slices(translation.sources[0], about, chosen)
+    if given.shape != views.made.shape:
+        return None, views.pixel_mm, float("nan")
+    kept = kept_structure(given, views.made, views.bodies, scaled=True)
+    a, b = (side[views.bodies].astype(np.float64) for side in (given, views.made))
+    spread_of = float(a.std() * b.std()) if a.size else 0.0
+    copy = float(np.mean((a - a.mean()) * (b - b.mean())) / spread_of) if spread_of > 1e-9 else float("nan")
+    return kept, views.pixel_mm, copy
+
+
+def _organ_values(
+    translation: Translation, reference: Fingerprint, target_range: tuple[float, float], scale: Scale
+) -> tuple[OrganValue, ...]:
+    """Of organs that the source's labels show, or else S finds."""
+    if reference.target is None or not reference.target.organs:
+        return ()
+    source, image = translation.sources[0], translation.image
+    if source.labels is not None:
+        names = reference.organs
+        labels = in_classes(source.labels, source.label_names, names)
+    elif translation.labels is not None:
+        names, labels = translation.about.organs, translation.labels
+    else:
+        return ()
+    low, high = target_range
+    middle, half = (low + high) / 2, (high - low) / 2
+    found = []
+    for name, value in organ_means(np.where(translation.body, image.voxels, low), labels, names).items():
+        known = reference.target.organs.get(name, ())
+        bounds = both_bounds(known, ALPHA / 2 / len(names), LEAST_ORGAN)
+        if bounds is None:
+            continue
+        # Limits are drawn twice as far, as for all that is compared with real images.
+        centre, reach = sum(bounds) / 2, GROSS * (bounds[1] - bounds[0]) / 2
+        shown = [(one - middle) / half for one in (value,)] + [centre - reach, centre + reach]
+        numbers = [middle + half * one if scale.unit == "HU" else 50 * (one + 1) for one in shown]
+        found.append(OrganValue(name, numbers[0], numbers[1], numbers[2], scale.unit))
+    return tuple(found)

@@ -1,0 +1,223 @@
+"""How images compare with those of the training: each quantity with its limit, in HU or in % of the range.
+
+Notable:
+- The unit is the patient. A limit is a prediction bound of the next patient, from how far each training patient lies
+  from the others (`crossmod.evaluate.bounds`); all checks together warn of about one ordinary patient in twenty.
+- Such distances shrink with the number of slices that are averaged. So a new volume is looked at in parts of as many
+  slices as of each training patient, evenly spread, and the middle part counts. Fewer than half as many slices are not
+  compared.
+- Where only slices of an organ were trained on, and which those are is not known, the part of the volume that looks
+  most like the training counts.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+
+from crossmod.evaluate.bounds import LEAST_VALUES, both_bounds, upper_bound
+from crossmod.evaluate.detectors import detector
+from crossmod.evaluate.fingerprint import COLUMNS, LEAST, TURNED, distances, turned
+from crossmod.evaluate.looks import LOGARITHMS, QUANTITIES, WIDTH
+from crossmod.inference.trust.fingerprint import Fingerprint, ImagesLook
+
+# Of ordinary patients, so many may be warned of: half by what goes in, half by what comes out.
+ALPHA = 0.05
+# Spread of logarithms that no training is believed to stay below: 15 % for distances, 5 % for quantities; and of what
+# is no logarithm: slopes, in units of [-1, 1], and Fisher's z.
+LEAST_SPREAD, LEAST_QUANTITY, LEAST_SLOPE, LEAST_TURN = 0.15, 0.05, 0.03, 0.15
+# Agreement below this is told from none.
+TURNED_Z = -0.1
+# Parts of a volume that may be the trained one, where that is not known: share of its slices, and how many are tried.
+PART, PARTS_TRIED = 0.6, 5
+
+NAMES = {
+    "histogram": "grey values",
+    "features": "texture features",
+    "layout": "layout",
+    "noise": "noise",
+    "texture": "local variation",
+    "edges": "edge strength",
+    "area": "body area",
+    "down": "rise of brightness from front to back",
+    "across": "rise of brightness from right to left",
+    "upright": "agreement of front and back with the training",
+    "sides": "agreement of left and right with the training",
+}
+DISTANCES = ("histogram", "features", "layout")
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One quantity and its limits.
+
+    Args:
+        key: which, of `NAMES`.
+        value: in `unit`.
+        low: least ordinary value; None of distances, which have none.
+        high: the largest.
+        unit: empty for a number without one.
+        score: beyond 1 it is outside of its limits.
+    """
+
+    key: str
+    value: float
+    low: float | None
+    high: float
+    unit: str
+    score: float
+
+    @property
+    def name(self) -> str:
+        """For people."""
+        return NAMES[self.key]
+
+
+@dataclass(frozen=True, eq=False)
+class Likeness:
+    """How one set of images compares with the training's.
+
+    Args:
+        name: of the input, or of what it was compared with.
+        measures: each quantity; empty where there is nothing to compare with.
+        histogram: of the body, bins of [-1, 1].
+        trained: that of the training.
+    """
+
+    name: str
+    measures: tuple[Measure, ...]
+    histogram: Float[np.ndarray, " bins"]
+    trained: Float[np.ndarray, " bins"]
+
+    @property
+    def score(self) -> float | None:
+        """The largest of all; beyond 1, a quantity is outside of its limits."""
+        return max((one.score for one in self.measures), default=None)
+
+    def of(self, key: str) -> float | None:
+        """The score of one quantity; None where it was not compared."""
+        return next((one.score for one in self.measures if one.key == key), None)
+
+
+@dataclass(frozen=True)
+class Scale:
+    """What numbers in [-1, 1] are for people.
+
+    Args:
+        unit: `HU` or `% of the range`.
+        half: of it are 1.
+    """
+
+    unit: str
+    half: float
+
+
+def compare(
+    name: str,
+    found: Float[np.ndarray, "seen 358"],
+    look: ImagesLook,
+    reference: Fingerprint,
+    scale: Scale,
+    *,
+    alpha: float,
+    known: bool = True,
+    leave_out: Sequence[str] = (),
+    slack: float = 1.0,
+) -> Likeness | None:
+    """Compare the looks of slices with those of the training; None where nothing is comparable.
+
+    Args:
+        name: of what is compared.
+        found: looks of slices, from one end of the body to the other.
+        look: of the training.
+        reference: that it is part of.
+        scale: of grey values.
+        alpha: share of ordinary patients that may be outside of any limit.
+        known: whether the slices are of the kind that was trained on; else a part of them is looked for.
+        leave_out: quantities that do not count here.
+        slack: how many times as far limits are drawn.
+    """
+    patients = len(look.histogram_distances)
+    fewest = max(1, reference.slices_each // 2)
+    if not look.complete or patients < LEAST_VALUES or len(found) < fewest:
+        return None
+    alike = reference.detector == detector("random").sha256
+    keys = [key for key in NAMES if key not in leave_out and (alike or key != "features")]
+    measure = _measure_with(look, scale, alpha / len(keys), slack)
+    candidates = [found] if known else _parts(found, fewest)
+    all_measures = [tuple(measure(part, key, reference.slices_each) for key in keys) for part in candidates]
+    best = min(range(len(candidates)), key=lambda at: max(one.score for one in all_measures[at]))
+    at = COLUMNS["histogram"]
+    return Likeness(name, all_measures[best], candidates[best][:, at].mean(axis=0), np.array(look.histogram))
+
+
+def _parts(found: Float[np.ndarray, "seen 358"], fewest: int) -> list[Float[np.ndarray, "_ 358"]]:
+    length = max(round(PART * len(found)), min(fewest, len(found)))
+    starts = np.unique(np.rint(np.linspace(0, len(found) - length, PARTS_TRIED)).astype(int))
+    return [found[start : start + length] for start in starts]
+
+
+def _measure_with(
+    look: ImagesLook, scale: Scale, alpha: float, slack: float
+) -> Callable[[np.ndarray, str, int], Measure]:
+    mean, variance = np.zeros(WIDTH), np.zeros(WIDTH)
+    for side, layout, features in ((mean, look.layout, look.mean), (variance, look.layout_variance, look.variance)):
+        side[COLUMNS["histogram"]], side[COLUMNS["features"]] = look.histogram, features
+        side[COLUMNS["layout"]] = layout
+    others = {
+        "histogram": look.histogram_distances,
+        "features": look.feature_distances,
+        "layout": look.layout_distances,
+    }
+    quantities: dict[str, tuple[float, ...]] = {**look.quantities}
+
+    def measure(found: Float[np.ndarray, "seen 358"], key: str, each: int) -> Measure:
+        groups = max(1, len(found) // each)
+        means = [found[first::groups].mean(axis=0) for first in range(groups)]
+        if key in DISTANCES:
+            value = float(np.median([distances(one, mean, variance)[key] for one in means]))
+            return _distance(key, value, others[key], scale, alpha, slack)
+        if key in TURNED:
+            value = float(np.median([turned(one, mean)[key] for one in means]))
+            return _turn(key, value, look.upright if key == "upright" else look.sides, alpha)
+        at = COLUMNS["quantities"].start + QUANTITIES.index(key)
+        value = float(np.median([one[at] for one in means]))
+        make = _quantity if key in LOGARITHMS else _slope
+        return make(key, value, quantities[key], scale, alpha, slack)
+
+    return measure
+
+
+def _distance(key: str, value: float, others: Sequence[float], scale: Scale, alpha: float, slack: float) -> Measure:
+    bound = upper_bound(np.log(np.maximum(others, LEAST[key])).tolist(), alpha, LEAST_SPREAD)
+    high = slack * float(np.exp(np.minimum(bound if bound is not None else np.inf, 50)))
+    # Grey values that must be moved by a share of the range: in its own unit.
+    factor, unit = (2 * scale.half, scale.unit) if key == "histogram" else (1.0, "")
+    return Measure(key, factor * value, None, factor * high, unit, value / high)
+
+
+def _quantity(key: str, value: float, others: Sequence[float], scale: Scale, alpha: float, slack: float) -> Measure:
+    bounds = both_bounds(others, alpha, LEAST_QUANTITY)
+    low, high = bounds if bounds is not None else (-50.0, 50.0)
+    middle, half = (low + high) / 2, (high - low) / 2 + np.log(slack)
+    # In cm2, or in the unit of grey values.
+    factor, unit = (0.01, "cm²") if key == "area" else (scale.half, scale.unit)
+    limits = np.exp(np.clip([value, middle - half, middle + half], -50, 50)) * factor
+    shown, least, most = (float(one) for one in limits)
+    return Measure(key, shown, least, most, unit, abs(value - middle) / half)
+
+
+def _slope(key: str, value: float, others: Sequence[float], scale: Scale, alpha: float, slack: float) -> Measure:
+    bounds = both_bounds(others, alpha, LEAST_SLOPE)
+    low, high = bounds if bounds is not None else (-2.0, 2.0)
+    middle, half = (low + high) / 2, slack * (high - low) / 2
+    limits = (scale.half * (middle - half), scale.half * (middle + half))
+    return Measure(key, scale.half * value, *limits, scale.unit, abs(value - middle) / half)
+
+
+def _turn(key: str, value: float, others: Sequence[float], alpha: float) -> Measure:
+    """Correlations; beyond the limit if the turned image agrees better, and no training patient is expected to."""
+    bound = upper_bound([-one for one in others], alpha, LEAST_TURN)
+    low = min(-bound, TURNED_Z) if bound is not None else -50.0
+    return Measure(key, float(np.tanh(value)), float(np.tanh(low)), 1.0, "", max(value / low, 0.0))
