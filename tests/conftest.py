@@ -10,14 +10,16 @@ import pytest
 # Tests run side by side: more threads in each would only wait for one another.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from crossmod.config import Modality
 from crossmod.data.store_writer import writing_store
 from crossmod.data.volume import Volume
 
 # No time limit, since a busy machine is no error; in CI the same examples every time, elsewhere new ones.
-settings.register_profile("crossmod", deadline=None, derandomize="CI" in os.environ)
+settings.register_profile(
+    "crossmod", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize="CI" in os.environ
+)
 settings.load_profile("crossmod")
 
 

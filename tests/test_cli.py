@@ -1,4 +1,6 @@
 import json
+import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -219,6 +221,18 @@ def test_a_stop_says_where_and_leaves_with_the_signals_code(
     assert (code, err) == (143, "crossmod: stopped at step 7 of 20; the same command continues there.\n")
 
 
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+def test_a_name_that_the_terminal_cannot_show_does_not_end_a_command(tmp_path: Path, encoding: str) -> None:
+    folder = tmp_path / "Łódź"
+    code = "from crossmod.cli import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", code, "phantom", str(folder), "--patients", "1", "--size", "32", "--slices", "8"],
+        env={**os.environ, "PYTHONIOENCODING": encoding, "PYTHONUTF8": "1"}, capture_output=True, check=False,
+    )  # fmt: skip
+    assert (done.returncode, b"Traceback" in done.stderr) == (0, False), done.stderr
+    assert ("Łódź" if encoding == "utf-8" else "\\u0141").encode(encoding) in done.stdout
+
+
 def test_commands_are_known() -> None:
     assert {"prepare", "info", "phantom", "train", "synthesize", "segment", "report", "demo", "bench", "doctor"} <= set(
         app
@@ -237,7 +251,7 @@ def test_phantoms_of_two_hospitals_become_stores_that_know_their_contrast(
     ):
         code, out, err = run(capsys, "phantom", tmp_path / name, *small, *more)
         assert code == 0, err
-        words = out.split("crossmod ")[1].split()
+        words = shlex.split(out.split("crossmod ")[1])
         assert ("--contrast" in words) != contrast
         code, _, err = run(
             capsys, *[store if word == "STORE" else word for word in words], "--append", "--crop", "abdomen"
