@@ -1,6 +1,7 @@
 """What all tests share."""
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,6 +35,19 @@ def real_data() -> Path:
     if not folder:
         pytest.skip("real data: CROSSMOD_REAL_DATA names no folder")
     return Path(folder)
+
+
+@pytest.fixture
+def real_folder(real_data: Path) -> Callable[[str], Path]:
+    """A folder of the real data by its path there; the test is skipped where it is missing or empty."""
+
+    def folder(name: str) -> Path:
+        path = real_data / name
+        if not path.is_dir() or not any(path.iterdir()):
+            pytest.skip(f"real data: {path} holds nothing")
+        return path
+
+    return folder
 
 
 def made_volume(rng: np.random.Generator, modality: Modality, *, slices: int = 6, size: int = 32) -> Volume:

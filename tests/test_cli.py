@@ -3,6 +3,7 @@ import os
 import shlex
 import subprocess
 import sys
+
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from crossmod.bench.finding import Finding
 from crossmod.cli import app, application, main
 from crossmod.engine.stopping import Stopped
 from crossmod.presets import SEGMENT, TRANSLATE
+from crossmod.version import __version__
 
 
 def run(capsys: pytest.CaptureFixture[str], *words: object) -> tuple[int, str, str]:
@@ -265,3 +267,39 @@ def test_phantoms_of_two_hospitals_become_stores_that_know_their_contrast(
     code, _, err = run(capsys, "prepare", "dicom", tmp_path / "first", tmp_path / "other", "--contrast", "no")
     assert code == 2
     assert "a header that names a contrast agent" in err
+
+
+NOT_INSTALLED = """
+import sys
+
+found = metadata.version
+
+def version(name):
+    if name == "crossmod":
+        raise metadata.PackageNotFoundError(name)
+    return found(name)
+
+metadata.version = version
+from crossmod.bench.packages import packages
+from crossmod.cli import main
+from crossmod.runs import start_run
+from pathlib import Path
+start_run(Path(sys.argv[1]), "train", {}, {})
+print(packages()[1].text)
+main(["--version"])
+"""
+
+
+def test_it_works_where_it_is_on_the_path_and_not_installed(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", NOT_INSTALLED, str(tmp_path / "run")], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[0].endswith(f"crossmod {__version__}")
+    assert done.stdout.splitlines()[-1] == __version__
+    assert json.loads((tmp_path / "run" / "environment.json").read_text())["packages"]["crossmod"] == __version__
+
+
+def test_the_version_is_the_same_everywhere() -> None:
+    root = Path(__file__).parent.parent
+    assert yaml.safe_load((root / "CITATION.cff").read_text(encoding="utf-8"))["version"] == __version__
