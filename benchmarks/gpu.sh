@@ -8,6 +8,8 @@
 #   GPU=no              on a CPU, at tiny sizes: a rehearsal
 #   CROSSMOD_REAL_DATA  folder with ct_btcv and mr_chaos_t2spir; without it the training is on made-up patients
 #   TOTAL               seconds in all (default 530)
+#   PARTS               names of the parts to run, such as "tests paths" (default: all); the training needs both stores
+#   EPOCHS              of the training (default: as many as fit)
 #   WORK                folder for what is large and not kept (default: a temporary one, removed at the end)
 #   PYTHON              the interpreter (default: python or python3)
 #
@@ -31,17 +33,18 @@ end=$((SECONDS + TOTAL))
 child=
 
 crossmod=("$python" -c "from crossmod.cli import main; main()")
+# `slow`: a rehearsal may be on a slow or busy machine, whose limits are so many times those here.
 # `keep`: seconds that all parts before the training leave to it; `after`: what the training leaves to those after it.
 if [ "$GPU" = no ]; then
-    device=cpu keep=40 after=30
+    device=cpu slow=20 keep=40 after=30 scored=32
     model=(--preset tiny --size 32 --filters 4 --blocks 1 --device cpu)
     training=(--preset tiny --size 32 --generator-filters 4 --generator-blocks 1 --discriminator-filters 4 --device cpu)
     unet=(--preset tiny --size 32 --device cpu) steps=(--steps 2) paths=(cpu --no-compile)
 else
-    device=cuda keep=200 after=80
+    device=cuda slow=1 keep=200 after=80 scored=128
     model=(--preset rafiq2025 --device cuda)
     training=(--preset rafiq2025 --device cuda)
-    unet=(--preset rafiq2025 --device cuda) steps=() paths=(cuda)
+    unet=(--preset rafiq2025 --device cuda) steps=(--steps 100) paths=(cuda)
 fi
 real=${CROSSMOD_REAL_DATA:-}
 [ -d "$real/ct_btcv" ] && [ -d "$real/mr_chaos_t2spir" ] || real=
@@ -52,6 +55,8 @@ report() { timeout -k 5 30 "$python" benchmarks/gpu_report.py "$@"; }
 part() {
     local name=$1 limit=$2 began=$SECONDS code
     shift 2
+    [[ -z ${PARTS:-} || " $PARTS " == *" $name "* ]] || return 1
+    limit=$((limit * slow))
     [ $((end - SECONDS)) -lt "$limit" ] && limit=$((end - SECONDS))
     if [ "$limit" -lt 3 ]; then
         note "$name" skipped 0 0
@@ -71,7 +76,7 @@ part() {
 early() {
     local name=$1 limit=$2 left=$((end - keep - SECONDS))
     shift 2
-    part "$name" $((left < limit ? left : limit)) "$@"
+    part "$name" $((left < limit * slow ? left / slow : limit)) "$@"
 }
 
 note() {
@@ -94,7 +99,7 @@ finish() {
     [ -n "$child" ] && kill "$child" 2> /dev/null && wait "$child"
     table
     # In its own file first: a summary that fails leaves the table.
-    report summary "$WORK" "$out" > "$WORK/summary.md" 2>> "$out/output.txt" &&
+    report summary "$WORK" "$out" > "$WORK/summary.md" 2>> "$out/output.txt" && [ -s "$WORK/summary.md" ] &&
         cp "$WORK/summary.md" "$out/summary.md"
     cat "$out/summary.md"
     [ -n "$own_work" ] && rm -rf "$WORK"
@@ -112,7 +117,7 @@ early tests 70 "$python" -m pytest -q -m gpu -W default -p no:cacheprovider --ju
     tests/engine/test_graph.py tests/engine/test_memory.py tests/engine/test_optimizers.py tests/data/test_batches.py
 early paths 100 "$python" benchmarks/paths.py "${paths[@]}" --json "$WORK/paths.json"
 early train-1 90 "${crossmod[@]}" bench train "${model[@]}" "${steps[@]}" --json "$WORK/train-1.json"
-early train-4 70 "${crossmod[@]}" bench train "${model[@]}" "${steps[@]}" --batch-size 4 --json "$WORK/train-4.json"
+early train-4 80 "${crossmod[@]}" bench train "${model[@]}" "${steps[@]}" --batch-size 4 --json "$WORK/train-4.json"
 early synthesize 45 "${crossmod[@]}" bench synthesize "${model[@]}" "${steps[@]}" --json "$WORK/synthesize.json"
 early segment 40 "${crossmod[@]}" bench segment "${unet[@]}" "${steps[@]}" --json "$WORK/segment.json"
 
@@ -129,7 +134,7 @@ early mr-store 40 "${crossmod[@]}" prepare nifti "$mr_images" "$mr" --modality m
 
 # The sets are of different hospitals: equal numbers are not the same person.
 people=()
-"${crossmod[@]}" train --help 2> /dev/null | grep -q -e --same-people && people=(--same-people no)
+timeout 30 "${crossmod[@]}" train --help 2> /dev/null | grep -q -e --same-people && people=(--same-people no)
 
 # A short training says how long a step and all before it take, and fills the compiler's cache.
 early short-training 90 "${crossmod[@]}" train "$WORK/short" --ct "$ct" --mr "$mr" "${training[@]}" --epochs 2 --ct-slices 25 --mr-slices 25 "${people[@]}"
@@ -140,12 +145,12 @@ fi
 
 # The training takes all that is left but what comes after it.
 for_training=$((end - SECONDS - after))
-epochs=$(report epochs "$WORK" "$ct" "$mr" "$for_training" 2>> "$out/output.txt") || epochs=1
-part training "$for_training" "${crossmod[@]}" train "$WORK/run" --ct "$ct" --mr "$mr" "${training[@]}" --epochs "$epochs" --sample-every 1 "${people[@]}"
+epochs=${EPOCHS:-$(report epochs "$WORK" "$ct" "$mr" "$for_training" 2>> "$out/output.txt")} || epochs=1
+part training $((for_training / slow)) "${crossmod[@]}" train "$WORK/run" --ct "$ct" --mr "$mr" "${training[@]}" --epochs "$epochs" --sample-every 1 "${people[@]}"
 part weights 20 "$python" benchmarks/gpu_report.py weights "$WORK/run" "$out"
 part pictures 20 "$python" benchmarks/gpu_report.py pictures "$WORK/run" "$out"
 if [ -f "$WORK/run/card.json" ]; then
     part synthetic 30 "${crossmod[@]}" synthesize "$WORK/run" --source "$ct" --out "$WORK/made" --device "$device" "${people[@]}"
-    part scores 60 "${crossmod[@]}" evaluate images "$mr" "$WORK/made" --source "$ct" --out "$WORK/scores" --draws 100
+    part scores 60 "${crossmod[@]}" evaluate images "$mr" "$WORK/made" --source "$ct" --out "$WORK/scores" --draws 100 --size "$scored"
 fi
 exit 0

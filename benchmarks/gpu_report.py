@@ -177,7 +177,7 @@ def summary(work: str, out: str) -> None:
     parts = rows(folder)
     write(Path(out) / "summary.json", {"parts": parts, **found})
     told = Told(found, parts, folder, (Path(out) / "output.txt").read_text(encoding="utf-8", errors="replace"))
-    for section in (head, table, tests, equality, speed, translation, training, scores):
+    for section in (head, table, tests, equality, fallbacks, speed, translation, training, scores):
         # A page without one of its sections is better than none.
         try:
             print(*section(told), sep="\n", end="\n\n")
@@ -221,6 +221,13 @@ def equality(told: Told) -> Iterator[str]:
         apart = ("", "") if one["loss"] is None else (f"{one['loss']:.5f}", f"{one['weights']:.3f}")
         numbers = f"{one['first_seconds']:.1f} | {one['milliseconds']:.1f} | {one['peak_mb']:.0f}"
         yield f"| {one['path']} | {' | '.join(apart)} | {numbers} | {'ok' if one['good'] else 'BAD'} {one['note']} |"
+
+
+def fallbacks(told: Told) -> Iterator[str]:
+    """What was not taken as it is meant to be, and why."""
+    pattern = r"No CUDA graph|Not compiled|No bf16|bf16 as asked for|[A-Za-z]*Warning:|is not what the reference gives"
+    lines = [line.strip()[:300] for line in told.output.splitlines() if re.search(pattern, line)]
+    yield from (f"- {line}" for line in [*dict.fromkeys(lines)][:20] or ["no fallback, no warning"])
 
 
 def speed(told: Told) -> Iterator[str]:

@@ -1,8 +1,8 @@
 """Do all paths of a training step compute the same? Twenty steps of a small EssNet, compared with plain PyTorch.
 
 Run: `python benchmarks/paths.py [DEVICE] [--no-compile] [--json FILE]`. The reference is eager fp32 with torch's own
-Adam, on a GPU without TF32. Exit code 1: a path is too far away, failed, or was not taken as asked, such as a CUDA graph
-that could not be captured.
+Adam, on a GPU without TF32. Exit code 1: a path is too far away, failed, or was not taken as asked, such as a CUDA
+graph that could not be captured.
 """
 
 import argparse

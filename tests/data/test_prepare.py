@@ -9,7 +9,6 @@ from nibabel.nifti1 import Nifti1Image
 from PIL import Image
 from whole_body import whole_body
 
-from crossmod.config import Modality
 from crossmod.data.nifti import write_nifti
 from crossmod.data.prepare import prepare_chaos, prepare_dicom, prepare_nifti
 from crossmod.data.store import CaseRecord, Store
