@@ -56,7 +56,6 @@ part() {
     local name=$1 limit=$2 began=$SECONDS code
     shift 2
     [[ -z ${PARTS:-} || " $PARTS " == *" $name "* ]] || return 1
-    limit=$((limit * slow))
     [ $((end - SECONDS)) -lt "$limit" ] && limit=$((end - SECONDS))
     if [ "$limit" -lt 3 ]; then
         note "$name" skipped 0 0
@@ -74,9 +73,15 @@ part() {
 
 # Parts before the training must leave it its time.
 early() {
-    local name=$1 limit=$2 left=$((end - keep - SECONDS))
+    local name=$1 limit=$(($2 * slow)) left=$((end - keep - SECONDS))
     shift 2
-    part "$name" $((left < limit * slow ? left / slow : limit)) "$@"
+    part "$name" $((left < limit ? left : limit)) "$@"
+}
+
+late() {
+    local name=$1 limit=$(($2 * slow))
+    shift 2
+    part "$name" "$limit" "$@"
 }
 
 note() {
@@ -146,11 +151,11 @@ fi
 # The training takes all that is left but what comes after it.
 for_training=$((end - SECONDS - after))
 epochs=${EPOCHS:-$(report epochs "$WORK" "$ct" "$mr" "$for_training" 2>> "$out/output.txt")} || epochs=1
-part training $((for_training / slow)) "${crossmod[@]}" train "$WORK/run" --ct "$ct" --mr "$mr" "${training[@]}" --epochs "$epochs" --sample-every 1 "${people[@]}"
-part weights 20 "$python" benchmarks/gpu_report.py weights "$WORK/run" "$out"
-part pictures 20 "$python" benchmarks/gpu_report.py pictures "$WORK/run" "$out"
+part training "$for_training" "${crossmod[@]}" train "$WORK/run" --ct "$ct" --mr "$mr" "${training[@]}" --epochs "$epochs" --sample-every 1 "${people[@]}"
+late weights 20 "$python" benchmarks/gpu_report.py weights "$WORK/run" "$out"
+late pictures 20 "$python" benchmarks/gpu_report.py pictures "$WORK/run" "$out"
 if [ -f "$WORK/run/card.json" ]; then
-    part synthetic 30 "${crossmod[@]}" synthesize "$WORK/run" --source "$ct" --out "$WORK/made" --device "$device" "${people[@]}"
-    part scores 60 "${crossmod[@]}" evaluate images "$mr" "$WORK/made" --source "$ct" --out "$WORK/scores" --draws 100 --size "$scored"
+    late synthetic 30 "${crossmod[@]}" synthesize "$WORK/run" --source "$ct" --out "$WORK/made" --device "$device" "${people[@]}"
+    late scores 60 "${crossmod[@]}" evaluate images "$mr" "$WORK/made" --source "$ct" --out "$WORK/scores" --draws 100 --size "$scored"
 fi
 exit 0

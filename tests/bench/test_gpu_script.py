@@ -92,7 +92,8 @@ def test_interrupted_it_still_sums_up(tmp_path: Path, stand_in: Path, stop: sign
 def test_a_summary_that_fails_leaves_the_table(tmp_path: Path) -> None:
     out = tmp_path / "out"
     running = start(out, tmp_path / "work", PYTHON="false", PARTS="doctor paths")
-    assert running.wait(120) == 0
+    said, _ = running.communicate(timeout=120)
+    assert running.returncode == 0, said
     assert rows(out) == {"doctor": "1", "paths": "1"}
 
 
