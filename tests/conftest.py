@@ -17,6 +17,13 @@ from crossmod.config import Modality
 from crossmod.data.store_writer import writing_store
 from crossmod.data.volume import Volume
 
+# How a terminal shows things is the machine's affair, and what is tested is read by programs.
+for name in ("COLUMNS", "LINES", "FORCE_COLOR", "NO_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
+    os.environ.pop(name, None)
+# The tests' servers are on this machine, whatever proxy leads elsewhere.
+for name in ("no_proxy", "NO_PROXY"):
+    os.environ[name] = ",".join(filter(None, (os.environ.get(name), "127.0.0.1", "localhost")))
+
 # No time limit, since a busy machine is no error; in CI the same examples every time, elsewhere new ones.
 settings.register_profile(
     "crossmod", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize="CI" in os.environ
