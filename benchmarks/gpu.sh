@@ -132,11 +132,14 @@ if [ -n "$real" ]; then
 else
     ct_images=$WORK/phantom/ct mr_images=$WORK/phantom/mr image=t2_spir.nii.gz
     size=$([ "$GPU" = no ] && echo 32 || echo 256)
-    early phantom 60 "${crossmod[@]}" phantom "$WORK/phantom" --layout nifti --size "$size" --slices 8 --patients 4
+    early phantom 60 "${crossmod[@]}" phantom "$WORK/phantom" --layout nifti --size "$size" --slices 8 --patients 6
 fi
 early ct-store 40 "${crossmod[@]}" prepare nifti "$ct_images" "$ct" --modality ct --name ct
 early mr-store 40 "${crossmod[@]}" prepare nifti "$mr_images" "$mr" --modality mr --sequence t2_spir --name mr --image "{case}/$image"
 
+# A fifth of the MR patients is held out, or one of fewer than five.
+patients=$(find "$mr_images" -mindepth 1 -maxdepth 1 -type d | wc -l)
+training+=(--folds $((patients < 5 ? patients : 5)))
 # The sets are of different hospitals: equal numbers are not the same person.
 people=()
 timeout 30 "${crossmod[@]}" train --help 2> /dev/null | grep -q -e --same-people && people=(--same-people no)
