@@ -6,7 +6,7 @@ PIP = $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c c
 # Two cores: one worker a core; tests run one thread each.
 WORKERS ?= 2
 
-.PHONY: demo test slow lint format clean
+.PHONY: demo test slow variations lint format clean
 
 demo: $(VENV)/installed
 	$(VENV)/bin/crossmod demo --out demo
@@ -17,6 +17,10 @@ test: lint
 # What `make test` leaves out for its length.
 slow: $(VENV)/installed-dev
 	$(VENV)/bin/python -m pytest -n $(WORKERS) -m slow
+
+# The tests as other machines would run them; hours. Some: make variations NAMES="strict tr_TR.UTF-8".
+variations: $(VENV)/installed-dev
+	PATH="$(abspath $(VENV))/bin:$$PATH" benchmarks/variations.sh $(NAMES)
 
 lint: $(VENV)/installed-dev
 	$(VENV)/bin/ruff check

@@ -72,10 +72,10 @@ def measure(title: str, work: Callable[..., str], *arguments: Any) -> None:
 def _measured(pipe: Any, work: Callable[..., str], arguments: tuple[Any, ...]) -> None:
     before, began = resident_bytes(), time.perf_counter()
     # What Shown prints is part of it, but not for people.
-    with Path(os.devnull).open("w") as nowhere, contextlib.redirect_stderr(nowhere):
+    with Path(os.devnull).open("w", encoding="utf-8") as nowhere, contextlib.redirect_stderr(nowhere):
         told = work(*arguments)
     # Not ru_maxrss, which a new process inherits from the one that starts it.
-    status = Path("/proc/self/status").read_text()
+    status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
     peak = int(status.partition("VmHWM:")[2].split()[0]) * 1024
     pipe.send((time.perf_counter() - began, peak, peak - before, told))
 
@@ -151,7 +151,7 @@ def write_stores(path: Path) -> dict[Modality, tuple[Path, ...]]:
 
 def manifest_of(count: int, store: Path, path: Path) -> Path:
     """A manifest of as many patients; their files are not there."""
-    content = json.loads((store / MANIFEST).read_text())
+    content = json.loads((store / MANIFEST).read_text(encoding="utf-8"))
     record = content["cases"][0] | {
         "acquisition": {"manufacturer": "maker", "tube_voltage": 120.0, "slice_thickness": 3.0}
     }
@@ -160,7 +160,7 @@ def manifest_of(count: int, store: Path, path: Path) -> Path:
         for number in range(count)
     ]
     path.mkdir()
-    (path / MANIFEST).write_text(json.dumps({**content, "cases": cases}, indent=1))
+    (path / MANIFEST).write_text(json.dumps({**content, "cases": cases}, indent=1), encoding="utf-8")
     return path
 
 

@@ -99,7 +99,7 @@ def ours(network: Random, files: list[Path], out: Path) -> None:
 
 def peak_mb() -> float:
     """The most memory that the process has held."""
-    text = Path("/proc/self/status").read_text()
+    text = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
     return int(text.split("VmHWM:")[1].split()[0]) / 1024
 
 

@@ -20,11 +20,20 @@ for family in essnet cyclegan; do
   crossmod train "$out/$family" --ct "$out/ct" --mr "$out/mr" --preset tiny --family $family --size 96 --epochs 4 $split
   [ -f "$out/$family-mr/manifest.json" ] || crossmod synthesize "$out/$family" --source "$out/ct" --out "$out/$family-mr"
 done
+# 714 synthetic slices, as in docs/log.md, or all that both translators made: of few CT patients there are fewer.
+count=$(python - "$out"/{essnet,cyclegan}-mr/manifest.json <<'END'
+import json, sys
+from pathlib import Path
+
+stores = [json.loads(Path(name).read_text(encoding="utf-8"))["cases"] for name in sys.argv[1:]]
+print(min(714, *(sum(case["shape"][0] for case in cases) for cases in stores)))
+END
+)
 for seed in 0 1 2; do
   common="--preset tiny --size 96 --steps 1500 --seed $seed $split"
   crossmod segment "$out/real-$seed" --real "$out/mr" $common
   for family in essnet cyclegan; do
-    crossmod segment "$out/$family-$seed" --real "$out/mr" --synthetic "$out/$family-mr" --count 714 $common
+    crossmod segment "$out/$family-$seed" --real "$out/mr" --synthetic "$out/$family-mr" --count "$count" $common
   done
 done
 crossmod report "$out"/{essnet,cyclegan} "$out"/{real,essnet,cyclegan}-[0-9] --out "$out/report.html"

@@ -2,6 +2,7 @@
 
 import os
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,14 +15,23 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Nothing is written into the configuration of whoever runs the tests.
 os.environ["CROSSMOD_PATIENT_KEY"] = str(Path(tempfile.mkdtemp(prefix="crossmod-key-")) / "patient-key")
 
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from crossmod.config import Modality
 from crossmod.data.store_writer import writing_store
 from crossmod.data.volume import Volume
 
+# How a terminal shows things is the machine's affair, and what is tested is read by programs.
+for name in ("COLUMNS", "LINES", "FORCE_COLOR", "NO_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
+    os.environ.pop(name, None)
+# The tests' servers are on this machine, whatever proxy leads elsewhere.
+for name in ("no_proxy", "NO_PROXY"):
+    os.environ[name] = ",".join(filter(None, (os.environ.get(name), "127.0.0.1", "localhost")))
+
 # No time limit, since a busy machine is no error; in CI the same examples every time, elsewhere new ones.
-settings.register_profile("crossmod", deadline=None, derandomize="CI" in os.environ)
+settings.register_profile(
+    "crossmod", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize="CI" in os.environ
+)
 settings.load_profile("crossmod")
 
 
@@ -36,6 +46,19 @@ def real_data() -> Path:
     if not folder:
         pytest.skip("real data: CROSSMOD_REAL_DATA names no folder")
     return Path(folder)
+
+
+@pytest.fixture
+def real_folder(real_data: Path) -> Callable[[str], Path]:
+    """A folder of the real data by its path there; the test is skipped where it is missing or empty."""
+
+    def folder(name: str) -> Path:
+        path = real_data / name
+        if not path.is_dir() or not any(path.iterdir()):
+            pytest.skip(f"real data: {path} holds nothing")
+        return path
+
+    return folder
 
 
 def made_volume(rng: np.random.Generator, modality: Modality, *, slices: int = 6, size: int = 32) -> Volume:

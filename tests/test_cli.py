@@ -1,4 +1,6 @@
 import json
+import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +14,7 @@ from crossmod.bench.finding import Finding
 from crossmod.cli import app, application, main
 from crossmod.engine.stopping import Stopped
 from crossmod.presets import SEGMENT, TRANSLATE
+from crossmod.version import __version__
 
 
 def run(capsys: pytest.CaptureFixture[str], *words: object) -> tuple[int, str, str]:
@@ -219,6 +222,18 @@ def test_a_stop_says_where_and_leaves_with_the_signals_code(
     assert (code, err) == (143, "crossmod: stopped at step 7 of 20; the same command continues there.\n")
 
 
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+def test_a_name_that_the_terminal_cannot_show_does_not_end_a_command(tmp_path: Path, encoding: str) -> None:
+    folder = tmp_path / "Łódź"
+    code = "from crossmod.cli import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", code, "phantom", str(folder), "--patients", "1", "--size", "32", "--slices", "8"],
+        env={**os.environ, "PYTHONIOENCODING": encoding, "PYTHONUTF8": "1"}, capture_output=True, check=False,
+    )  # fmt: skip
+    assert (done.returncode, b"Traceback" in done.stderr) == (0, False), done.stderr
+    assert ("Łódź" if encoding == "utf-8" else "\\u0141").encode(encoding) in done.stdout
+
+
 def test_commands_are_known() -> None:
     assert {"prepare", "info", "phantom", "train", "synthesize", "segment", "report", "demo", "bench", "doctor"} <= set(
         app
@@ -237,7 +252,7 @@ def test_phantoms_of_two_hospitals_become_stores_that_know_their_contrast(
     ):
         code, out, err = run(capsys, "phantom", tmp_path / name, *small, *more)
         assert code == 0, err
-        words = out.split("crossmod ")[1].split()
+        words = shlex.split(out.split("crossmod ")[1])
         assert ("--contrast" in words) != contrast
         code, _, err = run(
             capsys, *[store if word == "STORE" else word for word in words], "--append", "--crop", "abdomen"
@@ -251,3 +266,39 @@ def test_phantoms_of_two_hospitals_become_stores_that_know_their_contrast(
     code, _, err = run(capsys, "prepare", "dicom", tmp_path / "first", tmp_path / "other", "--contrast", "no")
     assert code == 2
     assert "a header that names a contrast agent" in err
+
+
+NOT_INSTALLED = """
+import sys
+
+found = metadata.version
+
+def version(name):
+    if name == "crossmod":
+        raise metadata.PackageNotFoundError(name)
+    return found(name)
+
+metadata.version = version
+from crossmod.bench.packages import packages
+from crossmod.cli import main
+from crossmod.runs import start_run
+from pathlib import Path
+start_run(Path(sys.argv[1]), "train", {}, {})
+print(packages()[1].text)
+main(["--version"])
+"""
+
+
+def test_it_works_where_it_is_on_the_path_and_not_installed(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", NOT_INSTALLED, str(tmp_path / "run")], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[0].endswith(f"crossmod {__version__}")
+    assert done.stdout.splitlines()[-1] == __version__
+    assert json.loads((tmp_path / "run" / "environment.json").read_text())["packages"]["crossmod"] == __version__
+
+
+def test_the_version_is_the_same_everywhere() -> None:
+    root = Path(__file__).parent.parent
+    assert yaml.safe_load((root / "CITATION.cff").read_text(encoding="utf-8"))["version"] == __version__

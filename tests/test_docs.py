@@ -10,7 +10,9 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = sorted(
-    path for path in (ROOT / "docs").rglob("*.md") if re.search(r"^```(bash|python)$", path.read_text(), re.M)
+    path
+    for path in (ROOT / "docs").rglob("*.md")
+    if re.search(r"^```(bash|python)$", path.read_text(encoding="utf-8"), re.M)
 )
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from crossmod.data.file_order import natural_key
 from crossmod.errors import InputError
 from crossmod.files import is_disk_full, read_json, replacing, write_json, write_text
 
@@ -79,3 +80,34 @@ def test_reading_json_names_the_file(tmp_path: Path) -> None:
     (tmp_path / "x.json").write_text("{")
     with pytest.raises(InputError, match=r"x.json: not JSON"):
         read_json(tmp_path / "x.json")
+
+
+@pytest.mark.parametrize("mask", [0o000, 0o022, 0o027, 0o077])
+def test_files_are_as_open_as_others_of_the_same_process(tmp_path: Path, mask: int) -> None:
+    before = os.umask(mask)
+    try:
+        write_text(tmp_path / "ours", "text")
+        (tmp_path / "plain").touch()
+    finally:
+        os.umask(before)
+    assert (tmp_path / "ours").stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
+def test_the_mask_of_new_files_is_never_changed_meanwhile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other threads write files at the same time."""
+    status = Path("/proc/self/status")
+    if not status.exists() or "\nUmask:" not in status.read_text(encoding="ascii", errors="replace"):
+        pytest.skip("this system shows the mask only to those who set it")
+
+    def never(mask: int) -> int:
+        raise AssertionError(mask)
+
+    monkeypatch.setattr(os, "umask", never)
+    write_text(tmp_path / "ours", "text")
+
+
+def test_names_are_counted_and_in_one_order_whatever_the_disk_says(tmp_path: Path) -> None:
+    names = ["i1", "i2", "i02", "i10", "I2", "i2b", "j", "1", "a10b2", "a10b10"]
+    orders = [sorted(map(Path, several), key=natural_key) for several in (names, names[::-1], sorted(names))]
+    assert orders[0] == orders[1] == orders[2]
+    assert [path.name for path in orders[0]] == ["a10b2", "a10b10", "i1", "i02", "I2", "i2", "i2b", "i10", "j", "1"]

@@ -42,9 +42,15 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+    """The permissions that new files of this process do not get."""
+    try:
+        status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
+        return int(status.partition("\nUmask:")[2].split()[0], 8)
+    except (OSError, IndexError):  # macOS, or a kernel that does not show it
+        # Elsewhere it can only be read by setting it, and files that other threads make meanwhile are open to all.
+        mask = os.umask(0)
+        os.umask(mask)
+        return mask
 
 
 def _sync(path: Path) -> None:
@@ -80,7 +86,7 @@ def held(path: Path) -> Iterator[None]:
     Raises:
         InputError: another process holds it.
     """
-    with path.open("w") as stream:
+    with path.open("wb") as stream:
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -25,6 +25,7 @@ import yaml
 from crossmod.config import read_yaml
 from crossmod.errors import InputError
 from crossmod.files import read_json, remove_partial, write_json, write_text
+from crossmod.version import __version__
 
 CONFIG, CARD = "config.yaml", "card.json"
 
@@ -176,12 +177,12 @@ def _short(value: Any) -> str:
 
 
 def _environment() -> dict[str, Any]:
-    packages = ("crossmod", "torch", "numpy", "scipy", "pydicom", "nibabel", "safetensors")
+    packages = ("torch", "numpy", "scipy", "pydicom", "nibabel", "safetensors")
     return {
         "command": sys.argv,
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "python": platform.python_version(),
         "platform": platform.platform(),
         "processor": platform.processor() or platform.machine(),
-        "packages": {name: metadata.version(name) for name in packages},
+        "packages": {"crossmod": __version__, **{name: metadata.version(name) for name in packages}},
     }

@@ -1,6 +1,7 @@
 import json
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -59,14 +60,28 @@ def test_no_compiler_is_missing_and_no_more(monkeypatch: pytest.MonkeyPatch) -> 
     assert (found["compilers"].state, "Install g++" in found["compilers"].do) == ("missing", True)
 
 
-def test_a_package_that_is_needed_is_broken_and_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_package_that_is_needed_is_broken_and_the_rest_is_looked_at_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     found = packages(without("gdcm"))
     assert by_topic(found)["packages"] == Finding(
         "broken", "packages", "gdcm: ImportError: No module named 'gdcm'", found[1].do
     )
     monkeypatch.setattr(doctor, "packages", lambda: found)
-    monkeypatch.setattr(doctor, "paths", lambda: pytest.fail("nothing more can be found out"))
+    monkeypatch.setattr(doctor, "paths", list)
+    more = by_topic(examine({}))
+    assert [*more.values()][: len(found)] == found
+    assert {"CPU", "memory", "GPU"} <= more.keys()
+
+
+def test_without_torch_nothing_more_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = packages(without("torch"))
+    monkeypatch.setattr(doctor, "packages", lambda: found)
+    monkeypatch.setitem(sys.modules, "crossmod.bench.machine", None)
     assert examine({}) == found
+    monkeypatch.setattr(doctor, "packages", lambda: packages(without()))
+    with pytest.raises(ImportError):
+        examine({})
 
 
 def test_one_process_needs_no_fabric() -> None:

@@ -300,9 +300,11 @@ def test_the_measure_of_the_order_is_not_logged(tmp_path, caplog):
 
 @pytest.mark.real_data
 @pytest.mark.parametrize(("folder", "liver"), [("mr_chaos_t2spir", 1), ("ct_btcv", 6)])
-def test_real_livers_follow_one_another_and_shuffled_ones_do_not(real_data, folder, liver):
+def test_real_livers_follow_one_another_and_shuffled_ones_do_not(real_folder, folder, liver):
     rng = np.random.default_rng(0)
-    for path in sorted((real_data / folder).glob("*/label.nii.gz")):
+    paths = sorted(real_folder(folder).glob("*/label.nii.gz"))
+    assert paths
+    for path in paths:
         loaded = nibabel.load(path)
         assert isinstance(loaded, nibabel.Nifti1Image)
         masks = np.moveaxis(np.asarray(loaded.dataobj) == liver, 2, 0)
@@ -315,9 +317,12 @@ def test_real_livers_follow_one_another_and_shuffled_ones_do_not(real_data, fold
 
 
 @pytest.mark.real_data
-def test_a_real_ct_case(real_data, tmp_path):
-    root = real_data / "chaos_ct_dicom"
-    volume = read_only(root)
+def test_a_real_ct_case(real_folder, tmp_path):
+    """Patient 1 of CHAOS as it is published, whoever else is there."""
+    case = real_folder("chaos_ct_dicom/CT/1")
+    (tmp_path / "alone" / "CT").mkdir(parents=True)
+    (tmp_path / "alone" / "CT" / "1").symlink_to(case)
+    volume = read_only(tmp_path / "alone")
     assert volume.labels is not None
     assert volume.voxels.shape == (78, 512, 512)
     assert volume.spacing == pytest.approx((2.0, 0.727, 0.727), abs=1e-3)
@@ -326,14 +331,14 @@ def test_a_real_ct_case(real_data, tmp_path):
     assert np.median(volume.voxels[volume.labels == 1]) == 143
     assert volume.notes == ("masks follow the file names",)
     # The same case with its masks turned round is set right again.
-    turned = tmp_path / "CT" / "1"
+    turned = tmp_path / "turned" / "CT" / "1"
     turned.mkdir(parents=True)
-    (turned / "DICOM_anon").symlink_to(root / "CT" / "1" / "DICOM_anon")
-    masks = sorted((root / "CT" / "1" / "Ground").iterdir())
+    (turned / "DICOM_anon").symlink_to(case / "DICOM_anon")
+    masks = sorted((case / "Ground").iterdir())
     (turned / "Ground").mkdir()
     for index, path in enumerate(reversed(masks)):
         (turned / "Ground" / f"{index:03d}.png").symlink_to(path)
-    again = read_only(tmp_path)
+    again = read_only(tmp_path / "turned")
     np.testing.assert_array_equal(again.labels, volume.labels)
     assert again.notes == ("masks follow the file names reversed",)
     assert pydicom.dcmread(next((turned / "DICOM_anon").iterdir())).Modality == "CT"

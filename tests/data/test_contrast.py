@@ -153,6 +153,6 @@ def test_a_store_keeps_contrast_and_old_manifests_load_without_it(tmp_path):
 
 
 @pytest.mark.real_data
-def test_the_header_of_a_real_chaos_ct_names_its_agent(real_data):
-    folder = real_data / "chaos_ct_dicom" / "CT" / "1" / "DICOM_anon"
+def test_the_header_of_a_real_chaos_ct_names_its_agent(real_folder):
+    folder = real_folder("chaos_ct_dicom/CT/1/DICOM_anon")
     assert read_dicom_series(folder).contrast is True

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from fake_dicom import SECRETS, body, chaos_ct, chaos_mr, edit, write_series
 from nibabel.nifti1 import Nifti1Image
+from PIL import Image
 from whole_body import whole_body
 
-from crossmod.config import Modality
 from crossmod.data.nifti import write_nifti
 from crossmod.data.prepare import prepare_chaos, prepare_dicom, prepare_nifti
 from crossmod.data.store import CaseRecord, Store
@@ -319,27 +319,49 @@ def test_folders_that_hold_no_nifti_cases(tmp_path):
 
 
 @pytest.mark.real_data
-def test_real_folders(real_data, tmp_path):
-    chaos = prepare_chaos(real_data / "chaos_ct_dicom", tmp_path / "chaos")
-    assert [(record.id, record.shape[0], record.slices_with) for record in chaos] == [("chaos-ct-1", 78, {"liver": 71})]
-    assert_no_identity(tmp_path / "chaos", "CHAOS^CT_SET", "154110")
-    expected: tuple[tuple[str, Modality, int, int, int], ...] = (
-        ("mr_chaos_t2spir", "mr", 14, 309, 493),
-        ("ct_btcv", "ct", 20, 1034, 1349),
-    )
-    for folder, modality, patients, liver, slices in expected:
-        records = prepare_nifti(real_data / folder, tmp_path / folder, modality=modality)
-        assert len({record.patient for record in records}) == patients
-        assert sum(record.slices_with["liver"] for record in records) == liver
-        assert sum(record.shape[0] for record in records) == slices
-        Store(tmp_path / folder).verify()
+@pytest.mark.parametrize(("name", "modality"), [("mr_chaos_t2spir", "mr"), ("ct_btcv", "ct")])
+def test_real_folders_of_nifti(name, modality, real_folder, tmp_path):
+    """Patients, slices and slices with liver are as many as NiBabel finds in the files themselves."""
+    root = real_folder(name)
+    liver = json.loads((root / "labels.json").read_text(encoding="utf-8"))["labels"]["liver"]
+    found = {}
+    for path in root.glob("*/label.nii.gz"):
+        labels = np.asarray(nibabel.load(path).dataobj)
+        across = int(np.argmax(np.abs(nibabel.load(path).affine[2, :3])))
+        with_liver = (labels == liver).any(axis=tuple(axis for axis in range(3) if axis != across))
+        found[path.parent.name] = (labels.shape[across], int(with_liver.sum()))
+    assert found
+    records = prepare_nifti(root, tmp_path / "store", modality=modality, name="real")
+    assert {record.id: (record.shape[0], record.slices_with["liver"]) for record in records} == {
+        f"real-{case}": counts for case, counts in found.items()
+    }
+    assert len({record.patient for record in records}) == len(found)
+    Store(tmp_path / "store").verify()
 
 
 @pytest.mark.real_data
-def test_real_t1_and_t2_of_the_same_patients(real_data, tmp_path):
+def test_real_folders_of_dicom(real_folder, tmp_path):
+    root = real_folder("chaos_ct_dicom")
+    slices = {f"chaos-ct-{case.name}": len(list((case / "DICOM_anon").iterdir())) for case in (root / "CT").iterdir()}
+    masks = {f"chaos-ct-{case.name}": with_liver(case / "Ground") for case in (root / "CT").iterdir()}
+    records = prepare_chaos(root, tmp_path / "store")
+    assert {record.id: record.shape[0] for record in records} == slices
+    assert {record.id: record.slices_with for record in records} == {
+        id: {"liver": count} for id, count in masks.items()
+    }
+    assert_no_identity(tmp_path / "store", "CHAOS^CT_SET", "154110")
+
+
+def with_liver(folder):
+    return sum(bool(np.asarray(Image.open(path)).any()) for path in folder.iterdir())
+
+
+@pytest.mark.real_data
+def test_real_t1_and_t2_of_the_same_patients(real_folder, tmp_path):
+    root = real_folder("mr_chaos_t1_t2")
     for sequence, image, label in (("t1_in", "t1", "label_t1"), ("t2_spir", "t2_spir", "label_t2")):
         prepare_nifti(
-            real_data / "mr_chaos_t1_t2",
+            root,
             tmp_path / "store",
             modality="mr",
             image=f"{image}.nii.gz",
@@ -347,8 +369,9 @@ def test_real_t1_and_t2_of_the_same_patients(real_data, tmp_path):
             sequence=sequence,
             append=True,
         )
-    cases = Store(tmp_path / "store").cases
-    assert (len(cases), len({case.patient for case in cases})) == (4, 2)
+    cases, patients = Store(tmp_path / "store").cases, len(list(root.glob("*/t1.nii.gz")))
+    assert patients > 0
+    assert (len(cases), len({case.patient for case in cases})) == (2 * patients, patients)
     assert {case.sequence: len(case.labels) for case in cases} == {"t1_in": 1, "t2_spir": 4}
 
 

@@ -1,5 +1,6 @@
 import copy
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -340,3 +341,28 @@ def test_on_a_gpu_replayed_it_is_what_it_is_unrecorded() -> None:
         found.append(np.array([[loss.item() for loss in taken.values()] for taken in losses]))
     # Sums of gradients are in another order each time on a GPU.
     np.testing.assert_allclose(found[1], found[0], rtol=1e-2, atol=1e-3)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_on_a_gpu_a_recording_that_fails_leaves_the_training_whole() -> None:
+    """Also its random draws, which a recording takes part in, and later recordings."""
+    device = torch.device("cuda")
+    settings = SegmentSettings(network="tiny", size=32, precision="fp32", learning_rate=1e-9)
+    batch = {"image": batch_of(0)["ct"].to(device), "mask": batch_of(0)["mask"].to(device)}
+    for asks in (True, False):
+        trainee = segmenter.build(settings, device)
+
+        def step(batch: Batch, trainee: Trainee = trainee, asks: bool = asks) -> Losses:
+            losses = trainee.step(batch)
+            if asks and torch.cuda.is_current_stream_capturing():
+                losses["cross_entropy"].item()
+            return losses
+
+        recorded = accelerate(replace(trainee, step=step), Compute(device, graphs=True, blocks=False)).step
+        losses = [recorded(batch)["cross_entropy"].item() for _ in range(WARM + 4)]
+        assert isinstance(recorded, GraphedStep)
+        assert (recorded.failed is None) == (not asks), recorded.failed
+        assert np.isfinite(losses).all()
+        # Dropout draws anew in each.
+        assert len(set(losses)) == len(losses)

@@ -93,10 +93,11 @@ def test_thousands_of_jobs_in_seconds(tmp_path: Path) -> None:
     seconds = []
     for seeds in (6, 60):
         jobs = plan(5, seeds, 18)
-        began = time.perf_counter()
+        # Of this process alone: on a busy machine an hour on the clock may pass.
+        began = time.process_time()
         ledger, told = simulate(jobs, tmp_path, Simulated(64, lost=0.01, failed=0.001))
-        seconds.append(time.perf_counter() - began)
+        seconds.append(time.process_time() - began)
         assert ledger.counts["waiting"] == ledger.counts["ready"] == ledger.counts["running"] == 0
         assert len(told) <= 1.1 * len(jobs)
-    # A quadratic way would be a hundredfold; a busy machine may be some fold.
+    # Quadratic time would be a hundredfold; caches and the clock's steps account for some fold.
     assert seconds[1] < 50 * seconds[0]

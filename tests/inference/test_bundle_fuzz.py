@@ -219,7 +219,7 @@ def test_a_file_of_100_gigabytes_is_not_read(good: Good, tmp_path: Path) -> None
     refused(folder, "more than the")
 
 
-@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(data=st.data())
 def test_flipped_bytes(good: Good, data: st.DataObject) -> None:
     whole = bytearray(good.weights())
@@ -345,7 +345,7 @@ def places(plain: Any) -> Iterator[tuple[Any, Any]]:
         yield from places(plain[key])
 
 
-@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(data=st.data())
 def test_anything_anywhere(good: Good, data: st.DataObject) -> None:
     """It loads as something within bounds, or it is refused."""
@@ -369,7 +369,7 @@ def test_anything_anywhere(good: Good, data: st.DataObject) -> None:
         assert time.process_time() - began < SECONDS
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(text=st.binary(max_size=200), inside=st.booleans())
 @example(text=b"{}", inside=False)
 def test_any_bytes(good: Good, text: bytes, inside: bool) -> None:

@@ -77,7 +77,7 @@ class Server:
         named = [] if database.startswith("sqlite") else ["--database", database]
         code = "from crossmod.cli import main; main()"
         command = [sys.executable, "-c", code, "reader", "serve", str(folder), "--port", str(self._port), *named]
-        with self.errors.open("a") as errors:
+        with self.errors.open("a", encoding="utf-8") as errors:
             self._running = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True)
         assert self._running.stdout is not None
         first = self._running.stdout.readline()
@@ -89,7 +89,12 @@ class Server:
     def processor_seconds(self) -> float:
         """That the server has worked so far; Linux alone tells."""
         assert self._running is not None
-        words = Path(f"/proc/{self._running.pid}/stat").read_text().rpartition(")")[2].split()
+        words = (
+            Path(f"/proc/{self._running.pid}/stat")
+            .read_text(encoding="ascii", errors="replace")
+            .rpartition(")")[2]
+            .split()
+        )
         return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
 
     def kill(self) -> None:
@@ -103,7 +108,7 @@ class Server:
         if self._running is None:
             return
         self._running.send_signal(how)
-        self._running.communicate(timeout=30)
+        self._running.communicate(timeout=120)
         self._running = None
 
 

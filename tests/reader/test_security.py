@@ -273,7 +273,7 @@ serve(Path({str(survey.images.parent)!r}), database=None, port=0)
                 assert "server" not in page.headers
         finally:
             server.send_signal(stop)
-        _, err = server.communicate(timeout=20)
+        _, err = server.communicate(timeout=120)
         assert "Fog is at http://127.0.0.1:" in first
         assert f"{url}/o/" in third
         assert (err, server.returncode) == ("", 0)

@@ -31,7 +31,7 @@ def result(people: People) -> Run:
 
 def test_one_page_with_everything_and_nothing_from_outside(result: Run, tmp_path: Path) -> None:
     build_report([result.path], tmp_path / "page.html")
-    page = (tmp_path / "page.html").read_text()
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
     for words in (
         "How near are the synthetic images?", "Which model is nearest", "result: MR t2_spir, 32 px", "Fréchet distance",
         "further than real", "not told from real", "told from paired draws of patients",
@@ -56,7 +56,7 @@ def test_without_its_stores_a_result_shows_its_numbers_and_no_slice(
     assert layer_picture(moved) is None
     assert "its slices are not shown" in caplog.text
     build_report([moved.path], tmp_path / "page.html")
-    assert "Every metric over the axial layers" in (tmp_path / "page.html").read_text()
+    assert "Every metric over the axial layers" in (tmp_path / "page.html").read_text(encoding="utf-8")
 
 
 def test_a_store_that_was_made_anew_is_not_shown_for_the_one_that_was_judged(people: People, tmp_path: Path) -> None:
@@ -66,7 +66,7 @@ def test_a_store_that_was_made_anew_is_not_shown_for_the_one_that_was_judged(peo
     before = layer_picture(run)
     for name in ("mr", "good"):
         manifest = tmp_path / name / "manifest.json"
-        text = manifest.read_text()
+        text = manifest.read_text(encoding="utf-8")
         for case in Store(tmp_path / name).cases:
             text = text.replace(case.sha256, "f" * 64)
         manifest.write_text(text)
@@ -80,7 +80,7 @@ def test_a_single_model_has_no_ranking(people: People, tmp_path: Path) -> None:
     assert found is not None
     assert found["ranking"] is None
     build_report([run.path], tmp_path / "page.html")
-    assert "Which model is nearest" not in (tmp_path / "page.html").read_text()
+    assert "Which model is nearest" not in (tmp_path / "page.html").read_text(encoding="utf-8")
     assert images([]) is None
 
 

@@ -24,13 +24,17 @@ def examine(environment: Mapping[str, str] = os.environ, where: Path | None = No
         where: the folder whose disk is looked at; default: the one that crossmod runs in.
     """
     found = packages()
-    # Nothing more can be found out without them.
-    if any(finding.state == "broken" for finding in found):
-        return found
-    from crossmod.bench.machine import machine
+    broken = any(finding.state == "broken" for finding in found)
+    try:
+        from crossmod.bench.machine import machine
 
-    room = (where or Path()).absolute()
-    return [*found, *machine(environment, room), *paths(), _patient_key(environment), *_variables(environment)]
+        room = (where or Path()).absolute()
+        return [*found, *machine(environment, room), *paths(), _patient_key(environment), *_variables(environment)]
+    except ImportError:
+        # Nothing more can be found out without what is missing, which is named.
+        if not broken:
+            raise
+        return found
 
 
 def paths() -> list[Finding]:

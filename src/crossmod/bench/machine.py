@@ -106,7 +106,7 @@ def _driver() -> str | None:
     if program is None:
         return None
     words = [program, "--query-gpu=name,driver_version", "--format=csv,noheader"]
-    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    done = subprocess.run(words, capture_output=True, text=True, encoding="utf-8", errors="replace", check=False)
     return done.stdout.strip().splitlines()[0] if done.returncode == 0 and done.stdout.strip() else None
 
 

@@ -5,9 +5,9 @@ import importlib.util
 import sys
 import warnings
 from collections.abc import Callable
-from importlib import metadata
 
 from crossmod.bench.finding import Finding
+from crossmod.version import __version__
 
 # By the name that they are imported by; torch comes first, since nearly all commands need it.
 NEEDED = (
@@ -38,9 +38,7 @@ def packages(load: Callable[[str], object] = importlib.import_module) -> list[Fi
 
 def _needed(broken: dict[str, str]) -> Finding:
     if not broken:
-        return Finding(
-            "ok", "packages", f"all {len(NEEDED)} that crossmod needs, crossmod {metadata.version('crossmod')}"
-        )
+        return Finding("ok", "packages", f"all {len(NEEDED)} that crossmod needs, crossmod {__version__}")
     reasons = "; ".join(f"{name}: {reason}" for name, reason in broken.items())
     return Finding("broken", "packages", reasons, "pip install -c constraints.txt . mends most of this.")
 

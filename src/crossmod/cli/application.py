@@ -3,6 +3,7 @@
 import logging
 import sys
 from collections.abc import Sequence
+from io import TextIOWrapper
 from pathlib import Path
 
 from cyclopts import App, CycloptsError, Parameter
@@ -43,6 +44,7 @@ def main(words: Sequence[str] | None = None) -> None:
     Args:
         words: what was typed after `crossmod`; taken from the command line by default.
     """
+    _escape_what_stdout_cannot_show()
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     try:
         app(
@@ -67,6 +69,12 @@ def main(words: Sequence[str] | None = None) -> None:
     except KeyboardInterrupt:
         print("crossmod: stopped; nothing half-made is left.", file=sys.stderr)
         sys.exit(130)
+
+
+def _escape_what_stdout_cannot_show() -> None:
+    # As on standard error: a file name outside the terminal's encoding must not end a command.
+    if isinstance(sys.stdout, TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def _complain(sentence: str) -> None:

@@ -5,9 +5,13 @@ from pathlib import Path
 
 
 def natural_key(path: Path) -> list[tuple[int, int, str]]:
-    """A key for `sorted`: numbers inside the name count as numbers, all else by the alphabet."""
+    """A key for `sorted`: numbers inside the name count as numbers, all else by the alphabet.
+
+    Names that differ in case alone are in one order everywhere, whatever order the disk lists them in.
+    """
     parts = re.split(r"(\d+)", path.name)
-    return [(1, int(part), part) if part.isdigit() else (0, 0, part.lower()) for part in parts if part]
+    keys = [(1, int(part), part) if part.isdigit() else (0, 0, part.lower()) for part in parts if part]
+    return [*keys, (-1, 0, path.name)]
 
 
 def files_in(folder: Path) -> list[Path]:

@@ -51,7 +51,7 @@ def share(root: Path) -> Place:
     if not mark.is_file():
         root.mkdir(parents=True, exist_ok=True)
         write_text(mark, secrets.token_hex(8))
-    return Place(root, mark.read_text())
+    return Place(root, mark.read_text(encoding="utf-8"))
 
 
 def sit(job: Job, place: Place, machine: Machine, work: Work | None, cores: int = 0) -> Outcome:
@@ -139,7 +139,7 @@ _SHARED = "the experiment's folder and the stores must lie on a disk that all ma
 
 def _sees(place: Place) -> bool:
     try:
-        return (place.root / TOKEN).read_text() == place.token
+        return (place.root / TOKEN).read_text(encoding="utf-8") == place.token
     except OSError:
         return False
 
@@ -153,7 +153,7 @@ def _wait_for_locks(folder: Path) -> None:
 
 def _held(path: Path) -> bool:
     try:
-        with path.open("r+") as stream:
+        with path.open("rb+") as stream:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
@@ -172,7 +172,7 @@ def _words_to(path: Path) -> Iterator[None]:
     level = root.level
     before = [os.dup(number) for number in (1, 2)]
     _flush()
-    with path.open("a") as log:
+    with path.open("ab") as log:
         for number in (1, 2):
             os.dup2(log.fileno(), number)
     root.addHandler(handler)

@@ -1,7 +1,6 @@
 """A finished training run as a network that translates, and what is known of it."""
 
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -17,6 +16,7 @@ from crossmod.files import read_json
 from crossmod.inference.contract import About
 from crossmod.settings import Device, Machine
 from crossmod.translate.model import Epoch, Translator, load_translator
+from crossmod.version import __version__
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,6 +118,6 @@ def _version(path: Path) -> str:
     try:
         content = read_json(path / "environment.json")
     except InputError:
-        return metadata.version("crossmod")
+        return __version__
     versions = content.get("packages", {}) if isinstance(content, dict) else {}
-    return str(versions.get("crossmod", metadata.version("crossmod")))
+    return str(versions.get("crossmod", __version__))
