@@ -7,11 +7,13 @@ Notable:
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
-from crossmod.config import SettingsType, build
+from crossmod.config import build
 from crossmod.errors import InputError
 from crossmod.settings import SegmentSettings, SplitSettings, TranslateSettings
+
+Chosen = TypeVar("Chosen", bound=SplitSettings)
 
 # Asked for, a setting switches the other one off: its value then.
 RIVALS: dict[str, tuple[str, Any]] = {
@@ -22,8 +24,8 @@ RIVALS: dict[str, tuple[str, Any]] = {
 
 
 def with_asked(
-    settings: SettingsType, asked: Mapping[str, Any], *, every: bool = True, subject: object = ""
-) -> SettingsType:
+    settings: Chosen, asked: Mapping[str, Any], *, every: bool = True, subject: object = ""
+) -> Chosen:
     """A preset's settings with what is asked for.
 
     Args:
@@ -48,7 +50,7 @@ def with_asked(
     return made
 
 
-def _refuse_idle(before: SettingsType, made: SettingsType, asked: Mapping[str, Any]) -> None:
+def _refuse_idle(before: Chosen, made: Chosen, asked: Mapping[str, Any]) -> None:
     reasons = idle(made)
     for name in asked:
         # What the preset says anyway is not ignored.
