@@ -1,13 +1,11 @@
 from pathlib import Path
 
 import numpy as np
-import pytest
 from conftest import Stores, made_volume
 
-from crossmod.data.joined import open_stores
+from crossmod.data.joined import distinct_names, open_stores
 from crossmod.data.store import Store
 from crossmod.data.store_writer import writing_store
-from crossmod.errors import InputError
 
 
 def more(path: Path, case: str, patient: str) -> Path:
@@ -30,9 +28,23 @@ def test_one_store_stays_what_it_is(stores: Stores) -> None:
     assert type(open_stores(stores.mr)) is type(open_stores([stores.mr])) is Store
 
 
-@pytest.mark.parametrize("same", ["case", "patient"])
-def test_what_two_stores_hold_is_refused(tmp_path: Path, stores: Stores, same: str) -> None:
+def test_names_that_two_stores_have_get_the_store_before_them(tmp_path: Path, stores: Stores) -> None:
+    """`scans/1` of two hospitals: two cases. Whether it is one person is decided in `people`."""
     known = Store(stores.mr).cases[0]
-    other = more(tmp_path / "other", known.id if same == "case" else "new", "new" if same == "case" else known.patient)
-    with pytest.raises(InputError, match=f"{known.id if same == 'case' else known.patient} in .* and in "):
-        open_stores([stores.mr, other])
+    other = more(tmp_path / "other", known.id, "new")
+    joined = open_stores([stores.mr, other])
+    assert {case.id for case in joined.cases} >= {f"mr.{known.id}", f"other.{known.id}"}
+    np.testing.assert_array_equal(joined.read(f"other.{known.id}").voxels, Store(other).read(known.id).voxels)
+    np.testing.assert_array_equal(joined.read(f"mr.{known.id}").voxels, Store(stores.mr).read(known.id).voxels)
+    joined.verify()
+
+
+def test_a_store_that_is_named_twice_is_one_store(stores: Stores) -> None:
+    assert open_stores([stores.mr, stores.mr / "." / ".." / "mr"]).cases == Store(stores.mr).cases
+
+
+def test_folders_of_one_name_are_told_apart_by_those_above() -> None:
+    paths = [Path("/data/a/store"), Path("/data/b/store"), Path("/c/b c/store")]
+    assert distinct_names(paths[:2]) == ["a-store", "b-store"]
+    assert distinct_names([Path("/x/ct"), Path("/x/mr")]) == ["ct", "mr"]
+    assert len(set(distinct_names([Path("/a b/s"), Path("/a_b/s")]))) == 2

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from record_stores import checksum, record, store, synthetic
 
+from crossmod.data.joined import JoinedStore
 from crossmod.data.people import People, seen_on, who_is_who
 from crossmod.data.person import bare_name, earlier_mark
 from crossmod.data.splits import split_patients
@@ -135,8 +136,6 @@ def test_the_first_store_names_its_people_alone() -> None:
 
 
 def test_two_stores_of_one_side_can_have_equal_names() -> None:
-    from crossmod.data.joined import JoinedStore
-
     joined = JoinedStore([store("x/mr", [record("scans-1", "id:k:A")]), store("y/mr", [record("scans-1", "id:k:B")])])
     assert [case.id for case in joined.cases] == ["x-mr.scans-1", "y-mr.scans-1"]
     (one,) = who_is_who([joined]).stores

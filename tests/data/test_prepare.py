@@ -145,18 +145,6 @@ def test_one_patient_can_be_named_and_a_sequence_too(tmp_path):
     assert (record.id, record.patient, record.sequence) == ("anna-mr-t2_spir", "anna", "t2_spir")
 
 
-def test_numbered_patients_never_meet_those_of_an_earlier_call(tmp_path):
-    write_series(tmp_path / "a", body()[0])
-    write_series(tmp_path / "b", body()[0], modality="MR")
-    prepare_dicom(tmp_path / "a", tmp_path / "store", name="study")
-    before = everything_in(tmp_path / "store")
-    with pytest.raises(InputError, match=r"store: patient study-p001 already.*another --name"):
-        prepare_dicom(tmp_path / "b", tmp_path / "store", name="study", append=True)
-    assert everything_in(tmp_path / "store") == before
-    prepare_dicom(tmp_path / "b", tmp_path / "store", append=True)
-    assert [case.patient for case in Store(tmp_path / "store").cases] == ["study-p001", "dicom-p001"]
-
-
 def test_a_folder_named_after_the_patient_leaves_no_name(tmp_path):
     write_series(tmp_path / "Mueller_Hans" / "series", body()[0])
     prepare_dicom(tmp_path / "Mueller_Hans", tmp_path / "store")

@@ -1,3 +1,4 @@
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -95,10 +96,14 @@ def test_the_same_are_chosen_each_time_and_others_by_another_seed(stores: Stores
     )
 
 
-def renamed(store: Path, to: Path, name: str, other: str) -> Path:
+def renamed(store: Path, to: Path, name: str, other: str, marks: tuple[str, ...]) -> Path:
+    """A copy of a store in which one patient has another name, and is recognised by other marks."""
     shutil.copytree(store, to)
-    text = (to / "manifest.json").read_text()
-    (to / "manifest.json").write_text(text.replace(f'"patient": "{name}"', f'"patient": "{other}"'))
+    manifest = json.loads((to / "manifest.json").read_text())
+    for case in manifest["cases"]:
+        if case["patient"] == name:
+            case |= {"patient": other, "person": marks}
+    (to / "manifest.json").write_text(json.dumps(manifest))
     return to
 
 
@@ -106,7 +111,8 @@ def test_who_has_both_scans_is_scored_on_both_and_trained_on_neither(tmp_path: P
     (chosen,) = patients(divided(stores, select_every=1), "scored", "mr")
     (other,) = patients(divided(stores, select_every=1), "scored", "ct")
     stranger = next(f"ct-{i}" for i in range(6) if f"ct-{i}" != other)
-    both = Stores(renamed(stores.ct, tmp_path / "ct", stranger, chosen), stores.mr)
+    marks = next(case.person for case in Store(stores.mr).cases if case.patient == chosen)
+    both = Stores(renamed(stores.ct, tmp_path / "ct", stranger, "other-name", marks), stores.mr)
     data = divided(both, select_every=1)
     assert chosen in patients(data, "scored", "mr")
     assert chosen in patients(data, "scored", "ct")
@@ -208,7 +214,7 @@ def test_no_synthetic_slice_helps_to_find_an_organ_in_whom_its_epoch_was_chosen_
     with pytest.raises(InputError, match=f"which saw the test patients {chosen}"):
         train_segmenter(tmp_path / "run", real=stores.mr, synthetic=synthetic, settings=settings)
     # Under another name the checksums tell.
-    other = renamed(stores.mr, tmp_path / "other", chosen, "somebody")
+    other = renamed(stores.mr, tmp_path / "other", chosen, "somebody", ("name:other:somebody",))
     settings = SegmentSettings(**plain, test_patients=("somebody",))
     with pytest.raises(InputError, match="which saw 1 test cases under other names"):
         train_segmenter(tmp_path / "run", real=other, synthetic=synthetic, settings=settings)
