@@ -7,7 +7,7 @@
 #   OUT                 folder for the results, outside the repository; the last thing written is OUT/summary.md
 #   GPU=no              on a CPU, at tiny sizes: a rehearsal
 #   CROSSMOD_REAL_DATA  folder with ct_btcv and mr_chaos_t2spir; without it the training is on made-up patients
-#   TOTAL               seconds in all (default 530)
+#   TOTAL               seconds in all, but for the summary (default 510)
 #   PARTS               names of the parts to run, such as "tests paths" (default: all); the training needs both stores
 #   EPOCHS              of the training (default: as many as fit)
 #   WORK                folder for what is large and not kept (default: a temporary one, removed at the end)
@@ -20,7 +20,7 @@ set -u
 mkdir -p "$1" || exit 2
 out=$(cd "$1" && pwd)
 cd "$(dirname "$0")/.." || exit 2
-GPU=${GPU:-yes} TOTAL=${TOTAL:-530}
+GPU=${GPU:-yes} TOTAL=${TOTAL:-510}
 python=${PYTHON:-$(command -v python || command -v python3)}
 own_work=
 [ -n "${WORK:-}" ] || { WORK=$(mktemp -d) && own_work=yes; }

@@ -90,15 +90,15 @@ def with_organ(store: Path, side: str) -> int:
 
 def volume(folder: str, file: str) -> None:
     """The longest image of a folder of cases, repeated to a hundred slices, as NIfTI; what it is."""
-    import nibabel
     import numpy as np
+    from nibabel.nifti1 import Nifti1Image
 
-    images = [nibabel.nifti1.load(path) for path in sorted(Path(folder).glob("*/image.nii.gz"))]
-    axes = [int(np.argmax(np.abs(image.affine[2, :3]))) for image in images]
+    images = [Nifti1Image.from_filename(path) for path in sorted(Path(folder).glob("*/image.nii.gz"))]
+    axes = [int(np.argmax(np.abs(np.asarray(image.affine)[2, :3]))) for image in images]
     longest, axis = max(zip(images, axes, strict=True), key=lambda pair: pair[0].shape[pair[1]])
     kept = np.arange(SLICES) % longest.shape[axis]
     voxels = np.take(np.asanyarray(longest.dataobj), kept, axis=axis)
-    nibabel.nifti1.save(nibabel.nifti1.Nifti1Image(voxels, longest.affine), file)
+    Nifti1Image(voxels, longest.affine).to_filename(file)
     print(f"{SLICES} slices, voxels {' x '.join(map(str, voxels.shape))}")
 
 

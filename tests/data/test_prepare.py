@@ -314,8 +314,8 @@ def test_real_folders_of_nifti(name, modality, real_folder, tmp_path):
     liver = json.loads((root / "labels.json").read_text(encoding="utf-8"))["labels"]["liver"]
     found = {}
     for path in root.glob("*/label.nii.gz"):
-        labels = np.asarray(nibabel.load(path).dataobj)
-        across = int(np.argmax(np.abs(nibabel.load(path).affine[2, :3])))
+        loaded = Nifti1Image.from_filename(path)
+        labels, across = np.asarray(loaded.dataobj), int(np.argmax(np.abs(np.asarray(loaded.affine)[2, :3])))
         with_liver = (labels == liver).any(axis=tuple(axis for axis in range(3) if axis != across))
         found[path.parent.name] = (labels.shape[across], int(with_liver.sum()))
     assert found
