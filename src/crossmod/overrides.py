@@ -23,9 +23,7 @@ RIVALS: dict[str, tuple[str, Any]] = {
 }
 
 
-def with_asked(
-    settings: Chosen, asked: Mapping[str, Any], *, every: bool = True, subject: object = ""
-) -> Chosen:
+def with_asked(settings: Chosen, asked: Mapping[str, Any], *, every: bool = True, subject: object = "") -> Chosen:
     """A preset's settings with what is asked for.
 
     Args:
