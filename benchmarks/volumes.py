@@ -22,7 +22,7 @@ from crossmod.data.volume import Volume
 from crossmod.engine.compute import Compute, choose, prepare
 from crossmod.engine.device import pick_device, wait_for
 from crossmod.engine.inference import batches_of
-from crossmod.evaluate.body import body_mask
+from crossmod.data.body_mask import body_mask
 from crossmod.inference.batch.overlap import overlapped
 from crossmod.inference.contract import About
 from crossmod.inference.translate import translate_volume

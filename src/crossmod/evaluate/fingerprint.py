@@ -12,7 +12,7 @@ from jaxtyping import Float
 from crossmod.config import Modality
 from crossmod.data.intensity import Intensity
 from crossmod.data.slices import SliceSet, spread, to_images
-from crossmod.evaluate.body import body_mask
+from crossmod.data.body_mask import body_mask
 from crossmod.evaluate.detectors import detector
 from crossmod.evaluate.histogram import histograms
 from crossmod.settings import TranslateSettings

@@ -16,7 +16,7 @@ from jaxtyping import Bool, Float32
 
 from crossmod.data.volume import Volume
 from crossmod.errors import InputError
-from crossmod.evaluate.body import body_mask
+from crossmod.data.body_mask import body_mask
 from crossmod.inference.contract import About, Network, Options, Translation
 from crossmod.inference.match import in_order, on_one_grid
 from crossmod.inference.several import about_all, merged, unknown, windows_of

@@ -10,7 +10,7 @@ from crossmod.data.intensity import Intensity
 from crossmod.data.resample import to_size
 from crossmod.data.volume import Volume, take_slices
 from crossmod.evaluate.anatomy import Stack
-from crossmod.evaluate.body import body_mask
+from crossmod.data.body_mask import body_mask
 from crossmod.judge.placing import Placed
 from crossmod.judge.settings import JudgeSettings
 
