@@ -25,6 +25,7 @@ import yaml
 from crossmod.config import read_yaml
 from crossmod.errors import InputError
 from crossmod.files import read_json, remove_partial, write_json, write_text
+from crossmod.settings import as_recorded
 
 CONFIG, CARD = "config.yaml", "card.json"
 
@@ -131,7 +132,10 @@ def start_run(path: Path, kind: str, settings: Mapping[str, Any], inputs: Mappin
         if Run(path).config["kind"] != kind:
             found, wanted = f"a run of `{Run(path).config['kind']}`", f"a new folder, or a run of `{kind}`"
             raise InputError(path, found=found, wanted=wanted, do="Choose another --out.")
-        differences = list(_differences(Run(path).config, config))
+        before = Run(path).config
+        if "frame" in config["settings"]:
+            before["settings"] = as_recorded(before["settings"])
+        differences = list(_differences(before, config))
         if differences:
             raise InputError(
                 path,

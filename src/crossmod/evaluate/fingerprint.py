@@ -1,6 +1,7 @@
 """What the inputs of a training look like: histogram and texture, so that others can be held against them."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from statistics import median
 from typing import Any
 
@@ -10,9 +11,9 @@ import torch.nn.functional as F  # noqa: N812 - the name everybody knows
 from jaxtyping import Float
 
 from crossmod.config import Modality
+from crossmod.data.body_mask import body_mask
 from crossmod.data.intensity import Intensity
 from crossmod.data.slices import SliceSet, spread, to_images
-from crossmod.data.body_mask import body_mask
 from crossmod.evaluate.detectors import detector
 from crossmod.evaluate.histogram import histograms
 from crossmod.settings import TranslateSettings
@@ -34,6 +35,9 @@ def fingerprint(sets: tuple[SliceSet, ...], settings: TranslateSettings) -> dict
     Returns:
         Plain values, about 500 numbers an input; `crossmod.inference.trust.fingerprint.Fingerprint` describes them.
     """
+    if settings.load_size is None and settings.frame != "stretch":
+        # Loaded with a margin, at the millimetres that the network sees: what lies in the middle is what it sees.
+        sets = tuple(_middle(one, settings.size) for one in sets)
     people = [sets[0].patients[i] for i in spread(len(sets[0].patients), MOST_PATIENTS)]
     each = MOST_SLICES // len(people)
     rows = {patient: _some_slices(sets[0], patient, each) for patient in people}
@@ -41,7 +45,7 @@ def fingerprint(sets: tuple[SliceSet, ...], settings: TranslateSettings) -> dict
         "modality": settings.source,
         "slices": settings.slices,
         "organs": list(settings.organs),
-        "loaded": settings.loaded,
+        "loaded": sets[0].size,
         "size": settings.size,
         "window": list(settings.window),
         "percentiles": list(settings.percentiles),
@@ -50,6 +54,13 @@ def fingerprint(sets: tuple[SliceSet, ...], settings: TranslateSettings) -> dict
         "slices_each": round(median(len(indexes) for indexes in rows.values())),
         "inputs": [_input_look(one, list(rows.values()), settings) for one in sets],
     }
+
+
+def _middle(slices: SliceSet, size: int) -> SliceSet:
+    margin = (slices.size - size) // 2
+    inner = slice(margin, margin + size)
+    # A view: only the pixels are looked at.
+    return replace(slices, pixels=slices.pixels[:, inner, inner])
 
 
 def _some_slices(slices: SliceSet, patient: str, most: int) -> list[int]:

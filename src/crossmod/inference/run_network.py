@@ -87,6 +87,8 @@ def about_run(translator: Translator, path: Path) -> About:
         contrast=made.get("contrast"),
         stack=settings.stack,
         stack_mm=card.get("stack_mm"),
+        frame=settings.frame,
+        pixel_mm=settings.pixel_mm,
     )
 
 

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from crossmod.data.body_mask import body_mask
 from crossmod.data.intensity import Intensity
 from crossmod.data.resample import to_size
 from crossmod.data.volume import Volume, take_slices
 from crossmod.evaluate.anatomy import Stack
-from crossmod.data.body_mask import body_mask
 from crossmod.judge.placing import Placed
 from crossmod.judge.settings import JudgeSettings
 

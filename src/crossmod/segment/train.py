@@ -49,10 +49,11 @@ def train_segmenter(
     chosen = choose_cases(real, synthetic, settings)
     machine = machine or Machine()
     with launched(machine) as world:
-        return _train(out, chosen, settings, machine, world)
+        return _train(out, chosen, machine, world)
 
 
-def _train(out: Path, chosen: Chosen, settings: SegmentSettings, machine: Machine, world: World) -> Run:
+def _train(out: Path, chosen: Chosen, machine: Machine, world: World) -> Run:
+    settings = chosen.settings
     plain = settings.model_dump(mode="json")
     # The first process may have made the folder by the time that another one looks.
     if world.once(lambda: is_run(out) and start_run(out, KIND, plain, chosen.inputs).finished):

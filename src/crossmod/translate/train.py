@@ -28,6 +28,7 @@ from crossmod.translate.training_data import (
     TrainingData,
     data_card,
     divide,
+    framed,
     scored_slices,
     stack_mm,
     training_slices,
@@ -68,14 +69,17 @@ def train_translator(
         machine: where and how to compute.
 
     Raises:
-        InputError: a store without the cases that are wanted, or `out` is something else.
+        InputError: a store without the cases that are wanted, sides whose millimetres cannot both be right, or `out` is
+            something else.
     """
     machine = machine or Machine()
     with launched(machine) as world:
-        return _train(out, divide({"ct": open_stores(ct), "mr": open_stores(mr)}, settings), settings, machine, world)
+        data = divide({"ct": open_stores(ct), "mr": open_stores(mr)}, settings)
+        return _train(out, data, settings, machine, world)
 
 
-def _train(out: Path, data: TrainingData, settings: TranslateSettings, machine: Machine, world: World) -> Run:
+def _train(out: Path, data: TrainingData, asked: TranslateSettings, machine: Machine, world: World) -> Run:
+    settings, measured = framed(data, asked)
     plain = settings.model_dump(mode="json")
     # The first process may have made the folder by the time that another one looks.
     if world.once(lambda: is_run(out) and start_run(out, KIND, plain, data.inputs).finished):
@@ -103,6 +107,7 @@ def _train(out: Path, data: TrainingData, settings: TranslateSettings, machine: 
     )
     card = {
         **_card(out, data, slices, trainee, done, settings),
+        "extents": measured,
         "seconds_per_epoch": round(done.seconds * batches.steps / done.step, 2),
         "device": describe_device(world.device),
         "processes": world.ranks,

@@ -9,7 +9,7 @@ from scipy.ndimage import binary_erosion, gaussian_filter
 from crossmod.data.slices import in_classes, spread
 from crossmod.evaluate.alignment import shift_between
 from crossmod.evaluate.anatomy import OrganChange, Stack, organ_changes, slice_jump
-from crossmod.inference.contract import Options, Translation
+from crossmod.inference.contract import Translation
 from crossmod.inference.grid import frame_of
 from crossmod.inference.trust.fingerprint import model_slices
 
@@ -168,17 +168,16 @@ def shift_of(translation: Translation) -> Shift | None:
     if not chosen:
         return None
     source = translation.sources[0]
-    frame = frame_of(image, about, Options(tiles="off"))
-    made = frame.to_work(image.voxels[chosen], about.low)
-    bodies = frame.to_work(translation.body[chosen].astype(np.uint8), 0.0) > 0.5
-    sides = zip(model_slices(source, about, chosen), made, bodies, strict=True)
+    frame = frame_of(source, about)
+    made = frame.take(image.voxels[chosen], image.spacing[1:], about.low)
+    bodies = frame.take(translation.body[chosen].astype(np.uint8), image.spacing[1:], 0.0) > 0.5
+    sides = zip(model_slices(source, about, chosen, frame), made, bodies, strict=True)
     ways = [shift_between(_inner(a, body), _inner(b, body)) for a, b, body in sides if body.any()]
     if not ways:
         return None
     rows, columns = (float(one) for one in np.median(ways, axis=0))
     agreement = float(np.mean(np.abs(np.array(ways) - (rows, columns)).max(axis=1) <= 1))
-    side = max(length * mm for length, mm in zip(frame.shape, image.spacing[1:], strict=True))
-    return Shift(rows, columns, side / frame.work, agreement) if agreement >= AGREE else None
+    return Shift(rows, columns, frame.pixel_mm[0], agreement) if agreement >= AGREE else None
 
 
 def _inner(

@@ -17,12 +17,13 @@ from jaxtyping import Float, UInt8
 from pydantic import Field
 
 from crossmod.config import Modality, Settings, build
+from crossmod.data.frame import Frame
 from crossmod.data.intensity import intensity_of
 from crossmod.data.slices import in_classes, spread
 from crossmod.data.volume import Volume
 from crossmod.evaluate.detectors import detector
 from crossmod.evaluate.fingerprint import BINS, FEATURES, MOST_PATIENTS, MOST_SLICES, apart, looks
-from crossmod.inference.contract import About, Network, Options, Translation
+from crossmod.inference.contract import About, Network, Translation
 from crossmod.inference.grid import frame_of
 from crossmod.inference.match import on_one_grid
 from crossmod.settings import ImageSettings
@@ -138,11 +139,17 @@ def likenesses(translation: Translation, reference: Fingerprint) -> tuple[Likene
     inputs = on_one_grid(translation.sources, translation.about)
     chosen = _chosen(translation, reference)
     about = replace(
-        translation.about, size=reference.loaded, window=reference.window, percentiles=reference.percentiles
+        translation.about,
+        size=reference.loaded,
+        # The same field of view in other pixels.
+        pixel_mm=translation.about.pixel_mm * translation.about.size / reference.loaded,
+        window=reference.window,
+        percentiles=reference.percentiles,
     )
+    frame = frame_of(inputs[0], about)
     names = about.inputs or (reference.modality,)
     found = [
-        _likeness(name, model_slices(volume, about, chosen), look, reference)
+        _likeness(name, model_slices(volume, about, chosen, frame), look, reference)
         for name, volume, look in zip(names, inputs, reference.inputs, strict=True)
     ]
     return tuple(one for one in found if one is not None)
@@ -189,11 +196,20 @@ def _likeness(
     )
 
 
-def model_slices(volume: Volume, about: About, chosen: Sequence[int]) -> Float[np.ndarray, "n size size"]:
-    """Some slices of a source as the network sees them where there are no tiles: whole, in [-1, 1]."""
-    frame = frame_of(volume, about, Options(tiles="off"))
+def model_slices(
+    volume: Volume, about: About, chosen: Sequence[int], frame: Frame | None = None
+) -> Float[np.ndarray, "n size size"]:
+    """Some slices of a source as the network sees them where there are no tiles: one frame, in [-1, 1].
+
+    Args:
+        volume: the source.
+        about: the model.
+        chosen: which slices.
+        frame: of the first input, where the source is another one on its grid.
+    """
+    frame = frame or frame_of(volume, about)
     step = intensity_of(volume, ImageSettings(window=about.window, percentiles=about.percentiles))
-    return step.to_model(frame.to_work(volume.voxels[list(chosen)], float(volume.voxels.min())))
+    return step.to_model(frame.take(volume.voxels[list(chosen)], volume.spacing[1:], float(volume.voxels.min())))
 
 
 def _by_usual(distance: float, others: Sequence[float]) -> float | None:
