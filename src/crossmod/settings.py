@@ -297,3 +297,11 @@ class SegmentSettings(TrainSettings):
 def as_recorded(values: Mapping[str, Any]) -> dict[str, Any]:
     """The settings of a run as it was made: those of before there were frames stretched the whole field of view."""
     return {**BEFORE_FRAMES, **values}
+
+
+def pixel_words(values: Mapping[str, Any]) -> str:
+    """How large a pixel is and what frames are centred on, in words, by settings or a card with these names."""
+    known = as_recorded(values)
+    if known["frame"] == "stretch":
+        return "whole field of view, stretched"
+    return f"{known['pixel_mm']:g} mm, centred on the {known['frame']}"

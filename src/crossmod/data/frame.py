@@ -175,6 +175,24 @@ def whole_frame(shape: Shape, spacing: Pair, size: int) -> Frame:
     return Frame(size, (pixels[0], pixels[1]), (centres[0], centres[1]), whole=True)
 
 
+def frame_between(volume: Volume, affine: Affine, size: int) -> Frame:
+    """The frame of a volume whose pixels are those of an affine: of slices that were made from the volume's.
+
+    Args:
+        volume: what the slices were made from.
+        affine: of slices along the volume's axes; where they lie along the body does not matter.
+        size: pixels a side.
+    """
+    pixels, centres = [], []
+    for axis in (1, 2):
+        direction = volume.affine[:3, axis] / np.linalg.norm(volume.affine[:3, axis])
+        mm = float(np.linalg.norm(affine[:3, axis]))
+        first = float(direction @ (affine[:3, 3] - volume.affine[:3, 3]))
+        pixels.append(mm)
+        centres.append(first + (size - 1) / 2 * mm)
+    return Frame(size, (pixels[0], pixels[1]), (centres[0], centres[1]))
+
+
 def field_centre(shape: Shape, spacing: Pair) -> Pair:
     """Where the centre of the field of view lies, in the millimetres of `Frame.centre`."""
     return (shape[0] - 1) / 2 * spacing[0], (shape[1] - 1) / 2 * spacing[1]

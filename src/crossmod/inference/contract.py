@@ -10,7 +10,7 @@ from pydantic import Field
 from crossmod.config import Modality, Settings
 from crossmod.data.scale import Scale
 from crossmod.data.volume import Volume
-from crossmod.settings import FrameKind
+from crossmod.settings import FrameKind, pixel_words
 
 # What a slice is translated as, beside itself; their mean is the answer and their spread the uncertainty.
 Variant = Literal["flip", "shift", "neighbours"]
@@ -93,9 +93,7 @@ class About:
     @property
     def pixel_words(self) -> str:
         """How large its pixels are, and what they lie around."""
-        if self.frame == "stretch":
-            return "the whole field of view, stretched"
-        return f"{self.pixel_mm:g} mm, centred on the {self.frame}"
+        return pixel_words({"frame": self.frame, "pixel_mm": self.pixel_mm})
 
 
 @runtime_checkable

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from crossmod.config import Modality
+from crossmod.data.scale import Scale
 from crossmod.data.store import CaseRecord, Store, listed
 from crossmod.errors import InputError
 from crossmod.evaluate.baseline import hold_apart
@@ -56,7 +57,7 @@ class Question:
         reference: real cases on the one side of every comparison.
         held: real cases of other patients, on the other side, for the baseline.
         models: what is judged.
-        size: pixels a side.
+        scale: millimetres and pixels at which all slices are compared.
     """
 
     modality: Modality
@@ -65,7 +66,12 @@ class Question:
     reference: tuple[CaseRecord, ...]
     held: tuple[CaseRecord, ...]
     models: tuple[Model, ...]
-    size: int
+    scale: Scale
+
+    @property
+    def size(self) -> int:
+        """Pixels a side."""
+        return self.scale.size
 
 
 def ask(real: Path, synthetic: Sequence[Path], settings: JudgeSettings) -> Question:
@@ -105,8 +111,25 @@ def ask(real: Path, synthetic: Sequence[Path], settings: JudgeSettings) -> Quest
         reference=tuple(case for case in cases if case.patient in reference),
         held=tuple(case for case in cases if case.patient in held),
         models=models,
-        size=settings.size or min(max(record.shape[1:]) for model in models for record in model.records),
+        scale=_scale(models, settings),
     )
+
+
+def _scale(models: Sequence[Model], settings: JudgeSettings) -> Scale:
+    """The pixels of the synthetic slices; of several, the widest field in the fewest pixels.
+
+    Slices of models that stretched the whole field of view are compared as such, unless others lie beside them.
+    """
+    records = [record for model in models for record in model.records]
+    size = settings.size or min(max(record.shape[1:]) for record in records)
+    framed = [
+        (record.synthetic, record.shape[1]) for record in records if record.synthetic and record.synthetic.pixel_mm
+    ]
+    if not framed:
+        return Scale("stretch", size, 0.0)
+    field_mm = max(made.pixel_mm * pixels for made, pixels in framed)
+    kind = "body" if any(made.frame == "body" for made, _ in framed) else "field"
+    return Scale(kind, size, round(field_mm / size, 6))
 
 
 def _modality(real: Store, stores: Sequence[Store]) -> Modality:
