@@ -11,7 +11,7 @@ from crossmod.cli.application import app, say
 from crossmod.config import Settings, SettingsType, build, overrides_of, read_yaml, with_overrides
 from crossmod.errors import InputError
 from crossmod.presets import SEGMENT, TRANSLATE
-from crossmod.settings import Device, Machine, SegmentSettings, TranslateSettings
+from crossmod.settings import Device, Machine, SegmentSettings, TranslateSettings, as_recorded, pixel_words
 
 Flat = Parameter(name="*")
 
@@ -62,6 +62,7 @@ def train(
     run = train_translator(out, ct=ct, mr=mr, settings=settings, machine=setup)
     card = run.card
     say(f"{out}: {card['family']}, {card['steps']} steps in {card['seconds']:.0f} s. Pictures: {out / 'samples'}")
+    say(f"{card['settings']['size']} pixels of a slice: {pixel_words(card['settings'])}.")
     if card["best"]:
         say(f"Best of its scored epochs: {card['best']['epoch'] + 1}; `synthesize` uses it unless told otherwise.")
     if card["alarms"]:
@@ -146,6 +147,10 @@ def segment(
 
     run = train_segmenter(out, real=real, synthetic=synthetic, settings=settings, machine=setup)
     say(f"{out}: {one_line(run.card)}")
+    if synthetic is None and not settings.pixel_mm and run.card["settings"].get("pixel_mm"):
+        say(
+            f"Pixels of {run.card['settings']['pixel_mm']:g} mm; runs that are to be compared need the same --pixel-mm."
+        )
     return None
 
 
@@ -160,10 +165,11 @@ def resolve(presets: dict[str, SettingsType], setup: Setup, overrides: BaseModel
         raise InputError("--preset", found=found, wanted=wanted, do="Choose one of them.")
     settings = presets[setup.preset]
     if setup.config is not None:
-        values = read_yaml(setup.config)
+        content = read_yaml(setup.config)
         # A run's config.yaml holds the settings next to kind and inputs.
-        values = values["settings"] if isinstance(values.get("settings"), dict) else values
-        settings = build(type(settings), {**settings.model_dump(), **values}, subject=setup.config)
+        values = content["settings"] if isinstance(content.get("settings"), dict) else content
+        recorded = as_recorded(values) if "kind" in content else values
+        settings = build(type(settings), {**settings.model_dump(), **recorded}, subject=setup.config)
     return with_overrides(settings, overrides)
 
 

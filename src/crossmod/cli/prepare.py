@@ -2,10 +2,13 @@
 
 from pathlib import Path
 from shlex import quote
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from crossmod.cli.application import prepare, say
 from crossmod.config import Modality
+
+if TYPE_CHECKING:
+    from crossmod.data.store import CaseRecord
 
 
 @prepare.command(name="chaos")
@@ -64,7 +67,7 @@ def prepare_chaos(
         contrast=_yes(contrast),
         crop=crop,
     )
-    _say_done(store, len(cases))
+    _say_done(store, cases)
 
 
 @prepare.command(name="dicom")
@@ -113,7 +116,7 @@ def prepare_dicom(
         contrast=_yes(contrast),
         crop=crop,
     )
-    _say_done(store, len(cases))
+    _say_done(store, cases)
 
 
 @prepare.command(name="nifti")
@@ -190,12 +193,20 @@ def prepare_nifti(
         contrast=_yes(contrast),
         crop=crop,
     )
-    _say_done(store, len(cases))
+    _say_done(store, cases)
 
 
 def _yes(contrast: Literal["yes", "no"] | None) -> bool | None:
     return None if contrast is None else contrast == "yes"
 
 
-def _say_done(store: Path, cases: int) -> None:
-    say(f"{store}: {cases} new case{'s' if cases != 1 else ''}. Look at it: crossmod info {quote(str(store))}")
+def _say_done(store: Path, cases: "list[CaseRecord]") -> None:
+    from crossmod.data.extent import extents, side_extent
+    from crossmod.data.store import Store
+
+    say(
+        f"{store}: {len(cases)} new case{'s' if len(cases) != 1 else ''}. Look at it: crossmod info {quote(str(store))}"
+    )
+    for modality in sorted({case.modality for case in cases}):
+        own = [case for case in cases if case.modality == modality]
+        say(f"{modality.upper()}, medians: {side_extent(extents(Store(store), own)).words}")

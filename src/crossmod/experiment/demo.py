@@ -60,8 +60,11 @@ def run_demo(out: Path, seed: int = 0) -> Path:
         for number in SEEDS:
             run = out / f"unet-{arm}-{number}"
             synthetic = None if arm == "real" else out / f"{arm}-mr"
+            made = out / f"{FAMILIES[0]}-mr"
             segmented.append(run)
-            steps.append((f"U-Net: {arm}, seed {number}", partial(_segment, run, store, synthetic, seed + number)))
+            steps.append(
+                (f"U-Net: {arm}, seed {number}", partial(_segment, run, store, synthetic, made, seed + number))
+            )
     steps.append(("Report", lambda: build_report([*(out / f for f in FAMILIES), *segmented], page)))
 
     began = time.monotonic()
@@ -114,6 +117,10 @@ def _synthesize(run: Path, store: Path, out: Path) -> None:
         synthesize(run, source=store, out=out, machine=CPU)
 
 
-def _segment(out: Path, store: Path, synthetic: Path | None, seed: int) -> None:
+def _segment(out: Path, store: Path, synthetic: Path | None, made: Path, seed: int) -> None:
     settings = segment_settings(store, SYNTHETIC if synthetic else 0, seed)
+    # Real slices alone have the pixels of the synthetic ones that they are compared with.
+    scale = Store(made).cases[0].synthetic
+    assert scale is not None
+    settings = with_changes(settings, frame=scale.frame, pixel_mm=scale.pixel_mm)
     train_segmenter(out, real=store, synthetic=synthetic, settings=settings, machine=CPU)

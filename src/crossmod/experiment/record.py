@@ -1,5 +1,6 @@
 """The plan on disk: what the experiment's folder says of itself, and whether the data is still the same."""
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ from crossmod.errors import InputError
 from crossmod.experiment.plan import Plan
 from crossmod.files import read_json, write_json, write_text
 from crossmod.version import __version__
+
+log = logging.getLogger(__name__)
 
 PLAN, DESIGN, LOCK, DATA = "plan.json", "design.yaml", ".lock", "data"
 
@@ -38,7 +41,13 @@ def write_plan(plan: Plan, root: Path) -> None:
     """
     path = root / PLAN
     if path.is_file():
-        refuse_changed_cases(plan, read_json(path), path)
+        before = read_json(path)
+        refuse_changed_cases(plan, before, path)
+        if "pixels" not in before and any("stretched" not in words for words in plan.pixels.values()):
+            log.warning(
+                "%s was begun by a version of crossmod that stretched the whole field: all runs are made again. "
+                "Add `frame: stretch` to the settings of all translators and segmenters to go on as before.", root,
+            )  # fmt: skip
     root.mkdir(parents=True, exist_ok=True)
     asked = plan.design.model_dump(mode="json", exclude_defaults=True)
     write_text(root / DESIGN, yaml.safe_dump(asked, sort_keys=False))
@@ -50,6 +59,7 @@ def as_plain(plan: Plan) -> dict[str, Any]:
     return {
         "crossmod": __version__,
         "target": plan.target,
+        "pixels": plan.pixels,
         "cases": plan.cases,
         "tested": {str(fold): sorted(patients) for fold, (patients, _) in plan.tested.items()},
         "arms": [

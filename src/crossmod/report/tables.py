@@ -9,6 +9,7 @@ import numpy as np
 from crossmod.errors import InputError
 from crossmod.evaluate.statistics import Difference, interval, paired_difference
 from crossmod.runs import Run
+from crossmod.settings import as_recorded
 
 FAMILY = {"essnet": "EssNet", "cyclegan": "CycleGAN"}
 
@@ -100,7 +101,7 @@ def arms(runs: Sequence[Run]) -> list[Arm]:
 
 
 def _shared(card: Mapping[str, Any]) -> dict[str, str]:
-    return {key: str(value) for key, value in card["settings"].items() if key not in CHANCE}
+    return {key: str(value) for key, value in as_recorded(card["settings"]).items() if key not in CHANCE}
 
 
 def _arm(runs: tuple[Run, ...], varying: Sequence[str]) -> Arm:
@@ -123,6 +124,7 @@ def _arm(runs: tuple[Run, ...], varying: Sequence[str]) -> Arm:
         name += f" + {settings['count']} {FAMILY.get(data['synthetic_family'], data['synthetic_family'])}"
     if settings["min_consistency"]:
         name += f", consistency {settings['min_consistency']} or more"
+    settings = as_recorded(settings)
     name += "".join(f", {key.replace('_', ' ')} {settings[key]}" for key in varying)
     if cards[0]["leaking"]:
         name += " (split by slice: leaking)"
