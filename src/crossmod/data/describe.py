@@ -131,7 +131,9 @@ def _volume(path: Path, volume: Volume, unit: str) -> Table:
     _add(table, "unit", unit)
     if unit != "unknown":
         body = body_box(volume)
-        found = f"{body.height:.0f} x {body.width:.0f} mm (front to back, side to side)" if body.slices else "none found"
+        found = (
+            f"{body.height:.0f} x {body.width:.0f} mm (front to back, side to side)" if body.slices else "none found"
+        )
         _add(table, "body", found)
     # A label file is a NIfTI file too, and its values are what one wants to know of it.
     held = np.unique(volume.voxels)
