@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from crossmod.config import Modality
+from crossmod.data.body_box import body_box
 from crossmod.data.dicom.series import check_uniform, list_series, read_series
 from crossmod.data.extent import extents, side_extent
 from crossmod.data.file_order import natural_key
@@ -131,10 +132,8 @@ def _volume(path: Path, volume: Volume, unit: str) -> Table:
     _add(table, "unit", unit)
     if unit != "unknown":
         body = body_box(volume)
-        found = (
-            f"{body.height:.0f} x {body.width:.0f} mm (front to back, side to side)" if body.slices else "none found"
-        )
-        _add(table, "body", found)
+        measured = f"{body.height:.0f} x {body.width:.0f} mm (front to back, side to side)"
+        _add(table, "body", measured if body.slices else "none found")
     # A label file is a NIfTI file too, and its values are what one wants to know of it.
     held = np.unique(volume.voxels)
     if held.size <= 32 and (held == np.rint(held)).all():
