@@ -4,6 +4,8 @@ Notable:
 - A few slices, evenly along the body, tell: single slices are often wrong about the body, their medians are not.
 - In a slice the body ends where rows (columns) hold a tenth of what the widest one holds. Of an ellipse that leaves out
   half a hundredth; a table's edge, a cable or a hand beside the body do not reach it.
+- The mask of MR is smoothed, and reaches one or two of the averaged pixels beyond the skin: boxes of MR are some
+  millimetres larger, evenly on all sides.
 - A body that is cut by the field of view ends there: how far it goes on nobody knows. It is told how often that is so.
 """
 
