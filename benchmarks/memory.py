@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from crossmod.data.scale import training_scale
 from crossmod.data.slices import draw_evenly, load_slices
 from crossmod.data.store import Store
 from crossmod.data.store_writer import writing_store
@@ -38,7 +39,7 @@ def write(path: Path, slices: int) -> None:
 
 def main() -> None:
     count = int(sys.argv[1]) if len(sys.argv) > 1 else 2000
-    settings, cpu = TranslateSettings(), torch.device("cpu")
+    settings, cpu = TranslateSettings(pixel_mm=1.25, load_size=286), torch.device("cpu")
     with tempfile.TemporaryDirectory() as folder:
         # In a process of its own: what writing takes shall not count.
         writing = multiprocessing.get_context("spawn").Process(target=write, args=(Path(folder) / "store", count))
@@ -46,7 +47,7 @@ def main() -> None:
         writing.join()
         store = Store(Path(folder) / "store")
         before, began = resident_bytes(), time.monotonic()
-        slices = load_slices(store, store.cases, settings, size=settings.loaded, labelled=True)
+        slices = load_slices(store, store.cases, settings, scale=training_scale(settings), labelled=True)
         slices = slices.take(draw_evenly(slices, range(len(slices)), len(slices), settings.seed))
         taken = time.monotonic() - began
         after, peak = resident_bytes(), peak_bytes(cpu)

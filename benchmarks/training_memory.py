@@ -13,6 +13,7 @@ import torch
 from memory import MB, write
 
 from crossmod.data.batches import UnpairedBatches
+from crossmod.data.scale import training_scale
 from crossmod.data.slices import load_slices
 from crossmod.data.store import Store
 from crossmod.engine.compute import choose
@@ -29,7 +30,7 @@ CPU = torch.device("cpu")
 def main() -> None:
     size, precision, steps = (*sys.argv[1:], *("full", "bf16", "6")[len(sys.argv) - 1 :])
     widths = {"full": {}, "tiny": {"generator_filters": 16, "generator_blocks": 3, "discriminator_filters": 16}}[size]
-    settings = TranslateSettings.model_validate({**widths, "precision": precision})
+    settings = TranslateSettings.model_validate({**widths, "precision": precision, "pixel_mm": 1.25, "load_size": 286})
     seen = {"before": resident_bytes()}
     with tempfile.TemporaryDirectory() as folder:
         # In a process of its own: what writing takes shall not count.
@@ -37,7 +38,7 @@ def main() -> None:
         writing.start()
         writing.join()
         store = Store(Path(folder) / "store")
-        slices = load_slices(store, store.cases, settings, size=settings.loaded, labelled=True)
+        slices = load_slices(store, store.cases, settings, scale=training_scale(settings), labelled=True)
         seen["with its slices"] = resident_bytes()
         compute = choose(CPU, settings.precision, settings.compile, size=settings.size)
         trainee = build(settings, compute)

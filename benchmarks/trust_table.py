@@ -2,7 +2,7 @@
 
     python benchmarks/trust_table.py                              a translator trained on phantoms, some minutes
     python benchmarks/trust_table.py --quick                      a stand-in for a translator, for tests
-    python benchmarks/trust_table.py --matched SOURCE TARGET      a stand-in for a translator between two labelled stores
+    python benchmarks/trust_table.py --matched SOURCE TARGET      a stand-in, between two labelled stores
     python benchmarks/trust_table.py --run RUN --store STORE      a trained run and patients that it was not trained on
 
 A corruption is found if a check warns that does not warn of the uncorrupted case. Printed as Markdown.
@@ -19,12 +19,13 @@ import numpy as np
 from scipy import ndimage
 
 from crossmod.config import Modality, with_changes
+from crossmod.data.body_mask import body_mask
+from crossmod.data.scale import training_scale
 from crossmod.data.slices import in_classes, load_slices
 from crossmod.data.store import Store
 from crossmod.data.store_writer import writing_store
 from crossmod.data.volume import Volume
 from crossmod.errors import InputError
-from crossmod.evaluate.body import body_mask
 from crossmod.evaluate.fingerprint import CaseGrid, Training, fingerprint
 from crossmod.evaluate.looks import bodies_of
 from crossmod.inference.contract import About, Network, Translation
@@ -461,14 +462,18 @@ def person(number: int, size: int, slices: int) -> tuple[Volume, Volume]:
 
 def stand_in(folder: Path, people: Sequence[tuple[Volume, Volume]], size: int) -> tuple[Network, Fingerprint]:
     """The mean MR value of each CT value, as a network, with the fingerprint that its training would have."""
-    settings = TranslateSettings(family="cyclegan", source="ct", size=size, load_size=size, slices="organ")
+    settings = TranslateSettings(
+        family="cyclegan", source="ct", size=size, load_size=size, frame="stretch", slices="organ"
+    )
     sets, grids = {}, {}
     for at, side in enumerate(("ct", "mr")):
         with writing_store(folder / side) as writer:
             for number, volumes in enumerate(people):
                 writer.add(f"{side}-{number}", volumes[at], patient=f"{side}-{number}")
         store = Store(folder / side)
-        sets[side] = load_slices(store, store.cases, settings, size=size, labelled=True, only_showing=True)
+        sets[side] = load_slices(
+            store, store.cases, settings, scale=training_scale(settings), labelled=True, only_showing=True
+        )
         for case in store.cases:
             grids[case.id] = CaseGrid(case.shape[1], case.shape[1] * case.spacing[1] / size)
     places = np.clip((sets["ct"].images.ravel() + 1) * 32, 0, 63).astype(int)
@@ -498,11 +503,13 @@ def matched(
     The last patients of a random order of the source are left out, and returned.
     """
     side = source.cases[0].modality
-    settings = TranslateSettings(family="cyclegan", source=side, size=size, load_size=size, slices="organ")
+    settings = TranslateSettings(
+        family="cyclegan", source=side, size=size, load_size=size, frame="stretch", slices="organ"
+    )
     order = [source.cases[int(at)] for at in np.random.default_rng(seed).permutation(len(source.cases))]
     known, unseen = order[:-leave_out], order[-leave_out:]
     sets = [
-        load_slices(store, cases, settings, size=size, labelled=True, only_showing=True)
+        load_slices(store, cases, settings, scale=training_scale(settings), labelled=True, only_showing=True)
         for store, cases in ((source, known), (target, target.cases))
     ]
     grids = {}

@@ -1,6 +1,7 @@
 """The settings of training a translator and of training a segmenter: the one place where each is documented."""
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -10,6 +11,12 @@ Slices = Literal["organ", "all"]
 Device = Literal["auto", "cpu", "cuda"]
 Precision = Literal["auto", "fp32", "bf16"]
 Compile = Literal["auto", "on", "off"]
+FrameKind = Literal["body", "field", "stretch"]
+
+# What the settings of a run mean that was made before there were these: the whole field of view was stretched.
+BEFORE_FRAMES: Mapping[str, Any] = {"frame": "stretch", "pixel_mm": 0.0}
+# Without a load size: share of the frame by which windows are moved at random, towards each side.
+TRANSLATION = 0.05
 
 
 class Machine(Settings):
@@ -72,8 +79,20 @@ class ImageSettings(SplitSettings):
     """MR: the percentiles of a volume that become -1 and 1."""
     size: int = Field(default=256, ge=16, multiple_of=4)
     """Pixels along each side of what the network sees."""
+    frame: FrameKind = "body"
+    """What of a slice is seen: a square of millimetres around the body, or around the middle of the field of view; or
+    `stretch`: the whole field, stretched to the size, whatever its millimetres."""
+    pixel_mm: float = Field(default=0.0, ge=0, le=100)
+    """Millimetres of a pixel that the network sees, the same for all scans; 0: just enough for the bodies of nearly all
+    patients, by the stores."""
     seed: int = 0
     """Seed of weights, order and augmentation."""
+
+    @model_validator(mode="after")
+    def _check_frame(self) -> "ImageSettings":
+        if self.frame == "stretch" and self.pixel_mm:
+            raise ValueError(f"--frame body or field with it, got --pixel-mm {self.pixel_mm:g} and --frame stretch")
+        return self
 
     @model_validator(mode="after")
     def _check_intensity(self) -> "ImageSettings":
@@ -109,7 +128,8 @@ class TranslateSettings(TrainSettings):
     source_patients: tuple[str, ...] = ()
     """Patients of the source to train on and to synthesize from, by name; default: all that are not held out."""
     load_size: int | None = None
-    """Pixels a side to which slices are scaled before a random part of `size` is cut out; default: 286 for 256."""
+    """Scale slices to so many pixels a side and cut out a random part of `size` (magnifies; the public code: 286 for
+    256); default: move the frame by up to 5 % at random, at the same millimetres; with --frame stretch: 286 for 256."""
     flip: bool = False
     """Mirror slices left to right at random; the liver is then found on either side."""
     stack: int = Field(default=1, ge=1, le=7)
@@ -212,7 +232,16 @@ class TranslateSettings(TrainSettings):
     @property
     def loaded(self) -> int:
         """Pixels a side before the random part is cut out."""
-        return round(self.size * 286 / 256) if self.load_size is None else self.load_size
+        if self.load_size is not None:
+            return self.load_size
+        if self.frame == "stretch":
+            return round(self.size * 286 / 256)
+        return self.size + 2 * max(round(self.size * TRANSLATION), 1)
+
+    @property
+    def loaded_mm(self) -> float:
+        """Millimetres of these pixels: those that the network sees, or less where slices are scaled to a load size."""
+        return self.pixel_mm if self.load_size is None else self.pixel_mm * self.size / self.load_size
 
 
 class SegmentSettings(TrainSettings):
@@ -272,3 +301,16 @@ class SegmentSettings(TrainSettings):
         if self.augment and self.strong_augment:
             raise ValueError("one augmentation, got --augment and --strong-augment")
         return self
+
+
+def as_recorded(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of a run as it was made: those of before there were frames stretched the whole field of view."""
+    return {**BEFORE_FRAMES, **values}
+
+
+def pixel_words(values: Mapping[str, Any]) -> str:
+    """How large a pixel is and what frames are centred on, in words, by settings or a card with these names."""
+    known = as_recorded(values)
+    if known["frame"] == "stretch":
+        return "whole field of view, stretched"
+    return f"{known['pixel_mm']:g} mm, centred on the {known['frame']}"

@@ -9,17 +9,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crossmod.data.resample import to_size
+from crossmod.data.scale import Scale, model_scale
 from crossmod.data.slices import SliceKey, SliceSet, class_map, draw_evenly, load_slices, to_images, to_pixels
 from crossmod.data.store import Store
 from crossmod.data.store_writer import writing_store
 from crossmod.errors import InputError
 from crossmod.settings import TranslateSettings
 
+WHOLE = Scale("stretch", 32, 0.0)
+
 
 def test_what_is_loaded_is_what_is_stored(stores: Stores) -> None:
     store = Store(stores.ct)
-    settings = TranslateSettings(size=32)
-    slices = load_slices(store, store.cases[:2], settings, size=32, labelled=True)
+    settings = TranslateSettings(size=32, frame="stretch")
+    slices = load_slices(store, store.cases[:2], settings, scale=model_scale(settings), labelled=True)
     assert len(slices) == 12
     assert slices.keys[7] == SliceKey("ct-1", "ct-1", 1)
     volume = store.read("ct-1")
@@ -69,7 +72,7 @@ def test_a_long_case_is_loaded_like_the_whole_of_it(
     with writing_store(tmp_path / "store") as writer:
         writer.add("c", volume, patient="p")
     store = Store(tmp_path / "store")
-    slices = load_slices(store, store.cases, TranslateSettings(), size=32, labelled=True, only_showing=only_showing)
+    slices = load_slices(store, store.cases, TranslateSettings(), scale=WHOLE, labelled=True, only_showing=only_showing)
     rows = [i for i in range(37) if not only_showing or i not in (3, 5, 20)]
     assert [key.slice for key in slices.keys] == rows
     whole = to_size(store.read("c"), 32)
@@ -90,7 +93,7 @@ def test_loading_takes_little_more_memory_than_what_is_loaded(tmp_path: Path) ->
     store = Store(tmp_path / "store")
 
     def load() -> SliceSet:
-        slices = load_slices(store, store.cases, TranslateSettings(), size=96, labelled=True)
+        slices = load_slices(store, store.cases, TranslateSettings(), scale=Scale("body", 96, 3.0), labelled=True)
         return slices.take(draw_evenly(slices, range(len(slices)), len(slices), seed=0))
 
     load()
@@ -122,7 +125,7 @@ def test_what_a_slice_shows_does_not_depend_on_the_size_it_is_loaded_at(tmp_path
         writer.add("c", volume.with_labels(labels, {1: "liver"}), patient="p")
     store = Store(tmp_path / "store")
     for size in (64, 16):
-        slices = load_slices(store, store.cases, TranslateSettings(), size=size, labelled=True)
+        slices = load_slices(store, store.cases, TranslateSettings(), scale=Scale("stretch", size, 0.0), labelled=True)
         assert slices.showing_organ() == [2, 3]
     assert slices.masks is not None
     assert not slices.masks[3].any()
@@ -167,7 +170,7 @@ def test_all_of_them_come_in_order() -> None:
 
 def test_taking_slices_keeps_image_mask_and_key_together(stores: Stores) -> None:
     store = Store(stores.mr)
-    slices = load_slices(store, store.cases, TranslateSettings(size=32), size=32, labelled=True)
+    slices = load_slices(store, store.cases, TranslateSettings(size=32), scale=WHOLE, labelled=True)
     part = slices.take([13, 2])
     assert part.keys == (slices.keys[13], slices.keys[2])
     np.testing.assert_array_equal(part.images[0], slices.images[13])
@@ -179,7 +182,7 @@ def test_taking_slices_keeps_image_mask_and_key_together(stores: Stores) -> None
 
 def test_taking_all_in_order_copies_nothing(stores: Stores) -> None:
     store = Store(stores.mr)
-    slices = load_slices(store, store.cases, TranslateSettings(size=32), size=32, labelled=True)
+    slices = load_slices(store, store.cases, TranslateSettings(size=32), scale=WHOLE, labelled=True)
     assert slices.take(range(len(slices))) is slices
     part = slices.take([0, 1])
     assert not np.shares_memory(part.pixels, slices.pixels)

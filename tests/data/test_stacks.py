@@ -8,13 +8,14 @@ from conftest import Stores, made_volume
 from hypothesis import given
 from hypothesis import strategies as st
 
+from crossmod.data.scale import model_scale
 from crossmod.data.slices import load_slices
 from crossmod.data.stacks import load_beside, offsets, places, stack_of
 from crossmod.data.store import CaseRecord, Store
 from crossmod.data.store_writer import writing_store
 from crossmod.settings import TranslateSettings
 
-SETTINGS = TranslateSettings(size=32, load_size=32)
+SETTINGS = TranslateSettings(size=32, load_size=32, pixel_mm=10.0)
 
 
 @pytest.mark.parametrize(
@@ -58,7 +59,7 @@ def test_beyond_an_end_the_last_slice_is_taken() -> None:
 def test_neighbours_are_loaded_for_the_slices_that_are_there(stores: Stores) -> None:
     """Against all slices of the store, loaded one by one; in a shuffled order, with some left out."""
     store = Store(stores.ct)
-    every = load_slices(store, store.cases, SETTINGS, size=32, labelled=True)
+    every = load_slices(store, store.cases, SETTINGS, scale=model_scale(SETTINGS), labelled=True)
     at = {(key.case, key.slice): row for row, key in enumerate(every.keys)}
     chosen = np.random.default_rng(0).permutation(len(every))[:20].tolist()
     slices = every.take(chosen)
@@ -82,7 +83,7 @@ def test_every_case_has_its_own_distance_between_slices(tmp_path: Path, rng: np.
         writer.add("thick", thick, patient="a")
         writer.add("thin", thin, patient="b")
     store = Store(tmp_path / "store")
-    slices = load_slices(store, store.cases, SETTINGS, size=32, labelled=False)
+    slices = load_slices(store, store.cases, SETTINGS, scale=model_scale(SETTINGS), labelled=False)
 
     def of_stack(record: CaseRecord) -> tuple[int, ...]:
         return offsets(3, 5.0, record.spacing[0])
@@ -95,7 +96,7 @@ def test_every_case_has_its_own_distance_between_slices(tmp_path: Path, rng: np.
 def test_stacks_that_reach_beyond_their_volumes_are_warned_of(stores: Stores, caplog: pytest.LogCaptureFixture) -> None:
     """Of six slices 5 mm apart, two slices away is beyond an end for a third of them, four for two thirds."""
     store = Store(stores.ct)
-    slices = load_slices(store, store.cases, SETTINGS, size=32, labelled=False)
+    slices = load_slices(store, store.cases, SETTINGS, scale=model_scale(SETTINGS), labelled=False)
     for far, warned in ((2, False), (4, True)):
         load_beside(slices, store.cases, lambda _, far=far: (0, -far, far), lambda record: store.read(record.id))
         assert ("beyond the ends" in caplog.text) == warned

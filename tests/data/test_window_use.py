@@ -9,6 +9,7 @@ from conftest import Stores
 from test_units import ct, mr, volume_of
 
 from crossmod.data.intensity import Intensity, intensity_of
+from crossmod.data.scale import Scale
 from crossmod.data.slices import load_slices
 from crossmod.data.store import Store
 from crossmod.data.store_writer import writing_store
@@ -73,14 +74,14 @@ def test_loading_warns_of_the_worst_patients(stores: Stores, caplog: pytest.LogC
     store = Store(stores.ct)
     settings = ImageSettings(window=(1000.0, 2000.0), size=32)
     with caplog.at_level(logging.WARNING):
-        load_slices(store, store.select("ct"), settings, size=32, labelled=False)
+        load_slices(store, store.select("ct"), settings, scale=Scale("stretch", 32, 0.0), labelled=False)
     (said,) = caplog.messages
     assert (
         f"{stores.ct}: 6 of 6 CT cases have most of their body outside of the window 1000 to 2000 (100% below" in said
     )
     assert said.count("100%, ") + said.count("100%.") == 3
     caplog.clear()
-    load_slices(store, store.select("ct"), ImageSettings(size=32), size=32, labelled=False)
+    load_slices(store, store.select("ct"), ImageSettings(size=32), scale=Scale("stretch", 32, 0.0), labelled=False)
     assert not caplog.messages
 
 
@@ -90,4 +91,4 @@ def test_a_store_of_two_units_is_refused(tmp_path: Path) -> None:
         writer.add("b", volume_of(ct() + 1024, stated_unit="unknown"), patient="b")
     store = Store(tmp_path / "store")
     with pytest.raises(InputError, match="CT in HU and in unknown units"):
-        load_slices(store, store.cases, ImageSettings(), size=32, labelled=False)
+        load_slices(store, store.cases, ImageSettings(), scale=Scale("stretch", 32, 0.0), labelled=False)

@@ -6,6 +6,7 @@ import pytest
 from made_up_runs import FIRST, LAST, Made, translators
 
 from crossmod.config import with_changes
+from crossmod.data.scale import model_scale
 from crossmod.data.slices import SliceSet, draw_evenly, load_slices
 from crossmod.data.store import Store
 from crossmod.evaluate.detectors import detector
@@ -90,7 +91,9 @@ def test_the_distance_is_that_of_the_slices_drawn(made: Experiment, found: dict[
         settings = SegmentSettings(**one.card["settings"])
         synthetic = trained_on(made, one, number)
         store = Store(root / "mr")
-        real = load_slices(store, store.select("mr", organ="liver"), settings, size=32, labelled=True)
+        real = load_slices(
+            store, store.select("mr", organ="liver"), settings, scale=model_scale(settings), labelled=True
+        )
         shown = [
             index
             for index, key in enumerate(real.keys)

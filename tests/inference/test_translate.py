@@ -10,10 +10,10 @@ from nibabel.orientations import axcodes2ornt
 from scipy.ndimage import binary_erosion
 from small_models import Made, about, body
 
+from crossmod.data.body_mask import body_mask
 from crossmod.data.nifti import read_nifti, write_nifti
 from crossmod.data.volume import Volume, reorient
 from crossmod.errors import InputError
-from crossmod.evaluate.body import body_mask
 from crossmod.inference.contract import Network, Options
 from crossmod.inference.translate import translate_volume
 

@@ -15,6 +15,7 @@ from small_models import Made, about, body
 from test_train_translator import train
 
 from crossmod.data.identity import SYNTHETIC
+from crossmod.data.scale import training_scale
 from crossmod.data.slices import load_slices
 from crossmod.data.store import Store
 from crossmod.data.store_writer import writing_store
@@ -156,9 +157,9 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Fingerprint, list
         for number, volume in enumerate(volumes):
             writer.add(f"p{number}", volume, patient=f"p{number}")
     store = Store(folder)
-    settings = TranslateSettings(family="cyclegan", source="mr", size=32, load_size=36, slices="all")
-    found = load_slices(store, store.cases, settings, size=settings.loaded, labelled=False)
-    grids = {case.id: CaseGrid(32, 10.0 * 32 / 36) for case in store.cases}
+    settings = TranslateSettings(family="cyclegan", source="mr", size=32, load_size=36, frame="stretch", slices="all")
+    found = load_slices(store, store.cases, settings, scale=training_scale(settings), labelled=False)
+    grids = {case.id: CaseGrid(32, 10.0) for case in store.cases}
     training = Training((found,), (found,), found, None, grids, lambda images: images[:, 0])
     card = json.loads(json.dumps({"fingerprint": fingerprint(training, settings)}))
     read = read_fingerprint(card)

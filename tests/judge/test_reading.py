@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from judge_people import LIVER, MM, look_alike, make_people, person, real_store, synthetic_store
 
+from crossmod.data.scale import Scale
 from crossmod.data.store import Store
 from crossmod.data.store_writer import writing_store
 from crossmod.evaluate.anatomy import slice_jump
@@ -30,7 +31,7 @@ def placed_as(layers: list[int], voxels: np.ndarray, folder: Path, modality: str
 def test_mr_is_stretched_by_the_slices_of_layers_that_all_sets_show(tmp_path: Path) -> None:
     """A slice beside them is twice as bright: it is cut, and changes no other slice."""
     voxels = np.stack([np.full((16, 16), value) for value in (0, 50, 100, 200)]).astype(np.int16)
-    case = read_images(placed_as([1, 1, 2, 3], voxels, tmp_path / "a"), 16, SETTINGS, {1, 2})
+    case = read_images(placed_as([1, 1, 2, 3], voxels, tmp_path / "a"), Scale("stretch", 16, 0.0), SETTINGS, {1, 2})
     assert case is not None
     np.testing.assert_allclose(case.images[:, 0, 0], [-1, 0, 1, 1])
     assert (case.intensity.low, case.intensity.high) == (0, 100)
@@ -38,16 +39,20 @@ def test_mr_is_stretched_by_the_slices_of_layers_that_all_sets_show(tmp_path: Pa
 
 def test_slices_outside_of_all_layers_are_left_out(tmp_path: Path) -> None:
     voxels = np.arange(4, dtype=np.int16)[:, None, None] * np.ones((1, 16, 16), np.int16)
-    case = read_images(placed_as([0, 4, 4, 0], voxels, tmp_path / "a"), 16, SETTINGS, {4})
+    case = read_images(placed_as([0, 4, 4, 0], voxels, tmp_path / "a"), Scale("stretch", 16, 0.0), SETTINGS, {4})
     assert case is not None
     assert case.places.tolist() == [1, 2]
     np.testing.assert_allclose(case.images[:, 0, 0], [-1, 1])
-    assert read_images(placed_as([0, 0, 0, 0], voxels, tmp_path / "b"), 16, SETTINGS, {4}) is None
+    assert (
+        read_images(placed_as([0, 0, 0, 0], voxels, tmp_path / "b"), Scale("stretch", 16, 0.0), SETTINGS, {4}) is None
+    )
 
 
 def test_ct_is_windowed(tmp_path: Path) -> None:
     voxels = np.stack([np.full((16, 16), value) for value in (-1000, -160, 40, 240, 900)]).astype(np.int16)
-    case = read_images(placed_as([1] * 5, voxels, tmp_path / "a", "ct"), 16, JudgeSettings(), {1})
+    case = read_images(
+        placed_as([1] * 5, voxels, tmp_path / "a", "ct"), Scale("stretch", 16, 0.0), JudgeSettings(), {1}
+    )
     assert case is not None
     np.testing.assert_allclose(case.images[:, 0, 0], [-1, -1, 0, 1, 1])
 
@@ -62,7 +67,7 @@ def test_the_longest_run_of_neighbours(tmp_path: Path, kept: list[int], run: int
     made = Store(synthetic_store(tmp_path / "made", ct, look_alike, slices=kept))
     placed = place_synthetic(made, made.cases, sources_of([Store(ct)]))[0]
     placed = replace(placed, layers=np.full(len(kept), 5))
-    case = read_images(placed, 32, SETTINGS, {5})
+    case = read_images(placed, Scale("stretch", 32, 0.0), SETTINGS, {5})
     assert case is not None
     stack = stack_of(case, {5})
     assert stack is not None
@@ -75,12 +80,12 @@ def test_a_set_is_its_cases_one_after_the_other(tmp_path: Path) -> None:
     people = make_people(tmp_path)
     store = Store(people.mr)
     cases = place_real(store, store.cases[:3])
-    ruler = Ruler(detector("random"), None, 32, JudgeSettings(), EVERY)
+    ruler = Ruler(detector("random"), None, Scale("stretch", 32, 0.0), JudgeSettings(), EVERY)
     measured = measure("real", cases, ruler, keep=True)
     assert len(measured.rows) == len(measured.statistics) == sum(layer_counts(cases))
     assert [row.case for row in measured.rows] == [f"mr-{n}" for n in (100, 101, 102) for _ in range(16)]
     assert list(measured.statistics.patients) == [row.case for row in measured.rows]
-    one = read_images(cases[1], 32, JudgeSettings(), EVERY)
+    one = read_images(cases[1], Scale("stretch", 32, 0.0), JudgeSettings(), EVERY)
     assert one is not None
     np.testing.assert_array_equal(measured.statistics.features[16:32], detector("random").features(one.images))
     other = measure("other", cases[:1], ruler, measured.stacks)

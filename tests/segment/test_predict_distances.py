@@ -6,6 +6,7 @@ import pytest
 from conftest import made_volume
 
 from crossmod.data.resample import to_size
+from crossmod.data.scale import Scale
 from crossmod.data.slices import SliceKey, SliceSet, load_slices
 from crossmod.data.store import CaseRecord, Store
 from crossmod.data.store_writer import writing_store
@@ -53,7 +54,8 @@ def test_distances_are_in_millimetres_of_the_models_pixels() -> None:
     keys = [SliceKey("a", "a", i) for i in range(6)]
     expected = surface_distance(answer, truth, (5.0, 2.0, 2.0))
     fine = record("a", size=32)
-    fine = fine.model_copy(update={"affine": [[0, 0, -1.0, 0], [0, -1.0, 0, 0], [5.0, 0, 0, 0], [0, 0, 0, 1.0]]})
+    affine = [[0, 0, -1.0, 0], [0, -1.0, 0, 0], [5.0, 0, 0, 0], [0, 0, 0, 1.0]]
+    fine = fine.model_copy(update={"affine": affine, "spacing": (5.0, 1.0, 1.0)})
     for case in (record("a"), fine):
         scores = score(slice_set(truth, keys), answer.astype(np.float32), [case])
         assert scores["patient_values"]["hd95"] == {"a": pytest.approx(expected.hd95)}
@@ -135,7 +137,8 @@ def test_pixels_measure_what_to_size_says(tmp_path: Path, shape: tuple[int, int,
     with writing_store(tmp_path / "store") as writer:
         writer.add("a", volume, patient="a")
     store = Store(tmp_path / "store")
-    slices = load_slices(store, store.cases, SegmentSettings(size=32), size=32, labelled=True)
+    scale = Scale("stretch", 32, 0.0)
+    slices = load_slices(store, store.cases, SegmentSettings(size=32), scale=scale, labelled=True)
     assert slices.masks is not None
     truth = slices.masks > 0
     answer = np.roll(truth, 2, axis=1)

@@ -28,6 +28,8 @@ TINY: dict[str, Any] = {
     "network": "tiny",
     "precision": "fp32",
     "size": 32,
+    "frame": "field",
+    "pixel_mm": 10.0,
     "learning_rate": 5e-3,
     "batch_size": 8,
     "epochs": 25,

@@ -25,6 +25,9 @@ from crossmod.translate.train import train_translator
 TINY: dict[str, Any] = {
     "precision": "fp32",
     "size": 32,
+    # The stores' own pixels.
+    "frame": "field",
+    "pixel_mm": 10.0,
     "load_size": 36,
     "generator_filters": 2,
     "generator_blocks": 1,

@@ -12,7 +12,7 @@ from crossmod.config import Settings, SettingsType, overrides_of, read_yaml
 from crossmod.errors import InputError
 from crossmod.overrides import with_asked
 from crossmod.presets import SEGMENT, TRANSLATE
-from crossmod.settings import Device, Machine, SegmentSettings, TranslateSettings
+from crossmod.settings import Device, Machine, SegmentSettings, TranslateSettings, as_recorded, pixel_words
 
 Flat = Parameter(name="*")
 
@@ -63,6 +63,7 @@ def train(
     run = train_translator(out, ct=ct, mr=mr, settings=settings, machine=setup)
     card = run.card
     say(f"{out}: {card['family']}, {card['steps']} steps in {card['seconds']:.0f} s. Pictures: {out / 'samples'}")
+    say(f"{card['settings']['size']} pixels of a slice: {pixel_words(card['settings'])}.")
     if card["best"]:
         say(f"Best of its scored epochs: {card['best']['epoch'] + 1}; `synthesize` uses it unless told otherwise.")
     if card["alarms"]:
@@ -154,6 +155,10 @@ def segment(
 
     run = train_segmenter(out, real=real, synthetic=synthetic, settings=settings, machine=setup)
     say(f"{out}: {one_line(run.card)}")
+    if synthetic is None and not settings.pixel_mm and run.card["settings"].get("pixel_mm"):
+        say(
+            f"Pixels of {run.card['settings']['pixel_mm']:g} mm; runs that are to be compared need the same --pixel-mm."
+        )
     return None
 
 
@@ -168,9 +173,10 @@ def resolve(presets: dict[str, SettingsType], setup: Setup, overrides: BaseModel
         raise InputError("--preset", found=found, wanted=wanted, do="Choose one of them.")
     settings = presets[setup.preset]
     if setup.config is not None:
-        values = read_yaml(setup.config)
+        content = read_yaml(setup.config)
         # A run's config.yaml holds the settings next to kind and inputs.
-        values = values["settings"] if isinstance(values.get("settings"), dict) else values
+        values = content["settings"] if isinstance(content.get("settings"), dict) else content
+        values = as_recorded(values) if "kind" in content else values
         settings = with_asked(settings, values, every=False, subject=setup.config)
     return with_asked(settings, overrides.model_dump(exclude_none=True) if overrides is not None else {})
 

@@ -2,10 +2,13 @@
 
 from pathlib import Path
 from shlex import quote
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from crossmod.cli.application import prepare, say
 from crossmod.config import Modality
+
+if TYPE_CHECKING:
+    from crossmod.data.store import CaseRecord
 
 
 @prepare.command(name="chaos")
@@ -69,7 +72,7 @@ def prepare_chaos(
         crop=crop,
         accept_units=accept_units,
     )
-    _say_done(store, len(cases))
+    _say_done(store, cases)
 
 
 @prepare.command(name="dicom")
@@ -130,7 +133,7 @@ def prepare_dicom(
         accept_units=accept_units,
         ignore_ids=ignore_ids,
     )
-    _say_done(store, len(cases))
+    _say_done(store, cases)
 
 
 @prepare.command(name="nifti")
@@ -213,12 +216,20 @@ def prepare_nifti(
         crop=crop,
         accept_units=accept_units,
     )
-    _say_done(store, len(cases))
+    _say_done(store, cases)
 
 
 def _yes(contrast: Literal["yes", "no"] | None) -> bool | None:
     return None if contrast is None else contrast == "yes"
 
 
-def _say_done(store: Path, cases: int) -> None:
-    say(f"{store}: {cases} new case{'s' if cases != 1 else ''}. Look at it: crossmod info {quote(str(store))}")
+def _say_done(store: Path, cases: "list[CaseRecord]") -> None:
+    from crossmod.data.extent import extents, side_extent
+    from crossmod.data.store import Store
+
+    say(
+        f"{store}: {len(cases)} new case{'s' if len(cases) != 1 else ''}. Look at it: crossmod info {quote(str(store))}"
+    )
+    for modality in sorted({case.modality for case in cases}):
+        own = [case for case in cases if case.modality == modality]
+        say(f"{modality.upper()}, medians: {side_extent(extents(Store(store), own)).words}")

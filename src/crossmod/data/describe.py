@@ -9,7 +9,9 @@ from rich.table import Table
 from rich.text import Text
 
 from crossmod.config import Modality
+from crossmod.data.body_box import body_box
 from crossmod.data.dicom.series import check_uniform, list_series, read_series
+from crossmod.data.extent import extents, side_extent
 from crossmod.data.file_order import natural_key
 from crossmod.data.nifti import read_nifti
 from crossmod.data.patient_key import existing_key, key_path
@@ -50,7 +52,7 @@ def _store(store: Store) -> Group:
     for case in store.cases:
         groups.setdefault((case.modality, case.sequence or ""), []).append(case)
     title = Text(f"{store.path}: {len(store.cases)} case{'s' if len(store.cases) != 1 else ''}", overflow="fold")
-    tables = [_group(modality, sequence, cases) for (modality, sequence), cases in sorted(groups.items())]
+    tables = [_group(store, modality, sequence, cases) for (modality, sequence), cases in sorted(groups.items())]
     notes = _notes((case.id, case.notes) for case in store.cases)
     return Group(title, *tables, *_people(store), *notes)
 
@@ -77,7 +79,7 @@ def _key_in_words(fingerprint: str) -> str:
     return f"{text}, which is {'yours' if own.fingerprint == fingerprint else 'not yours'} ({own.path})"
 
 
-def _group(modality: str, sequence: str, cases: Sequence[CaseRecord]) -> Table:
+def _group(store: Store, modality: str, sequence: str, cases: Sequence[CaseRecord]) -> Table:
     patients = sorted({case.patient for case in cases}, key=lambda name: natural_key(Path(name)))
     table = _two_columns(f"{modality} {sequence}".strip())
     if modality == "ct":
@@ -92,6 +94,7 @@ def _group(modality: str, sequence: str, cases: Sequence[CaseRecord]) -> Table:
     _add(table, "voxels", f"{shape} (slices, rows, columns)")
     spacing = " x ".join(_range([case.spacing[axis] for case in cases]) for axis in range(3))
     _add(table, "spacing", f"{spacing} mm (slices, rows, columns)")
+    _add(table, "median", side_extent(extents(store, cases)).words)
     return table
 
 
@@ -152,6 +155,10 @@ def _volume(path: Path, volume: Volume, unit: str) -> Table:
     percentiles = np.percentile(volume.voxels, [0, 1, 50, 99, 100])
     _add(table, "values", "min {:.5g}, 1 % {:.5g}, median {:.5g}, 99 % {:.5g}, max {:.5g}".format(*percentiles))
     _add(table, "unit", unit)
+    if unit != "unknown":
+        body = body_box(volume)
+        measured = f"{body.height:.0f} x {body.width:.0f} mm (front to back, side to side)"
+        _add(table, "body", measured if body.slices else "none found")
     # A label file is a NIfTI file too, and its values are what one wants to know of it.
     held = np.unique(volume.voxels)
     if held.size <= 32 and (held == np.rint(held)).all():

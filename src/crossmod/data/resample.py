@@ -1,12 +1,20 @@
-"""In-plane resampling of a volume to square slices of the model's size."""
+"""Stretching: the whole field of view of a slice, padded to a square and scaled to so many pixels a side.
+
+Models that were trained before frames were measured in millimetres see slices so; `frame: stretch` asks for it.
+"""
 
 from dataclasses import replace
 
 import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812 - the name everybody knows
+from jaxtyping import Float32, Num, UInt8
 
+from crossmod.data.frame import padding
 from crossmod.data.volume import Volume
+
+Pair = tuple[float, float]
+Shape = tuple[int, int]
 
 
 def square(volume: Volume) -> Volume:
@@ -16,20 +24,15 @@ def square(volume: Volume) -> Volume:
     """
     _, rows, columns = volume.voxels.shape
     _, row_mm, column_mm = volume.spacing
-    side = max(rows * row_mm, columns * column_mm)
-    pads = [(0, 0), *(_both_sides(side / mm - count) for count, mm in ((rows, row_mm), (columns, column_mm)))]
+    pads = padding((rows, columns), (row_mm, column_mm))
     if not any(sum(pad) for pad in pads):
         return volume
     affine = volume.affine.copy()
-    affine[:3, 3] -= affine[:3, 1] * pads[1][0] + affine[:3, 2] * pads[2][0]
-    voxels = np.pad(volume.voxels, pads, constant_values=volume.voxels.min())
-    labels = None if volume.labels is None else np.pad(volume.labels, pads)
+    affine[:3, 3] -= affine[:3, 1] * pads[0][0] + affine[:3, 2] * pads[1][0]
+    every = [(0, 0), *pads]
+    voxels = np.pad(volume.voxels, every, constant_values=volume.voxels.min())
+    labels = None if volume.labels is None else np.pad(volume.labels, every)
     return replace(volume, voxels=voxels, labels=labels, affine=affine)
-
-
-def _both_sides(missing: float) -> tuple[int, int]:
-    count = max(round(missing), 0)
-    return count // 2, count - count // 2
 
 
 def to_size(volume: Volume, size: int) -> Volume:
@@ -42,15 +45,65 @@ def to_size(volume: Volume, size: int) -> Volume:
     _, rows, columns = volume.voxels.shape
     if (rows, columns) == (size, size):
         return volume
-    image = torch.from_numpy(volume.voxels.astype(np.float32))[:, None]
-    image = F.interpolate(image, (size, size), mode="bilinear", antialias=True)
-    labels = volume.labels
-    if labels is not None:
-        nearest = F.interpolate(torch.from_numpy(labels)[:, None].float(), (size, size), mode="nearest-exact")
-        labels = nearest[:, 0].to(torch.uint8).numpy()
+    labels = volume.labels if volume.labels is None else _nearest(volume.labels, (size, size))
     affine = volume.affine.copy()
     # The centre of new pixel 0 lies (scale - 1) / 2 old pixels from the centre of old pixel 0.
     for axis, scale in ((1, rows / size), (2, columns / size)):
         affine[:3, 3] += affine[:3, axis] * (scale - 1) / 2
         affine[:3, axis] *= scale
-    return replace(volume, voxels=image[:, 0].numpy(), labels=labels, affine=affine)
+    voxels = _scaled(volume.voxels.astype(np.float32), (size, size))
+    return replace(volume, voxels=voxels, labels=labels, affine=affine)
+
+
+def stretched(
+    slices: Num[np.ndarray, "slices rows columns"], spacing: Pair, fill: float, size: int
+) -> Float32[np.ndarray, "slices size size"]:
+    """What `to_size` makes of slices that are padded with `fill`."""
+    rows, columns = slices.shape[1:]
+    every = [(0, 0), *padding((rows, columns), spacing)]
+    return _scaled(np.pad(slices.astype(np.float32), every, constant_values=fill), (size, size))
+
+
+def stretched_labels(
+    labels: UInt8[np.ndarray, "slices rows columns"], spacing: Pair, size: int
+) -> UInt8[np.ndarray, "slices size size"]:
+    """What `to_size` makes of labels."""
+    rows, columns = labels.shape[1:]
+    return _nearest(np.pad(labels, [(0, 0), *padding((rows, columns), spacing)]), (size, size))
+
+
+def stretched_back(
+    images: Float32[np.ndarray, "slices size size"], shape: Shape, spacing: Pair
+) -> Float32[np.ndarray, "slices rows columns"]:
+    """The same turned round: images on the pixels that slices had."""
+    pads = padding(shape, spacing)
+    return _cropped(_scaled(images, _padded(shape, pads)), shape, pads)
+
+
+def stretched_labels_back(
+    labels: UInt8[np.ndarray, "slices size size"], shape: Shape, spacing: Pair
+) -> UInt8[np.ndarray, "slices rows columns"]:
+    """Labels on the pixels that slices had."""
+    pads = padding(shape, spacing)
+    return _cropped(_nearest(labels, _padded(shape, pads)), shape, pads)
+
+
+def _padded(shape: Shape, pads: tuple[tuple[int, int], tuple[int, int]]) -> Shape:
+    return shape[0] + sum(pads[0]), shape[1] + sum(pads[1])
+
+
+def _cropped(images: np.ndarray, shape: Shape, pads: tuple[tuple[int, int], tuple[int, int]]) -> np.ndarray:
+    (top, _), (left, _) = pads
+    return images[:, top : top + shape[0], left : left + shape[1]]
+
+
+def _scaled(images: Float32[np.ndarray, "slices a b"], shape: Shape) -> Float32[np.ndarray, "slices c d"]:
+    if images.shape[1:] == shape:
+        return images
+    given = torch.from_numpy(np.ascontiguousarray(images))[:, None]
+    return F.interpolate(given, shape, mode="bilinear", antialias=True)[:, 0].numpy()
+
+
+def _nearest(labels: UInt8[np.ndarray, "slices a b"], shape: Shape) -> UInt8[np.ndarray, "slices c d"]:
+    given = torch.from_numpy(np.ascontiguousarray(labels))[:, None].float()
+    return F.interpolate(given, shape, mode="nearest-exact")[:, 0].to(torch.uint8).numpy()

@@ -6,14 +6,16 @@ Notable:
 - A case is resampled a few slices at a time: beside the slices themselves, loading holds one case as it is stored.
 """
 
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from jaxtyping import Bool, Float, Int16, UInt8
 
+from crossmod.data.frame import Frame, whole_frame
 from crossmod.data.intensity import Intensity, intensity_of
-from crossmod.data.resample import square, to_size
+from crossmod.data.scale import Scale
 from crossmod.data.store import CaseRecord, Store
 from crossmod.data.units import one_unit
 from crossmod.data.volume import Volume, label_value, take_slices
@@ -23,12 +25,14 @@ from crossmod.progress import track
 from crossmod.seeds import rng
 from crossmod.settings import ImageSettings
 
+log = logging.getLogger(__name__)
+
 FULL_SCALE = 32767
 # Multiplied with, never divided by: CUDA divides by a number by way of its reciprocal, and all are to agree to the bit.
 PIXEL_STEP = 1 / FULL_SCALE
 
 # Slices that are resampled together.
-RUN = 16
+RUN = 8
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,7 @@ class SliceSet:
         known: whether the slice's case has labels.
         keys: where each came from.
         intensities: the intensity step of each case.
+        frames: what of its slices each case shows; a case that is not named shows its whole field of view, stretched.
     """
 
     pixels: Int16[np.ndarray, "slices size size"]
@@ -60,6 +65,7 @@ class SliceSet:
     known: Bool[np.ndarray, " slices"]
     keys: tuple[SliceKey, ...]
     intensities: dict[str, Intensity]
+    frames: dict[str, Frame] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -68,6 +74,11 @@ class SliceSet:
     def size(self) -> int:
         """Pixels a side."""
         return self.pixels.shape[-1]
+
+    def frame(self, record: CaseRecord) -> Frame:
+        """What of its slices a case shows here."""
+        shape, spacing = (record.shape[1], record.shape[2]), (record.spacing[1], record.spacing[2])
+        return self.frames.get(record.id) or whole_frame(shape, spacing, self.size)
 
     @property
     def images(self) -> Float[np.ndarray, "slices size size"]:
@@ -97,6 +108,7 @@ class SliceSet:
             known=self.known[where],
             keys=keys,
             intensities={case: step for case, step in self.intensities.items() if case in cases},
+            frames={case: frame for case, frame in self.frames.items() if case in cases},
         )
 
     def showing_organ(self) -> list[int]:
@@ -119,18 +131,18 @@ def load_slices(
     cases: Sequence[CaseRecord],
     settings: ImageSettings,
     *,
-    size: int,
+    scale: Scale,
     labelled: bool,
     only_showing: bool = False,
     read: Callable[[CaseRecord], Volume] | None = None,
 ) -> SliceSet:
-    """Read cases, resample them to `size`, and bring them to [-1, 1].
+    """Read cases, bring them to the pixels of `scale`, and to [-1, 1].
 
     Args:
         store: where the cases lie.
         cases: which to read, of one modality.
         settings: organs and intensity.
-        size: pixels a side.
+        scale: millimetres and pixels; each case has its frame by its record, whatever `read` gives.
         labelled: whether masks are wanted; every case must then have labels of the organs.
         only_showing: leave out slices whose labels show none of the organs.
         read: gives the volume of a case, where it is not the store's.
@@ -140,9 +152,9 @@ def load_slices(
     """
     one_unit(store.path, (record.unit for record in cases))
     # Room for every slice; of what is left unfilled, no page is ever touched.
-    most = (sum(record.shape[0] for record in cases), size, size)
+    most = (sum(record.shape[0] for record in cases), scale.size, scale.size)
     pixels, masks = np.empty(most, np.int16), np.empty(most, np.uint8) if labelled else None
-    shows, known, keys, intensities, uses = [], [], [], {}, []
+    shows, known, keys, intensities, frames, uses = [], [], [], {}, {}, []
     for record in track(cases, f"Reading {len(cases)} cases"):
         volume = store.read(record.id) if read is None else read(record)
         intensity = intensity_of(volume, settings)
@@ -155,7 +167,10 @@ def load_slices(
         names = dict(enumerate(settings.organs, start=1))
         volume = volume.with_labels(classes, names) if labelled else volume.with_labels(None, {})
         begin = len(keys)
-        for run in resampled(volume, chosen, size):
+        frame = scale.frame_of(store, record)
+        if labelled:
+            _warn_of_cut_organs(volume, frame, record.id)
+        for run in resampled(volume, chosen, frame):
             end = begin + len(run.voxels)
             pixels[begin:end] = to_pixels(intensity.to_model(run.voxels))
             if masks is not None and run.labels is not None:
@@ -164,7 +179,7 @@ def load_slices(
         shows.append(present[chosen])
         known.append(np.full(len(chosen), told))
         keys += [SliceKey(record.id, record.patient, index) for index in chosen]
-        intensities[record.id] = intensity
+        intensities[record.id], frames[record.id] = intensity, frame
         uses.append(window_use(volume, intensity, record.patient))
     if not keys:
         found = f"no slice that shows {' or '.join(settings.organs)}"
@@ -173,7 +188,7 @@ def load_slices(
     for array in (pixels, masks):
         if array is not None:
             # In place: the rest is given back, nothing is copied. Nobody holds a view of it.
-            array.resize((len(keys), size, size), refcheck=False)
+            array.resize((len(keys), scale.size, scale.size), refcheck=False)
     return SliceSet(
         pixels=pixels,
         masks=masks,
@@ -181,19 +196,28 @@ def load_slices(
         known=np.concatenate(known),
         keys=tuple(keys),
         intensities=intensities,
+        frames=frames,
     )
 
 
-def resampled(volume: Volume, chosen: Sequence[int], size: int) -> Iterator[Volume]:
-    """The slices at `chosen`, a few at a time."""
-    # Padded as a whole, since what pads is the volume's lowest value.
-    padded = square(volume)
-    if square(padded) is not padded:
-        # Pixels that are no squares can leave a rounded rest, which each run would be padded with once more.
-        yield take_slices(to_size(volume, size), chosen)
-        return
+def resampled(volume: Volume, chosen: Sequence[int], frame: Frame) -> Iterator[Volume]:
+    """The slices at `chosen` on the pixels of a frame, a few at a time."""
+    # What fills is the lowest value of the whole volume.
+    fill = float(volume.voxels.min())
     for begin in range(0, len(chosen), RUN):
-        yield to_size(take_slices(padded, chosen[begin : begin + RUN]), size)
+        yield frame.place(take_slices(volume, chosen[begin : begin + RUN]), fill)
+
+
+def _warn_of_cut_organs(volume: Volume, frame: Frame, case: str) -> None:
+    """Tell of labels that lie outside of what the model sees."""
+    if volume.labels is None or frame.whole:
+        return
+    rows, columns = frame.inside((volume.voxels.shape[1], volume.voxels.shape[2]), volume.spacing[1:])
+    seen = np.count_nonzero(volume.labels[:, rows, columns])
+    all_of_it = np.count_nonzero(volume.labels)
+    if seen < all_of_it:
+        share = 1 - seen / all_of_it
+        log.warning("%s: %.1f %% of the labelled organ lies outside of the model's frame.", case, 100 * share)
 
 
 def class_map(volume: Volume, organs: Sequence[str], case: str) -> UInt8[np.ndarray, "slices rows columns"]:

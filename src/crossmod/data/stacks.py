@@ -77,7 +77,7 @@ def load_beside(
         )
         needed = sorted({index for one in wanted for index in one})
         step = slices.intensities[record.id]
-        runs = resampled(volume.with_labels(None, {}), needed, slices.size)
+        runs = resampled(volume.with_labels(None, {}), needed, slices.frame(record))
         found = np.concatenate([to_pixels(step.to_model(run.voxels)) for run in runs])
         for into, names, one in zip(pixels, keys, wanted, strict=True):
             into[own] = found[np.searchsorted(needed, one)]

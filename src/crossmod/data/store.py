@@ -11,6 +11,7 @@ Notable:
 import copy
 import re
 from collections.abc import Iterable, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors import SafetensorError, safe_open
 
 from crossmod.config import Modality
+from crossmod.data.body_box import BodyBox, body_box
 from crossmod.data.person import MARK
 from crossmod.data.units import check_stored
 from crossmod.data.volume import Volume
@@ -66,6 +68,10 @@ class Synthetic(BaseModel):
     """Rows and columns by which its slices lie away from their source, in pixels (median): labels are off by it."""
     slices_per_second: float
     """Speed of the translation, reading and writing left out."""
+    frame: str = "stretch"
+    """What the model saw of its slices: the frame of its settings. Older manifests do not have it."""
+    pixel_mm: float = 0.0
+    """Millimetres of the model's pixels, which are those of the case; 0 where the whole field of view was stretched."""
     organs: tuple[str, ...] = ()
     """What the model was trained to know: classes 1, 2 and so on of `answer`, where there is one."""
     other_inputs: tuple[str, ...] = ()
@@ -108,6 +114,8 @@ class CaseRecord(BaseModel):
     """CT: with contrast agent or without; None where it is not known, and of MR. Older manifests do not have it."""
     synthetic: Synthetic | None = None
     sha256: str
+    body: BodyBox | None = None
+    """Where the body lies in its slices. Older manifests do not have it: `Store.body` finds it."""
 
 
 class Store:
@@ -249,6 +257,23 @@ class Store:
         if check_units and record.synthetic is None:
             check_stored(f"{self.path}: {case}", volume)
         return volume
+
+    def body(self, record: CaseRecord) -> BodyBox:
+        """Where the body lies in a case: by the manifest, or, where that does not say it, by the images.
+
+        Raises:
+            InputError: the case's file is missing or damaged.
+        """
+        if record.body is not None:
+            return record.body
+        if record.id not in self._bodies:
+            self._bodies[record.id] = body_box(self.read(record.id))
+        return self._bodies[record.id]
+
+    @cached_property
+    def _bodies(self) -> dict[str, BodyBox]:
+        """What `body` has found so far."""
+        return {}
 
     def tensors(self, case: str, names: Iterable[str] | None = None) -> dict[str, np.ndarray]:
         """The arrays of a case file, or those of `names` that it has.

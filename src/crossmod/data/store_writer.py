@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import save_file
 
+from crossmod.data.body_box import body_box
 from crossmod.data.person import with_scope
 from crossmod.data.store import CASE_NAME, FORMAT, MANIFEST, CaseRecord, Store, Synthetic, slices_with
 from crossmod.data.volume import Affine, Volume
@@ -89,6 +90,7 @@ class StoreWriter:
             contrast=volume.contrast if volume.modality == "ct" else None,
             synthetic=synthetic,
             sha256=digest,
+            body=body_box(volume),
         )
         self.cases.append(record)
         return record

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from crossmod.lazy import loading
 
 if TYPE_CHECKING:
+    from crossmod.data.body_mask import body_mask as body_mask
     from crossmod.evaluate.alignment import shift_between as shift_between
     from crossmod.evaluate.anatomy import organ_changes as organ_changes
-    from crossmod.evaluate.body import body_mask as body_mask
     from crossmod.evaluate.detectors import detector as detector
     from crossmod.evaluate.frechet import frechet_distance as frechet_distance
     from crossmod.evaluate.histogram import kl_divergence as kl_divergence
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from crossmod.evaluate.surface import surface_distance as surface_distance
 
 _HOMES = {
-    "body_mask": "crossmod.evaluate.body",
+    "body_mask": "crossmod.data.body_mask",
     "detector": "crossmod.evaluate.detectors",
     "dice": "crossmod.evaluate.overlap",
     "frechet_distance": "crossmod.evaluate.frechet",

@@ -37,8 +37,8 @@ class CaseGrid:
     """How a case was brought to the model's pixels.
 
     Args:
-        pixels: a side of its own squared slices.
-        pixel_mm: length of a pixel of the slices that were loaded.
+        pixels: of the scan, a side of what the network sees.
+        pixel_mm: length of a pixel that the network sees.
     """
 
     pixels: int
@@ -85,7 +85,7 @@ def fingerprint(training: Training, settings: TranslateSettings) -> dict[str, An
         "modality": source,
         "slices": settings.slices,
         "organs": list(settings.organs),
-        "loaded": settings.loaded,
+        "loaded": settings.size if _has_margin(settings) else settings.loaded,
         "size": settings.size,
         "window": list(settings.window),
         "percentiles": list(settings.percentiles),
@@ -115,32 +115,48 @@ def _some_slices(slices: SliceSet, patient: str) -> list[int]:
     return [own[place][1] for place in spread(len(own), SLICES_EACH)]
 
 
-def _pixel_mm(training: Training, slices: SliceSet, rows: Sequence[int], settings: TranslateSettings) -> float:
+def _pixel_mm(training: Training, slices: SliceSet, rows: Sequence[int]) -> float:
     """Of the model's pixels; where a patient has several scans, of the first."""
-    return training.grids[slices.keys[rows[0]].case].pixel_mm * settings.loaded / settings.size
+    return training.grids[slices.keys[rows[0]].case].pixel_mm
+
+
+def _has_margin(settings: TranslateSettings) -> bool:
+    """Whether slices are loaded with a margin, at the millimetres that the network sees."""
+    return settings.load_size is None and settings.frame != "stretch"
+
+
+def _seen(slices: SliceSet, rows: Sequence[int], settings: TranslateSettings) -> Float32[np.ndarray, "n size size"]:
+    """Slices as the network sees them in use: the middle of what was loaded with a margin, else all of it, scaled."""
+    images = to_images(slices.pixels[list(rows)])
+    return _middle(images, settings.size) if _has_margin(settings) else to_size(images, settings.size)
+
+
+def _middle(images: np.ndarray, size: int) -> np.ndarray:
+    margin = (images.shape[-1] - size) // 2
+    return images[:, margin : margin + size, margin : margin + size]
 
 
 def _looks_of(
     training: Training, slices: SliceSet, rows: Sequence[int], side: Modality, settings: TranslateSettings
 ) -> Float[np.ndarray, "seen 358"]:
-    images = to_size(to_images(slices.pixels[list(rows)]), settings.size)
-    return looks(images, bodies_of(images, side, settings.window), _pixel_mm(training, slices, rows, settings))
+    images = _seen(slices, rows, settings)
+    return looks(images, bodies_of(images, side, settings.window), _pixel_mm(training, slices, rows))
 
 
 def _made(training: Training, rows: Sequence[Sequence[int]], settings: TranslateSettings) -> dict[str, Any]:
     """What the model makes of its own training slices, resampled as a translated volume is."""
     found, structure, organs = [], [], []
     for own in rows:
-        given = np.stack([to_size(to_images(one.pixels[own]), settings.size) for one in training.stacks], axis=1)
+        given = np.stack([_seen(one, own, settings) for one in training.stacks], axis=1)
         first = training.source[0]
         images = given[:, 0]
         grid = training.grids[first.keys[own[0]].case]
         made = to_size(to_size(np.clip(training.translate(given), -1, 1), grid.pixels), settings.size)
         bodies = bodies_of(images, settings.source, settings.window)
-        found.append(looks(made, bodies, _pixel_mm(training, first, own, settings)))
+        found.append(looks(made, bodies, _pixel_mm(training, first, own)))
         kept = kept_structure(images, made, bodies)
         structure.append(None if kept is None else kept.structure)
-        masks = None if first.masks is None else _masks_to_size(first.masks[own], settings.size)
+        masks = None if first.masks is None else _seen_masks(first.masks[own], settings)
         organs.append({} if masks is None else organ_means(made, masks, settings.organs))
     return {
         **summary(found),
@@ -181,7 +197,10 @@ def organ_means(
     return {name: float(np.median(images[where])) for name, where in inside.items() if where.any()}
 
 
-def _masks_to_size(masks: Num[np.ndarray, "n a a"], size: int) -> Num[np.ndarray, "n size size"]:
+def _seen_masks(masks: Num[np.ndarray, "n a a"], settings: TranslateSettings) -> Num[np.ndarray, "n size size"]:
+    size = settings.size
+    if _has_margin(settings):
+        return _middle(masks, size)
     at = np.minimum(((np.arange(size) + 0.5) * masks.shape[-1] / size).astype(int), masks.shape[-1] - 1)
     return masks[:, at][:, :, at]
 

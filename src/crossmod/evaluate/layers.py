@@ -20,9 +20,9 @@ import numpy as np
 from jaxtyping import Float, Int, UInt8
 
 from crossmod.config import Modality
+from crossmod.data.body_mask import body_mask, lung_mask
 from crossmod.data.volume import Volume, label_value
 from crossmod.errors import InputError
-from crossmod.evaluate.body import body_mask, lung_mask
 
 LAYERS = 10
 OUTSIDE = 0

@@ -16,8 +16,8 @@ from jaxtyping import Bool, Float
 from scipy import ndimage
 
 from crossmod.config import Modality
+from crossmod.data.body_mask import body_mask
 from crossmod.data.intensity import Intensity
-from crossmod.evaluate.body import body_mask
 from crossmod.evaluate.detectors import detector
 from crossmod.evaluate.histogram import histograms
 

@@ -19,6 +19,7 @@ from crossmod.errors import InputError
 from crossmod.experiment.execute import execute
 from crossmod.experiment.executor import Executor, InProcess
 from crossmod.experiment.jobs import Job
+from crossmod.experiment.scale import scaled
 from crossmod.experiment.shown import Shown
 from crossmod.experiment.side_by_side import side_by_side
 from crossmod.experiment.workers import Workers
@@ -86,8 +87,17 @@ def _executor(out: Path, jobs: int) -> Executor:
 def _jobs(store: Path, seed: int) -> Iterator[Job]:
     """Translators first, since the rest waits for them; then what makes slices, and segmenters."""
     here = (str(store.resolve()),)
+    opened = Store(store)
+    # One field of view for all runs, so that arms see the same pixels.
+    settled = scaled(
+        {family: translate_settings(store, family, seed) for family in FAMILIES},
+        {"unet": segment_settings(store, 0, seed)},
+        {"ct": opened, "mr": opened},
+        "mr",
+    )
+    pixels = {"frame": settled.segmenters["unet"].frame, "pixel_mm": settled.segmenters["unet"].pixel_mm}
     for family in FAMILIES:
-        chosen = translate_settings(store, family, seed)
+        chosen = settled.translators[family]
         stores = {"ct": here, "mr": here}
         yield Job(family, "train", family, chosen.model_dump(mode="json"), stores, {}, work=chosen.epochs)
     for family in FAMILIES:
@@ -95,7 +105,7 @@ def _jobs(store: Path, seed: int) -> Iterator[Job]:
     for arm in ("real", *FAMILIES):
         needs = {} if arm == "real" else {"synthetic": f"{arm}-mr"}
         for number in SEEDS:
-            own = segment_settings(store, SYNTHETIC if needs else 0, seed + number)
+            own = with_changes(segment_settings(store, SYNTHETIC if needs else 0, seed + number), **pixels)
             title = f"U-Net, {arm}, seed {number}"
             plain = own.model_dump(mode="json")
             yield Job(f"unet-{arm}-{number}", "segment", title, plain, {"real": here}, needs, work=own.steps)

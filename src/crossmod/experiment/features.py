@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float
 
 from crossmod.data.intensity import Intensity, intensity_of
-from crossmod.data.resample import square, to_size
+from crossmod.data.scale import Scale, model_scale
 from crossmod.data.store import Store
 from crossmod.data.volume import take_slices
 from crossmod.evaluate.detectors import detector
@@ -19,11 +19,11 @@ DETECTOR = "random"
 
 
 class Features:
-    """Features of slices as a segmenter sees them, kept by store, case, slice and size."""
+    """Features of slices as a segmenter sees them, kept by store, case, slice and scale."""
 
     def __init__(self) -> None:
         self._detector = detector(DETECTOR)
-        self._found: dict[tuple[Path, str, int, int], np.ndarray] = {}
+        self._found: dict[tuple[Path, str, int, Scale], np.ndarray] = {}
         self._steps: dict[tuple[Path, str], Intensity] = {}
         self._distances: dict[tuple[object, ...], float] = {}
 
@@ -37,9 +37,9 @@ class Features:
             chosen: which of them.
             second: of the other store.
             against: which of them.
-            settings: size and intensity.
+            settings: scale and intensity.
         """
-        key = (first.store.path, tuple(chosen), second.store.path, tuple(against), settings.size)
+        key = (first.store.path, tuple(chosen), second.store.path, tuple(against), model_scale(settings))
         if key not in self._distances:
             sides = self.of(first, chosen, settings), self.of(second, against, settings)
             self._distances[key] = frechet_distance(*sides)
@@ -49,12 +49,12 @@ class Features:
         """One row a slice."""
         rows = []
         for case, numbers in slices.where(indexes).items():
-            keys = [(slices.store.path, case, number, settings.size) for number in numbers]
+            keys = [(slices.store.path, case, number, model_scale(settings)) for number in numbers]
             new = [number for number, key in zip(numbers, keys, strict=True) if key not in self._found]
             if new:
                 made = self._detector.features(self._images(slices.store, case, new, settings))
                 for number, row in zip(new, made, strict=True):
-                    self._found[slices.store.path, case, number, settings.size] = row
+                    self._found[slices.store.path, case, number, model_scale(settings)] = row
             rows += [self._found[key] for key in keys]
         return np.stack(rows)
 
@@ -66,6 +66,7 @@ class Features:
         key = store.path, case
         if key not in self._steps:
             self._steps[key] = intensity_of(volume, settings)
-        # Padded as a whole, since what pads is the volume's lowest value.
-        few = take_slices(square(volume), numbers)
-        return self._steps[key].to_model(to_size(few, settings.size).voxels)
+        frame = model_scale(settings).frame_of(store, store.record(case))
+        # What fills is the lowest value of the whole volume.
+        few = frame.place(take_slices(volume, numbers), float(volume.voxels.min()))
+        return self._steps[key].to_model(few.voxels)

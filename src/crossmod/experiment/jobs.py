@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from crossmod.data.store import MANIFEST
 from crossmod.runs import CARD
+from crossmod.settings import BEFORE_FRAMES
 
 Kind = Literal["train", "synthesize", "segment"]
 
@@ -63,7 +64,9 @@ def name_of(
         cases: checksums of the cases that it reads.
         needs: names of the jobs that it rests on.
     """
-    content = {"results": RESULTS, "kind": kind, "settings": settings, "cases": cases, "needs": needs}
+    # What was meant before there was a setting is no part of a name: runs of older experiments keep theirs.
+    told = {key: value for key, value in settings.items() if key not in BEFORE_FRAMES or value != BEFORE_FRAMES[key]}
+    content = {"results": RESULTS, "kind": kind, "settings": told, "cases": cases, "needs": needs}
     digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
     return f"{kind}-{what}-{digest[:DIGITS]}"
 

@@ -13,10 +13,11 @@ from crossmod.data.store import Store
 from crossmod.errors import InputError
 from crossmod.experiment.design import ALL, COUNT, NONE, Design
 from crossmod.experiment.jobs import Job, name_of
+from crossmod.experiment.scale import Scaled, scaled
 from crossmod.experiment.sides import Sides, sides_of
 from crossmod.experiment.source import source_patients
 from crossmod.seeds import derive
-from crossmod.settings import SegmentSettings, TranslateSettings
+from crossmod.settings import SegmentSettings, TranslateSettings, pixel_words
 from crossmod.translate.training_data import divide, side_groups
 
 log = logging.getLogger(__name__)
@@ -62,6 +63,7 @@ class Plan:
         patients: by case of the target modality, whose it is.
         seen: by translator's job, who it sees in training: patients, and checksums of cases.
         tested: by fold, who is tested on: patients, and checksums of cases.
+        pixels: by translator and segmenter, what it sees, in words.
     """
 
     design: Design
@@ -72,10 +74,13 @@ class Plan:
     patients: dict[str, str]
     seen: dict[str, tuple[frozenset[str], frozenset[str]]]
     tested: dict[int, tuple[frozenset[str], frozenset[str]]]
+    pixels: dict[str, str] = field(default_factory=dict)
 
 
 def make_plan(design: Design, stores: Mapping[Modality, tuple[Path, ...]]) -> Plan:
     """Expand a design over the cases of some stores; nothing is read but their manifests.
+
+    All runs see the same millimetres. Where manifests do not say where bodies lie, the images are read for them.
 
     Args:
         design: what is asked.
@@ -98,7 +103,8 @@ def make_plan(design: Design, stores: Mapping[Modality, tuple[Path, ...]]) -> Pl
     for line in people.lines:
         log.info("%s", line)
     opened: dict[Modality, Store] = dict(zip((target, source), people.stores, strict=True))
-    builder = _Builder(design, target, paths, opened)
+    settings = scaled(design.translator_settings, design.segmenter_settings, opened, target)
+    builder = _Builder(design, target, paths, opened, settings)
     for fold in design.chosen_folds:
         builder.add_fold(fold)
     return Plan(
@@ -113,6 +119,10 @@ def make_plan(design: Design, stores: Mapping[Modality, tuple[Path, ...]]) -> Pl
         {case.id: case.patient for case in opened[target].cases},
         builder.seen,
         builder.tested,
+        {
+            name: f"{one.size} px, {pixel_words(one.model_dump())}"
+            for name, one in (*settings.translators.items(), *settings.segmenters.items())
+        },
     )
 
 
@@ -124,6 +134,7 @@ class _Builder:
     target: Modality
     paths: Mapping[str, tuple[str, ...]]
     stores: Mapping[Modality, Store]
+    settings: Scaled
     jobs: dict[str, Job] = field(default_factory=dict)
     arms: dict[str, Arm] = field(default_factory=dict)
     seen: dict[str, tuple[frozenset[str], frozenset[str]]] = field(default_factory=dict)
@@ -133,12 +144,12 @@ class _Builder:
         """Translators, synthetic slices and segmenters of one fold."""
         d, store = self.design, self.stores[self.target]
         made: dict[tuple[str, int], tuple[str, int]] = {}
-        for name, base in d.translator_settings.items():
+        for name, base in self.settings.translators.items():
             settings = self._with_source(with_changes(base, **self._split(fold)), fold)
             for seed in d.seeds if d.retrain else d.seeds[:1]:
                 job, slices = self._translator(name, settings, fold, seed)
                 made |= {(name, one): (job, slices) for one in ([seed] if d.retrain else d.seeds)}
-        for name, base in d.segmenter_settings.items():
+        for name, base in self.settings.segmenters.items():
             settings = with_changes(base, **self._split(fold))
             sides = sides_of(store, settings)
             self.tested[fold] = (frozenset(sides.test), frozenset(sides.tested_cases))
@@ -210,7 +221,7 @@ class _Builder:
                     self._arm(base, name, None, count, 0.0, str(labelled), None)
                     self._segment(base, with_changes(settings, **changes), {}, fold, sides)
                 continue
-            for translator, translated in d.translator_settings.items():
+            for translator, translated in self.settings.translators.items():
                 for least in d.min_consistency if translated.family == "essnet" else (0.0,):
                     arm = self._name(name, translator, count, least, str(labelled))
                     self._arm(arm, name, translator, count, least, str(labelled), base)

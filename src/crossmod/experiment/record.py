@@ -52,6 +52,11 @@ def write_plan(plan: Plan, root: Path) -> None:
                 left,
                 root,
             )
+        if "pixels" not in then and any("stretched" not in words for words in plan.pixels.values()):
+            log.warning(
+                "%s was begun by a version of crossmod that stretched the whole field: all runs are made again. "
+                "Add `frame: stretch` to the settings of all translators and segmenters to go on as before.", root,
+            )  # fmt: skip
     root.mkdir(parents=True, exist_ok=True)
     asked = plan.design.model_dump(mode="json", exclude_defaults=True)
     write_text(root / DESIGN, yaml.safe_dump(asked, sort_keys=False))
@@ -77,6 +82,7 @@ def as_plain(plan: Plan) -> dict[str, Any]:
     return {
         "crossmod": __version__,
         "target": plan.target,
+        "pixels": plan.pixels,
         "cases": plan.cases,
         "tested": {str(fold): sorted(patients) for fold, (patients, _) in plan.tested.items()},
         "arms": [

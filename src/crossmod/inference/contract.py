@@ -8,7 +8,9 @@ from jaxtyping import Bool, Float32, UInt8
 from pydantic import Field
 
 from crossmod.config import Modality, Settings
+from crossmod.data.scale import Scale
 from crossmod.data.volume import Volume
+from crossmod.settings import FrameKind, pixel_words
 
 # What a slice is translated as, beside itself; their mean is the answer and their spread the uncertainty.
 Variant = Literal["flip", "shift", "neighbours"]
@@ -23,7 +25,8 @@ class Options(Settings):
     batch: int = Field(default=16, ge=1)
     """Slices at a time."""
     tiles: Literal["auto", "on", "off"] = "auto"
-    """Whole slices, or tiles of training's pixels; `auto`: tiles where whole slices would be much coarser."""
+    """Tiles of training's pixels, or one frame; `auto`: tiles where the body is larger than the model's frame, or, with
+    models that stretch slices, where whole slices would be much coarser."""
     overlap: float = Field(default=0.5, ge=0, lt=1)
     """Of tiles: share of a tile that the next one covers again, at least."""
     accept_units: bool = False
@@ -57,6 +60,8 @@ class About:
         stack: slices of an input that the network sees together.
         stack_mm: millimetres between them; None where it sees but one.
         ct_unit: of the CT that it was trained on: `HU`, or `unknown`.
+        frame: what of a slice it sees: a square around the body or the field's centre, or the whole field, stretched.
+        pixel_mm: millimetres of its pixels; 0 where the field is stretched.
     """
 
     name: str
@@ -81,6 +86,18 @@ class About:
     stack: int = 1
     stack_mm: float | None = None
     ct_unit: str = "HU"
+    frame: FrameKind = "stretch"
+    pixel_mm: float = 0.0
+
+    @property
+    def scale(self) -> Scale:
+        """Millimetres and pixels of what it sees."""
+        return Scale(self.frame, self.size, self.pixel_mm)
+
+    @property
+    def pixel_words(self) -> str:
+        """How large its pixels are, and what they lie around."""
+        return pixel_words({"frame": self.frame, "pixel_mm": self.pixel_mm})
 
 
 @runtime_checkable

@@ -2,51 +2,59 @@
 
 Notable:
 - Along the body nothing is resampled: a slice goes in, a slice comes out.
-- The rule is that of training and of `synthesize`: the whole slice, padded to a square, scaled to the network's size.
-  So a pixel of the network's is as large as the patient's field of view makes it.
-- Where it would be more than 1.5 times as large as in training, organs would look smaller than any that the network
-  saw. There the slice is scaled to training's pixels, cut into tiles that overlap, and these are put together by
-  Gaussian weights, so that no edge of a tile shows.
+- The frame is that of training and of `synthesize` (`crossmod.data.frame`): the model's millimetres, around the body.
+- A body that is larger than the frame is cut into tiles of the model's pixels that overlap, and these are put together
+  by Gaussian weights, so that no edge of a tile shows.
+- Models that stretch the whole field of view see it whole, unless a pixel would be more than 1.5 times as large as in
+  training: organs would then look smaller than any that the network saw. There the slice is cut into tiles as well.
 - The way back is the same grid turned round: a pixel ends exactly where it came from.
 """
 
+import logging
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
 
 import numpy as np
-import torch
-import torch.nn.functional as F  # noqa: N812 - the name everybody knows
-from jaxtyping import Float, Float32, Num, UInt8
+from jaxtyping import Bool, Float, Float32, Num, UInt8
 
+from crossmod.data.body_box import BodyBox, body_box
+from crossmod.data.body_mask import body_mask
+from crossmod.data.frame import Frame, Pair, Shape, field_centre, padding, whole_frame
 from crossmod.data.volume import Volume
 from crossmod.inference.contract import About, Options
 
+log = logging.getLogger(__name__)
+
 # So many times as coarse as in training is still seen whole. Fields of view differ by as much among patients.
 COARSER = 1.5
+# A body that fills less of the frame, or more than so many frames, is of no patient like those of the training.
+SMALL, LARGE = 0.35, 1.6
 # Of a tile: standard deviation of its weights, and the least of them.
 SIGMA, LEAST_WEIGHT = 0.125, 1e-3
 
 
 @dataclass(frozen=True)
-class Frame:
+class Tiling:
     """How slices of one shape become a network's, and back.
 
     Args:
         shape: rows and columns of a slice.
-        before: rows and columns that are added above and left of it.
-        square: rows and columns then.
-        work: pixels a side that the square is scaled to.
-        size: pixels a side of what the network sees: those of `work`, or of a tile of it.
+        spacing: their millimetres.
+        frame: what of a slice is seen, in the network's pixels.
+        size: pixels a side of what the network sees: those of the frame, or of a tile of it.
         starts: where tiles begin, along either axis.
     """
 
-    shape: tuple[int, int]
-    before: tuple[int, int]
-    square: tuple[int, int]
-    work: int
+    shape: Shape
+    spacing: Pair
+    frame: Frame
     size: int
     starts: tuple[int, ...] = (0,)
+
+    @property
+    def work(self) -> int:
+        """Pixels a side of the frame."""
+        return self.frame.size
 
     @property
     def places(self) -> list[tuple[slice, slice]]:
@@ -56,19 +64,18 @@ class Frame:
     def to_work(
         self, slices: Num[np.ndarray, "slices rows columns"], fill: float
     ) -> Float32[np.ndarray, "slices work work"]:
-        """Slices padded with `fill` to a square and scaled, linearly and without aliasing."""
-        pads = [(a, s - n - a) for a, s, n in zip(self.before, self.square, self.shape, strict=True)]
-        image = np.pad(slices.astype(np.float32), [(0, 0), *pads], constant_values=fill)
-        return _scaled(image, (self.work, self.work))
+        """Slices on the frame's pixels, `fill` where it reaches beyond them."""
+        return self.frame.take(slices, self.spacing, fill)
 
-    def back(self, images: Float32[np.ndarray, "slices work work"]) -> Float32[np.ndarray, "slices rows columns"]:
-        """What was made, on the slices' own pixels."""
-        return self._cropped(_scaled(images, self.square))
+    def back(
+        self, images: Float32[np.ndarray, "slices work work"], fill: float
+    ) -> Float32[np.ndarray, "slices rows columns"]:
+        """What was made, on the slices' own pixels; `fill` beyond the frame."""
+        return self.frame.back(images, self.shape, self.spacing, fill)
 
     def labels_back(self, labels: UInt8[np.ndarray, "slices work work"]) -> UInt8[np.ndarray, "slices rows columns"]:
-        """Classes, on the slices' own pixels: those of the nearest."""
-        nearest = F.interpolate(torch.from_numpy(labels)[:, None].float(), self.square, mode="nearest-exact")
-        return self._cropped(nearest[:, 0].to(torch.uint8).numpy())
+        """Classes, on the slices' own pixels: those of the nearest; 0 beyond the frame."""
+        return self.frame.labels_back(labels, self.shape, self.spacing)
 
     def cut(
         self, images: Float32[np.ndarray, "slices images work work"]
@@ -99,10 +106,6 @@ class Frame:
             most[rows, columns] = np.maximum(most[rows, columns], self._weights)
         return whole
 
-    def _cropped(self, images: np.ndarray) -> np.ndarray:
-        (top, left), (rows, columns) = self.before, self.shape
-        return images[:, top : top + rows, left : left + columns]
-
     @cached_property
     def _weights(self) -> Float[np.ndarray, "size size"]:
         at = (np.arange(self.size) - (self.size - 1) / 2) / (SIGMA * self.size)
@@ -117,46 +120,105 @@ class Frame:
         return total
 
 
-def frame_of(volume: Volume, about: About, options: Options) -> Frame:
+@dataclass(frozen=True)
+class BodyPlace:
+    """Where the body of a volume lies.
+
+    Args:
+        box: as training measures it, of the first input.
+        ends: first and last row and column, in millimetres from the first pixel's centre, over all slices; None where
+            no slice shows a body.
+    """
+
+    box: BodyBox
+    ends: tuple[Pair, Pair] | None
+
+    def side_around(self, centre: Pair) -> float:
+        """Millimetres a side of the smallest square around `centre` that holds all of it."""
+        if self.ends is None:
+            return 0.0
+        return 2 * max(max(at - low, high - at) for (low, high), at in zip(self.ends, centre, strict=True))
+
+
+def place_of(volume: Volume, body: Bool[np.ndarray, "slices rows columns"]) -> BodyPlace:
+    """Where a body lies, from the mask of every slice."""
+    ends = []
+    for axis, mm in zip((1, 2), volume.spacing[1:], strict=True):
+        on = np.flatnonzero(body.any(axis=(0, 3 - axis)))
+        if not on.size:
+            return BodyPlace(body_box(volume), None)
+        ends.append(((float(on[0]) - 0.5) * mm, (float(on[-1]) + 0.5) * mm))
+    return BodyPlace(body_box(volume), (ends[0], ends[1]))
+
+
+def frame_of(volume: Volume, about: About) -> Frame:
+    """What of a volume's slices a model sees where there are no tiles."""
+    shape, spacing = (volume.voxels.shape[1], volume.voxels.shape[2]), volume.spacing[1:]
+    if about.frame == "stretch":
+        return whole_frame(shape, spacing, about.size)
+    return about.scale.frame(shape, spacing, body_box(volume))
+
+
+def tiling_of(volume: Volume, about: About, options: Options, body: BodyPlace | None = None) -> Tiling:
     """How the slices of a volume become those that a model sees.
 
     Args:
         volume: of any size.
-        about: the model's size, and the field that it was trained on.
+        about: the model's millimetres and pixels.
         options: whether to use tiles.
+        body: where it lies; default: it is looked for.
     """
-    _, rows, columns = volume.voxels.shape
-    _, row_mm, column_mm = volume.spacing
-    side = max(rows * row_mm, columns * column_mm)
-    # As `data.resample.square` does it.
-    added = [max(round(side / mm - count), 0) for count, mm in ((rows, row_mm), (columns, column_mm))]
-    square = (rows + added[0], columns + added[1])
-    work = _work(side, max(square), about, options.tiles)
-    return Frame(
-        shape=(rows, columns),
-        before=(added[0] // 2, added[1] // 2),
-        square=square,
-        work=work,
-        size=about.size,
-        starts=_starts(work, about.size, options.overlap),
-    )
+    shape, spacing = (volume.voxels.shape[1], volume.voxels.shape[2]), volume.spacing[1:]
+    if about.frame == "stretch":
+        work = _stretched_work(shape, spacing, about, options)
+        frame = whole_frame(shape, spacing, work)
+    else:
+        body = body or place_of(volume, body_mask(volume.voxels, volume.modality))
+        frame = about.scale.frame(shape, spacing, body.box)
+        frame = frame.resized(_work(frame, shape, spacing, options, body))
+        _tell_of_size(about, frame, body)
+    return Tiling(shape, spacing, frame, about.size, _starts(frame.size, about.size, options.overlap))
 
 
-def _work(side: float, pixels: int, about: About, tiles: Literal["auto", "on", "off"]) -> int:
-    """Pixels a side of the whole slice: the network's, or more, for tiles."""
+def _work(frame: Frame, shape: Shape, spacing: Pair, options: Options, body: BodyPlace) -> int:
+    """Pixels a side that hold the body, or the whole field where tiles are wanted: the network's, or more."""
+    if options.tiles == "off":
+        return frame.size
+    needs = body.side_around(frame.centre)
+    if options.tiles == "on":
+        middle, half = field_centre(shape, spacing), (n * mm / 2 for n, mm in zip(shape, spacing, strict=True))
+        needs = 2 * max(abs(a - b) + h for a, b, h in zip(middle, frame.centre, half, strict=True))
+    # A border that is off by rounding is none.
+    return max(int(np.ceil(needs / frame.pixel_mm[0] - 1e-6)), frame.size)
+
+
+def _tell_of_size(about: About, frame: Frame, body: BodyPlace) -> None:
+    """Warn of a body that is cut, or of a size that no patient of the training can have had."""
+    model_mm, seen_mm = about.size * about.pixel_mm, frame.size * about.pixel_mm
+    needs = body.side_around(frame.centre)
+    if needs > seen_mm + about.pixel_mm / 2:
+        log.warning(
+            "The body reaches beyond the %.0f mm that %s sees, and is cut there: it needs %.0f mm. Leave --tiles off "
+            "out to translate all of it.", seen_mm, about.name, needs,
+        )  # fmt: skip
+    largest = max(body.box.height, body.box.width)
+    if body.box.slices and not SMALL * model_mm <= largest <= LARGE * model_mm:
+        log.warning(
+            "The body measures %.0f x %.0f mm, where %s sees %.0f mm around those that it was trained on: check the "
+            "spacing in the header.", body.box.height, body.box.width, about.name, model_mm,
+        )  # fmt: skip
+
+
+def _stretched_work(shape: Shape, spacing: Pair, about: About, options: Options) -> int:
+    """Pixels a side of the whole field of view: the network's, or more, for tiles."""
+    side = max(count * mm for count, mm in zip(shape, spacing, strict=True))
+    pixels = max(count + sum(pad) for count, pad in zip(shape, padding(shape, spacing), strict=True))
     fine = pixels if about.field_mm is None else round(about.size * side / about.field_mm)
     far = about.field_mm is not None and side > COARSER * about.field_mm
-    return max(fine, about.size) if tiles == "on" or (tiles == "auto" and far) else about.size
+    return max(fine, about.size) if options.tiles == "on" or (options.tiles == "auto" and far) else about.size
 
 
 def _starts(work: int, size: int, overlap: float) -> tuple[int, ...]:
     """Evenly spread, the first at the beginning and the last at the end."""
     count = int(np.ceil((work - size) / max(size * (1 - overlap), 1))) + 1
     return tuple(int(start) for start in np.rint(np.linspace(0, work - size, count)))
-
-
-def _scaled(images: Float32[np.ndarray, "slices a b"], shape: tuple[int, int]) -> Float32[np.ndarray, "slices c d"]:
-    if images.shape[1:] == shape:
-        return images
-    given = torch.from_numpy(np.ascontiguousarray(images))[:, None]
-    return F.interpolate(given, shape, mode="bilinear", antialias=True)[:, 0].numpy()

@@ -91,6 +91,8 @@ def about_run(translator: Translator, path: Path) -> About:
         stack_mm=card.get("stack_mm"),
         # Older runs do not say it: they took all CT for HU.
         ct_unit=card["data"]["ct"].get("unit", "HU"),
+        frame=settings.frame,
+        pixel_mm=settings.pixel_mm,
     )
 
 

@@ -12,7 +12,7 @@ from crossmod.data.stacks import offsets
 from crossmod.data.volume import Volume
 from crossmod.errors import InputError
 from crossmod.inference.contract import Network, Options
-from crossmod.inference.grid import Frame, frame_of
+from crossmod.inference.grid import BodyPlace, Tiling, tiling_of
 from crossmod.inference.variants import Move, moves
 from crossmod.settings import ImageSettings
 
@@ -50,7 +50,7 @@ class Sweep:
 
     network: Network
     volumes: tuple[Volume, ...]
-    frame: Frame
+    frame: Tiling
     steps: tuple[Intensity, ...]
     fills: tuple[float, ...]
     moves: tuple[Move, ...]
@@ -77,8 +77,10 @@ class Sweep:
             mean += away / np.float32(number)
             spread += away * (values - mean)
         return Answer(
-            mean=frame.back(mean),
-            variance=frame.back(spread / np.float32(len(self.moves))) if len(self.moves) > 1 else _zeros(self, count),
+            mean=frame.back(mean, units.low),
+            variance=frame.back(spread / np.float32(len(self.moves)), 0.0)
+            if len(self.moves) > 1
+            else _zeros(self, count),
             labels=None if classes is None else frame.labels_back(frame.blend_labels(classes[: len(tiles[0])])),
             seconds=seconds,
         )
@@ -106,13 +108,16 @@ def _zeros(sweep: Sweep, count: int) -> Float32[np.ndarray, "slices rows columns
     return np.zeros((count, *sweep.frame.shape), np.float32)
 
 
-def prepare_sweep(network: Network, volumes: Sequence[Volume], options: Options) -> Sweep:
+def prepare_sweep(
+    network: Network, volumes: Sequence[Volume], options: Options, body: BodyPlace | None = None
+) -> Sweep:
     """What is worked out once a volume: how intensities and pixels are brought to the network's.
 
     Args:
         network: what translates.
         volumes: one an input, on one grid.
         options: variants and tiles.
+        body: where it lies in them; default: it is looked for.
 
     Raises:
         InputError: an MR volume without contrast.
@@ -122,7 +127,7 @@ def prepare_sweep(network: Network, volumes: Sequence[Volume], options: Options)
     return Sweep(
         network=network,
         volumes=tuple(volumes),
-        frame=frame_of(volumes[0], about, options),
+        frame=tiling_of(volumes[0], about, options, body),
         steps=tuple(intensity_of(volume, settings) for volume in volumes),
         fills=tuple(float(volume.voxels.min()) for volume in volumes),
         moves=moves(options.variants, len(volumes[0].voxels)),

@@ -2,7 +2,7 @@
 
 Notable:
 - Some slices at a time, so that beside the volumes themselves memory does not grow with their length.
-- Body masks are made by threads while the network works: on a GPU they would take longer than it does.
+- Body masks are made first, by threads: where the body lies decides what of a slice the network must see.
 """
 
 import logging
@@ -11,15 +11,17 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
-from jaxtyping import Bool, Float32
+from jaxtyping import Float32
 
+from crossmod.data.body_mask import body_mask
 from crossmod.data.volume import Volume
 from crossmod.errors import InputError
-from crossmod.evaluate.body import body_mask
 from crossmod.inference.contract import About, Network, Options, Translation
+from crossmod.inference.grid import place_of
 from crossmod.inference.match import in_order, notes_of, on_one_grid
 from crossmod.inference.several import about_all, merged, unknown, windows_of
 from crossmod.inference.sweep import Answer, Sweep, pooled, prepare_sweep
+from crossmod.inference.variants import moves
 from crossmod.progress import progress
 from crossmod.resources import usable_cores
 
@@ -52,9 +54,13 @@ def translate_volume(
     notes = notes_of(volumes, about, accept_units=options.accept_units)
     sources = in_order(volumes, about)
     inputs = on_one_grid(sources, about)
-    sweeps = {window: [prepare_sweep(one, inputs, options) for one in group] for window, group in groups.items()}
-    several = any(len(group) > 1 or len(sweep.moves) > 1 for group in sweeps.values() for sweep in group)
-    return _filled(_Canvas(inputs, about, spread=several, notes=notes), sweeps, sources, options)
+    variants = len(moves(options.variants, len(inputs[0].voxels)))
+    several = variants > 1 or any(len(group) > 1 for group in groups.values())
+    canvas = _Canvas(inputs, about, spread=several, notes=notes)
+    canvas.find_body()
+    body = place_of(inputs[0], canvas.body)
+    sweeps = {window: [prepare_sweep(one, inputs, options, body) for one in group] for window, group in groups.items()}
+    return _filled(canvas, sweeps, sources, options)
 
 
 def _filled(
@@ -65,16 +71,12 @@ def _filled(
 ) -> Translation:
     count = len(canvas.image)
     parts = [(start, min(start + options.batch, count)) for start in range(0, count, options.batch)]
-    with (
-        ThreadPoolExecutor(max(1, min(8, usable_cores() // 2))) as threads,
-        progress(f"Translating with {canvas.about.name}", count) as advance,
-    ):
+    with progress(f"Translating with {canvas.about.name}", count) as advance:
         for start, stop in parts:
-            bodies = threads.map(canvas.body_of, range(start, stop))
             by_window = [
                 (window, pooled([sweep.answer(start, stop) for sweep in group])) for window, group in sweeps.items()
             ]
-            canvas.paint(start, stop, merged(by_window), np.stack(list(bodies)))
+            canvas.paint(start, stop, merged(by_window))
             advance(stop - start)
     return canvas.translation(sources)
 
@@ -93,15 +95,21 @@ class _Canvas:
         self.outside = 0
         self.seconds = 0.0
 
-    def body_of(self, index: int) -> Bool[np.ndarray, "rows columns"]:
-        return body_mask(self.first.voxels[index], self.first.modality)
+    def find_body(self) -> None:
+        """Mark the body in every slice: it decides what of the slices the network must see."""
 
-    def paint(self, start: int, stop: int, answer: Answer, body: Bool[np.ndarray, "slices rows columns"]) -> None:
+        def mark(index: int) -> None:
+            self.body[index] = body_mask(self.first.voxels[index], self.first.modality)
+
+        with ThreadPoolExecutor(max(1, min(8, usable_cores() // 2))) as threads:
+            list(threads.map(mark, range(len(self.body))))
+
+    def paint(self, start: int, stop: int, answer: Answer) -> None:
+        body = self.body[start:stop]
         given = self.first.voxels[start:stop].astype(np.float32)
         beyond = unknown(given, answer.mean, self.first.modality, self.about)
         self.outside += int(np.count_nonzero(beyond & body))
         self.image[start:stop][body] = self._in_units(answer.mean)[body]
-        self.body[start:stop] = body
         self.seconds += answer.seconds
         if self.spread is not None:
             self.spread[start:stop][body] = np.sqrt(answer.variance[body])

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 from jaxtyping import Num
 
+from crossmod.data.body_mask import body_mask
 from crossmod.data.groups import onto_grid
 from crossmod.data.identity import SYNTHETIC
 from crossmod.data.volume import Volume
 from crossmod.errors import InputError
-from crossmod.evaluate.body import body_mask
 from crossmod.evaluate.paired import in_percent, paired_scores
 from crossmod.inference.checks import check_volume
 from crossmod.inference.contract import Translation

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from crossmod.data.resample import to_size
 from crossmod.data.slices import class_map, in_classes
 from crossmod.data.store import CaseRecord, Store
 from crossmod.evaluate.anatomy import OrganChange, organ_changes
@@ -91,9 +90,10 @@ def _by_own(store: Store, record: CaseRecord) -> dict[str, OrganChange]:
 def _by(segmenter: Segmenter, store: Store, record: CaseRecord) -> dict[str, OrganChange]:
     if segmenter.organ not in record.labels.values():
         return {}
-    volume = to_size(store.read(record.id), segmenter.settings.size)
-    before = class_map(volume, (segmenter.organ,), record.id)
-    return organ_changes(before, segmenter.find(volume), {1: segmenter.organ}, volume.spacing)
+    volume, frame = store.read(record.id), segmenter.scale.frame_of(store, record)
+    seen = frame.place(volume)
+    before = class_map(seen, (segmenter.organ,), record.id)
+    return organ_changes(before, segmenter.find(volume, frame), {1: segmenter.organ}, seen.spacing)
 
 
 def _summary(rows: Sequence[tuple[str, str, int, OrganChange]], found_by: str, on_real: float) -> OrganSummary:

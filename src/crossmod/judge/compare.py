@@ -23,6 +23,7 @@ from crossmod.evaluate.bootstrap import Estimate, estimate
 from crossmod.evaluate.distribution import LIMITS, METRICS
 from crossmod.judge.card import Values, number, text
 from crossmod.judge.pairs import SIGNS, Judged, Pair, judged, mean_of_metrics, pair_of
+from crossmod.settings import pixel_words
 
 WIDE = (-math.inf, math.inf)
 
@@ -130,6 +131,7 @@ def _warnings(models: Sequence[Judged]) -> list[str]:
     for what, values in (
         ("detectors", [card["detector"]["sha256"][:12] for card in cards]),
         ("sizes", [str(card["size"]) for card in cards]),
+        ("pixels in millimetres, or frames", [pixel_words(card) for card in cards]),
         ("sequences", [str(card["sequence"]) for card in cards]),
         ("real reference patients", [" ".join(card["data"]["real"]["reference"]["patients"]) for card in cards]),
         ("intensities", [str([card["settings"][name] for name in ("window", "percentiles")]) for card in cards]),

@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Float
 
 from crossmod.data.intensity import Intensity
+from crossmod.data.scale import Scale
 from crossmod.data.slices import spread
 from crossmod.errors import InputError
 from crossmod.evaluate.anatomy import Stack, jump_ratio
@@ -69,14 +70,14 @@ class Ruler:
     Args:
         detector: of the features.
         edges: of the three tissue bins; None where there are none.
-        size: pixels a side.
+        scale: millimetres and pixels.
         settings: intensity, and where histograms look.
         common: layers that all sets show.
     """
 
     detector: Detector
     edges: Float[np.ndarray, " edges"] | None
-    size: int
+    scale: Scale
     settings: JudgeSettings
     common: frozenset[int]
 
@@ -108,7 +109,7 @@ def measure(
     parts, rows, stacks, jumps = [], [], [], {}
     lows, highs, still = [], [], 0
     for placed in track(cases, f"Measuring {name}"):
-        case = read_images(placed, ruler.size, ruler.settings, ruler.common)
+        case = read_images(placed, ruler.scale, ruler.settings, ruler.common)
         if case is None:
             continue
         parts.append(_statistics(case, ruler))

@@ -111,6 +111,11 @@ def _about_files(question: Question, model: Model) -> list[str]:
     if sizes:
         shown = ", ".join(f"{rows} x {columns}" for rows, columns in sorted(sizes))
         found.append(f"slices of {shown} were resampled to {question.size} x {question.size}.")
+    scale = question.scale
+    own = {record.synthetic.pixel_mm for record in model.records if record.synthetic}
+    if scale.pixel_mm and own - {scale.pixel_mm}:
+        told = " and ".join(f"{mm:g} mm" if mm else "the whole field of view, stretched" for mm in sorted(own))
+        found.append(f"made in other pixels ({told}) than are compared ({scale.pixel_mm:g} mm), and resampled.")
     return found
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from crossmod.config import Modality
 from crossmod.data.people import People, who_is_who
+from crossmod.data.scale import Scale
 from crossmod.data.store import CaseRecord, Store, listed
 from crossmod.data.units import one_unit
 from crossmod.errors import InputError
@@ -53,9 +54,9 @@ class Question:
         reference: real cases on the one side of every comparison.
         held: real cases of other patients, on the other side, for the baseline.
         models: what is judged.
-        size: pixels a side.
         people: who is one person in all stores.
         truth: store with real images of the people that were translated, where there is one.
+        scale: millimetres and pixels at which all slices are compared.
     """
 
     modality: Modality
@@ -64,9 +65,14 @@ class Question:
     reference: tuple[CaseRecord, ...]
     held: tuple[CaseRecord, ...]
     models: tuple[Model, ...]
-    size: int
     people: People
+    scale: Scale
     truth: Store | None = None
+
+    @property
+    def size(self) -> int:
+        """Pixels a side."""
+        return self.scale.size
 
 
 def ask(real: Path, synthetic: Sequence[Path], settings: JudgeSettings, truth: Path | None = None) -> Question:
@@ -112,8 +118,8 @@ def ask(real: Path, synthetic: Sequence[Path], settings: JudgeSettings, truth: P
         reference=tuple(case for case in cases if case.patient in reference),
         held=tuple(case for case in cases if case.patient in held),
         models=models,
-        size=settings.size or min(max(record.shape[1:]) for model in models for record in model.records),
         people=people,
+        scale=_scale(models, settings),
         truth=people.stores[-1] if truth is not None else None,
     )
 
@@ -121,6 +127,23 @@ def ask(real: Path, synthetic: Sequence[Path], settings: JudgeSettings, truth: P
 def _model(name: str, store: Store, records: tuple[CaseRecord, ...], people: People) -> Model:
     named = {person for record in records if record.synthetic for person in people.trained_on(record)}
     return Model(name, store, records, frozenset(named))
+
+
+def _scale(models: Sequence[Model], settings: JudgeSettings) -> Scale:
+    """The pixels of the synthetic slices; of several, the widest field in the fewest pixels.
+
+    Slices of models that stretched the whole field of view are compared as such, unless others lie beside them.
+    """
+    records = [record for model in models for record in model.records]
+    size = settings.size or min(max(record.shape[1:]) for record in records)
+    framed = [
+        (record.synthetic, record.shape[1]) for record in records if record.synthetic and record.synthetic.pixel_mm
+    ]
+    if not framed:
+        return Scale("stretch", size, 0.0)
+    field_mm = max(made.pixel_mm * pixels for made, pixels in framed)
+    kind = "body" if any(made.frame == "body" for made, _ in framed) else "field"
+    return Scale(kind, size, round(field_mm / size, 6))
 
 
 def _modality(real: Store, stores: Sequence[Store]) -> Modality:

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from crossmod.data.body_mask import body_mask
 from crossmod.data.intensity import Intensity
-from crossmod.data.resample import to_size
+from crossmod.data.scale import Scale
 from crossmod.data.volume import Volume, take_slices
 from crossmod.evaluate.anatomy import Stack
-from crossmod.evaluate.body import body_mask
 from crossmod.judge.placing import Placed
 from crossmod.judge.settings import JudgeSettings
 
@@ -36,12 +36,12 @@ class Images:
     intensity: Intensity
 
 
-def read_images(placed: Placed, size: int, settings: JudgeSettings, common: Collection[int]) -> Images | None:
+def read_images(placed: Placed, scale: Scale, settings: JudgeSettings, common: Collection[int]) -> Images | None:
     """Read the slices of a case that lie in a layer; None where there is none.
 
     Args:
         placed: the case and its layers.
-        size: pixels a side.
+        scale: millimetres and pixels; real and synthetic slices have the same.
         settings: window and percentiles.
         common: layers that all sets show. MR has no unit: its percentiles are of the slices in these layers, so that a
             set without the lowest slices is not stretched in another way than one with them.
@@ -49,7 +49,8 @@ def read_images(placed: Placed, size: int, settings: JudgeSettings, common: Coll
     places = np.flatnonzero(placed.layers)
     if places.size == 0:
         return None
-    volume = to_size(take_slices(placed.store.read(placed.record.id), places.tolist()), size)
+    frame = scale.frame_of(placed.store, placed.record)
+    volume = frame.place(take_slices(placed.store.read(placed.record.id), places.tolist()))
     layers = placed.layers[places]
     shared = np.isin(layers, list(common))
     intensity = _intensity(volume, shared if shared.any() else np.ones(len(layers), dtype=bool), settings)

@@ -80,7 +80,7 @@ def judge_images(
     known = truth_of(answers, question.modality, question.sequence, every) if answers is not None else {}
     placed = _place(question, sources)
     common = _common_layers(placed)
-    measured = _measure(question, placed, Ruler(features, _edges(question, settings), question.size, settings, common))
+    measured = _measure(question, placed, Ruler(features, _edges(question, settings), question.scale, settings, common))
     checked = {
         model.name: {
             "organs": _organs(model.store, placed[model.name], finder),
@@ -98,6 +98,8 @@ def judge_images(
                 "modality": question.modality,
                 "sequence": question.sequence,
                 "size": question.size,
+                "frame": question.scale.kind,
+                "pixel_mm": question.scale.pixel_mm,
                 "detector": {"name": features.name, "sha256": features.sha256},
                 "data": data_of(out, question, placed, measured),
                 "layers": layers_of(placed, common),
@@ -198,6 +200,8 @@ def _score(
         "settings": settings.model_dump(mode="json", include={"window", "percentiles", "seed", "draws", "inside"}),
         "detector": features.sha256,
         "size": question.size,
+        # Results of before there were millimetres can be paired as they were.
+        **({"frame": question.scale.kind, "pixel_mm": question.scale.pixel_mm} if question.scale.pixel_mm else {}),
         "common": sorted(common),
         "real": [case.sha256 for case in question.reference],
     }

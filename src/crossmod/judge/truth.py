@@ -8,9 +8,9 @@ from jaxtyping import Bool, Float
 from scipy.ndimage import map_coordinates
 
 from crossmod.config import Modality
+from crossmod.data.body_mask import body_mask
 from crossmod.data.store import CaseRecord, Store
 from crossmod.errors import InputError
-from crossmod.evaluate.body import body_mask
 from crossmod.evaluate.paired import PairedScores, in_percent, paired_scores
 from crossmod.evaluate.statistics import interval
 from crossmod.judge.placing import Placed, slice_positions

@@ -6,6 +6,7 @@ from typing import Any
 from crossmod.evaluate.baseline import UNDIVIDED
 from crossmod.evaluate.distribution import METRICS
 from crossmod.judge.card import NAMES, text
+from crossmod.settings import pixel_words
 
 
 def columns(rows: Sequence[Sequence[str]]) -> list[str]:
@@ -34,8 +35,9 @@ def lines(card: Mapping[str, Any]) -> list[str]:
     """What is told of a result: the table, organs, steps from slice to slice, the truth, and warnings."""
     real, others = card["patients"]
     told = [
-        f"{card['modality'].upper()}{' ' + card['sequence'] if card['sequence'] else ''}, {card['size']} px; averages "
-        f"over layers; {real} real patients against {others} of each other set; detector {card['detector']['name']}",
+        f"{card['modality'].upper()}{' ' + card['sequence'] if card['sequence'] else ''}, {card['size']} px "
+        f"({pixel_words(card)}); averages over layers; {real} real patients against {others} of each other set; "
+        f"detector {card['detector']['name']}",
         *columns(rows(card)),
     ]
     for name, model in card["models"].items():

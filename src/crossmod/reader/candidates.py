@@ -8,7 +8,9 @@ import numpy as np
 from jaxtyping import Float
 
 from crossmod.config import Modality
+from crossmod.data.frame import field_centre
 from crossmod.data.people import who_is_who
+from crossmod.data.scale import centre_of
 from crossmod.data.store import CaseRecord, Store, listed
 from crossmod.errors import InputError
 from crossmod.evaluate.layers import OUTSIDE
@@ -34,6 +36,17 @@ class Candidate:
     def record(self) -> CaseRecord:
         """Its line in the manifest."""
         return self.placed.record
+
+    @property
+    def offset(self) -> tuple[float, float]:
+        """Millimetres from the middle of its field of view to that of its body, down the rows and along the columns.
+
+        Of slices that a model saw around the body, none: there the middle is the body's already.
+        """
+        record = self.record
+        down, along = centre_of(self.placed.store, record, "body")
+        middle = field_centre((record.shape[1], record.shape[2]), (record.spacing[1], record.spacing[2]))
+        return down - middle[0], along - middle[1]
 
     def inside(self, layers: tuple[int, int]) -> list[int]:
         """Indexes of the slices in some layers."""

@@ -52,7 +52,7 @@ def _slices(sides: Sides, design: Design) -> tuple[list[Chosen], Look]:
         for pool, chosen in zip(pools, drawn, strict=True)
         for case, index in (pool[i] for i in chosen)
     ]
-    return scans, Look(*common_look(_sizes(scans), design.size))
+    return scans, Look(*common_look(_sizes(scans), design.size, _offsets(scans)))
 
 
 def _volumes(sides: Sides, design: Design) -> tuple[list[Chosen], Look]:
@@ -76,7 +76,7 @@ def _volumes(sides: Sides, design: Design) -> tuple[list[Chosen], Look]:
         Chosen(_new_id(), case, tuple(indexes[i] for i in nearest_slices(z, step, slices)), 0)
         for case, indexes, z in zip(cases, inside, stacks, strict=True)
     ]
-    return scans, Look(*common_look(_sizes(scans), design.size), step=round(step, 3), slices=slices)
+    return scans, Look(*common_look(_sizes(scans), design.size, _offsets(scans)), step=round(step, 3), slices=slices)
 
 
 def _both(sides: Sides) -> tuple[Sequence[Candidate], Sequence[Candidate]]:
@@ -99,6 +99,10 @@ def _repeats(scans: Sequence[Chosen], design: Design) -> list[Chosen]:
 def _sizes(scans: Sequence[Chosen]) -> list[tuple[tuple[int, int], tuple[float, float]]]:
     records = [scan.case.record for scan in scans]
     return [((r.shape[1], r.shape[2]), (r.spacing[1], r.spacing[2])) for r in records]
+
+
+def _offsets(scans: Sequence[Chosen]) -> list[tuple[float, float]]:
+    return [scan.case.offset for scan in scans]
 
 
 def _new_id() -> str:

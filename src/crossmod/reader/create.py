@@ -135,7 +135,8 @@ def _image(scan: Chosen, look: Look, design: Design) -> bytes:
         raise InputError(record.id, found=found, wanted=wanted, do="Leave the case out.")
     generator = rng(design.seed, "values", record.id, *scan.slices)
     mm = (record.spacing[1], record.spacing[2])
-    shown = picture(voxels[list(scan.slices)], mm, levels_of(inside), cut, look, design, generator)
+    levels, offset = levels_of(inside), scan.case.offset
+    shown = picture(voxels[list(scan.slices)], mm, levels, cut, look, design, generator, offset)
     return encoded(shown, look, design)
 
 

@@ -1,8 +1,10 @@
 """Scans as readers see them: alike in everything that is not what the scan shows.
 
 Notable:
-- The field of view is the smallest of all that were drawn, so that no scan has a rim that was made up and none a body
-  that is larger in the picture than another of its size. What is narrower one way is filled up, as in training.
+- The middle of the body is the middle of the picture: models see slices so, and a body beside the middle would tell a
+  real scan. The field of view around it is the smallest of all that were drawn, so that no scan has a rim that was made
+  up and none a body that is larger in the picture than another of its size. What is narrower one way is filled up, as
+  in training.
 - The pixels are no finer than the coarsest that were drawn, and are then enlarged alike: sharpness is the scan's own.
 - Real values are whole numbers and synthetic ones are not, or are those of 16-bit arithmetic: each value is first
   spread evenly up to half way to its neighbours, then all are rounded alike. No comb in a histogram tells them apart.
@@ -45,14 +47,20 @@ class Look:
     slices: int = 1
 
 
-def common_look(sizes: Sequence[tuple[tuple[int, int], tuple[float, float]]], size: int) -> tuple[float, int]:
+def common_look(
+    sizes: Sequence[tuple[tuple[int, int], tuple[float, float]]], size: int, offsets: Sequence[tuple[float, float]] = ()
+) -> tuple[float, int]:
     """Field of view and pixels that all scans have: the smallest field, the coarsest pixels.
 
     Args:
         sizes: rows and columns, and millimetres of either, of each scan.
         size: pixels a side of the picture, of which there are no more.
+        offsets: of each scan, millimetres from the middle of its field to that of its picture; default: none.
     """
-    field = min(max(rows * row_mm, columns * column_mm) for (rows, columns), (row_mm, column_mm) in sizes)
+    field = min(
+        max(count * mm - 2 * abs(off) for count, mm, off in zip(shape, spacing, offset, strict=True))
+        for (shape, spacing), offset in zip(sizes, offsets or [(0.0, 0.0)] * len(sizes), strict=True)
+    )
     coarsest = max(max(mm) for _, mm in sizes)
     # Half a thousandth of a pixel is rounding, not a missing pixel.
     return round(field, 3), min(size, max(int(field / coarsest + 5e-4), 1))
@@ -123,6 +131,7 @@ def picture(
     look: Look,
     design: Design,
     generator: np.random.Generator,
+    offset: tuple[float, float] = (0.0, 0.0),
 ) -> Int16[np.ndarray, "slices size size"]:
     """Slices as they are shown.
 
@@ -134,12 +143,13 @@ def picture(
         look: of the survey.
         design: of the survey.
         generator: of their case.
+        offset: millimetres from the middle of their field to that of the picture, down the rows and along the columns.
     """
     low, high = value_range
     even = spread_levels(voxels, levels, value_range, generator)
     # Cut before anything is resampled, as synthetic values were: air would darken the rim of a real body alone.
     share = np.clip((even - low) / (high - low), 0, 1).astype(np.float32)
-    shown = np.stack([_resampled(one, mm, look, design.size) for one in share])
+    shown = np.stack([_resampled(one, mm, look, design.size, offset) for one in share])
     first, last = design.levels
     values = np.rint(first + np.clip(shown, 0, 1) * (last - first))
     margin = FLAT * (last - first)
@@ -149,13 +159,25 @@ def picture(
 
 
 def _resampled(
-    image: Float[np.ndarray, "rows columns"], mm: tuple[float, float], look: Look, size: int
+    image: Float[np.ndarray, "rows columns"],
+    mm: tuple[float, float],
+    look: Look,
+    size: int,
+    offset: tuple[float, float],
 ) -> Float[np.ndarray, "size size"]:
     """The field of view around the middle; a wider kernel where pixels are merged, so that nothing is aliased."""
-    margins = [max(look.field / step - count, 0.0) / 2 for count, step in zip(image.shape, mm, strict=True)]
-    padded = np.pad(image, [(int(np.ceil(margin)),) * 2 for margin in margins])
-    rows, columns = (look.field / step for step in mm)
-    top, left = ((count - length) / 2 for count, length in zip(padded.shape, (rows, columns), strict=True))
+    lengths = [look.field / step for step in mm]
+    begins = [
+        (count - length) / 2 + off / step
+        for count, length, off, step in zip(image.shape, lengths, offset, mm, strict=True)
+    ]
+    pads = [
+        (max(int(np.ceil(-begin)), 0), max(int(np.ceil(begin + length - count)), 0))
+        for begin, length, count in zip(begins, lengths, image.shape, strict=True)
+    ]
+    padded = np.pad(image, pads)
+    top, left = (begin + before for begin, (before, _) in zip(begins, pads, strict=True))
+    rows, columns = lengths
     # Rounding may reach outside by less than a millionth of a pixel, which Pillow refuses.
     box = (max(left, 0.0), max(top, 0.0), min(left + columns, padded.shape[1]), min(top + rows, padded.shape[0]))
     coarse = Image.fromarray(padded).resize((look.pixels, look.pixels), Image.Resampling.BILINEAR, box=box)

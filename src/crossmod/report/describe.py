@@ -8,8 +8,10 @@ from rich.table import Table
 from crossmod.data.describe import describe as describe_data
 from crossmod.judge.words import lines
 from crossmod.report.readings import alarms, losses
+from crossmod.report.sections import extent_words
 from crossmod.report.tables import FAMILY, one_line
 from crossmod.runs import Run, is_run
+from crossmod.settings import pixel_words
 
 
 def describe(path: Path) -> Group:
@@ -47,6 +49,9 @@ def _run(run: Run) -> Table:
             table.add_row("parameters", ", ".join(f"{name} {count:,}" for name, count in card["parameters"].items()))
             for side, data in card["data"].items():
                 table.add_row(side, f"{data['slices']} slices of {len(data['patients'])} patients")
+                if words := extent_words(card.get("extents", {}).get(side)):
+                    table.add_row(f"{side}, medians", words)
+            table.add_row("pixels", f"{card['settings']['size']} a side: {pixel_words(card['settings'])}")
             table.add_row("held out", ", ".join(card["held_out"]) or "none")
             table.add_row("split", f"{card['split']}{' (LEAKING)' if card['leaking'] else ''}")
         elif card["kind"] == "evaluate":

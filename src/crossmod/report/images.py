@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from crossmod.data.intensity import Intensity
-from crossmod.data.resample import to_size
+from crossmod.data.scale import Scale
 from crossmod.data.store import MANIFEST, Store
 from crossmod.data.volume import take_slices
 from crossmod.evaluate.baseline import UNDIVIDED
@@ -19,6 +19,7 @@ from crossmod.judge.pictures import load_spectra
 from crossmod.report import image_figures as figures
 from crossmod.report.panels import Gray
 from crossmod.runs import Run
+from crossmod.settings import as_recorded, pixel_words
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +39,7 @@ def _result(run: Run) -> dict[str, Any]:
     sequence = f" {card['sequence']}" if card["sequence"] else ""
     return {
         "name": run.path.resolve().name,
-        "what": f"{card['modality'].upper()}{sequence}, {card['size']} px",
+        "what": f"{card['modality'].upper()}{sequence}, {card['size']} px ({pixel_words(card)})",
         "detector": f"{card['detector']['name']} ({card['detector']['sha256'][:12]})",
         "patients": card["patients"],
         "draws": card["settings"]["draws"],
@@ -82,11 +83,13 @@ def layer_picture(run: Run) -> str | None:
     card, inputs = run.card, run.config["inputs"]
     real = _open(run.path / card["data"]["real"]["store"])
     stores = {name: _open(run.path / model["store"]) for name, model in card["data"]["models"].items()}
+    framed = as_recorded(card)
+    scale = Scale(framed["frame"], card["size"], framed["pixel_mm"])
     columns: dict[str, list[Gray | None]] = {}
     for layer, shown in card["shown"].items():
-        column = [_slice(real, shown["real"], inputs["real"], card["size"])]
+        column = [_slice(real, shown["real"], inputs["real"], scale)]
         for name, store in stores.items():
-            column.append(_slice(store, shown["models"].get(name), inputs["synthetic"][name], card["size"]))
+            column.append(_slice(store, shown["models"].get(name), inputs["synthetic"][name], scale))
         columns[layer] = column
     if not any(image is not None for column in columns.values() for image in column):
         return None
@@ -100,13 +103,14 @@ def _open(path: Path) -> Store | None:
     return None
 
 
-def _slice(store: Store | None, row: Mapping[str, Any] | None, known: Mapping[str, str], size: int) -> Gray | None:
+def _slice(store: Store | None, row: Mapping[str, Any] | None, known: Mapping[str, str], scale: Scale) -> Gray | None:
     """A slice as it was judged; None where there is none, or its case is not the one that was judged."""
     if store is None or row is None:
         return None
     if not any(case.id == row["case"] and case.sha256 == known[row["case"]] for case in store.cases):
         return None
-    volume = to_size(take_slices(store.read(row["case"], check_units=False), [row["place"]]), size)
+    frame = scale.frame_of(store, store.record(row["case"]))
+    volume = frame.place(take_slices(store.read(row["case"], check_units=False), [row["place"]]))
     return Intensity(row["low"], row["high"]).to_model(volume.voxels[0])
 
 

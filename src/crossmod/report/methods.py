@@ -7,6 +7,7 @@ from typing import Any
 from crossmod.report.citations import bibtex
 from crossmod.report.experiment_data import Experiment, ReadRun, family_name
 from crossmod.report.numbers import count, from_to, listed
+from crossmod.settings import pixel_words
 
 Card = Mapping[str, Any]
 LOSSES = {"cross_entropy": "cross-entropy", "dice_cross_entropy": "soft Dice and cross-entropy"}
@@ -59,7 +60,7 @@ def _data(experiment: Experiment) -> str:
         f"Data. [Name the data set.] The {found['organ']} was segmented in {target} of "
         f"{count(len(found['patients']), 'test patient')}. {split}. Segmenters were trained on "
         f"{sides['train'] or 'no'} real slices, and tested on {sides['test']} (a fold). Slices have {size} x {size} "
-        f"pixels; intensities of MR were scaled between percentiles "
+        f"pixels ({pixel_words(settings)}); intensities of MR were scaled between percentiles "
         f"{_pair(settings.get('percentiles'))} of the volume, CT between {_pair(settings.get('window'))} HU."
     )
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, UInt8
 
+from crossmod.data.frame import frame_between
 from crossmod.data.intensity import Intensity
-from crossmod.data.resample import to_size
 from crossmod.data.slices import in_classes
 from crossmod.data.store import CaseRecord, Store
 from crossmod.data.volume import take_slices
@@ -75,7 +75,9 @@ def _synthetic_slice(
 
 def _source(store: Store, case: str, record: CaseRecord, index: int) -> Gray:
     assert record.synthetic is not None
-    volume = to_size(take_slices(store.read(case, check_units=False), [index]), record.shape[1])
+    volume = take_slices(store.read(case, check_units=False), [index])
+    made = np.array(record.affine, dtype=np.float64)
+    volume = frame_between(volume, made, record.shape[1]).place(volume)
     return Intensity(*record.synthetic.source_range).to_model(volume.voxels[0])
 
 

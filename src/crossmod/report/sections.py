@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from crossmod.data.store import Store
+from crossmod.data.store import Store, listed
 from crossmod.evaluate.alignment import SHIFT_LIMIT_MM
 from crossmod.evaluate.compared import Compared
 from crossmod.evaluate.facts import Scope
@@ -16,6 +16,7 @@ from crossmod.report.numbers import p_value
 from crossmod.report.panels import outlined, ranked, same_sources, synthetic_slices
 from crossmod.report.readings import alarms
 from crossmod.report.tables import FAMILY, Arm, verdict
+from crossmod.settings import pixel_words
 from crossmod.translate.synthesize import mean_shift, shift_mm
 
 SHOWN = 5
@@ -53,6 +54,9 @@ def warnings(contents: Contents, all_arms: Sequence[Arm]) -> list[str]:
         names = dict.fromkeys(alarm.name for _, alarm in alarms(run))
         if names:
             found.append(f"{run.path.resolve().name}: the training raised alarms ({', '.join(names)}), see Training.")
+    found += unequal_pixels(
+        [(run.path.resolve().name, run.card) for run in (*contents.translators, *contents.segmenters)]
+    )
     # What ran in another program did not say how many steps it took.
     counted = [(arm.name, arm.cards[0]["steps"]) for arm in all_arms if "steps" not in unmeasured(arm.cards[0])]
     return found + unequal_steps(counted)
@@ -67,6 +71,24 @@ def shifted(store: Store) -> str:
         "that labels do not match the images. Label consistency does not show it, since the segmentor was trained "
         "with the same shift."
     )
+
+
+def unequal_pixels(runs: Sequence[tuple[str, Mapping[str, Any]]]) -> list[str]:
+    """The warning of runs that did not see the same millimetres; nothing where they did.
+
+    Args:
+        runs: names and cards.
+    """
+    groups: dict[str, list[str]] = {}
+    for name, card in runs:
+        groups.setdefault(f"{card['settings']['size']} pixels, {pixel_words(card['settings'])}", []).append(name)
+    if len(groups) < 2:
+        return []
+    told = "; ".join(f"{words}: {listed(names, 4)}" for words, names in groups.items())
+    return [
+        f"The runs did not see slices alike ({told}): a part of any difference may come from that. Give all of them "
+        "the same --size, --frame and --pixel-mm."
+    ]
 
 
 def unequal_steps(steps: Sequence[tuple[str, int]]) -> list[str]:
@@ -257,6 +279,7 @@ def data(contents: Contents) -> list[dict[str, str]]:
                     "side": f"{side.upper()}{sequence}",
                     "slices": str(data["slices"]),
                     "patients": ", ".join(data["patients"]) + _scored(data.get("scored_patients", [])),
+                    "measures": extent_words(run.card.get("extents", {}).get(side)),
                 }
             )
     for run in contents.segmenters:
@@ -269,9 +292,22 @@ def data(contents: Contents) -> list[dict[str, str]]:
                     "side": f"{side}, real",
                     "slices": str(data[f"{side}_slices"]),
                     "patients": ", ".join(data[f"{side}_patients"]),
+                    "measures": pixel_words(run.card["settings"]),
                 }
             )
     return rows
+
+
+def extent_words(extent: Mapping[str, Any] | None) -> str:
+    """What the scans of a side measure, in a line; nothing for runs that did not tell."""
+    if extent is None:
+        return ""
+    height, width = extent["body_mm"]
+    seen = extent["body_pixels"]
+    return (
+        f"pixels {extent['pixel_mm']:.3g} mm, field {extent['field_mm']:.0f} mm, body {height:.0f} x {width:.0f} mm"
+        + (f" ({seen[0]:.0f} x {seen[1]:.0f} pixels of the model)" if seen else "")
+    )
 
 
 def _scored(patients: Sequence[str]) -> str:

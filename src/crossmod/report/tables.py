@@ -14,6 +14,7 @@ from crossmod.evaluate.statistics import interval
 from crossmod.evaluate.trained import untrained
 from crossmod.report.readings import training
 from crossmod.runs import Run
+from crossmod.settings import as_recorded
 
 FAMILY = {"essnet": "EssNet", "cyclegan": "CycleGAN"}
 
@@ -124,7 +125,7 @@ def arms(runs: Sequence[Run]) -> list[Arm]:
 
 
 def _shared(card: Mapping[str, Any]) -> dict[str, str]:
-    return {key: str(value) for key, value in card["settings"].items() if key not in CHANCE}
+    return {key: str(value) for key, value in as_recorded(card["settings"]).items() if key not in CHANCE}
 
 
 def _arm(runs: tuple[Run, ...], varying: Sequence[str]) -> Arm:
@@ -147,6 +148,7 @@ def _arm(runs: tuple[Run, ...], varying: Sequence[str]) -> Arm:
         name += f" + {settings['count']} {FAMILY.get(data['synthetic_family'], data['synthetic_family'])}"
     if settings["min_consistency"]:
         name += f", consistency {settings['min_consistency']} or more"
+    settings = as_recorded(settings)
     name += "".join(f", {key.replace('_', ' ')} {settings[key]}" for key in varying)
     if cards[0]["leaking"]:
         name += " (split by slice: leaking)"

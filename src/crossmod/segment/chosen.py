@@ -1,11 +1,14 @@
 """What a segmenter is trained and tested on: real slices by the split, and synthetic ones that saw no test patient."""
 
+import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
+from crossmod.data.extent import extents, needed_mm, settle, warn_of_cut
 from crossmod.data.people import People, who_is_who
+from crossmod.data.scale import model_scale
 from crossmod.data.slices import SliceSet, draw_evenly, load_slices
 from crossmod.data.splits import split_in_words, split_slices
 from crossmod.data.store import CaseRecord, Store
@@ -13,6 +16,8 @@ from crossmod.data.units import one_unit
 from crossmod.errors import InputError
 from crossmod.seeds import derive
 from crossmod.settings import SegmentSettings
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,6 +84,18 @@ class Chosen:
     def _sequence(self) -> str | None:
         return self.settings.sequence if self.settings.modality == "mr" else None
 
+    def settled(self) -> SegmentSettings:
+        """The settings with their millimetres: of the synthetic slices, or else by the real cases' bodies.
+
+        By all of the real cases, so that the folds of one store have the same pixels.
+        """
+        settings = self.settings
+        if settings.frame == "stretch" or settings.pixel_mm:
+            return settings
+        made = {_field_mm(case) for case in self.synthetic} - {0.0}
+        real = lambda: needed_mm({"real": extents(self.store, self.real, settings.frame)})  # noqa: E731 - read if needed
+        return settle(settings, max(made) if made else real())
+
     def load(self) -> Sides:
         """Read the cases and divide their slices.
 
@@ -88,18 +105,22 @@ class Chosen:
         """
         settings = self.settings
         one_unit(self.store.path, (case.unit for case in (*self.real, *self.synthetic)))
-        slices = load_slices(self.store, self.real, settings, size=settings.size, labelled=True)
+        scale = model_scale(settings)
+        if settings.frame != "stretch":
+            warn_of_cut(str(self.store.path), extents(self.store, self.real, settings.frame), scale)
+        slices = load_slices(self.store, self.real, settings, scale=scale, labelled=True)
         real, test = _divide(slices, self.patient_names(), settings)
         train = None if settings.without_real else real
         if self.extra is None:
             return Sides(train, None, test)
         tested = {case.sha256 for case in self.real if case.id in test.intensities}
         _check_for_leaks(self, set(test.patients), tested)
+        _tell_of_frames(self.extra, self.synthetic, settings)
         return Sides(train, synthetic_slices(self.extra, self.synthetic, settings), test)
 
 
 def choose_cases(real: Path, synthetic: Path | None, settings: SegmentSettings) -> Chosen:
-    """Open the stores.
+    """Open the stores, and settle the millimetres of a pixel.
 
     Raises:
         InputError: a path that is no store, or a count without a synthetic store, or the other way round; or it is not
@@ -110,7 +131,37 @@ def choose_cases(real: Path, synthetic: Path | None, settings: SegmentSettings) 
         raise InputError("segment", found=found, wanted="both or neither", do="Give the other one too.")
     stores = [Store(path) for path in (real, synthetic) if path is not None]
     people = who_is_who(stores, same_people=settings.same_people, ask=settings.split == "patient")
-    return Chosen(people.stores[0], None if synthetic is None else people.stores[1], settings, people)
+    chosen = Chosen(people.stores[0], None if synthetic is None else people.stores[1], settings, people)
+    return replace(chosen, settings=chosen.settled())
+
+
+def _field_mm(case: CaseRecord) -> float:
+    """Millimetres a side of what the model of a synthetic case saw; 0 where it stretched the whole field of view."""
+    return 0.0 if case.synthetic is None else round(case.synthetic.pixel_mm * case.shape[1], 6)
+
+
+def _tell_of_frames(store: Store, cases: Sequence[CaseRecord], settings: SegmentSettings) -> None:
+    """Tell where synthetic slices are brought to other pixels than they were made in."""
+    made = [case.synthetic for case in cases if case.synthetic is not None]
+    whole = [one for one in made if not one.pixel_mm]
+    if settings.frame == "stretch":
+        if len(whole) < len(made):
+            log.warning("%s: slices of one scale in mm, beside real ones whose whole field is stretched.", store.path)
+        return
+    own = sorted({one.pixel_mm for one in made if one.pixel_mm} - {settings.pixel_mm})
+    if own:
+        log.warning(
+            "%s: pixels of %s mm are resampled to the %g mm of this segmenter.",
+            store.path, " and ".join(f"{mm:g}" for mm in own), settings.pixel_mm,
+        )  # fmt: skip
+    if whole:
+        log.warning(
+            "%s: made by a model that stretched the whole field of view; brought to pixels of %g mm by where its "
+            "pixels lie. Organs then measure what they measured in the source.", store.path, settings.pixel_mm,
+        )  # fmt: skip
+    other = sorted({one.frame for one in made if one.pixel_mm} - {settings.frame})
+    if other:
+        log.warning("%s: centred on the %s, and the real slices on the %s.", store.path, other[0], settings.frame)
 
 
 def _divide(slices: SliceSet, patients: Sequence[str], settings: SegmentSettings) -> tuple[SliceSet, SliceSet]:
@@ -162,7 +213,7 @@ def synthetic_slices(store: Store, cases: Sequence[CaseRecord], settings: Segmen
     Raises:
         InputError: fewer than `settings.count`, or a wanted consistency where none was measured.
     """
-    slices = load_slices(store, cases, settings, size=settings.size, labelled=True)
+    slices = load_slices(store, cases, settings, scale=model_scale(settings), labelled=True)
     origins = [origin.consistency for case in cases if case.synthetic for origin in case.synthetic.slices]
     if settings.min_consistency > 0 and None in origins:
         found = "slices without a consistency, from a model without a segmentor"

@@ -9,8 +9,9 @@ from jaxtyping import UInt8
 from torch import nn
 
 from crossmod.config import build
+from crossmod.data.frame import Frame
 from crossmod.data.intensity import intensity_of
-from crossmod.data.resample import to_size
+from crossmod.data.scale import Scale, model_scale
 from crossmod.data.volume import Volume
 from crossmod.engine import checkpoint
 from crossmod.engine.compute import Compute, choose, prepare
@@ -21,7 +22,7 @@ from crossmod.runs import open_run
 from crossmod.segment.networks import make_network
 from crossmod.segment.predict import THRESHOLD, predict
 from crossmod.segment.train import KIND
-from crossmod.settings import Machine, SegmentSettings
+from crossmod.settings import Machine, SegmentSettings, as_recorded
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,8 +55,17 @@ class Segmenter:
         """Its mean 3D Dice over the real patients that it was tested on."""
         return float(self.card["scores"]["patient"]["dice"])
 
-    def find(self, volume: Volume) -> UInt8[np.ndarray, "slices size size"]:
-        """1 where it sees the organ, on the grid of `to_size(volume, settings.size)`.
+    @property
+    def scale(self) -> Scale:
+        """Millimetres and pixels of what it sees."""
+        return model_scale(self.settings)
+
+    def find(self, volume: Volume, frame: Frame) -> UInt8[np.ndarray, "slices size size"]:
+        """1 where it sees the organ, on the pixels of `frame`.
+
+        Args:
+            volume: the whole of it, whose percentiles count.
+            frame: of this volume, by `scale`.
 
         Raises:
             InputError: the volume is of the other modality.
@@ -65,7 +75,7 @@ class Segmenter:
             found = f"a segmenter of {self.settings.modality}"
             raise InputError(self.run, found=found, wanted=f"one of {volume.modality}", do=do)
         step = intensity_of(volume, self.settings)
-        images = step.to_model(to_size(volume, self.settings.size).voxels)
+        images = step.to_model(frame.place(volume.with_labels(None, {})).voxels)
         with self.compute.inference(), suited_to(self.network, self.settings.size, self.compute.device):
             found = predict(self.network, images, self.compute.device, quiet=True)
         return (found.probability >= THRESHOLD).astype(np.uint8)
@@ -82,7 +92,7 @@ def load_segmenter(path: Path, *, machine: Machine | None = None) -> Segmenter:
         InputError: the folder is no finished segmenter, or its checkpoint is damaged or of another architecture.
     """
     card = open_run(path, KIND).card
-    settings = build(SegmentSettings, card["settings"], subject=path / "card.json")
+    settings = build(SegmentSettings, as_recorded(card["settings"]), subject=path / "card.json")
     file = checkpoint.at_step(path / "checkpoints", card["steps"])
     state = checkpoint.load(file)
     weights = {**state["networks"], **state.get("averages", {})}.get("segmenter", {})

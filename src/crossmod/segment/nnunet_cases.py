@@ -13,11 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from crossmod.data.resample import to_size
 from crossmod.data.slices import SliceKey, SliceSet
 from crossmod.data.store import CaseRecord
 from crossmod.data.store_writer import MOST_SPACING
-from crossmod.data.volume import Affine, Volume
+from crossmod.data.volume import Affine
 from crossmod.segment.chosen import Sides
 
 REAL, SYNTHETIC = "real", "synthetic"
@@ -62,15 +61,12 @@ def grids(slices: SliceSet, cases: tuple[CaseRecord, ...]) -> list[Affine]:
     Its pixels and its place are the slice's; its thickness is `MOST_SPACING`, which no pixel is as wide as.
     """
     wanted = {key.case for key in slices.keys}
-    whole = {record.id: _affine_at(record, slices.size) for record in cases if record.id in wanted}
+    whole = {
+        record.id: slices.frame(record).affine(np.array(record.affine, dtype=np.float64))
+        for record in cases
+        if record.id in wanted
+    }
     return [_alone(whole[key.case], key.slice) for key in slices.keys]
-
-
-def _affine_at(record: CaseRecord, size: int) -> Affine:
-    """The affine of a case at the model's size, without its pixels."""
-    empty = np.zeros((1, *record.shape[1:]), np.int16)
-    affine = np.array(record.affine, dtype=np.float64)
-    return to_size(Volume(voxels=empty, affine=affine, modality=record.modality), size).affine
 
 
 def _alone(affine: Affine, index: int) -> Affine:

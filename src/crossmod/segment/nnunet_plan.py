@@ -17,7 +17,7 @@ from crossmod.errors import InputError
 from crossmod.files import read_json, write_json
 from crossmod.segment.chosen import Chosen, Sides
 from crossmod.segment.nnunet_cases import described
-from crossmod.settings import SegmentSettings
+from crossmod.settings import SegmentSettings, as_recorded
 from crossmod.version import __version__
 
 FORMAT = 1
@@ -151,7 +151,7 @@ def read_plan(folder: Path) -> NnunetPlan:
         dataset=content["dataset"],
         real=real,
         synthetic=stores["synthetic"],
-        settings=build(SegmentSettings, content["settings"], subject=file),
+        settings=build(SegmentSettings, as_recorded(content["settings"]), subject=file),
         inputs=content["inputs"],
         cases=content["cases"],
         sha256=content["sha256"],

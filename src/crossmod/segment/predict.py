@@ -10,10 +10,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import nn
 
-from crossmod.data.resample import square
 from crossmod.data.slices import PIXEL_STEP, SliceSet
 from crossmod.data.store import CaseRecord
-from crossmod.data.volume import Volume
 from crossmod.evaluate.overlap import dice, iou, volume_difference
 from crossmod.evaluate.roc import roc
 from crossmod.evaluate.statistics import interval
@@ -151,7 +149,8 @@ def _distances(
         for case, indexes in own.items():
             indexes.sort(key=lambda index: slices.keys[index].slice)
             if case in records and _is_volume([slices.keys[index].slice for index in indexes], records[case]):
-                pair = surface_distance(answer[indexes], truth[indexes], _spacing(records[case], slices.size))
+                spacing = (records[case].spacing[0], *slices.frame(records[case]).pixel_mm)
+                pair = surface_distance(answer[indexes], truth[indexes], spacing)
                 pairs.append([getattr(pair, name) for name in DISTANCES])
         means = np.mean(pairs, axis=0) if len(pairs) == len(own) else np.full(len(DISTANCES), np.nan)
         for name, value in zip(DISTANCES, means, strict=True):
@@ -175,13 +174,3 @@ def _ravd(
 def _is_volume(tested: Sequence[int], record: CaseRecord) -> bool:
     """Whether slices, in order, leave no gap; a single one is a volume only of a case that has no other."""
     return list(tested) == list(range(tested[0], tested[-1] + 1)) and (len(tested) > 1 or record.shape[0] == 1)
-
-
-def _spacing(record: CaseRecord, size: int) -> tuple[float, float, float]:
-    """Millimetres between slices, rows and columns at the model's size: those that `to_size` gives the case."""
-    # An image of nothing: only its shape and its pixels' size are asked for.
-    blank = np.broadcast_to(np.int16(0), record.shape)
-    padded = square(Volume(blank, np.array(record.affine, dtype=np.float64), record.modality))
-    _, rows, columns = padded.voxels.shape
-    between, row_mm, column_mm = padded.spacing
-    return between, row_mm * rows / size, column_mm * columns / size

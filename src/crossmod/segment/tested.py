@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool
 
-from crossmod.data.resample import to_size
 from crossmod.data.slices import SliceSet, class_map
 from crossmod.data.store_writer import writing_store
 from crossmod.data.volume import take_slices
@@ -27,7 +26,7 @@ def write_predictions(path: Path, chosen: Chosen, test: SliceSet, answer: Bool[n
             if record.id not in tested:
                 continue
             rows = [i for i, key in enumerate(test.keys) if key.case == record.id]
-            volume = to_size(chosen.store.read(record.id), settings.size)
+            volume = test.frame(record).place(chosen.store.read(record.id))
             truth = class_map(volume, settings.organs, record.id)
             volume = replace(volume, labels=truth, label_names=dict(enumerate(settings.organs, start=1)))
             part = take_slices(volume, tested[record.id])

@@ -53,10 +53,11 @@ def train_segmenter(
     for line in chosen.people.lines:
         log.info("%s", line)
     with launched(machine, small=is_small(settings)) as world, fitting(out, settings.batch_size, settings.size):
-        return _train(out, chosen, settings, machine, world)
+        return _train(out, chosen, machine, world)
 
 
-def _train(out: Path, chosen: Chosen, settings: SegmentSettings, machine: Machine, world: World) -> Run:
+def _train(out: Path, chosen: Chosen, machine: Machine, world: World) -> Run:
+    settings = chosen.settings
     plain, defaults = settings.model_dump(mode="json"), SegmentSettings().model_dump(mode="json")
 
     def begin() -> Run:

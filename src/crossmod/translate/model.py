@@ -20,7 +20,7 @@ from crossmod.engine.compute import Compute, choose, prepare
 from crossmod.engine.device import pick_device
 from crossmod.errors import InputError
 from crossmod.runs import open_run
-from crossmod.settings import Machine, TranslateSettings
+from crossmod.settings import Machine, TranslateSettings, as_recorded
 from crossmod.translate import cyclegan, essnet, multi_input
 from crossmod.translate.apply import apply
 from crossmod.translate.networks import blocks
@@ -126,7 +126,7 @@ def load_translator(path: Path, *, epoch: Epoch = "auto", machine: Machine | Non
     """
     run = open_run(path, KIND)
     card = run.card
-    settings = build(TranslateSettings, card["settings"], subject=path / "card.json")
+    settings = build(TranslateSettings, as_recorded(card["settings"]), subject=path / "card.json")
     machine = machine or Machine()
     networks, sha256, best = _weights(path, card, epoch)
     device = pick_device(machine.device)

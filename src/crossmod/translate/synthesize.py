@@ -11,11 +11,13 @@ import numpy as np
 from jaxtyping import UInt8
 
 from crossmod.config import with_changes
+from crossmod.data.extent import extents, warn_of_cut
+from crossmod.data.frame import Frame
 from crossmod.data.groups import Group, read_input
 from crossmod.data.intensity import Intensity, intensity_of
 from crossmod.data.joined import open_stores
 from crossmod.data.people import Answer, People, who_is_who
-from crossmod.data.resample import to_size
+from crossmod.data.scale import model_scale
 from crossmod.data.slices import class_map, spread
 from crossmod.data.stacks import stack_of
 from crossmod.data.store import CaseRecord, SliceOrigin, Store, Synthetic
@@ -103,13 +105,17 @@ def synthesize(
     if tested:
         log.info("%d cases of held-out patients are left out: %s", len(tested), ", ".join(tested))
         groups = tuple(group for group in groups if group.first.patient not in held_out)
+    scale = model_scale(model.settings)
+    firsts = [group.first for group in groups]
+    if scale.kind != "stretch":
+        warn_of_cut(str(store.path), extents(store, firsts, scale.kind), scale)
     kept = left_out = total = 0
     threads = machine.threads if machine else 0
     with suited_to(model.generator, model.settings.size, model.compute.device, threads), writing_store(out) as writer:
         for group in track(groups, f"Synthesizing {model.target}"):
             record = group.first
             volumes = [read_input(store, group, index) for index in range(len(group.records))]
-            made = _translate_case(model, volumes, record, slices)
+            made = _translate_case(model, volumes, record, scale.frame_of(store, record), slices)
             good = [i for i, score in enumerate(made.consistency) if score is None or score >= min_consistency]
             total += len(made.consistency)
             left_out += len(made.consistency) - len(good)
@@ -187,11 +193,12 @@ def _of_its_sequences(model: Translator) -> TranslateSettings:
 
 
 def _translate_case(
-    model: Translator, volumes: Sequence[Volume], record: CaseRecord, slices: Literal["organ", "all"]
+    model: Translator, volumes: Sequence[Volume], record: CaseRecord, frame: Frame, slices: Literal["organ", "all"]
 ) -> _Made:
     settings = model.settings
     intensities = [intensity_of(volume, settings) for volume in volumes]
-    volumes = [to_size(volume, settings.size) for volume in volumes]
+    # The frame is the first input's, on whose grid the others lie.
+    volumes = [frame.place(volume) for volume in volumes]
     first = volumes[0]
     told = set(settings.organs) <= set(first.label_names.values())
     truth = class_map(first, settings.organs, record.id) if told else None
@@ -249,6 +256,8 @@ def _provenance(model: Translator, group: Group, made: _Made, good: list[int], p
         source_range=(made.intensity.low, made.intensity.high),
         shift=made.shift,
         slices_per_second=round(made.slices_per_second, 2),
+        frame=model.settings.frame,
+        pixel_mm=model.settings.pixel_mm,
         organs=tuple(model.settings.organs),
         other_inputs=tuple(other.id for other in group.records[1:]),
         trained_on=model.trained_on,

@@ -28,6 +28,7 @@ from crossmod.translate.training_data import (
     TrainingData,
     data_card,
     divide,
+    framed,
     scored_slices,
     stack_mm,
     training_slices,
@@ -70,7 +71,8 @@ def train_translator(
         machine: where and how to compute.
 
     Raises:
-        InputError: a store without the cases that are wanted, or `out` is something else.
+        InputError: a store without the cases that are wanted, sides whose millimetres cannot both be right, or `out` is
+            something else.
     """
     machine = machine or Machine()
     with launched(machine, small=is_small(settings)) as world, fitting(out, settings.batch_size, settings.size):
@@ -80,7 +82,8 @@ def train_translator(
         return _train(out, data, settings, machine, world)
 
 
-def _train(out: Path, data: TrainingData, settings: TranslateSettings, machine: Machine, world: World) -> Run:
+def _train(out: Path, data: TrainingData, asked: TranslateSettings, machine: Machine, world: World) -> Run:
+    settings, measured = framed(data, asked)
     plain, defaults = settings.model_dump(mode="json"), TranslateSettings().model_dump(mode="json")
 
     def begin() -> Run:
@@ -112,6 +115,7 @@ def _train(out: Path, data: TrainingData, settings: TranslateSettings, machine: 
     )
     card = {
         **_card(out, data, slices, trainee, done, settings, compute),
+        "extents": measured,
         "seconds_per_epoch": round(done.seconds * batches.steps / done.step, 2),
         "device": describe_device(world.device),
         "threads": done.threads,

@@ -9,8 +9,10 @@ from statistics import median
 from typing import Any
 
 from crossmod.config import Modality
+from crossmod.data.extent import Extent, check_sides, extents, needed_mm, settle
 from crossmod.data.groups import Group, group_cases, read_input
 from crossmod.data.people import People, who_is_who
+from crossmod.data.scale import Scale, model_scale, training_scale
 from crossmod.data.slices import SliceSet, draw_evenly, load_slices
 from crossmod.data.splits import split_patients, split_slices
 from crossmod.data.stacks import load_beside, offsets
@@ -188,6 +190,24 @@ def _scored_patients(left: Mapping[Modality, list[str]], settings: TranslateSett
     }
 
 
+def framed(data: TrainingData, settings: TranslateSettings) -> tuple[TranslateSettings, dict[str, Any]]:
+    """Settings with their millimetres, and what both sides measure, for the card; warns where they do not fit.
+
+    Raises:
+        InputError: bodies whose sizes in millimetres cannot both be right.
+    """
+    sides = {side.upper(): _extents(data, side, settings) for side in data.train}
+    stated = settings.frame == "stretch" or settings.pixel_mm > 0
+    settings = settings if stated else settle(settings, needed_mm(sides))
+    told = check_sides(sides, settings, stated=stated)
+    return settings, {side.lower(): one.plain() for side, one in told.items()}
+
+
+def _extents(data: TrainingData, side: Modality, settings: TranslateSettings) -> list[Extent]:
+    """Of the patients that are trained on; of several inputs the first, whose frame is that of all."""
+    return extents(data.stores[side], (group.first for group in data.train[side]), settings.frame)
+
+
 def stack_mm(data: TrainingData, settings: TranslateSettings) -> float:
     """Millimetres between the slices of a stack: as asked for, or the larger median spacing of the two sides."""
     spacings = (median(group.first.spacing[0] for group in groups) for groups in data.train.values())
@@ -199,7 +219,7 @@ def training_slices(data: TrainingData, side: Modality, settings: TranslateSetti
 
     They are larger than the network sees by the margin of the random cut.
     """
-    sets = _slices(data.stores[side], data.train[side], side, settings, settings.loaded)
+    sets = _slices(data.stores[side], data.train[side], side, settings, training_scale(settings))
     first = sets[0]
     chosen = list(range(len(first)))
     if settings.split == "slice" and side != settings.source:
@@ -213,12 +233,12 @@ def training_slices(data: TrainingData, side: Modality, settings: TranslateSetti
 
 def scored_slices(data: TrainingData, side: Modality, settings: TranslateSettings) -> tuple[SliceSet, ...]:
     """The slices of one side that epochs are scored on, likewise, as the network will see them once trained."""
-    sets = _slices(data.stores[side], data.scored[side], side, settings, settings.size)
+    sets = _slices(data.stores[side], data.scored[side], side, settings, model_scale(settings))
     return _stacks(data, side, data.scored[side], settings, sets)
 
 
 def _slices(
-    store: Store, groups: Sequence[Group], side: Modality, settings: TranslateSettings, size: int
+    store: Store, groups: Sequence[Group], side: Modality, settings: TranslateSettings, scale: Scale
 ) -> tuple[SliceSet, ...]:
     by_first = {group.first.id: group for group in groups}
 
@@ -227,7 +247,7 @@ def _slices(
             store,
             [group.first for group in groups],
             settings,
-            size=size,
+            scale=scale,
             labelled=side == settings.source and settings.family == "essnet",
             only_showing=settings.slices == "organ",
             read=lambda record: read_input(store, by_first[record.id], index),

@@ -8,6 +8,7 @@ from jaxtyping import Float32
 from torch import Tensor, nn
 
 from crossmod.config import Modality
+from crossmod.data.scale import training_scale
 from crossmod.data.slices import SliceSet, load_slices
 from crossmod.engine import checkpoint
 from crossmod.engine.compute import Compute
@@ -70,14 +71,14 @@ def training_fingerprint(
 
 
 def _grids(data: TrainingData, settings: TranslateSettings) -> dict[str, CaseGrid]:
-    """Of the first input of each case: slices are padded to a square and scaled to the size that is loaded."""
+    """Of the first input of each case."""
     found = {}
     for groups in data.train.values():
         for group in groups:
             case = group.first
-            side = max(case.shape[axis] * case.spacing[axis] for axis in (1, 2))
-            finest = min(case.spacing[1:])
-            found[case.id] = CaseGrid(pixels=round(side / finest), pixel_mm=side / settings.loaded)
+            field = max(case.shape[axis] * case.spacing[axis] for axis in (1, 2))
+            side = field if settings.frame == "stretch" else settings.size * settings.pixel_mm
+            found[case.id] = CaseGrid(pixels=round(side / min(case.spacing[1:])), pixel_mm=side / settings.size)
     return found
 
 
@@ -91,6 +92,8 @@ def _labelled(data: TrainingData, target: Modality, settings: TranslateSettings)
     if not known:
         return None
     try:
-        return load_slices(data.stores[target], known, settings, size=settings.loaded, labelled=True, only_showing=True)
+        return load_slices(
+            data.stores[target], known, settings, scale=training_scale(settings), labelled=True, only_showing=True
+        )
     except InputError:  # labels that mark nothing
         return None

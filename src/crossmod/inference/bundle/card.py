@@ -39,14 +39,28 @@ def steps_of(about: About) -> list[str]:
     field = "unknown" if about.field_mm is None else f"{about.field_mm:.0f} mm a side (median)"
     unit = "HU" if about.target == "ct" else "units of the middle training volume"
     return [
-        "Axial slices, front of the patient at the top and right side at the left, padded with the volume's lowest "
-        "value to a square in millimetres.",
-        f"Resampled over that square to {about.size} x {about.size} pixels, linearly, with a wider kernel where pixels "
-        f"are merged; field of the training slices: {field}.",
+        *_pixels_of(about, field),
         *([] if about.stack_mm is None else [_stack_of(about)]),
         f"{about.source.upper()} in: {window if about.source == 'ct' else share} become -1 to 1; "
         "what lies outside is cut.",
         f"{about.target.upper()} out: -1 to 1 become {about.low:g} to {about.high:g} ({unit}).",
+    ]
+
+
+def _pixels_of(about: About, field: str) -> list[str]:
+    axial = "Axial slices, front of the patient at the top and right side at the left"
+    kernel = "linearly, with a wider kernel where pixels are merged"
+    if about.frame == "stretch":
+        return [
+            f"{axial}, padded with the volume's lowest value to a square in millimetres.",
+            f"Resampled over that square to {about.size} x {about.size} pixels, {kernel}; field of the training "
+            f"slices: {field}.",
+        ]
+    around = "the middle of the body" if about.frame == "body" else "the middle of the field of view"
+    return [
+        f"{axial}, resampled to pixels of {about.pixel_mm:g} mm, {kernel}.",
+        f"Cut, or padded with the volume's lowest value, to {about.size} x {about.size} pixels "
+        f"({about.size * about.pixel_mm:.0f} mm) around {around}; nothing is stretched.",
     ]
 
 

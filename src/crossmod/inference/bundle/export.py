@@ -154,7 +154,10 @@ def _entry(name: str, model: RunNetwork) -> dict[str, Any]:
             "classes": 1 + len(about.organs) if about.organs else 0,
         },
         **{field: getattr(about, field) for field in ("size", "field_mm", "window", "percentiles", "low", "high")},
-        **{field: getattr(about, field) for field in ("stack_mm", "organs", "flip", "sequence", "contrast", "version")},
+        **{
+            field: getattr(about, field)
+            for field in ("frame", "pixel_mm", "stack_mm", "organs", "flip", "sequence", "contrast", "version")
+        },
         "steps": steps_of(about),
         "precision": settings.precision,
         "weights": _hash(model),

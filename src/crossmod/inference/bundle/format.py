@@ -12,6 +12,7 @@ from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
 from crossmod.config import Modality, Settings
 from crossmod.inference.trust.fingerprint import Fingerprint
+from crossmod.settings import FrameKind
 
 FORMAT = 1
 JSON_FILE, WEIGHTS_FILE, README_FILE = "bundle.json", "weights.safetensors", "README.md"
@@ -101,6 +102,10 @@ class Entry(Strict):
     """Pixels a side of what goes in and comes out."""
     field_mm: float | None = Field(gt=0, le=1e5)
     """Millimetres a side of the slices that were trained on (median); null where nobody knows."""
+    frame: FrameKind = "stretch"
+    """What of a slice is seen: a square around the body or the field's centre; or the whole field, stretched."""
+    pixel_mm: float = Field(default=0.0, ge=0, le=100)
+    """Millimetres of a pixel; 0 where the field is stretched."""
     stack_mm: float | None = Field(default=None, gt=0, le=1e3)
     """Millimetres between the slices of a stack; null without one."""
     window: Pair
@@ -150,6 +155,8 @@ class Entry(Strict):
             raise ValueError(f"filters times pixels up to {MOST_ACTIVE}, got {active}")
         if (self.stack_mm is None) != (self.architecture.stack == 1):
             raise ValueError(f"stack_mm with a stack and only then, got {self.stack_mm}")
+        if (self.pixel_mm > 0) == (self.frame == "stretch"):
+            raise ValueError(f"pixel_mm with a frame of body or field and only then, got {self.pixel_mm:g}")
         if classes != (1 + len(self.organs) if self.organs else 0):
             raise ValueError(f"a class an organ and one more, got {classes} for {len(self.organs)}")
         return self

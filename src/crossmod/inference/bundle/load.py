@@ -132,4 +132,6 @@ def about_entry(bundle: Bundle, entry: Entry) -> About:
         contrast=entry.contrast,
         stack=entry.architecture.stack,
         stack_mm=entry.stack_mm,
+        frame=entry.frame,
+        pixel_mm=entry.pixel_mm,
     )

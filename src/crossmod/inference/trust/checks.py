@@ -9,7 +9,7 @@ from crossmod.data.slices import in_classes
 from crossmod.evaluate.anatomy import OrganChange, Stack, organ_changes, slice_jump
 from crossmod.evaluate.sequence import Sequence, sequence_of
 from crossmod.inference.contract import Translation
-from crossmod.inference.trust.views import pixel_mm
+from crossmod.inference.grid import frame_of
 
 # Pixels of the network by which an organ's surface may move, or mm, whichever is more.
 SURFACE_PIXELS, SURFACE_MM = 2.0, 10.0
@@ -130,7 +130,8 @@ def organs_of(translation: Translation) -> tuple[Organ, ...]:
     changes: dict[str, OrganChange] = {}
     if source.labels is not None and found is not None:
         both = {number: organ for number, organ in enumerate(known, start=1) if organ in names.values()}
-        margin = max(SURFACE_MM, SURFACE_PIXELS * pixel_mm(image, translation.about.size))
+        pixel_mm = frame_of(source, translation.about).pixel_mm[0]
+        margin = max(SURFACE_MM, SURFACE_PIXELS * pixel_mm)
         changes = organ_changes(in_classes(source.labels, names, known), found, both, image.spacing, margin)
     return tuple(
         Organ(

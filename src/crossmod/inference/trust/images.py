@@ -17,10 +17,11 @@ from crossmod.evaluate.fingerprint import organ_means
 from crossmod.evaluate.looks import bodies_of, looks, to_size
 from crossmod.evaluate.structure import Kept, kept_structure
 from crossmod.inference.contract import Translation
+from crossmod.inference.grid import frame_of
 from crossmod.inference.match import on_one_grid
 from crossmod.inference.trust.fingerprint import Fingerprint
 from crossmod.inference.trust.likeness import ALPHA, Likeness, Scale, compare
-from crossmod.inference.trust.views import as_trained, pixel_mm, source_slices, trained_slices, views_of
+from crossmod.inference.trust.views import as_trained, source_slices, trained_slices, views_of
 
 # What a translator makes may lie so many times as far from real images as these from one another.
 GROSS = 2.0
@@ -99,12 +100,14 @@ def input_likenesses(translation: Translation, reference: Fingerprint) -> tuple[
     if not chosen:
         return ()
     about = as_trained(translation.about, reference, reference.loaded)
+    frame = frame_of(inputs[0], about)
+    pixel_mm = frame.pixel_mm[0] * reference.loaded / reference.size
     scale = _scale(reference.modality, reference.window)
     names = translation.about.inputs or (reference.modality,)
     found = []
     for name, volume, look in zip(names, inputs, reference.inputs, strict=True):
-        images = to_size(source_slices(volume, about, chosen), reference.size)
-        seen = looks(images, bodies_of(images, reference.modality, reference.window), pixel_mm(volume, reference.size))
+        images = to_size(source_slices(volume, about, chosen, frame), reference.size)
+        seen = looks(images, bodies_of(images, reference.modality, reference.window), pixel_mm)
         alpha = ALPHA / 2 / len(inputs)
         found.append(compare(name, seen, look, reference, scale, alpha=alpha, known=known))
     return tuple(one for one in found if one is not None)
@@ -158,7 +161,8 @@ def _structure(translation: Translation) -> tuple[Kept | None, float, float]:
     if not chosen:
         return None, float("nan"), float("nan")
     views = views_of(translation, chosen, about, (about.low, about.high))
-    given = source_slices(translation.sources[0], about, chosen)
+    source = translation.sources[0]
+    given = source_slices(source, about, chosen, frame_of(source, about))
     if given.shape != views.made.shape:
         return None, views.pixel_mm, float("nan")
     kept = kept_structure(given, views.made, views.bodies, scaled=True)

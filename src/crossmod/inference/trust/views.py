@@ -6,10 +6,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Bool, Float
 
+from crossmod.data.frame import Frame
 from crossmod.data.intensity import Intensity, intensity_of
 from crossmod.data.slices import in_classes, spread
 from crossmod.data.volume import Volume
-from crossmod.inference.contract import About, Options, Translation
+from crossmod.inference.contract import About, Translation
 from crossmod.inference.grid import frame_of
 from crossmod.inference.trust.fingerprint import Fingerprint
 from crossmod.settings import ImageSettings
@@ -20,7 +21,7 @@ MOST_SLICES = 64
 
 @dataclass(frozen=True, eq=False)
 class Views:
-    """Some slices, from feet to head, whole, on the network's pixels.
+    """Some slices, from feet to head, on the network's pixels.
 
     Args:
         made: what was made, in [-1, 1] of the target's range.
@@ -42,29 +43,33 @@ def views_of(translation: Translation, chosen: Sequence[int], about: About, made
         about: the model, with the size that is wanted.
         made_range: units of the target that are -1 and 1.
     """
-    image = translation.image
-    frame = frame_of(image, about, Options(tiles="off"))
-    picked = list(chosen)
-    made = Intensity(*made_range).to_model(frame.to_work(image.voxels[picked], made_range[0]))
-    bodies = frame.to_work(translation.body[picked].astype(np.uint8), 0.0) > 0.5
-    return Views(made, bodies, pixel_mm(image, frame.work))
+    image, picked = translation.image, list(chosen)
+    # The body that the frame lies around is the source's: what was made may show none.
+    frame = frame_of(translation.sources[0], about)
+    made = Intensity(*made_range).to_model(frame.take(image.voxels[picked], image.spacing[1:], made_range[0]))
+    bodies = frame.take(translation.body[picked].astype(np.uint8), image.spacing[1:], 0.0) > 0.5
+    return Views(made, bodies, frame.pixel_mm[0])
 
 
-def source_slices(volume: Volume, about: About, chosen: Sequence[int]) -> Float[np.ndarray, "n size size"]:
-    """Some slices of a source as the network sees them where there are no tiles: whole, in [-1, 1]."""
-    frame = frame_of(volume, about, Options(tiles="off"))
+def source_slices(
+    volume: Volume, about: About, chosen: Sequence[int], frame: Frame
+) -> Float[np.ndarray, "n size size"]:
+    """Some slices of a source as the network sees them where there are no tiles: one frame, in [-1, 1].
+
+    Args:
+        volume: one of the inputs, on the grid of the first.
+        about: the model.
+        chosen: which slices.
+        frame: that of the first input.
+    """
     step = intensity_of(volume, ImageSettings(window=about.window, percentiles=about.percentiles))
-    return step.to_model(frame.to_work(volume.voxels[list(chosen)], float(volume.voxels.min())))
-
-
-def pixel_mm(volume: Volume, work: int) -> float:
-    """Length of a pixel where squared slices have `work` pixels a side."""
-    return max(volume.voxels.shape[axis] * volume.spacing[axis] for axis in (1, 2)) / work
+    return step.to_model(frame.take(volume.voxels[list(chosen)], volume.spacing[1:], float(volume.voxels.min())))
 
 
 def as_trained(about: About, reference: Fingerprint, size: int) -> About:
-    """The model as it was when its fingerprint was taken, at some size."""
-    return replace(about, size=size, window=reference.window, percentiles=reference.percentiles)
+    """The model as it was when its fingerprint was taken: the same field of view in other pixels."""
+    mm = about.pixel_mm * about.size / size
+    return replace(about, size=size, pixel_mm=mm, window=reference.window, percentiles=reference.percentiles)
 
 
 def trained_slices(translation: Translation, reference: Fingerprint) -> tuple[list[int], bool]:

@@ -5,9 +5,9 @@ import pytest
 from scipy.ndimage import binary_fill_holes
 
 from crossmod.config import Modality
+from crossmod.data.body_mask import body_mask, lung_mask
 from crossmod.data.nifti import read_nifti
 from crossmod.errors import InputError
-from crossmod.evaluate.body import body_mask, lung_mask
 from crossmod.evaluate.overlap import dice
 from crossmod.phantom.anatomy import Anatomy, Grid, draw_anatomy
 from crossmod.phantom.render import Sequence, render_ct, render_mr

@@ -1,0 +1,256 @@
+"""How large bodies are in millimetres, which millimetres a pixel therefore gets, and whether two sides fit together.
+
+The rule of `pixel_mm: 0`: on either side, the square around the centre that holds the bodies of 95 % of the patients
+(all of up to 19) may fill 95 % of the frame; the side that needs more decides; and the result is rounded up to 0.05 mm,
+so that it can be read, and so that folds mostly agree.
+"""
+
+import logging
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import median
+from typing import TypeVar
+
+from crossmod.config import with_changes
+from crossmod.data.body_box import BodyBox
+from crossmod.data.scale import Scale, centre_of
+from crossmod.data.store import CaseRecord, Store, listed
+from crossmod.errors import InputError
+from crossmod.progress import track
+from crossmod.settings import FrameKind, ImageSettings
+
+log = logging.getLogger(__name__)
+
+Framed = TypeVar("Framed", bound=ImageSettings)
+
+# Share of the patients of a side whose bodies must fit; share of the frame that they may fill; mm that are rounded to.
+PATIENTS, FILLED, STEP = 0.95, 0.95, 0.05
+# Bodies of the two sides that differ more than this, in model pixels, are told of: 15 %.
+ALIKE = 1.15
+# In millimetres no two sets of people differ so much: one of the spacings is wrong.
+IMPOSSIBLE = 2.5
+# A body that reaches the edge of the field in more than half of the slices is larger than can be measured.
+OFTEN = 0.5
+
+
+@dataclass(frozen=True)
+class Extent:
+    """How large the body of one case is.
+
+    Args:
+        case: its name.
+        patient: whose it is.
+        shape: rows and columns of its slices.
+        spacing: their millimetres.
+        body: where it lies.
+        needs: millimetres a side of the square, around what a frame is centred on, that holds it.
+    """
+
+    case: str
+    patient: str
+    shape: tuple[int, int]
+    spacing: tuple[float, float]
+    body: BodyBox
+    needs: float
+
+    def pixels(self, scale: Scale) -> tuple[float, float]:
+        """Height and width of the body in a model's pixels."""
+        down, along = scale.frame(self.shape, self.spacing, self.body).pixel_mm
+        return self.body.height / down, self.body.width / along
+
+
+def extents(store: Store, cases: Iterable[CaseRecord], kind: FrameKind = "body") -> list[Extent]:
+    """How large the bodies of some cases are; read from the images where an older manifest does not say it.
+
+    Args:
+        store: where the cases lie.
+        cases: which.
+        kind: what frames are centred on.
+
+    Raises:
+        InputError: a case that must be read and cannot be.
+    """
+    every = list(cases)
+    unknown = any(record.body is None for record in every)
+    found = []
+    for record in track(every, f"Measuring the bodies of {len(every)} cases") if unknown else every:
+        body = store.body(record)
+        shape, spacing = (record.shape[1], record.shape[2]), (record.spacing[1], record.spacing[2])
+        needs = body.side_around(centre_of(store, record, kind))
+        found.append(Extent(record.id, record.patient, shape, spacing, body, needs))
+    return found
+
+
+def needed_mm(sides: Mapping[str, Sequence[Extent]]) -> float:
+    """Millimetres a side of a frame that nearly all patients of every side fit into, margin included.
+
+    Raises:
+        InputError: there is nobody.
+    """
+    most = 0.0
+    for side in sides.values():
+        by_patient: dict[str, float] = {}
+        for one in side:
+            by_patient[one.patient] = max(by_patient.get(one.patient, 0.0), one.needs)
+        rising = sorted(by_patient.values())
+        if rising:
+            most = max(most, rising[math.ceil(PATIENTS * len(rising)) - 1])
+    if not most:
+        raise InputError("--pixel-mm", found="no case to measure", wanted="some", do="Give it yourself.")
+    return most / FILLED
+
+
+def rounded_up(field_mm: float, size: int) -> float:
+    """Millimetres of a pixel so that `size` of them measure at least `field_mm`, to the next 0.05 mm."""
+    # Boxes are known to a hundredth: less than a thousandth of a step is rounding.
+    return round(max(math.ceil(field_mm / size / STEP - 1e-3), 1) * STEP, 2)
+
+
+def settle(settings: Framed, field_mm: float) -> Framed:
+    """Settings whose millimetres are given, or follow from the field that is wanted; stretched ones have none."""
+    if settings.frame == "stretch" or settings.pixel_mm:
+        return settings
+    return with_changes(settings, pixel_mm=rounded_up(field_mm, settings.size))
+
+
+@dataclass(frozen=True)
+class SideExtent:
+    """The cases of one side, in medians.
+
+    Args:
+        cases: how many.
+        pixel_mm: of the scans, the coarser of rows and columns.
+        field_mm: the longer side of their field of view.
+        body_mm: height and width of the body.
+        touching: median share of slices in which it reaches the first or last row, and column.
+        pixels: height and width of the body in the model's pixels; None without a model.
+    """
+
+    cases: int
+    pixel_mm: float
+    field_mm: float
+    body_mm: tuple[float, float]
+    touching: tuple[float, float]
+    pixels: tuple[float, float] | None = None
+
+    @property
+    def words(self) -> str:
+        """In one line."""
+        height, width = (
+            f"{mm:.0f}{' or more' * (often > OFTEN)}" for mm, often in zip(self.body_mm, self.touching, strict=True)
+        )
+        seen = "" if self.pixels is None else f", {self.pixels[0]:.0f} x {self.pixels[1]:.0f} of the model's pixels"
+        return (
+            f"pixels of {self.pixel_mm:.3g} mm, field of {self.field_mm:.0f} mm, "
+            f"body of {height} x {width} mm (front to back, side to side){seen}"
+        )
+
+    def plain(self) -> dict[str, object]:
+        """For a card."""
+        return {
+            "pixel_mm": round(self.pixel_mm, 3),
+            "field_mm": round(self.field_mm, 1),
+            "body_mm": [round(mm, 1) for mm in self.body_mm],
+            "touching": [round(share, 3) for share in self.touching],
+            "body_pixels": None if self.pixels is None else [round(count, 1) for count in self.pixels],
+        }
+
+
+def side_extent(cases: Sequence[Extent], scale: Scale | None = None) -> SideExtent:
+    """The medians of some cases, of one at least."""
+
+    def middle(values: Iterable[float]) -> float:
+        return float(median(values))
+
+    pixels = None if scale is None else [one.pixels(scale) for one in cases]
+    return SideExtent(
+        cases=len(cases),
+        pixel_mm=middle(max(one.spacing) for one in cases),
+        field_mm=middle(max(n * mm for n, mm in zip(one.shape, one.spacing, strict=True)) for one in cases),
+        body_mm=(middle(one.body.height for one in cases), middle(one.body.width for one in cases)),
+        touching=(middle(one.body.touching[0] for one in cases), middle(one.body.touching[1] for one in cases)),
+        pixels=None if pixels is None else (middle(p[0] for p in pixels), middle(p[1] for p in pixels)),
+    )
+
+
+def check_sides(
+    sides: Mapping[str, Sequence[Extent]], settings: ImageSettings, *, stated: bool
+) -> dict[str, SideExtent]:
+    """Tell of both sides' scale, warn where they do not fit together, and refuse what cannot be.
+
+    Args:
+        sides: cases, by what they are called.
+        settings: with their millimetres.
+        stated: whether the user has given the millimetres, or asked for stretching: then nothing is refused.
+
+    Raises:
+        InputError: bodies of the two sides that differ as no people do.
+    """
+    scale = Scale(settings.frame, settings.size, settings.pixel_mm)
+    told = {name: side_extent(cases, scale) for name, cases in sides.items() if cases}
+    for name, side in told.items():
+        log.info("%s: %s", name, side.words)
+    for first, second in zip(list(told)[:-1], list(told)[1:], strict=True):
+        _check_pair(first, told[first], second, told[second], stated=stated)
+    for name, cases in sides.items():
+        warn_of_cut(name, cases, scale)
+    return told
+
+
+def _check_pair(a: str, first: SideExtent, b: str, second: SideExtent, *, stated: bool) -> None:
+    size_mm = [math.sqrt(one.body_mm[0] * one.body_mm[1]) for one in (first, second)]
+    ratio = max(size_mm) / min(size_mm)
+    both = f"{a}: {first.words}; {b}: {second.words}"
+    if ratio >= IMPOSSIBLE:
+        found = f"bodies that are {ratio:.1f} times as large on one side ({both})"
+        if not stated:
+            raise InputError(
+                f"{a} and {b}",
+                found=found,
+                wanted="scans of people, with the spacing that they have",
+                do="Correct the spacing in the headers and prepare again; if it is right, give --pixel-mm yourself.",
+            )
+        log.warning("%s: spacings that cannot both be right.", found[0].upper() + found[1:])
+    words = mismatch(first, second)
+    if words:
+        log.warning("%s and %s: %s. The translator will learn to scale anatomy. %s.", a, b, words, both)
+
+
+def mismatch(first: SideExtent, second: SideExtent) -> str:
+    """How the bodies of two sides differ in the model's pixels, in words; empty where they are alike.
+
+    A direction in which the body mostly reaches the edge of the field on either side is left out: there its size is
+    that of the field.
+    """
+    if first.pixels is None or second.pixels is None:
+        return ""
+    parts = []
+    for axis, name in enumerate(("front to back", "side to side")):
+        cut = max(first.touching[axis], second.touching[axis]) > OFTEN
+        ratio = second.pixels[axis] / first.pixels[axis]
+        if max(ratio, 1 / ratio) > ALIKE and not cut:
+            parts.append(f"{first.pixels[axis]:.0f} and {second.pixels[axis]:.0f} pixels {name}")
+    return f"the median bodies differ by more than {ALIKE - 1:.0%}: {' and '.join(parts)}" if parts else ""
+
+
+def too_large(cases: Iterable[Extent], scale: Scale) -> dict[str, float]:
+    """Patients whose body is larger than the frame, and the square that it needs, mm."""
+    if scale.kind == "stretch":
+        return {}
+    field: dict[str, float] = {}
+    for one in cases:
+        if one.needs > scale.size * scale.pixel_mm:
+            field[one.patient] = max(field.get(one.patient, 0.0), one.needs)
+    return field
+
+
+def warn_of_cut(name: str, cases: Iterable[Extent], scale: Scale) -> None:
+    """Name the patients whose body does not fit into the frame."""
+    large = too_large(cases, scale)
+    if large:
+        who = listed(f"{patient} ({mm:.0f} mm)" for patient, mm in sorted(large.items()))
+        log.warning(
+            "%s: the bodies of %d patient%s are larger than the %.0f mm that a slice shows, and are cut: %s",
+            name, len(large), "s" * (len(large) != 1), scale.size * scale.pixel_mm, who,
+        )  # fmt: skip

@@ -1,0 +1,256 @@
+"""Frame: the square of millimetres that a model sees of a slice, and the way to its pixels and back.
+
+Notable:
+- There is one way to a model's pixels: training, synthesis, segmentation, evaluation and translation all use it.
+- Nothing is stretched: pixels that are not square in the scan become square, and a slice is cut or padded.
+- Linear resampling by two small matrices, one an axis. Where pixels are merged the kernel is a triangle as wide as the
+  new pixel, so that nothing is aliased (the filter of Pillow and of torch's `antialias`). A pixel whose centre lies
+  outside of the scan gets the fill value, and all others only values of the scan.
+- Each slice is computed by itself: how many are done together changes no bit.
+- `whole` frames are those of models that were trained before there were millimetres: the whole slice, padded to a
+  square and scaled (`crossmod.data.resample.to_size`), to the last bit. Only these need torch.
+"""
+
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+import numpy as np
+from jaxtyping import Bool, Float, Float32, Int, Num, UInt8
+
+from crossmod.data.volume import Affine, Volume
+
+# Millimetres: grids this alike are the same.
+SAME_MM = 1e-6
+# Decimals of a position in pixels: what lies below is rounding.
+DECIMALS = 9
+
+Pair = tuple[float, float]
+Shape = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Frame:
+    """The pixels that a model sees of the slices of one volume.
+
+    Args:
+        size: pixels a side.
+        pixel_mm: millimetres of a pixel, down the rows and along the columns; equal unless the frame is `whole`.
+        centre: where the frame's centre lies: millimetres from the centre of the volume's first pixel, down its rows
+            and along its columns.
+        whole: the whole field of view, padded to a square and scaled.
+    """
+
+    size: int
+    pixel_mm: Pair
+    centre: Pair
+    whole: bool = False
+
+    @property
+    def first(self) -> Pair:
+        """Where the centre of its first pixel lies, in the millimetres of `centre`."""
+        down, along = (c - (self.size - 1) / 2 * mm for c, mm in zip(self.centre, self.pixel_mm, strict=True))
+        return down, along
+
+    def resized(self, size: int) -> "Frame":
+        """Pixels of the same millimetres around the same centre, more or fewer of them."""
+        return replace(self, size=size)
+
+    def take(
+        self, slices: Num[np.ndarray, "slices rows columns"], spacing: Pair, fill: float
+    ) -> Float32[np.ndarray, "slices size size"]:
+        """Slices on the frame's pixels.
+
+        Args:
+            slices: of the volume.
+            spacing: millimetres of its rows and columns.
+            fill: value outside of the field of view.
+        """
+        if self.whole:
+            from crossmod.data.resample import stretched
+
+            return stretched(slices, spacing, fill, self.size)
+        ways = [self._way(axis, count, spacing[axis]) for axis, count in enumerate(slices.shape[1:])]
+        return _apply(ways[0], ways[1], slices, fill)
+
+    def take_labels(
+        self, labels: UInt8[np.ndarray, "slices rows columns"], spacing: Pair
+    ) -> UInt8[np.ndarray, "slices size size"]:
+        """Labels on the frame's pixels, by the nearest one; 0 outside of the field of view."""
+        if self.whole:
+            from crossmod.data.resample import stretched_labels
+
+            return stretched_labels(labels, spacing, self.size)
+        ways = [self._way(axis, count, spacing[axis]) for axis, count in enumerate(labels.shape[1:])]
+        return _pick(ways[0], ways[1], labels)
+
+    def back(
+        self, images: Float32[np.ndarray, "slices size size"], shape: Shape, spacing: Pair, fill: float
+    ) -> Float32[np.ndarray, "slices rows columns"]:
+        """Images on the pixels of the volume.
+
+        Args:
+            images: on the frame's pixels.
+            shape: rows and columns of the volume.
+            spacing: their millimetres.
+            fill: value outside of the frame.
+        """
+        if self.whole:
+            from crossmod.data.resample import stretched_back
+
+            return stretched_back(images, shape, spacing)
+        ways = [self._way_back(axis, count, spacing[axis]) for axis, count in enumerate(shape)]
+        return _apply(ways[0], ways[1], images, fill)
+
+    def labels_back(
+        self, labels: UInt8[np.ndarray, "slices size size"], shape: Shape, spacing: Pair
+    ) -> UInt8[np.ndarray, "slices rows columns"]:
+        """Labels on the pixels of the volume, by the nearest one; 0 outside of the frame."""
+        if self.whole:
+            from crossmod.data.resample import stretched_labels_back
+
+            return stretched_labels_back(labels, shape, spacing)
+        ways = [self._way_back(axis, count, spacing[axis]) for axis, count in enumerate(shape)]
+        return _pick(ways[0], ways[1], labels)
+
+    def place(self, volume: Volume, fill: float | None = None) -> Volume:
+        """A volume on the frame's pixels, with their affine; itself, where these are its own.
+
+        Args:
+            volume: any number of slices.
+            fill: value outside of the field of view; default: its lowest.
+        """
+        spacing, (rows, columns) = volume.spacing[1:], volume.voxels.shape[1:]
+        if self._is_grid((rows, columns), spacing):
+            return volume
+        fill = float(volume.voxels.min()) if fill is None else fill
+        labels = None if volume.labels is None else self.take_labels(volume.labels, spacing)
+        voxels = self.take(volume.voxels, spacing, fill)
+        return replace(volume, voxels=voxels, labels=labels, affine=self.affine(volume.affine))
+
+    def affine(self, affine: Affine) -> Affine:
+        """The affine of the frame's pixels, from that of the volume."""
+        made = affine.copy()
+        for axis, (mm, first) in enumerate(zip(self.pixel_mm, self.first, strict=True), start=1):
+            direction = affine[:3, axis] / np.linalg.norm(affine[:3, axis])
+            made[:3, axis] = direction * mm
+            made[:3, 3] += direction * first
+        return made
+
+    def inside(self, shape: Shape, spacing: Pair) -> tuple[slice, slice]:
+        """Rows and columns of the volume whose centres the frame holds."""
+        found = []
+        for axis, (count, mm) in enumerate(zip(shape, spacing, strict=True)):
+            at = (np.arange(count) * mm - self.first[axis]) / self.pixel_mm[axis]
+            where = np.flatnonzero(_within(at, self.size))
+            found.append(slice(int(where[0]), int(where[-1]) + 1) if where.size else slice(0, 0))
+        return found[0], found[1]
+
+    def _is_grid(self, shape: Shape, spacing: Pair) -> bool:
+        if shape != (self.size, self.size):
+            return False
+        apart = [abs(mm - own) for mm, own in zip(spacing, self.pixel_mm, strict=True)]
+        # Over the whole slice: a difference of spacing grows with every pixel.
+        return max(apart) * self.size < SAME_MM and max(map(abs, self.first)) < SAME_MM
+
+    def _way(self, axis: int, count: int, mm: float) -> "_Way":
+        return _way(self.size, count, self.first[axis] / mm, self.pixel_mm[axis] / mm)
+
+    def _way_back(self, axis: int, count: int, mm: float) -> "_Way":
+        return _way(count, self.size, -self.first[axis] / self.pixel_mm[axis], mm / self.pixel_mm[axis])
+
+
+def whole_frame(shape: Shape, spacing: Pair, size: int) -> Frame:
+    """The whole field of view, padded to a square of millimetres and scaled to `size` pixels a side.
+
+    Args:
+        shape: rows and columns of a slice.
+        spacing: their millimetres.
+        size: pixels a side.
+    """
+    pixels, centres = [], []
+    for count, mm, (before, after) in zip(shape, spacing, padding(shape, spacing), strict=True):
+        padded = before + count + after
+        pixels.append(padded * mm / size)
+        centres.append(((padded - 1) / 2 - before) * mm)
+    return Frame(size, (pixels[0], pixels[1]), (centres[0], centres[1]), whole=True)
+
+
+def frame_between(volume: Volume, affine: Affine, size: int) -> Frame:
+    """The frame of a volume whose pixels are those of an affine: of slices that were made from the volume's.
+
+    Args:
+        volume: what the slices were made from.
+        affine: of slices along the volume's axes; where they lie along the body does not matter.
+        size: pixels a side.
+    """
+    pixels, centres = [], []
+    for axis in (1, 2):
+        direction = volume.affine[:3, axis] / np.linalg.norm(volume.affine[:3, axis])
+        mm = float(np.linalg.norm(affine[:3, axis]))
+        first = float(direction @ (affine[:3, 3] - volume.affine[:3, 3]))
+        pixels.append(mm)
+        centres.append(first + (size - 1) / 2 * mm)
+    return Frame(size, (pixels[0], pixels[1]), (centres[0], centres[1]))
+
+
+def field_centre(shape: Shape, spacing: Pair) -> Pair:
+    """Where the centre of the field of view lies, in the millimetres of `Frame.centre`."""
+    return (shape[0] - 1) / 2 * spacing[0], (shape[1] - 1) / 2 * spacing[1]
+
+
+def padding(shape: Shape, spacing: Pair) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Pixels to add before and after rows and columns so that both measure the same, to the nearest pixel."""
+    side = max(count * mm for count, mm in zip(shape, spacing, strict=True))
+    added = [max(round(side / mm - count), 0) for count, mm in zip(shape, spacing, strict=True)]
+    rows, columns = ((one // 2, one - one // 2) for one in added)
+    return rows, columns
+
+
+@dataclass(frozen=True, eq=False)
+class _Way:
+    """From the pixels of one axis to others.
+
+    Args:
+        weights: of each old pixel in each new one.
+        nearest: the old pixel nearest to each new one.
+        inside: which new pixels have their centre within the old ones.
+    """
+
+    weights: Float32[np.ndarray, "new old"]
+    nearest: Int[np.ndarray, " new"]
+    inside: Bool[np.ndarray, " new"]
+
+
+@lru_cache(maxsize=64)
+def _way(new: int, old: int, first: float, step: float) -> _Way:
+    """New pixel i lies at `first + step * i`, counted in old pixels."""
+    at = np.round(first + step * np.arange(new), DECIMALS)
+    inside = _within(at, old)
+    weights = np.maximum(1 - np.abs(at[:, None] - np.arange(old)) / max(step, 1.0), 0)
+    weights[~inside] = 0
+    weights[inside] /= weights[inside].sum(axis=1, keepdims=True)
+    nearest = np.clip(np.floor(at + 0.5).astype(np.int64), 0, old - 1)
+    for array in (made := weights.astype(np.float32), nearest, inside):
+        array.flags.writeable = False
+    return _Way(made, nearest, inside)
+
+
+def _within(at: Float[np.ndarray, " n"], count: int) -> Bool[np.ndarray, " n"]:
+    return (at >= -0.5 - 10.0**-DECIMALS) & (at <= count - 0.5 + 10.0**-DECIMALS)
+
+
+def _apply(
+    rows: _Way, columns: _Way, images: Num[np.ndarray, "slices a b"], fill: float
+) -> Float32[np.ndarray, "slices c d"]:
+    # NumPy multiplies the matrices of a stack one by one.
+    made = rows.weights @ images.astype(np.float32, copy=False) @ columns.weights.T
+    made[:, ~rows.inside] = fill
+    made[:, :, ~columns.inside] = fill
+    return made
+
+
+def _pick(rows: _Way, columns: _Way, labels: UInt8[np.ndarray, "slices a b"]) -> UInt8[np.ndarray, "slices c d"]:
+    made = labels[:, rows.nearest][:, :, columns.nearest]
+    made[:, ~rows.inside] = 0
+    made[:, :, ~columns.inside] = 0
+    return made
