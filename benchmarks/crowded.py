@@ -25,7 +25,7 @@ STORE = """
 from pathlib import Path
 from crossmod.data.prepare import prepare_chaos
 from crossmod.phantom.dataset import PhantomSettings, write_phantom
-write_phantom(Path({out!r}) / "phantom", PhantomSettings(ct_patients=4, mr_patients=4, size=64, slices=24))
+write_phantom(Path({out!r}) / "phantom", PhantomSettings(ct_patients=5, mr_patients=5, size=64, slices=24))
 prepare_chaos(Path({out!r}) / "phantom", Path({out!r}) / "store", sequences=("ct", "t2_spir"))
 """
 DEMO = """
@@ -56,14 +56,15 @@ def seconds(program: Path, out: Path, *, crowded: bool, limit: float) -> float:
     shutil.rmtree(out, ignore_errors=True)
     with busy(crowded):
         began = time.monotonic()
-        with subprocess.Popen([sys.executable, program], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as run:
+        words = program.with_suffix(".log")
+        with words.open("w") as log, subprocess.Popen([sys.executable, program], stdout=log, stderr=log) as run:
             try:
                 code = run.wait(limit)
             except subprocess.TimeoutExpired:
                 run.terminate()
                 return limit
     if code:
-        raise SystemExit(f"{program} ended with code {code}")
+        raise SystemExit(words.read_text()[-2000:])
     return time.monotonic() - began
 
 

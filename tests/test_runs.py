@@ -3,7 +3,8 @@ from pathlib import Path
 import pytest
 
 from crossmod.errors import InputError
-from crossmod.runs import Run, open_run, start_run
+from crossmod.files import held
+from crossmod.runs import LOCK, Run, open_run, start_run
 
 
 def test_the_same_command_opens_the_same_run(tmp_path: Path) -> None:
@@ -41,12 +42,45 @@ def test_killed_before_its_first_line_a_run_can_be_given_again(tmp_path: Path) -
     assert (tmp_path / "run" / "checkpoints").is_dir()
 
 
+def checkpointed(run: Run) -> Run:
+    (run.path / "checkpoints" / "step-00000001.safetensors").touch()
+    return run
+
+
 def test_other_settings_or_data_are_named(tmp_path: Path) -> None:
-    start_run(tmp_path / "run", "train", {"epochs": 3}, {"ct": {"a": "x"}})
+    checkpointed(start_run(tmp_path / "run", "train", {"epochs": 3}, {"ct": {"a": "x"}}))
     with pytest.raises(InputError, match=r"another --epochs \(3 then, 4 now\)"):
         start_run(tmp_path / "run", "train", {"epochs": 4}, {"ct": {"a": "x"}})
     with pytest.raises(InputError, match=r"another input ct a \(x then, y now\)"):
         start_run(tmp_path / "run", "train", {"epochs": 3}, {"ct": {"a": "y"}})
+
+
+def test_a_run_without_a_checkpoint_begins_again_with_other_settings(tmp_path: Path) -> None:
+    run = start_run(tmp_path / "run", "train", {"epochs": 3}, {"ct": {"a": "x"}})
+    (run.path / "samples" / "epoch-0001.png").touch()
+    again = start_run(tmp_path / "run", "train", {"epochs": 4}, {"ct": {"a": "y"}})
+    assert again.config == {"kind": "train", "settings": {"epochs": 4}, "inputs": {"ct": {"a": "y"}}}
+    assert list((run.path / "samples").iterdir()) == []
+    with pytest.raises(InputError, match="a run of `train`"):
+        start_run(tmp_path / "run", "segment", {"epochs": 4}, {})
+    with held(run.path / LOCK), pytest.raises(InputError, match="another crossmod command that writes here"):
+        start_run(tmp_path / "run", "train", {"epochs": 5}, {})
+    assert run.config["settings"] == {"epochs": 4}
+    # With a card it is finished, and stays as it is.
+    run.finish({"steps": 1, "settings": {}, "data": {}})
+    with pytest.raises(InputError, match=r"another --epochs \(4 then, 5 now\)"):
+        start_run(tmp_path / "run", "train", {"epochs": 5}, {"ct": {"a": "y"}})
+
+
+def test_a_setting_that_an_earlier_version_did_not_know_is_what_it_stands_for(tmp_path: Path) -> None:
+    run = checkpointed(start_run(tmp_path / "run", "train", {"epochs": 3}, {}))
+    meant = {"stack": 1, "window": (0.0, 1.0), "epochs": 9}
+    now = {"epochs": 3, "stack": 1, "window": (0.0, 1.0)}
+    assert start_run(tmp_path / "run", "train", now, {}, unknown=meant) == run
+    with pytest.raises(InputError, match=r"another --stack \(1 then, 3 now\)"):
+        start_run(tmp_path / "run", "train", {**now, "stack": 3}, {}, unknown=meant)
+    with pytest.raises(InputError, match=r"another --epochs \(3 then, 9 now\)"):
+        start_run(tmp_path / "run", "train", {**now, "epochs": 9}, {}, unknown=meant)
 
 
 def test_something_else_is_left_alone(tmp_path: Path) -> None:

@@ -1,7 +1,6 @@
 """Files that are whole or not there: written under a temporary name, synced, renamed."""
 
 import errno
-import fcntl
 import hashlib
 import json
 import os
@@ -12,6 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from crossmod.errors import InputError
+from crossmod.system import unsupported
+
+try:
+    import fcntl
+except ImportError:
+    raise ImportError(f"crossmod: {unsupported()}") from None
 
 # What public names take for a path.
 PathName = str | PathLike[str]

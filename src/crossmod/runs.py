@@ -24,10 +24,10 @@ import yaml
 
 from crossmod.config import read_yaml
 from crossmod.errors import InputError
-from crossmod.files import read_json, remove_partial, write_json, write_text
+from crossmod.files import held, read_json, remove_partial, write_json, write_text
 from crossmod.version import __version__
 
-CONFIG, CARD = "config.yaml", "card.json"
+CONFIG, CARD, LOCK = "config.yaml", "card.json", ".lock"
 
 
 @dataclass(frozen=True)
@@ -115,24 +115,38 @@ def open_run(path: Path, kind: str | None = None) -> Run:
     return run
 
 
-def start_run(path: Path, kind: str, settings: Mapping[str, Any], inputs: Mapping[str, Any]) -> Run:
+def start_run(
+    path: Path,
+    kind: str,
+    settings: Mapping[str, Any],
+    inputs: Mapping[str, Any],
+    *,
+    unknown: Mapping[str, Any] | None = None,
+) -> Run:
     """Make a run folder, or open the one that the same command made before.
+
+    A run that has no checkpoint yet has nothing to lose: with other settings or inputs it begins again.
 
     Args:
         path: the folder.
         kind: the command.
         settings: resolved settings as plain values.
         inputs: what went in: case ids and checksums, so that changed data is noticed.
+        unknown: what a setting stands for in a run of an earlier version that did not know it.
 
     Raises:
-        InputError: the folder is something else, or a run with other settings or inputs.
+        InputError: the folder is something else, a run with other settings or inputs, or one that is being written.
     """
     config = json.loads(json.dumps({"kind": kind, "settings": settings, "inputs": inputs}))
     if is_run(path):
         if Run(path).config["kind"] != kind:
             found, wanted = f"a run of `{Run(path).config['kind']}`", f"a new folder, or a run of `{kind}`"
             raise InputError(path, found=found, wanted=wanted, do="Choose another --out.")
-        differences = list(_differences(Run(path).config, config))
+        before = Run(path).config
+        known = json.loads(json.dumps({**(unknown or {}), **before["settings"]}))
+        differences = list(_differences({**before, "settings": known}, config))
+        if differences and _is_empty(Run(path)):
+            return _begin_again(Run(path), config)
         if differences:
             raise InputError(
                 path,
@@ -146,10 +160,26 @@ def start_run(path: Path, kind: str, settings: Mapping[str, Any], inputs: Mappin
         found = "a file" if path.is_file() else "a folder with something else in it"
         raise InputError(path, found=found, wanted="a new or empty folder", do="Choose another --out.")
     path.mkdir(parents=True, exist_ok=True)
+    return _begin(Run(path), config)
+
+
+def _begin(run: Run, config: dict[str, Any]) -> Run:
     # First of all: with it a folder is a run, and a command that was killed after this line can be given again.
-    write_text(path / CONFIG, yaml.safe_dump(config, sort_keys=False))
-    write_json(path / "environment.json", _environment())
-    return _complete(Run(path))
+    write_text(run.path / CONFIG, yaml.safe_dump(config, sort_keys=False))
+    write_json(run.path / "environment.json", _environment())
+    return _complete(run)
+
+
+def _is_empty(run: Run) -> bool:
+    """Whether nothing was made yet that could be continued."""
+    return not run.finished and not any((run.path / "checkpoints").glob("*.safetensors"))
+
+
+def _begin_again(run: Run, config: dict[str, Any]) -> Run:
+    with held(run.path / LOCK):
+        for picture in (run.path / "samples").glob("*"):
+            picture.unlink()
+        return _begin(run, config)
 
 
 def _complete(run: Run) -> Run:

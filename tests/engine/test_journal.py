@@ -90,6 +90,20 @@ def test_a_loss_that_is_no_number_is_named_and_not_written(run: Run, bad: float)
     assert list(run.metrics()) == []
 
 
+def test_the_advice_fits_the_training_and_what_is_there(run: Run) -> None:
+    bad = {"square": torch.tensor(math.nan)}
+    with journal(run, ALONE, 0) as notes, pytest.raises(InputError) as error:
+        notes.read([bad], Standing(step=3), 0)
+    assert error.value.do == (
+        "Lower --learning-rate, use --precision fp32, or try another --seed, in the same folder: no checkpoint is lost."
+    )
+    (run.path / "checkpoints" / "step-00000003.safetensors").touch()
+    with journal(run, ALONE, 0) as notes, pytest.raises(InputError) as error:
+        notes.read([{**bad, "discriminator_mr": torch.tensor(0.5)}], Standing(step=6), 0)
+    assert error.value.do.startswith("Lower --learning-rate and --discriminator-learning-rate, use")
+    assert error.value.do.endswith("in another folder; the last good checkpoint is kept.")
+
+
 def test_losses_in_bf16_are_averaged_and_told(run: Run) -> None:
     with journal(run, ALONE, 0) as notes:
         notes.read([{"cycle": torch.tensor(0.5, dtype=torch.bfloat16)}] * 3, Standing(step=3), 0)

@@ -1,5 +1,14 @@
 """The command line: one function a command, all heavy imports inside, so that `--help` answers at once."""
 
+import sys
+
+from crossmod.system import unsupported
+
+if why := unsupported():
+    print(f"crossmod: {why}", file=sys.stderr)
+    sys.exit(2)
+
+
 from crossmod.cli import experiment, export, judge, learn, look, make_up, measure, nnunet, prepare, reader, translate
 from crossmod.cli.application import app as app
 from crossmod.cli.application import main as main

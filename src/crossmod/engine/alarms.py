@@ -42,12 +42,6 @@ INVERTED = -0.9
 # Losses of a discriminator. At chance: within this share of the chance level, and moving by no more than that.
 NEAR_CHANCE, STILL = 0.02, 0.01
 
-# For a loss that is no number, where the loop stops by itself.
-LOSS_ADVICE = (
-    "Lower --learning-rate and --discriminator-learning-rate, use --precision fp32, or try another --seed, "
-    "in another folder; the last good checkpoint is kept."
-)
-
 
 @dataclass(frozen=True)
 class Alarm:
@@ -139,6 +133,24 @@ def discriminator_alarms(
         if (last < levels.zero).all():
             alarms.append(Alarm(f"{which} at zero", f"{seen}, it is never fooled", _AT_ZERO))
     return alarms
+
+
+def loss_advice(losses: Iterable[str], *, kept: bool) -> str:
+    """What to try after a loss became NaN or infinite, where the loop stops by itself.
+
+    Args:
+        losses: names of all losses of the training.
+        kept: whether a checkpoint was written before.
+    """
+    rates = "--learning-rate"
+    if any(name.startswith("discriminator_") for name in losses):
+        rates += " and --discriminator-learning-rate"
+    where = (
+        "in another folder; the last good checkpoint is kept"
+        if kept
+        else "in the same folder, which has no checkpoint yet"
+    )
+    return f"Lower {rates}, use --precision fp32, or try another --seed, {where}."
 
 
 def new_alarms(found: Iterable[Alarm], already: Collection[str]) -> list[Alarm]:

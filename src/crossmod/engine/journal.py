@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 
 import torch
 
-from crossmod.engine.alarms import LOSS_ADVICE
+from crossmod.engine.alarms import loss_advice
 from crossmod.engine.board import Board, board
+from crossmod.engine.checkpoint import checkpoints
 from crossmod.engine.memory import peak_bytes
 from crossmod.engine.standing import Sight, Standing
 from crossmod.engine.trainee import Losses
@@ -90,7 +91,7 @@ class Journal:
                 self.run.path,
                 found=f"a {' and a '.join(bad)} loss that is no number at step {step}",
                 wanted="finite losses",
-                do=LOSS_ADVICE,
+                do=loss_advice(names, kept=bool(checkpoints(self.run.path / "checkpoints"))),
             )
         return found
 

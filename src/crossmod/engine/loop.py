@@ -20,7 +20,7 @@ from crossmod.engine.trainee import Batches, Losses, Trainee
 from crossmod.engine.world import World
 from crossmod.files import held, remove_partial
 from crossmod.progress import progress
-from crossmod.runs import Run
+from crossmod.runs import LOCK, Run
 from crossmod.seeds import derive, rng
 
 # Reading losses waits for the device; every so many steps is often enough to watch.
@@ -105,7 +105,7 @@ def fit(
 
 def _take(run: Run, stack: ExitStack) -> None:
     """Let no other command write to the run, and remove what a killed one left half-written."""
-    stack.enter_context(held(run.path / ".lock"))
+    stack.enter_context(held(run.path / LOCK))
     remove_partial(run.path / "checkpoints")
 
 

@@ -9,6 +9,7 @@ from crossmod.engine.checkpoint import weights_hash
 from crossmod.engine.compute import accelerate, choose
 from crossmod.engine.device import describe_device
 from crossmod.engine.loop import Plan, fit
+from crossmod.engine.memory import fitting
 from crossmod.engine.trainee import parameters
 from crossmod.engine.world import World, launched
 from crossmod.runs import Run, is_run, start_run
@@ -51,19 +52,23 @@ def train_segmenter(
     machine = machine or Machine()
     for line in chosen.people.lines:
         log.info("%s", line)
-    with launched(machine, small=is_small(settings)) as world:
+    with launched(machine, small=is_small(settings)) as world, fitting(out, settings.batch_size, settings.size):
         return _train(out, chosen, settings, machine, world)
 
 
 def _train(out: Path, chosen: Chosen, settings: SegmentSettings, machine: Machine, world: World) -> Run:
-    plain = settings.model_dump(mode="json")
+    plain, defaults = settings.model_dump(mode="json"), SegmentSettings().model_dump(mode="json")
+
+    def begin() -> Run:
+        return start_run(out, KIND, plain, chosen.inputs, unknown=defaults)
+
     # The first process may have made the folder by the time that another one looks.
-    if world.once(lambda: is_run(out) and start_run(out, KIND, plain, chosen.inputs).finished):
+    if world.once(lambda: is_run(out) and begin().finished):
         log.info("%s is finished already.", out)
         return Run(out)
     # Everything that can be refused is refused before the run folder is made.
     sides = chosen.load()
-    run = world.once(lambda: start_run(out, KIND, plain, chosen.inputs))
+    run = world.once(begin)
     compute = choose(world.device, settings.precision, ranks=world.ranks, blocks=False)
     log.info("Computing on %s: %s. %s", describe_device(world.device), compute, " ".join(compute.why))
     trainee = accelerate(averaged(build(settings, world.device), ("segmenter",), settings.ema), compute)

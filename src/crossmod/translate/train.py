@@ -17,6 +17,7 @@ from crossmod.engine.average import averaged
 from crossmod.engine.compute import Compute, accelerate, choose
 from crossmod.engine.device import describe_device
 from crossmod.engine.loop import Plan, fit
+from crossmod.engine.memory import fitting
 from crossmod.engine.standing import Standing
 from crossmod.engine.trainee import Trainee, parameters
 from crossmod.engine.world import World, launched
@@ -72,7 +73,7 @@ def train_translator(
         InputError: a store without the cases that are wanted, or `out` is something else.
     """
     machine = machine or Machine()
-    with launched(machine, small=is_small(settings)) as world:
+    with launched(machine, small=is_small(settings)) as world, fitting(out, settings.batch_size, settings.size):
         data = divide({"ct": open_stores(ct), "mr": open_stores(mr)}, settings)
         for line in data.people.lines:
             log.info("%s", line)
@@ -80,15 +81,19 @@ def train_translator(
 
 
 def _train(out: Path, data: TrainingData, settings: TranslateSettings, machine: Machine, world: World) -> Run:
-    plain = settings.model_dump(mode="json")
+    plain, defaults = settings.model_dump(mode="json"), TranslateSettings().model_dump(mode="json")
+
+    def begin() -> Run:
+        return start_run(out, KIND, plain, data.inputs, unknown=defaults)
+
     # The first process may have made the folder by the time that another one looks.
-    if world.once(lambda: is_run(out) and start_run(out, KIND, plain, data.inputs).finished):
+    if world.once(lambda: is_run(out) and begin().finished):
         log.info("%s is finished already.", out)
         return Run(out)
     # Everything that can be refused is refused before the run folder is made.
     slices: Slices = {side: training_slices(data, side, settings) for side in data.stores}
     scored: Slices = {side: scored_slices(data, side, settings) for side in data.stores if settings.select_every}
-    run = world.once(lambda: start_run(out, KIND, plain, data.inputs))
+    run = world.once(begin)
     compute = choose(world.device, settings.precision, settings.compile, size=settings.size, ranks=world.ranks)
     log.info("Computing on %s: %s. %s", describe_device(world.device), compute, " ".join(compute.why))
     trainee = build(settings, compute)
