@@ -95,7 +95,8 @@ def test_the_advice_fits_the_training_and_what_is_there(run: Run) -> None:
     with journal(run, ALONE, 0) as notes, pytest.raises(InputError) as error:
         notes.read([bad], Standing(step=3), 0)
     assert error.value.do == (
-        "Lower --learning-rate, use --precision fp32, or try another --seed, in the same folder: no checkpoint is lost."
+        "Lower --learning-rate, use --precision fp32, or try another --seed, "
+        "in the same folder, which has no checkpoint yet."
     )
     (run.path / "checkpoints" / "step-00000003.safetensors").touch()
     with journal(run, ALONE, 0) as notes, pytest.raises(InputError) as error:

@@ -1,4 +1,5 @@
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -6,7 +7,8 @@ import pytest
 import torch
 
 from crossmod.engine import memory
-from crossmod.engine.memory import peak_bytes, resident_bytes
+from crossmod.engine.memory import fitting, peak_bytes, resident_bytes
+from crossmod.errors import InputError
 
 # Where there is no /proc, nothing falls and there is no second count to hold the first against.
 with_proc = pytest.mark.skipif(not memory.STATM.exists(), reason="no /proc")
@@ -57,6 +59,37 @@ def test_macos_counts_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
     on_linux = peak_bytes(CPU)
     monkeypatch.setattr(sys, "platform", "darwin")
     assert peak_bytes(CPU) == pytest.approx(on_linux / 1024, rel=0.05)
+
+
+def too_much() -> None:
+    """More than any machine has: torch itself says what is wrong."""
+    torch.empty(2**62, dtype=torch.uint8)
+
+
+@pytest.mark.parametrize(
+    "fails", [too_much, lambda: np.ones(2**50), lambda: bytearray(2**60)], ids=["torch", "numpy", "python"]
+)
+def test_too_little_memory_is_named_with_what_to_lower(fails: Callable[[], object], tmp_path: Path) -> None:
+    with pytest.raises(InputError) as error, fitting(tmp_path, batch_size=16, size=1024):
+        fails()
+    assert error.value.found == "too little main memory for --batch-size 16 with --size 1024"
+    assert error.value.do.startswith("Lower --batch-size, --size or the width")
+    assert error.value.do.endswith("; the same folder will do.")
+
+
+def test_a_gpu_without_room_and_a_run_with_a_checkpoint(tmp_path: Path) -> None:
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / "step-00000009.safetensors").touch()
+    with pytest.raises(InputError) as error, fitting(tmp_path, batch_size=1, size=512):
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+    assert error.value.found.startswith("too little GPU memory")
+    assert error.value.do.startswith("Lower --size or the width")
+    assert error.value.do.endswith("with another folder for the run.")
+
+
+def test_other_errors_are_left_alone(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError, match="shapes"), fitting(tmp_path, batch_size=1, size=512):
+        raise RuntimeError("shapes do not fit")
 
 
 @pytest.mark.gpu

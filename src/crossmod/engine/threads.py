@@ -3,7 +3,7 @@
 Notable:
 - OpenMP's threads meet after every layer and wait for each other by spinning. Where one of them has to share its core
   with another program, all of them wait for it at every layer: two threads on two cores, one of them busy, took 3 times
-  (1,000,000 numbers a layer) to 90 times (65,000) as long as on quiet cores. One thread alone loses nothing.
+  (2,000,000 numbers a layer) to 90 times (65,000) as long as on quiet cores. One thread alone lost little.
 - Small networks therefore compute on one thread, which also leaves the other cores to other runs.
 - The number of threads decides how sums are ordered, so that it is part of what "same machine, same answer" means. It
   follows from the settings and the machine, not from how busy the machine is.
