@@ -7,11 +7,14 @@ Notable:
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
-from crossmod.config import SettingsType, build
+from crossmod.config import Settings, build
 from crossmod.errors import InputError
 from crossmod.settings import SegmentSettings, SplitSettings, TranslateSettings
+
+# Not that of `crossmod.config`, whose bound is only known by name there.
+Chosen = TypeVar("Chosen", bound=Settings)
 
 # Asked for, a setting switches the other one off: its value then.
 RIVALS: dict[str, tuple[str, Any]] = {
@@ -22,8 +25,8 @@ RIVALS: dict[str, tuple[str, Any]] = {
 
 
 def with_asked(
-    settings: SettingsType, asked: Mapping[str, Any], *, every: bool = True, subject: object = ""
-) -> SettingsType:
+    settings: Chosen, asked: Mapping[str, Any], *, every: bool = True, subject: object = ""
+) -> Chosen:
     """A preset's settings with what is asked for.
 
     Args:
@@ -48,7 +51,7 @@ def with_asked(
     return made
 
 
-def _refuse_idle(before: SettingsType, made: SettingsType, asked: Mapping[str, Any]) -> None:
+def _refuse_idle(before: Chosen, made: Chosen, asked: Mapping[str, Any]) -> None:
     reasons = idle(made)
     for name in asked:
         # What the preset says anyway is not ignored.

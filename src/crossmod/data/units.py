@@ -18,13 +18,18 @@ from crossmod.errors import InputError
 
 logger = logging.getLogger(__name__)
 
+# A slice of 23 x 23 pixels: shares of less say nothing.
+LEAST_VOXELS = 512
+
 UNKNOWN = "unknown"
 ACCEPTED = "accepted with --accept-units, unit unknown: "
 WANTED: dict[Modality, str] = {"ct": "CT in HU: air -1000, fat -100, water 0", "mr": "the signal of MR"}
 
 
 def findings_of(volume: Volume) -> tuple[Finding, ...]:
-    """`findings` of a volume by what it says of itself."""
+    """`findings` of a volume by what it says of itself; none of a few voxels, which show no anatomy."""
+    if volume.voxels.size < LEAST_VOXELS and volume.stated_unit in (None, "HU"):
+        return ()
     return findings(histogram_of(volume.voxels), volume.modality, volume.stated_unit)
 
 
