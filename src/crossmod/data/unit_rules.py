@@ -34,13 +34,13 @@ NEAR_ZERO, LEAST_NEAR_ZERO, LEAST_BELOW_MR = 30.0, 0.2, 0.02
 # From the 1st to the 99th percentile; fat and muscle alone are 150 HU apart.
 LEAST_SPAN = 60.0
 # Cortical bone and trabecular bone: the first is never so much more than the second.
-DENSE, LESS_DENSE, DENSE_RATIO, MOST_DENSE = (600.0, 1500.0), (150.0, 600.0), 3.0, 0.05
+DENSE, LESS_DENSE, DENSE_RATIO, MOST_DENSE = (600.0, 3100.0), (150.0, 600.0), 3.0, 0.05
 # The middle of what is no air, lung or gas: from the body of an obese patient to a joint of bone and contrast agent.
 NO_AIR_ABOVE, MIDDLE, LEAST_TISSUE = -500.0, (-200.0, 350.0), 0.002
 # Fat to organs with contrast agent: most of what is neither air nor lung; never so many times as much lies above.
 SOFT, CLEARLY_SOFT, MOST_ABOVE = (-250.0, 350.0), 0.7, 2.0
 # Tissue is never one value, as background is (10th to 90th percentile), and some of it is denser than water.
-LEAST_SPREAD, LEAST_ABOVE_WATER = 20.0, 0.05
+LEAST_SPREAD, ABOVE_WATER, LEAST_ABOVE_WATER = 20.0, 30.0, 0.05
 # So many voxels of the lowest (highest) value say that lower (higher) ones were cut off; scanners cut at 3071.
 CUT_LOW, CUT_HIGH, CUT_HIGH_ALONE, FULL_SCALE = 0.01, 0.002, 0.02, 2900.0
 # A body cannot touch the upper end so often, unless dark and bright are swapped.
@@ -189,7 +189,7 @@ def _clearly_hu(values: Histogram) -> bool:
         rest.share(*SOFT) > CLEARLY_SOFT * total
         and -200 < rest.percentile(50) < 200
         and spread > LEAST_SPREAD
-        and rest.share(math.nextafter(0, 1), math.inf) > LEAST_ABOVE_WATER * total
+        and rest.share(ABOVE_WATER, math.inf) > LEAST_ABOVE_WATER * total
     )
 
 
