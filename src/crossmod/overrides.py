@@ -9,12 +9,11 @@ Notable:
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
-from crossmod.config import Settings, build
+from crossmod.config import build
 from crossmod.errors import InputError
 from crossmod.settings import SegmentSettings, SplitSettings, TranslateSettings
 
-# Not that of `crossmod.config`, whose bound is only known by name there.
-Chosen = TypeVar("Chosen", bound=Settings)
+Chosen = TypeVar("Chosen", bound=SplitSettings)
 
 # Asked for, a setting switches the other one off: its value then.
 RIVALS: dict[str, tuple[str, Any]] = {
