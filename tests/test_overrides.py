@@ -152,6 +152,8 @@ READ: set[str] = set()
 SMALL: dict[str, Any] = {"precision": "fp32", "size": 16, "epochs": 1}
 TRAIN: dict[str, Any] = {
     **SMALL,
+    "epochs": 2,
+    "sample_every": 1,
     "generator_filters": 2,
     "generator_blocks": 1,
     "discriminator_filters": 2,
@@ -242,9 +244,10 @@ def test_what_is_said_to_have_no_effect_has_none_and_the_rest_is_read(
     card = work(tmp_path / "one", own, given)
     settings = kind(**{**(TRAIN if kind is TranslateSettings else SMALL), **given})
     said = set(idle(settings))
-    assert set(kind.model_fields) - READ <= said, "a setting that nothing reads is not said to have no effect"
+    unread = set(kind.model_fields) - READ - said
+    assert not unread, f"nothing reads {sorted(unread)}, and nothing says so"
     # A rival that is read and overruled, such as epochs beside steps, is told by the result alone.
-    changes = {name: next(other_values(settings, name)) for name in sorted(said)}
+    changes = {name: next(other_values(settings, name)) for name in sorted(said - {"stack_mm", "sequence"})}
     for name in ("test_patients", "train_patients"):
         if name in changes:
             changes[name] = ("mr-0",) if name == "test_patients" else ("mr-2",)

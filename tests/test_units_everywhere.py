@@ -37,10 +37,10 @@ from crossmod.translate.synthesize import synthesize
 
 # Values as a scan's own are spoiled, and what is then said of them.
 FAULTS: dict[str, tuple[Modality, Callable[[np.ndarray], np.ndarray], str]] = {
-    "1024 added": ("ct", lambda v: np.clip(v + 1024, 0, None), r"values from 0 to \S+, none below 0, which is water"),
+    "1024 added": ("ct", lambda v: np.clip(v + 1024, 0, None), r"values from \d+ to \S+, none below 0, which is water"),
     "8 bits": ("ct", lambda v: np.clip((v + 160) / 400 * 255, 0, 255).astype(np.uint8), "none below 0, which is water"),
     "0 to 1": ("ct", lambda v: np.clip((v + 1000) / 2000, 0, 1), "values from 0 to .*, none below 0, which is water"),
-    "-1 to 1": ("ct", lambda v: np.clip((v + 160) / 200 - 1, -1, 1), "values from -1 to 1, 98 % within"),
+    "-1 to 1": ("ct", lambda v: np.clip((v + 160) / 200 - 1, -1, 1), r"values from -1 to \S+, 98 % within"),
     "negated": ("ct", lambda v: -v, "of the voxels above 350, as bone is|as fat and air are"),
     "a label map": ("ct", lambda v: (v > 0) * 1, "only the values 0, 1, as a label map has them"),
     "CT as MR": ("mr", lambda v: v - 1000.0, "values as low as .*, as CT has them"),

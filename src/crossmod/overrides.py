@@ -87,6 +87,10 @@ def _idle_of_translate(s: TranslateSettings) -> dict[str, str]:
         found["branch_blocks"] = "--family multi_input and several --inputs with it"
     elif s.branch_blocks > s.generator_blocks:
         found["branch_blocks"] = f"at most {s.generator_blocks}, the residual blocks of the generators"
+    if s.stack == 1:
+        found["stack_mm"] = "--stack 3 or more with it"
+    if s.inputs:
+        found["sequence"] = "no --inputs beside it"
     if not s.select_every:
         found["select_patients"] = "--select-every with it"
     return found

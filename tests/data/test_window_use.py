@@ -25,16 +25,16 @@ def blocks(*parts: tuple[float, int]) -> np.ndarray:
 
 
 def test_shares_below_and_above_are_those_of_the_body() -> None:
-    use = window_use(volume_of(blocks((-100, 20), (50, 50), (400, 30))), Intensity(-50, 240), "p")
+    use = window_use(volume_of(blocks((-100.0, 20), (50.0, 50), (400.0, 30))), Intensity(-50.0, 240.0), "p")
     assert (use.below, use.above, use.outside) == pytest.approx((0.2, 0.3, 0.5))
-    whole = window_use(volume_of(blocks((-100, 20), (50, 50), (400, 30))), Intensity(-1000, 1000), "p")
+    whole = window_use(volume_of(blocks((-100.0, 20), (50.0, 50), (400.0, 30))), Intensity(-1000.0, 1000.0), "p")
     assert (whole.below, whole.above) == (0, 0)
     assert whole.range == pytest.approx(500 / 2000)
 
 
 def test_a_body_that_was_cut_at_its_lower_end_is_told_from_air() -> None:
-    cut = np.clip(blocks((-100, 20), (50, 50), (400, 30)), -125, 275)
-    assert window_use(volume_of(cut), Intensity(-50, 240), "p").outside == pytest.approx(0.5)
+    cut = np.clip(blocks((-100.0, 20), (50.0, 50), (400.0, 30)), -125, 275)
+    assert window_use(volume_of(cut), Intensity(-50.0, 240.0), "p").outside == pytest.approx(0.5)
 
 
 def test_the_usual_windows_show_usual_bodies(caplog: pytest.LogCaptureFixture) -> None:
@@ -48,13 +48,13 @@ def test_the_usual_windows_show_usual_bodies(caplog: pytest.LogCaptureFixture) -
 
 
 def test_a_body_beyond_the_window_is_named_with_its_side(caplog: pytest.LogCaptureFixture) -> None:
-    step = Intensity(-160, 240)
+    step = Intensity(-160.0, 240.0)
     far = window_use(volume_of(ct() + 1024, stated_unit="unknown"), step, "far")
     near = window_use(volume_of(ct()), step, "near")
     warn_of_windows("store", "ct", [near, far], {"a": step})
     (said,) = caplog.messages
     assert said.startswith("store: 1 of 2 CT cases have most of their body outside of the window -160 to 240 (0% below")
-    assert "most: far 100%. Check the units" in said
+    assert "most: far 97%. Check the units" in said
     assert "near" not in said
 
 

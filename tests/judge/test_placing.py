@@ -69,7 +69,9 @@ def test_ct_that_is_no_hu(tmp_path: Path) -> None:
     with writing_store(tmp_path / "ct") as writer:
         writer.add("eight-bit", replace(volume, voxels=grey), patient="a")
     store = Store(tmp_path / "ct")
-    with pytest.raises(InputError, match=r"eight-bit: CT values from 0 to \d+. Wanted: HU"):
+    with pytest.raises(
+        InputError, match=r"eight-bit: values from 0 to \d+, none below 0, which is water. Wanted: CT in HU"
+    ):
         place_real(store, store.cases)
 
 

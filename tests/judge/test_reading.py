@@ -30,15 +30,15 @@ def placed_as(layers: list[int], voxels: np.ndarray, folder: Path, modality: str
 
 def test_mr_is_stretched_by_the_slices_of_layers_that_all_sets_show(tmp_path: Path) -> None:
     """A slice beside them is twice as bright: it is cut, and changes no other slice."""
-    voxels = np.stack([np.full((16, 16), value) for value in (0, 50, 100, 200)]).astype(np.int16)
+    voxels = np.stack([np.full((16, 16), value) for value in (0, 500, 1000, 2000)]).astype(np.int16)
     case = read_images(placed_as([1, 1, 2, 3], voxels, tmp_path / "a"), Scale("stretch", 16, 0.0), SETTINGS, {1, 2})
     assert case is not None
     np.testing.assert_allclose(case.images[:, 0, 0], [-1, 0, 1, 1])
-    assert (case.intensity.low, case.intensity.high) == (0, 100)
+    assert (case.intensity.low, case.intensity.high) == (0, 1000)
 
 
 def test_slices_outside_of_all_layers_are_left_out(tmp_path: Path) -> None:
-    voxels = np.arange(4, dtype=np.int16)[:, None, None] * np.ones((1, 16, 16), np.int16)
+    voxels = 1000 * np.arange(4, dtype=np.int16)[:, None, None] * np.ones((1, 16, 16), np.int16)
     case = read_images(placed_as([0, 4, 4, 0], voxels, tmp_path / "a"), Scale("stretch", 16, 0.0), SETTINGS, {4})
     assert case is not None
     assert case.places.tolist() == [1, 2]

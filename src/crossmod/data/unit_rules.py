@@ -259,7 +259,7 @@ def _mr(values: Histogram) -> Iterator[Finding]:
     if lowest < 0 and (negative > MOST_NEGATIVE and -values.percentile(1) > UNDERSHOOT * bright):
         found = f"{negative:.0%} of the values below 0, down to {lowest:g}, which magnitudes of MR are not"
         yield Finding(found, "Check that it is MR, before any normalisation.", refuse=False)
-    elif _clearly_hu(values.mapped(1, -1024)):
+    elif _clearly_hu(values.mapped(1, -1024)) and values.share(174, 774) < 0.2 * values.share(774, 1374):
         found = "values like those of CT with 1024 added: air at 24, tissue near 1074"
         yield Finding(found, "Check the modality.", refuse=False)
     if lowest >= 0 and BYTE / 2 < highest <= BYTE and values.whole and len(values.values) > FEW_VALUES:
