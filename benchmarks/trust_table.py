@@ -2,6 +2,7 @@
 
     python benchmarks/trust_table.py                              a translator trained on phantoms, some minutes
     python benchmarks/trust_table.py --quick                      a stand-in for a translator, for tests
+    python benchmarks/trust_table.py --matched SOURCE TARGET      a stand-in between two labelled stores
     python benchmarks/trust_table.py --run RUN --store STORE      a trained run and patients that it was not trained on
 
 A corruption is found if a check warns that does not warn of the uncorrupted case. Printed as Markdown.
@@ -17,7 +18,8 @@ from typing import Any
 import numpy as np
 from scipy import ndimage
 
-from crossmod.config import with_changes
+from crossmod.config import Modality, with_changes
+from crossmod.data.resample import to_size
 from crossmod.data.slices import in_classes, load_slices
 from crossmod.data.store import Store
 from crossmod.data.store_writer import writing_store
@@ -25,6 +27,7 @@ from crossmod.data.volume import Volume
 from crossmod.errors import InputError
 from crossmod.evaluate.body import body_mask
 from crossmod.evaluate.fingerprint import CaseGrid, Training, fingerprint
+from crossmod.evaluate.looks import bodies_of
 from crossmod.inference.contract import About, Network, Translation
 from crossmod.inference.run_network import load_run
 from crossmod.inference.translate import translate_volume
@@ -488,6 +491,48 @@ def stand_in(folder: Path, people: Sequence[tuple[Volume, Volume]], size: int) -
     return Function(about, work), reference
 
 
+def matched(
+    source: Store, target: Store, size: int, leave_out: int, seed: int
+) -> tuple[Network, Fingerprint, list[Volume]]:
+    """A stand-in for unpaired stores: grey values of the source take the histogram of the target, rank by rank.
+
+    The last patients of a random order of the source are left out, and returned.
+    """
+    side = source.cases[0].modality
+    settings = TranslateSettings(family="cyclegan", source=side, size=size, load_size=size, slices="organ")
+    order = [source.cases[int(at)] for at in np.random.default_rng(seed).permutation(len(source.cases))]
+    known, unseen = order[:-leave_out], order[-leave_out:]
+    sets = [
+        load_slices(store, cases, settings, size=size, labelled=True, only_showing=True)
+        for store, cases in ((source, known), (target, target.cases))
+    ]
+    grids = {}
+    for case in (*known, *target.cases):
+        side_mm = max(case.shape[axis] * case.spacing[axis] for axis in (1, 2))
+        grids[case.id] = CaseGrid(round(side_mm / min(case.spacing[1:])), side_mm / size)
+    shares = np.linspace(0, 1, 101)
+    bodies = [bodies_of(one.images, name, settings.window) for one, name in zip(sets, (side, other(side)), strict=True)]
+    ranks = [np.quantile(one.images[body], shares) for one, body in zip(sets, bodies, strict=True)]
+
+    def work(images: np.ndarray) -> np.ndarray:
+        return np.interp(images[:, 0], ranks[0], ranks[1]).astype(np.float32)
+
+    training = Training((sets[0],), (sets[0],), sets[1], sets[1], grids, work)
+    reference = read_fingerprint({"fingerprint": {**fingerprint(training, settings), "made_epoch": "last"}})
+    assert reference is not None
+    steps = list(sets[1].intensities.values())
+    low, high = (float(np.median([getattr(one, end) for one in steps])) for end in ("low", "high"))
+    about = About(
+        "stand-in", "identity", side, other(side), (side,), size, None, low, high, settings.window, (), "0" * 64, "0"
+    )
+    return Function(about, work), reference, [to_size(source.read(case.id), 128) for case in unseen]
+
+
+def other(side: Modality) -> Modality:
+    """The other modality."""
+    return "mr" if side == "ct" else "ct"
+
+
 def trained(
     folder: Path, people: Sequence[tuple[Volume, Volume]], size: int, epochs: int
 ) -> tuple[Network, Fingerprint]:
@@ -572,7 +617,13 @@ def main() -> None:
     parser.add_argument("--run", type=Path, help="a finished training run")
     parser.add_argument("--store", type=Path, help="a store with patients that the run was not trained on")
     parser.add_argument("--patients", type=int, default=4, help="patients to try (default: 4)")
+    parser.add_argument("--matched", type=Path, nargs=2, metavar=("SOURCE", "TARGET"), help="stores, for a stand-in")
+    parser.add_argument("--seed", type=int, default=0, help="of the patients that are left out of --matched")
     given = parser.parse_args()
+    if given.matched is not None:
+        source, target = (Store(path) for path in given.matched)
+        table(*matched(source, target, 96, given.patients, given.seed))
+        return
     if given.run is not None:
         network = load_run(given.run, device="cpu")
         reference = fingerprint_of([network])

@@ -187,7 +187,7 @@ def test_a_truth_is_reported_everywhere(
     assert f"mean absolute error {expected.mae:.1f} % of the range" in " ".join(capsys.readouterr().out.split())
     assert json.loads(out.with_name("mr.nii.gz.json").read_text())["against_truth"] == pytest.approx(expected.plain())
     page = out.with_name("mr.nii.gz.trust.html").read_text()
-    assert "Against the real scan" in page
+    assert "Compared with the real scan" in page
     assert expected.words in page
     told = json.loads(out.with_name("mr.nii.gz.trust.json").read_text())
     assert told["against_truth"] == pytest.approx(expected.plain())

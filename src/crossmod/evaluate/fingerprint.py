@@ -166,7 +166,9 @@ def _by_organ(found: Sequence[Mapping[str, float]]) -> dict[str, list[float]]:
 
 
 def organ_means(
-    images: Float[np.ndarray, "slices size size"], labels: Num[np.ndarray, "slices size size"], organs: Sequence[str]
+    images: Num[np.ndarray, "slices rows columns"],
+    labels: Num[np.ndarray, "slices rows columns"],
+    organs: Sequence[str],
 ) -> dict[str, float]:
     """Organ -> median of its pixels, of those that are shown.
 

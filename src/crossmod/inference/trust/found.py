@@ -43,7 +43,7 @@ class Limits(Settings):
     """Share of the body beyond the window: bone, gas and fat are 17 to 25 % of phantoms in -160 to 240 HU."""
     body_share: float = Field(default=0.95, ge=0, le=1)
     """Share of the slices that may be body: more is a field of view inside the body, or a failed mask."""
-    unlike: float = Field(default=1, gt=0)
+    unlike: float = Field(default=1.0, gt=0)
     """Distance from the training's images, relative to the limit that follows from its patients."""
 
 

@@ -205,7 +205,7 @@ def _quantity(key: str, value: float, others: Sequence[float], scale: Scale, alp
     factor, unit = (0.01, "cm²") if key == "area" else (scale.half, scale.unit)
     limits = np.exp(np.clip([value, middle - half, middle + half], -50, 50)) * factor
     shown, least, most = (float(one) for one in limits)
-    return Measure(key, shown, least, most, unit, abs(value - middle) / half)
+    return Measure(key, shown, least, most, unit, float(abs(value - middle) / half))
 
 
 def _slope(key: str, value: float, others: Sequence[float], scale: Scale, alpha: float, slack: float) -> Measure:
@@ -213,7 +213,7 @@ def _slope(key: str, value: float, others: Sequence[float], scale: Scale, alpha:
     low, high = bounds if bounds is not None else (-2.0, 2.0)
     middle, half = (low + high) / 2, slack * (high - low) / 2
     limits = (scale.half * (middle - half), scale.half * (middle + half))
-    return Measure(key, scale.half * value, *limits, scale.unit, abs(value - middle) / half)
+    return Measure(key, scale.half * value, *limits, scale.unit, float(abs(value - middle) / half))
 
 
 def _turn(key: str, value: float, others: Sequence[float], alpha: float) -> Measure:
