@@ -2,7 +2,7 @@
 
     python benchmarks/trust_table.py                              a translator trained on phantoms, some minutes
     python benchmarks/trust_table.py --quick                      a stand-in for a translator, for tests
-    python benchmarks/trust_table.py --matched SOURCE TARGET      a stand-in, between two labelled stores
+    python benchmarks/trust_table.py --matched SOURCE TARGET      a stand-in between two labelled stores
     python benchmarks/trust_table.py --run RUN --store STORE      a trained run and patients that it was not trained on
 
 A corruption is found if a check warns that does not warn of the uncorrupted case. Printed as Markdown.
@@ -20,6 +20,7 @@ from scipy import ndimage
 
 from crossmod.config import Modality, with_changes
 from crossmod.data.body_mask import body_mask
+from crossmod.data.resample import to_size
 from crossmod.data.scale import training_scale
 from crossmod.data.slices import in_classes, load_slices
 from crossmod.data.store import Store
@@ -531,7 +532,7 @@ def matched(
     about = About(
         "stand-in", "identity", side, other(side), (side,), size, None, low, high, settings.window, (), "0" * 64, "0"
     )
-    return Function(about, work), reference, [source.read(case.id) for case in unseen]
+    return Function(about, work), reference, [to_size(source.read(case.id), 128) for case in unseen]
 
 
 def other(side: Modality) -> Modality:

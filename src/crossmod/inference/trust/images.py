@@ -25,7 +25,8 @@ from crossmod.inference.trust.views import as_trained, source_slices, trained_sl
 
 # What a translator makes may lie so many times as far from real images as these from one another.
 GROSS = 2.0
-# The output takes its body from the source, so that its area says nothing of the output.
+# The output takes its body from the source, so that its area says nothing of the output. Nor is its noise compared with
+# that of scans: what a network makes has hardly any, and is interpolated.
 NOT_MADE = ("area",)
 # Checks of the output against the training: ten quantities and the structure.
 OUTPUT_CHECKS = 11
@@ -133,15 +134,15 @@ def output_of(translation: Translation, reference: Fingerprint | None) -> Output
     scale = _scale(about.target, target_range)
     single = translation.uncertainty is None
     sides = []
-    for name, look, slack, wanted in (
-        (f"real {about.target.upper()}", reference.target, GROSS, True),
-        ("usual output of the model", reference.made, 1.0, single),
+    for name, look, slack, left in (
+        (f"real {about.target.upper()}", reference.target, GROSS, (*NOT_MADE, "noise")),
+        ("usual output of the model", reference.made if single else None, 1.0, NOT_MADE),
     ):
         compared = None
-        if look is not None and wanted and len(seen):
+        if look is not None and len(seen):
             compared = compare(
                 name, seen, look, reference, scale,
-                alpha=ALPHA / 2 * (1 - 1 / OUTPUT_CHECKS), known=known, leave_out=NOT_MADE, slack=slack,
+                alpha=ALPHA / 2 * (1 - 1 / OUTPUT_CHECKS), known=known, leave_out=left, slack=slack,
             )  # fmt: skip
         sides.append(compared)
     usual = float("nan")
