@@ -60,7 +60,7 @@ def _middle(slices: SliceSet, size: int) -> SliceSet:
     margin = (slices.size - size) // 2
     inner = slice(margin, margin + size)
     # A view: only the pixels are looked at.
-    return replace(slices, pixels=slices.pixels[:, inner, inner])
+    return replace(slices, pixels=slices.pixels[:, inner, inner], masks=None)
 
 
 def _some_slices(slices: SliceSet, patient: str, most: int) -> list[int]:
