@@ -74,6 +74,17 @@ def test_a_body_that_the_field_cuts() -> None:
     assert front.rows == pytest.approx((-0.75, 150), abs=3)
 
 
+@pytest.mark.parametrize("more", [-12.0, 0.0, 12.0])
+def test_the_middle_does_not_move_with_the_field(more: float) -> None:
+    """A body of 260 mm in a field of 200, that cuts one flank by 24 mm more than the other."""
+    whole = ellipse((200, 400), centre=(140.0, 250.0))
+    first = round((250 - 100 + more) / 1.25)
+    cut = replace(whole, voxels=whole.voxels[:, :, first : first + 160])
+    box = body_box(cut)
+    assert box.touching == (0, 1)
+    assert box.centre[1] + first * 1.25 == pytest.approx(250, abs=1.5)
+
+
 def test_where_there_is_no_body_it_is_the_field() -> None:
     volume = ellipse()
     empty = replace(volume, voxels=np.random.default_rng(0).normal(-990, 5, volume.voxels.shape).astype(np.float32))
@@ -87,8 +98,8 @@ def test_edges_by_hand() -> None:
     """Three slices: outer ends are percentiles, the middle is that of the medians."""
     edges = [np.array([[10.0, 50.0], [20.0, 80.0]]), np.array([[12.0, 52.0], [20.0, 84.0]])]
     edges.append(np.array([[11.0, 60.0], [0.0, 100.0]]))
-    box = box_of(edges, (64, 100), (2.0, 1.0))
-    assert box.centre == ((2 * (11 + 52 - 1)) / 2, (20 + 84 - 1) / 2)
+    box = box_of(edges, [50.0, 52.0, 40.0], (64, 100), (2.0, 1.0))
+    assert box.centre == ((2 * (11 + 52 - 1)) / 2, 50 - 0.5)
     assert box.touching == (0.0, 0.3333)
     assert box.rows == (pytest.approx(2 * (10.1 - 0.5)), pytest.approx(2 * (59.2 - 0.5)))
 

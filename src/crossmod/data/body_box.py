@@ -6,7 +6,9 @@ Notable:
   half a hundredth; a table's edge, a cable or a hand beside the body do not reach it.
 - The mask of MR is smoothed, and reaches one or two of the averaged pixels beyond the skin: boxes of MR are some
   millimetres larger, evenly on all sides.
-- A body that is cut by the field of view ends there: how far it goes on nobody knows. It is told how often that is so.
+- A body that is cut by the field of view ends there: how far it goes on is not known. The box says how often that is.
+- From side to side the middle is the axis about which the body's depth is most nearly symmetric: it stays where it is
+  when the field cuts one flank more than the other, where the middle of what is seen moves with the field.
 """
 
 from collections.abc import Sequence
@@ -22,6 +24,11 @@ from crossmod.data.volume import Volume
 LOOKED_AT, PIXELS = 16, 192
 # Of the widest row or column: what belongs to the body's outline.
 EDGE = 0.1
+# Of the body's width: the farthest that its axis lies from the middle of what the field shows of it.
+ASIDE = 0.15
+# Where half of the slices' axes lie farther apart, in mm, the middle of what is seen is taken: a stout body that the
+# field cuts on all sides has no outline to go by.
+AGREE_MM = 10.0
 # Over slices: the body as nearly all of them show it.
 OUTER = (5.0, 95.0)
 
@@ -38,7 +45,7 @@ class BodyBox(BaseModel):
     columns: Pair
     """Right and left of it."""
     centre: Pair
-    """Row and column of its middle: halfway between the medians of its ends."""
+    """Row of its middle, halfway between the medians of its ends, and column of its axis of symmetry (or middle)."""
     touching: tuple[Share, Share]
     """Share of slices whose body reaches the first or last row, and the first or last column, of the field of view."""
     slices: int = Field(ge=0)
@@ -71,18 +78,25 @@ def body_box(volume: Volume) -> BodyBox:
     chosen = np.unique(np.linspace(0, len(volume.voxels) - 1, LOOKED_AT).round().astype(int))
     factor = max(-(-max(volume.voxels.shape[1:]) // PIXELS), 1)
     small = _averaged(volume.voxels[chosen], factor)
-    found = [slice_edges(one) for one in body_mask(small, volume.modality) if one.any()]
-    return box_of(found, (volume.voxels.shape[1], volume.voxels.shape[2]), volume.spacing[1:], factor)
+    bodies = [one for one in body_mask(small, volume.modality) if one.any()]
+    shape = (volume.voxels.shape[1], volume.voxels.shape[2])
+    edges, axes = [slice_edges(one) for one in bodies], [symmetry_axis(one) for one in bodies]
+    return box_of(edges, axes, shape, volume.spacing[1:], factor)
 
 
 def box_of(
-    edges: Sequence[Float[np.ndarray, "2 2"]], shape: tuple[int, int], spacing: Pair, factor: int = 1
+    edges: Sequence[Float[np.ndarray, "2 2"]],
+    axes: Sequence[float],
+    shape: tuple[int, int],
+    spacing: Pair,
+    factor: int = 1,
 ) -> BodyBox:
     """The box of a body, from its edges in some slices.
 
     Args:
         edges: of each slice, first and last row and column of the body, counted in pixels from the outer edge of the
             first one.
+        axes: of each slice, the body's axis of symmetry, in the same pixels.
         shape: rows and columns of a slice.
         spacing: their millimetres.
         factor: so many pixels of the slice are one pixel of the edges.
@@ -100,6 +114,8 @@ def box_of(
     ends = (ends - 0.5) * mm[None, :, None]
     low, high = np.percentile(ends[:, :, 0], OUTER[0], axis=0), np.percentile(ends[:, :, 1], OUTER[1], axis=0)
     middle = np.median(ends, axis=0).mean(axis=1)
+    if axes and np.subtract(*np.percentile(axes, (75, 25))) * factor * mm[1] <= AGREE_MM:
+        middle[1] = (float(np.median(axes)) * factor - 0.5) * mm[1]
     return BodyBox(
         rows=_pair(low[0], high[0]),
         columns=_pair(low[1], high[1]),
@@ -115,6 +131,28 @@ def slice_edges(body: Bool[np.ndarray, "rows columns"]) -> Float[np.ndarray, "2 
     Between two rows (columns) the end is where their lengths cross `EDGE` of the longest.
     """
     return np.array([_ends(body.sum(axis=1)), _ends(body.sum(axis=0))])
+
+
+def symmetry_axis(body: Bool[np.ndarray, "rows columns"]) -> float:
+    """The column about which the body's depth, front to back, is most nearly symmetric, in pixels from the outer edge.
+
+    To half a pixel, no farther than `ASIDE` of the body's width from the middle of what is seen of it.
+    """
+    depth = body.sum(axis=0).astype(np.float64)
+    on = np.flatnonzero(depth)
+    first, last = int(on[0]), int(on[-1])
+    room = ASIDE * (last - first + 1)
+    # Twice the axis, so that it may lie between two pixels; columns mirrored about it sum to it.
+    twice = np.arange(int(np.ceil(first + last - 2 * room)), int(np.floor(first + last + 2 * room)) + 1)
+    apart = [_asymmetry(depth, int(one)) for one in twice]
+    # Of equal ones, the middle one.
+    best = np.flatnonzero(np.array(apart) <= min(apart) + 1e-9)
+    return float(np.median(twice[best])) / 2 + 0.5
+
+
+def _asymmetry(depth: Float[np.ndarray, " columns"], twice: int) -> float:
+    columns = np.arange(max(0, twice - len(depth) + 1), min(len(depth) - 1, twice) + 1)
+    return float(np.abs(depth[columns] - depth[twice - columns]).mean())
 
 
 def _ends(lengths: Num[np.ndarray, " n"]) -> Pair:
