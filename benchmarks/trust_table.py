@@ -349,7 +349,7 @@ def _second_lump(made: Translation, case: Case) -> Translation:
     middle = int(shows[len(shows) // 2])
     rows, columns = np.nonzero(made.body[middle])
     centre = (middle, float(np.mean(rows)), float(columns.min() + 0.8 * np.ptp(columns)))
-    grid = np.stack(np.indices(liver.shape), axis=-1)
+    grid = np.moveaxis(np.indices(liver.shape), 0, -1)
     apart = np.linalg.norm((grid - centre) * np.array(made.image.spacing), axis=-1)
     radius = (0.2 * liver.sum() * np.prod(made.image.spacing) * 3 / (4 * np.pi)) ** (1 / 3)
     ball = (apart < radius) & made.body & ~liver
@@ -405,7 +405,7 @@ def _of_another(made: Translation, case: Case) -> Translation:
     places = np.rint(np.linspace(0, len(other) - 1, len(made.body))).astype(int)
     shape = made.image.voxels.shape[1:]
     zooms = [want / have for want, have in zip(shape, other.shape[1:], strict=True)]
-    values = np.stack(
+    values = np.array(
         [ndimage.zoom(other[at].astype(np.float64), zooms, order=1, grid_mode=True, mode="nearest") for at in places]
     )
     return _with(made, values)

@@ -23,8 +23,9 @@ def names(made: Store) -> list[str]:
     return [case.patient for case in made.cases]
 
 
-def nifti(folder: str, *cases: str, **more: str) -> Store:
-    return store(folder, [record(f"{folder}-{case}", f"name:of {folder}:{case}", **more) for case in cases])
+def nifti(folder: str, *cases: str, modality: Modality = "mr") -> Store:
+    names = ((f"{folder}-{case}", f"name:of {folder}:{case}") for case in cases)
+    return store(folder, [record(name, mark, modality=modality) for name, mark in names])
 
 
 def dicom(folder: str, *ids: str, key: str = "k1") -> Store:
@@ -344,7 +345,7 @@ def test_a_translator_never_sees_who_is_held_out_and_its_images_tell_whom_it_saw
     except InputError:
         return
     paths: dict[Modality, Store] = {"ct": ct[0], "mr": mr[0]}
-    trained_on = {(side, case.id) for side in paths for case in data.seen(side)}
+    trained_on: set[tuple[Modality, str]] = {(side, case.id) for side in paths for case in data.seen(side)}
     true_trained = {world.person(paths[side], case) for side, case in trained_on}
     held = {world.person(mr[0], case.id) for case in data.stores["mr"].cases if case.patient in data.held_out}
     assert not true_trained & held

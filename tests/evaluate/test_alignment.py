@@ -30,8 +30,14 @@ def test_constant_images_are_not_shifted() -> None:
 
 def blobs(rng: np.random.Generator, shape: tuple[int, int]) -> list[tuple[float, float, float, float]]:
     """Rows, columns, widths and heights of soft discs, well inside."""
+    height, width = shape
     return [
-        (*(rng.uniform(0.3, 0.7) * length for length in shape), rng.uniform(2.5, 5), rng.choice([-0.7, 0.5, 1.0]))
+        (
+            rng.uniform(0.3, 0.7) * height,
+            rng.uniform(0.3, 0.7) * width,
+            rng.uniform(2.5, 5),
+            float(rng.choice([-0.7, 0.5, 1.0])),
+        )
         for _ in range(6)
     ]
 

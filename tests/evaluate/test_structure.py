@@ -39,7 +39,7 @@ def test_a_shift_inside_a_still_body(pair: tuple[np.ndarray, np.ndarray], moved:
 def test_a_stretch_inside_a_still_body(pair: tuple[np.ndarray, np.ndarray], scale: float) -> None:
     image, body = pair
     middle = np.array([0, 31, 35])
-    far = affine_transform(image, [1, 1 / scale, 1 / scale], middle * (1 - 1 / scale), order=3)
+    far = affine_transform(image, [1, 1 / scale, 1 / scale], list(middle * (1 - 1 / scale)), order=3)  # pyright: ignore[reportArgumentType]
     found = kept_structure(image, far, body, scaled=True)
     assert found is not None
     assert found.scale == pytest.approx(scale, abs=0.012)

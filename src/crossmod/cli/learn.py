@@ -8,9 +8,9 @@ from cyclopts import Parameter
 from pydantic import BaseModel
 
 from crossmod.cli.application import app, say
-from crossmod.config import Settings, SettingsType, overrides_of, read_yaml
+from crossmod.config import Settings, overrides_of, read_yaml
 from crossmod.errors import InputError
-from crossmod.overrides import with_asked
+from crossmod.overrides import Chosen, with_asked
 from crossmod.presets import SEGMENT, TRANSLATE
 from crossmod.settings import Device, Machine, SegmentSettings, TranslateSettings, as_recorded, pixel_words
 
@@ -162,7 +162,7 @@ def segment(
     return None
 
 
-def resolve(presets: dict[str, SettingsType], setup: Setup, overrides: BaseModel | None) -> SettingsType:
+def resolve(presets: dict[str, Chosen], setup: Setup, overrides: BaseModel | None) -> Chosen:
     """The settings that a preset, a file and options come to.
 
     Raises:

@@ -106,4 +106,4 @@ def correlation_at(
         counts[-1] = 1
     down = np.exp(2j * np.pi * np.outer(rows, np.fft.fftfreq(height)))
     along = np.exp(2j * np.pi * np.outer(np.arange(spectrum.shape[1]) / width, columns))
-    return (down @ (spectrum * counts) @ along).real / (height * width)
+    return np.real(down @ (spectrum * counts) @ along) / (height * width)

@@ -63,7 +63,7 @@ def pieces_of(
     second = int(sizes[order[1]]) if len(sizes) > 1 else 0
     apart = float("nan")
     if second:
-        distances = ndimage.distance_transform_edt(labels != order[0] + 1, sampling=spacing)
+        distances = np.asarray(ndimage.distance_transform_edt(labels != order[0] + 1, sampling=spacing))
         apart = float(distances[labels == order[1] + 1].min())
     return Pieces(
         before=counts[0],
@@ -79,8 +79,8 @@ def pieces_of(
 def _box(where: Bool[np.ndarray, "*shape"]) -> tuple[slice, ...]:
     if not where.any():
         return tuple(slice(0, 1) for _ in where.shape)
-    found = ndimage.find_objects(where.astype(np.uint8))[0]
-    return tuple(slice(max(one.start - 1, 0), one.stop + 1) for one in found)
+    ends = [(int(at.min()), int(at.max())) for at in np.nonzero(where)]
+    return tuple(slice(max(low - 1, 0), high + 2) for low, high in ends)
 
 
 def _labelled(where: Bool[np.ndarray, "*shape"]) -> tuple[np.ndarray, np.ndarray]:
@@ -99,7 +99,7 @@ def _only_in(
         return 0
     if not other.any():
         return int(sizes.max())
-    far = ndimage.distance_transform_edt(~other, sampling=spacing) > margin_mm
+    far = np.asarray(ndimage.distance_transform_edt(~other, sampling=spacing)) > margin_mm
     reaching = np.unique(labels[far & (labels > 0)])
     # What is within the margin is the surface's own; only what lies beyond counts.
     return max((int(np.count_nonzero(far & (labels == number))) for number in reaching), default=0)
@@ -107,4 +107,6 @@ def _only_in(
 
 def _enclosed(where: Bool[np.ndarray, "*shape"]) -> int:
     slices = where.reshape(-1, *where.shape[-2:])
-    return int(sum(np.count_nonzero(ndimage.binary_fill_holes(one)) - np.count_nonzero(one) for one in slices))
+    return int(
+        sum(np.count_nonzero(np.asarray(ndimage.binary_fill_holes(one))) - np.count_nonzero(one) for one in slices)
+    )
