@@ -10,13 +10,14 @@ from crossmod.errors import InputError
 
 Modality = Literal["ct", "mr"]
 
-SettingsType = TypeVar("SettingsType", bound="Settings")
-
 
 class Settings(BaseModel):
     """Base of every settings class; the docstring under a field is its help on the command line."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
+
+
+SettingsType = TypeVar("SettingsType", bound=Settings)
 
 
 def overrides_of(settings: type[Settings]) -> type[BaseModel]:

@@ -197,7 +197,8 @@ def test_padded_ids_in_one_series_are_one_patient(tmp_path: Path) -> None:
 
 def nifti(root: Path, rng: np.random.Generator, *cases: str) -> Path:
     for case in cases:
-        values = rng.integers(0, 100, (4, 5, 6)).astype(np.int16)
+        low, high = (-1000, 1000) if root.name == "ct" else (0, 400)
+        values = rng.integers(low, high, (4, 16, 16)).astype(np.int16)
         save_case(root / case, values)
     return root
 
