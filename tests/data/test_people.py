@@ -7,9 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from record_stores import checksum, record, store, synthetic
 
+from crossmod.config import Modality
 from crossmod.data.joined import JoinedStore
 from crossmod.data.people import People, seen_on, who_is_who
 from crossmod.data.person import bare_name, earlier_mark
+from crossmod.data.same_person import Answer
 from crossmod.data.splits import split_patients
 from crossmod.data.store import Store
 from crossmod.errors import InputError
@@ -226,7 +228,7 @@ class World:
     stores: tuple[Store, ...]
     truth: dict[tuple[str, str], str] = field(default_factory=dict)
     """By store and case, the person."""
-    answer: str | None = None
+    answer: Answer | None = None
 
     def person(self, made: Store, case: str) -> str:
         return self.truth[str(made.path), case]
@@ -235,7 +237,7 @@ class World:
 @st.composite
 def worlds(draw: st.DrawFn) -> World:
     """Up to four stores of DICOM under two keys, of NIfTI, of CHAOS. With "yes", equal NIfTI names are one person."""
-    answer = draw(st.sampled_from(["yes", "no", None]))
+    answer: Answer | None = draw(st.sampled_from(["yes", "no", None]))
     stores, truth, scans = [], {}, {}
     for number in range(draw(st.integers(1, 4))):
         path = f"s{number}"
@@ -285,7 +287,7 @@ def ambiguous(world: World) -> bool:
 def asked(world: World) -> People | None:
     """Who is who; None where the command asks, or refuses the answer."""
     try:
-        return who_is_who(world.stores, same_people=world.answer)  # pyright: ignore[reportArgumentType]
+        return who_is_who(world.stores, same_people=world.answer)
     except InputError:
         return None
 
@@ -337,12 +339,11 @@ def test_a_translator_never_sees_who_is_held_out_and_its_images_tell_whom_it_saw
     ct = [one for one in world.stores if one.cases and one.cases[0].modality == "ct"]
     if not mr or not ct:
         return
-    options = {"folds": 2, "same_people": world.answer}
     try:
-        data = divide({"ct": ct[0], "mr": mr[0]}, TranslateSettings(fold=fold, **options))
+        data = divide({"ct": ct[0], "mr": mr[0]}, TranslateSettings(folds=2, fold=fold, same_people=world.answer))
     except InputError:
         return
-    paths = {"ct": ct[0], "mr": mr[0]}
+    paths: dict[Modality, Store] = {"ct": ct[0], "mr": mr[0]}
     trained_on = {(side, case.id) for side in paths for case in data.seen(side)}
     true_trained = {world.person(paths[side], case) for side, case in trained_on}
     held = {world.person(mr[0], case.id) for case in data.stores["mr"].cases if case.patient in data.held_out}

@@ -19,36 +19,15 @@ would let one person be trained on and tested on.
 import itertools
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from crossmod.data.file_order import natural_key
 from crossmod.data.joined import JoinedStore, distinct_names
-from crossmod.data.person import NUMBER, Mark, earlier_mark, parse_mark
+from crossmod.data.person import Seen, earlier_mark, parse_mark
+from crossmod.data.same_person import MOST_NAMED, Answer, Graph, Node, Question, answer, questions_of
 from crossmod.data.store import CaseRecord, Store, listed
-from crossmod.errors import InputError
-
-Answer = Literal["yes", "no"]
-
-# How many people a message names.
-MOST_NAMED = 6
-
-
-@dataclass(frozen=True)
-class Seen:
-    """The people of the stores that a model was trained with, as its card or its images tell them.
-
-    Args:
-        model: its name.
-        people: by the model's own name for them, their marks, held out or not; no marks where an earlier version
-            trained it.
-        decided: whether it was decided then who of them is one person, so that it is not asked again.
-    """
-
-    model: str
-    people: Mapping[str, tuple[str, ...]]
-    decided: bool = True
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,10 +127,10 @@ def who_is_who(
     seen = [*seen, *(one for store in stores for one in seen_behind(store))]
     seen = list({one.model: one for one in seen}.values())
     parts = list({part.path.resolve(): part for store in stores for part in store.parts}.values())
-    graph = _Graph(_nodes(parts, seen))
+    graph = Graph(_nodes(parts, seen))
     graph.join_equal()
-    questions = list(_questions(graph, seen))
-    _answer(graph, questions, same_people, ask)
+    questions = list(questions_of(graph, seen))
+    answer(graph, questions, same_people, ask)
     graph.check()
     names = _names(graph, stores, parts)
     marks = graph.marks()
@@ -175,32 +154,8 @@ def _rebuilt(store: Store, renamed: Mapping[Path, Store]) -> Store:
     return parts[0] if len(store.parts) == 1 else JoinedStore(parts)
 
 
-@dataclass(eq=False)
-class _Node:
-    """A patient of a store, or somebody that a model saw."""
-
-    index: int
-    name: str
-    marks: set[Mark]
-    scans: set[str]
-    store: Store | None = None
-    model: str | None = None
-
-    @property
-    def where(self) -> str:
-        return str(self.store.path) if self.store is not None else "the training of the model"
-
-    def bare(self, domain: str) -> str | None:
-        """The case name by which the user knows the patient; None where there is but a running number."""
-        mark = next(mark for mark in self.marks if mark.domain == domain)
-        # An id is no name; who bears one is called `prefix-p001`, or what `--patient` says.
-        name = self.name.rpartition("/")[2] if mark.kind == "id" else mark.value
-        numbered = mark.kind == "number" or (mark.kind == "id" and NUMBER.fullmatch(name.rpartition("-")[2]))
-        return None if numbered else name
-
-
-def _nodes(parts: Sequence[Store], seen: Sequence[Seen]) -> list[_Node]:
-    nodes: list[_Node] = []
+def _nodes(parts: Sequence[Store], seen: Sequence[Seen]) -> list[Node]:
+    nodes: list[Node] = []
     for part in parts:
         patients = sorted({case.patient for case in part.cases})
         for name in patients:
@@ -209,9 +164,7 @@ def _nodes(parts: Sequence[Store], seen: Sequence[Seen]) -> list[_Node]:
             scans = {case.sha256 for case in cases if case.synthetic is None}
             scans |= {case.synthetic.source_sha256 for case in cases if case.synthetic is not None}
             nodes.append(
-                _Node(
-                    len(nodes), name, marks or {earlier_mark(name, patients, part.cases[0].sha256)}, scans, store=part
-                )
+                Node(len(nodes), name, marks or {earlier_mark(name, patients, part.cases[0].sha256)}, scans, store=part)
             )
     known = {node.name for node in nodes}
     for one in seen:
@@ -220,209 +173,11 @@ def _nodes(parts: Sequence[Store], seen: Sequence[Seen]) -> list[_Node]:
             # A model of an earlier version names people and no more: an equal pseudonym is the same person, as then.
             if not marks and name not in known:
                 marks = {earlier_mark(name, one.people, one.model)}
-            nodes.append(_Node(len(nodes), name, marks, set(), model=one.model))
+            nodes.append(Node(len(nodes), name, marks, set(), model=one.model))
     return nodes
 
 
-@dataclass(eq=False)
-class _Graph:
-    """Patients, joined where they are one person (union-find)."""
-
-    nodes: list[_Node]
-    above: list[int] = field(default_factory=list)
-    why: list[tuple[int, int, str]] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self.above = list(range(len(self.nodes)))
-
-    def root(self, node: _Node) -> int:
-        """The number that stands for the person."""
-        at = node.index
-        while self.above[at] != at:
-            self.above[at] = self.above[self.above[at]]
-            at = self.above[at]
-        return at
-
-    def join(self, one: _Node, two: _Node, why: str) -> None:
-        first, second = sorted((self.root(one), self.root(two)))
-        if first != second:
-            self.above[second] = first
-            self.why.append((one.index, two.index, why))
-
-    def join_equal(self) -> None:
-        """Join by equal marks, by common scans, and by the names of a model of an earlier version."""
-        first: dict[object, _Node] = {}
-        for node in self.nodes:
-            for mark in sorted(node.marks):
-                self.join(first.setdefault(mark, node), node, _EVIDENCE[mark.kind])
-        for node in self.nodes:
-            for scan in sorted(node.scans):
-                self.join(first.setdefault(scan, node), node, "the same scan")
-            if not node.marks:
-                for other in self.nodes:
-                    if other.store is not None and other.name == node.name:
-                        self.join(other, node, "the same name")
-
-    def people(self) -> dict[int, list[_Node]]:
-        """The patients of each person."""
-        found: dict[int, list[_Node]] = defaultdict(list)
-        for node in self.nodes:
-            found[self.root(node)].append(node)
-        return found
-
-    def marks(self) -> dict[int, tuple[str, ...]]:
-        """By person, every mark, as text."""
-        return {
-            root: tuple(sorted({str(mark) for node in nodes for mark in node.marks}))
-            for root, nodes in self.people().items()
-        }
-
-    def check(self) -> None:
-        """Refuse one person with two ids or two places in a data set, unless a common scan or a store says so.
-
-        Raises:
-            InputError: there is one.
-        """
-        stated = {index for one, two, why in self.why if why == _STATED for index in (one, two)}
-        for nodes in self.people().values():
-            if not any(node.index in stated for node in nodes):
-                continue
-            values: dict[str, tuple[str, _Node]] = {}
-            for node in nodes:
-                for mark in node.marks:
-                    value, other = values.setdefault(mark.domain, (mark.value, node))
-                    if value != mark.value:
-                        found = (
-                            f"{other.name} ({other.where}) and {node.name} ({node.where}) would be one person, but "
-                            f"{_DIFFERENT[mark.kind]}"
-                        )
-                        do = "Give --same-people no, or rename the cases that are other people and prepare them again."
-                        raise InputError(
-                            "--same-people yes", found=found, wanted="names that mean the same people", do=do
-                        )
-
-
-_EVIDENCE = {"id": "patient id", "set": "data set", "name": "case name in one call of prepare", "number": "number"}
-_DIFFERENT = {
-    "id": "their DICOM PatientIDs differ",
-    "set": "the data set says that they are different people",
-    "name": "they are two cases of one folder",
-    "number": "they are two patients of one store",
-}
-_STATED = "case name, as --same-people yes says"
-_TAKEN = "case name; nothing else tells"
-
-
-@dataclass(frozen=True)
-class _Question:
-    """Two domains of marks that nothing compares."""
-
-    domains: tuple[str, str]
-    equal: tuple[tuple[_Node, _Node], ...]
-    """Patients whose case names are equal."""
-    names_tell: bool
-    """Whether both sides have case names, so that different names are different people."""
-    places: tuple[str, str]
-
-
-def _questions(graph: _Graph, seen: Sequence[Seen]) -> Iterator[_Question]:
-    domains: dict[str, list[_Node]] = defaultdict(list)
-    for node in graph.nodes:
-        for domain in sorted({mark.domain for mark in node.marks}):
-            domains[domain].append(node)
-    values = _values(graph, seen)
-    for one, two in itertools.combinations(sorted(domains), 2):
-        kinds = {one.partition(":")[0], two.partition(":")[0]}
-        if "set" in kinds and kinds != {"set", "name"}:
-            continue
-        # Who has marks of both is found already.
-        first, second = (
-            [node for node in domains[domain] if not {one, two} <= values[graph.root(node)].keys()]
-            for domain in (one, two)
-        )
-        by_name: dict[str | None, list[_Node]] = defaultdict(list)
-        for node in second:
-            by_name[node.bare(two)].append(node)
-        pairs = ((a, b) for a in first if (name := a.bare(one)) is not None for b in by_name.get(name, ()))
-        equal = tuple((a, b) for a, b in pairs if _undecided(graph, values, a, b))
-        names_tell = kinds <= {"set", "name"}
-        if equal or (not names_tell and any(_undecided(graph, values, a, b) for a in first for b in second)):
-            yield _Question((one, two), equal, names_tell, (_places(first), _places(second)))
-
-
-def _values(graph: _Graph, seen: Sequence[Seen]) -> dict[int, dict[str, str]]:
-    """By person and domain, the value of the mark; among those whom a model knows, it was decided who is who."""
-    decided = {one.model for one in seen if one.decided}
-    return {
-        root: {mark.domain: mark.value for node in nodes for mark in node.marks}
-        | {f"known to {node.model}": str(root) for node in nodes if node.model in decided}
-        for root, nodes in graph.people().items()
-    }
-
-
-def _undecided(graph: _Graph, values: Mapping[int, Mapping[str, str]], one: _Node, two: _Node) -> bool:
-    """Whether neither is known: that they are one person, or different ones by a mark or by one store's numbering."""
-    first, second = values[graph.root(one)], values[graph.root(two)]
-    if graph.root(one) == graph.root(two) or any(first[d] != second[d] for d in first.keys() & second.keys()):
-        return False
-    same_numbering = one.name.rpartition("-")[0] == two.name.rpartition("-")[0]
-    numbered = all(mark.kind in ("id", "number") for mark in one.marks | two.marks)
-    return not (one.store is not None and one.store is two.store and same_numbering and numbered)
-
-
-def _places(nodes: Sequence[_Node]) -> str:
-    return listed(dict.fromkeys(node.where for node in nodes), 3)
-
-
-def _answer(graph: _Graph, questions: Sequence[_Question], same_people: Answer | None, ask: bool) -> None:
-    if not questions:
-        return
-    equal = [pair for question in questions for pair in question.equal]
-    if same_people is None and ask:
-        raise _refusal(questions)
-    if same_people == "yes" and not equal:
-        where = " and in ".join(questions[0].places)
-        do = (
-            "Give --same-people no if nobody is in both. Otherwise prepare both from DICOM with the same patient key, "
-            "or give the cases of one person the same name."
-        )
-        raise InputError("--same-people yes", found=f"no case name that is in {where}", wanted="equal names", do=do)
-    if same_people != "no":
-        for one, two in equal:
-            graph.join(one, two, _STATED if same_people else _TAKEN)
-
-
-def _refusal(questions: Sequence[_Question]) -> InputError:
-    first = next((question for question in questions if question.equal), questions[0])
-    one, two = first.places
-    both = f"in {one} and in {two}" if one != two else f"twice in {one}"
-    if first.equal:
-        domain = first.domains[0]
-        names = sorted({str(node.bare(domain)) for node, _ in first.equal}, key=lambda name: natural_key(Path(name)))
-        found = f"{'cases' if len(names) > 1 else 'the case'} {listed(names, MOST_NAMED)} {both}"
-        do = (
-            "Give --same-people yes if equal names are one person: who is held out for testing is then left out of "
-            "training on both sides. Give --same-people no if they are different people; if that is wrong, people are "
-            "tested on whom the model saw, and the results are too good."
-        )
-        wanted = "to know whether equal names are the same people"
-    else:
-        found = f"patients that cannot be matched, {both}: {_why_not(first)}"
-        do = "Give --same-people no if nobody is in both. Otherwise prepare both from DICOM with the same patient key."
-        wanted = "to know whether the same people are in both"
-    return InputError("patients", found=found, wanted=wanted, do=do)
-
-
-def _why_not(question: _Question) -> str:
-    kinds = [domain.partition(":")[0] for domain in question.domains]
-    if kinds == ["id", "id"]:
-        return "their ids were hashed under two patient keys"
-    if "id" in kinds:
-        return "one side has hashed PatientIDs, the other has none"
-    return "running numbers, such as p001, tell people apart in one call of prepare only"
-
-
-def _names(graph: _Graph, stores: Sequence[Store], parts: Sequence[Store]) -> dict[int, str]:
+def _names(graph: Graph, stores: Sequence[Store], parts: Sequence[Store]) -> dict[int, str]:
     """A name for each person: the pseudonym, with the store's name before it where several people have it.
 
     The first store's people are named by that store alone.
@@ -432,7 +187,7 @@ def _names(graph: _Graph, stores: Sequence[Store], parts: Sequence[Store]) -> di
     people = graph.people()
     for store in stores:
         own = [part.path.resolve() for part in store.parts]
-        new: dict[int, _Node] = {}
+        new: dict[int, Node] = {}
         for root, nodes in people.items():
             inside = [node for node in nodes if node.store is not None and _path(node) in own]
             if inside and root not in names:
@@ -453,13 +208,13 @@ def _free(name: str, place: str, taken: set[str], *, alone: bool) -> str:
     return next(choice for choice in choices if choice not in taken)
 
 
-def _path(node: _Node) -> Path:
+def _path(node: Node) -> Path:
     assert node.store is not None
     return node.store.path.resolve()
 
 
 def _lines(
-    graph: _Graph, names: Mapping[int, str], questions: Sequence[_Question], parts: Sequence[Store]
+    graph: Graph, names: Mapping[int, str], questions: Sequence[Question], parts: Sequence[Store]
 ) -> Iterator[str]:
     labels = dict(zip(map(id, parts), distinct_names([part.path for part in parts]), strict=True))
     by_why: dict[str, dict[str, None]] = defaultdict(dict)
@@ -483,7 +238,7 @@ def _lines(
         yield f"No patient is in {'both' if len(parts) == 2 else 'two'} stores, by {' and '.join(ways)}{said}."
 
 
-def _both(one: _Node, two: _Node, labels: Mapping[int, str]) -> str:
+def _both(one: Node, two: Node, labels: Mapping[int, str]) -> str:
     if one.name == two.name:
         return one.name
     return " = ".join(f"{node.name} in {labels[id(node.store)]}" for node in (one, two))

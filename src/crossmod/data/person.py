@@ -13,7 +13,8 @@ person, different values are different people. Marks of different scopes say not
 
 import hashlib
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Literal, NamedTuple, cast
 
 Kind = Literal["id", "set", "name", "number"]
@@ -42,6 +43,22 @@ class Mark(NamedTuple):
     def domain(self) -> str:
         """Kind and scope: marks of one domain can be compared."""
         return f"{self.kind}:{self.scope}"
+
+
+@dataclass(frozen=True)
+class Seen:
+    """The people of the stores that a model was trained with, as its card or its images tell them.
+
+    Args:
+        model: its name.
+        people: by the model's own name for them, their marks, held out or not; no marks where an earlier version
+            trained it.
+        decided: whether it was decided then who of them is one person, so that it is not asked again.
+    """
+
+    model: str
+    people: Mapping[str, tuple[str, ...]]
+    decided: bool = True
 
 
 def parse_mark(text: str) -> Mark:

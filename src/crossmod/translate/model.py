@@ -13,7 +13,8 @@ from torch import nn
 
 from crossmod.config import Modality, build
 from crossmod.data.intensity import Intensity
-from crossmod.data.people import Seen, seen_on
+from crossmod.data.people import seen_on
+from crossmod.data.person import Seen
 from crossmod.data.stacks import offsets
 from crossmod.engine import checkpoint
 from crossmod.engine.compute import Compute, choose, prepare

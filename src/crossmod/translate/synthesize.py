@@ -16,7 +16,8 @@ from crossmod.data.frame import Frame
 from crossmod.data.groups import Group, read_input
 from crossmod.data.intensity import Intensity, intensity_of
 from crossmod.data.joined import open_stores
-from crossmod.data.people import Answer, People, who_is_who
+from crossmod.data.people import People, who_is_who
+from crossmod.data.same_person import Answer
 from crossmod.data.scale import model_scale
 from crossmod.data.slices import class_map, spread
 from crossmod.data.stacks import stack_of
