@@ -297,9 +297,9 @@ def test_random_people_are_told_apart_and_found_again(world: World) -> None:
     people = asked(world)
     # "yes" is refused where no names are equal.
     assert people is not None or world.answer != "no"
-    if world.answer is None:
-        assert ambiguous(world) == (people is None)
     if people is None:
+        # A copy of a scan may tell what would else be asked, so that the converse does not hold.
+        assert world.answer == "yes" or ambiguous(world)
         return
     found: dict[str, set[str]] = {}
     labels: dict[str, set[str]] = {}
