@@ -283,7 +283,7 @@ def test_several_stores_of_the_target(stores: Stores) -> None:
 
 def test_all_runs_see_the_same_millimetres(stores: Stores) -> None:
     """In every fold, with every seed, translators and segmenters alike; what is stretched has none."""
-    plan = made(stores)
+    plan = plan_of(stores)
     seen = {(job.settings["frame"], job.settings["pixel_mm"]) for job in plan.jobs.values() if job.kind != "synthesize"}
     ((frame, pixel_mm),) = seen
     assert frame == "body"
