@@ -3,11 +3,14 @@
 #
 #   CROSSMOD_REAL_DATA  folder with ct_btcv and mr_chaos_t2spir, each <case>/{image,label}.nii.gz and labels.json
 #   OUT                 folder for everything (default: real_liver_small); run again, it continues
+#   FRAME               body (default): equal millimetres around the body; stretch: whole fields, as before there were any
+#   EPOCHS, STEPS, SEEDS  of the translators, of the segmenters, and of the segmenters (default: 4, 1500, "0 1 2")
 #
-# Nothing that it makes may be shared: the images are patients'.
+# Any number of patients will do. Nothing that it makes may be shared: the images are patients'.
 set -euo pipefail
 data=${CROSSMOD_REAL_DATA:?names no folder}
 out=${OUT:-real_liver_small}
+frame=${FRAME:-body}
 mkdir -p "$out"
 
 [ -f "$out/ct/manifest.json" ] || crossmod prepare nifti "$data/ct_btcv" "$out/ct" --modality ct --name btcv
@@ -18,23 +21,31 @@ mkdir -p "$out"
 # The sets are of two hospitals: equal numbers are not the same person.
 split="--folds 3 --fold 0 --same-people no"
 for family in essnet cyclegan; do
-  crossmod train "$out/$family" --ct "$out/ct" --mr "$out/mr" --preset tiny --family $family --size 96 --epochs 4 $split
+  crossmod train "$out/$family" --ct "$out/ct" --mr "$out/mr" --preset tiny --family $family --size 96 --frame "$frame" \
+    --epochs "${EPOCHS:-4}" $split
   [ -f "$out/$family-mr/manifest.json" ] || crossmod synthesize "$out/$family" --source "$out/ct" --out "$out/$family-mr"
 done
-# 714 synthetic slices, as in docs/log.md, or all that both translators made: of few CT patients there are fewer.
-count=$(python - "$out"/{essnet,cyclegan}-mr/manifest.json <<'END'
+# All arms see the same millimetres. 714 synthetic slices, as in docs/log.md, or all that both translators made: of few CT
+# patients there are fewer.
+told=$(python - "$out"/essnet/card.json "$out"/{essnet,cyclegan}-mr/manifest.json <<'END'
 import json, sys
 from pathlib import Path
 
-stores = [json.loads(Path(name).read_text(encoding="utf-8"))["cases"] for name in sys.argv[1:]]
-print(min(714, *(sum(case["shape"][0] for case in cases) for cases in stores)))
+card, *stores = [json.loads(Path(name).read_text(encoding="utf-8")) for name in sys.argv[1:]]
+count = min(714, *(sum(case["shape"][0] for case in store["cases"]) for store in stores))
+print(count, card["settings"]["pixel_mm"])
 END
 )
-for seed in 0 1 2; do
-  common="--preset tiny --size 96 --steps 1500 --seed $seed $split"
+read -r count pixel_mm <<<"$told"
+for seed in ${SEEDS:-0 1 2}; do
+  common="--preset tiny --size 96 --frame $frame --pixel-mm $pixel_mm --steps ${STEPS:-1500} --seed $seed $split"
   crossmod segment "$out/real-$seed" --real "$out/mr" $common
   for family in essnet cyclegan; do
     crossmod segment "$out/$family-$seed" --real "$out/mr" --synthetic "$out/$family-mr" --count "$count" $common
   done
 done
-crossmod report "$out"/{essnet,cyclegan} "$out"/{real,essnet,cyclegan}-[0-9] --out "$out/report.html"
+
+# Where a segmenter that saw real MR alone finds the liver in the synthetic slices: Dice with the labels, and shift.
+crossmod evaluate images "$out/mr" "$out/essnet-mr" "$out/cyclegan-mr" --source "$out/ct" --segmenter "$out/real-0" \
+  --draws 200 --out "$out/judged"
+crossmod report "$out"/{essnet,cyclegan} "$out"/{real,essnet,cyclegan}-[0-9] "$out/judged" --out "$out/report.html"

@@ -279,3 +279,13 @@ def test_a_plan_whose_translator_sees_a_test_patient_is_refused(stores: Stores) 
 def test_several_stores_of_the_target(stores: Stores) -> None:
     with pytest.raises(InputError, match="one store of mr"):
         make_plan(small_design(), {"ct": (stores.ct,), "mr": (stores.mr, stores.mr)})
+
+
+def test_all_runs_see_the_same_millimetres(stores: Stores) -> None:
+    """In every fold, with every seed, translators and segmenters alike; what is stretched has none."""
+    plan = plan_of(stores)
+    seen = {(job.settings["frame"], job.settings["pixel_mm"]) for job in plan.jobs.values() if job.kind != "synthesize"}
+    ((frame, pixel_mm),) = seen
+    assert frame == "body"
+    assert pixel_mm > 0
+    assert set(plan.pixels.values()) == {f"32 px, {pixel_mm:g} mm, centred on the body"}

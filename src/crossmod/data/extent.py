@@ -14,7 +14,8 @@ from typing import TypeVar
 
 from crossmod.config import with_changes
 from crossmod.data.body_box import BodyBox
-from crossmod.data.scale import Scale, centre_of
+from crossmod.data.centre import centre_of
+from crossmod.data.scale import Scale
 from crossmod.data.store import CaseRecord, Store, listed
 from crossmod.errors import InputError
 from crossmod.progress import track

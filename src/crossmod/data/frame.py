@@ -197,11 +197,6 @@ def frame_between(volume: Volume, affine: Affine, size: int) -> Frame:
     return Frame(size, (pixels[0], pixels[1]), (centres[0], centres[1]))
 
 
-def field_centre(shape: Shape, spacing: Pair) -> Pair:
-    """Where the centre of the field of view lies, in the millimetres of `Frame.centre`."""
-    return (shape[0] - 1) / 2 * spacing[0], (shape[1] - 1) / 2 * spacing[1]
-
-
 def padding(shape: Shape, spacing: Pair) -> tuple[tuple[int, int], tuple[int, int]]:
     """Pixels to add before and after rows and columns so that both measure the same, to the nearest pixel."""
     side = max(count * mm for count, mm in zip(shape, spacing, strict=True))

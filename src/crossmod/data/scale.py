@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 
 from crossmod.data.body_box import BodyBox
-from crossmod.data.frame import Frame, Pair, Shape, field_centre, whole_frame
+from crossmod.data.centre import centre_of, field_centre
+from crossmod.data.frame import Frame, Pair, Shape, whole_frame
 from crossmod.data.store import CaseRecord, Store
 from crossmod.settings import FrameKind, ImageSettings, TranslateSettings
 
@@ -45,17 +46,6 @@ class Scale:
         """
         shape, spacing = (record.shape[1], record.shape[2]), (record.spacing[1], record.spacing[2])
         return self.centred(shape, spacing, centre_of(store, record, self.kind))
-
-
-def centre_of(store: Store, record: CaseRecord, kind: FrameKind) -> Pair:
-    """What the frame of a case is centred on: millimetres from its first pixel's centre.
-
-    The slices of a synthetic case that was made in a frame are that frame already, and stay as they are.
-    """
-    framed = record.synthetic is not None and record.synthetic.pixel_mm > 0
-    if kind == "body" and not framed:
-        return store.body(record).centre
-    return field_centre((record.shape[1], record.shape[2]), (record.spacing[1], record.spacing[2]))
 
 
 def model_scale(settings: ImageSettings) -> Scale:

@@ -8,9 +8,8 @@ import numpy as np
 from jaxtyping import Float
 
 from crossmod.config import Modality
-from crossmod.data.frame import field_centre
+from crossmod.data.centre import centre_of, field_centre
 from crossmod.data.people import who_is_who
-from crossmod.data.scale import centre_of
 from crossmod.data.store import CaseRecord, Store, listed
 from crossmod.errors import InputError
 from crossmod.evaluate.layers import OUTSIDE
