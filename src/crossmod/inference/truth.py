@@ -18,6 +18,8 @@ from crossmod.inference.contract import Translation
 
 # Below this share of the body it is said that a part is left out.
 ALL = 0.99
+# More body than this in the slices is a field of view inside the body, or a mask that failed.
+FILLED = 0.95
 # MR has no unit: both images are brought to 0 to 100 by their own percentiles.
 MR_PERCENTILES = (0.5, 99.5)
 
@@ -35,6 +37,7 @@ class AgainstTruth:
         ssim: structural similarity of the cut images, 1 for equal ones.
         voxels: that count: of the truth's body, as far as the truth reaches.
         share: of the translation's body that the truth shows at all.
+        body_share: share of the truth's slices that is body.
         placed: the truth on the translation's grid, NaN beyond it; for pictures.
     """
 
@@ -45,6 +48,7 @@ class AgainstTruth:
     ssim: float
     voxels: int
     share: float
+    body_share: float = 0.0
     placed: Num[np.ndarray, "slices rows columns"] | None = field(default=None, repr=False, compare=False)
 
     def plain(self) -> dict[str, Any]:
@@ -58,8 +62,11 @@ class AgainstTruth:
         beyond = self.mae_uncut is not None and self.mae_uncut > self.mae + 0.05
         uncut = f" ({self.mae_uncut:.1f} where the truth is not cut to the window)" if beyond else ""
         part = "" if self.share > ALL else f"; the scan shows {self.share:.0%} of the body, the rest is not compared"
+        filled = (
+            "" if self.body_share <= FILLED else f"; {self.body_share:.0%} of its slices are taken for body: look at it"
+        )
         likeness = f"PSNR {self.psnr:.1f} dB, SSIM {self.ssim:.3f}"
-        return f"mean absolute error {self.mae:.1f} {self.unit}{uncut}, {likeness}{part}"
+        return f"mean absolute error {self.mae:.1f} {self.unit}{uncut}, {likeness}{part}{filled}"
 
 
 def evaluate_translation(translation: Translation, truth: Volume) -> AgainstTruth:
@@ -104,5 +111,6 @@ def evaluate_translation(translation: Translation, truth: Volume) -> AgainstTrut
         ssim=scores.ssim,
         voxels=int(inside.sum()),
         placed=placed,
+        body_share=float(inside[inside.any(axis=(1, 2))].mean()),
         share=float(there[translation.body].mean()) if translation.body.any() else 0.0,
     )
