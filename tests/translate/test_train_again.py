@@ -44,6 +44,18 @@ def test_an_unfinished_run_of_a_version_that_knew_fewer_settings_goes_on(
     assert train(run.path, stores).card["weights_sha256"] == whole.card["weights_sha256"]
 
 
+def test_an_unfinished_run_of_stretched_slices_is_not_continued_with_millimetres(
+    tmp_path: Path, stores: Stores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before there were frames the whole field was stretched: the default of today would be another training."""
+    run = stopped(tmp_path / "cut", stores, monkeypatch)
+    config = run.config
+    del config["settings"]["frame"], config["settings"]["pixel_mm"]
+    (run.path / CONFIG).write_text(yaml.safe_dump(config))
+    with pytest.raises(InputError, match=r"another --frame \(stretch then, body now\)"):
+        train(run.path, stores)
+
+
 def test_after_too_little_memory_the_folder_is_used_again(
     tmp_path: Path, stores: Stores, monkeypatch: pytest.MonkeyPatch
 ) -> None:

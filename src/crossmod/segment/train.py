@@ -17,7 +17,7 @@ from crossmod.segment.chosen import Chosen, choose_cases
 from crossmod.segment.predict import THRESHOLD, predict, score
 from crossmod.segment.segmenter import build
 from crossmod.segment.tested import by_case, data_card, write_predictions
-from crossmod.settings import Machine, SegmentSettings
+from crossmod.settings import BEFORE_FRAMES, Machine, SegmentSettings
 from crossmod.workload import is_small
 
 log = logging.getLogger(__name__)
@@ -58,10 +58,11 @@ def train_segmenter(
 
 def _train(out: Path, chosen: Chosen, machine: Machine, world: World) -> Run:
     settings = chosen.settings
-    plain, defaults = settings.model_dump(mode="json"), SegmentSettings().model_dump(mode="json")
+    plain = settings.model_dump(mode="json")
+    earlier = {**SegmentSettings().model_dump(mode="json"), **BEFORE_FRAMES}
 
     def begin() -> Run:
-        return start_run(out, KIND, plain, chosen.inputs, unknown=defaults)
+        return start_run(out, KIND, plain, chosen.inputs, unknown=earlier)
 
     # The first process may have made the folder by the time that another one looks.
     if world.once(lambda: is_run(out) and begin().finished):

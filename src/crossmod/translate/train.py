@@ -22,7 +22,7 @@ from crossmod.engine.standing import Standing
 from crossmod.engine.trainee import Trainee, parameters
 from crossmod.engine.world import World, launched
 from crossmod.runs import Run, is_run, start_run
-from crossmod.settings import Machine, TranslateSettings
+from crossmod.settings import BEFORE_FRAMES, Machine, TranslateSettings
 from crossmod.translate import cyclegan, essnet, multi_input
 from crossmod.translate.training_data import (
     TrainingData,
@@ -84,10 +84,11 @@ def train_translator(
 
 def _train(out: Path, data: TrainingData, asked: TranslateSettings, machine: Machine, world: World) -> Run:
     settings, measured = framed(data, asked)
-    plain, defaults = settings.model_dump(mode="json"), TranslateSettings().model_dump(mode="json")
+    plain = settings.model_dump(mode="json")
+    earlier = {**TranslateSettings().model_dump(mode="json"), **BEFORE_FRAMES}
 
     def begin() -> Run:
-        return start_run(out, KIND, plain, data.inputs, unknown=defaults)
+        return start_run(out, KIND, plain, data.inputs, unknown=earlier)
 
     # The first process may have made the folder by the time that another one looks.
     if world.once(lambda: is_run(out) and begin().finished):
