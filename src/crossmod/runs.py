@@ -25,7 +25,6 @@ import yaml
 from crossmod.config import read_yaml
 from crossmod.errors import InputError
 from crossmod.files import held, read_json, remove_partial, write_json, write_text
-from crossmod.settings import as_recorded
 from crossmod.version import __version__
 
 CONFIG, CARD, LOCK = "config.yaml", "card.json", ".lock"
@@ -144,8 +143,7 @@ def start_run(
             found, wanted = f"a run of `{Run(path).config['kind']}`", f"a new folder, or a run of `{kind}`"
             raise InputError(path, found=found, wanted=wanted, do="Choose another --out.")
         before = Run(path).config
-        settings = as_recorded(before["settings"]) if "frame" in config["settings"] else before["settings"]
-        known = json.loads(json.dumps({**(unknown or {}), **settings}))
+        known = json.loads(json.dumps({**(unknown or {}), **before["settings"]}))
         differences = list(_differences({**before, "settings": known}, config))
         if differences and _is_empty(Run(path)):
             return _begin_again(Run(path), config)
