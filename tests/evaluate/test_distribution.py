@@ -60,7 +60,7 @@ def test_every_score_is_that_of_its_own_file() -> None:
         "intersection": intersection(p, q),
         "spectrum": spectral_correlation(*(log_spectra(side).mean(axis=0) for side in (x, y))),
     }
-    assert score(real, made, 2) == pytest.approx(expected, rel=1e-5)
+    assert score(real, made, 2) == pytest.approx(expected, rel=1e-5, abs=1e-6)
     assert tuple(score(real, made)) == METRICS == tuple(expected)
     by_layer = score_layers(real, made)
     assert list(by_layer) == list(range(1, 11))
