@@ -31,6 +31,8 @@ def start(out: Path, work: Path, **environment: str) -> subprocess.Popen[str]:
         ["bash", str(SCRIPT), str(out)],
         env={**os.environ, "GPU": "no", "WORK": str(work), "PYTHON": sys.executable, **environment},
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8",
+        # A suite in the background of a shell ignores Ctrl-C, and so would all that it starts.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
 
 

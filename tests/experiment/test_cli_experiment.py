@@ -129,4 +129,4 @@ def test_help_is_quick_and_imports_nothing_heavy() -> None:
     *lines, last = done.stdout.splitlines()
     assert last == "[]"
     options = [line.strip(" │*") for line in lines if "--" in line and line.startswith("│")]
-    assert len(options) == 20
+    assert len(options) == 21

@@ -103,7 +103,7 @@ def test_what_is_no_truth_is_refused() -> None:
         crossmod.evaluate_translation(translation(body()), far)
     air = body()
     air.voxels[:] = -1000
-    with pytest.raises(crossmod.InputError, match="no body in it"):
+    with pytest.raises(crossmod.InputError, match="fat and muscle are 150 HU apart"):
         crossmod.evaluate_translation(translation(body()), air)
 
 

@@ -87,7 +87,7 @@ def test_a_body_larger_than_the_frame_is_tiled_and_none_of_it_is_lost(caplog: py
     made = translate_volume([network], [volume])
     assert network.calls[0][0] > 2
     # All of the body has its own values again, to what pixels of 5 mm keep of them.
-    inner = np.asarray(binary_erosion(made.body, np.ones((1, 3, 3)), iterations=4))
+    inner = np.asarray(binary_erosion(made.body, np.ones((1, 3, 3)), iterations=4), dtype=bool)
     assert np.abs(made.image.voxels - volume.voxels)[inner].max() < 25
     assert (made.image.voxels[made.body] > -500).mean() > 0.95
     assert "is cut there" not in caplog.text

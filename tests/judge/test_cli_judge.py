@@ -44,6 +44,6 @@ def test_help_explains_every_option_and_imports_nothing_heavy(command: str) -> N
     *help_lines, last = done.stdout.splitlines()
     assert last == "[]"
     options = [line.strip(" │*") for line in help_lines if "--" in line and line.startswith("│")]
-    assert len(options) == {"images": 15, "compare": 2}[command]
+    assert len(options) == {"images": 16, "compare": 2}[command]
     for line in options:
         assert len([word for word in line.split()[1:] if word.islower()]) >= 2, line

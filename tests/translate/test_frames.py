@@ -205,7 +205,7 @@ def test_a_store_of_another_scale_is_refused(tmp_path: Path, stores: Stores) -> 
             affine = volume.affine.copy()
             affine[:3, 1:3] *= 0.1
             writer.add(case.id, replace(volume, affine=affine), patient=case.patient)
-    with pytest.raises(InputError, match=r"CT and MR: bodies that are .* times as large"):
+    with pytest.raises(InputError, match=r"MR and CT: bodies that are .* times as large"):
         train(tmp_path / "run", Stores(stores.ct, tmp_path / "mr"))
     assert not (tmp_path / "run").exists()
 

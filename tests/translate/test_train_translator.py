@@ -111,11 +111,14 @@ def test_interrupted_between_epochs_it_ends_with_the_same_weights(
 def test_a_held_out_patients_other_scan_is_not_seen_either(tmp_path: Path, stores: Stores) -> None:
     """One person with CT and MR: held out on one side, she is trained on on neither, nor are slices made of her."""
     held = train(tmp_path / "plain", stores, epochs=1).card["held_out"]
-    both = tmp_path / "ct"
-    shutil.copytree(stores.ct, both)
-    text = (both / "manifest.json").read_text().replace('"patient": "ct-2"', f'"patient": "{held[0]}"')
-    (both / "manifest.json").write_text(text)
-    run = train(tmp_path / "run", Stores(both, stores.mr), epochs=1, ct_slices=0)
+    both, mr = tmp_path / "ct", tmp_path / "mr"
+    for whole, copy, patient in ((stores.ct, both, "ct-2"), (stores.mr, mr, held[0])):
+        shutil.copytree(whole, copy)
+        manifest = json.loads((copy / "manifest.json").read_text())
+        for case in manifest["cases"]:
+            case["person"] = ["id:key:she"] if case["patient"] == patient else case["person"]
+        (copy / "manifest.json").write_text(json.dumps(manifest))
+    run = train(tmp_path / "run", Stores(both, mr), epochs=1, ct_slices=0, same_people="no")
     assert held[0] not in run.card["data"]["ct"]["patients"]
     assert len(run.card["data"]["ct"]["patients"]) == 5
     made = synthesize(run.path, source=both, out=tmp_path / "store")

@@ -74,7 +74,7 @@ def test_source_patients_that_are_not_there_or_held_out(tmp_path: Path, stores: 
             writer.add(case.id, Store(stores.ct).read(case.id), patient=patient)
     both = Stores(tmp_path / "ct", stores.mr)
     with pytest.raises(InputError, match=f"{tested}, held out for testing"):
-        divided(both, source_patients=(tested, "other"))
+        divided(both, source_patients=(tested, "other"), same_people="yes")
 
 
 def test_nobody_is_kept_from_training_where_epochs_are_not_scored(stores: Stores) -> None:

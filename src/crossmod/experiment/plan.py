@@ -102,7 +102,8 @@ def make_plan(design: Design, stores: Mapping[Modality, tuple[Path, ...]]) -> Pl
     )
     for line in people.lines:
         log.info("%s", line)
-    opened: dict[Modality, Store] = dict(zip((target, source), people.stores, strict=True))
+    by_side = dict(zip((target, source), people.stores, strict=True))
+    opened: dict[Modality, Store] = {side: by_side[side] for side in ("ct", "mr")}
     settings = scaled(design.translator_settings, design.segmenter_settings, opened, target)
     builder = _Builder(design, target, paths, opened, settings)
     for fold in design.chosen_folds:

@@ -38,7 +38,7 @@ def scaled(
     cases = _cases(translators, segmenters, stores, target)
     kinds = {one.frame for one in (*translators.values(), *segmenters.values()) if _is_open(one)}
     sides: dict[FrameKind, dict[str, list[Extent]]] = {
-        kind: {side.upper(): extents(stores[side], cases[side], kind) for side in cases} for kind in sorted(kinds)
+        kind: {side.upper(): extents(stores[side], cases[side], kind) for side in cases} for kind in kinds
     }
     field_mm = max((needed_mm(one) for one in sides.values()), default=0.0)
     made = Scaled(

@@ -21,6 +21,8 @@ FAMILY = {"essnet": "EssNet", "cyclegan": "CycleGAN"}
 # What may differ between the runs of one arm, and between an arm and the baseline that it is compared to.
 # Who is one person is a statement about the data, not a way of training.
 CHANCE = frozenset({"seed", "fold", "same_people"})
+# Share by which the millimetres of a pixel may differ between arms that are compared.
+SAME_PIXELS = 0.05
 TREATMENT = frozenset({"count", "min_consistency"})
 
 
@@ -156,12 +158,22 @@ def _arm(runs: tuple[Run, ...], varying: Sequence[str]) -> Arm:
 
 
 def baseline_of(all_arms: Sequence[Arm], arm: Arm) -> Arm | None:
-    """The arm without synthetic slices and with the same settings otherwise; None where there is none."""
+    """The arm without synthetic slices and with the same settings otherwise; None where there is none.
+
+    Pixels may differ by `SAME_PIXELS`: without synthetic slices they follow from the bodies of the real ones. The report
+    warns of it.
+    """
     for other in all_arms:
-        alike = all(other.settings[key] == arm.settings[key] for key in arm.settings if key not in TREATMENT)
-        if other.synthetic == 0 and alike:
+        keys = (key for key in arm.settings if key not in TREATMENT and key != "pixel_mm")
+        alike = all(other.settings[key] == arm.settings[key] for key in keys)
+        if other.synthetic == 0 and alike and _same_pixels(other, arm):
             return other
     return None
+
+
+def _same_pixels(one: Arm, two: Arm) -> bool:
+    mm = [float(arm.settings["pixel_mm"]) for arm in (one, two)]
+    return max(mm) <= min(mm) * (1 + SAME_PIXELS)
 
 
 def compared(all_arms: Sequence[Arm], translators: Sequence[Run]) -> list[Compared | None]:
