@@ -160,8 +160,8 @@ def _arm(runs: tuple[Run, ...], varying: Sequence[str]) -> Arm:
 def baseline_of(all_arms: Sequence[Arm], arm: Arm) -> Arm | None:
     """The arm without synthetic slices and with the same settings otherwise; None where there is none.
 
-    Pixels may differ by `SAME_PIXELS`: without synthetic slices they follow from the bodies of the real ones. The report
-    warns of it.
+    Pixels may differ by `SAME_PIXELS`: without synthetic slices they follow from the bodies of the real ones. The
+    report warns of it.
     """
     for other in all_arms:
         keys = (key for key in arm.settings if key not in TREATMENT and key != "pixel_mm")
