@@ -232,7 +232,7 @@ def test_what_was_accepted_is_carried_to_model_translation_and_card(tmp_path: Pa
         export_bundle([run.path], tmp_path / "bundle")
     # A store in HU does not fit a segmenter or a model of another unit.
     with pytest.raises(InputError, match="CT in HU and in unknown units"):
-        segment(tmp_path / "seg", stores.ct, tmp_path / "made", modality="ct", count=2)
+        segment(tmp_path / "seg", stores.ct, tmp_path / "made", modality="ct", count=2, same_people="no")
 
 
 def test_a_volume_that_was_accepted_is_translated_with_a_warning_that_stays() -> None:
