@@ -30,18 +30,28 @@ OPTIONS = [
 ]
 
 
+def literals(kind: Any) -> tuple[Any, ...]:
+    """The words that a setting may be, where there are only some, also where it may be left open."""
+    if typing.get_origin(kind) is Literal:
+        return typing.get_args(kind)
+    return tuple(word for part in typing.get_args(kind) for word in literals(part))
+
+
 def other_values(settings: Settings, name: str) -> Iterator[Any]:
     """Values of one setting that the preset has not; at least one of them is in range."""
     before, kind = getattr(settings, name), type(settings).model_fields[name].annotation
     choices: tuple[Any, ...] = (
-        *(typing.get_args(kind) if typing.get_origin(kind) is Literal else ()),
+        *literals(kind),
         *((True,) if isinstance(before, bool) else ()),
         *((before * 2, before + 1, 1, 3, 8) if isinstance(before, int) and not isinstance(before, bool) else ()),
         *((before / 2, before * 2 + 0.25, 0.5) if isinstance(before, float) else ()),
         *({"window": [(-100.0, 300.0)], "percentiles": [(1.0, 99.0)]}.get(name, ())),
         *({"organs": [("spleen",)], "inputs": [("t1_in",), ("t1_in", "t1_out")]}.get(name, ())),
         *([("p1", "p2")] if name in ("test_patients", "train_patients", "source_patients") else []),
+<<<<<<< HEAD
         *(["yes", "no"] if name == "same_people" else []),
+=======
+>>>>>>> units
         *(["t2_spir"] if name == "sequence" else []),
         *([settings.size + 8] if name == "load_size" else []),  # pyright: ignore[reportAttributeAccessIssue]
     )

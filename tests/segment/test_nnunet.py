@@ -131,7 +131,7 @@ def test_pixels_and_places_are_the_scans(exported: Path, stores: Stores) -> None
 
 def test_a_slice_thinner_than_its_pixels_stays_the_widest_axis(tmp_path: Path, stores: Stores) -> None:
     """32 pixels of 10 mm at half the size: 20 mm, the first of them 5 mm further in; slices are 5 mm apart."""
-    folder = export(tmp_path / "export", stores.mr, size=16, frame="stretch")
+    folder = export(tmp_path / "export", stores.mr, size=16, pixel_mm=20.0)
     name, case = next(iter(plan_of(folder)["cases"]["train"].items()))
     image = nibabel.load(folder / RAW / "imagesTr" / f"{name}_0000.nii.gz")
     assert isinstance(image, Nifti1Image)
