@@ -48,10 +48,7 @@ def other_values(settings: Settings, name: str) -> Iterator[Any]:
         *({"window": [(-100.0, 300.0)], "percentiles": [(1.0, 99.0)]}.get(name, ())),
         *({"organs": [("spleen",)], "inputs": [("t1_in",), ("t1_in", "t1_out")]}.get(name, ())),
         *([("p1", "p2")] if name in ("test_patients", "train_patients", "source_patients") else []),
-<<<<<<< HEAD
         *(["yes", "no"] if name == "same_people" else []),
-=======
->>>>>>> units
         *(["t2_spir"] if name == "sequence" else []),
         *([settings.size + 8] if name == "load_size" else []),  # pyright: ignore[reportAttributeAccessIssue]
     )

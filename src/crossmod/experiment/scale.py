@@ -36,7 +36,7 @@ def scaled(
         InputError: bodies whose sizes in millimetres cannot both be right.
     """
     cases = _cases(translators, segmenters, stores, target)
-    kinds = {one.frame for one in (*translators.values(), *segmenters.values()) if _is_open(one)}
+    kinds: set[FrameKind] = {one.frame for one in (*translators.values(), *segmenters.values()) if _is_open(one)}
     sides: dict[FrameKind, dict[str, list[Extent]]] = {
         kind: {side.upper(): extents(stores[side], cases[side], kind) for side in cases} for kind in kinds
     }
