@@ -145,7 +145,7 @@ def test_from_stores_to_a_report(
     assert "24" in out
     page = (tmp_path / "pages" / "report.html").read_text()
     assert "12 real + 9 EssNet" in page
-    assert "Not trained enough to compare" in page
+    assert "the baseline is not trained enough" in page
 
 
 def test_a_split_by_slice_is_called_leaking_in_every_output(

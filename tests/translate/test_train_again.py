@@ -52,7 +52,7 @@ def test_an_unfinished_run_of_stretched_slices_is_not_continued_with_millimetres
     config = run.config
     del config["settings"]["frame"], config["settings"]["pixel_mm"]
     (run.path / CONFIG).write_text(yaml.safe_dump(config))
-    with pytest.raises(InputError, match=r"another --frame \(stretch then, body now\)"):
+    with pytest.raises(InputError, match=r"another --frame \(stretch then, field now\)"):
         train(run.path, stores)
 
 
