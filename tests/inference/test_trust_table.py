@@ -20,6 +20,8 @@ HARD = {
 @pytest.fixture(scope="module")
 def bench() -> ModuleType:
     path = Path(__file__).parents[2] / "benchmarks" / "trust_table.py"
+    # As for a script: what lies beside it can be imported.
+    sys.path.insert(0, str(path.parent))
     spec = importlib.util.spec_from_file_location("trust_table", path)
     assert spec is not None
     assert spec.loader is not None

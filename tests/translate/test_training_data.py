@@ -233,3 +233,21 @@ def test_what_scored_patients_look_like_is_no_part_of_the_intensities(scored_run
     low, high = np.median([np.percentile(volume.voxels, (0.5, 99.5)) for volume in volumes], axis=0)
     assert card["low"] == pytest.approx(low, abs=1)
     assert card["high"] == pytest.approx(high, abs=1)
+
+
+def test_a_translator_of_everybody_holds_nobody_out_and_its_slices_train_no_segmenter_on_these(
+    tmp_path: Path, stores: Stores
+) -> None:
+    data = divided(stores, split="none", folds=50)
+    assert not data.held_out
+    for side in SIDES:
+        assert patients(data, "train", side) == {case.patient for case in Store(getattr(stores, side)).cases}
+    run = train(tmp_path / "run", stores, epochs=1, split="none")
+    assert (run.card["split"], run.card["held_out"], run.card["leaking"]) == ("none", [], False)
+    made = synthesize(run.path, source=stores.ct, out=tmp_path / "made").store
+    assert {case.patient for case in made.cases} == {case.patient for case in Store(stores.ct).cases}
+    settings = SegmentSettings(network="tiny", size=32, precision="fp32", steps=1, count=2, same_people="no")
+    with pytest.raises(InputError, match="which saw the test patients"):
+        train_segmenter(tmp_path / "seg", real=stores.mr, synthetic=made.path, settings=settings)
+    with pytest.raises(ValidationError, match="--split patient, to choose who is held out"):
+        TranslateSettings(split="none", test_patients=("mr-0",))
