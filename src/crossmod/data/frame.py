@@ -160,7 +160,8 @@ class Frame:
         return _way(self.size, count, self.first[axis] / mm, self.pixel_mm[axis] / mm)
 
     def _way_back(self, axis: int, count: int, mm: float) -> "_Way":
-        return _way(count, self.size, -self.first[axis] / self.pixel_mm[axis], mm / self.pixel_mm[axis])
+        first = -self.first[axis] / self.pixel_mm[axis]
+        return _way(count, self.size, first, mm / self.pixel_mm[axis], lower=True)
 
 
 def whole_frame(shape: Shape, spacing: Pair, size: int) -> Frame:
@@ -221,14 +222,18 @@ class _Way:
 
 
 @lru_cache(maxsize=64)
-def _way(new: int, old: int, first: float, step: float) -> _Way:
-    """New pixel i lies at `first + step * i`, counted in old pixels."""
+def _way(new: int, old: int, first: float, step: float, lower: bool = False) -> _Way:
+    """New pixel i lies at `first + step * i`, counted in old pixels.
+
+    Halfway between two old pixels the upper one is the nearest, or the lower one: there and back again must not move
+    labels twice in one direction.
+    """
     at = np.round(first + step * np.arange(new), DECIMALS)
     inside = _within(at, old)
     weights = np.maximum(1 - np.abs(at[:, None] - np.arange(old)) / max(step, 1.0), 0)
     weights[~inside] = 0
     weights[inside] /= weights[inside].sum(axis=1, keepdims=True)
-    nearest = np.clip(np.floor(at + 0.5).astype(np.int64), 0, old - 1)
+    nearest = np.clip((np.ceil(at - 0.5) if lower else np.floor(at + 0.5)).astype(np.int64), 0, old - 1)
     for array in (made := weights.astype(np.float32), nearest, inside):
         array.flags.writeable = False
     return _Way(made, nearest, inside)
