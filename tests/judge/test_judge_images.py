@@ -140,6 +140,21 @@ def test_constant_slices_have_no_spectrum_and_that_is_said(people: People, tmp_p
     assert any("spectral correlation" in line and "undefined" in line for line in lines(run.card))
 
 
+def test_a_body_that_is_the_whole_slice_is_warned_of(people: People, tmp_path: Path, rng: np.random.Generator) -> None:
+    def inside(volume: Any, number: int) -> np.ndarray:
+        voxels = rng.uniform(80, 120, volume.voxels.shape)
+        voxels[:, :2, :2] = 1  # air in a corner alone
+        return voxels
+
+    made = synthetic_store(tmp_path / "inside", people.ct, inside, trained_on=["ct-0"])
+    run = judge_images(
+        people.mr, [made, people.good], tmp_path / "r", source=[people.ct], settings=JudgeSettings(draws=0)
+    )
+    warned = [line for line in run.card["warnings"] if "are taken for body" in line]
+    assert len(warned) == 1
+    assert warned[0].startswith("inside: more than 95% of the slices of ")
+
+
 def test_slices_of_another_size_are_resampled(people: People, tmp_path: Path) -> None:
     settings = JudgeSettings(draws=0, size=24)
     run = judge_images(people.mr, [people.good], tmp_path / "r", source=[people.ct], settings=settings)

@@ -35,6 +35,8 @@ DARKEST = 1e-3
 LUNG_SHARE = 0.25
 # A body fills more of its slice than this; less is the table, an arm or a speck.
 LEAST_SHARE = 0.01
+# More of a slice than this is no body: the field of view lies inside of it, or its outline was not found.
+FILLED = 0.95
 # Pixels a side for each pixel by which the mask is opened: 3 mm of table shell are 4 pixels in a slice of 512.
 OPENING = 128
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Num
 
-from crossmod.data.body_mask import body_mask
+from crossmod.data.body_mask import FILLED, body_mask
 from crossmod.data.groups import onto_grid
 from crossmod.data.identity import SYNTHETIC
 from crossmod.data.volume import Volume
@@ -18,8 +18,6 @@ from crossmod.inference.contract import Translation
 
 # Below this share of the body it is said that a part is left out.
 ALL = 0.99
-# More body than this in the slices is a field of view inside the body, or a mask that failed.
-FILLED = 0.95
 # MR has no unit: both images are brought to 0 to 100 by their own percentiles.
 MR_PERCENTILES = (0.5, 99.5)
 

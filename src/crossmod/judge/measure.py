@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
+from crossmod.data.body_mask import FILLED
 from crossmod.data.intensity import Intensity
 from crossmod.data.scale import Scale
 from crossmod.data.slices import spread
@@ -51,6 +52,7 @@ class Measured:
         rows: which slice each is.
         values: least and most value, in the cases' units, as far as they were not cut.
         still: slices of one single value.
+        filled: cases whose body takes more than `FILLED` of their slices, so that it is no body.
         jumps: by case, slice-to-slice jump divided by that of real volumes; without cases that have no neighbours.
         stacks: some of its volumes, where they were asked for.
     """
@@ -59,6 +61,7 @@ class Measured:
     rows: tuple[Row, ...]
     values: tuple[float, float]
     still: int
+    filled: int
     jumps: dict[str, float]
     stacks: tuple[Stack, ...]
 
@@ -107,7 +110,7 @@ def measure(
     """
     kept = {cases[i].record.id for i in spread(len(cases), COMPARED_STACKS)} if keep else set()
     parts, rows, stacks, jumps = [], [], [], {}
-    lows, highs, still = [], [], 0
+    lows, highs, still, filled = [], [], 0, 0
     for placed in track(cases, f"Measuring {name}"):
         case = read_images(placed, ruler.scale, ruler.settings, ruler.common)
         if case is None:
@@ -118,6 +121,7 @@ def measure(
         lows.append(step.low + (float(case.images.min()) + 1) / 2 * (step.high - step.low))
         highs.append(step.low + (float(case.images.max()) + 1) / 2 * (step.high - step.low))
         still += int(np.count_nonzero(np.ptp(case.images, axis=(1, 2)) == 0))
+        filled += bool(case.body.mean() > FILLED)
         stack = stack_of(case, ruler.common)
         if stack is not None:
             if placed.record.id in kept:
@@ -128,7 +132,7 @@ def measure(
     if not parts:
         do = "Give cases that show the abdomen, or --source with the scans that they were made from."
         raise InputError(name, found="no slice in any axial layer", wanted="some", do=do)
-    return Measured(joined(parts), tuple(rows), (min(lows), max(highs)), still, jumps, tuple(stacks))
+    return Measured(joined(parts), tuple(rows), (min(lows), max(highs)), still, filled, jumps, tuple(stacks))
 
 
 def _statistics(case: Images, ruler: Ruler) -> ImageStatistics:

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from crossmod.config import Modality
+from crossmod.data.body_mask import FILLED
 from crossmod.data.store import listed
 from crossmod.evaluate.layers import LAYERS
 from crossmod.judge.measure import Measured, layer_counts
@@ -76,12 +77,19 @@ def _layers(numbers: Sequence[int]) -> str:
 
 
 def _about_values(measured: Measured) -> list[str]:
-    if not measured.still:
-        return []
-    return [
-        f"{measured.still} of {len(measured.rows)} slices are of one value all over. They have no spectrum; where a "
-        "whole layer is so, its correlations are undefined."
-    ]
+    found = []
+    if measured.still:
+        found.append(
+            f"{measured.still} of {len(measured.rows)} slices are of one value all over. They have no spectrum; "
+            "where a whole layer is so, its correlations are undefined."
+        )
+    if measured.filled:
+        found.append(
+            f"more than {FILLED:.0%} of the slices of {measured.filled} case{'s' * (measured.filled != 1)} are taken "
+            "for body: the field of view lies inside the body, or its outline was not found. What is computed inside "
+            "the body is then computed on whole slices."
+        )
+    return found
 
 
 def _about_origin(model: Model) -> list[str]:
