@@ -11,12 +11,15 @@ WORKERS ?= 2
 demo: $(VENV)/installed
 	$(VENV)/bin/crossmod demo --out demo
 
-test: lint
-	$(VENV)/bin/python -m pytest -n $(WORKERS)
+# Neighbours stay together, so that what a file's tests share is made once.
+PYTEST = $(VENV)/bin/python -m pytest -n $(WORKERS) --dist worksteal --durations 20
 
-# What `make test` leaves out for its length.
+test: lint
+	$(PYTEST)
+
+# What `make test` leaves out for its length; some twenty minutes.
 slow: $(VENV)/installed-dev
-	$(VENV)/bin/python -m pytest -n $(WORKERS) -m slow
+	$(PYTEST) -m slow
 
 # The tests as other machines would run them; hours. Some: make variations NAMES="strict tr_TR.UTF-8".
 variations: $(VENV)/installed-dev

@@ -20,8 +20,16 @@ def test_there_are_documents_with_snippets() -> None:
     assert {path.name for path in DOCUMENTS} >= {"first-experiment.md", "make-a-store.md"}
 
 
-# The others' snippets are of commands that the suite runs elsewhere, too.
-SLOW = {"judge-images", "run-an-experiment", "measure-speed"}
+# Their snippets are of commands that the suite runs elsewhere, too.
+SLOW = {
+    "first-experiment",
+    "judge-images",
+    "measure-speed",
+    "run-a-reader-study",
+    "run-an-experiment",
+    "translate-a-volume",
+    "use-nnunet",
+}
 
 
 @pytest.mark.parametrize(

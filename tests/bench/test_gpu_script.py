@@ -103,6 +103,7 @@ MEASURED = "machine tests paths train-1 train-4 synthesize segment"
 TRAINED = "phantom ct-store mr-store short-training translate training weights pictures synthetic scores"
 
 
+@pytest.mark.slow
 def test_what_is_measured(tmp_path: Path) -> None:
     out = tmp_path / "out"
     running = start(out, tmp_path / "work", TOTAL="3000", PARTS=MEASURED, CROSSMOD_REAL_DATA="")
@@ -119,6 +120,7 @@ def test_what_is_measured(tmp_path: Path) -> None:
     assert "Tests marked gpu: " in page
 
 
+@pytest.mark.slow
 def test_what_is_trained(tmp_path: Path) -> None:
     out = tmp_path / "out"
     running = start(out, tmp_path / "work", TOTAL="3000", PARTS=TRAINED, EPOCHS="2", CROSSMOD_REAL_DATA="")

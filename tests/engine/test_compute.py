@@ -82,7 +82,8 @@ NEAR_LOSS, NEAR_WEIGHTS = 0.013, 0.65
 
 
 @with_compiler
-@pytest.mark.parametrize("bf16", [pytest.param(False, marks=pytest.mark.slow), True])
+@pytest.mark.slow
+@pytest.mark.parametrize("bf16", [False, True])
 def test_compiled_blocks_train_as_eager_ones(bf16: bool) -> None:
     found = compiled(bf16=bf16)
     assert found["loss"] < (NEAR_LOSS if bf16 else SAME_LOSS)

@@ -43,9 +43,9 @@ def whole(tmp_path_factory: pytest.TempPathFactory, stores: Stores) -> Run:
         pytest.param("step", 9, 0, marks=pytest.mark.slow),
         pytest.param("step", 9, 99, marks=pytest.mark.slow),  # nine steps that were never saved
         pytest.param("write", 5, 0, marks=pytest.mark.slow),
-        ("rename", 8, 0),
+        pytest.param("rename", 8, 0, marks=pytest.mark.slow),
         ("metrics", 7, 0),
-        ("card", 1, 0),
+        pytest.param("card", 1, 0, marks=pytest.mark.slow),
     ],
 )
 def test_killed_and_given_again_it_ends_bit_for_bit_the_same(

@@ -44,6 +44,7 @@ def test_two_processes_learn_what_one_with_twice_the_batch_learns(together: Path
     assert [int(own["memory"]["own"]["rank"]) for own in state["ranks"]] == [0, 1]
 
 
+@pytest.mark.slow
 def test_under_torchrun(together: Path, tmp_path: Path) -> None:
     torchrun = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
     done = run(tmp_path / "run", 2, 1, launcher=torchrun)
@@ -84,6 +85,7 @@ def two_machines(out: Path, port: str) -> tuple[list[int], list[str]]:
     return [process.returncode for process in started], said
 
 
+@pytest.mark.slow
 def test_two_machines_under_slurm(together: Path, tmp_path: Path) -> None:
     """Two processes with the environment that srun gives each, as if each were on a machine of its own."""
     codes, said = [1, 1], ["EADDRINUSE"]
@@ -106,6 +108,7 @@ def test_one_told_to_stop_stops_both_and_the_same_command_continues(together: Pa
     np.testing.assert_array_equal(weights(out), weights(together))
 
 
+@pytest.mark.slow
 def test_a_loss_that_is_no_number_in_one_process_ends_both(tmp_path: Path) -> None:
     done = run(tmp_path / "run", 2, 1, "nan-1-4")
     assert done.returncode != 0
@@ -113,12 +116,14 @@ def test_a_loss_that_is_no_number_in_one_process_ends_both(tmp_path: Path) -> No
         assert f"process {rank}: {tmp_path / 'run'}: a square loss that is no number at step 6" in done.stdout
 
 
+@pytest.mark.slow
 def test_when_one_breaks_the_other_does_not_wait_for_ever(tmp_path: Path) -> None:
     done = run(tmp_path / "run", 2, 1, "break-1-4")
     assert done.returncode != 0
     assert "broken as asked for" in done.stderr
 
 
+@pytest.mark.slow
 def test_another_number_of_processes_does_not_continue_it(tmp_path: Path) -> None:
     out = tmp_path / "run"
     run(out, 2, 1, "stop-0-8")

@@ -1,4 +1,5 @@
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import pytest
@@ -43,12 +44,18 @@ def far_apart(first: Placement, second: Placement) -> int:
 
 
 THIN = Grid(size=64, slices=113, bottom=-140.0, top=140.0)
+PEOPLE = [0, pytest.param(1, marks=pytest.mark.slow), pytest.param(2, marks=pytest.mark.slow)]
 
 
-@pytest.mark.parametrize("person", [0, 1, 2])
+@cache
+def placed_thin(person: int) -> Placement:
+    return place(scan(person, "ct", THIN))
+
+
+@pytest.mark.parametrize("person", PEOPLE)
 @pytest.mark.parametrize("slices", [57, 29, 36])
 def test_one_person_has_the_same_layers_at_any_slice_thickness(person: int, slices: int) -> None:
-    thin = place(scan(person, "ct", THIN))
+    thin = placed_thin(person)
     thick = place(scan(person, "ct", replace(THIN, slices=slices)))
     assert thin.rule == thick.rule == "kidneys to dome"
     # A thick slice blurs an organ's end over its neighbour.
@@ -58,7 +65,7 @@ def test_one_person_has_the_same_layers_at_any_slice_thickness(person: int, slic
     assert far_apart(thin, thick) <= 1
 
 
-@pytest.mark.parametrize("person", range(3))
+@pytest.mark.parametrize("person", PEOPLE)
 @pytest.mark.parametrize("organs", [None, ("liver",)])
 def test_ct_and_mr_of_one_person_agree_within_one_layer(person: int, organs: tuple[str, ...] | None) -> None:
     """Other grids, other slice thickness, other ends of the scan, and the liver alone on one side, as in CHAOS."""

@@ -187,6 +187,7 @@ def test_estimate_by_hand() -> None:
     assert math.isnan(estimate(np.array([math.nan, 1.0]), "factor").low)
 
 
+@pytest.mark.slow
 def test_the_interval_of_a_biased_distance_holds_its_expected_value() -> None:
     """60 experiments: the moved interval holds what the experiment gives on average; the plain one often does not."""
     made = [(slices(2 * i, people("r", 6)), slices(2 * i + 1, people("m", 6), shift=0.3)) for i in range(60)]

@@ -6,6 +6,7 @@ import pytest
 from crossmod.evaluate.bounds import both_bounds, upper_bound
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n", [3, 6, 14])
 def test_the_next_draw_is_beyond_as_often_as_said(n: int, rng: np.random.Generator) -> None:
     draws = rng.normal(3, 2, (4000, n + 1))

@@ -83,6 +83,7 @@ def test_shares_are_drawn_as_they_are_asked_for(coverage: ModuleType, tmp_path: 
     np.testing.assert_array_equal(found[:, 0], found[:, 2])
 
 
+@pytest.mark.slow
 def test_the_tables_are_printed(coverage: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
     coverage.main(10)
     told = capsys.readouterr().out

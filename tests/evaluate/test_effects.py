@@ -74,6 +74,7 @@ def test_a_lucky_translator_is_no_effect(design: tuple[int, int, int], translato
     assert above / 500 < 0.05
 
 
+@pytest.mark.slow
 def test_variance_parts_are_unbiased() -> None:
     """Their mean over many experiments is the variance of the mean difference over those experiments."""
     rng = np.random.default_rng(1)

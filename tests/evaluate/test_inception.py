@@ -162,6 +162,7 @@ def test_the_one_channel_stands_for_three(network: Inception) -> None:
     torch.testing.assert_close(seen[0][0, :, 70, 70], expected, atol=1e-4, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_a_file_by_path(network: Inception, file: Path, rng: np.random.Generator) -> None:
     """The same features as the network that was saved, any number of slices, and no draw from the global generator."""
     images = rng.uniform(-1, 1, (17, 16, 16)).astype(np.float32)

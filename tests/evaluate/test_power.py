@@ -117,6 +117,7 @@ def experiment(
     return ArmScores("base", base[None], where), arms
 
 
+@pytest.mark.slow
 def test_power_with_four_arms_is_that_of_the_test_with_holm() -> None:
     """One arm of four gains: 80 % by the formula, and in simulated experiments by `effects` and Holm's correction."""
     rng = np.random.default_rng(0)
@@ -136,6 +137,7 @@ def test_power_with_four_arms_is_that_of_the_test_with_holm() -> None:
     assert plain / 1000 < 0.56
 
 
+@pytest.mark.slow
 def test_the_range_of_the_smallest_effect_includes_the_true_one() -> None:
     rng = np.random.default_rng(1)
     folds, patients = 5, 60

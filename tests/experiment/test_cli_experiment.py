@@ -71,6 +71,7 @@ def test_it_ends_with_sentences_and_a_page(
     assert "Does synthetic data help?" in (tmp_path / "again.html").read_text()
 
 
+@pytest.mark.slow
 def test_a_failed_run_is_exit_code_1(
     design: Path,
     stores: Stores,

@@ -97,6 +97,7 @@ def test_given_again_it_does_nothing_and_says_the_same(ran: Ran, stores: Stores,
     assert {path: path.stat().st_mtime_ns for path in copy.glob("runs/*/*") if path.is_file()} == times
 
 
+@pytest.mark.slow
 def test_more_seeds_keep_what_is_there(ran: Ran, stores: Stores, tmp_path: Path) -> None:
     copy = tmp_path / "x"
     shutil.copytree(ran.root, copy)
@@ -114,6 +115,7 @@ def hashes(root: Path) -> dict[str, Any]:
     return {**cards, **cases}
 
 
+@pytest.mark.slow
 def test_side_by_side_or_one_after_another_the_weights_are_the_same(
     ran: Ran, stores: Stores, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -152,6 +154,7 @@ def test_killed_and_given_again_it_ends_with_the_same_numbers(
     assert without_times(experiment(tmp_path / "x", stores).findings) == without_times(ran.done.findings)
 
 
+@pytest.mark.slow
 def test_one_failed_run_among_many(
     stores: Stores, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

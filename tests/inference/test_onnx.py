@@ -32,6 +32,7 @@ def noise(batch: int, channels: int, size: int = 32) -> np.ndarray:
     return np.random.default_rng(batch).uniform(-1, 1, (batch, channels, size, size)).astype(np.float32)
 
 
+@pytest.mark.slow
 def test_a_bundle_with_onnx(stores: Stores, tmp_path: Path) -> None:
     run = train(tmp_path / "run", stores, epochs=1)
     out = tmp_path / "out"
@@ -62,6 +63,7 @@ def test_a_bundle_with_onnx(stores: Stores, tmp_path: Path) -> None:
         assert [(one.domain, one.version) for one in model.opset_import] == [("", OPSET)]
 
 
+@pytest.mark.slow
 def test_several_inputs_and_what_answers_otherwise(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     network = Merge(2, 2, 2, 1).eval()
     difference = export_onnx(network, tmp_path / "merge.onnx", channels=2, size=32)

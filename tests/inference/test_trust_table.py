@@ -31,6 +31,7 @@ def bench() -> ModuleType:
     return module
 
 
+@pytest.mark.slow
 def test_the_quick_table(bench: ModuleType, tmp_path: Path) -> None:
     people = [bench.person(number, 48, 10) for number in range(6)]
     lines: list[str] = []

@@ -306,6 +306,7 @@ def test_what_is_not_asked_for_changes_no_byte(tmp_path: Path) -> None:
     assert files_of(out) == files_of(written(tmp_path / "said", mr_source=1, ct_contrast=None))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("paired", [False, True])
 def test_people_of_the_second_source_are_others_under_other_ids(tmp_path: Path, paired: bool) -> None:
     """Even of the same seed: else one person under two names could be trained on and tested with."""

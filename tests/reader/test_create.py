@@ -232,6 +232,7 @@ def test_help_and_surveys_need_no_torch() -> None:
     assert done.stdout.splitlines()[-2:] == ["[]", "False"]
 
 
+@pytest.mark.slow
 def test_the_demo_says_what_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(demo, "PATIENTS", 4)
     monkeypatch.setattr(demo, "SIZE", 32)
