@@ -32,7 +32,7 @@ class Histogram:
         return Histogram(self.values[inside], self.shares[inside])
 
     def mapped(self, scale: float | int, offset: float | int) -> "Histogram":
-        """The histogram of `scale * values + offset`; `scale` is 1 or -1."""
+        """The histogram of `scale * values + offset`; `scale` is not 0."""
         order = slice(None, None, -1) if scale < 0 else slice(None)
         return Histogram((scale * self.values + offset)[order], self.shares[order])
 

@@ -150,7 +150,7 @@ def load_slices(
     Raises:
         InputError: masks are wanted and a case has none, no slice is left, or CT of several units.
     """
-    one_unit(store.path, (record.unit for record in cases))
+    one_unit(store.path, ((record.id, record.unit) for record in cases))
     # Room for every slice; of what is left unfilled, no page is ever touched.
     most = (sum(record.shape[0] for record in cases), scale.size, scale.size)
     pixels, masks = np.empty(most, np.int16), np.empty(most, np.uint8) if labelled else None

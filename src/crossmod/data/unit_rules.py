@@ -41,12 +41,22 @@ NO_AIR_ABOVE, MIDDLE, LEAST_TISSUE = -500.0, (-200.0, 350.0), 0.002
 SOFT, CLEARLY_SOFT, MOST_ABOVE = (-250.0, 350.0), 0.7, 2.0
 # Tissue is never one value, as background is (10th to 90th percentile), and some of it is denser than water.
 LEAST_SPREAD, ABOVE_WATER, LEAST_ABOVE_WATER = 20.0, 30.0, 0.05
+# Of what is neither air nor lung, some is no fat.
+FAT_BELOW, LEAST_ABOVE_FAT = -50.0, 0.02
 # So many voxels of the lowest (highest) value say that lower (higher) ones were cut off; scanners cut at 3071.
 CUT_LOW, CUT_HIGH, CUT_HIGH_ALONE, FULL_SCALE = 0.01, 0.002, 0.02, 2900.0
 # A body cannot touch the upper end so often, unless dark and bright are swapped.
 MOST_CUT_HIGH = 0.25
 # The peak of air around a body is narrow, that of lung is broad.
 NARROW, PEAK_SHARE, AIR_OFF = 25.0, 0.10, 60.0
+# What writers add to HU so that no value is negative.
+OFFSETS = (1024, 1000, 2048, 8192, 32768, 3024)
+# And after dark and bright were swapped.
+SWAPPED = (0, -1024, -1000, 1024, 1000)
+# One value is a spike if it has so many times the voxels of the next; it only fills where air peaks so far above it.
+SPIKE, FILL_APART = 5.0, 15.0
+# By which HU are divided in other units, or by mistake.
+DIVIDED_BY, CUT_TO_A_POINT = (10, 5, 4, 2), 0.6
 # Label maps; more values than these a piecewise constant phantom may have.
 MASK_VALUES, FEW_VALUES, BYTE = 16, 64, 255.0
 # MR: magnitudes are not negative; interpolation undershoots by less than this share of the brightest.
@@ -62,11 +72,18 @@ class Finding:
         found: what came, in words.
         do: what to do about it, a whole sentence.
         refuse: whether the values cannot be of their unit; else it is a warning.
+        kept: what a note of the case says instead of `found`, where that repeats words of a header.
     """
 
     found: str
     do: str
     refuse: bool = True
+    kept: str | None = None
+
+    @property
+    def note(self) -> str:
+        """What may be kept with the case."""
+        return self.found if self.kept is None else self.kept
 
 
 def findings(histogram: Histogram, modality: Modality, stated: str | None = None) -> tuple[Finding, ...]:
@@ -136,7 +153,7 @@ def _not_hu(values: Histogram) -> Iterator[Finding]:
     if metal > MOST_METAL:
         found = f"{metal:.0%} of the voxels above {METAL_ABOVE:g}, where HU have metal alone"
         yield Finding(found, _advice(values))
-    span = values.percentile(99) - values.percentile(1)
+    span = max(_span(values), _span(values.part(NO_AIR_ABOVE)) if _both_anchors(values) else 0.0)
     if highest - lowest < 100 or span < LEAST_SPAN:
         found = f"values from {lowest:g} to {highest:g}, 98 % within {span:.3g}: fat and muscle are 150 HU apart"
         yield Finding(found, _advice(values))
@@ -148,6 +165,9 @@ def _not_hu(values: Histogram) -> Iterator[Finding]:
     tissue, soft, above = (values.share(*ends) for ends in ((NO_AIR_ABOVE, math.inf), SOFT, (SOFT[1], math.inf)))
     if tissue < LEAST_TISSUE:
         yield Finding(f"values from {lowest:g} to {highest:g}, nothing as dense as tissue", _advice(values))
+    if not _clearly_hu(values) and any(_clearly_hu(values.mapped(-1, offset)) for offset in (-1024, -1000)):
+        found = f"values from {lowest:g} to {highest:g}, with air near -24 or 0 and tissue near -1000: dark and bright"
+        yield Finding(f"{found} swapped", _advice(values))
     dense, less = values.share(*DENSE), values.share(*LESS_DENSE)
     many = dense > MOST_DENSE * tissue and dense > DENSE_RATIO * less and not _clearly_hu(values)
     if many or above > MOST_ABOVE * soft:
@@ -159,14 +179,29 @@ def _not_hu(values: Histogram) -> Iterator[Finding]:
         yield Finding(found, _advice(values))
 
 
+def _span(values: Histogram) -> float:
+    """From the 1st to the 99th percentile."""
+    return values.percentile(99) - values.percentile(1)
+
+
+def _both_anchors(values: Histogram) -> bool:
+    """Whether there is air, and enough that is as dense as tissue: a body may take a hundredth of a large field."""
+    return values.share(*AIR) >= LEAST_AIR and values.share(NO_AIR_ABOVE, math.inf) >= LEAST_TISSUE
+
+
 def _advice(values: Histogram) -> str:
     """What probably happened to HU, by trying what would bring them back."""
     lowest, highest = float(values.values[0]), float(values.values[-1])
-    for offset in (1024, 1000, 2048, 8192, 32768, 3024):
-        if _clearly_hu(values.mapped(1, -offset)):
-            return f"They look like HU with {offset} added: subtract {offset}."
-    if _clearly_hu(values.mapped(-1, 0)):
-        return "They look like HU with the sign swapped: multiply by -1."
+    offset = _offset(values)
+    if offset in (1000, 1024) and lowest in (0, -1) and values.shares[0] > SPIKE * values.shares[1]:
+        # Air was cut off at 0, or filled with 0: it lay anywhere below.
+        return "They look like HU with 1000 or 1024 added: subtract the one that brings fat to -100 and water to 0."
+    if offset is not None:
+        return f"They look like HU with {offset} added: subtract {offset}, so that air lies near -1000."
+    for offset in SWAPPED:
+        if _clearly_hu(values.mapped(-1, offset)):
+            more = f", then {'add' if offset > 0 else 'subtract'} {abs(offset)}" if offset else ""
+            return f"They look like HU with the sign swapped: multiply by -1{more}."
     wrapped = np.where(values.values > 32767, values.values - 65536, values.values)
     order = np.argsort(wrapped)
     if highest > 32767 and _clearly_hu(Histogram(wrapped[order], values.shares[order])):
@@ -176,6 +211,22 @@ def _advice(values: Histogram) -> str:
     if max(-lowest, highest) <= 10:
         return "They look scaled for a network: give the scan as it was before."
     return "Check the modality and the rescaling (slope and intercept)."
+
+
+def _offset(values: Histogram) -> int | None:
+    """What was added to HU: of the offsets that bring HU back, the one that brings air nearest to -1000."""
+    fitting = [offset for offset in OFFSETS if _clearly_hu(values.mapped(1, -offset))]
+    return min(fitting, key=lambda offset: abs(_air(values.mapped(1, -offset)) + 1000), default=None)
+
+
+def _air(values: Histogram) -> float:
+    """Where air lies. Where the lowest value is a spike, lower ones were cut off there, or it fills around the field."""
+    air = values.part(*AIR)
+    lowest, others = float(air.values[0]), Histogram(air.values[1:], air.shares[1:])
+    if len(others.values) < 2 or air.shares[0] < SPIKE * air.shares[1]:
+        return air.percentile(50)
+    peak, share = _narrow_peak(others)
+    return peak if share >= LEAST_AIR and peak - lowest > FILL_APART else lowest
 
 
 def _clearly_hu(values: Histogram) -> bool:
@@ -210,9 +261,22 @@ def _cut(values: Histogram) -> Iterator[Finding]:
         ends.append(f"above {highest:g} HU ({high:.1%})")
     if ends:
         shifted = ", or HU were shifted" if low >= CUT_LOW and AIR[1] < lowest < CT_LOW else ""
+        factor = _divided_by(values)
+        shifted = f", or they are HU divided by {factor}" if factor else shifted
         grey = f"; {len(values.values)} different values are left" if len(values.values) <= 256 else ""
         found = f"values {' and '.join(ends)} were cut off{shifted}{grey}"
-        yield Finding(found, "Prefer the scan in full.", refuse=False)
+        do = f"Multiply by {factor}, if that brings air to -1000." if factor else "Prefer the scan in full."
+        yield Finding(found, do, refuse=False)
+
+
+def _divided_by(values: Histogram) -> int | None:
+    """The number that brings HU back; what was cut off has its lowest values at one point, air is spread by noise."""
+    lowest = float(values.values[0])
+    for factor in DIVIDED_BY:
+        made = values.mapped(factor, 0)
+        if _clearly_hu(made) and values.share(lowest, lowest) < CUT_TO_A_POINT * made.share(*AIR):
+            return factor
+    return None
 
 
 def _misplaced(values: Histogram) -> Iterator[Finding]:
@@ -223,6 +287,9 @@ def _misplaced(values: Histogram) -> Iterator[Finding]:
         where = f"lies around {middle:.4g} HU" if math.isfinite(middle) else "is missing"
         found = f"what is neither air nor lung {where}, where soft tissue is 0 to 100 and fat -100"
         yield Finding(found, "Check the rescaling.", refuse=False)
+    elif rest.share(FAT_BELOW, math.inf) < LEAST_ABOVE_FAT * float(rest.shares.sum()):
+        found = f"hardly anything denser than fat, which is -100: what is neither air nor lung lies around {middle:.4g} HU"
+        yield Finding(found, "Check the modality and the rescaling.", refuse=False)
     peak, share = _narrow_peak(values.part(PADDING_BELOW, -200.0))
     cut = values.share(float(values.values[0]), peak) <= values.share(peak, peak) * 1.001
     floor = -1030.0 <= peak <= -1020.0  # scanners of 12 bits write no less than -1024

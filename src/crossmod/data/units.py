@@ -7,11 +7,16 @@ Notable:
 """
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from statistics import median
+
+import numpy as np
 
 from crossmod.config import Modality
 from crossmod.data.histogram import histogram_of
+from crossmod.data.slice_jumps import odd_slices
+from crossmod.data.structure import likeness
 from crossmod.data.unit_rules import Finding, findings
 from crossmod.data.volume import Volume
 from crossmod.errors import InputError
@@ -20,6 +25,13 @@ logger = logging.getLogger(__name__)
 
 # A slice of 23 x 23 pixels: shares of less say nothing.
 LEAST_VOXELS = 512
+# The slices of a file run along which axis, by the axis code of the file, and from where they are counted.
+SLICE_AXES = {"S": (0, "feet"), "I": (0, "feet"), "A": (1, "front"), "P": (1, "front"), "R": (2, "right"), "L": (2, "right")}
+# Correlation of neighbouring pixels; 0.76 and more in real and made-up scans, 0.24 with noise of 150 HU. Fields within
+# one organ, which have no structure either, spread less.
+LEAST_ALIKE, LEAST_SPREAD_HU = 0.05, 200.0
+# Slices, and cases, that a message names.
+NAMED = 6
 
 UNKNOWN = "unknown"
 ACCEPTED = "accepted with --accept-units, unit unknown: "
@@ -27,10 +39,42 @@ WANTED: dict[Modality, str] = {"ct": "CT in HU: air -1000, fat -100, water 0", "
 
 
 def findings_of(volume: Volume) -> tuple[Finding, ...]:
-    """`findings` of a volume by what it says of itself; none of a few voxels, which show no anatomy."""
+    """What is odd about a volume, by what it says of itself: about all values, about single slices, about noise.
+
+    None of a few voxels, which show no anatomy. What is refused comes first.
+    """
     if volume.voxels.size < LEAST_VOXELS and volume.stated_unit in (None, "HU"):
         return ()
-    return findings(histogram_of(volume.voxels), volume.modality, volume.stated_unit)
+    found = findings(histogram_of(volume.voxels), volume.modality, volume.stated_unit)
+    if any(one.refuse for one in found):
+        return found
+    slices = _of_slices(volume) if volume.modality == "ct" else ()
+    return (*slices, *found, *_of_noise(volume))
+
+
+def _of_slices(volume: Volume) -> Iterator[Finding]:
+    """Slices of the file that lie on another scale than those beside them."""
+    axis, where = SLICE_AXES[volume.orientation[2]]
+    voxels = np.moveaxis(volume.voxels, axis, 0)
+    odd = odd_slices(voxels)
+    if not odd:
+        return
+    numbers = [str(index + 1) for index, _ in odd]
+    named = ", ".join(numbers[:NAMED]) + (", ..." if len(numbers) > NAMED else "")
+    one = len(odd) == 1
+    far = median(far for _, far in odd)
+    found = (
+        f"slice{'' if one else 's'} {named} of {len(voxels)}, counted from the {where}, "
+        f"about {abs(far):.0f} {'above' if far > 0 else 'below'} {'its' if one else 'their'} neighbours"
+    )
+    yield Finding(found, f"Correct the rescaling (slope and intercept) of {'this slice' if one else 'these slices'}.")
+
+
+def _of_noise(volume: Volume) -> Iterator[Finding]:
+    alike, spread = likeness(volume.voxels)
+    if alike < LEAST_ALIKE and (volume.modality == "mr" or spread > LEAST_SPREAD_HU):
+        found = f"pixels that are no more alike than those of noise (correlation of neighbours {alike:.2f})"
+        yield Finding(found, "Check that it shows a body.", refuse=False)
 
 
 def with_checked_units(subject: object, volume: Volume, *, accept: bool = False, advice: str = "") -> Volume:
@@ -49,7 +93,7 @@ def with_checked_units(subject: object, volume: Volume, *, accept: bool = False,
     refused = [one for one in found if one.refuse]
     if refused and not accept:
         raise _refusal(subject, volume.modality, refused[0], advice)
-    notes = [f"{ACCEPTED}{one.found}" for one in refused] + [one.found for one in found if not one.refuse]
+    notes = [f"{ACCEPTED}{one.note}" for one in refused] + [one.note for one in found if not one.refuse]
     for note in notes:
         if note not in volume.notes:
             logger.warning("%s: %s", subject, note)
@@ -78,20 +122,25 @@ def _refusal(subject: object, modality: Modality, finding: Finding, advice: str)
     return InputError(subject, found=finding.found, wanted=WANTED[modality], do=do)
 
 
-def one_unit(subject: object, units: Iterable[str]) -> str:
+def one_unit(subject: object, cases: Iterable[tuple[str, str]]) -> str:
     """The unit that all cases share; one that is not known is warned of, since windows are then not in HU.
 
     Args:
         subject: whom messages name.
-        units: of the cases, of one modality.
+        cases: name and unit of each, of one modality.
 
     Raises:
         InputError: CT in HU and CT in another unit together.
     """
-    found = sorted(set(units))
-    if len(found) > 1:
-        do = "Prepare them again, all in HU."
-        raise InputError(subject, found=f"CT in {' and in '.join(found)} units", wanted="one unit", do=do)
-    if found == [UNKNOWN]:
+    named: dict[str, list[str]] = {}
+    for case, unit in cases:
+        named.setdefault(unit, []).append(case)
+    if len(named) > 1:
+        rarer = min((unit for unit in named if unit != "HU"), key=lambda unit: (len(named[unit]), unit))
+        some = ", ".join(named[rarer][:NAMED]) + (", ..." if len(named[rarer]) > NAMED else "")
+        found = f"CT in {' and in '.join(sorted(named))} units ({rarer}: {some})"
+        do = "Prepare these cases again in HU, or leave them out."
+        raise InputError(subject, found=found, wanted="one unit", do=do)
+    if set(named) == {UNKNOWN}:
         logger.warning("%s: CT in an unknown unit: windows are in that unit, and nothing made of it is in HU", subject)
-    return found[0] if found else "HU"
+    return next(iter(named), "HU")

@@ -104,7 +104,7 @@ def ask(real: Path, synthetic: Sequence[Path], settings: JudgeSettings, truth: P
         for name, one in zip(_names(stores), stores, strict=True)
     )
     cases = store.select(modality, sequence=sequence)
-    one_unit(real, [record.unit for record in (*cases, *(one for model in models for one in model.records))])
+    one_unit(real, [(one.id, one.unit) for one in (*cases, *(one for model in models for one in model.records))])
     if settings.unseen:
         cases = tuple(case for case in cases if not any(model.saw(case) for model in models))
         if len({case.patient for case in cases}) < 2:

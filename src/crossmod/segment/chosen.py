@@ -104,7 +104,7 @@ class Chosen:
                 model that saw a test patient.
         """
         settings = self.settings
-        one_unit(self.store.path, (case.unit for case in (*self.real, *self.synthetic)))
+        one_unit(self.store.path, ((case.id, case.unit) for case in (*self.real, *self.synthetic)))
         scale = model_scale(settings)
         if settings.frame != "stretch":
             warn_of_cut(str(self.store.path), extents(self.store, self.real, settings.frame), scale)

@@ -149,7 +149,7 @@ def synthesize(
 
 def _check_unit(store: Store, groups: Sequence[Group], model: Translator) -> None:
     """CT in HU and a model of CT in another unit do not fit, nor the other way round."""
-    unit = one_unit(store.path, (record.unit for group in groups for record in group.records))
+    unit = one_unit(store.path, ((record.id, record.unit) for group in groups for record in group.records))
     trained = model.card["data"][model.settings.source].get("unit", "HU")
     if model.settings.source == "ct" and unit != trained:
         do = "Give CT in the unit that the model was trained on."
