@@ -61,7 +61,7 @@ DIVIDED_BY, CUT_TO_A_POINT = (10, 5, 4, 2), 0.6
 MASK_VALUES, FEW_VALUES, BYTE = 16, 64, 255.0
 # MR: magnitudes are not negative; interpolation undershoots by less than this share of the brightest.
 UNDERSHOOT, MOST_NEGATIVE, CT_LOW = 0.25, 0.2, -300.0
-UNSPECIFIED = "US (unspecified)"
+UNSPECIFIED, RESCALE_TYPE = "US (unspecified)", "in RescaleType (0028,1054)"
 
 
 @dataclass(frozen=True)
@@ -72,18 +72,11 @@ class Finding:
         found: what came, in words.
         do: what to do about it, a whole sentence.
         refuse: whether the values cannot be of their unit; else it is a warning.
-        kept: what a note of the case says instead of `found`, where that repeats words of a header.
     """
 
     found: str
     do: str
     refuse: bool = True
-    kept: str | None = None
-
-    @property
-    def note(self) -> str:
-        """What may be kept with the case."""
-        return self.found if self.kept is None else self.kept
 
 
 def findings(histogram: Histogram, modality: Modality, stated: str | None = None) -> tuple[Finding, ...]:
@@ -248,6 +241,8 @@ def _of_header(stated: str, *, sure: bool) -> Finding:
     if stated == UNSPECIFIED and sure:
         return Finding(f"a header that calls the values {stated}; they look like HU", "Check them.", refuse=False)
     do = "Give the series in HU: iodine maps, electron density and other maps are no CT numbers."
+    if sure and stated.endswith(RESCALE_TYPE):
+        do = "They look like HU: if they are, set RescaleType (0028,1054) to HU, or remove it; else give the CT itself."
     return Finding(f"a header that says of the values: {stated}", do)
 
 

@@ -93,7 +93,7 @@ def with_checked_units(subject: object, volume: Volume, *, accept: bool = False,
     refused = [one for one in found if one.refuse]
     if refused and not accept:
         raise _refusal(subject, volume.modality, refused[0], advice)
-    notes = [f"{ACCEPTED}{one.note}" for one in refused] + [one.note for one in found if not one.refuse]
+    notes = [f"{ACCEPTED}{one.found}" for one in refused] + [one.found for one in found if not one.refuse]
     for note in notes:
         if note not in volume.notes:
             logger.warning("%s: %s", subject, note)

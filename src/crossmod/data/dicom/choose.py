@@ -52,7 +52,7 @@ def grouped(folder: Path, slices: Iterable[DicomSlice]) -> list[Series]:
     """Slices as series, in the order in which they came."""
     groups: list[list[DicomSlice]] = []
     for one in slices:
-        group = next((group for group in groups if _alike(group[0], one)), None)
+        group = next((group for group in groups if alike(group[0], one)), None)
         if group is None:
             groups.append([one])
         else:
@@ -60,7 +60,8 @@ def grouped(folder: Path, slices: Iterable[DicomSlice]) -> list[Series]:
     return [Series(folder, tuple(group)) for group in groups]
 
 
-def _alike(first: DicomSlice, one: DicomSlice) -> bool:
+def alike(first: DicomSlice, one: DicomSlice) -> bool:
+    """Whether two slices of a folder are of one series."""
     if (first.modality, first.localizer, first.shape, first.echo_time, first.other_values) != (
         one.modality, one.localizer, one.shape, one.echo_time, one.other_values
     ):  # fmt: skip

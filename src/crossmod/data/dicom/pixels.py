@@ -19,6 +19,10 @@ from crossmod.errors import InputError
 
 # What padding of CT becomes: the lowest HU of a scale of 12 bits, which is air. -3024 would be below any HU.
 AIR_HU = -1024.0
+# Above this no air lies.
+ABOVE_AIR_HU = -850.0
+# Share of a slice that padding above air fills at least, from the edge: the corners around a circle are a fifth.
+LEAST_FILLED = 0.01
 
 
 def read_values(slices: Sequence[DicomSlice]) -> Float32[np.ndarray, "slices rows columns"]:
@@ -47,7 +51,7 @@ def _values_of(path: Path, frames: Sequence[int | None]) -> Iterator[Float32[np.
         intercept = _rescale(path, headers[frame], "RescaleIntercept", 0.0)
         values = np.asarray(stored * slope + intercept, dtype=np.float32)
         if headers[frame].get("Modality") == "CT":
-            values[_padded(headers[frame], stored) & (values < AIR_HU)] = AIR_HU
+            values[_fills(_padded(headers[frame], stored), values)] = AIR_HU
         yield values
 
 
@@ -62,6 +66,26 @@ def _padded(header: Dataset, stored: np.ndarray) -> Bool[np.ndarray, "rows colum
         return np.zeros(stored.shape, dtype=bool)
     numbers = [value for value in known if value is not None]
     return (stored >= min(numbers)) & (stored <= max(numbers))
+
+
+def _fills(
+    padded: Bool[np.ndarray, "rows columns"], values: Float32[np.ndarray, "rows columns"]
+) -> Bool[np.ndarray, "rows columns"]:
+    """Where the padding value is padding: everywhere if it lies below air, above air where it fills the edge.
+
+    Headers name values that tissue has too, such as 0: a pixel of it inside the body is none of the padding.
+    """
+    below = padded & (values < AIR_HU)
+    higher = padded & (values > ABOVE_AIR_HU)
+    if not higher.any():
+        return below
+    # Only here: most series have no such padding, and whoever reads them needs no SciPy.
+    from scipy import ndimage
+
+    edge = np.zeros_like(higher)
+    edge[[0, -1]], edge[:, [0, -1]] = higher[[0, -1]], higher[:, [0, -1]]
+    filled = ndimage.binary_propagation(edge, mask=higher)
+    return below | filled if filled.mean() >= LEAST_FILLED else below
 
 
 def _as_stored(value: object, bits: int, signed: bool) -> int | None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from crossmod.config import Modality
 from crossmod.data.dicom.choose import Series, described, grouped, the_one, with_number, without_scouts
 from crossmod.data.dicom.geometry import stacked
+from crossmod.data.dicom.one_unit import check_one_unit
 from crossmod.data.dicom.pixels import read_values
 from crossmod.data.dicom.read import read_headers
 from crossmod.data.dicom.slice import DicomSlice, NotASlice
@@ -93,6 +94,7 @@ def find_series(
     if series_number is not None:
         slices = with_number(path, slices, series_number)
     found_series, notes = without_scouts(grouped(path, slices))
+    check_one_unit(found_series)
     return the_one(path, found_series, echo_time), notes
 
 
@@ -139,7 +141,7 @@ def check_one_patient(series: Series) -> None:
 
 
 def check_uniform(found: Iterable[Series]) -> None:
-    """Refuse a folder whose slices differ in size, spacing or direction; scout views do not count.
+    """Refuse a folder whose slices differ in size, spacing or direction, or a stack of several units; no scout views.
 
     Nothing says whether the odd slices are a series or strangers in one. Other modalities and echo times are series.
 
@@ -147,13 +149,14 @@ def check_uniform(found: Iterable[Series]) -> None:
         InputError: there is such a folder.
     """
     alike: dict[tuple, list[Series]] = {}
+    found = [series for series in found if not series.localizer]
+    check_one_unit(found)
     for series in found:
-        if not series.localizer:
-            first = series.slices[0]
-            # No stranger gets into a multi-frame file.
-            own_file = first.path if first.frame is not None else None
-            kind = (series.folder, series.modality, series.echo_time, first.other_values, own_file)
-            alike.setdefault(kind, []).append(series)
+        first = series.slices[0]
+        # No stranger gets into a multi-frame file.
+        own_file = first.path if first.frame is not None else None
+        kind = (series.folder, series.modality, series.echo_time, first.other_values, own_file)
+        alike.setdefault(kind, []).append(series)
     for (folder, *_), several in alike.items():
         if len(several) > 1:
             by_size = sorted(several, key=lambda series: -len(series.slices))

@@ -20,7 +20,7 @@ from crossmod.errors import InputError
 
 MODALITIES: dict[str, Modality] = {"CT": "ct", "MR": "mr"}
 
-# DICOM PS3.3 C.11.1.1.2: what RescaleType may say; anything else is not repeated, since people write names anywhere.
+# DICOM PS3.3 C.11.1.1.2: what RescaleType may say.
 RESCALE_TYPES = {
     "HU": "HU",
     "US": "US (unspecified)",
@@ -32,6 +32,17 @@ RESCALE_TYPES = {
     "HU_MOD": "HU_MOD (modified HU)",
     "PCT": "PCT (percent)",
 }
+
+# What else writers put there. Other words are not repeated, since people write names anywhere.
+HOUNSFIELD = ("HOUNSFIELD", "HOUNSFIELD UNIT", "HOUNSFIELD UNITS", "HOUNSFIELDUNITS", "HOUNSFIELD UNITS HU", "CT NUMBER")
+OTHER_WORDS = (
+    "NORMALIZED", "NORMALISED", "NONE", "UNKNOWN", "UNSPECIFIED", "UNDEFINED", "N/A", "UNITLESS", "ARBITRARY", "RAW",
+    "LINEAR", "IDENTITY", "INTENSITY", "SIGNAL", "PIXEL VALUE", "GRAY", "GREY", "GRAYSCALE", "DENSITY", "ATTENUATION",
+    "IODINE", "CALCIUM", "WATER", "FAT", "SUV", "BQML", "CNTS", "PROPCPS", "PERCENT", "%", "1/CM", "CM-1", "1/MM",
+    "G/ML", "G/CM3", "MG/CC", "MG/CM3", "MGHA/CM3", "KEV", "OTHER",
+)  # fmt: skip
+NOT_KNOWN = "a unit that DICOM does not know"
+IN_RESCALE_TYPE = "in RescaleType (0028,1054)"
 
 # DICOM PS3.3 C.8.15.3.1.3 and C.8.2.1.1.1: the fourth value of ImageType, of images that are no CT numbers.
 MAPS = {
@@ -158,14 +169,19 @@ def slice_of(path: Path, header: Dataset, *, frame: int | None = None) -> DicomS
 
 
 def _stated_unit(header: Dataset) -> str | None:
-    """What RescaleType and ImageType say of the values; never their own words, which may hold anything."""
+    """What RescaleType and ImageType say of the values; their own words only out of a list, since they may hold anything."""
     kinds = header.get("ImageType") or ()
     words = {str(kind).upper() for kind in ([kinds] if isinstance(kinds, str) else kinds)}
     for word, what in MAPS.items():
         if word in words:
             return what
-    text = str(header.get("RescaleType") or "").strip().upper()
-    return RESCALE_TYPES.get(text, "a unit that DICOM does not know") if text else None
+    text = " ".join(re.sub(r"[_()]", " ", str(header.get("RescaleType") or "").upper()).split())
+    known = RESCALE_TYPES.get(text.replace(" ", "_")) or (RESCALE_TYPES["MGML"] if text == "MG/ML" else None)
+    if not text or known:
+        return known
+    if text in HOUNSFIELD:
+        return RESCALE_TYPES["HU"]
+    return f"{NOT_KNOWN}: {text if text in OTHER_WORDS else 'free text'} {IN_RESCALE_TYPE}"
 
 
 def _year_of_birth(header: Dataset) -> int | None:
