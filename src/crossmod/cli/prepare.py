@@ -224,12 +224,17 @@ def _yes(contrast: Literal["yes", "no"] | None) -> bool | None:
 
 
 def _say_done(store: Path, cases: "list[CaseRecord]") -> None:
+    from crossmod.data.body_sizes import warn_of_sizes
     from crossmod.data.extent import extents, side_extent
     from crossmod.data.store import Store
 
     say(
         f"{store}: {len(cases)} new case{'s' if len(cases) != 1 else ''}. Look at it: crossmod info {quote(str(store))}"
     )
+    made = Store(store)
     for modality in sorted({case.modality for case in cases}):
         own = [case for case in cases if case.modality == modality]
-        say(f"{modality.upper()}, medians: {side_extent(extents(Store(store), own)).words}")
+        say(f"{modality.upper()}, medians: {side_extent(extents(made, own)).words}")
+        # Beside those that were there before, where it costs no reading.
+        every = [case for case in made.cases if case.modality == modality and case.body is not None]
+        warn_of_sizes(f"{store}, {modality.upper()}", extents(made, every))

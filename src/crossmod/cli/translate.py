@@ -163,7 +163,7 @@ def _translate_one(
     crossmod.write_translation(made, out, source=sources, options=options, truth=against, **wanted)
     say(f"{out}: synthetic {about.target.upper()} of {count(len(made.image.voxels), 'slice')}, not for diagnosis")
     if made.clipped > 0.005:
-        say(f"{made.clipped:.1%} of the body lies beyond {about.window[0]:g} to {about.window[1]:g} HU.")
+        say(f"{made.clipped:.1%} of the body lies beyond {about.window[0]:g} to {about.window[1]:g} {about.ct_words}.")
     if against is not None:
         say(f"Against {truth}: {against.words}")
     trust, page = model.trust(made), Path(f"{out}.trust.html")

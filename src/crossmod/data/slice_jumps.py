@@ -42,7 +42,9 @@ def odd_slices(voxels: Shaped[np.ndarray, "slices rows columns"]) -> tuple[tuple
     odd = dict(_apart(told, steps))
     for before, index, after in zip(told, told[1:], told[2:], strict=False):
         if not {before, index, after} & set(odd):
-            moved = max((_moved(mean, flat[index][where]) for mean, where in _shared(flat[before], flat[after])), key=abs)
+            moved = max(
+                (_moved(mean, flat[index][where]) for mean, where in _shared(flat[before], flat[after])), key=abs
+            )
             if moved:
                 odd[index] = moved
     return tuple(sorted(odd.items()))

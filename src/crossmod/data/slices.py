@@ -183,7 +183,9 @@ def load_slices(
         uses.append(window_use(volume, intensity, record.patient))
     if not keys:
         found = f"no slice that shows {' or '.join(settings.organs)}"
-        raise InputError(store.path, found=found, wanted="some", do="Name other --organs, or take all slices.")
+        without = "train without a segmentor: --family cyclegan --slices all" if labelled else "take all: --slices all"
+        do = f"Check the labels, name other --organs, or {without}."
+        raise InputError(store.path, found=found, wanted="some", do=do)
     warn_of_windows(store.path, cases[0].modality, uses, intensities)
     for array in (pixels, masks):
         if array is not None:

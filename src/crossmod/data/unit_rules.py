@@ -283,7 +283,9 @@ def _misplaced(values: Histogram) -> Iterator[Finding]:
         found = f"what is neither air nor lung {where}, where soft tissue is 0 to 100 and fat -100"
         yield Finding(found, "Check the rescaling.", refuse=False)
     elif rest.share(FAT_BELOW, math.inf) < LEAST_ABOVE_FAT * float(rest.shares.sum()):
-        found = f"hardly anything denser than fat, which is -100: what is neither air nor lung lies around {middle:.4g} HU"
+        found = (
+            f"hardly anything denser than fat, which is -100: what is neither air nor lung lies around {middle:.4g} HU"
+        )
         yield Finding(found, "Check the modality and the rescaling.", refuse=False)
     peak, share = _narrow_peak(values.part(PADDING_BELOW, -200.0))
     cut = values.share(float(values.values[0]), peak) <= values.share(peak, peak) * 1.001

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from crossmod.config import Modality
+from crossmod.data.body_sizes import warn_of_sizes
 from crossmod.data.extent import Extent, check_sides, extents, needed_mm, settle
 from crossmod.data.store import CaseRecord, Store
 from crossmod.settings import FrameKind, ImageSettings, SegmentSettings, TranslateSettings
@@ -45,6 +46,7 @@ def scaled(
         {name: settle(one, field_mm) for name, one in translators.items()},
         {name: settle(one, field_mm) for name, one in segmenters.items()},
     )
+    measured: Mapping[str, list[Extent]] = {}
     for name, one in made.translators.items():
         log.info("Translator %s:", name)
         stated = not _is_open(translators[name])
@@ -52,6 +54,8 @@ def scaled(
             side.upper(): extents(stores[side], cases[side], one.frame) for side in cases
         }
         check_sides(measured, one, stated=stated)
+    for side, bodies in measured.items():
+        warn_of_sizes(side, bodies)
     return made
 
 

@@ -95,6 +95,11 @@ class About:
         return Scale(self.frame, self.size, self.pixel_mm)
 
     @property
+    def ct_words(self) -> str:
+        """What stands after numbers of its CT window."""
+        return self.ct_unit if self.ct_unit == "HU" else f"of an {self.ct_unit} unit"
+
+    @property
     def pixel_words(self) -> str:
         """How large its pixels are, and what they lie around."""
         return pixel_words({"frame": self.frame, "pixel_mm": self.pixel_mm})

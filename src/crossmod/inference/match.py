@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from crossmod.data.groups import onto_grid
 from crossmod.data.volume import Volume
 from crossmod.errors import InputError
-from crossmod.inference.checks import check_volume
+from crossmod.inference.checks import ADVICE, check_volume
 from crossmod.inference.contract import About
 
 
@@ -22,13 +22,18 @@ def notes_of(volumes: Sequence[Volume], about: About, *, accept_units: bool) -> 
         Warnings of their values.
 
     Raises:
-        InputError: something that is no volume of the model's source, or values that cannot be of their unit.
+        InputError: something that is no volume of the model's source, values that cannot be of their unit, or CT in HU
+            for a model of CT in another unit.
     """
     several = len(volumes) > 1
     notes = []
     for number, volume in enumerate(volumes, start=1):
         subject = f"{f'input {number}' if several else 'the input'} of {about.name}"
         notes += check_volume(volume, subject, about.source, accept_units=accept_units)
+        if about.source == "ct" and about.ct_unit != "HU" and not accept_units:
+            found, wanted = f"CT in {volume.unit}", f"the {about.ct_unit} unit of the CT that the model was trained on"
+            do = f"Prepare the CT in HU and train again. {ADVICE}"
+            raise InputError(subject, found=found, wanted=wanted, do=do)
     return tuple(dict.fromkeys(notes))
 
 

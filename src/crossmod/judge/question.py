@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from crossmod.config import Modality
+from crossmod.data.body_sizes import warn_of_pair, warn_of_sizes
+from crossmod.data.extent import extents, side_extent
 from crossmod.data.people import People, who_is_who
 from crossmod.data.scale import Scale
 from crossmod.data.store import CaseRecord, Store, listed
@@ -122,6 +124,15 @@ def ask(real: Path, synthetic: Sequence[Path], settings: JudgeSettings, truth: P
         scale=_scale(models, settings),
         truth=people.stores[-1] if truth is not None else None,
     )
+
+
+def warn_of_bodies(question: Question) -> None:
+    """Tell of real cases whose body is no person's or far from the others', and of models whose bodies differ so."""
+    real = extents(question.real, (*question.reference, *question.held))
+    name = str(question.real.path)
+    warn_of_sizes(name, real)
+    for model in question.models:
+        warn_of_pair(name, side_extent(real), str(model.store.path), side_extent(extents(model.store, model.records)))
 
 
 def _model(name: str, store: Store, records: tuple[CaseRecord, ...], people: People) -> Model:

@@ -22,7 +22,7 @@ from crossmod.judge.measure import Measured, Ruler, edges_for, layer_counts, mea
 from crossmod.judge.notes import about_segmenter, notes
 from crossmod.judge.pictures import save_spectra, shown_slices
 from crossmod.judge.placing import Placed, Sources, place_real, place_synthetic, sources_of
-from crossmod.judge.question import Model, Question, ask
+from crossmod.judge.question import Model, Question, ask, warn_of_bodies
 from crossmod.judge.record import data_of, inputs_of, layers_of, model_of, numbers_of
 from crossmod.judge.settings import JudgeSettings
 from crossmod.judge.truth import against_truth, truth_of
@@ -68,6 +68,7 @@ def judge_images(
     answers = question.truth
     for line in question.people.lines:
         log.info("%s", line)
+    warn_of_bodies(question)
     finder = load_segmenter(Path(segmenter)) if segmenter is not None else None
     sources = sources_of([question.real, *(Store(path) for path in source)])
     inputs = inputs_of(question, sources, answers, finder.weights if finder else None)

@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-from crossmod.data.extent import extents, needed_mm, settle, warn_of_cut
+from crossmod.data.body_sizes import warn_of_pair, warn_of_sizes
+from crossmod.data.extent import extents, needed_mm, settle, side_extent, warn_of_cut
 from crossmod.data.people import People, who_is_who
 from crossmod.data.scale import model_scale
 from crossmod.data.slices import SliceSet, draw_evenly, load_slices
@@ -106,8 +107,13 @@ class Chosen:
         settings = self.settings
         one_unit(self.store.path, ((case.id, case.unit) for case in (*self.real, *self.synthetic)))
         scale = model_scale(settings)
+        bodies = extents(self.store, self.real, settings.frame)
         if settings.frame != "stretch":
-            warn_of_cut(str(self.store.path), extents(self.store, self.real, settings.frame), scale)
+            warn_of_cut(str(self.store.path), bodies, scale)
+        warn_of_sizes(str(self.store.path), bodies)
+        if self.extra is not None and bodies:
+            made = side_extent(extents(self.extra, self.synthetic, settings.frame))
+            warn_of_pair(str(self.store.path), side_extent(bodies), str(self.extra.path), made)
         slices = load_slices(self.store, self.real, settings, scale=scale, labelled=True)
         real, test = _divide(slices, self.patient_names(), settings)
         train = None if settings.without_real else real

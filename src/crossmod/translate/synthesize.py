@@ -11,7 +11,8 @@ import numpy as np
 from jaxtyping import UInt8
 
 from crossmod.config import with_changes
-from crossmod.data.extent import extents, warn_of_cut
+from crossmod.data.body_sizes import side_of_card, warn_of_pair, warn_of_sizes
+from crossmod.data.extent import extents, side_extent, warn_of_cut
 from crossmod.data.frame import Frame
 from crossmod.data.groups import Group, read_input
 from crossmod.data.intensity import Intensity, intensity_of
@@ -108,8 +109,7 @@ def synthesize(
         groups = tuple(group for group in groups if group.first.patient not in held_out)
     scale = model_scale(model.settings)
     firsts = [group.first for group in groups]
-    if scale.kind != "stretch":
-        warn_of_cut(str(store.path), extents(store, firsts, scale.kind), scale)
+    _check_sizes(store, firsts, model)
     kept = left_out = total = 0
     threads = machine.threads if machine else 0
     with suited_to(model.generator, model.settings.size, model.compute.device, threads), writing_store(out) as writer:
@@ -145,6 +145,21 @@ def synthesize(
             SHIFT_LIMIT_MM,
         )
     return Synthesized(store, kept, left_out)
+
+
+def _check_sizes(store: Store, cases: Sequence[CaseRecord], model: Translator) -> None:
+    """Tell of bodies that the model's frame cuts, and of those that are no people's or none of the model's people."""
+    scale = model_scale(model.settings)
+    if not cases:
+        return
+    bodies = extents(store, cases, scale.kind)
+    if scale.kind != "stretch":
+        warn_of_cut(str(store.path), bodies, scale)
+    warn_of_sizes(str(store.path), bodies)
+    # Runs of earlier versions did not measure them.
+    trained = model.card.get("extents", {}).get(model.settings.source)
+    if trained:
+        warn_of_pair(str(store.path), side_extent(bodies), f"the training of {model.run}", side_of_card(trained))
 
 
 def _check_unit(store: Store, groups: Sequence[Group], model: Translator) -> None:

@@ -9,6 +9,7 @@ from statistics import median
 from typing import Any
 
 from crossmod.config import Modality
+from crossmod.data.body_sizes import warn_of_sizes
 from crossmod.data.extent import Extent, check_sides, extents, needed_mm, settle
 from crossmod.data.groups import Group, group_cases, read_input
 from crossmod.data.people import People, who_is_who
@@ -200,6 +201,8 @@ def framed(data: TrainingData, settings: TranslateSettings) -> tuple[TranslateSe
     stated = settings.frame == "stretch" or settings.pixel_mm > 0
     settings = settings if stated else settle(settings, needed_mm(sides))
     told = check_sides(sides, settings, stated=stated)
+    for name, cases in sides.items():
+        warn_of_sizes(name, cases)
     return settings, {side.lower(): one.plain() for side, one in told.items()}
 
 
@@ -241,19 +244,30 @@ def _slices(
     store: Store, groups: Sequence[Group], side: Modality, settings: TranslateSettings, scale: Scale
 ) -> tuple[SliceSet, ...]:
     by_first = {group.first.id: group for group in groups}
+    labelled = side == settings.source and settings.family == "essnet"
 
     def of_input(index: int) -> SliceSet:
-        return load_slices(
+        slices = load_slices(
             store,
             [group.first for group in groups],
             settings,
             scale=scale,
-            labelled=side == settings.source and settings.family == "essnet",
+            labelled=labelled,
             only_showing=settings.slices == "organ",
             read=lambda record: read_input(store, by_first[record.id], index),
         )
+        if labelled and not slices.shows.any():
+            raise _nothing_shown(store, settings)
+        return slices
 
     return tuple(of_input(index) for index in range(len(groups[0].records)))
+
+
+def _nothing_shown(store: Store, settings: TranslateSettings) -> InputError:
+    """Labels that are all empty: a segmentor would be trained on nothing."""
+    found = f"no slice that shows {' or '.join(settings.organs)} in the {settings.source} cases that are trained on"
+    do = "Check the labels, name other --organs, or train without a segmentor: --family cyclegan --slices all."
+    return InputError(store.path, found=found, wanted="some, for --family essnet", do=do)
 
 
 def _stacks(

@@ -35,7 +35,7 @@ def check_one_unit(found: Sequence[Series]) -> None:
                 first.folder,
                 found=f"{counts} ({listed}), by RescaleType (0028,1054) or ImageType (0008,0008)",
                 wanted="one unit in all slices of a series",
-                do="Export the series anew, or correct the headers of these files if their values are those of the rest.",
+                do="Export the series anew, or correct these files' headers if their values are like the rest.",
             )
 
 

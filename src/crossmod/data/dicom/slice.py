@@ -34,7 +34,7 @@ RESCALE_TYPES = {
 }
 
 # What else writers put there. Other words are not repeated, since people write names anywhere.
-HOUNSFIELD = ("HOUNSFIELD", "HOUNSFIELD UNIT", "HOUNSFIELD UNITS", "HOUNSFIELDUNITS", "HOUNSFIELD UNITS HU", "CT NUMBER")
+HOUNSFIELD = ("HOUNSFIELD", "HOUNSFIELD UNIT", "HOUNSFIELD UNITS", "HOUNSFIELDUNITS", "HOUNSFIELD UNITS HU")
 OTHER_WORDS = (
     "NORMALIZED", "NORMALISED", "NONE", "UNKNOWN", "UNSPECIFIED", "UNDEFINED", "N/A", "UNITLESS", "ARBITRARY", "RAW",
     "LINEAR", "IDENTITY", "INTENSITY", "SIGNAL", "PIXEL VALUE", "GRAY", "GREY", "GRAYSCALE", "DENSITY", "ATTENUATION",
@@ -169,7 +169,7 @@ def slice_of(path: Path, header: Dataset, *, frame: int | None = None) -> DicomS
 
 
 def _stated_unit(header: Dataset) -> str | None:
-    """What RescaleType and ImageType say of the values; their own words only out of a list, since they may hold anything."""
+    """What RescaleType and ImageType say of the values; their own words only out of lists: they may hold anything."""
     kinds = header.get("ImageType") or ()
     words = {str(kind).upper() for kind in ([kinds] if isinstance(kinds, str) else kinds)}
     for word, what in MAPS.items():

@@ -106,7 +106,7 @@ def uncertainty_of(translation: Translation, limit: float) -> Uncertainty | None
     if spread_of is None or not body.any():
         return None
     width = translation.about.high - translation.about.low
-    unit, scale = ("HU", 1.0) if translation.image.modality == "ct" else ("% of the range", 100 / width)
+    unit, scale = ("HU", 1.0) if translation.image.unit == "HU" else ("% of the range", 100 / width)
     inside = spread_of[body] * np.float32(scale)
     means = [
         float(one[here].mean()) * scale if here.any() else np.nan for one, here in zip(spread_of, body, strict=True)

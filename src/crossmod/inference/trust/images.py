@@ -103,7 +103,7 @@ def input_likenesses(translation: Translation, reference: Fingerprint) -> tuple[
     about = as_trained(translation.about, reference, reference.loaded)
     frame = frame_of(inputs[0], about)
     pixel_mm = frame.pixel_mm[0] * reference.loaded / reference.size
-    scale = _scale(reference.modality, reference.window)
+    scale = _scale(reference.modality, about, reference.window)
     names = translation.about.inputs or (reference.modality,)
     found = []
     for name, volume, look in zip(names, inputs, reference.inputs, strict=True):
@@ -114,8 +114,9 @@ def input_likenesses(translation: Translation, reference: Fingerprint) -> tuple[
     return tuple(one for one in found if one is not None)
 
 
-def _scale(modality: str, window: tuple[float, float]) -> Scale:
-    return Scale("HU", (window[1] - window[0]) / 2) if modality == "ct" else Scale("% of the range", 50.0)
+def _scale(modality: str, about: About, window: tuple[float, float]) -> Scale:
+    hounsfield = modality == "ct" and about.ct_unit == "HU"
+    return Scale("HU", (window[1] - window[0]) / 2) if hounsfield else Scale("% of the range", 50.0)
 
 
 def output_of(translation: Translation, reference: Fingerprint | None) -> Output:
@@ -131,7 +132,7 @@ def output_of(translation: Translation, reference: Fingerprint | None) -> Output
     if chosen:
         views = views_of(translation, chosen, as_trained(about, reference, reference.size), target_range)
         seen = looks(views.made, views.bodies, views.pixel_mm)
-    scale = _scale(about.target, target_range)
+    scale = _scale(about.target, about, target_range)
     single = translation.uncertainty is None
     sides = []
     for name, look, slack, left in (

@@ -45,7 +45,7 @@ def write_trust(translation: Translation, trust: Trust, path: PathName, *, truth
 
 def _parts(translation: Translation, trust: Trust, truth: AgainstTruth | None) -> dict[str, object]:
     about, image, spread = translation.about, translation.image, trust.uncertainty
-    unit = "HU" if image.modality == "ct" else "% of the range"
+    unit = "HU" if image.unit == "HU" else "% of the range"
     shape, spacing = image.voxels.shape, image.spacing
     organs = about.organs if translation.labels is not None else ()
     return {
@@ -144,7 +144,7 @@ def _model(about: About) -> Iterator[tuple[str, str]]:
     yield "Family", about.family
     yield "Inputs", ", ".join(about.inputs)
     yield "Trained on", "; ".join(people) or "not known"
-    yield "CT window", f"{about.window[0]:g} to {about.window[1]:g} HU"
+    yield "CT window", f"{about.window[0]:g} to {about.window[1]:g} {about.ct_words}"
     yield "Pixels a side", str(about.size)
     yield "Pixel of the model", about.pixel_words
     if about.stack_mm is not None:

@@ -218,7 +218,7 @@ def _window(found: Trust, translation: Translation) -> Iterator[str]:
     if found.clipped > found.limits.clipped:
         low, high = translation.about.window
         yield (
-            f"{found.clipped:.0%} of the body lies at or beyond {low:g} to {high:g} HU, the range of the model (limit "
+            f"{found.clipped:.0%} of the body lies at or beyond {low:g} to {high:g} {translation.about.ct_words}, the range of the model (limit "
             f"{found.limits.clipped:.0%})."
         )
 
