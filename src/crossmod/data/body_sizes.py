@@ -66,7 +66,7 @@ def warn_of_pair(name: str, one: SideExtent, other_name: str, other: SideExtent)
     ratio = times_as_large(one, other)
     if ratio != 1:
         log.warning(
-            "%s: bodies %s as those of %s, which differ as people's do not (%s; %s). Check the spacing in the headers.",
+            "%s: bodies are %s as those of %s (%s and %s): people differ less. Check the spacing in the headers.",
             name, _times(ratio), other_name, _size(one), _size(other),
         )  # fmt: skip
 

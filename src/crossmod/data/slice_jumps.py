@@ -3,7 +3,7 @@
 Notable:
 - One histogram of the whole volume does not show it: eight slices of which one is 1024 too high look like HU.
 - A slice is held against the voxels beside it, not against HU. From slice to slice most voxels stay air or stay
-  tissue, so that no anatomy moves nine tenths of a slice, or of the tissue or the air that both neighbours show, the same way.
+  tissue: no anatomy moves nine tenths of a slice the same way, nor of the tissue or the air that both neighbours show.
 - A blank slice says nothing, and neither does a small one.
 """
 
@@ -42,9 +42,8 @@ def odd_slices(voxels: Shaped[np.ndarray, "slices rows columns"]) -> tuple[tuple
     odd = dict(_apart(told, steps))
     for before, index, after in zip(told, told[1:], told[2:], strict=False):
         if not {before, index, after} & set(odd):
-            moved = max(
-                (_moved(mean, flat[index][where]) for mean, where in _shared(flat[before], flat[after])), key=abs
-            )
+            shared = _shared(flat[before], flat[after])
+            moved = max((_moved(mean, flat[index][where]) for mean, where in shared), key=abs)
             if moved:
                 odd[index] = moved
     return tuple(sorted(odd.items()))
@@ -57,8 +56,9 @@ def _apart(told: Sequence[int], steps: Sequence[float]) -> list[tuple[int, float
         return []
     # Levels that differ by less than a step that counts are one.
     most = max(levels, key=lambda level: int(np.count_nonzero(np.abs(levels - level) < MOST_MOVED)))
-    far = np.abs(levels - most) >= MOST_MOVED
-    return [(told[at], float(levels[at] - most)) for at in np.flatnonzero(far)]
+    return [
+        (at, float(level - most)) for at, level in zip(told, levels, strict=True) if abs(level - most) >= MOST_MOVED
+    ]
 
 
 def _moved(before: Float[np.ndarray, " n"], after: Float[np.ndarray, " n"]) -> float:

@@ -213,7 +213,7 @@ def _offset(values: Histogram) -> int | None:
 
 
 def _air(values: Histogram) -> float:
-    """Where air lies. Where the lowest value is a spike, lower ones were cut off there, or it fills around the field."""
+    """Where air lies. A lowest value that is a spike was cut off there, or it fills around the field."""
     air = values.part(*AIR)
     lowest, others = float(air.values[0]), Histogram(air.values[1:], air.shares[1:])
     if len(others.values) < 2 or air.shares[0] < SPIKE * air.shares[1]:
@@ -283,9 +283,7 @@ def _misplaced(values: Histogram) -> Iterator[Finding]:
         found = f"what is neither air nor lung {where}, where soft tissue is 0 to 100 and fat -100"
         yield Finding(found, "Check the rescaling.", refuse=False)
     elif rest.share(FAT_BELOW, math.inf) < LEAST_ABOVE_FAT * float(rest.shares.sum()):
-        found = (
-            f"hardly anything denser than fat, which is -100: what is neither air nor lung lies around {middle:.4g} HU"
-        )
+        found = f"what is neither air nor lung lies around {middle:.4g} HU, hardly any of it above fat, which is -100"
         yield Finding(found, "Check the modality and the rescaling.", refuse=False)
     peak, share = _narrow_peak(values.part(PADDING_BELOW, -200.0))
     cut = values.share(float(values.values[0]), peak) <= values.share(peak, peak) * 1.001

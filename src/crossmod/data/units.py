@@ -26,14 +26,8 @@ logger = logging.getLogger(__name__)
 # A slice of 23 x 23 pixels: shares of less say nothing.
 LEAST_VOXELS = 512
 # The slices of a file run along which axis, by the axis code of the file, and from where they are counted.
-SLICE_AXES = {
-    "S": (0, "feet"),
-    "I": (0, "feet"),
-    "A": (1, "front"),
-    "P": (1, "front"),
-    "R": (2, "right"),
-    "L": (2, "right"),
-}
+SLICE_AXES = {"S": (0, "feet"), "A": (1, "front"), "R": (2, "right")}
+SLICE_AXES |= {"I": SLICE_AXES["S"], "P": SLICE_AXES["A"], "L": SLICE_AXES["R"]}
 # Correlation of neighbouring pixels; 0.76 and more in real and made-up scans, 0.24 with noise of 150 HU. Fields within
 # one organ, which have no structure either, spread less.
 LEAST_ALIKE, LEAST_SPREAD_HU = 0.05, 200.0

@@ -85,7 +85,7 @@ def _fills(
     edge = np.zeros_like(higher)
     edge[[0, -1]], edge[:, [0, -1]] = higher[[0, -1]], higher[:, [0, -1]]
     filled = ndimage.binary_propagation(edge, mask=higher)
-    return below | filled if filled.mean() >= LEAST_FILLED else below
+    return np.logical_or(below, filled) if filled.mean() >= LEAST_FILLED else below
 
 
 def _as_stored(value: object, bits: int, signed: bool) -> int | None:

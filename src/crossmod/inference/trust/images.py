@@ -16,7 +16,7 @@ from crossmod.evaluate.bounds import LEAST_VALUES, both_bounds, upper_bound
 from crossmod.evaluate.fingerprint import organ_means
 from crossmod.evaluate.looks import bodies_of, looks, to_size
 from crossmod.evaluate.structure import Kept, kept_structure
-from crossmod.inference.contract import Translation
+from crossmod.inference.contract import About, Translation
 from crossmod.inference.grid import frame_of
 from crossmod.inference.match import on_one_grid
 from crossmod.inference.trust.fingerprint import Fingerprint

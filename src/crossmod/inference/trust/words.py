@@ -216,10 +216,10 @@ def _steps(found: Trust) -> Iterator[str]:
 
 def _window(found: Trust, translation: Translation) -> Iterator[str]:
     if found.clipped > found.limits.clipped:
-        low, high = translation.about.window
+        (low, high), unit = translation.about.window, translation.about.ct_words
         yield (
-            f"{found.clipped:.0%} of the body lies at or beyond {low:g} to {high:g} {translation.about.ct_words}, the range of the model (limit "
-            f"{found.limits.clipped:.0%})."
+            f"{found.clipped:.0%} of the body lies at or beyond {low:g} to {high:g} {unit}, the range of the model "
+            f"(limit {found.limits.clipped:.0%})."
         )
 
 
