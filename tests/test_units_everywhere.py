@@ -144,7 +144,9 @@ def test_evaluation_refuses_real_images_and_those_of_other_programs(tmp_path: Pa
         ),
         ({"ImageType": ["DERIVED", "PRIMARY", "AXIAL", "MAT_SPECIFIC"]}, "a material map, such as of iodine"),
         ({"RescaleType": "Z_EFF"}, "Z_EFF"),
-        ({"RescaleType": "Dr-Geheim"}, "a unit that DICOM does not know"),
+        ({"RescaleType": "Dr-Geheim"}, "a unit that DICOM does not know: free text in RescaleType (0028,1054)"),
+        ({"RescaleType": "Normalized"}, "a unit that DICOM does not know: NORMALIZED in RescaleType (0028,1054)"),
+        ({"RescaleType": "mg/ml"}, "a header that says of the values: mg/ml"),
         ({"RescaleIntercept": 24}, "none below 0, which is water"),
     ],
 )
@@ -164,6 +166,66 @@ def test_dicom_of_other_units_is_refused_by_prepare_and_translate(
     (record,) = prepare_dicom(tmp_path / "dicom", tmp_path / "store", accept_units=True)
     assert record.unit == "unknown"
     assert words in "".join(record.notes)
+
+
+@pytest.mark.parametrize("word", ["HU", "hu ", "Hounsfield", "Hounsfield Units", "HOUNSFIELD_UNIT"])
+def test_all_words_for_hounsfield_units_are_taken(tmp_path: Path, word: str) -> None:
+    write_series(
+        tmp_path / "ct",
+        (ct() + 1000).clip(0).astype(np.uint16),
+        change=lambda dataset, _: setattr(dataset, "RescaleType", word),
+    )
+    (record,) = prepare_dicom(tmp_path / "ct", tmp_path / "store")
+    assert (record.unit, record.notes) == ("HU", ())
+
+
+def test_one_slice_without_its_intercept_is_refused_by_prepare_and_translate(tmp_path: Path) -> None:
+    stored = (ct(slices=8) + 1000).clip(0).astype(np.uint16)
+
+    def spoil(dataset: Dataset, index: int) -> None:
+        if index == 5:
+            dataset.RescaleIntercept = 0
+
+    def legitimate(dataset: Dataset, index: int) -> None:
+        if index % 3 == 0:
+            dataset.RescaleIntercept = -2000
+            dataset.PixelData = (stored[index] + 1000).astype("<u2").tobytes()
+
+    write_series(tmp_path / "bad", stored, change=spoil)
+    write_series(tmp_path / "good", stored, change=legitimate)
+    errors = (
+        said(lambda: prepare_dicom(tmp_path / "bad", tmp_path / "store")),
+        said(lambda: translate_volume([Made(about())], [read_volume(tmp_path / "bad")])),
+    )
+    assert {error.found for error in errors} == {"slice 6 of 8, counted from the feet, about 1000 above its neighbours"}
+    (record,) = prepare_dicom(tmp_path / "good", tmp_path / "store")
+    assert (record.unit, record.notes) == ("HU", ())
+
+
+def test_one_slice_of_another_unit_is_named_and_is_no_missing_slice(tmp_path: Path) -> None:
+    def spoil(dataset: Dataset, index: int) -> None:
+        dataset.RescaleType = "MGML" if index == 3 else "HU"
+
+    write_series(tmp_path / "ct", (ct(slices=8) + 1000).clip(0).astype(np.uint16), change=spoil)
+    for work in (
+        lambda: prepare_dicom(tmp_path / "ct", tmp_path / "store"),
+        lambda: read_volume(tmp_path / "ct"),
+    ):
+        error = said(work)
+        assert "7 slices of HU and 1 between them of mg/ml (i3.dcm)" in error.found
+        assert "RescaleType" in error.found
+
+
+def test_ct_in_hu_is_not_translated_by_a_model_of_another_unit_unless_accepted() -> None:
+    odd = Made(about(ct_unit="unknown"))
+    error = said(lambda: translate_volume([odd], [body()]))
+    assert (error.found, "--accept-units" in error.do) == ("CT in HU", True)
+    made = translate_volume([odd], [body()], Options(accept_units=True))
+    warnings = " ".join(judge_trust(replace(made, clipped=0.5)).warnings)
+    assert "-1000 to 1000 of an unknown unit, the range of the model" in warnings
+    assert "CT window is not in HU" in warnings
+    plain = translate_volume([Made(about())], [body()])
+    assert "-1000 to 1000 HU, the range" in " ".join(judge_trust(replace(plain, clipped=0.5)).warnings)
 
 
 def test_a_series_in_an_unspecified_unit_is_taken_with_a_note_where_it_is_plainly_hu(tmp_path: Path) -> None:
@@ -193,6 +255,41 @@ def test_padding_of_dicom_becomes_air_and_no_real_value_does(tmp_path: Path) -> 
     assert (made[:, outside] == -1024).all()
     np.testing.assert_array_equal(made[:, ~outside], np.maximum(values, -3024)[:, ~outside])
     assert record.notes == ()
+
+
+@pytest.mark.parametrize(("value", "stored_value"), [(4095, 4095), (63536, 63536), (-2000, 63536)])
+def test_padding_that_is_declared_above_air_becomes_air_where_it_surrounds(
+    tmp_path: Path, value: int, stored_value: int
+) -> None:
+    values = ct().clip(-1024)
+    y, x = np.mgrid[-1 : 1 : values.shape[1] * 1j, -1 : 1 : values.shape[2] * 1j]
+    outside = np.hypot(x, y) > 1
+    stored = np.where(outside, stored_value, values + 1024).astype(np.uint16)
+
+    def pad(dataset: Dataset, _: int) -> None:
+        dataset.RescaleIntercept = -1024
+        dataset.add_new(0x00280120, "SS" if value < 0 else "US", value)
+
+    write_series(tmp_path / "ct", stored, change=pad)
+    (record,) = prepare_dicom(tmp_path / "ct", tmp_path / "store")
+    made = Store(tmp_path / "store").read(record.id).voxels
+    assert (made[:, outside] == -1024).all()
+    np.testing.assert_array_equal(made[:, ~outside], values[:, ~outside])
+    assert record.notes == ()
+
+
+def test_a_padding_value_that_tissue_has_too_changes_no_tissue(tmp_path: Path) -> None:
+    """0 HU, declared as padding by writers that mean the 0 of unsigned numbers."""
+    values = ct()
+    values[:, 40:50, 40:50] = 0
+
+    def pad(dataset: Dataset, _: int) -> None:
+        dataset.PixelRepresentation, dataset.RescaleIntercept = 1, 0
+        dataset.add_new(0x00280120, "SS", 0)
+
+    write_series(tmp_path / "ct", values.astype(np.int16).view(np.uint16), change=pad)
+    (record,) = prepare_dicom(tmp_path / "ct", tmp_path / "store")
+    np.testing.assert_array_equal(Store(tmp_path / "store").read(record.id).voxels, values)
 
 
 def test_a_map_beside_its_ct_is_a_series_of_its_own(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Which values can be HU or signal of MR: each kind of fault and of honest scan, made by hand."""
 
 import os
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +15,7 @@ from crossmod.data.dicom.series import read_dicom_series
 from crossmod.data.histogram import Histogram, histogram_of
 from crossmod.data.nifti import read_nifti
 from crossmod.data.unit_rules import Finding, findings
-from crossmod.data.units import ACCEPTED, one_unit, with_checked_units
+from crossmod.data.units import ACCEPTED, findings_of, one_unit, with_checked_units
 from crossmod.data.volume import Volume
 from crossmod.errors import InputError
 
@@ -64,6 +65,10 @@ NOISE = np.random.default_rng(5).normal(0, 1, (4, SIZE, SIZE))
 
 NO_HU: dict[str, tuple[Change, str]] = {
     "1024 added": (lambda v: v + 1024, "subtract 1024"),
+    "1000 added": (lambda v: v + 1000, "subtract 1000"),
+    "1024 added to air that was cut": (lambda v: np.clip(v, -1000, None) + 1024, "subtract 1024"),
+    "1000 added to air that was cut": (lambda v: np.clip(v, -1000, None) + 1000, "with 1000 or 1024 added"),
+    "1024 added, 0 around the field": (lambda v: around(v + 1024, 0), "subtract 1024"),
     "1024 added, cut at 0": (lambda v: np.clip(v + 1024, 0, None), "subtract 1024"),
     "1024 added, padding": (lambda v: around(v + 1024, -976), "subtract 1024"),
     "1024 added, noise": (lambda v: v + 1024 + 60 * NOISE, "subtract 1024"),
@@ -73,6 +78,9 @@ NO_HU: dict[str, tuple[Change, str]] = {
     "-1 to 1": (lambda v: np.clip((v + 160) / 200 - 1, -1, 1), "scaled for a network"),
     "standardised": (lambda v: (v - v.mean()) / v.std(), "scaled for a network"),
     "negated": (lambda v: -v, "multiply by -1"),
+    "negated, less 1024": (lambda v: -v - 1024, "multiply by -1, then subtract 1024"),
+    "negated, less 1000": (lambda v: -v - 1000, "multiply by -1, then subtract 1000"),
+    "negated, and 1024": (lambda v: -v + 1024, "multiply by -1, then add 1024"),
     "thousandths": (lambda v: v / 1000, "scaled for a network"),
     "ten times": (lambda v: 10 * v, "Check the rescaling"),
     "twice": (lambda v: 2 * v, "Check the rescaling"),
@@ -106,6 +114,7 @@ def test_what_cannot_be_hu_is_refused_with_advice(fault: str) -> None:
         ("as it is", lambda v: v),
         ("one slice", lambda v: v[:1]),
         ("much air", lambda v: np.pad(v, ((0, 0), (90, 90), (90, 90)), constant_values=-1000)),
+        ("a body that takes a hundredth", lambda v: np.pad(v[:1], ((0, 80), (0, 0), (0, 0)), constant_values=-1000)),
         ("air at -1024", lambda v: np.clip(v - 20, -1024, None)),
         ("intercept of -1000 for -1024", lambda v: v + 24),
         ("low dose", lambda v: v + 60 * NOISE),
@@ -134,6 +143,13 @@ def test_honest_hu_pass_without_a_word(honest: str, change: Change) -> None:
         ("padding of -32768", lambda v: around(v, -32768), ("at -32768, below air: padding",)),
         ("200 added", lambda v: v + 200, ("near -800 HU, where air should lie near -1000",)),
         ("100 added", lambda v: v + 100, ("near -900 HU, where air",)),
+        ("a tenth", lambda v: v / 10, ("look like HU divided by 10, with air near -100",)),
+        ("a quarter", lambda v: v / 4, ("look like HU divided by 4, with air near -250",)),
+        (
+            "values of MR less 1024",
+            lambda v: np.interp(mr(), [0, 260, 420, 640], [0, 400, 450, 900]) - 1024,
+            ("hardly any of it above fat",),
+        ),
         ("halved", lambda v: v / 2, ("near -500 HU, where air",)),
         ("300 taken away", lambda v: np.clip(v[:, 20:76, 20:76], -300, None) - 300, ("where soft tissue is 0 to 100",)),
     ],
@@ -294,12 +310,48 @@ def test_a_note_that_is_there_is_not_said_again(caplog: pytest.LogCaptureFixture
 
 
 def test_cases_of_two_units_are_not_used_together(caplog: pytest.LogCaptureFixture) -> None:
-    assert one_unit("s", ["HU", "HU"]) == "HU"
+    assert one_unit("s", [("a", "HU"), ("b", "HU")]) == "HU"
+    assert one_unit("s", []) == "HU"
     assert not caplog.messages
-    assert one_unit("s", ["unknown"]) == "unknown"
+    assert one_unit("s", [("a", "unknown")]) == "unknown"
     assert "s: CT in an unknown unit" in caplog.text
-    with pytest.raises(InputError, match="CT in HU and in unknown units"):
-        one_unit("s", ["unknown", "HU"])
+    with pytest.raises(InputError, match=r"CT in HU and in unknown units \(unknown: b\)\. .*Prepare these cases again"):
+        one_unit("s", [("a", "HU"), ("b", "unknown"), ("c", "HU")])
+    many = [(f"c{number}", "unknown") for number in range(9)]
+    with pytest.raises(InputError, match=r"\(unknown: c0, c1, c2, c3, c4, c5, \.\.\.\)"):
+        one_unit("s", [("a", "HU"), *many])
+
+
+def test_what_a_window_cut_off_is_not_called_divided() -> None:
+    for lowest in (-110, -250, -270, -500):
+        said = "; ".join(one.found for one in found_in(np.clip(ct(), lowest, 1000)))
+        assert "were cut off" in said
+        assert "divided" not in said
+
+
+@pytest.mark.parametrize(("added", "words"), [(1024, "about 102[0-9] above its"), (-1000, "about [0-9]+ below its")])
+def test_a_slice_on_another_scale_is_refused_by_its_number(added: int, words: str) -> None:
+    values = ct(slices=9)
+    assert findings_of(volume_of(values)) == ()
+    values[3] += added
+    found = findings_of(volume_of(values))
+    assert found[0].refuse
+    assert re.search(rf"^slice 4 of 9, counted from the feet, {words} neighbours$", found[0].found)
+
+
+def test_slices_of_a_coronal_file_are_counted_from_the_front() -> None:
+    values = np.pad(ct(slices=40), ((0, 0), (0, 0), (0, 0)))
+    values[:, [10, 11]] += 1024
+    found = findings_of(volume_of(values, orientation=("L", "I", "P")))
+    assert found[0].found.startswith("slices 11, 12 of 96, counted from the front, about 1024 above their")
+
+
+def test_noise_without_an_image_is_warned_of_and_a_noisy_image_is_not() -> None:
+    assert [one.refuse for one in findings_of(volume_of(300 * NOISE))] == [False]
+    assert "no more alike than those of noise" in findings_of(volume_of(300 * NOISE))[0].found
+    assert "noise" in findings_of(volume_of(np.abs(300 * NOISE), "mr"))[0].found
+    assert findings_of(volume_of(ct() + 150 * NOISE)) == ()
+    assert findings_of(volume_of(np.full(NOISE.shape, -1000.0) + 25 * (NOISE > 0)))[0].refuse
 
 
 @pytest.mark.real_data
@@ -311,11 +363,12 @@ def test_every_real_scan_passes(real_data: Path) -> None:
         modality = "ct" if path.parent.parent.name.startswith("ct") else "mr"
         found = found_in(read_nifti(path, modality=modality).voxels, modality)
         assert not any(one.refuse for one in found), (path, found)
+        assert findings_of(read_nifti(path, modality=modality)) == found, path
         other = found_in(read_nifti(path, modality=modality).voxels, "mr" if modality == "ct" else "ct")
         assert other, f"{path} passes for the other modality, too"
         checked += 1
     for folder in sorted(real_data.glob("*/CT/*/DICOM_anon")):
         volume = read_dicom_series(folder)
-        assert found_in(volume.voxels, "ct", volume.stated_unit) == (), folder
+        assert findings_of(volume) == (), folder
         checked += 1
     assert checked, f"no scan in {os.fspath(real_data)}"

@@ -5,6 +5,8 @@ from jaxtyping import Float, Shaped
 
 # Slices that are looked at.
 LOOKED_AT = 16
+# Percentiles that values are clipped to.
+CLIPPED = (1.0, 99.0)
 
 
 def likeness(voxels: Shaped[np.ndarray, "slices rows columns"]) -> tuple[float, float]:
@@ -14,6 +16,8 @@ def likeness(voxels: Shaped[np.ndarray, "slices rows columns"]) -> tuple[float, 
     """
     chosen = np.unique(np.linspace(0, len(voxels) - 1, LOOKED_AT).round().astype(int))
     seen = voxels[chosen].astype(np.float64)
+    # Single bright voxels, such as of metal, would outweigh all others.
+    seen = np.clip(seen, *np.percentile(seen, CLIPPED))
     seen -= seen.mean()
     variance = float(np.mean(seen**2))
     pairs = [(seen[:, :, :-1], seen[:, :, 1:]), (seen[:, :-1], seen[:, 1:])]

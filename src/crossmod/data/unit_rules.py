@@ -8,7 +8,7 @@ Notable:
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -53,7 +53,7 @@ NARROW, PEAK_SHARE, AIR_OFF = 25.0, 0.10, 60.0
 OFFSETS = (1024, 1000, 2048, 8192, 32768, 3024)
 # And after dark and bright were swapped.
 SWAPPED = (0, -1024, -1000, 1024, 1000)
-# One value is a spike if it has so many times the voxels of the next; it only fills where air peaks so far above it.
+# One value is a spike if it has so many times the voxels of the next; air is what peaks so far from it.
 SPIKE, FILL_APART = 5.0, 15.0
 # By which HU are divided in other units, or by mistake.
 DIVIDED_BY, CUT_TO_A_POINT = (10, 5, 4, 2), 0.6
@@ -117,7 +117,12 @@ def _ct(every: Histogram, stated: str | None) -> Iterator[Finding]:
         yield _of_header(stated, sure=not faults and _clearly_hu(inside))
     yield from faults[:1]
     if not faults:
-        yield from _cut(inside)
+        factor = _divided_by(inside)
+        if factor is None:
+            yield from _cut(inside)
+        else:
+            found = f"values that look like HU divided by {factor}, with air near {-1000 / factor:g}"
+            yield Finding(found, f"Multiply by {factor}.", refuse=False)
         yield from _misplaced(inside)
 
 
@@ -185,16 +190,18 @@ def _both_anchors(values: Histogram) -> bool:
 def _advice(values: Histogram) -> str:
     """What probably happened to HU, by trying what would bring them back."""
     lowest, highest = float(values.values[0]), float(values.values[-1])
-    offset = _offset(values)
-    if offset in (1000, 1024) and lowest in (0, -1) and values.shares[0] > SPIKE * values.shares[1]:
-        # Air was cut off at 0, or filled with 0: it lay anywhere below.
-        return "They look like HU with 1000 or 1024 added: subtract the one that brings fat to -100 and water to 0."
-    if offset is not None:
-        return f"They look like HU with {offset} added: subtract {offset}, so that air lies near -1000."
-    for offset in SWAPPED:
-        if _clearly_hu(values.mapped(-1, offset)):
-            more = f", then {'add' if offset > 0 else 'subtract'} {abs(offset)}" if offset else ""
-            return f"They look like HU with the sign swapped: multiply by -1{more}."
+    added = _fitting(values, 1, (-offset for offset in OFFSETS))
+    if added is not None:
+        offset, sure = added
+        if not sure and offset in (-1000, -1024) and lowest in (0, -1):
+            # Air was cut off at 0, or filled with it: it lay anywhere below.
+            return "They look like HU with 1000 or 1024 added: subtract the one that brings fat to -100 and water to 0."
+        return f"They look like HU with {-offset} added: subtract {-offset}."
+    swapped = _fitting(values, -1, SWAPPED)
+    if swapped is not None:
+        offset = swapped[0]
+        more = f", then {'add' if offset > 0 else 'subtract'} {abs(offset)}" if offset else ""
+        return f"They look like HU with the sign swapped: multiply by -1{more}."
     wrapped = np.where(values.values > 32767, values.values - 65536, values.values)
     order = np.argsort(wrapped)
     if highest > 32767 and _clearly_hu(Histogram(wrapped[order], values.shares[order])):
@@ -206,20 +213,32 @@ def _advice(values: Histogram) -> str:
     return "Check the modality and the rescaling (slope and intercept)."
 
 
-def _offset(values: Histogram) -> int | None:
-    """What was added to HU: of the offsets that bring HU back, the one that brings air nearest to -1000."""
-    fitting = [offset for offset in OFFSETS if _clearly_hu(values.mapped(1, -offset))]
-    return min(fitting, key=lambda offset: abs(_air(values.mapped(1, -offset)) + 1000), default=None)
+def _fitting(values: Histogram, scale: int, offsets: Iterable[int]) -> tuple[int, bool] | None:
+    """Of the offsets that bring HU back the one that brings air nearest to -1000; and whether air itself tells it."""
+    fitting = []
+    for offset in offsets:
+        made = values.mapped(scale, offset)
+        if _clearly_hu(made):
+            air, sure = _air(made)
+            fitting.append((abs(air + 1000), offset, sure))
+    best = min(fitting, key=lambda one: one[0], default=None)
+    return None if best is None else best[1:]
 
 
-def _air(values: Histogram) -> float:
-    """Where air lies. A lowest value that is a spike was cut off there, or it fills around the field."""
+def _air(values: Histogram) -> tuple[float, bool]:
+    """Where air lies, and whether a peak of air tells it, or only a spike at one value.
+
+    A spike is where lower values were cut off, or what fills around a field; air that peaks apart from it is air.
+    """
     air = values.part(*AIR)
-    lowest, others = float(air.values[0]), Histogram(air.values[1:], air.shares[1:])
-    if len(others.values) < 2 or air.shares[0] < SPIKE * air.shares[1]:
-        return air.percentile(50)
+    top = int(np.argmax(air.shares))
+    beside = [float(air.shares[at]) for at in (top - 1, top + 1) if 0 <= at < len(air.values)]
+    if beside and air.shares[top] < SPIKE * max(beside):
+        return air.percentile(50), True
+    spike, others = float(air.values[top]), Histogram(np.delete(air.values, top), np.delete(air.shares, top))
     peak, share = _narrow_peak(others)
-    return peak if share >= LEAST_AIR and peak - lowest > FILL_APART else lowest
+    apart = share >= LEAST_AIR and abs(peak - spike) > FILL_APART
+    return (peak, True) if apart else (spike, False)
 
 
 def _clearly_hu(values: Histogram) -> bool:
@@ -256,12 +275,9 @@ def _cut(values: Histogram) -> Iterator[Finding]:
         ends.append(f"above {highest:g} HU ({high:.1%})")
     if ends:
         shifted = ", or HU were shifted" if low >= CUT_LOW and AIR[1] < lowest < CT_LOW else ""
-        factor = _divided_by(values)
-        shifted = f", or they are HU divided by {factor}" if factor else shifted
         grey = f"; {len(values.values)} different values are left" if len(values.values) <= 256 else ""
         found = f"values {' and '.join(ends)} were cut off{shifted}{grey}"
-        do = f"Multiply by {factor}, if that brings air to -1000." if factor else "Prefer the scan in full."
-        yield Finding(found, do, refuse=False)
+        yield Finding(found, "Prefer the scan in full.", refuse=False)
 
 
 def _divided_by(values: Histogram) -> int | None:

@@ -18,7 +18,7 @@ from crossmod.data.histogram import histogram_of
 from crossmod.data.slice_jumps import odd_slices
 from crossmod.data.structure import likeness
 from crossmod.data.unit_rules import Finding, findings
-from crossmod.data.volume import Volume
+from crossmod.data.volume import CANONICAL, Volume
 from crossmod.errors import InputError
 
 logger = logging.getLogger(__name__)
@@ -55,7 +55,8 @@ def findings_of(volume: Volume) -> tuple[Finding, ...]:
 
 def _of_slices(volume: Volume) -> Iterator[Finding]:
     """Slices of the file that lie on another scale than those beside them."""
-    axis, where = SLICE_AXES[volume.orientation[2]]
+    # The last axis of a file is its slice axis; the canonical order is that of volumes that came from no file.
+    axis, where = SLICE_AXES["S" if volume.orientation == CANONICAL else volume.orientation[2]]
     voxels = np.moveaxis(volume.voxels, axis, 0)
     odd = odd_slices(voxels)
     if not odd:
