@@ -163,7 +163,7 @@ def _not_hu(values: Histogram) -> Iterator[Finding]:
     tissue, soft, above = (values.share(*ends) for ends in ((NO_AIR_ABOVE, math.inf), SOFT, (SOFT[1], math.inf)))
     if tissue < LEAST_TISSUE:
         yield Finding(f"values from {lowest:g} to {highest:g}, nothing as dense as tissue", _advice(values))
-    if not _clearly_hu(values) and any(_clearly_hu(values.mapped(-1, offset)) for offset in (-1024, -1000)):
+    if not _clearly_hu(values) and any(_swapped(values, offset) for offset in (-1024, -1000)):
         found = f"values from {lowest:g} to {highest:g}, with air near -24 or 0 and tissue near -1000: dark and bright"
         yield Finding(f"{found} swapped", _advice(values))
     dense, less = values.share(*DENSE), values.share(*LESS_DENSE)
@@ -175,6 +175,12 @@ def _not_hu(values: Histogram) -> Iterator[Finding]:
     if top > max(MOST_CUT_HIGH, values.share(lowest, lowest)) and values.share(*AIR) < LEAST_AIR:
         found = f"{top:.0%} of the voxels at the highest value, {highest:g}: dark and bright swapped"
         yield Finding(found, _advice(values))
+
+
+def _swapped(values: Histogram, offset: int) -> bool:
+    """Whether they are HU after the sign is swapped: then most voxels around one value are air, and not tissue."""
+    peak, share = _narrow_peak(values)
+    return share >= PEAK_SHARE and abs(offset - peak + 1000) <= AIR_OFF and _clearly_hu(values.mapped(-1, offset))
 
 
 def _span(values: Histogram) -> float:
@@ -283,9 +289,13 @@ def _cut(values: Histogram) -> Iterator[Finding]:
 def _divided_by(values: Histogram) -> int | None:
     """The number that brings HU back; what was cut off has its lowest values at one point, air is spread by noise."""
     lowest = float(values.values[0])
+    peak, share = _narrow_peak(values.part(PADDING_BELOW, BELOW_WATER))
+    if share < PEAK_SHARE or values.share(*AIR) >= LEAST_AIR:
+        return None
     for factor in DIVIDED_BY:
         made = values.mapped(factor, 0)
-        if _clearly_hu(made) and values.share(lowest, lowest) < CUT_TO_A_POINT * made.share(*AIR):
+        near, spread = abs(factor * peak + 1000) <= AIR_OFF, values.share(lowest, lowest) < CUT_TO_A_POINT * share
+        if near and spread and _clearly_hu(made):
             return factor
     return None
 
