@@ -73,6 +73,8 @@ def _of_slices(volume: Volume) -> Iterator[Finding]:
 
 
 def _of_noise(volume: Volume) -> Iterator[Finding]:
+    if volume.voxels[0].size < LEAST_VOXELS:
+        return
     alike, spread = likeness(volume.voxels)
     if alike < LEAST_ALIKE and (volume.modality == "mr" or spread > LEAST_SPREAD_HU):
         found = f"pixels that are no more alike than those of noise (correlation of neighbours {alike:.2f})"
