@@ -184,6 +184,16 @@ def test_names_in_two_spellings_are_asked_about(ct: tuple[str, ...], mr: tuple[s
     )
 
 
+def test_a_pseudonym_of_modality_and_number_is_a_name() -> None:
+    """Written from Python, `ct-1` and `mr-1` are two people; the NIfTI folders `ct-1` and `mr-1` may be one."""
+    given = [store(side, [record(f"{side}-1", f"name:{side}:{side}-1", modality=side)]) for side in ("mr", "ct")]
+    assert who_is_who(given).decided
+    assert "cases mr-1 / ct-1 in" in refused(nifti("a", "mr-1"), nifti("b", "ct-1", modality="ct"))
+    # Any other pseudonym loses its words: `--patient` may have been given the name of a folder.
+    folders = [store(side, [record(f"p0_{side}", f"name:{side}:p0_{side}", modality=side)]) for side in ("mr", "ct")]
+    assert "cases p0_ct / p0_mr in" in refused(*folders)
+
+
 def test_who_is_found_by_the_very_name_is_not_looked_for_in_another_spelling() -> None:
     stores = [nifti("mr", "1", "01"), nifti("ct", "1", "02")]
     assert "the case 1 in ct and in mr." in refused(*stores)

@@ -19,6 +19,10 @@ _MODALITY_BEFORE = re.compile(r"(?:ct|mri|mr)(?=\d+$)")
 _MODALITY_BEHIND = re.compile(r"(?<=\d)(?:ct|mri|mr)$")
 
 
+# CT number 1: a name where it is all that a patient is called.
+NUMBERED_MODALITY = re.compile(r"(?:ct|mri|mr)[\W_]*\d+", re.IGNORECASE)
+
+
 def words_of(sequences: Iterable[str | None]) -> frozenset[str]:
     """The words that names lose: those of modalities, of usual sequences, and of the sequences that stores hold."""
     own = {word for name in sequences if name for word in _words(name) if not word[0].isdigit()}

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from crossmod.data.person import Seen
 from crossmod.data.same_person import Graph, Node
 from crossmod.data.scan_kind import ScanKind, kind_of, nothing_in_common
-from crossmod.data.spelling import form, other_words_alone
+from crossmod.data.spelling import NUMBERED_MODALITY, form, other_words_alone
 from crossmod.data.store import listed
 
 Pairs = tuple[tuple[Node, Node], ...]
@@ -129,7 +129,7 @@ def _within(domain: str, nodes: Sequence[Node], known: _Known, words: frozenset[
         return None
     by_form: dict[str, list[Node]] = defaultdict(list)
     for node in nodes:
-        by_form[form(node.bare(domain) or "", words)].append(node)
+        by_form[_form(node, domain, words)].append(node)
     alike = tuple(
         (a, b)
         for several in by_form.values()
@@ -172,11 +172,21 @@ def _pairs(
     words: frozenset[str] | None,
 ) -> Pairs:
     """Undecided patients whose names are equal; with `words`, as far as spelling and these do not count."""
-    by_name: dict[str, list[Node]] = defaultdict(list)
+
+    def name_of(node: Node, domain: str) -> str | None:
+        name = node.bare(domain)
+        return name if name is None or words is None else _form(node, domain, words)
+
+    by_name: dict[str | None, list[Node]] = defaultdict(list)
     for node in second:
-        name = node.bare(domains[1])
-        if name is not None:
-            by_name[name if words is None else form(name, words)].append(node)
-    names = ((node, name) for node in first if (name := node.bare(domains[0])) is not None)
-    pairs = ((a, b) for a, name in names for b in by_name.get(name if words is None else form(name, words), ()))
+        by_name[name_of(node, domains[1])].append(node)
+    pairs = ((a, b) for a in first if (name := name_of(a, domains[0])) for b in by_name.get(name, ()))
     return tuple((a, b) for a, b in pairs if known.undecided(a, b))
+
+
+def _form(node: Node, domain: str, words: frozenset[str]) -> str:
+    """The form of a patient's name; empty where there is none."""
+    name = node.bare(domain) or ""
+    # Somebody gave this patient the pseudonym `ct-1`: it is no scan's name, as the folder `ct-1` would be.
+    whole = node.store is None or node.name.rpartition("/")[2] == name
+    return form(name, frozenset() if whole and NUMBERED_MODALITY.fullmatch(name) else words)
