@@ -131,8 +131,8 @@ def test_dicom_patients_are_told_apart_by_their_ids_and_named_by_number(tmp_path
 
 
 def test_without_ids_each_folder_is_a_patient(tmp_path, caplog):
-    for folder in ("x/1", "x/2", "y"):
-        for path in write_series(tmp_path / "export" / folder, body()[0]):
+    for folder, modality in (("x/1", "CT"), ("x/2", "MR"), ("y", "CT")):
+        for path in write_series(tmp_path / "export" / folder, body()[0], modality=modality):
             edit(path, lambda dataset: setattr(dataset, "PatientID", ""))
     records = prepare_dicom(tmp_path / "export", tmp_path / "store")
     assert [record.patient for record in records] == ["dicom-p001", "dicom-p001", "dicom-p002"]

@@ -23,6 +23,22 @@ def test_folds_hold_every_patient_once(count: int, folds: int, seed: int) -> Non
     assert max(map(len, parts)) - min(map(len, parts)) <= 1
 
 
+@pytest.mark.parametrize(
+    ("count", "folds", "advice"),
+    [
+        (1, 2, "Give a store with more patients."),
+        (3, 5, r"Use fewer folds \(3 at most\), or a store with more patients."),
+    ],
+)
+def test_advice_for_too_few_patients_fits(count: int, folds: int, advice: str) -> None:
+    settings = SplitSettings(folds=folds)
+    with pytest.raises(InputError, match=rf"one a fold\. {advice}$"):
+        split_patients(PATIENTS[:count], settings)
+    # What another command could do is not said.
+    with pytest.raises(InputError, match=rf"{advice} --split none trains on everybody\.$"):
+        split_patients(PATIENTS[:count], settings, otherwise="--split none trains on everybody.")
+
+
 def test_the_order_in_which_patients_come_does_not_matter() -> None:
     settings = SplitSettings(folds=4, fold=2)
     assert split_patients(PATIENTS, settings) == split_patients([*reversed(PATIENTS), "p3"], settings)

@@ -7,9 +7,9 @@ from typing import Any
 
 from crossmod.config import Modality
 from crossmod.data.chaos import ChaosCase
-from crossmod.data.dicom.patients import is_placeholder
+from crossmod.data.dicom.placeholders import known_id
 from crossmod.data.dicom.series import list_series
-from crossmod.data.patient_key import normal_id, patient_key_for
+from crossmod.data.patient_key import patient_key_for
 from crossmod.data.person import NUMBER, Mark
 from crossmod.data.store import CaseRecord
 from crossmod.files import read_json
@@ -67,11 +67,11 @@ def nifti_marks(src: Path, modality: Modality, names: Mapping[str, str]) -> dict
 
 def _by_id(case: ChaosCase, store: Path) -> str | None:
     ids = {series.slices[0].patient for series in list_series(case.folder / "DICOM_anon")}
-    own = next(iter(ids)) if len(ids) == 1 else ""
-    if not own or is_placeholder(own):
+    own = known_id(next(iter(ids))) if len(ids) == 1 else ""
+    if not own:
         return None
     key = patient_key_for(store)
-    return str(Mark("id", key.fingerprint, key.hash(normal_id(own))))
+    return str(Mark("id", key.fingerprint, key.hash(own)))
 
 
 def _phantom_people(folder: Path) -> dict[str, Any] | None:

@@ -11,23 +11,27 @@ Two patients are one person where
 - they have a scan in common, byte for byte, or one was synthesized from a scan of the other,
 - the user says so: `--same-people yes` makes equal case names one person.
 
-Different marks of one domain are different people. Where no marks can be compared, case names decide if they all
-differ; if some are equal, or if there are no names to compare, the command asks (`--same-people yes|no`): a wrong guess
-would let one person be trained on and tested on.
+Different marks of one domain are different people, with two exceptions: running numbers of one call of `prepare`, one
+with CT alone and one with MR alone (or MR of other echo times), and names of one call that differ by words such as `t1`
+and `t2` alone. Where no marks can be compared, case names decide if they all differ, in spelling too (`Pat1` and
+`pat_01` do not). If they do not decide, the command asks (`--same-people yes|no`): a wrong guess would let one person
+be trained on and tested on.
 """
 
 import itertools
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from crossmod.data.ask_people import MOST_NAMED, answer, pairs_in_words, unmatched_in_words
 from crossmod.data.file_order import natural_key
 from crossmod.data.joined import JoinedStore, distinct_names
 from crossmod.data.person import Seen, earlier_mark, parse_mark
-from crossmod.data.same_person import MOST_NAMED, Answer, Graph, Node, Question, answer, questions_of
+from crossmod.data.same_person import Answer, Graph, Node
 from crossmod.data.store import CaseRecord, Store, listed
+from crossmod.data.unmatched import Question, questions_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,7 +122,7 @@ def who_is_who(
         seen: people behind models; those behind synthetic cases of `stores` are added.
         same_people: whether equal case names are one person, where nothing else tells.
         ask: whether to refuse where that is needed and not given; without, equal case names are taken for one person,
-            which is safe where nobody is held out by the answer.
+            which is safe where nobody is held out by the answer, and a line tells of all others in question.
 
     Raises:
         InputError: the user has to say whether there are the same people in two stores, or what is known contradicts
@@ -145,7 +149,7 @@ def who_is_who(
         {name: marks[root] for root, name in names.items()},
         {one.model: {n.name: names[graph.root(n)] for n in graph.nodes if n.model == one.model} for one in seen},
         not questions or same_people is not None,
-        tuple(_lines(graph, names, questions, parts)),
+        tuple(_lines(graph, questions, parts, same_people)),
     )
 
 
@@ -163,9 +167,9 @@ def _nodes(parts: Sequence[Store], seen: Sequence[Seen]) -> list[Node]:
             marks = {parse_mark(text) for case in cases for text in case.person}
             scans = {case.sha256 for case in cases if case.synthetic is None}
             scans |= {case.synthetic.source_sha256 for case in cases if case.synthetic is not None}
-            nodes.append(
-                Node(len(nodes), name, marks or {earlier_mark(name, patients, part.cases[0].sha256)}, scans, store=part)
-            )
+            real = tuple(case for case in cases if case.synthetic is None)
+            marks = marks or {earlier_mark(name, patients, part.cases[0].sha256)}
+            nodes.append(Node(len(nodes), name, marks, scans, store=part, cases=real))
     known = {node.name for node in nodes}
     for one in seen:
         for name, texts in one.people.items():
@@ -214,7 +218,7 @@ def _path(node: Node) -> Path:
 
 
 def _lines(
-    graph: Graph, names: Mapping[int, str], questions: Sequence[Question], parts: Sequence[Store]
+    graph: Graph, questions: Sequence[Question], parts: Sequence[Store], same_people: Answer | None
 ) -> Iterator[str]:
     labels = dict(zip(map(id, parts), distinct_names([part.path for part in parts]), strict=True))
     by_why: dict[str, dict[str, None]] = defaultdict(dict)
@@ -234,8 +238,20 @@ def _lines(
     if len(parts) > 1 and not any(held[id(a)] & held[id(b)] for a, b in itertools.combinations(parts, 2)):
         kinds = {mark.kind for node in graph.nodes if node.store is not None for mark in node.marks}
         ways = [word for kind, word in _WAYS.items() if kind in kinds]
-        said = " and as --same-people no says" if questions else ""
-        yield f"No patient is in {'both' if len(parts) == 2 else 'two'} stores, by {' and '.join(ways)}{said}."
+        is_in = "is known to be in" if questions and same_people is None else "is in"
+        said = " and as --same-people no says" if questions and same_people == "no" else ""
+        yield f"No patient {is_in} {'both' if len(parts) == 2 else 'two'} stores, by {' and '.join(ways)}{said}."
+    if same_people is None:
+        yield from map(_not_asked, (one for one in questions if one.spelled or not one.equal))
+
+
+def _not_asked(question: Question) -> str:
+    """Who is taken for different people without an answer."""
+    if question.spelled:
+        who = f"names in two spellings, {pairs_in_words([replace(question, equal=())])}"
+    else:
+        who = unmatched_in_words(question)
+    return f"Taken for different people, which nothing tells: {who}. State it: --same-people yes or no."
 
 
 def _both(one: Node, two: Node, labels: Mapping[int, str]) -> str:

@@ -18,7 +18,7 @@ from crossmod.data.abdomen import crop_to_abdomen
 from crossmod.data.chaos import MR_SEQUENCES, chaos_cases, read_chaos_case
 from crossmod.data.contrast import settled_contrast
 from crossmod.data.dicom.choose import Series
-from crossmod.data.dicom.patients import owners
+from crossmod.data.dicom.patients import checked_name, owners
 from crossmod.data.dicom.series import check_uniform, list_series, read_series
 from crossmod.data.file_order import natural_key
 from crossmod.data.labels import read_label_names
@@ -122,6 +122,7 @@ def prepare_dicom(
     Raises:
         InputError: no series, one that cannot be used, named by its folder, or one that says otherwise than `contrast`.
     """
+    patient = None if patient is None else checked_name(patient)
     every = list_series(src)
     found = [series for series in every if not series.localizer]
     if len(found) < len(every):

@@ -155,7 +155,7 @@ def load_slices(
     most = (sum(record.shape[0] for record in cases), scale.size, scale.size)
     pixels, masks = np.empty(most, np.int16), np.empty(most, np.uint8) if labelled else None
     shows, known, keys, intensities, frames, uses = [], [], [], {}, {}, []
-    for record in track(cases, f"Reading {len(cases)} cases"):
+    for record in track(cases, f"Reading {len(cases)} case{'s' * (len(cases) != 1)}"):
         volume = store.read(record.id) if read is None else read(record)
         intensity = intensity_of(volume, settings)
         told = labelled or set(settings.organs) <= set(record.labels.values())

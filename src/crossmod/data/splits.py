@@ -19,10 +19,15 @@ class Split:
     test: tuple[str, ...]
 
 
-def split_patients(patients: Sequence[str], settings: SplitSettings) -> Split:
+def split_patients(patients: Sequence[str], settings: SplitSettings, *, otherwise: str = "") -> Split:
     """Divide patients into a training side and a held-out side.
 
     The same patients and settings give the same split to every command, in whatever order they come.
+
+    Args:
+        patients: all of them.
+        settings: how.
+        otherwise: what else the command can do where they are too few, for the message.
 
     Raises:
         InputError: a patient that is not there, one named for both sides, or too few for the folds.
@@ -46,7 +51,7 @@ def split_patients(patients: Sequence[str], settings: SplitSettings) -> Split:
                 do="`crossmod info STORE` lists the patients.",
             )
     test = sorted(settings.test_patients) or list(
-        patient_folds(known, settings.folds, settings.split_seed)[settings.fold]
+        patient_folds(known, settings.folds, settings.split_seed, otherwise=otherwise)[settings.fold]
     )
     train = sorted(settings.train_patients) or sorted(set(known) - set(test))
     overlap = sorted(set(train) & set(test))
@@ -67,8 +72,14 @@ def split_in_words(settings: SplitSettings) -> str:
     return f"slice: {settings.test_slices} held out, seed {settings.split_seed}"
 
 
-def patient_folds(patients: Sequence[str], folds: int, seed: int) -> list[tuple[str, ...]]:
+def patient_folds(patients: Sequence[str], folds: int, seed: int, *, otherwise: str = "") -> list[tuple[str, ...]]:
     """Divide patients into `folds` parts whose sizes differ by one at most.
+
+    Args:
+        patients: all of them.
+        folds: how many parts.
+        seed: of the division.
+        otherwise: what else the command can do where they are too few, for the message.
 
     Raises:
         InputError: fewer patients than folds.
@@ -77,7 +88,9 @@ def patient_folds(patients: Sequence[str], folds: int, seed: int) -> list[tuple[
     if len(known) < folds:
         found = f"{len(known)} patient{'s' if len(known) != 1 else ''} ({', '.join(known)})"
         wanted = f"at least {folds}, one a fold"
-        do = "Use fewer folds or a store with more patients; `train --split none` trains on everybody."
+        # One patient cannot be divided.
+        fewer = f"Use fewer folds ({len(known)} at most), or a" if len(known) > 1 else "Give a"
+        do = f"{fewer} store with more patients. {otherwise}".rstrip()
         raise InputError("--folds", found=found, wanted=wanted, do=do)
     order = rng(seed, "folds").permutation(known)
     return [tuple(sorted(str(patient) for patient in part)) for part in np.array_split(order, folds)]

@@ -48,7 +48,8 @@ def _run(run: Run) -> Table:
             table.add_row("family", FAMILY.get(card["family"], card["family"]))
             table.add_row("parameters", ", ".join(f"{name} {count:,}" for name, count in card["parameters"].items()))
             for side, data in card["data"].items():
-                table.add_row(side, f"{data['slices']} slices of {len(data['patients'])} patients")
+                people = len(data["patients"])
+                table.add_row(side, f"{data['slices']} slices of {people} patient{'s' * (people != 1)}")
                 if words := extent_words(card.get("extents", {}).get(side)):
                     table.add_row(f"{side}, medians", words)
             table.add_row("pixels", f"{card['settings']['size']} a side: {pixel_words(card['settings'])}")

@@ -149,7 +149,7 @@ def _read(
 ) -> Float[np.ndarray, "slices size size"]:
     probability = np.empty(test.pixels.shape, np.float32)
     names = [name_of(REAL, key) for key in test.keys]
-    for index, affine in enumerate(track(list(affines), f"Reading {len(names)} predictions")):
+    for index, affine in enumerate(track(list(affines), f"Reading {len(names)} prediction{'s' * (len(names) != 1)}")):
         file = folder / f"{names[index]}{ENDING}"
         label = read_label(file, affine, test.size)
         probability[index] = _read_softmax(folder / f"{names[index]}{SOFTMAX}", label) if softmax else label

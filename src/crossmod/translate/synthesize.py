@@ -105,7 +105,10 @@ def synthesize(
     held_out = {named.get(name, name) for name in model.card["held_out"]}
     tested = [group.first.id for group in groups if group.first.patient in held_out]
     if tested:
-        log.info("%d cases of held-out patients are left out: %s", len(tested), ", ".join(tested))
+        many = (
+            f"{len(tested)} cases of held-out patients are" if len(tested) != 1 else "1 case of a held-out patient is"
+        )
+        log.info("%s left out: %s", many, ", ".join(tested))
         groups = tuple(group for group in groups if group.first.patient not in held_out)
     scale = model_scale(model.settings)
     firsts = [group.first for group in groups]

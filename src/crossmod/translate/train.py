@@ -76,7 +76,8 @@ def train_translator(
     """
     machine = machine or Machine()
     with launched(machine, small=is_small(settings)) as world, fitting(out, settings.batch_size, settings.size):
-        data = divide({"ct": open_stores(ct), "mr": open_stores(mr)}, settings)
+        otherwise = "--split none trains on everybody."
+        data = divide({"ct": open_stores(ct), "mr": open_stores(mr)}, settings, otherwise=otherwise)
         for line in data.people.lines:
             log.info("%s", line)
         return _train(out, data, settings, machine, world)

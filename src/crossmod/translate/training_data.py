@@ -57,8 +57,13 @@ class TrainingData:
         return tuple(case for group in self.train[side] + self.scored[side] for case in group.records)
 
 
-def divide(stores: dict[Modality, Store], settings: TranslateSettings) -> TrainingData:
+def divide(stores: dict[Modality, Store], settings: TranslateSettings, *, otherwise: str = "") -> TrainingData:
     """Divide the cases of both stores by person: who is held out on the target side is not trained on on either side.
+
+    Args:
+        stores: by modality.
+        settings: how.
+        otherwise: what else the command can do where the patients are too few, for the message.
 
     Raises:
         InputError: a store without the cases that are wanted, or nobody left to train on; or it is not known whether
@@ -74,7 +79,7 @@ def divide(stores: dict[Modality, Store], settings: TranslateSettings) -> Traini
         for side in stores
     }
     patients: dict[Modality, list[str]] = {side: [group.first.patient for group in cases[side]] for side in cases}
-    held_out = _held_out(patients, settings)
+    held_out = _held_out(patients, settings, otherwise)
     held_out |= _source_left_out(patients[settings.source], held_out, settings)
     left: dict[Modality, list[str]] = {side: sorted(set(patients[side]) - held_out) for side in cases}
     scored = _scored_patients(left, settings) if settings.select_every else set()
@@ -157,11 +162,11 @@ def _of(groups: Sequence[Group], patients: set[str]) -> tuple[Group, ...]:
     return tuple(group for group in groups if group.first.patient in patients)
 
 
-def _held_out(patients: Mapping[Modality, list[str]], settings: TranslateSettings) -> set[str]:
+def _held_out(patients: Mapping[Modality, list[str]], settings: TranslateSettings, otherwise: str) -> set[str]:
     if settings.split != "patient":
         return set()
     target: Modality = "mr" if settings.source == "ct" else "ct"
-    split = split_patients(patients[target], settings)
+    split = split_patients(patients[target], settings, otherwise=otherwise)
     return (set(patients[target]) - set(split.train)) | set(split.test)
 
 
@@ -229,7 +234,8 @@ def training_slices(data: TrainingData, side: Modality, settings: TranslateSetti
         chosen, _ = split_slices(first, settings, data.patients[side])
     limit = settings.ct_slices if side == "ct" else settings.mr_slices
     count = min(limit, len(chosen)) or len(chosen)
-    log.info("%s: training on %d of %d slices of %d patients", side, count, len(first), len(first.patients))
+    people = len(first.patients)
+    log.info("%s: training on %d of %d slices of %d patient%s", side, count, len(first), people, "s" * (people != 1))
     drawn = draw_evenly(first, chosen, count, derive(settings.seed, side))
     return _stacks(data, side, data.train[side], settings, tuple(one.take(drawn) for one in sets))
 

@@ -3,7 +3,8 @@
 Notable:
 - A PatientID is compared as it is hashed: without padding, upper and lower case alike.
 - In a store that grows, a patient is found again by the hash; who is new gets the next number.
-- What an anonymiser writes for everybody, such as ANONYMOUS, is no id.
+- What an anonymiser writes for everybody, such as ANONYMOUS, is no id. Without ids each folder is one patient, and
+  folders that look like several people are refused.
 """
 
 import logging
@@ -14,22 +15,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from crossmod.data.dicom.choose import Series
+from crossmod.data.dicom.folders import check_one_patient_a_folder, like_two_people, top_folder
+from crossmod.data.dicom.placeholders import known_id
 from crossmod.data.dicom.series import check_one_patient
-from crossmod.data.patient_key import PatientKey, normal_id, patient_key_for
+from crossmod.data.patient_key import PatientKey, patient_key_for
 from crossmod.data.person import Mark, known_values, parse_mark
-from crossmod.data.store import CaseRecord, listed
+from crossmod.data.store import CASE_NAME, CASE_NAME_LETTERS, CaseRecord, listed
 from crossmod.errors import InputError
 
 logger = logging.getLogger(__name__)
 
-# Of `normal_id`: what programs write where they take the id away.
-PLACEHOLDERS = frozenset(
-    {"anon", "anonym", "anonymous", "anonymized", "anonymised", "deidentified", "de-identified", "removed", "unknown"}
-    | {"none", "null", "nil", "n/a", "na", "no id", "noid", "no name", "noname", "patient", "patientid", "patient id"}
-    | {"patient^anonymous", "anonymous^patient", "unnamed", "undefined", "default", "test", "id"}
-)
-# 0000, xxx, ***, ---
-_FILLER = re.compile(r"[0x*?._\- ]+")
 # Years of birth that were counted back from ages differ by one.
 SAME_YEARS = 1
 
@@ -47,10 +42,20 @@ class Owner:
     mark: str
 
 
-def is_placeholder(patient_id: str) -> bool:
-    """Whether a PatientID is no id, but what an anonymiser writes for everybody."""
-    plain = normal_id(patient_id)
-    return plain in PLACEHOLDERS or bool(_FILLER.fullmatch(plain))
+def checked_name(patient: str) -> str:
+    """What `--patient` says, without blanks around it.
+
+    Raises:
+        InputError: it cannot be part of a case name.
+    """
+    name = patient.strip()
+    if not re.fullmatch(CASE_NAME, name):
+        found = repr(patient) if name else "an empty name"
+        wanted = "letters, digits, '.', '_' and '-', beginning with a letter or digit"
+        suggested = CASE_NAME_LETTERS.sub("_", name).lstrip("._-")
+        do = f"Give for instance --patient {suggested or 'P1'}."
+        raise InputError("--patient", found=found, wanted=wanted, do=do)
+    return name
 
 
 def owners(
@@ -76,16 +81,20 @@ def owners(
 
     Raises:
         InputError: slices of several patients in one series; a pseudonym that somebody else has; series that cannot be
-            matched with the patients of the store.
+            matched with the patients of the store; series without ids of several people in one folder.
     """
     ids = [_id_of(series, ignore_ids) for series in found]
     key = patient_key_for(store) if any(ids) else None
     if key is not None:
         logger.info("PatientIDs become hashes under the patient key %s.", key.path)
-    _warn_of_missing_ids(src, ids, found, named=patient is not None, ignored=ignore_ids)
-    _tell_of_shared_ids(src, ids, found)
     if patient is not None:
+        _tell_of_shared_ids(src, ids, found, named=True)
         return _named(src, ids, patient, key, store, known)
+    check_one_patient_a_folder(
+        src, [series for own, series in zip(ids, found, strict=True) if not own], ignored=ignore_ids
+    )
+    _warn_of_missing_ids(src, ids, found, ignored=ignore_ids)
+    _tell_of_shared_ids(src, ids, found, named=False)
     return _numbered(src, ids, found, prefix, key, store, known)
 
 
@@ -93,8 +102,7 @@ def _id_of(series: Series, ignored: bool) -> str:
     if ignored:
         return ""
     check_one_patient(series)
-    own = series.slices[0].patient
-    return "" if is_placeholder(own) else normal_id(own)
+    return known_id(series.slices[0].patient)
 
 
 def _named(
@@ -116,7 +124,8 @@ def _named(
     others = sorted({one.patient for one in known if str(mark) in one.person} - {patient})
     if others:
         found = f"this patient already, by the name {others[0]}"
-        raise InputError(store, found=found, wanted="one name a person", do=f"Give --patient {others[0]}.")
+        do = f"Give --patient {others[0]}. If one PatientID was given to several people: --ignore-ids, too."
+        raise InputError(store, found=found, wanted="one name a person", do=do)
     return [Owner(patient, str(mark))] * len(ids)
 
 
@@ -176,7 +185,8 @@ def _refuse_strangers(
         if without_id or any(mark.kind == "number" for mark in marks):
             do = (
                 "Series without PatientID cannot be matched. Give one patient's folder at a time, with --patient and "
-                "the pseudonym; or prepare all series in one call; or give another --name if they are other people."
+                "the pseudonym; or prepare all series in one call, of a folder with one folder a patient; or give "
+                "another --name if they are other people."
             )
         elif marks:
             do = "Its PatientIDs were hashed under another patient key: set CROSSMOD_PATIENT_KEY to that key's file."
@@ -185,8 +195,8 @@ def _refuse_strangers(
         raise InputError(store, found=found, wanted="series that can be matched with it", do=do)
 
 
-def _warn_of_missing_ids(src: Path, ids: Sequence[str], found: Sequence[Series], *, named: bool, ignored: bool) -> None:
-    if all(ids) or named:
+def _warn_of_missing_ids(src: Path, ids: Sequence[str], found: Sequence[Series], *, ignored: bool) -> None:
+    if all(ids):
         return
     if ignored:
         logger.info("%s: PatientIDs are ignored: each folder in it is taken for a patient", src)
@@ -196,24 +206,35 @@ def _warn_of_missing_ids(src: Path, ids: Sequence[str], found: Sequence[Series],
     logger.warning("%s: series without a patient id (%s): each folder in it is taken for a patient", src, what)
 
 
-def _tell_of_shared_ids(src: Path, ids: Sequence[str], found: Sequence[Series]) -> None:
+def _tell_of_shared_ids(src: Path, ids: Sequence[str], found: Sequence[Series], *, named: bool) -> None:
     """Say which folders are one patient, and warn where one id may be several people's."""
-    folders: dict[str, dict[str, None]] = defaultdict(dict)
     owned: dict[str, list[Series]] = defaultdict(list)
     for own, series in zip(ids, found, strict=True):
         if own:
-            folders[own]["/".join(series.folder.relative_to(src).parts[:1]) or "."] = None
             owned[own].append(series)
-    advice = "If they are several people, prepare them with --ignore-ids, which takes each folder for a patient."
-    for own, names in folders.items():
-        if _different(owned[own]):
+    for several in owned.values():
+        names = list(dict.fromkeys(top_folder(src, series) for series in several))
+        if _different(several):
             logger.warning("%s: one PatientID, but patients of different sex or year of birth, in %s. %s",
-                           src, listed(names, 6), advice)  # fmt: skip
-        elif len(names) > 1 and len(folders) == 1:
-            logger.warning("%s: one PatientID for everybody: %s are taken for one patient. %s",
-                           src, listed(names, 6), advice)  # fmt: skip
+                           src, listed(names, 6), _if_several_people(src, several))  # fmt: skip
+        elif len(owned) == 1 and not named and like_two_people(several):
+            whom = "everybody" if all(ids) else "all that have one"
+            inside = names if len(names) > 1 else [str(series.folder.relative_to(src)) for series in several]
+            logger.warning("%s: one PatientID for %s: %s are taken for one patient. %s",
+                           src, whom, listed(inside, 6), _if_several_people(src, several))  # fmt: skip
         elif len(names) > 1:
             logger.info("%s: one patient, by PatientID: %s", src, listed(names, 6))
+
+
+def _if_several_people(src: Path, owned: Sequence[Series]) -> str:
+    """What to do if an id was given to several people."""
+    inside: dict[str, list[Series]] = defaultdict(list)
+    for series in owned:
+        inside[top_folder(src, series)].append(series)
+    if any(like_two_people(several) for several in inside.values()):
+        one_by_one = "one by one, with --ignore-ids --patient NAME --append"
+        return f"If they are several people, prepare each patient's folders {one_by_one}."
+    return "If they are several people, prepare them with --ignore-ids, which takes each folder for a patient."
 
 
 def _different(several: Sequence[Series]) -> bool:

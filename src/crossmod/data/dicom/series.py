@@ -7,6 +7,7 @@ Notable:
 """
 
 import logging
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -16,11 +17,11 @@ from crossmod.data.dicom.choose import Series, described, grouped, the_one, with
 from crossmod.data.dicom.geometry import stacked
 from crossmod.data.dicom.one_unit import check_one_unit
 from crossmod.data.dicom.pixels import read_values
+from crossmod.data.dicom.placeholders import known_id
 from crossmod.data.dicom.read import read_headers
 from crossmod.data.dicom.slice import DicomSlice, NotASlice
 from crossmod.data.file_order import files_in, natural_key
 from crossmod.data.identity import distinct_notes
-from crossmod.data.patient_key import normal_id
 from crossmod.data.store_writer import check_spacing, check_values, compact
 from crossmod.data.volume import CANONICAL, Volume, axis_codes, reorient
 from crossmod.errors import InputError
@@ -129,12 +130,17 @@ def read_series(series: Series) -> tuple[Volume, list[Path]]:
 
 
 def check_one_patient(series: Series) -> None:
-    """Refuse a series whose slices name several patients.
+    """Refuse a series whose slices name several patients, or of which some name one and some none.
 
     Raises:
         InputError: they do.
     """
-    patients = {normal_id(one.patient) for one in series.slices}
+    patients = Counter(known_id(one.patient) for one in series.slices)
+    without = patients.pop("", 0)
+    if len(patients) == 1 and without:
+        found = f"slices without a PatientID ({without} of {len(series.slices)}) among slices with one"
+        do = "Remove the slices that do not belong. If all are one patient's, give each slice the PatientID."
+        raise InputError(series.folder, found=found, wanted="one patient", do=do)
     if len(patients) > 1:
         found = f"slices of {len(patients)} patients in one folder"
         raise InputError(series.folder, found=found, wanted="one patient", do="Give each patient a folder.")

@@ -1,7 +1,7 @@
 """One slice of a CT or MR series, as its header describes it.
 
-Notable: the patient's id, sex and year of birth and the frame of reference stay in memory, to tell what belongs
-together; they are not shown.
+Notable: the patient's id, sex and year of birth, the study and the frame of reference stay in memory, to tell what
+belongs together; they are not shown.
 """
 
 import re
@@ -88,6 +88,7 @@ class DicomSlice:
         frame: which frame of a multi-frame file, from 0; None for a file of one slice.
         number: the SeriesNumber, where the header has it.
         frame_of_reference: its UID, empty where the header has none.
+        study: the UID of the study, likewise.
         stated_unit: CT: what the header says that the values are, out of a closed list; None where it says nothing.
         sex: the patient's, empty where the header has none; to see that one id was given to several people.
         born: the patient's year of birth, as far as the header tells it; likewise.
@@ -109,6 +110,7 @@ class DicomSlice:
     frame: int | None = None
     number: int | None = None
     frame_of_reference: str = field(default="", repr=False)
+    study: str = field(default="", repr=False)
     stated_unit: str | None = None
     sex: str = field(default="", repr=False)
     born: int | None = field(default=None, repr=False)
@@ -162,6 +164,7 @@ def slice_of(path: Path, header: Dataset, *, frame: int | None = None) -> DicomS
         frame=frame,
         number=_whole(header.get("SeriesNumber")),
         frame_of_reference=str(header.get("FrameOfReferenceUID") or ""),
+        study=str(header.get("StudyInstanceUID") or ""),
         stated_unit=_stated_unit(header) if str(header.Modality) == "CT" else None,
         sex=trimmed_id(header.get("PatientSex")).upper(),
         born=_year_of_birth(header),

@@ -35,7 +35,10 @@ def _network(bundle: Bundle, entry: Entry) -> Iterator[str]:
     yield from (f"- {step}" for step in entry.steps)
     if entry.organs:
         yield f"- Its segmentor S finds: {', '.join(entry.organs)}."
-    sides = [f"{one.slices} {side.upper()} slices of {one.patients} patients" for side, one in entry.trained_on.items()]
+    sides = [
+        f"{one.slices} {side.upper()} slices of {one.patients} patient{'s' * (one.patients != 1)}"
+        for side, one in entry.trained_on.items()
+    ]
     yield f"- Trained on {' and '.join(sides)} by crossmod {entry.version}; the {entry.epoch} epoch."
     yield from (f"- SHA-256 of its weights: `{entry.weights}`", "")
 
