@@ -138,7 +138,7 @@ def test_what_goes_there_comes_back_to_its_place(
     assert found == pytest.approx((at[0] / row_mm, at[1] / column_mm), abs=0.25 * coarse)
     labels = frame.labels_back(there.labels, (rows, columns), (row_mm, column_mm))
     # Labels are whole pixels: an edge may move by half a pixel there, and by half a pixel back.
-    place = center_of_mass(labels[0])
+    place = np.asarray(center_of_mass(labels[0]))
     for axis, mm in enumerate((row_mm, column_mm)):
         assert place[axis] * mm == pytest.approx(at[axis], abs=(pixel_mm + mm) / 2)
 
