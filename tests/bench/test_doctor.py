@@ -33,7 +33,7 @@ def without(*names: str) -> Callable[[str], None]:
 
 
 def test_it_names_the_path_that_a_training_takes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    found = by_topic(examine({}, tmp_path))
+    found = by_topic(examine({"HOME": str(tmp_path)}, tmp_path))
     for size in (64, 256):
         chosen = choose(torch.device("cpu"), size=size)
         text = found[f"training, {size} px, cpu"].text

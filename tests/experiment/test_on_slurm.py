@@ -30,35 +30,35 @@ with_submitit = pytest.mark.skipif(
 # A job that was killed died with its machine here; real SLURM tells the two apart.
 SCRIPTS = {
     "sbatch": r"""
-id=$(( $(cat $FAKE/last) + 1 )); echo $id > $FAKE/last; cp $1 $FAKE/$id.sh
-last=$(sed -n 's/^#SBATCH --array=0-\([0-9]*\).*/\1/p' $1)
+id=$(( $(cat "$FAKE/last") + 1 )); echo $id > "$FAKE/last"; cp "$1" "$FAKE/$id.sh"
+last=$(sed -n 's/^#SBATCH --array=0-\([0-9]*\).*/\1/p' "$1")
 run() {
-    echo RUNNING > $FAKE/state/$2
-    bash $1 > /dev/null 2>&1; code=$?
+    echo RUNNING > "$FAKE/state/$2"
+    bash "$1" > /dev/null 2>&1; code=$?
     case $code in 0) state=COMPLETED;; 137) state=${FAKE_LOST:-NODE_FAIL};; *) state=FAILED;; esac
-    echo $state > $FAKE/state/$2
+    echo $state > "$FAKE/state/$2"
 }
 export SLURM_JOB_ID=$id FAKE_ID=$id
-if [ -z "$last" ]; then run $1 $id > /dev/null 2>&1 &
+if [ -z "$last" ]; then run "$1" $id > /dev/null 2>&1 &
 else
-    cp $1 $FAKE/array-$id.sh
+    cp "$1" "$FAKE/array-$id.sh"
     for task in $(seq 0 $last); do
         export SLURM_ARRAY_JOB_ID=$id SLURM_ARRAY_TASK_ID=$task FAKE_ID=${id}_$task
-        run $FAKE/array-$id.sh $FAKE_ID > /dev/null 2>&1 &
+        run "$FAKE/array-$id.sh" $FAKE_ID > /dev/null 2>&1 &
     done
 fi
 echo Submitted batch job $id
 """,
     "srun": r"""
 while [[ $1 == --* ]]; do case $1 in --output|--error) shift 2;; *) shift;; esac; done
-echo $$ > $FAKE/pid-$FAKE_ID
+echo $$ > "$FAKE/pid-$FAKE_ID"
 exec "$@"
 """,
     "sacct": r"""
-echo 'JobID|State|NodeList'; cd $FAKE/state; for id in *; do echo "$id|$(cat $id)|here"; done
+echo 'JobID|State|NodeList'; cd "$FAKE/state"; for id in *; do echo "$id|$(cat $id)|here"; done
 """,
     "scancel": r"""
-for id in "$@"; do echo "CANCELLED by 0" > $FAKE/state/$id; kill -TERM $(cat $FAKE/pid-$id); done
+for id in "$@"; do echo "CANCELLED by 0" > "$FAKE/state/$id"; kill -TERM $(cat "$FAKE/pid-$id"); done
 """,
 }
 

@@ -188,7 +188,8 @@ def test_nobody_is_named(stores: Stores, tmp_path: Path) -> None:
             (named / side / path.name).write_bytes(path.read_bytes())
         manifest = named / side / "manifest.json"
         manifest.write_text(manifest.read_text().replace('"patient": "', '"patient": "JANE-'))
-    run = train(tmp_path / "of-jane", Stores(named / "ct", named / "mr"), epochs=1, test_patients=("JANE-mr-1",))
+    theirs = Stores(named / "ct", named / "mr")
+    run = train(tmp_path / "of-jane", theirs, epochs=1, test_patients=("JANE-mr-1",), same_people="no")
     assert run.card["data"]["ct"]["patients"][0].startswith("JANE")
     out = tmp_path / "out"
     bundle = export_bundle([run.path], out)
