@@ -28,7 +28,7 @@ variations: $(VENV)/installed-dev
 lint: $(VENV)/installed-dev
 	$(VENV)/bin/ruff check
 	$(VENV)/bin/ruff format --check
-	$(VENV)/bin/pyright --pythonpath $(VENV)/bin/python
+	$(VENV)/bin/pyright --threads $(WORKERS) --pythonpath $(VENV)/bin/python
 	$(VENV)/bin/lint-imports
 
 format: $(VENV)/installed-dev
