@@ -164,6 +164,7 @@ def test_a_split_by_slice_is_called_leaking_in_every_output(
         assert "LEAKING" in out, words
 
 
+@pytest.mark.slow
 def test_what_is_measured_is_printed_and_written(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
@@ -240,6 +241,7 @@ def test_commands_are_known() -> None:
     )
 
 
+@pytest.mark.slow
 def test_phantoms_of_two_hospitals_become_stores_that_know_their_contrast(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

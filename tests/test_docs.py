@@ -24,6 +24,7 @@ def test_there_are_documents_with_snippets() -> None:
 SLOW = {
     "first-experiment",
     "judge-images",
+    "make-a-store",
     "measure-speed",
     "run-a-reader-study",
     "run-an-experiment",

@@ -157,6 +157,7 @@ def test_plain_adam_is_pytorchs() -> None:
         plain(trainee)
 
 
+@pytest.mark.slow
 def test_memory_is_that_of_a_step(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a step holds and lets go of counts; what it keeps from its first call on, or its outcome takes, does not."""
     megabytes = 64

@@ -52,6 +52,7 @@ def stand_in(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_a_part_that_fails_or_hangs_is_recorded_and_the_next_is_run(tmp_path: Path, stand_in: Path) -> None:
     out = tmp_path / "the results"
     running = start(out, stand_in.parent / "work", PYTHON=str(stand_in), TOTAL="50", PARTS="doctor tests paths train-1")

@@ -250,6 +250,7 @@ def test_chaos_needs_no_question_and_another_set_in_its_layout_is_asked_about(tm
         who_is_who([Store(tmp_path / "ours")])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layout", ["chaos", "nifti"])
 @pytest.mark.parametrize("paired", [True, False])
 def test_a_phantom_says_who_is_who(tmp_path: Path, layout: str, paired: bool) -> None:

@@ -98,6 +98,7 @@ def test_two_machines_under_slurm(together: Path, tmp_path: Path) -> None:
     np.testing.assert_array_equal(weights(tmp_path / "run"), weights(together))
 
 
+@pytest.mark.slow
 def test_one_told_to_stop_stops_both_and_the_same_command_continues(together: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     done = run(out, 2, 1, "stop-1-8")

@@ -27,6 +27,7 @@ def people(first: int, modality: str) -> np.ndarray:
     return np.concatenate(sets).astype(np.float32)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("modality", ["mr", "ct"])
 def test_failures_are_ranked_as_anyone_would(found: Detector, modality: str) -> None:
     """Against other persons: other real ones lie nearest, then blur, more of it, wrong contrast, and noise."""
@@ -46,6 +47,7 @@ def test_failures_are_ranked_as_anyone_would(found: Detector, modality: str) -> 
     assert distances["noise"] > 10 * distances["real"]
 
 
+@pytest.mark.slow
 def test_the_other_modality_and_scrambled_pixels_lie_far(found: Detector) -> None:
     """Scrambling keeps every histogram: it is texture that tells."""
     there, real = found.features(people(0, "mr")), people(10, "mr")

@@ -29,6 +29,7 @@ def finished(root: Path, *, new: frozenset[int]) -> Plan:
     return plan
 
 
+@pytest.mark.slow
 def test_scores_of_earlier_versions_are_read_and_those_that_they_did_not_take_are_undefined(tmp_path: Path) -> None:
     results = results_of(finished(tmp_path, new=frozenset()), tmp_path)
     for result in results:
@@ -42,6 +43,7 @@ def test_scores_of_earlier_versions_are_read_and_those_that_they_did_not_take_ar
     assert {(row["hd95"], row["mssd"], row["ravd"]) for row in rows} == {("9.000000", "", "")}
 
 
+@pytest.mark.slow
 def test_distances_to_another_surface_are_never_mixed(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     results = results_of(finished(tmp_path, new=frozenset({1, 3})), tmp_path)
     for result in results:

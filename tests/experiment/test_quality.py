@@ -60,6 +60,7 @@ def trained_on(made: Experiment, result: Result, count: int = 0) -> SliceSet:
     return slices
 
 
+@pytest.mark.slow
 def test_the_draw_is_that_of_training(made: Experiment) -> None:
     plan, root, results = made
     for result in (one for one in results if one.arm.translator == "good" and one.fold == 1):
@@ -70,6 +71,7 @@ def test_the_draw_is_that_of_training(made: Experiment) -> None:
             assert [made_here.thin.keys[i] for i in drawn] == list(trained_on(made, result, count).keys)
 
 
+@pytest.mark.slow
 def test_consistency_is_that_of_the_slices_drawn(made: Experiment, found: dict[str, Any]) -> None:
     for name, row in found["arms"].items():
         own = [one for one in made[2] if one.arm.name == name]
@@ -81,6 +83,7 @@ def test_consistency_is_that_of_the_slices_drawn(made: Experiment, found: dict[s
     assert {row["slices"] for row in found["arms"].values()} == {24, 30}
 
 
+@pytest.mark.slow
 def test_the_distance_is_that_of_the_slices_drawn(made: Experiment, found: dict[str, Any]) -> None:
     plan, root, results = made
     number = found["frechet_slices"]
@@ -107,6 +110,7 @@ def test_the_distance_is_that_of_the_slices_drawn(made: Experiment, found: dict[
     assert point["frechet"] == pytest.approx(np.mean(expected), rel=1e-3)
 
 
+@pytest.mark.slow
 def test_noisy_slices_are_further_from_real_ones(found: dict[str, Any]) -> None:
     arms = found["arms"]
     assert arms["real + 30 noisy"]["frechet"] > 2 * arms["real + 30 good"]["frechet"]
@@ -119,6 +123,7 @@ def test_arms_with_few_slices_have_no_distance_and_limit_no_other(tmp_path: Path
     assert arms["real + 20 essnet"]["frechet"] is not None
 
 
+@pytest.mark.slow
 def test_nobody_who_is_tested_on_stands_beside_the_synthetic_slices(made: Experiment) -> None:
     plan, root, results = made
     for result in results:

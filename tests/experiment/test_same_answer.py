@@ -49,7 +49,8 @@ def finished(root: Path, gain: float, **changes: Any) -> Plan:
 
 @pytest.mark.parametrize(("gain", "changes", "verdict"), [
     (0.1, {}, "improves"), (-0.05, {}, "hurts"), (0.0, {}, "not shown"), (0.1, {"retrain": True}, "improves"),
-    (0.1, {"only_folds": [1]}, "improves"), (0.1, {"counts": [0, 3, 4]}, "improves"), (-0.5, {}, "hurts"),
+    (0.1, {"only_folds": [1]}, "improves"), (0.1, {"counts": [0, 3, 4]}, "improves"),
+    pytest.param(-0.5, {}, "hurts", marks=pytest.mark.slow),
 ])  # fmt: skip
 def test_named_runs_and_experiments_give_one_answer(
     tmp_path: Path, gain: float, changes: dict[str, Any], verdict: str

@@ -78,6 +78,7 @@ def test_several_inputs_and_what_answers_otherwise(tmp_path: Path, monkeypatch: 
     assert [path.name for path in tmp_path.iterdir()] == ["merge.onnx"]
 
 
+@pytest.mark.slow
 def test_channels_that_hardly_vary(tmp_path: Path) -> None:
     """One bright pixel in many of one value: with the plain instance norm of ONNX the full network was 5e-4 away."""
     torch.manual_seed(0)

@@ -131,6 +131,7 @@ def test_what_cannot_be_ranked(tmp_path: Path) -> None:
         compare_images([one, tmp_path / "begun"])
 
 
+@pytest.mark.slow
 def test_models_that_were_judged_apart_are_paired_all_the_same(tmp_path: Path) -> None:
     """In results of their own, since all that their draws depend on is the same; not by another seed."""
     people = make_people(tmp_path)

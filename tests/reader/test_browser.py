@@ -156,6 +156,7 @@ def test_a_survey_from_the_link_to_the_thanks(chromium: Any, tmp_path: Path) -> 
         assert 0 < given[0].seconds < 60
 
 
+@pytest.mark.slow
 def test_window_zoom_and_moving_change_the_pixels(chromium: Any, tmp_path: Path) -> None:
     with live(tmp_path) as (survey, url), device(chromium, url) as page:
         page.goto(f"{url}/r/{survey.readers[0]}")
@@ -191,6 +192,7 @@ def test_window_zoom_and_moving_change_the_pixels(chromium: Any, tmp_path: Path)
         assert np.abs(moved[:, 80:] - zoomed[:, :-80]).mean() < 0.3 * np.abs(moved - zoomed).mean()
 
 
+@pytest.mark.slow
 def test_a_volume_is_scrolled_by_wheel_keys_slider_and_finger(chromium: Any, tmp_path: Path) -> None:
     with (
         live(tmp_path, unit="volume", modality="mr") as (survey, url),
@@ -238,6 +240,7 @@ def touch(page: Any, fingers: list[list[tuple[int, int]]]) -> None:
     pixels(page)
 
 
+@pytest.mark.slow
 def test_nothing_is_called_saved_that_is_not(chromium: Any, tmp_path: Path) -> None:
     with live(tmp_path) as (survey, url), device(chromium, url) as page:
         page.goto(f"{url}/r/{survey.readers[0]}")
@@ -272,6 +275,7 @@ def test_nothing_is_called_saved_that_is_not(chromium: Any, tmp_path: Path) -> N
         assert [one.values["reason"] for one in survey.study.answers(survey.survey)] == ["the spleen"]
 
 
+@pytest.mark.slow
 def test_a_broken_image_is_said_in_words_and_can_be_answered(chromium: Any, tmp_path: Path) -> None:
     with live(tmp_path) as (survey, url), device(chromium, url) as page:
         page.goto(f"{url}/r/{survey.readers[0]}")
@@ -297,6 +301,7 @@ def test_a_link_in_a_mail_on_another_site_opens_the_survey(chromium: Any, tmp_pa
         page.wrong.clear()
 
 
+@pytest.mark.slow
 def test_pages_fit_their_width_and_controls_have_names(chromium: Any, tmp_path: Path) -> None:
     with live(tmp_path, realism=True, regions=True) as (survey, url), device(chromium, url) as page:
         page.goto(f"{url}/r/{survey.readers[0]}")
@@ -320,6 +325,7 @@ UNNAMED = """() => [...document.querySelectorAll("a, button, input:not([type=hid
   .map(one => one.outerHTML)"""
 
 
+@pytest.mark.slow
 def test_the_owner_watches_and_closes(chromium: Any, tmp_path: Path) -> None:
     with live(tmp_path) as (survey, url), device(chromium, url, (390, 844)) as page:
         page.goto(f"{url}/o/{survey.owner}")

@@ -83,6 +83,7 @@ def refused(response: httpx.Response) -> None:
     assert response.headers["retry-after"] == "5"
 
 
+@pytest.mark.slow
 def test_a_reader_is_told_when_another_program_holds_the_database_and_can_try_again(small: Survey) -> None:
     with serving(small) as server, let_in(server, small) as client:
         page = client.get("/scan/1")

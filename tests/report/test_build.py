@@ -39,6 +39,7 @@ def test_one_page_with_everything_and_nothing_from_outside(made: Path, tmp_path:
     assert "<script" not in page
 
 
+@pytest.mark.slow
 def test_arms_of_unequal_length_and_leaks_are_warned_of(made: Path, tmp_path: Path, stores: Stores) -> None:
     real = segment(tmp_path / "a", stores.mr, epochs=1)
     more = segment(tmp_path / "b", stores.mr, made / "essnet-mr", count=9, epochs=1)

@@ -74,6 +74,7 @@ def test_a_store_that_was_made_anew_is_not_shown_for_the_one_that_was_judged(peo
     assert layer_picture(run) is None
 
 
+@pytest.mark.slow
 def test_a_single_model_has_no_ranking(people: People, tmp_path: Path) -> None:
     run = judge_images(people.mr, [people.good], tmp_path / "r", source=[people.ct], settings=JudgeSettings(draws=0))
     found = images([run])

@@ -3,6 +3,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
 from conftest import Stores
 from rich.console import Console
 from test_tables import made_run
@@ -78,6 +79,7 @@ def test_a_run_is_described_with_its_alarms_and_last_losses(tmp_path: Path) -> N
     assert "at step 20, constant output: deviation 0.0012 < 0.02. Try again." in text
 
 
+@pytest.mark.slow
 def test_the_report_warns_at_its_head_and_beside_the_curves(tmp_path: Path, stores: Stores) -> None:
     run = train(tmp_path / "essnet", stores, family="essnet", epochs=1)
     build_report([run.path], tmp_path / "before.html")

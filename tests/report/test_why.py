@@ -49,6 +49,7 @@ def test_words_follow_the_numbers_and_nothing_comes_from_outside(findings: dict[
     assert not re.search(r"\bnan\b|\binf\b", bare)
 
 
+@pytest.mark.slow
 def test_where_nothing_stands_out_it_says_so(tmp_path: Path) -> None:
     plan, results = Made(changes={"counts": [0, 4]}, test_on="organ").experiment(tmp_path)
     text = page({"organ": "liver", "arms": [], "why": why(plan, tmp_path, results)})
@@ -58,6 +59,7 @@ def test_where_nothing_stands_out_it_says_so(tmp_path: Path) -> None:
     assert "Too few slices for a Fréchet distance" in text
 
 
+@pytest.mark.slow
 def test_of_baselines_alone_there_are_curves(tmp_path: Path) -> None:
     plan, results = Made(changes={"counts": [0]}).experiment(tmp_path)
     found = why(plan, tmp_path, results)
