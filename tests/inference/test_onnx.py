@@ -94,14 +94,13 @@ def test_without_the_packages_nothing_is_begun(tmp_path: Path, monkeypatch: pyte
 
 
 def test_a_slice_of_one_value_has_no_defined_answer() -> None:
-    """Why the check leaves it out: PyTorch answers otherwise for another layout in memory, and for more digits."""
+    """Why the check leaves it out: a millionth of the range, as rounding may add it, decides what comes out."""
     torch.manual_seed(0)
     network = ResNet(1, 4, 2).eval()
     initialise(network)
-    images = torch.full((1, 1, 32, 32), -1.0)
+    network.double()
+    images = torch.full((1, 1, 32, 32), -1.0, dtype=torch.float64)
+    noise = 1e-6 * torch.randn(images.shape, dtype=torch.float64)
     with torch.inference_mode():
-        plain, digits = network(images), network.double()(images.double())
-        last = network.float().to(memory_format=torch.channels_last)(  # pyright: ignore[reportCallIssue]
-            images.to(memory_format=torch.channels_last)
-        )
-    assert max(float((plain - digits).abs().max()), float((plain - last).abs().max())) > 1e-2
+        plain, nearly = network(images), network(images + noise)
+    assert float((plain - nearly).abs().max()) > 1e-2
