@@ -5,8 +5,8 @@ import math
 import pytest
 from test_extent import one
 
-from crossmod.data.body_sizes import side_of_card, times_as_large, warn_of_pair, warn_of_sizes
-from crossmod.data.extent import side_extent
+from crossmod.data.body_sizes import times_as_large, warn_of_pair, warn_of_sizes
+from crossmod.data.extent import SideExtent, side_extent
 
 PEOPLE = [one("a", 240, 340), one("b", 220, 300), one("c", 290, 380), one("d", 250, 330), one("e", 235, 320)]
 
@@ -67,5 +67,5 @@ def test_two_places_that_do_not_fit_are_told_of(caplog: pytest.LogCaptureFixture
 
 def test_a_card_gives_back_what_was_measured() -> None:
     side = side_extent([one("a", 201.2, 300.0, touching=(0, 0.5))])
-    assert side_of_card(side.plain()).body_mm == (201.2, 300.0)
-    assert side_of_card(side.plain()).touching == side.touching
+    assert SideExtent.of_card(side.plain()).body_mm == (201.2, 300.0)
+    assert SideExtent.of_card(side.plain()).touching == side.touching

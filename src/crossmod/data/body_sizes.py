@@ -8,7 +8,7 @@ Notable:
 
 import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from crossmod.data.extent import IMPOSSIBLE, OFTEN, Extent, SideExtent, side_extent
 from crossmod.data.store import listed
@@ -69,18 +69,6 @@ def warn_of_pair(name: str, one: SideExtent, other_name: str, other: SideExtent)
             "%s: bodies are %s as those of %s (%s and %s): people differ less. Check the spacing in the headers.",
             name, _times(ratio), other_name, _size(one), _size(other),
         )  # fmt: skip
-
-
-def side_of_card(plain: Mapping[str, object]) -> SideExtent:
-    """What `SideExtent.plain` wrote into a card, without the model's pixels."""
-    pairs = {key: tuple(map(float, plain[key])) for key in ("body_mm", "touching")}  # pyright: ignore[reportArgumentType]
-    return SideExtent(
-        cases=1,
-        pixel_mm=float(str(plain["pixel_mm"])),
-        field_mm=float(str(plain["field_mm"])),
-        body_mm=(pairs["body_mm"][0], pairs["body_mm"][1]),
-        touching=(pairs["touching"][0], pairs["touching"][1]),
-    )
 
 
 def _factor(ratio: float) -> float:

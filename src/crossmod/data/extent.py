@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from crossmod.config import with_changes
 from crossmod.data.body_box import BodyBox
@@ -156,6 +156,12 @@ class SideExtent:
             "touching": [round(share, 3) for share in self.touching],
             "body_pixels": None if self.pixels is None else [round(count, 1) for count in self.pixels],
         }
+
+    @classmethod
+    def of_card(cls, plain: Mapping[str, Any]) -> "SideExtent":
+        """What `plain` wrote, without the model's pixels; how many cases it was is not written."""
+        body, touching = (tuple(map(float, plain[name])) for name in ("body_mm", "touching"))
+        return cls(1, plain["pixel_mm"], plain["field_mm"], (body[0], body[1]), (touching[0], touching[1]))
 
 
 def side_extent(cases: Sequence[Extent], scale: Scale | None = None) -> SideExtent:

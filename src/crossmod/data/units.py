@@ -15,8 +15,8 @@ import numpy as np
 
 from crossmod.config import Modality
 from crossmod.data.histogram import histogram_of
+from crossmod.data.noise import neighbour_correlation
 from crossmod.data.slice_jumps import odd_slices
-from crossmod.data.structure import likeness
 from crossmod.data.unit_rules import Finding, findings
 from crossmod.data.volume import CANONICAL, Volume
 from crossmod.errors import InputError
@@ -75,7 +75,7 @@ def _of_slices(volume: Volume) -> Iterator[Finding]:
 def _of_noise(volume: Volume) -> Iterator[Finding]:
     if volume.voxels[0].size < LEAST_VOXELS:
         return
-    alike, spread = likeness(volume.voxels)
+    alike, spread = neighbour_correlation(volume.voxels)
     if alike < LEAST_ALIKE and (volume.modality == "mr" or spread > LEAST_SPREAD_HU):
         found = f"pixels that are no more alike than those of noise (correlation of neighbours {alike:.2f})"
         yield Finding(found, "Check that it shows a body.", refuse=False)

@@ -11,8 +11,8 @@ import numpy as np
 from jaxtyping import UInt8
 
 from crossmod.config import with_changes
-from crossmod.data.body_sizes import side_of_card, warn_of_pair, warn_of_sizes
-from crossmod.data.extent import extents, side_extent, warn_of_cut
+from crossmod.data.body_sizes import warn_of_pair, warn_of_sizes
+from crossmod.data.extent import SideExtent, extents, side_extent, warn_of_cut
 from crossmod.data.frame import Frame
 from crossmod.data.groups import Group, read_input
 from crossmod.data.intensity import Intensity, intensity_of
@@ -162,7 +162,7 @@ def _check_sizes(store: Store, cases: Sequence[CaseRecord], model: Translator) -
     # Runs of earlier versions did not measure them.
     trained = model.card.get("extents", {}).get(model.settings.source)
     if trained:
-        warn_of_pair(str(store.path), side_extent(bodies), f"the training of {model.run}", side_of_card(trained))
+        warn_of_pair(str(store.path), side_extent(bodies), f"the training of {model.run}", SideExtent.of_card(trained))
 
 
 def _check_unit(store: Store, groups: Sequence[Group], model: Translator) -> None:

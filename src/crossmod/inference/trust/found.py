@@ -7,6 +7,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from crossmod.config import Settings
+from crossmod.data.body_mask import FILLED
 from crossmod.evaluate.alignment import SHIFT_LIMIT_MM
 from crossmod.inference.trust.checks import Organ, Shift, Slices, Uncertainty
 from crossmod.inference.trust.images import Output
@@ -41,7 +42,7 @@ class Limits(Settings):
     """By how much the output may be larger or smaller than its source; true pairs of phantoms stay within 0.02."""
     clipped: float = Field(default=0.3, ge=0, le=1)
     """Share of the body beyond the window: bone, gas and fat are 17 to 25 % of phantoms in -160 to 240 HU."""
-    body_share: float = Field(default=0.95, ge=0, le=1)
+    body_share: float = Field(default=FILLED, ge=0, le=1)
     """Share of the slices that may be body: more is a field of view inside the body, or a failed mask."""
     unlike: float = Field(default=1.0, gt=0)
     """Distance from the training's images, relative to the limit that follows from its patients."""

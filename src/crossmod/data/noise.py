@@ -1,4 +1,4 @@
-"""How alike neighbouring pixels are: in a scan they are, in noise without an image they are not."""
+"""What tells noise from a scan: neighbouring pixels are alike in a scan, and not in noise."""
 
 import math
 
@@ -11,7 +11,7 @@ SLICES, PIXELS = 16, 4096
 CLIPPED = (1.0, 99.0)
 
 
-def likeness(voxels: Shaped[np.ndarray, "slices rows columns"]) -> tuple[float, float]:
+def neighbour_correlation(voxels: Shaped[np.ndarray, "slices rows columns"]) -> tuple[float, float]:
     """Correlation of pixels with those beside or below them, whichever is less, and the standard deviation of all.
 
     The correlation is 1 where all values are one, and in slices of one row or column.
