@@ -25,7 +25,8 @@ def export(folder: Path, patient: str, *, modality: str = "CT", echo: float = 70
         if modality == "MR":
             dataset.EchoTime = echo
 
-    pixels = body()[0] + crc32(f"{folder}".encode()) % 101
+    grain = np.random.default_rng(crc32(f"{folder}".encode())).integers(0, 20, body()[0].shape)
+    pixels = body()[0] + grain
     write_series(folder, pixels.astype(np.uint16), modality=modality, change=change)
 
 
