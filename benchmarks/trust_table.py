@@ -1,6 +1,6 @@
 """What the trust report finds: known corruptions of inputs and outputs, and how many of them get a new warning.
 
-    python benchmarks/trust_table.py                              a translator trained on phantoms, some minutes
+    python benchmarks/trust_table.py                              a translator trained on phantoms, a quarter of an hour
     python benchmarks/trust_table.py --quick                      a stand-in for a translator, for tests
     python benchmarks/trust_table.py --matched SOURCE TARGET      a stand-in between two labelled stores
     python benchmarks/trust_table.py --run RUN --store STORE      a trained run and patients that it was not trained on
@@ -239,7 +239,7 @@ def main() -> None:
     people = [person(number, size if given.quick else 96, slices) for number in range(many)]
     unseen = [person(1000 + number, size if given.quick else 96, slices)[0] for number in range(given.patients)]
     with tempfile.TemporaryDirectory() as folder:
-        made = stand_in(Path(folder), people, size) if given.quick else trained(Path(folder), people, size, 6)
+        made = stand_in(Path(folder), people, size) if given.quick else trained(Path(folder), people, size, 20)
         table(*made, unseen)
 
 
