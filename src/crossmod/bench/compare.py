@@ -13,13 +13,11 @@ from torch import Tensor
 from crossmod.bench import footprint
 from crossmod.bench.clock import race, timed
 from crossmod.bench.rate import operations
-from crossmod.bench.result import Comparison, Reading
+from crossmod.bench.result import TOLERANCE, Comparison, Reading
 from crossmod.progress import progress
 
 log = logging.getLogger(__name__)
 
-# Beyond this, relatively, the two do not compute the same. bf16 keeps 8 bits: a loss of it is off by a percent or less.
-TOLERANCE = 0.05
 
 Outcome = Mapping[str, Tensor | np.ndarray]
 # A step: takes its number, gives what tells its outcome. That is asked for in first steps alone, and not timed.

@@ -4,8 +4,7 @@ import sys
 from collections.abc import Callable, Sequence
 from statistics import median
 
-from crossmod.bench.compare import TOLERANCE
-from crossmod.bench.result import Bench, Comparison, Reading
+from crossmod.bench.result import TOLERANCE, Bench, Comparison, Reading
 
 Row = tuple[str, str, str]
 

@@ -7,12 +7,12 @@ from typing import Annotated
 
 from fastapi import APIRouter, Request
 from fastapi import Path as PathPart
-from fastapi.responses import Response
+from fastapi.responses import HTMLResponse, Response
 
 from crossmod.reader.room import Failure, ReaderSeat, room_of
 
 log = logging.getLogger(__name__)
-router = APIRouter()
+router = APIRouter(default_response_class=HTMLResponse)
 
 ScanId = Annotated[str, PathPart(pattern=r"^[0-9a-f]{32}$")]
 _HEADER = 348

@@ -62,10 +62,17 @@ def _held_against(experiment: Experiment) -> str:
 
 
 def _translation(experiment: Experiment) -> Table:
-    p = published
     target = experiment.findings["target"]
     source = "ct" if target == "mr" else "mr"
-    rows = [[p.SOURCE, f"{p.TRAINED_MR}", f"{p.TRAINED_CT}", f"{p.TESTED_CT:,}", f"{p.GENERATED:,}"]]
+    rows = [
+        [
+            published.SOURCE,
+            f"{published.TRAINED_MR}",
+            f"{published.TRAINED_CT}",
+            f"{published.TESTED_CT:,}",
+            f"{published.GENERATED:,}",
+        ]
+    ]
     for name, stores in experiment.made.items():
         sides = [run.card["data"] for run in stores.values()]
         made = [sum(case.shape[0] for case in experiment.stores[folder].cases) for folder in stores]

@@ -21,8 +21,10 @@ from crossmod.errors import InputError
 from crossmod.runs import open_run
 from crossmod.segment.networks import make_network
 from crossmod.segment.predict import THRESHOLD, predict
-from crossmod.segment.train import KIND
 from crossmod.settings import Machine, SegmentSettings, as_recorded
+
+# The kind of run that this is.
+KIND = "segment"
 
 
 @dataclass(frozen=True, eq=False)

@@ -22,12 +22,12 @@ from crossmod.files import read_json, sha256
 from crossmod.progress import track
 from crossmod.runs import Run, is_run, start_run
 from crossmod.segment.chosen import Chosen, Sides, choose_cases
+from crossmod.segment.model import KIND
 from crossmod.segment.nnunet_cases import REAL, grids, name_of
 from crossmod.segment.nnunet_export import ENDING
 from crossmod.segment.nnunet_plan import MARK, NnunetPlan, read_plan
 from crossmod.segment.predict import THRESHOLD, score
 from crossmod.segment.tested import by_case, data_card, write_predictions
-from crossmod.segment.train import KIND
 
 NETWORK = "nnunet"
 SOFTMAX = ".npz"

@@ -14,6 +14,7 @@ from crossmod.engine.trainee import parameters
 from crossmod.engine.world import World, launched
 from crossmod.runs import Run, is_run, start_run
 from crossmod.segment.chosen import Chosen, choose_cases
+from crossmod.segment.model import KIND
 from crossmod.segment.predict import THRESHOLD, predict, score
 from crossmod.segment.segmenter import build
 from crossmod.segment.tested import by_case, data_card, write_predictions
@@ -21,8 +22,6 @@ from crossmod.settings import BEFORE_FRAMES, Machine, SegmentSettings
 from crossmod.workload import is_small
 
 log = logging.getLogger(__name__)
-
-KIND = "segment"
 
 
 def train_segmenter(

@@ -25,7 +25,9 @@ from crossmod.settings import Machine, TranslateSettings, as_recorded
 from crossmod.translate import cyclegan, essnet, multi_input
 from crossmod.translate.apply import apply
 from crossmod.translate.networks import blocks
-from crossmod.translate.train import KIND
+
+# The kind of run that this is.
+KIND = "train"
 
 Epoch = Literal["auto", "best", "last"]
 

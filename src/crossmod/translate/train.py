@@ -24,6 +24,7 @@ from crossmod.engine.world import World, launched
 from crossmod.runs import Run, is_run, start_run
 from crossmod.settings import BEFORE_FRAMES, Machine, TranslateSettings
 from crossmod.translate import cyclegan, essnet, multi_input
+from crossmod.translate.model import KIND
 from crossmod.translate.training_data import (
     TrainingData,
     data_card,
@@ -38,8 +39,6 @@ from crossmod.translate.watch import Watch
 from crossmod.workload import is_small
 
 log = logging.getLogger(__name__)
-
-KIND = "train"
 
 # A set an image of what goes in.
 Slices = dict[Modality, tuple[SliceSet, ...]]
