@@ -8,9 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from crossmod.data.file_order import natural_key
 from crossmod.errors import InputError
-from crossmod.files import is_disk_full, read_json, replacing, write_json, write_text
+from crossmod.files import is_disk_full, natural_key, read_json, replacing, write_json, write_text
 
 
 def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:

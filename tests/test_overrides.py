@@ -14,8 +14,7 @@ from crossmod.config import Settings
 from crossmod.data.store_writer import writing_store
 from crossmod.errors import InputError
 from crossmod.experiment.where import Where, executor_of
-from crossmod.overrides import RIVALS, idle, with_asked
-from crossmod.presets import SEGMENT, TRANSLATE
+from crossmod.presets import RIVALS, SEGMENT, TRANSLATE, idle, with_asked
 from crossmod.segment.train import train_segmenter
 from crossmod.settings import SegmentSettings, TranslateSettings
 from crossmod.translate.synthesize import synthesize

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from crossmod.resources import free_memory, usable_cores
+from crossmod.machine import free_memory, usable_cores
 
 
 @pytest.fixture(autouse=True)

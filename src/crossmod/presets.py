@@ -1,7 +1,17 @@
-"""Presets: named settings, as data."""
+"""Presets, and what happens to options that are given beside one: they take effect, or are refused.
 
-from crossmod.config import with_changes
-from crossmod.settings import SegmentSettings, TranslateSettings
+Notable:
+- Some settings replace one another, such as steps and epochs. The one that is asked for wins over the preset's other.
+- Some settings matter only together with another one, such as the weight of a segmentor's loss. Asked for alone they
+  are refused, but not in a file that holds all settings, such as a run's config.yaml.
+"""
+
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from crossmod.config import build, with_changes
+from crossmod.errors import InputError
+from crossmod.settings import SegmentSettings, SplitSettings, TranslateSettings
 
 TRANSLATE: dict[str, TranslateSettings] = {
     # Rafiq et al. 2025, section 4, and what the code that they adapted defaults to.
@@ -97,3 +107,101 @@ SEGMENT: dict[str, SegmentSettings] = {
 SEGMENT["tiny_modern"] = with_changes(
     SEGMENT["modern"], network="tiny", size=64, precision="fp32", learning_rate=2e-3, ema=0.98, steps=500
 )
+
+
+Chosen = TypeVar("Chosen", bound=SplitSettings)
+
+# Asked for, a setting switches the other one off: its value then.
+RIVALS: dict[str, tuple[str, Any]] = {
+    "epochs": ("steps", 0),
+    "augment": ("strong_augment", False),
+    "strong_augment": ("augment", False),
+}
+
+
+def with_asked(settings: Chosen, asked: Mapping[str, Any], *, every: bool = True, subject: object = "") -> Chosen:
+    """A preset's settings with what is asked for.
+
+    Args:
+        settings: the preset's.
+        asked: what was typed, or written into a file, by the names of the settings.
+        every: refuse what would have no effect; False for files that hold all settings.
+        subject: the file that it was written into; "" for the command line.
+
+    Raises:
+        InputError: a value that the settings refuse, or one that would have no effect.
+    """
+    switched = {}
+    for name, (other, off) in RIVALS.items():
+        if asked.get(name) and other in type(settings).model_fields and other not in asked:
+            switched[other] = off
+    if every and asked.get("epochs") and asked.get("steps"):
+        found = f"--epochs {asked['epochs']} and --steps {asked['steps']}"
+        raise InputError("--epochs", found=found, wanted="one of the two", do="Leave one out.")
+    made = build(type(settings), {**settings.model_dump(), **switched, **asked}, subject=subject)
+    if every:
+        _refuse_idle(settings, made, asked)
+    return made
+
+
+def _refuse_idle(before: Chosen, made: Chosen, asked: Mapping[str, Any]) -> None:
+    reasons = idle(made)
+    for name in asked:
+        # What the preset says anyway is not ignored.
+        if name in reasons and getattr(made, name) != getattr(before, name):
+            option = f"--{name.replace('_', '-')}"
+            found, do = "a setting that would have no effect", f"Leave {option} out, or change the other setting."
+            raise InputError(option, found=found, wanted=reasons[name], do=do)
+
+
+def idle(settings: SplitSettings) -> dict[str, str]:
+    """The settings that have no effect beside the others, and what each would need."""
+    found = _idle_of_split(settings)
+    if isinstance(settings, TranslateSettings):
+        found |= _idle_of_translate(settings)
+    if isinstance(settings, SegmentSettings):
+        found |= _idle_of_segment(settings)
+    return found
+
+
+def _idle_of_split(s: SplitSettings) -> dict[str, str]:
+    if s.split == "slice":
+        return dict.fromkeys(("folds", "fold", "test_patients", "train_patients"), "--split patient with it")
+    found = {"test_slices": "--split slice with it"}
+    if s.test_patients:
+        found |= dict.fromkeys(("folds", "fold"), "no --test-patients beside it")
+        if not getattr(s, "select_every", 0):
+            found["split_seed"] = "no --test-patients beside it"
+    return found
+
+
+def _idle_of_translate(s: TranslateSettings) -> dict[str, str]:
+    found = {}
+    if s.family != "essnet":
+        found |= dict.fromkeys(("lambda_5", "bounded_logits"), "--family essnet with it, which has a segmentor")
+    if s.family != "multi_input" or len(s.mr_inputs) < 2:
+        found["branch_blocks"] = "--family multi_input and several --inputs with it"
+    elif s.branch_blocks > s.generator_blocks:
+        found["branch_blocks"] = f"at most {s.generator_blocks}, the residual blocks of the generators"
+    if s.stack == 1:
+        found["stack_mm"] = "--stack 3 or more with it"
+    if s.inputs:
+        found["sequence"] = "no --inputs beside it"
+    if not s.select_every:
+        found["select_patients"] = "--select-every with it"
+    return found
+
+
+def _idle_of_segment(s: SegmentSettings) -> dict[str, str]:
+    found = {"window": "--modality ct with it"} if s.modality == "mr" else {}
+    if s.modality == "ct":
+        found |= dict.fromkeys(("sequence", "percentiles"), "--modality mr with it")
+    if s.steps:
+        found["epochs"] = "no --steps beside it"
+    if not s.count:
+        found["min_consistency"] = "--count with it"
+    if s.without_real:
+        found |= dict.fromkeys(("real_slices", "train_on"), "no --without-real beside it")
+    if s.split == "slice":
+        found["test_on"] = "--split patient with it: slices are held out among those that show the organ"
+    return found

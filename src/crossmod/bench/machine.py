@@ -11,7 +11,7 @@ import torch
 from crossmod.bench.finding import Finding
 from crossmod.engine.compute import no_bf16
 from crossmod.engine.device import cpu_abilities, cpu_name
-from crossmod.resources import usable_cores
+from crossmod.machine import usable_cores
 
 GB = 1e9
 MEMINFO = Path("/proc/meminfo")

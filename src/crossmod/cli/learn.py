@@ -10,8 +10,7 @@ from pydantic import BaseModel
 from crossmod.cli.application import app, say
 from crossmod.config import Settings, overrides_of, read_yaml
 from crossmod.errors import InputError
-from crossmod.overrides import Chosen, with_asked
-from crossmod.presets import SEGMENT, TRANSLATE
+from crossmod.presets import SEGMENT, TRANSLATE, Chosen, with_asked
 from crossmod.settings import Device, Machine, SegmentSettings, TranslateSettings, as_recorded, pixel_words
 
 Flat = Parameter(name="*")

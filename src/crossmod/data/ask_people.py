@@ -7,12 +7,12 @@ from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
-from crossmod.data.file_order import natural_key
 from crossmod.data.same_person import STATED, TAKEN, Answer, Graph, Node
 from crossmod.data.scan_kind import kind_of
 from crossmod.data.store import listed
 from crossmod.data.unmatched import Question
 from crossmod.errors import InputError
+from crossmod.files import natural_key
 
 # How many people a message names.
 MOST_NAMED = 6

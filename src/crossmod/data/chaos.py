@@ -17,11 +17,11 @@ from crossmod.data.chaos_masks import LABEL_NAMES, paired, read_masks
 from crossmod.data.contrast import settled_contrast
 from crossmod.data.dicom.choose import Series
 from crossmod.data.dicom.series import check_uniform, list_series, read_series
-from crossmod.data.file_order import natural_key
 from crossmod.data.identity import distinct_notes
 from crossmod.data.store import listed
 from crossmod.data.volume import CANONICAL, Volume
 from crossmod.errors import InputError
+from crossmod.files import natural_key
 
 logger = logging.getLogger(__name__)
 

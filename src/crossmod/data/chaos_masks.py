@@ -17,9 +17,9 @@ from jaxtyping import Bool, Int, Shaped, UInt8
 from PIL import Image, UnidentifiedImageError
 
 from crossmod.config import Modality
-from crossmod.data.file_order import files_in, natural_key
 from crossmod.data.store import listed
 from crossmod.errors import InputError
+from crossmod.files import files_in, natural_key
 
 LABEL_NAMES: dict[Modality, dict[int, str]] = {
     "ct": {1: "liver"},

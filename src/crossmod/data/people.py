@@ -26,12 +26,12 @@ from pathlib import Path
 from typing import Any
 
 from crossmod.data.ask_people import MOST_NAMED, answer, pairs_in_words, unmatched_in_words
-from crossmod.data.file_order import natural_key
 from crossmod.data.joined import JoinedStore, distinct_names
 from crossmod.data.person import Seen, earlier_mark, parse_mark
 from crossmod.data.same_person import Answer, Graph, Node
 from crossmod.data.store import CaseRecord, Store, listed
 from crossmod.data.unmatched import Question, questions_of
+from crossmod.files import natural_key
 
 
 @dataclass(frozen=True, eq=False)

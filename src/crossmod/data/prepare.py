@@ -20,7 +20,6 @@ from crossmod.data.contrast import settled_contrast
 from crossmod.data.dicom.choose import Series
 from crossmod.data.dicom.patients import checked_name, owners
 from crossmod.data.dicom.series import check_uniform, list_series, read_series
-from crossmod.data.file_order import natural_key
 from crossmod.data.labels import read_label_names
 from crossmod.data.marks import chaos_marks, nifti_marks, say_who_is_who
 from crossmod.data.nifti import read_nifti
@@ -29,6 +28,7 @@ from crossmod.data.store_writer import writing_store
 from crossmod.data.units import with_checked_units
 from crossmod.data.volume import Volume
 from crossmod.errors import InputError
+from crossmod.files import natural_key
 from crossmod.progress import track
 
 logger = logging.getLogger(__name__)

@@ -16,9 +16,8 @@ import torch
 from torch import nn
 
 from crossmod.engine.inference import batch_size
-from crossmod.resources import usable_cores
+from crossmod.machine import SMALL, usable_cores
 from crossmod.settings import Machine
-from crossmod.workload import SMALL
 
 
 def threads_for(machine: Machine, *, small: bool, processes: int = 1) -> int:

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Literal
 
 from crossmod.config import with_changes
-from crossmod.data.file_order import natural_key
 from crossmod.data.prepare import prepare_chaos
 from crossmod.data.store import MANIFEST, Store
 from crossmod.errors import InputError
@@ -23,7 +22,7 @@ from crossmod.experiment.scale import scaled
 from crossmod.experiment.shown import Shown
 from crossmod.experiment.side_by_side import side_by_side
 from crossmod.experiment.workers import Workers
-from crossmod.files import held
+from crossmod.files import held, natural_key
 from crossmod.phantom.dataset import PhantomSettings, write_phantom
 from crossmod.presets import SEGMENT, TRANSLATE
 from crossmod.report.build import build_report

@@ -9,8 +9,7 @@ from pydantic import Field, model_validator
 
 from crossmod.config import Modality, Settings, build, read_yaml
 from crossmod.errors import InputError
-from crossmod.overrides import with_asked
-from crossmod.presets import SEGMENT, TRANSLATE
+from crossmod.presets import SEGMENT, TRANSLATE, with_asked
 from crossmod.settings import SegmentSettings, TranslateSettings
 
 PRESETS = Path(__file__).parent / "presets"

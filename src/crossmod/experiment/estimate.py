@@ -18,12 +18,12 @@ from crossmod.engine.device import pick_device, wait_for
 from crossmod.engine.threads import computing_with, threads_for
 from crossmod.engine.trainee import Batches, Trainee
 from crossmod.experiment.jobs import Job, Kind
+from crossmod.machine import is_small
 from crossmod.progress import track
 from crossmod.seeds import rng
 from crossmod.segment import segmenter
 from crossmod.settings import Machine, SegmentSettings, TranslateSettings
 from crossmod.translate import train
-from crossmod.workload import is_small
 
 # Steps that are not timed, and those that are.
 WARM, TIMED = 2, 4

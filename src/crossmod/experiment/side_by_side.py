@@ -8,9 +8,8 @@ Notable:
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from crossmod.resources import free_memory, usable_cores
+from crossmod.machine import AnySettings, free_memory, is_small, usable_cores
 from crossmod.settings import Machine
-from crossmod.workload import AnySettings, is_small
 
 # Main memory of a small run, bytes. Measured: 0.6 GB, of which libraries take 0.4; the rest is for larger stores.
 RUN = 1_500_000_000

@@ -18,7 +18,7 @@ from crossmod.experiment.executor import Work
 from crossmod.experiment.jobs import Job
 from crossmod.experiment.ledger import Outcome
 from crossmod.experiment.sitting import Place, alone, share, sit
-from crossmod.resources import usable_cores
+from crossmod.machine import usable_cores
 from crossmod.settings import Machine
 
 # Forking would copy threads and a CUDA context, neither of which survives it.

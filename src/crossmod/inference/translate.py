@@ -22,8 +22,8 @@ from crossmod.inference.match import in_order, notes_of, on_one_grid
 from crossmod.inference.several import about_all, merged, unknown, windows_of
 from crossmod.inference.sweep import Answer, Sweep, pooled, prepare_sweep
 from crossmod.inference.variants import moves
+from crossmod.machine import usable_cores
 from crossmod.progress import progress
-from crossmod.resources import usable_cores
 
 log = logging.getLogger(__name__)
 

@@ -15,8 +15,7 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from crossmod.config import Modality, Settings
-from crossmod.files import write_json
-from crossmod.folders import new_folder
+from crossmod.files import new_folder, write_json
 from crossmod.phantom.anatomy import ORGANS, Grid, lay_on_grid, organ_labels
 from crossmod.phantom.chaos import CT_QUIRKS, MR_QUIRKS, Quirks, write_ct_case, write_mr_case
 from crossmod.phantom.dicom import Identity

@@ -13,7 +13,7 @@ import numpy as np
 from crossmod.config import build
 from crossmod.data.store import Store
 from crossmod.errors import InputError
-from crossmod.folders import new_folder, refuse_filled
+from crossmod.files import new_folder, refuse_filled
 from crossmod.progress import track
 from crossmod.reader.candidates import candidates
 from crossmod.reader.chosen import Chosen, choose

@@ -26,8 +26,7 @@ from crossmod.data.splits import patient_folds
 from crossmod.data.store import CaseRecord
 from crossmod.data.volume import Volume
 from crossmod.errors import InputError
-from crossmod.files import held, write_json, write_text
-from crossmod.folders import refuse_filled
+from crossmod.files import held, refuse_filled, write_json, write_text
 from crossmod.progress import track
 from crossmod.segment.chosen import Chosen, Sides, choose_cases
 from crossmod.segment.nnunet_cases import REAL, SYNTHETIC, grids, name_of

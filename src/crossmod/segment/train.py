@@ -12,6 +12,7 @@ from crossmod.engine.loop import Plan, fit
 from crossmod.engine.memory import fitting
 from crossmod.engine.trainee import parameters
 from crossmod.engine.world import World, launched
+from crossmod.machine import is_small
 from crossmod.runs import Run, is_run, start_run
 from crossmod.segment.chosen import Chosen, choose_cases
 from crossmod.segment.model import KIND
@@ -19,7 +20,6 @@ from crossmod.segment.predict import THRESHOLD, predict, score
 from crossmod.segment.segmenter import build
 from crossmod.segment.tested import by_case, data_card, write_predictions
 from crossmod.settings import BEFORE_FRAMES, Machine, SegmentSettings
-from crossmod.workload import is_small
 
 log = logging.getLogger(__name__)
 

@@ -21,6 +21,7 @@ from crossmod.engine.memory import fitting
 from crossmod.engine.standing import Standing
 from crossmod.engine.trainee import Trainee, parameters
 from crossmod.engine.world import World, launched
+from crossmod.machine import is_small
 from crossmod.runs import Run, is_run, start_run
 from crossmod.settings import BEFORE_FRAMES, Machine, TranslateSettings
 from crossmod.translate import cyclegan, essnet, multi_input
@@ -36,7 +37,6 @@ from crossmod.translate.training_data import (
 )
 from crossmod.translate.training_fingerprint import training_fingerprint
 from crossmod.translate.watch import Watch
-from crossmod.workload import is_small
 
 log = logging.getLogger(__name__)
 

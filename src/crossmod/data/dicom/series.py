@@ -20,11 +20,11 @@ from crossmod.data.dicom.pixels import read_values
 from crossmod.data.dicom.placeholders import known_id
 from crossmod.data.dicom.read import read_headers
 from crossmod.data.dicom.slice import DicomSlice, NotASlice
-from crossmod.data.file_order import files_in, natural_key
 from crossmod.data.identity import distinct_notes
 from crossmod.data.store_writer import check_spacing, check_values, compact
 from crossmod.data.volume import CANONICAL, Volume, axis_codes, reorient
 from crossmod.errors import InputError
+from crossmod.files import files_in, natural_key
 
 logger = logging.getLogger(__name__)
 

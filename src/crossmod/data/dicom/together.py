@@ -14,8 +14,8 @@ from pathlib import Path
 from crossmod.data.dicom.file import is_dicom
 from crossmod.data.dicom.series import slices_in
 from crossmod.data.dicom.write import MADE_UP
-from crossmod.data.file_order import files_in
 from crossmod.errors import InputError
+from crossmod.files import files_in
 
 
 @dataclass(frozen=True, repr=False)

@@ -21,7 +21,7 @@ from crossmod.data.dicom.file import copied
 from crossmod.data.dicom.layout import Layout, laid_out
 from crossmod.data.store_writer import check_values
 from crossmod.data.volume import Volume
-from crossmod.folders import new_folder
+from crossmod.files import new_folder
 
 CT_INTERCEPT = -1024
 # Begins a PatientID that was made up here: an archive puts all that have none into one person's folder.

@@ -15,8 +15,7 @@ from torch import Tensor, nn
 
 from crossmod.engine.checkpoint import weights_hash
 from crossmod.errors import InputError
-from crossmod.files import PathName, sha256, write_text
-from crossmod.folders import new_folder, refuse_filled
+from crossmod.files import PathName, new_folder, refuse_filled, sha256, write_text
 from crossmod.inference.bundle import onnx_export
 from crossmod.inference.bundle.card import card_of, steps_of, training_of
 from crossmod.inference.bundle.format import FORMAT, JSON_FILE, README_FILE, WEIGHTS_FILE, Bundle, Card, printable

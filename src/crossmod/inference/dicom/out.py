@@ -18,7 +18,7 @@ from crossmod.data.dicom.layout import Layout, laid_out
 from crossmod.data.dicom.write import as_16_bit, is_whole, series_header, slice_header, slice_name, write_slice
 from crossmod.data.volume import Volume
 from crossmod.errors import InputError
-from crossmod.folders import new_folder
+from crossmod.files import new_folder
 from crossmod.inference.contract import Translation
 from crossmod.inference.dicom.describe import put_description
 from crossmod.inference.dicom.identity import put_identity

@@ -17,9 +17,9 @@ from crossmod.data.dicom.layout import Layout
 from crossmod.data.dicom.pixels import read_values
 from crossmod.data.dicom.series import slices_in
 from crossmod.data.dicom.slice import DicomSlice
-from crossmod.data.file_order import files_in
 from crossmod.data.volume import Affine, Volume
 from crossmod.errors import InputError
+from crossmod.files import files_in
 
 SAME_PLACE_MM = 1e-3
 
