@@ -26,7 +26,7 @@ from crossmod.engine.inference import batches_of
 from crossmod.inference.batch.overlap import overlapped
 from crossmod.inference.contract import About
 from crossmod.inference.translate import translate_volume
-from crossmod.translate.networks import ResNet, blocks, initialise
+from crossmod.networks.blocks import ResNet, blocks, initialise
 
 ABOUT = About(
     "random", "cyclegan", "ct", "mr", ("ct",), 256, None, 0.0, 1000.0, (-160.0, 240.0), (), "0" * 64, "0"

@@ -5,8 +5,8 @@ from torch import nn
 
 from crossmod.config import with_changes
 from crossmod.machine import CHANNELS, first_layer, is_small
+from crossmod.networks.unet import OWN, make_network
 from crossmod.presets import SEGMENT, TRANSLATE
-from crossmod.segment.networks import OWN, make_network
 
 
 def test_numbers_in_the_first_layer() -> None:

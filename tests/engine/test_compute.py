@@ -16,10 +16,10 @@ from torch import nn
 from crossmod.engine import compute as room
 from crossmod.engine.compute import COMPILED_FROM_PIXELS, Compute, accelerate, choose, no_compiling, prepare
 from crossmod.engine.trainee import Batch, Losses, Trainee
-from crossmod.segment.networks import UNet
+from crossmod.networks.blocks import PatchGAN, ResNet
+from crossmod.networks.unet import UNet
 from crossmod.settings import Compile, Precision, TranslateSettings
 from crossmod.translate import essnet
-from crossmod.translate.networks import PatchGAN, ResNet
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 LAST = torch.channels_last

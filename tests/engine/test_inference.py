@@ -4,9 +4,9 @@ import torch
 
 from crossmod.engine.compute import Compute
 from crossmod.engine.inference import BATCH, batches_of
+from crossmod.networks.blocks import ResNet
 from crossmod.settings import TranslateSettings
 from crossmod.translate.model import Translator
-from crossmod.translate.networks import ResNet
 
 CPU = torch.device("cpu")
 

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from crossmod.engine.layers import Fp32
+from crossmod.networks.blocks import Fp32
 
 
 def layers() -> tuple[nn.Module, ...]:

@@ -18,7 +18,7 @@ from crossmod.errors import InputError
 from crossmod.evaluate import detectors
 from crossmod.evaluate.detectors import Detector, detector, from_file
 from crossmod.evaluate.frechet import frechet_distance
-from crossmod.evaluate.inception import Inception, InceptionE, Unit, average, empty
+from crossmod.networks.inception import Inception, InceptionE, Unit, average, empty
 from crossmod.phantom.anatomy import Grid, lay_on_grid
 from crossmod.phantom.person import draw_person
 from crossmod.phantom.render import render_mr

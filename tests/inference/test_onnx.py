@@ -15,8 +15,8 @@ from crossmod.inference.bundle import onnx_export
 from crossmod.inference.bundle.export import export_bundle
 from crossmod.inference.bundle.load import load_bundle
 from crossmod.inference.bundle.onnx_export import OPSET, TOLERANCE, export_onnx
-from crossmod.translate.branches import Merge
-from crossmod.translate.networks import ResNet, initialise
+from crossmod.networks.blocks import ResNet, initialise
+from crossmod.networks.multi_input import Merge
 
 onnx = pytest.importorskip("onnx", reason="ONNX: pip install 'crossmod[onnx]'")
 onnxruntime = pytest.importorskip("onnxruntime")

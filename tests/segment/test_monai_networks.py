@@ -11,9 +11,9 @@ import crossmod
 from crossmod.engine.compute import accelerate, choose
 from crossmod.engine.trainee import parameters
 from crossmod.errors import InputError
-from crossmod.segment.grid import on_grid
-from crossmod.segment.monai_networks import NETWORKS, dynunet
-from crossmod.segment.networks import make_network
+from crossmod.networks.blocks import on_grid
+from crossmod.networks.monai import NETWORKS, dynunet
+from crossmod.networks.unet import make_network
 from crossmod.segment.segmenter import begin, build
 from crossmod.settings import SegmentSettings
 

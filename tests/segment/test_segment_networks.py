@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from crossmod.engine.trainee import parameters
-from crossmod.segment.networks import UNet, UpConvolution, initialise, paper_unet, tiny_unet
+from crossmod.networks.unet import UNet, UpConvolution, initialise, paper_unet, tiny_unet
 
 
 def test_the_papers_unet_has_the_papers_parameters() -> None:

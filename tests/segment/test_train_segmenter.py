@@ -16,8 +16,8 @@ from crossmod.data.slices import SliceKey, SliceSet, to_pixels
 from crossmod.data.store import Store
 from crossmod.data.store_writer import writing_store
 from crossmod.errors import InputError
+from crossmod.networks.unet import tiny_unet
 from crossmod.runs import Run
-from crossmod.segment.networks import tiny_unet
 from crossmod.segment.predict import predict
 from crossmod.segment.train import train_segmenter
 from crossmod.settings import SegmentSettings

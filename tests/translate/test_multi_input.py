@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from crossmod.engine.trainee import parameters
+from crossmod.networks.blocks import ResidualBlock, ResNet, blocks
 from crossmod.settings import TranslateSettings
 from crossmod.translate import cyclegan, multi_input
-from crossmod.translate.networks import ResidualBlock, ResNet, blocks
 
 CPU = torch.device("cpu")
 TINY: dict[str, Any] = {

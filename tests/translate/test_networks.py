@@ -7,9 +7,9 @@ import torch
 from torch import nn
 
 from crossmod.engine.trainee import parameters
+from crossmod.networks.blocks import InstanceNorm, PatchGAN, ResNet, initialise
 from crossmod.settings import TranslateSettings
 from crossmod.translate import cyclegan, essnet
-from crossmod.translate.networks import InstanceNorm, PatchGAN, ResNet, initialise
 
 
 def test_parameter_counts_are_the_published_ones() -> None:
@@ -289,7 +289,7 @@ def test_layouts_do_not_meet_inside_a_network(monkeypatch: pytest.MonkeyPatch) -
         normed.register_hook(lambda gradient: None if gradient.is_contiguous() else turned.append(gradient.shape))
         return normed
 
-    monkeypatch.setattr("crossmod.translate.networks.F.instance_norm", watched)
+    monkeypatch.setattr("crossmod.networks.blocks.F.instance_norm", watched)
     for layout, make, batch in itertools.product(LAYOUTS, PAIRS.values(), (1, 2)):
         network = make(5)[0].to(memory_format=layout)  # pyright: ignore[reportCallIssue]
         network(torch.randn(batch, 1, 20, 28)).square().mean().backward()

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from crossmod.errors import InputError
 from crossmod.evaluate.detectors import Detector, detector
-from crossmod.translate.branches import Merge, Spread
-from crossmod.translate.networks import ResNet
+from crossmod.networks.blocks import ResNet
+from crossmod.networks.multi_input import Merge, Spread
 from crossmod.translate.selection import Scores, score_translator
 from crossmod.translate.synthesize import consistency
 

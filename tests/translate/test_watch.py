@@ -22,11 +22,11 @@ from crossmod.engine.compute import Compute
 from crossmod.engine.standing import Standing
 from crossmod.engine.trainee import Batch, Losses, Trainee
 from crossmod.errors import InputError
+from crossmod.networks.blocks import ResNet
 from crossmod.runs import Run
 from crossmod.settings import Machine, TranslateSettings
 from crossmod.translate import watch as room
 from crossmod.translate.model import load_translator
-from crossmod.translate.networks import ResNet
 from crossmod.translate.selection import Scores
 from crossmod.translate.synthesize import synthesize
 from crossmod.translate.watch import Watch

@@ -14,10 +14,10 @@ from crossmod.bench.settings import TranslateBench, preset_in_words, translate_s
 from crossmod.bench.train import size_in_words
 from crossmod.engine.compute import Compute, choose, prepare
 from crossmod.engine.inference import BATCH, batch_size
+from crossmod.networks.blocks import Head, ResNet, blocks, initialise
 from crossmod.seeds import derive
 from crossmod.settings import TranslateSettings
 from crossmod.translate.model import Translator
-from crossmod.translate.networks import Head, ResNet, blocks, initialise
 
 # Batches of one timed pass: enough that a GPU is kept busy from one to the next.
 BATCHES = {"cpu": 1, "cuda": 4}

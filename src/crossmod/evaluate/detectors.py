@@ -26,7 +26,7 @@ from torch import Tensor
 
 from crossmod.engine.checkpoint import weights_hash
 from crossmod.errors import InputError
-from crossmod.evaluate.inception import Inception, Unit, empty, with_weights
+from crossmod.networks.inception import Inception, Unit, empty, with_weights
 from crossmod.seeds import rng
 
 # The seed and the widths name the random detector: other ones would be another detector, with another hash.

@@ -18,8 +18,8 @@ from crossmod.engine.compute import Compute, choose, prepare
 from crossmod.engine.device import pick_device
 from crossmod.engine.threads import suited_to
 from crossmod.errors import InputError
+from crossmod.networks.unet import make_network
 from crossmod.runs import open_run
-from crossmod.segment.networks import make_network
 from crossmod.segment.predict import THRESHOLD, predict
 from crossmod.settings import Machine, SegmentSettings, as_recorded
 

@@ -16,10 +16,10 @@ from torch import Tensor, nn
 
 from crossmod.engine.optimizers import adam
 from crossmod.engine.trainee import Batch, Losses, Trainee
+from crossmod.networks.blocks import PatchGAN, ResNet, blocks, initialise
 from crossmod.seeds import derive
 from crossmod.settings import TranslateSettings
 from crossmod.translate.losses import cycle, discriminator_adversarial, generator_adversarial
-from crossmod.translate.networks import PatchGAN, ResNet, blocks, initialise
 from crossmod.translate.pool import ImagePool
 
 # Losses by name, each with its weight.

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from crossmod.engine.trainee import Batch, Trainee
+from crossmod.networks.blocks import ResNet
 from crossmod.settings import TranslateSettings
 from crossmod.translate import cyclegan
 from crossmod.translate.losses import segmentation
-from crossmod.translate.networks import ResNet
 
 
 def segmentor(settings: TranslateSettings) -> ResNet:

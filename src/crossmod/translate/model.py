@@ -20,11 +20,11 @@ from crossmod.engine import checkpoint
 from crossmod.engine.compute import Compute, choose, prepare
 from crossmod.engine.device import pick_device
 from crossmod.errors import InputError
+from crossmod.networks.blocks import blocks
 from crossmod.runs import open_run
 from crossmod.settings import Machine, TranslateSettings, as_recorded
 from crossmod.translate import cyclegan, essnet, multi_input
 from crossmod.translate.apply import apply
-from crossmod.translate.networks import blocks
 
 # The kind of run that this is.
 KIND = "train"

@@ -15,10 +15,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from crossmod.engine.trainee import Trainee
+from crossmod.networks.blocks import PatchGAN
+from crossmod.networks.multi_input import Merge, Spread
 from crossmod.settings import TranslateSettings
 from crossmod.translate import cyclegan
-from crossmod.translate.branches import Merge, Spread
-from crossmod.translate.networks import PatchGAN
 
 
 class Panel(nn.Module):

@@ -17,8 +17,8 @@ from crossmod.inference.bundle.parse import damaged, read_bundle
 from crossmod.inference.bundle.weights import hash_of, of_network, read_weights
 from crossmod.inference.contract import About
 from crossmod.inference.trust.fingerprint import Fingerprint
+from crossmod.networks.blocks import blocks
 from crossmod.translate.apply import apply
-from crossmod.translate.networks import blocks
 
 
 @dataclass(frozen=True, eq=False)

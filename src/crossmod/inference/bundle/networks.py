@@ -7,7 +7,7 @@ from torch import nn
 
 from crossmod.inference.bundle.format import Architecture, Bundle, Entry
 from crossmod.inference.bundle.parse import damaged
-from crossmod.translate.networks import ResNet
+from crossmod.networks.blocks import ResNet
 
 # Of all networks of a bundle together: 800 MB. The paper's generator and S have 23 million.
 MOST_PARAMETERS = 200_000_000
@@ -29,7 +29,7 @@ def _generator(a: Architecture) -> nn.Module:
     if a.kind == "resnet":
         return ResNet(a.stack, a.filters, a.blocks, inputs=a.stack)
     # Only here, since the module of several inputs defines their training, too.
-    from crossmod.translate.branches import Merge, Spread
+    from crossmod.networks.multi_input import Merge, Spread
 
     if a.kind == "spread":
         return Spread(1, a.filters, a.blocks, a.stack)

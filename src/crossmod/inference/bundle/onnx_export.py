@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from crossmod.errors import InputError
 from crossmod.files import replacing
-from crossmod.translate.networks import InstanceNorm
+from crossmod.networks.blocks import InstanceNorm
 
 OPSET = 18
 TOLERANCE = 1e-4

@@ -12,9 +12,8 @@ from typing import Any
 
 from torch import nn
 
-from crossmod.engine.layers import Fp32
 from crossmod.errors import InputError
-from crossmod.segment.grid import OnGrid
+from crossmod.networks.blocks import Fp32, OnGrid
 
 # Each 2D, of one channel in and one out.
 SHAPE: dict[str, int] = {"spatial_dims": 2, "in_channels": 1, "out_channels": 1}

@@ -14,9 +14,8 @@ import torch.nn.functional as F  # noqa: N812 - the name everybody knows
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from crossmod.engine.layers import Fp32
-from crossmod.segment import monai_networks
-from crossmod.segment.grid import on_grid
+from crossmod.networks import monai as monai_networks
+from crossmod.networks.blocks import Fp32, on_grid
 
 PAPER_WIDTHS = (64, 128, 256, 512, 1024)
 TINY_WIDTHS = (12, 24, 48, 96)

@@ -1,4 +1,4 @@
-"""The networks of EssNet and CycleGAN: ResNet generators, the segmentor, PatchGAN discriminators.
+"""Layers and networks that several rooms share: ResNet generator, PatchGAN discriminator, padding to a multiple.
 
 Notable:
 - Generators and segmentor are one network (Johnson et al. 2016; Rafiq et al. 2025, 2.1.1 and Fig. 3): two layers down,
@@ -8,7 +8,7 @@ Notable:
 - Last layers compute in fp32 also where the rest computes in bf16, which would leave images 256 gray levels or fewer.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Literal
 
 import torch
@@ -16,7 +16,28 @@ import torch.nn.functional as F  # noqa: N812 - the name everybody knows
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from crossmod.engine.layers import Fp32, Stack
+
+class Stack(nn.Sequential):
+    """Layers one after the other, compiled as one: PyTorch's compiler passes over the containers of PyTorch itself."""
+
+    def forward(self, input: Tensor) -> Tensor:  # the name that nn.Sequential gave it
+        """Run the layers."""
+        for layer in self:
+            input = layer(input)
+        return input
+
+
+class Fp32(Stack):
+    """Layers that compute in fp32 where autocast has the others compute in less.
+
+    For the last layers of a network: in bf16 an image would come out in a few hundred gray levels.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Run the layers on `input` in fp32, or in fp64 where that comes."""
+        with torch.autocast(input.device.type, enabled=False):
+            return super().forward(input if input.dtype == torch.float64 else input.float())
+
 
 Head = Literal["tanh", "linear"]
 
@@ -151,3 +172,38 @@ def initialise(network: nn.Module) -> None:
             module.weight.normal_(0.0, 0.02)
             if module.bias is not None:
                 module.bias.zero_()
+
+
+def on_grid(
+    network: Callable[[Tensor], Tensor], x: Float[Tensor, "batch 1 rows columns"], step: int, least: int = 1
+) -> Float[Tensor, "batch 1 rows columns"]:
+    """What a network says of images that are padded to what it needs, cut back to what was given.
+
+    Args:
+        network: images to logits, pixel by pixel.
+        x: images in [-1, 1].
+        step: both sides become a multiple of it.
+        least: both sides become at least as long.
+    """
+    rows, columns = x.shape[-2:]
+    more_rows, more_columns = (max(-(-side // step) * step, least) - side for side in (rows, columns))
+    # Background (-1) where the image ends.
+    return network(F.pad(x, (0, more_columns, 0, more_rows), value=-1.0))[..., :rows, :columns]
+
+
+class OnGrid(nn.Module):
+    """Somebody else's network, for images of any size.
+
+    Args:
+        network: images to logits, pixel by pixel.
+        step: what both sides must be a multiple of.
+        least: shortest side that it can be trained with.
+    """
+
+    def __init__(self, network: nn.Module, step: int, least: int = 1):
+        super().__init__()
+        self.network, self.step, self.least = network, step, least
+
+    def forward(self, x: Float[Tensor, "batch 1 rows columns"]) -> Float[Tensor, "batch 1 rows columns"]:
+        """Images in [-1, 1] of any size to logits."""
+        return on_grid(self.network, x, self.step, self.least)

@@ -4,8 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from crossmod.engine.layers import Stack
-from crossmod.translate.networks import InstanceNorm, ResidualBlock, decoder, encoder
+from crossmod.networks.blocks import InstanceNorm, ResidualBlock, Stack, decoder, encoder
 
 
 class Merge(nn.Module):
