@@ -23,13 +23,12 @@ from scipy import stats
 from crossmod.config import Modality, build
 from crossmod.data.store_writer import writing_store
 from crossmod.data.volume import Volume
-from crossmod.evaluate.arms import CORRELATION, fold_inflation
-from crossmod.evaluate.compared import MAIN, corrected
-from crossmod.evaluate.power import Luck, holm_level, smallest_effect
-from crossmod.evaluate.verdicts import holm
 from crossmod.experiment.design import Design
 from crossmod.experiment.plan import Plan, make_plan
 from crossmod.seeds import rng
+from crossmod.statistics.arm_scores import CORRELATION, fold_inflation
+from crossmod.statistics.power import Luck, holm_level, smallest_effect
+from crossmod.statistics.verdicts import MAIN, corrected, holm
 
 SOURCE, SEEDS = 20, 3
 # In Dice, as seen on real patients (docs/log.md): what patients of one fold gain in common, own gains, runs, the rest.

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from crossmod.evaluate.bounds import both_bounds, upper_bound
+from crossmod.statistics.intervals import both_bounds, upper_bound
 
 
 @pytest.mark.slow

@@ -1,11 +1,9 @@
 import numpy as np
 import pytest
 
-from crossmod.evaluate.arms import ArmScores
-from crossmod.evaluate.compared import METRICS, Compared, compare_arms
-from crossmod.evaluate.effects import effects
-from crossmod.evaluate.facts import ONE_MODEL, Facts
-from crossmod.evaluate.verdicts import holm
+from crossmod.statistics.arm_scores import ArmScores
+from crossmod.statistics.paired_effects import effects
+from crossmod.statistics.verdicts import METRICS, ONE_MODEL, Compared, Facts, compare_arms, holm
 
 FOLDS = np.repeat(np.arange(4), 5)
 

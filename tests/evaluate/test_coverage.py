@@ -8,10 +8,10 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from crossmod.evaluate.arms import ArmScores
-from crossmod.evaluate.effects import effect
-from crossmod.evaluate.facts import Facts
 from crossmod.experiment.shared import facts_of
+from crossmod.statistics.arm_scores import ArmScores
+from crossmod.statistics.paired_effects import effect
+from crossmod.statistics.verdicts import Facts
 
 FILE = Path(__file__).parents[2] / "benchmarks" / "coverage.py"
 

@@ -6,8 +6,8 @@ import pytest
 from scipy import stats
 
 from crossmod.errors import InputError
-from crossmod.evaluate.arms import ArmScores, fold_inflation, from_runs, paired, spread
-from crossmod.evaluate.effects import Effect, effect, effects, wilcoxon
+from crossmod.statistics.arm_scores import ArmScores, fold_inflation, from_runs, paired, spread
+from crossmod.statistics.paired_effects import Effect, effect, effects, wilcoxon
 
 
 def arm(values: np.ndarray, folds: int = 1, name: str = "arm") -> ArmScores:

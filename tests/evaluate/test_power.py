@@ -5,9 +5,9 @@ import pytest
 from scipy import stats
 from statsmodels.stats.power import TTestPower
 
-from crossmod.evaluate.arms import ArmScores, fold_inflation
-from crossmod.evaluate.effects import effects
-from crossmod.evaluate.power import (
+from crossmod.statistics.arm_scores import ArmScores, fold_inflation
+from crossmod.statistics.paired_effects import effects
+from crossmod.statistics.power import (
     NO_LUCK,
     Luck,
     Plan,
@@ -21,7 +21,7 @@ from crossmod.evaluate.power import (
     smallest_effect,
     variance_factors,
 )
-from crossmod.evaluate.verdicts import holm
+from crossmod.statistics.verdicts import holm
 
 
 @pytest.mark.parametrize(("effect", "sd"), [(0.02, 0.05), (-0.02, 0.05), (0.01, 0.02), (0.05, 0.05), (0.2, 0.05)])

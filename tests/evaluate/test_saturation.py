@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 
 from crossmod.errors import InputError
-from crossmod.evaluate.arms import ArmScores
-from crossmod.evaluate.effects import effect
-from crossmod.evaluate.saturation import best_shares, cross_fitted_gain, saturation
+from crossmod.statistics.arm_scores import ArmScores
+from crossmod.statistics.paired_effects import effect
+from crossmod.statistics.saturation import best_shares, cross_fitted_gain, saturation
 
 
 def curve(gains: dict[int, float], noise: float = 0.002, patients: int = 20) -> dict[int, ArmScores]:

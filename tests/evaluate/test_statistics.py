@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from crossmod.evaluate.statistics import interval
+from crossmod.statistics.intervals import interval
 
 
 def test_the_interval_of_a_mean_against_scipy(rng: np.random.Generator) -> None:

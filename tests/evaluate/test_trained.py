@@ -3,7 +3,7 @@ from collections.abc import Callable
 
 import pytest
 
-from crossmod.evaluate.trained import STILL_FALLING, Training, still_falling, untrained
+from crossmod.statistics.baseline_quality import STILL_FALLING, Training, still_falling, untrained
 
 
 def curve(loss: Callable[[int], float], steps: int = 1000, every: int = 25) -> tuple[tuple[int, float], ...]:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from crossmod.evaluate.overlap import dice
-from crossmod.evaluate.trivial import trivial_dice
+from crossmod.statistics.baseline_quality import trivial_dice
 
 
 @pytest.mark.parametrize("shape", [(1, 3, 3), (4, 2, 4), (7, 3, 3)])

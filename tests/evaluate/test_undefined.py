@@ -5,11 +5,9 @@ import numpy as np
 import pytest
 from statsmodels.stats.contingency_tables import mcnemar
 
-from crossmod.evaluate.arms import ArmScores
-from crossmod.evaluate.effects import effect, effects
-from crossmod.evaluate.facts import Facts
-from crossmod.evaluate.undefined import failures_as_worst, undefined
-from crossmod.evaluate.verdicts import obstacle, verdict
+from crossmod.statistics.arm_scores import ArmScores, failures_as_worst, undefined
+from crossmod.statistics.paired_effects import effect, effects
+from crossmod.statistics.verdicts import Facts, obstacle, verdict
 
 FOLDS = np.arange(20) % 5
 

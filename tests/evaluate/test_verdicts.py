@@ -5,9 +5,20 @@ import numpy as np
 import pytest
 from statsmodels.stats.multitest import multipletests
 
-from crossmod.evaluate.effects import Effect
-from crossmod.evaluate.facts import ONE_MODEL, ONE_SEED, ONE_SOURCE, Facts, Origin, shared_by_folds
-from crossmod.evaluate.verdicts import gated, holm, in_words, obstacle, verdict
+from crossmod.statistics.paired_effects import Effect
+from crossmod.statistics.verdicts import (
+    ONE_MODEL,
+    ONE_SEED,
+    ONE_SOURCE,
+    Facts,
+    Origin,
+    gated,
+    holm,
+    in_words,
+    obstacle,
+    shared_by_folds,
+    verdict,
+)
 
 
 def found(mean: float, low: float, high: float, patients: int = 15, seeds: int = 3, left_out: int = 0) -> Effect:

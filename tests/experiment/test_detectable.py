@@ -6,11 +6,11 @@ from conftest import Stores
 from small_design import TRANSLATOR, small_design
 from statsmodels.stats.power import TTestPower
 
-from crossmod.evaluate.arms import ArmScores
-from crossmod.evaluate.effects import effect
 from crossmod.experiment import detectable
 from crossmod.experiment.detectable import Size, detectable_in_words, size_of, smallest
 from crossmod.experiment.plan import make_plan
+from crossmod.statistics.arm_scores import ArmScores
+from crossmod.statistics.paired_effects import effect
 
 
 def drawn(size: Size, fold_sd: float, gain: float, rng: np.random.Generator) -> tuple[ArmScores, ArmScores]:

@@ -10,12 +10,12 @@ from crossmod.config import Modality
 from crossmod.data.store import Store
 from crossmod.data.store_writer import writing_store
 from crossmod.errors import InputError
-from crossmod.evaluate.facts import ONE_SEED, ONE_SOURCE, Facts
 from crossmod.experiment.jobs import Job
 from crossmod.experiment.leaks import refuse_leaks
 from crossmod.experiment.plan import Plan, make_plan
 from crossmod.experiment.shared import facts_of
 from crossmod.experiment.source import source_patients
+from crossmod.statistics.verdicts import ONE_SEED, ONE_SOURCE, Facts
 
 
 def plan_of(stores: Stores, **changes: object) -> Plan:

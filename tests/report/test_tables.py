@@ -4,9 +4,9 @@ from typing import Any
 import pytest
 
 from crossmod.errors import InputError
-from crossmod.evaluate.compared import Compared
 from crossmod.report.tables import Arm, arms, baseline_of, compared, one_line, verdict
 from crossmod.runs import Run, start_run
+from crossmod.statistics.verdicts import Compared
 
 
 def made_run(

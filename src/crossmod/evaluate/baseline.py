@@ -19,11 +19,11 @@ import numpy as np
 from jaxtyping import Float
 
 from crossmod.errors import InputError
-from crossmod.evaluate.bootstrap import Estimate, Move, estimate, patient_draws
 from crossmod.evaluate.distribution import LIMITS, METRICS, ImageStatistics
 from crossmod.evaluate.gram import Pairing, pairing, side
 from crossmod.evaluate.layers import LAYERS
 from crossmod.seeds import rng
+from crossmod.statistics.intervals import Estimate, Move, estimate, patient_draws
 
 UNDIVIDED = frozenset({"kid"})
 

@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from crossmod.evaluate.arms import ArmScores
 from crossmod.evaluate.surface import DISTANCES, SURFACE
 from crossmod.experiment.plan import Arm, Plan
 from crossmod.files import write_text
 from crossmod.runs import Run
+from crossmod.statistics.arm_scores import ArmScores
 
 log = logging.getLogger(__name__)
 

@@ -7,12 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from crossmod.evaluate.arms import ArmScores
-from crossmod.evaluate.compared import MAIN, Compared, compare_arms
-from crossmod.evaluate.effects import effects
-from crossmod.evaluate.verdicts import holm
 from crossmod.experiment.plan import Arm, Plan
 from crossmod.experiment.shared import facts_of
+from crossmod.statistics.arm_scores import ArmScores
+from crossmod.statistics.paired_effects import effects
+from crossmod.statistics.verdicts import MAIN, Compared, compare_arms, holm
 
 # By metric, by arm.
 Scores = Mapping[str, Mapping[str, ArmScores]]

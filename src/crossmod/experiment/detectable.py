@@ -7,9 +7,9 @@ trainings have others: the answer is a range, and not more than a guide.
 
 from dataclasses import dataclass
 
-from crossmod.evaluate.arms import fold_inflation
-from crossmod.evaluate.power import Luck, holm_level, smallest_effect
 from crossmod.experiment.plan import Plan
+from crossmod.statistics.arm_scores import fold_inflation
+from crossmod.statistics.power import Luck, holm_level, smallest_effect
 
 # SD of what the patients of a fold gain in common: least on the phantom, most on real patients.
 FOLD_SD = (0.01, 0.06)

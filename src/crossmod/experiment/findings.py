@@ -7,15 +7,15 @@ from typing import Any
 
 import numpy as np
 
-from crossmod.evaluate import power
-from crossmod.evaluate.arms import ArmScores
-from crossmod.evaluate.compared import MAIN
-from crossmod.evaluate.saturation import saturation
-from crossmod.evaluate.statistics import interval
 from crossmod.experiment.collect import BY_PATIENT, BY_RUN, Result, arm_scores, patients_of
 from crossmod.experiment.compared import compare, finite, number
 from crossmod.experiment.plan import Arm, Plan
 from crossmod.experiment.shared import untrained_baselines
+from crossmod.statistics import power
+from crossmod.statistics.arm_scores import ArmScores
+from crossmod.statistics.intervals import interval
+from crossmod.statistics.saturation import saturation
+from crossmod.statistics.verdicts import MAIN
 
 SEED = 0
 

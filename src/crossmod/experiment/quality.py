@@ -18,14 +18,14 @@ import numpy as np
 from scipy import stats
 
 from crossmod.data.slices import draw_evenly
-from crossmod.evaluate.arms import ArmScores
-from crossmod.evaluate.statistics import CONFIDENCE
 from crossmod.experiment.collect import Result, arm_scores
 from crossmod.experiment.drawn import RealSlices, SyntheticSlices, real_slices, synthetic_slices
 from crossmod.experiment.features import DETECTOR, Features
 from crossmod.experiment.plan import Plan
 from crossmod.experiment.truth import real_store
 from crossmod.settings import SegmentSettings
+from crossmod.statistics.arm_scores import ArmScores
+from crossmod.statistics.intervals import CONFIDENCE
 
 # Slices on each side of a Fréchet distance. Arms with fewer than the least get none, so that they limit no other arm.
 MOST, LEAST = 64, 20

@@ -12,7 +12,6 @@ from crossmod.config import Modality
 from crossmod.data.prepare import prepare_chaos
 from crossmod.data.store import MANIFEST, Store
 from crossmod.errors import InputError
-from crossmod.evaluate.redraw import DRAWS
 from crossmod.experiment.collect import results_of, write_tables
 from crossmod.experiment.design import Design
 from crossmod.experiment.estimate import Estimate, estimate
@@ -29,6 +28,7 @@ from crossmod.files import held, write_json
 from crossmod.phantom.dataset import PhantomSettings, write_phantom
 from crossmod.report.experiment import build_experiment_report
 from crossmod.settings import Machine
+from crossmod.statistics.intervals import DRAWS
 
 log = logging.getLogger(__name__)
 

@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 
-from crossmod.evaluate.facts import Facts, Origin, shared_by_folds
-from crossmod.evaluate.trained import Training, untrained
 from crossmod.experiment.collect import Result
 from crossmod.experiment.plan import Arm, Plan
 from crossmod.report.readings import training
 from crossmod.runs import Run
+from crossmod.statistics.baseline_quality import Training, untrained
+from crossmod.statistics.verdicts import Facts, Origin, shared_by_folds
 
 
 def facts_of(plan: Plan, arm: Arm, why_untrained: str = "") -> Facts:

@@ -10,11 +10,11 @@ import numpy as np
 from jaxtyping import Float
 
 from crossmod.evaluate.baseline import UNDIVIDED
-from crossmod.evaluate.bootstrap import Estimate, estimate
 from crossmod.evaluate.distribution import HIGHER_IS_BETTER, METRICS
 from crossmod.judge.card import NAMES, Values
 from crossmod.judge.draws import Draws, load_draws
 from crossmod.runs import Run, open_run
+from crossmod.statistics.intervals import Estimate, estimate
 
 How = Literal["paired draws", "intervals"]
 

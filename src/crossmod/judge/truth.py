@@ -12,10 +12,10 @@ from crossmod.data.body_mask import body_mask
 from crossmod.data.store import CaseRecord, Store
 from crossmod.errors import InputError
 from crossmod.evaluate.paired import PairedScores, in_percent, paired_scores
-from crossmod.evaluate.statistics import interval
 from crossmod.judge.placing import Placed, slice_positions
 from crossmod.judge.settings import JudgeSettings
 from crossmod.progress import track
+from crossmod.statistics.intervals import interval
 
 # Affines that went through files and back agree to about this, mm.
 SAME_MM = 0.01

@@ -4,11 +4,10 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from crossmod.evaluate.compared import METRICS
-from crossmod.evaluate.facts import Scope
 from crossmod.report.experiment_data import Experiment, Finding
 from crossmod.report.numbers import count, from_to, number, p_value, with_interval
 from crossmod.report.sections import verdict_label
+from crossmod.statistics.verdicts import METRICS, Scope
 
 # So many sentences are read at a glance; of more, those that show most come first.
 GLANCE = 8

@@ -3,11 +3,11 @@
 from collections.abc import Iterator
 
 from crossmod.evaluate.alignment import SHIFT_LIMIT_MM
-from crossmod.evaluate.compared import METRICS
 from crossmod.report.experiment_data import Experiment
 from crossmod.report.numbers import count, listed
 from crossmod.report.readings import alarms
 from crossmod.report.sections import LEAKS, shifted, unequal_steps
+from crossmod.statistics.verdicts import METRICS
 from crossmod.translate.synthesize import shift_mm
 
 PARTIAL = ("hd95", "assd", "mssd", "ravd")

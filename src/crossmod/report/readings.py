@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 
 from crossmod.engine.alarms import Alarm
-from crossmod.evaluate.trained import Training
 from crossmod.runs import Run
+from crossmod.statistics.baseline_quality import Training
 
 # Numbers of a reading that are no losses.
 _NO_LOSS = frozenset({"step", "epoch", "seconds", "steps_per_second", "memory_gb"})

@@ -7,9 +7,6 @@ import numpy as np
 
 from crossmod.data.store import Store, listed
 from crossmod.evaluate.alignment import SHIFT_LIMIT_MM
-from crossmod.evaluate.compared import Compared
-from crossmod.evaluate.facts import Scope
-from crossmod.evaluate.statistics import Verdict
 from crossmod.report import figures
 from crossmod.report.contents import Contents
 from crossmod.report.numbers import p_value
@@ -17,6 +14,8 @@ from crossmod.report.panels import outlined, ranked, same_sources, synthetic_sli
 from crossmod.report.readings import alarms
 from crossmod.report.tables import FAMILY, Arm, verdict
 from crossmod.settings import pixel_words
+from crossmod.statistics.intervals import Verdict
+from crossmod.statistics.verdicts import Compared, Scope
 from crossmod.translate.synthesize import mean_shift, shift_mm
 
 SHOWN = 5

@@ -7,14 +7,13 @@ from typing import Any
 import numpy as np
 
 from crossmod.errors import InputError
-from crossmod.evaluate.arms import ArmScores, from_runs
-from crossmod.evaluate.compared import MAIN, Compared, compare_arms
-from crossmod.evaluate.facts import Facts, Origin, shared_by_folds
-from crossmod.evaluate.statistics import interval
-from crossmod.evaluate.trained import untrained
 from crossmod.report.readings import training
 from crossmod.runs import Run
 from crossmod.settings import as_recorded
+from crossmod.statistics.arm_scores import ArmScores, from_runs
+from crossmod.statistics.baseline_quality import untrained
+from crossmod.statistics.intervals import interval
+from crossmod.statistics.verdicts import MAIN, Compared, Facts, Origin, compare_arms, shared_by_folds
 
 FAMILY = {"essnet": "EssNet", "cyclegan": "CycleGAN"}
 

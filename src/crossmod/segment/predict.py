@@ -14,10 +14,10 @@ from crossmod.data.slices import PIXEL_STEP, SliceSet
 from crossmod.data.store import CaseRecord
 from crossmod.evaluate.overlap import dice, iou, volume_difference
 from crossmod.evaluate.roc import roc
-from crossmod.evaluate.statistics import interval
 from crossmod.evaluate.surface import DISTANCES, SURFACE, surface_distance
-from crossmod.evaluate.trivial import trivial_dice
 from crossmod.progress import track
+from crossmod.statistics.baseline_quality import trivial_dice
+from crossmod.statistics.intervals import interval
 
 THRESHOLD = 0.5
 

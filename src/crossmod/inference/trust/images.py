@@ -12,7 +12,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from crossmod.data.slices import in_classes, spread
-from crossmod.evaluate.bounds import LEAST_VALUES, both_bounds, upper_bound
 from crossmod.evaluate.fingerprint import organ_means
 from crossmod.evaluate.looks import bodies_of, looks, to_size
 from crossmod.evaluate.structure import Kept, kept_structure
@@ -22,6 +21,7 @@ from crossmod.inference.match import on_one_grid
 from crossmod.inference.trust.fingerprint import Fingerprint
 from crossmod.inference.trust.likeness import ALPHA, Likeness, Scale, compare
 from crossmod.inference.trust.views import as_trained, source_slices, trained_slices, views_of
+from crossmod.statistics.intervals import LEAST_VALUES, both_bounds, upper_bound
 
 # What a translator makes may lie so many times as far from real images as these from one another.
 GROSS = 2.0

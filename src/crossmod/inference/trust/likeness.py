@@ -2,7 +2,7 @@
 
 Notable:
 - The unit is the patient. A limit is a prediction bound of the next patient, from how far each training patient lies
-  from the others (`crossmod.evaluate.bounds`); all checks together warn of about one ordinary patient in twenty.
+  from the others (`crossmod.statistics.intervals`); all checks together warn of about one ordinary patient in twenty.
 - Such distances shrink with the number of slices that are averaged. So a new volume is looked at in parts of as many
   slices as of each training patient, evenly spread, and the middle part counts. Fewer than half as many slices are not
   compared.
@@ -16,11 +16,11 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from crossmod.evaluate.bounds import LEAST_VALUES, both_bounds, upper_bound
 from crossmod.evaluate.detectors import detector
 from crossmod.evaluate.fingerprint import COLUMNS, LEAST, TURNED, distances, turned
 from crossmod.evaluate.looks import LOGARITHMS, QUANTITIES, WIDTH
 from crossmod.inference.trust.fingerprint import Fingerprint, ImagesLook
+from crossmod.statistics.intervals import LEAST_VALUES, both_bounds, upper_bound
 
 # Of ordinary patients, so many may be warned of: half by what goes in, half by what comes out.
 ALPHA = 0.05

@@ -3,11 +3,11 @@
 import math
 from collections.abc import Iterator
 
-from crossmod.evaluate.bounds import LEAST_VALUES
 from crossmod.inference.contract import Translation
 from crossmod.inference.trust.fingerprint import Fingerprint
 from crossmod.inference.trust.found import Trust
 from crossmod.inference.trust.views import shows_organs
+from crossmod.statistics.intervals import LEAST_VALUES
 
 # With fewer patients the limits lie far out.
 FEW = 10

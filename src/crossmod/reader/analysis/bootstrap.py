@@ -6,7 +6,7 @@ An answer's score is taken to be the stratum's mean, plus the reader's own, plus
 
 Redrawing readers moves a mean by `a` and `e`, redrawing scans by `b` and `e`. Both are redrawn, and what the rest puts
 into the readers' part is taken off, so that it is not counted twice: multi-reader multi-case variance (Gallas 2006;
-Cameron, Gelbach and Miller 2011, eq. 2.9). Everything else is as in `crossmod.evaluate.redraw`.
+Cameron, Gelbach and Miller 2011, eq. 2.9). Everything else is as in `crossmod.statistics.intervals`.
 
 Notable:
 - With 6 to 11 readers and 20 scans, plain percentiles are too narrow: n things redrawn show (n - 1)/n of their
@@ -21,9 +21,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 
-from crossmod.evaluate.redraw import student
-from crossmod.evaluate.statistics import CONFIDENCE
 from crossmod.seeds import rng
+from crossmod.statistics.intervals import CONFIDENCE, student
 
 DRAWS = 10_000
 # Multinomial counts of all draws at once would be 100 MB with 100 scans and 100,000 draws.

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from crossmod.evaluate.verdicts import holm
 from crossmod.reader.analysis.bootstrap import deviations, ends, p_beyond
 from crossmod.reader.analysis.chi_squared import TableTest, compare_rows
 from crossmod.reader.analysis.choices import CANNOT_TELL, REAL, SYNTHETIC, Readings, said, scores
 from crossmod.reader.analysis.permutation import shuffled_key
+from crossmod.statistics.verdicts import holm
 
 BOTH, THREE = (REAL, SYNTHETIC), (REAL, SYNTHETIC, CANNOT_TELL)
 

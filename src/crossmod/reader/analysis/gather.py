@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from crossmod.evaluate.verdicts import holm
 from crossmod.reader.analysis import published
 from crossmod.reader.analysis.agreement import cohen_kappa, fleiss_kappa, kappa_interval, self_agreement
 from crossmod.reader.analysis.choices import RULES, Readings, Rule, readings
@@ -17,6 +16,7 @@ from crossmod.reader.analysis.proportions import ALL, COLUMNS, share
 from crossmod.reader.analysis.realism import realism, regions
 from crossmod.reader.analysis.signal_detection import mean_of_readers, pooled
 from crossmod.reader.records import Given
+from crossmod.statistics.verdicts import holm
 
 FORMAT = 1
 # Of all draws: the same answers give the same report.

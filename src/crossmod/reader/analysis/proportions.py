@@ -6,9 +6,9 @@ import numpy as np
 from jaxtyping import Float
 from scipy import stats
 
-from crossmod.evaluate.statistics import CONFIDENCE
 from crossmod.reader.analysis.bootstrap import deviations, ends
 from crossmod.reader.analysis.choices import Readings, Rule, scores
+from crossmod.statistics.intervals import CONFIDENCE
 
 Ends = tuple[float, float]
 # By class, real first: weights of the two shares.

@@ -8,10 +8,10 @@ import numpy as np
 from jaxtyping import Bool, Float
 from scipy import stats
 
-from crossmod.evaluate.statistics import interval
 from crossmod.reader.analysis.bootstrap import deviations, ends
 from crossmod.reader.analysis.choices import REALISM, REGIONS, Readings, first_showings
 from crossmod.reader.records import Given
+from crossmod.statistics.intervals import interval
 
 Ends = tuple[float, float]
 SCALE = (1.0, 5.0)

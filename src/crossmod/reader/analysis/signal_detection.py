@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from crossmod.evaluate.statistics import CONFIDENCE
 from crossmod.reader.analysis.bootstrap import deviations, ends
 from crossmod.reader.analysis.choices import REAL, SYNTHETIC, Readings, scores
+from crossmod.statistics.intervals import CONFIDENCE
 
 Ends = tuple[float, float]
 CLASS_WEIGHTS = np.array([0.5, 0.5])

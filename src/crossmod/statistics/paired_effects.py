@@ -16,9 +16,16 @@ from typing import Any
 import numpy as np
 from scipy import special, stats
 
-from crossmod.evaluate.arms import ArmScores, paired, refuse_other_patients, spread
-from crossmod.evaluate.statistics import CONFIDENCE
-from crossmod.evaluate.undefined import failures_as_worst, undefined, worst_value
+from crossmod.statistics.arm_scores import (
+    ArmScores,
+    failures_as_worst,
+    paired,
+    refuse_other_patients,
+    spread,
+    undefined,
+    worst_value,
+)
+from crossmod.statistics.intervals import CONFIDENCE
 
 # Differences below it are rounding: scores are between 0 and 1, or millimetres.
 ROUNDING = 12

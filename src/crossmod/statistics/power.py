@@ -18,8 +18,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import optimize, stats
 
-from crossmod.evaluate.arms import ArmScores, paired, spread
-from crossmod.evaluate.statistics import CONFIDENCE
+from crossmod.statistics.arm_scores import ArmScores, paired, spread
+from crossmod.statistics.intervals import CONFIDENCE
 
 POWER = 0.8
 

@@ -7,10 +7,10 @@ import numpy as np
 from jaxtyping import Float
 
 from crossmod.errors import InputError
-from crossmod.evaluate.arms import ArmScores, paired, spread
-from crossmod.evaluate.effects import Effect, effect, effects
-from crossmod.evaluate.redraw import DRAWS, deviations, student
 from crossmod.seeds import rng
+from crossmod.statistics.arm_scores import ArmScores, paired, spread
+from crossmod.statistics.intervals import DRAWS, deviations, student
+from crossmod.statistics.paired_effects import Effect, effect, effects
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""Statistics over patients, folds and seeds."""
