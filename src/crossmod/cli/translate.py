@@ -12,7 +12,7 @@ import crossmod
 from crossmod.cli.application import app, say
 from crossmod.config import build
 from crossmod.errors import InputError
-from crossmod.report.numbers import count
+from crossmod.html.format import count
 from crossmod.settings import Device
 
 if TYPE_CHECKING:

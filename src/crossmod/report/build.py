@@ -3,12 +3,12 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from crossmod.html.page import check_free, write_page
 from crossmod.progress import track
 from crossmod.report import figures, sections
 from crossmod.report.contents import collect, experiment_among
 from crossmod.report.experiment import build_experiment_report
 from crossmod.report.images import images
-from crossmod.report.page import check_free, write_page
 from crossmod.report.tables import arms, compared
 
 

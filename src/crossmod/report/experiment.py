@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from crossmod.html.page import check_free, write_page
 from crossmod.progress import track
 from crossmod.report import experiment_answer, experiment_warnings, paper_figures
 from crossmod.report.experiment_costs import costs
@@ -10,7 +11,6 @@ from crossmod.report.experiment_data import read_experiment
 from crossmod.report.experiment_sections import pictures
 from crossmod.report.extremes import extremes
 from crossmod.report.methods import for_papers
-from crossmod.report.page import check_free, write_page
 from crossmod.report.paper_tables import tables
 from crossmod.report.why import why_section
 

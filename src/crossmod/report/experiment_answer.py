@@ -4,8 +4,8 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
+from crossmod.html.format import count, from_to, number, p_value, with_interval
 from crossmod.report.experiment_data import Experiment, Finding
-from crossmod.report.numbers import count, from_to, number, p_value, with_interval
 from crossmod.report.sections import verdict_label
 from crossmod.statistics.verdicts import METRICS, Scope
 

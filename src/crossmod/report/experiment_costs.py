@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 
 from crossmod.data.store import Store
+from crossmod.html.format import count, from_to, length
 from crossmod.report import published
 from crossmod.report.experiment_data import Experiment, ReadRun, family_name
-from crossmod.report.numbers import count, from_to, length
 
 # What the paper's Table 5 counts of EssNet.
 COUNTED = ("G1", "G2", "D1", "D2")

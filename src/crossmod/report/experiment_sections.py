@@ -4,10 +4,10 @@ from typing import Any
 
 import numpy as np
 
+from crossmod.html.format import count
 from crossmod.report import experiment_figures as figures
 from crossmod.report.experiment_data import Experiment, Finding
 from crossmod.report.experiment_figures import PatientGains
-from crossmod.report.numbers import count
 
 # Panels of patients, arms and curves that a page holds; of more, those with the largest differences.
 PANELS = 6

@@ -4,9 +4,9 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from crossmod.html.format import count, from_to, listed
 from crossmod.report.citations import bibtex
 from crossmod.report.experiment_data import Experiment, ReadRun, family_name
-from crossmod.report.numbers import count, from_to, listed
 from crossmod.settings import pixel_words
 
 Card = Mapping[str, Any]

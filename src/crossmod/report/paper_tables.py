@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from typing import Any
 
+from crossmod.html.format import from_to, number, with_interval
 from crossmod.report import published
 from crossmod.report.experiment_data import Experiment, Finding, family_name
-from crossmod.report.numbers import from_to, number, with_interval
 
 Table = dict[str, Any]
 HEAD = (

@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from crossmod.data.slices import spread
+from crossmod.html.format import count, listed, number, with_interval
 from crossmod.report import why_figures
-from crossmod.report.numbers import count, listed, number, with_interval
 
 # So many arms are drawn; colours of more could not be distinguished.
 DRAWN = 6

@@ -7,6 +7,7 @@ from pathlib import Path
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 
 from crossmod.files import PathName, write_json, write_text
+from crossmod.html.page import check_free
 from crossmod.inference.contract import About, Translation
 from crossmod.inference.trust import figures
 from crossmod.inference.trust.checks import Organ
@@ -14,7 +15,6 @@ from crossmod.inference.trust.judge import Trust
 from crossmod.inference.trust.likeness import Likeness
 from crossmod.inference.truth import AgainstTruth
 from crossmod.report.figures import COLOURS
-from crossmod.report.page import check_free
 from crossmod.version import __version__
 
 Row = dict[str, str]
