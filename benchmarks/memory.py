@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from crossmod.data.scale import training_scale
+from crossmod.data.pixel_size import training_scale
 from crossmod.data.slices import draw_evenly, load_slices
 from crossmod.data.store import Store
 from crossmod.data.store_writer import writing_store

@@ -13,7 +13,7 @@ import torch
 from memory import MB, write
 
 from crossmod.data.batches import UnpairedBatches
-from crossmod.data.scale import training_scale
+from crossmod.data.pixel_size import training_scale
 from crossmod.data.slices import load_slices
 from crossmod.data.store import Store
 from crossmod.engine.compute import choose

@@ -20,8 +20,8 @@ from trust_inputs import INPUTS, LIVER, Case
 from trust_outputs import OUTPUTS, Function, liver_of
 
 from crossmod.config import Modality, with_changes
+from crossmod.data.pixel_size import training_scale
 from crossmod.data.resample import to_size
-from crossmod.data.scale import training_scale
 from crossmod.data.slices import load_slices
 from crossmod.data.store import Store
 from crossmod.data.store_writer import writing_store

@@ -19,8 +19,8 @@ from test_train_translator import train
 from test_units import ct, mr, volume_of
 
 from crossmod.config import Modality
+from crossmod.data.importers.common import prepare_dicom, prepare_nifti
 from crossmod.data.nifti import write_nifti
-from crossmod.data.prepare import prepare_dicom, prepare_nifti
 from crossmod.data.store import Store
 from crossmod.data.store_writer import writing_store
 from crossmod.data.volume import Volume

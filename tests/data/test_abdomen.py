@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 from whole_body import CREST, CROWN, KNEES, whole_body
 
-from crossmod.data.abdomen import abdomen_by_labels, abdomen_by_shape, crop_to_abdomen, heights
-from crossmod.data.body_shape import profile_of
+from crossmod.data.crop_abdomen import abdomen_by_labels, abdomen_by_shape, crop_to_abdomen, heights, profile_of
 from crossmod.data.volume import Volume
 from crossmod.errors import InputError
 from crossmod.phantom.anatomy import draw_anatomy, organ_labels

@@ -7,8 +7,8 @@ import pytest
 from fake_dicom import body, chaos_ct, chaos_mr, edit, write_masks, write_series
 from PIL import Image
 
-from crossmod.data.chaos import DOUBTFUL, chaos_cases, read_chaos_case
-from crossmod.data.chaos_masks import NO_LIVER, UNDECIDED, _check_follow
+from crossmod.data.importers.chaos import DOUBTFUL, chaos_cases, read_chaos_case
+from crossmod.data.importers.chaos_masks import NO_LIVER, UNDECIDED, _check_follow
 from crossmod.errors import InputError
 
 

@@ -9,9 +9,9 @@ from fake_dicom import body, chaos_ct, chaos_mr, edit, write_series
 from nibabel.nifti1 import Nifti1Image
 from pydicom.dataset import Dataset
 
-from crossmod.data.contrast import contrast_of, settled_contrast
+from crossmod.data.contrast_agent import contrast_of, settled_contrast
 from crossmod.data.dicom.series import read_dicom_series
-from crossmod.data.prepare import prepare_chaos, prepare_dicom, prepare_nifti
+from crossmod.data.importers.common import prepare_chaos, prepare_dicom, prepare_nifti
 from crossmod.data.store import Store
 from crossmod.data.store_writer import writing_store
 from crossmod.data.volume import Volume

@@ -8,8 +8,8 @@ import pytest
 from fake_dicom import body, write_series
 from pydicom.dataset import Dataset
 
+from crossmod.data.importers.common import prepare_dicom
 from crossmod.data.people import who_is_who
-from crossmod.data.prepare import prepare_dicom
 from crossmod.data.store import CaseRecord, Store
 from crossmod.errors import InputError
 

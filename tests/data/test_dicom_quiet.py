@@ -7,7 +7,7 @@ import pydicom.config
 import pytest
 from pydicom.dataset import Dataset
 
-from crossmod.data.dicom.file import quiet
+from crossmod.data.dicom.header import quiet
 
 
 def set_wrong() -> None:

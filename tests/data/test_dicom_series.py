@@ -8,8 +8,8 @@ from fake_dicom import body, compress_with_gdcm, edit, put, write_series
 from pydicom.encaps import encapsulate
 from pydicom.uid import BasicTextSRStorage, HTJ2KLossless, SecondaryCaptureImageStorage
 
+from crossmod.data.deidentify import BURNT_IN
 from crossmod.data.dicom.series import check_uniform, list_series, read_dicom_series
-from crossmod.data.identity import BURNT_IN
 from crossmod.errors import InputError
 
 

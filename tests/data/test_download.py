@@ -7,9 +7,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from crossmod.data import fetch as fetch_module
-from crossmod.data.download import download_chaos, unzip
-from crossmod.data.fetch import fetch
+from crossmod.data.importers import download as fetch_module
+from crossmod.data.importers.download import download_chaos, fetch, unzip
 from crossmod.errors import InputError
 
 

@@ -6,8 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crossmod.data.body_box import BodyBox
-from crossmod.data.extent import (
+from crossmod.data.pixel_size import (
     Extent,
+    Scale,
     check_sides,
     mismatch,
     needed_mm,
@@ -16,7 +17,6 @@ from crossmod.data.extent import (
     side_extent,
     too_large,
 )
-from crossmod.data.scale import Scale
 from crossmod.errors import InputError
 from crossmod.settings import SegmentSettings, TranslateSettings
 

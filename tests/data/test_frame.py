@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from scipy.ndimage import center_of_mass, map_coordinates
 
-from crossmod.data.centre import field_centre
-from crossmod.data.frame import Frame, frame_between, whole_frame
+from crossmod.data.frame import Frame, field_centre, frame_between, whole_frame
 from crossmod.data.resample import to_size
 from crossmod.data.volume import Volume, take_slices
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from conftest import made_volume
 
-from crossmod.data.groups import group_cases, onto_grid, read_input
+from crossmod.data.registration import group_cases, onto_grid, read_input
 from crossmod.data.store import Store
 from crossmod.data.store_writer import writing_store
 from crossmod.data.volume import Volume

@@ -7,7 +7,7 @@ from pydicom.config import disable_value_validation
 from pydicom.datadict import dictionary_VR
 from pydicom.dataset import Dataset
 
-from crossmod.data.identity import BURNT_IN, DERIVED, KEPT, SYNTHETIC, acquisition_of, annotation_note, distinct_notes
+from crossmod.data.deidentify import BURNT_IN, DERIVED, KEPT, SYNTHETIC, acquisition_of, annotation_note, distinct_notes
 
 
 def test_nothing_but_the_listed_attributes_leaves_a_header():

@@ -3,8 +3,7 @@ from pathlib import Path
 import numpy as np
 from conftest import Stores, made_volume
 
-from crossmod.data.joined import distinct_names, open_stores
-from crossmod.data.store import Store
+from crossmod.data.store import Store, distinct_names, open_stores
 from crossmod.data.store_writer import writing_store
 
 

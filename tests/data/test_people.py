@@ -8,12 +8,11 @@ from hypothesis import strategies as st
 from record_stores import checksum, record, store, synthetic
 
 from crossmod.config import Modality
-from crossmod.data.joined import JoinedStore
+from crossmod.data.patient_identity import bare_name, earlier_mark
 from crossmod.data.people import People, seen_on, who_is_who
-from crossmod.data.person import bare_name, earlier_mark
 from crossmod.data.same_person import Answer
 from crossmod.data.splits import split_patients
-from crossmod.data.store import Store
+from crossmod.data.store import JoinedStore, Store
 from crossmod.errors import InputError
 from crossmod.settings import SplitSettings, TranslateSettings
 from crossmod.translate.training_data import divide

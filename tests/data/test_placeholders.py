@@ -2,7 +2,7 @@
 
 import pytest
 
-from crossmod.data.dicom.placeholders import is_placeholder, known_id
+from crossmod.data.patient_key import is_placeholder, known_id
 
 PLACEHOLDERS = """
     ANON | Anonymized | ANONYMIZED^ | ANON- | Anonymous Male | patient^anonymous | DE-IDENTIFIED | redacted | REDACTED

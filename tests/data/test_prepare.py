@@ -9,8 +9,8 @@ from nibabel.nifti1 import Nifti1Image
 from PIL import Image
 from whole_body import whole_body
 
+from crossmod.data.importers.common import prepare_chaos, prepare_dicom, prepare_nifti
 from crossmod.data.nifti import write_nifti
-from crossmod.data.prepare import prepare_chaos, prepare_dicom, prepare_nifti
 from crossmod.data.store import CaseRecord, Store
 from crossmod.data.volume import Volume, take_slices
 from crossmod.errors import InputError

@@ -14,9 +14,9 @@ from test_prepare import assert_no_identity, everything_in, save_case
 
 from crossmod.config import Modality
 from crossmod.data.describe import describe
+from crossmod.data.importers.common import prepare_chaos, prepare_dicom, prepare_nifti
 from crossmod.data.patient_key import VARIABLE, patient_key
 from crossmod.data.people import who_is_who
-from crossmod.data.prepare import prepare_chaos, prepare_dicom, prepare_nifti
 from crossmod.data.store import MANIFEST, CaseRecord, Store
 from crossmod.errors import InputError
 from crossmod.phantom.dataset import PhantomSettings, write_phantom

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_units import NOISE, ct
 
-from crossmod.data.slice_jumps import odd_slices
+from crossmod.data.units import odd_slices
 
 
 def changed(values: np.ndarray, index: int, scale: float, offset: float) -> np.ndarray:

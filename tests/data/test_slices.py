@@ -8,8 +8,8 @@ from conftest import Stores, made_volume
 from hypothesis import given
 from hypothesis import strategies as st
 
+from crossmod.data.pixel_size import Scale, model_scale
 from crossmod.data.resample import to_size
-from crossmod.data.scale import Scale, model_scale
 from crossmod.data.slices import SliceKey, SliceSet, class_map, draw_evenly, load_slices, to_images, to_pixels
 from crossmod.data.store import Store
 from crossmod.data.store_writer import writing_store

@@ -2,7 +2,7 @@
 
 import pytest
 
-from crossmod.data.spelling import MODALITY_WORDS, form, other_words_alone, words_of
+from crossmod.data.patient_identity import MODALITY_WORDS, form, other_words_alone, words_of
 
 WORDS = words_of(["te4.6", "t2_spir", None, "native"])
 

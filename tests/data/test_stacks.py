@@ -8,9 +8,8 @@ from conftest import Stores, made_volume
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crossmod.data.scale import model_scale
-from crossmod.data.slices import load_slices
-from crossmod.data.stacks import load_beside, offsets, places, stack_of
+from crossmod.data.pixel_size import model_scale
+from crossmod.data.slices import load_beside, load_slices, offsets, places, stack_of
 from crossmod.data.store import CaseRecord, Store
 from crossmod.data.store_writer import writing_store
 from crossmod.settings import TranslateSettings

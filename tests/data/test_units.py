@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crossmod.data.dicom.series import read_dicom_series
-from crossmod.data.histogram import Histogram, histogram_of
+from crossmod.data.intensity import Histogram, histogram_of
 from crossmod.data.nifti import read_nifti
 from crossmod.data.unit_rules import Finding, findings
 from crossmod.data.units import ACCEPTED, findings_of, one_unit, with_checked_units

@@ -8,12 +8,11 @@ import pytest
 from conftest import Stores
 from test_units import ct, mr, volume_of
 
-from crossmod.data.intensity import Intensity, intensity_of
-from crossmod.data.scale import Scale
+from crossmod.data.intensity import Intensity, intensity_of, warn_of_windows, window_use
+from crossmod.data.pixel_size import Scale
 from crossmod.data.slices import load_slices
 from crossmod.data.store import Store
 from crossmod.data.store_writer import writing_store
-from crossmod.data.window_use import warn_of_windows, window_use
 from crossmod.errors import InputError
 from crossmod.settings import ImageSettings
 

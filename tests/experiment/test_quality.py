@@ -6,7 +6,7 @@ import pytest
 from made_up_runs import FIRST, LAST, Made, translators
 
 from crossmod.config import with_changes
-from crossmod.data.scale import model_scale
+from crossmod.data.pixel_size import model_scale
 from crossmod.data.slices import SliceSet, draw_evenly, load_slices
 from crossmod.data.store import Store
 from crossmod.evaluate.detectors import detector

@@ -12,7 +12,7 @@ from small_models import Made, about, body
 import crossmod
 from crossmod.config import Modality
 from crossmod.data.body_mask import body_mask
-from crossmod.data.identity import SYNTHETIC
+from crossmod.data.deidentify import SYNTHETIC
 from crossmod.data.volume import Volume
 from crossmod.inference.contract import Translation
 from crossmod.inference.translate import translate_volume

@@ -10,7 +10,7 @@ from fake_dicom import SECRETS, body, edit, enhanced, put, write_series, write_s
 from scipy.spatial.transform import Rotation
 
 from crossmod.config import Modality
-from crossmod.data.dicom.file import quiet
+from crossmod.data.dicom.header import quiet
 from crossmod.data.dicom.series import read_dicom_series
 from crossmod.data.volume import CANONICAL, Volume, reorient
 from crossmod.errors import InputError

@@ -14,8 +14,8 @@ from scipy.ndimage import gaussian_filter
 from small_models import Made, about, body
 from test_train_translator import train
 
-from crossmod.data.identity import SYNTHETIC
-from crossmod.data.scale import training_scale
+from crossmod.data.deidentify import SYNTHETIC
+from crossmod.data.pixel_size import training_scale
 from crossmod.data.slices import load_slices
 from crossmod.data.store import Store
 from crossmod.data.store_writer import writing_store

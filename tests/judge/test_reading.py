@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from judge_people import LIVER, MM, look_alike, make_people, person, real_store, synthetic_store
 
-from crossmod.data.scale import Scale
+from crossmod.data.pixel_size import Scale
 from crossmod.data.store import Store
 from crossmod.data.store_writer import writing_store
 from crossmod.evaluate.anatomy import slice_jump

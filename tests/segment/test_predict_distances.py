@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from conftest import made_volume
 
+from crossmod.data.pixel_size import Scale
 from crossmod.data.resample import to_size
-from crossmod.data.scale import Scale
 from crossmod.data.slices import SliceKey, SliceSet, load_slices
 from crossmod.data.store import CaseRecord, Store
 from crossmod.data.store_writer import writing_store

@@ -14,10 +14,9 @@ from test_train_segmenter import TINY as SEGMENTER
 from test_train_translator import TINY
 
 from crossmod.config import Modality
-from crossmod.data.joined import open_stores
-from crossmod.data.scale import Scale, model_scale, training_scale
+from crossmod.data.pixel_size import Scale, model_scale, training_scale
 from crossmod.data.slices import load_slices
-from crossmod.data.store import Store
+from crossmod.data.store import Store, open_stores
 from crossmod.data.store_writer import writing_store
 from crossmod.errors import InputError
 from crossmod.phantom.anatomy import ORGANS, Grid, lay_on_grid, organ_labels

@@ -14,8 +14,7 @@ from test_train_translator import TINY, train
 
 from crossmod.config import Modality
 from crossmod.data.batches import UnpairedBatches
-from crossmod.data.joined import open_stores
-from crossmod.data.store import Store
+from crossmod.data.store import Store, open_stores
 from crossmod.runs import Run
 from crossmod.settings import TranslateSettings
 from crossmod.translate import cyclegan, multi_input

@@ -14,7 +14,7 @@ from crossmod.bench.result import Bench
 from crossmod.bench.session import report, session
 from crossmod.bench.settings import PrepareBench
 from crossmod.bench.silently import silently
-from crossmod.data.prepare import prepare_dicom
+from crossmod.data.importers.common import prepare_dicom
 from crossmod.data.store import Store
 from crossmod.phantom.dataset import PhantomSettings, write_phantom
 

@@ -55,8 +55,8 @@ def prepare_chaos(
         Also take values that cannot be HU (CT) or signal (MR), such as 8-bit pictures: for experts. Their unit is
         stored as `unknown`, with a note.
     """
-    from crossmod.data import prepare as rooms
-    from crossmod.data.download import download_chaos
+    from crossmod.data.importers import common as rooms
+    from crossmod.data.importers.download import download_chaos
 
     if download:
         download_chaos(src)
@@ -119,7 +119,7 @@ def prepare_dicom(
     ignore_ids
         Take each folder in SRC for a patient, for exports whose PatientIDs were all set to one value.
     """
-    from crossmod.data import prepare as rooms
+    from crossmod.data.importers import common as rooms
 
     cases = rooms.prepare_dicom(
         src,
@@ -196,7 +196,7 @@ def prepare_nifti(
         Also take values that cannot be HU (CT) or signal (MR), such as 8-bit pictures: for experts. Their unit is
         stored as `unknown`, with a note.
     """
-    from crossmod.data import prepare as rooms
+    from crossmod.data.importers import common as rooms
 
     cases = rooms.prepare_nifti(
         src,
@@ -224,8 +224,7 @@ def _yes(contrast: Literal["yes", "no"] | None) -> bool | None:
 
 
 def _say_done(store: Path, cases: "list[CaseRecord]") -> None:
-    from crossmod.data.body_sizes import warn_of_sizes
-    from crossmod.data.extent import extents, side_extent
+    from crossmod.data.pixel_size import extents, side_extent, warn_of_sizes
     from crossmod.data.store import Store
 
     say(

@@ -11,10 +11,10 @@ from rich.text import Text
 from crossmod.config import Modality
 from crossmod.data.body_box import body_box
 from crossmod.data.dicom.series import check_uniform, list_series, read_series
-from crossmod.data.extent import extents, side_extent
 from crossmod.data.nifti import read_nifti
+from crossmod.data.patient_identity import in_words, parse_mark
 from crossmod.data.patient_key import existing_key, key_path
-from crossmod.data.person import in_words, parse_mark
+from crossmod.data.pixel_size import extents, side_extent
 from crossmod.data.store import MANIFEST, CaseRecord, Store, listed
 from crossmod.data.volume import Volume
 from crossmod.errors import InputError

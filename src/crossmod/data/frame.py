@@ -1,4 +1,4 @@
-"""Frame: the square of millimetres that a model sees of a slice, and the way to its pixels and back.
+"""The square of millimetres that a model sees of a slice, where it is centred, and the way to its pixels and back.
 
 Notable:
 - There is one way to a model's pixels: training, synthesis, segmentation, evaluation and translation all use it.
@@ -19,7 +19,9 @@ from functools import lru_cache
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Int, Num, UInt8
 
+from crossmod.data.store import CaseRecord, Store
 from crossmod.data.volume import Affine, Volume
+from crossmod.settings import FrameKind
 
 # Millimetres: grids this alike are the same.
 SAME_MM = 1e-6
@@ -275,3 +277,27 @@ def _most(
     shares = np.stack([rows.weights @ (labels == value).astype(np.float32) @ columns.weights.T for value in values])
     shares += EVEN * (nearest == values[:, None, None])
     return values[shares.argmax(axis=0)]
+
+
+def field_centre(shape: Shape, spacing: Pair) -> Pair:
+    """Where the middle of the field of view lies: millimetres from the first pixel's centre, down and along.
+
+    Args:
+        shape: rows and columns of a slice.
+        spacing: their millimetres.
+    """
+    return (shape[0] - 1) / 2 * spacing[0], (shape[1] - 1) / 2 * spacing[1]
+
+
+def centre_of(store: Store, record: CaseRecord, kind: FrameKind) -> Pair:
+    """What the frame of a case is centred on: millimetres from its first pixel's centre, down and along.
+
+    The slices of a synthetic case that was made in a frame are that frame already, and stay as they are.
+
+    Raises:
+        InputError: the manifest does not say where the body lies, and the case cannot be read.
+    """
+    framed = record.synthetic is not None and record.synthetic.pixel_mm > 0
+    if kind == "body" and not framed:
+        return store.body(record).centre
+    return field_centre((record.shape[1], record.shape[2]), (record.spacing[1], record.spacing[2]))

@@ -6,7 +6,7 @@ in them `patient` is the name of a person, the same in all stores, and no two pe
 Two patients are one person where
 
 - they are one patient of one store,
-- they bear an equal mark (see `crossmod.data.person`): the same PatientID under one key, the same person of a data set
+- they bear an equal mark (see `crossmod.data.patient_identity`): the same PatientID under one key, the same person of a data set
   such as CHAOS, the same name in one call of `prepare`,
 - they have a scan in common, byte for byte, or one was synthesized from a scan of the other,
 - the user says so: `--same-people yes` makes equal case names one person.
@@ -25,12 +25,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from crossmod.data.ask_people import MOST_NAMED, answer, pairs_in_words, unmatched_in_words
-from crossmod.data.joined import JoinedStore, distinct_names
-from crossmod.data.person import Seen, earlier_mark, parse_mark
+from crossmod.data.patient_identity import Seen, earlier_mark, parse_mark
 from crossmod.data.same_person import Answer, Graph, Node
-from crossmod.data.store import CaseRecord, Store, listed
-from crossmod.data.unmatched import Question, questions_of
+from crossmod.data.store import CaseRecord, JoinedStore, Store, distinct_names, listed
+from crossmod.data.unmatched_patients import (
+    MOST_NAMED,
+    Question,
+    answer,
+    pairs_in_words,
+    questions_of,
+    unmatched_in_words,
+)
 from crossmod.files import natural_key
 
 

@@ -1,4 +1,4 @@
-"""A store: a folder of cases, one safetensors file a case and one `manifest.json`.
+"""A store: a folder of cases, one safetensors file a case and one `manifest.json`; or several stores as one.
 
 Notable:
 - A case file holds `image` and, where there are any, `label` (truth) and `answer` (what a model said); all else is in
@@ -10,7 +10,8 @@ Notable:
 
 import copy
 import re
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any
@@ -21,7 +22,7 @@ from safetensors import SafetensorError, safe_open
 
 from crossmod.config import Modality
 from crossmod.data.body_box import BodyBox, body_box
-from crossmod.data.person import MARK
+from crossmod.data.patient_identity import MARK
 from crossmod.data.units import check_stored
 from crossmod.data.volume import Volume
 from crossmod.errors import InputError
@@ -82,7 +83,7 @@ class Synthetic(BaseModel):
     """Checksums of the cases that it saw, which tell a patient under another name."""
     people: dict[str, tuple[MarkText, ...]] = {}
     """The people of the stores that the model was trained with, and of the source: the marks of each
-    (`crossmod.data.person`), by the names of `trained_on`. Older manifests do not have it."""
+    (`crossmod.data.patient_identity`), by the names of `trained_on`. Older manifests do not have it."""
     decided: bool = True
     """Whether it was decided who of them is one person."""
     slices: tuple[SliceOrigin, ...]
@@ -96,7 +97,7 @@ class CaseRecord(BaseModel):
     id: str = Field(pattern=CASE_NAME)
     patient: str
     person: tuple[MarkText, ...] = ()
-    """By what the patient is recognised in other stores (`crossmod.data.person`). Older manifests do not have it."""
+    """By what the patient is recognised in other stores (`crossmod.data.patient_identity`). Older manifests do not have it."""
     modality: Modality
     sequence: str | None = None
     unit: str
@@ -351,3 +352,50 @@ def slices_with(labels: np.ndarray | None, names: Mapping[int, str]) -> dict[str
     if labels is None:
         return {}
     return {name: int(np.any(labels == value, axis=(1, 2)).sum()) for value, name in names.items()}
+
+
+class JoinedStore(Store):
+    """The cases of several stores; its path is that of the first.
+
+    A case name that two stores have gets the store's name before it. Who is one person is not decided here, but in
+    `crossmod.data.people`.
+    """
+
+    def __init__(self, parts: Sequence[Store]):
+        self._parts = tuple(parts)
+        self.path = parts[0].path
+        self._home: dict[str, tuple[Store, str]] = {}
+        cases: list[CaseRecord] = []
+        known = Counter(case.id for part in parts for case in part.cases)
+        for part, label in zip(parts, distinct_names([part.path for part in parts]), strict=True):
+            for case in part.cases:
+                name = case.id if known[case.id] == 1 else f"{label}.{case.id}"
+                self._home[name] = part, case.id
+                cases.append(case.model_copy(update={"id": name}))
+        self.cases = tuple(cases)
+
+    @property
+    def parts(self) -> tuple[Store, ...]:
+        """The stores that it is made of."""
+        return self._parts
+
+    def file(self, case: str) -> Path:
+        """The file of a case, in its own store."""
+        part, name = self._home[case]
+        return part.file(name)
+
+
+def open_stores(paths: Path | Sequence[Path]) -> Store:
+    """One store, or several as one; a store that is named twice is opened once."""
+    several = [paths] if isinstance(paths, Path) else list(paths)
+    distinct = {path.resolve(): path for path in several}
+    stores = [Store(path) for path in distinct.values()]
+    return stores[0] if len(stores) == 1 else JoinedStore(stores)
+
+
+def distinct_names(paths: Sequence[Path]) -> list[str]:
+    """A short name for each of some folders: its own, with those above it where names are alike."""
+    parts = [[part for part in path.resolve().parts if part != path.anchor] for path in paths]
+    depth = next((n for n in range(1, 99) if len({tuple(one[-n:]) for one in parts}) == len(parts)), 99)
+    names = [CASE_NAME_LETTERS.sub("_", "-".join(one[-depth:])).lstrip("._-") or "store" for one in parts]
+    return [name if names.count(name) == 1 else f"{name}-{names[:i].count(name) + 1}" for i, name in enumerate(names)]

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from crossmod.config import Modality
-from crossmod.data.histogram import Histogram
+from crossmod.data.intensity import Histogram
 
 # No scanner writes such HU, extended scales of metal included.
 MOST_HU = 1e5

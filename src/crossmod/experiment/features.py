@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float
 
 from crossmod.data.intensity import Intensity, intensity_of
-from crossmod.data.scale import Scale, model_scale
+from crossmod.data.pixel_size import Scale, model_scale
 from crossmod.data.store import Store
 from crossmod.data.volume import take_slices
 from crossmod.evaluate.detectors import detector

@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from crossmod.config import Modality, with_changes
-from crossmod.data.joined import open_stores
 from crossmod.data.people import who_is_who
-from crossmod.data.store import Store
+from crossmod.data.store import Store, open_stores
 from crossmod.errors import InputError
 from crossmod.experiment.design import ALL, COUNT, NONE, Design
 from crossmod.experiment.jobs import Job, name_of

@@ -5,8 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from crossmod.config import Modality
-from crossmod.data.body_sizes import warn_of_sizes
-from crossmod.data.extent import Extent, check_sides, extents, needed_mm, settle
+from crossmod.data.pixel_size import Extent, check_sides, extents, needed_mm, settle, warn_of_sizes
 from crossmod.data.store import CaseRecord, Store
 from crossmod.settings import FrameKind, ImageSettings, SegmentSettings, TranslateSettings
 from crossmod.translate.training_data import side_groups

@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float32, UInt8
 from pydantic import Field
 
 from crossmod.config import Modality, Settings
-from crossmod.data.scale import Scale
+from crossmod.data.pixel_size import Scale
 from crossmod.data.volume import Volume
 from crossmod.settings import FrameKind, pixel_words
 

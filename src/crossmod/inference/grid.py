@@ -19,8 +19,7 @@ from jaxtyping import Bool, Float, Float32, Num, UInt8
 
 from crossmod.data.body_box import BodyBox, body_box
 from crossmod.data.body_mask import body_mask
-from crossmod.data.centre import field_centre
-from crossmod.data.frame import Frame, Pair, Shape, padding, whole_frame
+from crossmod.data.frame import Frame, Pair, Shape, field_centre, padding, whole_frame
 from crossmod.data.volume import Volume
 from crossmod.inference.contract import About, Options
 

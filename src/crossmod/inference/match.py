@@ -3,7 +3,7 @@
 import itertools
 from collections.abc import Sequence
 
-from crossmod.data.groups import onto_grid
+from crossmod.data.registration import onto_grid
 from crossmod.data.volume import Volume
 from crossmod.errors import InputError
 from crossmod.inference.checks import ADVICE, check_volume

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 
 from crossmod.data.intensity import Intensity, intensity_of
-from crossmod.data.stacks import offsets
+from crossmod.data.slices import offsets
 from crossmod.data.volume import Volume
 from crossmod.errors import InputError
 from crossmod.inference.contract import Network, Options

@@ -8,8 +8,8 @@ import numpy as np
 from jaxtyping import Num
 
 from crossmod.data.body_mask import FILLED, body_mask
-from crossmod.data.groups import onto_grid
-from crossmod.data.identity import SYNTHETIC
+from crossmod.data.deidentify import SYNTHETIC
+from crossmod.data.registration import onto_grid
 from crossmod.data.volume import Volume
 from crossmod.errors import InputError
 from crossmod.evaluate.paired import in_percent, paired_scores

@@ -8,7 +8,7 @@ from jaxtyping import Float
 
 from crossmod.data.body_mask import FILLED
 from crossmod.data.intensity import Intensity
-from crossmod.data.scale import Scale
+from crossmod.data.pixel_size import Scale
 from crossmod.data.slices import spread
 from crossmod.errors import InputError
 from crossmod.evaluate.anatomy import Stack, jump_ratio

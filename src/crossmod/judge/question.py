@@ -5,10 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from crossmod.config import Modality
-from crossmod.data.body_sizes import warn_of_pair, warn_of_sizes
-from crossmod.data.extent import extents, side_extent
 from crossmod.data.people import People, who_is_who
-from crossmod.data.scale import Scale
+from crossmod.data.pixel_size import Scale, extents, side_extent, warn_of_pair, warn_of_sizes
 from crossmod.data.store import CaseRecord, Store, listed
 from crossmod.data.units import one_unit
 from crossmod.errors import InputError

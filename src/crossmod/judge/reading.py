@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float, Int
 
 from crossmod.data.body_mask import body_mask
 from crossmod.data.intensity import Intensity
-from crossmod.data.scale import Scale
+from crossmod.data.pixel_size import Scale
 from crossmod.data.volume import Volume, take_slices
 from crossmod.evaluate.anatomy import Stack
 from crossmod.judge.placing import Placed

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 from crossmod.config import Modality
-from crossmod.data.centre import centre_of, field_centre
+from crossmod.data.frame import centre_of, field_centre
 from crossmod.data.people import who_is_who
 from crossmod.data.store import CaseRecord, Store, listed
 from crossmod.errors import InputError

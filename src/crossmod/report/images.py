@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from crossmod.data.intensity import Intensity
-from crossmod.data.scale import Scale
+from crossmod.data.pixel_size import Scale
 from crossmod.data.store import MANIFEST, Store
 from crossmod.data.volume import take_slices
 from crossmod.evaluate.baseline import UNDIVIDED

@@ -6,10 +6,17 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-from crossmod.data.body_sizes import warn_of_pair, warn_of_sizes
-from crossmod.data.extent import extents, needed_mm, settle, side_extent, warn_of_cut
 from crossmod.data.people import People, who_is_who
-from crossmod.data.scale import model_scale
+from crossmod.data.pixel_size import (
+    extents,
+    model_scale,
+    needed_mm,
+    settle,
+    side_extent,
+    warn_of_cut,
+    warn_of_pair,
+    warn_of_sizes,
+)
 from crossmod.data.slices import SliceSet, draw_evenly, load_slices
 from crossmod.data.splits import split_in_words, split_slices
 from crossmod.data.store import CaseRecord, Store

@@ -11,7 +11,7 @@ from torch import nn
 from crossmod.config import build
 from crossmod.data.frame import Frame
 from crossmod.data.intensity import intensity_of
-from crossmod.data.scale import Scale, model_scale
+from crossmod.data.pixel_size import Scale, model_scale
 from crossmod.data.volume import Volume
 from crossmod.engine import checkpoint
 from crossmod.engine.compute import Compute, choose, prepare

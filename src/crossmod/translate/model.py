@@ -13,9 +13,9 @@ from torch import nn
 
 from crossmod.config import Modality, build
 from crossmod.data.intensity import Intensity
+from crossmod.data.patient_identity import Seen
 from crossmod.data.people import seen_on
-from crossmod.data.person import Seen
-from crossmod.data.stacks import offsets
+from crossmod.data.slices import offsets
 from crossmod.engine import checkpoint
 from crossmod.engine.compute import Compute, choose, prepare
 from crossmod.engine.device import pick_device

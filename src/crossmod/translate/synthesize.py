@@ -11,18 +11,22 @@ import numpy as np
 from jaxtyping import UInt8
 
 from crossmod.config import with_changes
-from crossmod.data.body_sizes import warn_of_pair, warn_of_sizes
-from crossmod.data.extent import SideExtent, extents, side_extent, warn_of_cut
 from crossmod.data.frame import Frame
-from crossmod.data.groups import Group, read_input
 from crossmod.data.intensity import Intensity, intensity_of
-from crossmod.data.joined import open_stores
 from crossmod.data.people import People, who_is_who
+from crossmod.data.pixel_size import (
+    SideExtent,
+    extents,
+    model_scale,
+    side_extent,
+    warn_of_cut,
+    warn_of_pair,
+    warn_of_sizes,
+)
+from crossmod.data.registration import Group, read_input
 from crossmod.data.same_person import Answer
-from crossmod.data.scale import model_scale
-from crossmod.data.slices import class_map, spread
-from crossmod.data.stacks import stack_of
-from crossmod.data.store import CaseRecord, SliceOrigin, Store, Synthetic
+from crossmod.data.slices import class_map, spread, stack_of
+from crossmod.data.store import CaseRecord, SliceOrigin, Store, Synthetic, open_stores
 from crossmod.data.store_writer import writing_store
 from crossmod.data.units import one_unit
 from crossmod.data.volume import Volume, take_slices

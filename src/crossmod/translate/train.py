@@ -9,9 +9,9 @@ import torch
 
 from crossmod.config import Modality
 from crossmod.data.batches import UnpairedBatches
-from crossmod.data.joined import open_stores
 from crossmod.data.slices import SliceSet
 from crossmod.data.splits import split_in_words
+from crossmod.data.store import open_stores
 from crossmod.engine import checkpoint
 from crossmod.engine.average import averaged
 from crossmod.engine.compute import Compute, accelerate, choose

@@ -9,14 +9,21 @@ from statistics import median
 from typing import Any
 
 from crossmod.config import Modality
-from crossmod.data.body_sizes import warn_of_sizes
-from crossmod.data.extent import Extent, check_sides, extents, needed_mm, settle
-from crossmod.data.groups import Group, group_cases, read_input
 from crossmod.data.people import People, who_is_who
-from crossmod.data.scale import Scale, model_scale, training_scale
-from crossmod.data.slices import SliceSet, draw_evenly, load_slices
+from crossmod.data.pixel_size import (
+    Extent,
+    Scale,
+    check_sides,
+    extents,
+    model_scale,
+    needed_mm,
+    settle,
+    training_scale,
+    warn_of_sizes,
+)
+from crossmod.data.registration import Group, group_cases, read_input
+from crossmod.data.slices import SliceSet, draw_evenly, load_beside, load_slices, offsets
 from crossmod.data.splits import split_patients, split_slices
-from crossmod.data.stacks import load_beside, offsets
 from crossmod.data.store import CaseRecord, Store
 from crossmod.errors import InputError
 from crossmod.seeds import derive, rng

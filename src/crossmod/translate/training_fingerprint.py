@@ -8,7 +8,7 @@ from jaxtyping import Float32
 from torch import Tensor, nn
 
 from crossmod.config import Modality
-from crossmod.data.scale import training_scale
+from crossmod.data.pixel_size import training_scale
 from crossmod.data.slices import SliceSet, load_slices
 from crossmod.engine import checkpoint
 from crossmod.engine.compute import Compute

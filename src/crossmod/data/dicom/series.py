@@ -13,14 +13,20 @@ from dataclasses import replace
 from pathlib import Path
 
 from crossmod.config import Modality
-from crossmod.data.dicom.choose import Series, described, grouped, the_one, with_number, without_scouts
+from crossmod.data.deidentify import distinct_notes
+from crossmod.data.dicom.choose_series import (
+    Series,
+    check_one_unit,
+    described,
+    grouped,
+    the_one,
+    with_number,
+    without_scouts,
+)
 from crossmod.data.dicom.geometry import stacked
-from crossmod.data.dicom.one_unit import check_one_unit
-from crossmod.data.dicom.pixels import read_values
-from crossmod.data.dicom.placeholders import known_id
-from crossmod.data.dicom.read import read_headers
-from crossmod.data.dicom.slice import DicomSlice, NotASlice
-from crossmod.data.identity import distinct_notes
+from crossmod.data.dicom.header import DicomSlice, NotASlice
+from crossmod.data.dicom.read import read_headers, read_values
+from crossmod.data.patient_key import known_id
 from crossmod.data.store_writer import check_spacing, check_values, compact
 from crossmod.data.volume import CANONICAL, Volume, axis_codes, reorient
 from crossmod.errors import InputError

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from crossmod.data.dicom.file import is_dicom
+from crossmod.data.dicom.header import is_dicom
 from crossmod.data.dicom.series import slices_in
 from crossmod.data.dicom.write import MADE_UP
 from crossmod.errors import InputError

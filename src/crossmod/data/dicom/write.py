@@ -17,8 +17,8 @@ from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, MRImageStorage, 
 from pydicom.valuerep import format_number_as_ds
 
 from crossmod.config import Modality
-from crossmod.data.dicom.file import copied
-from crossmod.data.dicom.layout import Layout, laid_out
+from crossmod.data.dicom.geometry import Layout, laid_out
+from crossmod.data.dicom.header import copied
 from crossmod.data.store_writer import check_values
 from crossmod.data.volume import Volume
 from crossmod.files import new_folder

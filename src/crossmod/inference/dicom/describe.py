@@ -11,7 +11,7 @@ from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
 from pydicom.valuerep import format_number_as_ds
 
-from crossmod.data.dicom.file import copied
+from crossmod.data.dicom.header import copied
 from crossmod.inference.contract import About, Translation
 from crossmod.inference.dicom.identity import coded
 from crossmod.version import __version__

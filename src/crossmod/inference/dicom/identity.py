@@ -15,7 +15,7 @@ from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
 from pydicom.sr.coding import Code
 
-from crossmod.data.dicom.file import quiet
+from crossmod.data.dicom.header import quiet
 from crossmod.data.dicom.write import MADE_UP
 from crossmod.inference.dicom.source import Source
 

@@ -13,8 +13,8 @@ import numpy as np
 from jaxtyping import Shaped
 from pydicom.dataset import Dataset
 
-from crossmod.data.dicom.file import quiet
-from crossmod.data.dicom.layout import Layout, laid_out
+from crossmod.data.dicom.geometry import Layout, laid_out
+from crossmod.data.dicom.header import quiet
 from crossmod.data.dicom.write import as_16_bit, is_whole, series_header, slice_header, slice_name, write_slice
 from crossmod.data.volume import Volume
 from crossmod.errors import InputError

@@ -11,7 +11,7 @@ import numpy as np
 from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
 
-from crossmod.data.groups import SAME
+from crossmod.data.registration import SAME
 from crossmod.inference.dicom.identity import coded
 from crossmod.inference.dicom.source import Source
 

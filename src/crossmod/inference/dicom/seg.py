@@ -16,7 +16,7 @@ from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code
 from pydicom.uid import generate_uid
 
-from crossmod.data.dicom.file import copied, quiet
+from crossmod.data.dicom.header import copied, quiet
 from crossmod.data.dicom.write import EMPTY, put_file_meta
 from crossmod.errors import InputError
 from crossmod.inference.contract import About, Translation

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from crossmod.data.identity import SYNTHETIC
+from crossmod.data.deidentify import SYNTHETIC
 from crossmod.data.units import ACCEPTED
 from crossmod.inference.contract import Translation
 from crossmod.inference.trust.checks import Organ, Slices

@@ -1,8 +1,13 @@
-"""How large bodies are in millimetres, which millimetres a pixel therefore gets, and whether two sides fit together.
+"""Millimetres per model pixel: how large bodies are, which pixel size fits them, and whether two sides agree.
 
 The rule of `pixel_mm: 0`: on either side, the square around the centre that holds the bodies of 95 % of the patients
 (all of up to 19) may fill 95 % of the frame; the side that needs more decides; and the result is rounded up to 0.05 mm,
 so that it can be read, and so that folds mostly agree.
+
+Notable:
+- Only warnings: children are scanned too, and animals. `extent.check_sides` refuses what training cannot use.
+- A body that the field of view cuts may be larger than it looks: where the smaller of two is cut, nothing is said.
+- What a model makes may fill its whole frame. That is less than `ODD` times a body, and no false alarm.
 """
 
 import logging
@@ -14,12 +19,61 @@ from typing import Any, TypeVar
 
 from crossmod.config import with_changes
 from crossmod.data.body_box import BodyBox
-from crossmod.data.centre import centre_of
-from crossmod.data.scale import Scale
+from crossmod.data.frame import Frame, Pair, Shape, centre_of, field_centre, whole_frame
 from crossmod.data.store import CaseRecord, Store, listed
 from crossmod.errors import InputError
 from crossmod.progress import track
-from crossmod.settings import FrameKind, ImageSettings
+from crossmod.settings import FrameKind, ImageSettings, TranslateSettings
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How slices become pixels.
+
+    Args:
+        kind: what a frame is centred on; `stretch`: the whole field of view is stretched to the size.
+        size: pixels a side.
+        pixel_mm: millimetres of a pixel; 0 where the field is stretched.
+    """
+
+    kind: FrameKind
+    size: int
+    pixel_mm: float
+
+    def __post_init__(self) -> None:
+        # A mistake of the program: who trains settles it first (`crossmod.data.pixel_size.settle`).
+        if (self.pixel_mm > 0) == (self.kind == "stretch"):
+            raise ValueError(f"millimetres of a pixel, and none where the field is stretched, got {self}")
+
+    def centred(self, shape: Shape, spacing: Pair, centre: Pair) -> Frame:
+        """The frame of slices of this shape, around a centre: millimetres from the first pixel's."""
+        if self.kind == "stretch":
+            return whole_frame(shape, spacing, self.size)
+        return Frame(self.size, (self.pixel_mm, self.pixel_mm), centre)
+
+    def frame(self, shape: Shape, spacing: Pair, body: BodyBox) -> Frame:
+        """The frame of slices with a body in them."""
+        return self.centred(shape, spacing, body.centre if self.kind == "body" else field_centre(shape, spacing))
+
+    def frame_of(self, store: Store, record: CaseRecord) -> Frame:
+        """The frame of a case.
+
+        Raises:
+            InputError: the manifest does not say where the body lies, and the case cannot be read.
+        """
+        shape, spacing = (record.shape[1], record.shape[2]), (record.spacing[1], record.spacing[2])
+        return self.centred(shape, spacing, centre_of(store, record, self.kind))
+
+
+def model_scale(settings: ImageSettings) -> Scale:
+    """What a network sees."""
+    return Scale(settings.frame, settings.size, settings.pixel_mm)
+
+
+def training_scale(settings: TranslateSettings) -> Scale:
+    """What slices are loaded at for training a translator, which cuts random windows out of them."""
+    return Scale(settings.frame, settings.loaded, settings.loaded_mm)
+
 
 log = logging.getLogger(__name__)
 
@@ -261,3 +315,75 @@ def warn_of_cut(name: str, cases: Iterable[Extent], scale: Scale) -> None:
             "%s: the bodies of %d patient%s are larger than the %.0f mm that a slice shows, and are cut: %s",
             name, len(large), "s" * (len(large) != 1), scale.size * scale.pixel_mm, who,
         )  # fmt: skip
+
+
+# Of the median body of a side, or of that of another side; in one direction alone. Real scans differ by 1.3.
+ODD, ODD_ALONG = 1.5, 2.0
+# Front to back and side to side, geometric mean in mm: a newborn measures 90, the bore of a scanner 700 to 800.
+SMALLEST, LARGEST = 60.0, 700.0
+NAMED = 6
+
+
+def times_as_large(one: SideExtent, other: SideExtent) -> float:
+    """How many times as large the first body is as the second; 1 where they may be those of people."""
+    along = [first / second for first, second in zip(one.body_mm, other.body_mm, strict=True)]
+    smaller = [other if ratio > 1 else one for ratio in along]
+    known = [ratio for axis, ratio in enumerate(along) if smaller[axis].touching[axis] <= OFTEN]
+    tried = [(math.prod(along) ** 0.5, IMPOSSIBLE)]
+    if known:
+        tried += [(math.prod(known) ** (1 / len(known)), ODD), (max(known, key=_factor), ODD_ALONG)]
+    odd = [ratio for ratio, most in tried if _factor(ratio) > most]
+    return max(odd, key=_factor, default=1.0)
+
+
+def warn_of_sizes(name: str, cases: Sequence[Extent]) -> None:
+    """Tell of cases whose body is far from the median of all, and of bodies that no person has.
+
+    Args:
+        name: of the side or store.
+        cases: its cases.
+    """
+    if not cases:
+        return
+    side = side_extent(cases)
+    away = [(one, times_as_large(side_extent([one]), side)) for one in cases]
+    odd = [f"{one.case} ({_size(side_extent([one]))}, {_times(ratio)})" for one, ratio in away if ratio != 1]
+    if odd:
+        log.warning(
+            "%s: %d of %d cases with a body that is much larger or smaller than the median, %s: %s. Check the spacing "
+            "in their headers, correct it and prepare them again.",
+            name, len(odd), len(cases), _size(side), listed(odd, NAMED),
+        )  # fmt: skip
+    size = _mean_mm(side)
+    if size < SMALLEST or (size > LARGEST):
+        log.warning(
+            "%s: the median body measures %s, which is no person's (%.0f to %.0f mm). Was the spacing lost, or is it "
+            "not in mm? Correct it in the headers and prepare again.",
+            name, _size(side), SMALLEST, LARGEST,
+        )  # fmt: skip
+
+
+def warn_of_pair(name: str, one: SideExtent, other_name: str, other: SideExtent) -> None:
+    """Tell where the median bodies of two places differ as those of people do not."""
+    ratio = times_as_large(one, other)
+    if ratio != 1:
+        log.warning(
+            "%s: bodies are %s as those of %s (%s and %s): people differ less. Check the spacing in the headers.",
+            name, _times(ratio), other_name, _size(one), _size(other),
+        )  # fmt: skip
+
+
+def _factor(ratio: float) -> float:
+    return max(ratio, 1 / ratio)
+
+
+def _mean_mm(side: SideExtent) -> float:
+    return math.prod(side.body_mm) ** 0.5
+
+
+def _size(side: SideExtent) -> str:
+    return f"{side.body_mm[0]:.0f} x {side.body_mm[1]:.0f} mm"
+
+
+def _times(ratio: float) -> str:
+    return f"{_factor(ratio):.1f} times as {'large' if ratio > 1 else 'small'}"

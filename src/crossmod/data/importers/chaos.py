@@ -13,11 +13,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from crossmod.config import Modality
-from crossmod.data.chaos_masks import LABEL_NAMES, paired, read_masks
-from crossmod.data.contrast import settled_contrast
-from crossmod.data.dicom.choose import Series
+from crossmod.data.contrast_agent import settled_contrast
+from crossmod.data.deidentify import distinct_notes
+from crossmod.data.dicom.choose_series import Series
 from crossmod.data.dicom.series import check_uniform, list_series, read_series
-from crossmod.data.identity import distinct_notes
+from crossmod.data.importers.chaos_masks import LABEL_NAMES, paired, read_masks
 from crossmod.data.store import listed
 from crossmod.data.volume import CANONICAL, Volume
 from crossmod.errors import InputError

@@ -14,14 +14,14 @@ from pathlib import Path
 from typing import Literal
 
 from crossmod.config import Modality
-from crossmod.data.abdomen import crop_to_abdomen
-from crossmod.data.chaos import MR_SEQUENCES, chaos_cases, read_chaos_case
-from crossmod.data.contrast import settled_contrast
-from crossmod.data.dicom.choose import Series
+from crossmod.data.contrast_agent import settled_contrast
+from crossmod.data.crop_abdomen import crop_to_abdomen
+from crossmod.data.dicom.choose_series import Series
 from crossmod.data.dicom.patients import checked_name, owners
 from crossmod.data.dicom.series import check_uniform, list_series, read_series
+from crossmod.data.importers.chaos import MR_SEQUENCES, chaos_cases, read_chaos_case
+from crossmod.data.importers.patients import chaos_marks, nifti_marks, say_who_is_who
 from crossmod.data.labels import read_label_names
-from crossmod.data.marks import chaos_marks, nifti_marks, say_who_is_who
 from crossmod.data.nifti import read_nifti
 from crossmod.data.store import MANIFEST, CaseRecord, Store, listed
 from crossmod.data.store_writer import writing_store
@@ -62,7 +62,7 @@ def prepare_chaos(
         sequences: take only these, of `ct`, `t1_in`, `t1_out`, `t2_spir`.
         name: first part of the patients' names, for another set in this layout.
         contrast: whether CT has contrast agent, for another set in this layout.
-        crop: `abdomen` cuts what is longer, see `crossmod.data.abdomen`.
+        crop: `abdomen` cuts what is longer, see `crossmod.data.crop_abdomen`.
         accept_units: take values that cannot be HU (CT) or signal (MR) all the same, as of an unknown unit.
 
     Raises:
@@ -115,7 +115,7 @@ def prepare_dicom(
         sequence: what the series are called in the store, such as `t2_spir`; where one patient has MR series of several
             echo times and no name is given, they are called by it: `te4.6`, `te80`.
         contrast: whether the CT has contrast agent; taken from the headers, where they name one.
-        crop: `abdomen` cuts what is longer, see `crossmod.data.abdomen`.
+        crop: `abdomen` cuts what is longer, see `crossmod.data.crop_abdomen`.
         accept_units: take values that cannot be HU (CT) or signal (MR) all the same, as of an unknown unit.
         ignore_ids: take each folder in `src` for a patient, whatever the PatientIDs say.
 
@@ -191,7 +191,7 @@ def prepare_nifti(
         only: take only these cases (or patients).
         exclude: leave these out.
         contrast: whether the CT has contrast agent; a NIfTI file does not say it.
-        crop: `abdomen` cuts what is longer, see `crossmod.data.abdomen`.
+        crop: `abdomen` cuts what is longer, see `crossmod.data.crop_abdomen`.
         accept_units: take values that cannot be HU (CT) or signal (MR) all the same, as of an unknown unit.
 
     Raises:

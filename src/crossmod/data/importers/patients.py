@@ -6,11 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from crossmod.config import Modality
-from crossmod.data.chaos import ChaosCase
-from crossmod.data.dicom.placeholders import known_id
 from crossmod.data.dicom.series import list_series
-from crossmod.data.patient_key import patient_key_for
-from crossmod.data.person import NUMBER, Mark
+from crossmod.data.importers.chaos import ChaosCase
+from crossmod.data.patient_identity import NUMBER, Mark
+from crossmod.data.patient_key import known_id, patient_key_for
 from crossmod.data.store import CaseRecord
 from crossmod.files import read_json
 

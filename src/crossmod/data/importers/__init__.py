@@ -1,0 +1,1 @@
+"""Importers: files as people have them to stores."""
