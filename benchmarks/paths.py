@@ -19,10 +19,9 @@ import numpy as np
 import torch
 
 from crossmod.bench.plain import plain
-from crossmod.engine.compute import Compute, accelerate, no_bf16, no_compiling
-from crossmod.engine.device import pick_device, wait_for
-from crossmod.engine.graph import GraphedStep
-from crossmod.engine.trainee import Trainee
+from crossmod.engine.cuda_graph import GraphedStep
+from crossmod.engine.device import Compute, accelerate, no_bf16, no_compiling, pick_device, wait_for
+from crossmod.engine.state import Trainee
 from crossmod.settings import TranslateSettings
 from crossmod.translate import essnet
 

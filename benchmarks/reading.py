@@ -15,8 +15,7 @@ import torch
 
 from crossmod.data.batches import UnpairedBatches
 from crossmod.data.slices import SliceKey, SliceSet
-from crossmod.engine.compute import choose
-from crossmod.engine.device import pick_device
+from crossmod.engine.device import choose, pick_device
 from crossmod.seeds import rng
 from crossmod.settings import TranslateSettings
 from crossmod.translate.train import build

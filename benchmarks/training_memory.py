@@ -16,10 +16,10 @@ from crossmod.data.batches import UnpairedBatches
 from crossmod.data.pixel_size import training_scale
 from crossmod.data.slices import load_slices
 from crossmod.data.store import Store
-from crossmod.engine.compute import choose
+from crossmod.engine.device import choose
+from crossmod.engine.distributed import World
 from crossmod.engine.loop import Plan, fit
 from crossmod.engine.memory import peak_bytes, resident_bytes
-from crossmod.engine.world import World
 from crossmod.runs import start_run
 from crossmod.settings import TranslateSettings
 from crossmod.translate.train import build

@@ -20,9 +20,7 @@ from crossmod.data.body_mask import body_mask
 from crossmod.data.nifti import read_nifti, write_nifti
 from crossmod.data.resample import to_size
 from crossmod.data.volume import Volume
-from crossmod.engine.compute import Compute, choose, prepare
-from crossmod.engine.device import pick_device, wait_for
-from crossmod.engine.inference import batches_of
+from crossmod.engine.device import Compute, batches_of, choose, pick_device, prepare, wait_for
 from crossmod.inference.batch.overlap import overlapped
 from crossmod.inference.contract import About
 from crossmod.inference.translate import translate_volume

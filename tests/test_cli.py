@@ -12,7 +12,7 @@ from conftest import Stores
 from crossmod.bench import doctor
 from crossmod.bench.finding import Finding
 from crossmod.cli import app, application, main
-from crossmod.engine.stopping import Stopped
+from crossmod.engine.interrupt import Stopped
 from crossmod.presets import SEGMENT, TRANSLATE
 from crossmod.version import __version__
 

@@ -16,7 +16,7 @@ from crossmod.bench.compare import TOLERANCE, Outcome, Plan, Way, Work, compare,
 from crossmod.bench.plain import plain
 from crossmod.bench.rate import convolution_rate, matmul_rate, operations
 from crossmod.engine.optimizers import adam
-from crossmod.engine.trainee import Trainee
+from crossmod.engine.state import Trainee
 
 CPU = torch.device("cpu")
 PLAN = Plan(

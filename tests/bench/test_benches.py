@@ -19,8 +19,8 @@ from crossmod.bench.settings import PrepareBench, SegmentBench, TranslateBench, 
 from crossmod.bench.show import rows, show, verdict
 from crossmod.bench.synthesize import bench_synthesize
 from crossmod.bench.train import bench_train
-from crossmod.engine.compute import Compute, choose
-from crossmod.engine.trainee import Trainee
+from crossmod.engine.device import Compute, choose
+from crossmod.engine.state import Trainee
 from crossmod.errors import InputError
 from crossmod.presets import SEGMENT, TRANSLATE
 from crossmod.settings import TranslateSettings

@@ -14,8 +14,8 @@ from crossmod.bench.doctor import examine
 from crossmod.bench.finding import Finding, save, show
 from crossmod.bench.machine import gpus
 from crossmod.bench.packages import NEEDED, packages
-from crossmod.engine import compute
-from crossmod.engine.compute import choose
+from crossmod.engine import device as compute
+from crossmod.engine.device import choose
 
 
 def by_topic(findings: list[Finding]) -> dict[str, Finding]:

@@ -7,13 +7,11 @@ import torch
 from torch import nn
 
 from crossmod.engine import checkpoint
-from crossmod.engine.average import averaged
-from crossmod.engine.compute import Compute, accelerate
-from crossmod.engine.optimizers import adam
-from crossmod.engine.restart import restore, snapshot
-from crossmod.engine.standing import Standing
-from crossmod.engine.trainee import Batch, Losses, Trainee
-from crossmod.engine.world import World
+from crossmod.engine.checkpoint import restore, snapshot
+from crossmod.engine.device import Compute, accelerate
+from crossmod.engine.distributed import World
+from crossmod.engine.optimizers import adam, averaged
+from crossmod.engine.state import Batch, Losses, Standing, Trainee
 from crossmod.runs import start_run
 
 CPU = torch.device("cpu")

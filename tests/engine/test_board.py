@@ -7,8 +7,7 @@ import pytest
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from crossmod.engine.board import Board, board
-from crossmod.engine.samples import write_panel
+from crossmod.engine.logger import Board, board, write_panel
 
 
 def read(folder: Path) -> EventAccumulator:
@@ -87,5 +86,5 @@ def test_pictures_keep_their_pixels(tmp_path: Path) -> None:
 
 
 def test_nobody_waits_for_tensorboard_who_does_not_use_it() -> None:
-    code = "import sys, crossmod.engine.board; sys.exit('tensorboard' in sys.modules)"
+    code = "import sys, crossmod.engine.logger; sys.exit('tensorboard' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)

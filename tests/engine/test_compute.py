@@ -13,9 +13,9 @@ import pytest
 import torch
 from torch import nn
 
-from crossmod.engine import compute as room
-from crossmod.engine.compute import COMPILED_FROM_PIXELS, Compute, accelerate, choose, no_compiling, prepare
-from crossmod.engine.trainee import Batch, Losses, Trainee
+from crossmod.engine import device as room
+from crossmod.engine.device import COMPILED_FROM_PIXELS, Compute, accelerate, choose, no_compiling, prepare
+from crossmod.engine.state import Batch, Losses, Trainee
 from crossmod.networks.blocks import PatchGAN, ResNet
 from crossmod.networks.unet import UNet
 from crossmod.settings import Compile, Precision, TranslateSettings

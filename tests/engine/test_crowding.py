@@ -13,9 +13,9 @@ import torch
 
 from crossmod.engine import crowding
 from crossmod.engine.crowding import Crowding, GivingWay, seconds_waited
-from crossmod.engine.standing import Standing
+from crossmod.engine.distributed import World
+from crossmod.engine.state import Standing
 from crossmod.engine.threads import computing_with
-from crossmod.engine.world import World
 
 CPU = torch.device("cpu")
 

@@ -10,11 +10,10 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from crossmod.engine.average import averaged
-from crossmod.engine.compute import Compute, accelerate
-from crossmod.engine.graph import WARM, GraphedStep, first_line
-from crossmod.engine.optimizers import set_rates
-from crossmod.engine.trainee import Batch, Losses, Trainee
+from crossmod.engine.cuda_graph import WARM, GraphedStep, first_line
+from crossmod.engine.device import Compute, accelerate
+from crossmod.engine.optimizers import averaged, set_rates
+from crossmod.engine.state import Batch, Losses, Trainee
 from crossmod.segment import segmenter
 from crossmod.settings import SegmentSettings, TranslateSettings
 from crossmod.translate import essnet

@@ -2,8 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from crossmod.engine.compute import Compute
-from crossmod.engine.inference import BATCH, batches_of
+from crossmod.engine.device import BATCH, Compute, batches_of
 from crossmod.networks.blocks import ResNet
 from crossmod.settings import TranslateSettings
 from crossmod.translate.model import Translator

@@ -8,13 +8,12 @@ import torch
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from crossmod.engine import journal as room
+from crossmod.engine import logger as room
 from crossmod.engine.alarms import Alarm
-from crossmod.engine.journal import journal
+from crossmod.engine.distributed import World
+from crossmod.engine.logger import journal
 from crossmod.engine.memory import peak_bytes
-from crossmod.engine.standing import Sight, Standing
-from crossmod.engine.trainee import Losses
-from crossmod.engine.world import World
+from crossmod.engine.state import Losses, Sight, Standing
 from crossmod.errors import InputError
 from crossmod.runs import Run, start_run
 

@@ -7,11 +7,10 @@ import pytest
 import torch
 
 from crossmod.engine.checkpoint import checkpoints, newest
+from crossmod.engine.distributed import World
+from crossmod.engine.interrupt import Stopped
 from crossmod.engine.loop import Plan, fit
-from crossmod.engine.standing import Sight, Standing
-from crossmod.engine.stopping import Stopped
-from crossmod.engine.trainee import Batch, Losses, Trainee
-from crossmod.engine.world import World
+from crossmod.engine.state import Batch, Losses, Sight, Standing, Trainee
 from crossmod.errors import InputError
 from crossmod.files import held
 from crossmod.runs import Run, start_run

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
+from crossmod.engine.checkpoint import flatten, unflatten
 from crossmod.engine.optimizers import adam, load_optimizer, rates, set_rates
-from crossmod.engine.tree import flatten, unflatten
 
 CPU = torch.device("cpu")
 

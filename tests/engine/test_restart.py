@@ -9,12 +9,11 @@ from test_loop import ALONE, PLAN, Numbers, new_run, regression, weights
 
 from crossmod.engine import checkpoint
 from crossmod.engine.alarms import Alarm
-from crossmod.engine.average import averaged
+from crossmod.engine.checkpoint import best, restore, snapshot
+from crossmod.engine.distributed import World
 from crossmod.engine.loop import fit
-from crossmod.engine.restart import best, restore, snapshot
-from crossmod.engine.standing import Sight, Standing
-from crossmod.engine.trainee import Trainee
-from crossmod.engine.world import World
+from crossmod.engine.optimizers import averaged
+from crossmod.engine.state import Sight, Standing, Trainee
 from crossmod.errors import InputError
 
 # Five epochs that are scored, the best in the middle.

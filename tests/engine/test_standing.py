@@ -4,7 +4,7 @@ import math
 import pytest
 
 from crossmod.engine.alarms import Alarm
-from crossmod.engine.standing import EPOCHS_REMEMBERED, Standing
+from crossmod.engine.state import EPOCHS_REMEMBERED, Standing
 
 
 def again(at: Standing) -> Standing:

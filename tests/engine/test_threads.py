@@ -2,8 +2,8 @@ import pytest
 import torch
 
 from crossmod.engine import threads
+from crossmod.engine.distributed import launched
 from crossmod.engine.threads import computing_with, suited_to, threads_for
-from crossmod.engine.world import launched
 from crossmod.settings import Machine
 
 CPU = torch.device("cpu")

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crossmod.engine.tree import flatten, unflatten
+from crossmod.engine.checkpoint import flatten, unflatten
 
 leaves = (
     st.none()

@@ -12,7 +12,7 @@ import torch
 from train_script import weights
 
 from crossmod.engine.checkpoint import newest
-from crossmod.engine.world import World
+from crossmod.engine.distributed import World
 
 SCRIPT = str(Path(__file__).with_name("train_script.py"))
 # A hang is the failure that these tests look for.

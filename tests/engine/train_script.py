@@ -14,10 +14,10 @@ import numpy as np
 import torch
 
 from crossmod.engine import checkpoint
+from crossmod.engine.distributed import World, launched
+from crossmod.engine.interrupt import Stopped
 from crossmod.engine.loop import Plan, fit
-from crossmod.engine.stopping import Stopped
-from crossmod.engine.trainee import Batch, Losses, Trainee
-from crossmod.engine.world import World, launched
+from crossmod.engine.state import Batch, Losses, Trainee
 from crossmod.errors import InputError
 from crossmod.runs import start_run
 from crossmod.seeds import rng

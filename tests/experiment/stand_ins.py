@@ -5,7 +5,7 @@ import signal
 import time
 from pathlib import Path
 
-from crossmod.engine.stopping import Stopped, asked_to_stop
+from crossmod.engine.interrupt import Stopped, asked_to_stop
 from crossmod.errors import InputError
 from crossmod.experiment.jobs import Job
 from crossmod.runs import CARD

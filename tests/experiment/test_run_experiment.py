@@ -11,7 +11,7 @@ from conftest import Stores
 from small_design import small_design
 
 from crossmod.data.store import Store
-from crossmod.engine.stopping import Stopped
+from crossmod.engine.interrupt import Stopped
 from crossmod.errors import InputError
 from crossmod.experiment import executor, run, workers
 from crossmod.experiment.executor import InProcess

@@ -150,7 +150,7 @@ def test_without_the_stores_of_the_training_the_field_is_not_known(
 
 
 def test_large_slices_one_by_one_are_the_same(run: Path, patient: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from crossmod.engine import inference
+    from crossmod.engine import device as inference
 
     model, volume = crossmod.load_model(run, device="cpu"), crossmod.read_volume(patient / "mr.nii.gz", "mr")
     together = model.translate(volume)

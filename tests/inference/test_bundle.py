@@ -157,7 +157,7 @@ TRAINING = {
     "crossmod.translate.model",
     "crossmod.translate.training_data",
     "crossmod.engine.loop",
-    "crossmod.engine.standing",
+    "crossmod.engine.state",
     "crossmod.data.batches",
     "lightning_fabric",
 }

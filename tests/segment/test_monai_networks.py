@@ -8,8 +8,8 @@ from conftest import Stores
 from test_train_segmenter import segment
 
 import crossmod
-from crossmod.engine.compute import accelerate, choose
-from crossmod.engine.trainee import parameters
+from crossmod.engine.device import accelerate, choose
+from crossmod.engine.state import parameters
 from crossmod.errors import InputError
 from crossmod.networks.blocks import on_grid
 from crossmod.networks.monai import NETWORKS, dynunet

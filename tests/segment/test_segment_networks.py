@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from crossmod.engine.trainee import parameters
+from crossmod.engine.state import parameters
 from crossmod.networks.unet import UNet, UpConvolution, initialise, paper_unet, tiny_unet
 
 

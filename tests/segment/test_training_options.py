@@ -15,10 +15,10 @@ from torch.optim import Optimizer
 from crossmod.config import with_changes
 from crossmod.data.augment import draw_affines, draw_variations, vary, warp
 from crossmod.engine import loop
+from crossmod.engine.interrupt import Stopped
 from crossmod.engine.loop import Plan
 from crossmod.engine.optimizers import set_rates
-from crossmod.engine.stopping import Stopped
-from crossmod.engine.trainee import Batch, Losses, Trainee
+from crossmod.engine.state import Batch, Losses, Trainee
 from crossmod.presets import SEGMENT
 from crossmod.segment import train as segment_train
 from crossmod.segment.segmenter import build

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from crossmod.engine.trainee import parameters
+from crossmod.engine.state import parameters
 from crossmod.networks.blocks import ResidualBlock, ResNet, blocks
 from crossmod.settings import TranslateSettings
 from crossmod.translate import cyclegan, multi_input

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from crossmod.engine.trainee import parameters
+from crossmod.engine.state import parameters
 from crossmod.networks.blocks import InstanceNorm, PatchGAN, ResNet, initialise
 from crossmod.settings import TranslateSettings
 from crossmod.translate import cyclegan, essnet

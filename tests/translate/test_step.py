@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 
 from crossmod.config import Modality
-from crossmod.engine.trainee import Losses, Trainee
+from crossmod.engine.state import Losses, Trainee
 from crossmod.settings import TranslateSettings
 from crossmod.translate import cyclegan, essnet
 

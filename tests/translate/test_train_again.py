@@ -8,7 +8,7 @@ import yaml
 from conftest import Stores
 from test_train_translator import train
 
-from crossmod.engine.samples import write_panel
+from crossmod.engine.logger import write_panel
 from crossmod.errors import InputError
 from crossmod.runs import CONFIG, Run
 from crossmod.settings import Machine

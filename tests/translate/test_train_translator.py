@@ -13,7 +13,7 @@ from crossmod.config import Modality
 from crossmod.data.store import Store
 from crossmod.data.store_writer import writing_store
 from crossmod.engine import checkpoint
-from crossmod.engine.samples import write_panel
+from crossmod.engine.logger import write_panel
 from crossmod.errors import InputError
 from crossmod.runs import Run
 from crossmod.settings import Machine, TranslateSettings

@@ -17,10 +17,9 @@ from crossmod.config import Modality
 from crossmod.data.slices import SliceKey, SliceSet, spread, to_pixels
 from crossmod.data.store import Store
 from crossmod.engine import checkpoint
-from crossmod.engine.average import averaged
-from crossmod.engine.compute import Compute
-from crossmod.engine.standing import Standing
-from crossmod.engine.trainee import Batch, Losses, Trainee
+from crossmod.engine.device import Compute
+from crossmod.engine.optimizers import averaged
+from crossmod.engine.state import Batch, Losses, Standing, Trainee
 from crossmod.errors import InputError
 from crossmod.networks.blocks import ResNet
 from crossmod.runs import Run

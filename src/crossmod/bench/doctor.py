@@ -11,7 +11,7 @@ from crossmod.errors import InputError
 from crossmod.progress import track
 
 if TYPE_CHECKING:
-    from crossmod.engine.compute import Compute
+    from crossmod.engine.device import Compute
 
 SIZES = (64, 256)
 
@@ -41,7 +41,7 @@ def paths() -> list[Finding]:
     """What `auto` makes of a training, on each device and for a small and a large size."""
     import torch
 
-    from crossmod.engine.compute import COMPILED_FROM_PIXELS, choose
+    from crossmod.engine.device import COMPILED_FROM_PIXELS, choose
 
     devices = [torch.device(name) for name in ("cuda", "cpu") if name == "cpu" or torch.cuda.is_available()]
     found = []

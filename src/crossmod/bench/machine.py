@@ -9,8 +9,7 @@ from pathlib import Path
 import torch
 
 from crossmod.bench.finding import Finding
-from crossmod.engine.compute import no_bf16
-from crossmod.engine.device import cpu_abilities, cpu_name
+from crossmod.engine.device import cpu_abilities, cpu_name, no_bf16
 from crossmod.machine import usable_cores
 
 GB = 1e9

@@ -2,7 +2,7 @@
 
 from torch.optim import Adam
 
-from crossmod.engine.trainee import Trainee
+from crossmod.engine.state import Trainee
 
 PATH = "fp32, eager"
 

@@ -15,10 +15,10 @@ from crossmod.bench.settings import SegmentBench, preset_in_words, segment_setti
 from crossmod.bench.silently import silently
 from crossmod.bench.train import stepping, with_reading
 from crossmod.data.batches import LabelledBatches
-from crossmod.engine.average import averaged
-from crossmod.engine.compute import Compute, accelerate, choose
-from crossmod.engine.graph import WARM
-from crossmod.engine.trainee import Trainee
+from crossmod.engine.cuda_graph import WARM
+from crossmod.engine.device import Compute, accelerate, choose
+from crossmod.engine.optimizers import averaged
+from crossmod.engine.state import Trainee
 from crossmod.segment.predict import predict
 from crossmod.segment.segmenter import build
 from crossmod.settings import SegmentSettings

@@ -9,9 +9,8 @@ from crossmod.bench.footprint import meaning
 from crossmod.bench.rate import best_rate
 from crossmod.bench.result import Bench, Comparison
 from crossmod.bench.settings import Timing
-from crossmod.engine.compute import Compute
-from crossmod.engine.device import cpu_name, describe_device, pick_device
-from crossmod.engine.graph import WARM
+from crossmod.engine.cuda_graph import WARM
+from crossmod.engine.device import Compute, cpu_name, describe_device, pick_device
 from crossmod.progress import track
 
 STEPS = {"cpu": 20, "cuda": 200}

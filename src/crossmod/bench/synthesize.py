@@ -12,8 +12,7 @@ from crossmod.bench.result import Bench
 from crossmod.bench.session import rates, reference_path, report, session, steps_of
 from crossmod.bench.settings import TranslateBench, preset_in_words, translate_settings
 from crossmod.bench.train import size_in_words
-from crossmod.engine.compute import Compute, choose, prepare
-from crossmod.engine.inference import BATCH, batch_size
+from crossmod.engine.device import BATCH, Compute, batch_size, choose, prepare
 from crossmod.networks.blocks import Head, ResNet, blocks, initialise
 from crossmod.seeds import derive
 from crossmod.settings import TranslateSettings

@@ -16,8 +16,8 @@ from crossmod.bench.result import Bench, Comparison
 from crossmod.bench.session import FIRST, rates, reference_path, report, session, steps_of
 from crossmod.bench.settings import TranslateBench, preset_in_words, translate_settings
 from crossmod.data.batches import UnpairedBatches
-from crossmod.engine.compute import choose
-from crossmod.engine.trainee import Batches, Trainee
+from crossmod.engine.device import choose
+from crossmod.engine.state import Batches, Trainee
 from crossmod.seeds import rng
 from crossmod.settings import TranslateSettings
 from crossmod.translate.train import FAMILIES, build

@@ -10,7 +10,7 @@ from cyclopts import App, CycloptsError, Parameter
 from pydantic import ValidationError
 
 from crossmod.config import invalid
-from crossmod.engine.stopping import Stopped
+from crossmod.engine.interrupt import Stopped
 from crossmod.errors import InputError
 from crossmod.files import disk_full, is_disk_full
 from crossmod.progress import hushed

@@ -17,9 +17,117 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from crossmod.engine.tree import flatten, unflatten
+from crossmod.engine.distributed import World
+from crossmod.engine.optimizers import load_optimizer
+from crossmod.engine.state import Standing, Trainee
 from crossmod.errors import InputError
 from crossmod.files import replacing
+from crossmod.runs import Run
+
+TENSOR = "tensor:"
+
+
+def flatten(tree: Any, name: str = "") -> tuple[dict[str, Tensor], Any]:
+    """Take the tensors out of a tree.
+
+    Returns:
+        The tensors by their path, on the CPU, and the tree with `"tensor:<path>"` in their place; dict keys become
+        pairs, since JSON knows no numbers as keys.
+
+    Raises:
+        TypeError: something that is neither a tensor nor plain data.
+        ValueError: two tensors of one path, as `{"a": {"b": t}, "a/b": t}` has.
+    """
+    if isinstance(tree, Tensor):
+        # To the host first: a copy in another layout would take room on the device.
+        return {name: tree.detach().cpu().contiguous()}, TENSOR + name
+    if isinstance(tree, dict | list | tuple):
+        pairs = list(tree.items()) if isinstance(tree, dict) else list(enumerate(tree))
+        tensors: dict[str, Tensor] = {}
+        skeleton = []
+        for key, value in pairs:
+            found, plain = flatten(value, f"{name}/{key}" if name else str(key))
+            if tensors.keys() & found.keys():
+                raise ValueError(f"two tensors would be called {next(iter(tensors.keys() & found.keys()))}")
+            tensors |= found
+            skeleton.append([key, plain])
+        return tensors, {"dict" if isinstance(tree, dict) else "list": skeleton}
+    if tree is None or isinstance(tree, bool | int | float | str):
+        return {}, tree
+    raise TypeError(f"{name}: a {type(tree).__name__} cannot go into a checkpoint")
+
+
+def unflatten(tensors: dict[str, Tensor], skeleton: Any) -> Any:
+    """Put the tensors back into their tree."""
+    if isinstance(skeleton, dict):
+        kind, pairs = next(iter(skeleton.items()))
+        values = [(key, unflatten(tensors, plain)) for key, plain in pairs]
+        return dict(values) if kind == "dict" else [value for _, value in values]
+    if isinstance(skeleton, str) and skeleton.startswith(TENSOR):
+        return tensors[skeleton.removeprefix(TENSOR)]
+    return skeleton
+
+
+def snapshot(trainee: Trainee, at: Standing, world: World) -> dict[str, Any]:
+    """Networks, averages and optimizers, which all processes share; of each process its memory and random states.
+
+    Every process must call it; the first one is given all.
+    """
+    random = {"cpu": torch.get_rng_state()}
+    if world.device.type == "cuda":
+        random["cuda"] = torch.cuda.get_rng_state(world.device)
+    own = {"memory": {name: part.state_dict() for name, part in trainee.memory.items()}, "random": random}
+    return {
+        "standing": at.state_dict(),
+        "networks": {name: network.state_dict() for name, network in trainee.networks.items()},
+        "averages": {name: network.state_dict() for name, network in trainee.averages.items()},
+        "optimizers": {name: optimizer.state_dict() for name, optimizer in trainee.optimizers.items()},
+        "ranks": world.gather(_on_cpu(own)),
+    }
+
+
+def best(trainee: Trainee, at: Standing) -> dict[str, Any]:
+    """The networks that were scored, without what only training needs."""
+    return {"best": at.best, "networks": {name: network.state_dict() for name, network in trainee.model.items()}}
+
+
+def restore(trainee: Trainee, run: Run, world: World) -> Standing:
+    """Put everything back as the run's newest whole checkpoint has it.
+
+    Raises:
+        InputError: the checkpoint is of other networks or of another number of processes.
+    """
+    state = newest(run.path / "checkpoints")
+    at = Standing(**state["standing"]) if state else Standing()
+    world.once(lambda: run.rewind_metrics(at.step))
+    if state is None:
+        return at
+    if len(state["ranks"]) != world.ranks:
+        raise InputError(
+            run.path,
+            found=f"a run of {len(state['ranks'])} processes, continued with {world.ranks}",
+            wanted="as many as it began with",
+            do="Give the same --devices and --nodes.",
+        )
+    for name, network in trainee.networks.items():
+        load_weights(network, state["networks"][name], name, run.path)
+    for name, network in trainee.averages.items():
+        load_weights(network, state["averages"][name], name, run.path)
+    for name, optimizer in trainee.optimizers.items():
+        load_optimizer(optimizer, state["optimizers"][name])
+    own = state["ranks"][world.rank]
+    for name, part in trainee.memory.items():
+        part.load_state_dict(own["memory"][name])
+    torch.set_rng_state(own["random"]["cpu"])
+    if world.device.type == "cuda" and "cuda" in own["random"]:
+        torch.cuda.set_rng_state(own["random"]["cuda"], world.device)
+    return at
+
+
+def _on_cpu(tree: dict[str, Any]) -> dict[str, Any]:
+    tensors, skeleton = flatten(tree)
+    return unflatten(tensors, skeleton)
+
 
 log = logging.getLogger(__name__)
 

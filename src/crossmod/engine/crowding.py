@@ -15,8 +15,8 @@ from pathlib import Path
 
 import torch
 
-from crossmod.engine.standing import Standing
-from crossmod.engine.world import World
+from crossmod.engine.distributed import World
+from crossmod.engine.state import Standing
 
 log = logging.getLogger(__name__)
 

@@ -1,11 +1,30 @@
-"""Which device computes."""
+"""How a training computes: device, precision, memory layout, compiled blocks, batched inference.
 
+Notable:
+- The weights, their gradients' sums, Adam and the losses stay in fp32; bf16 is what convolutions read and write.
+- Blocks are compiled, not whole networks: minutes of compiling become seconds, for the same speed.
+- Channels come last where blocks are compiled, on GPUs, and in networks that are not to be compiled at all (U-Nets,
+  whose convolutions are faster so); other networks' eager path on a CPU is faster without.
+"""
+
+import logging
 import platform
+import shutil
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
+import numpy as np
 import torch
+from jaxtyping import Float
+from torch import Tensor, nn
 
+from crossmod.engine import cuda_graph as graph
+from crossmod.engine.state import Batch, Losses, Trainee
 from crossmod.errors import InputError
+from crossmod.settings import Compile, Precision
 
 
 def pick_device(name: str = "auto") -> torch.device:
@@ -43,3 +62,181 @@ def cpu_abilities() -> dict[str, Any]:
 def cpu_name() -> str:
     """What the CPU calls itself, as far as that can be found out."""
     return str(cpu_abilities().get("cpu_name") or platform.processor() or platform.machine())
+
+
+log = logging.getLogger(__name__)
+
+# Compiling takes 20 to 60 s; under this size a CPU run seldom wins them back.
+COMPILED_FROM_PIXELS = 128
+
+
+@dataclass(frozen=True)
+class Compute:
+    """The path that is used.
+
+    Args:
+        device: where.
+        bf16: convolutions in bfloat16.
+        compiled: blocks are compiled.
+        graphs: steps are recorded as CUDA graphs.
+        blocks: the networks have blocks that may be compiled.
+        why: what is not used, and why, in sentences.
+    """
+
+    device: torch.device
+    bf16: bool = False
+    compiled: bool = False
+    graphs: bool = False
+    blocks: bool = True
+    why: tuple[str, ...] = ()
+
+    @property
+    def channels_last(self) -> bool:
+        """Whether channels come last in memory."""
+        return self.compiled or self.device.type == "cuda" or not self.blocks
+
+    @property
+    def precision(self) -> str:
+        """What convolutions compute in."""
+        return "bf16" if self.bf16 else "fp32"
+
+    def __str__(self) -> str:
+        parts = [
+            self.precision,
+            "channels last" if self.channels_last else "",
+            "compiled blocks" if self.compiled else "eager",
+            "CUDA graph" if self.graphs else "",
+        ]
+        return ", ".join(part for part in parts if part)
+
+    def autocast(self) -> torch.autocast:
+        """Where networks run."""
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16)
+
+    @contextmanager
+    def inference(self) -> Iterator[None]:
+        """Where networks that are being trained are looked at: nothing is compiled for a few slices."""
+        stance = torch.compiler.set_stance("force_eager") if self.compiled else nullcontext()
+        with stance, self.autocast():
+            yield
+
+
+def choose(
+    device: torch.device,
+    precision: Precision = "auto",
+    compiling: Compile = "auto",
+    *,
+    size: int = 256,
+    ranks: int = 1,
+    blocks: bool = True,
+) -> Compute:
+    """The fastest path that the settings allow and the machine has.
+
+    Args:
+        device: where.
+        precision: `fp32`, `bf16`, or `auto`: bf16 where the hardware computes in it.
+        compiling: `on`, `off`, or `auto`: on a GPU, and on a CPU from 128 pixels a side on.
+        size: pixels a side.
+        ranks: processes that train together.
+        blocks: whether the networks have blocks to compile.
+    """
+    why = []
+    missing = no_bf16(device)
+    if missing and precision == "auto":
+        why.append(f"No bf16: {missing}.")
+    elif missing and precision == "bf16":
+        why.append(f"bf16 as asked for, though slow: {missing}.")
+    bf16 = precision == "bf16" or (precision == "auto" and not missing)
+    large = device.type == "cuda" or size >= COMPILED_FROM_PIXELS
+    wanted = blocks and (compiling == "on" or (compiling == "auto" and large))
+    broken = no_compiling(device) if wanted else None
+    if broken:
+        why.append(f"Not compiled: {broken}.")
+    elif blocks and not wanted and compiling == "auto":
+        why.append(f"Not compiled: under {COMPILED_FROM_PIXELS} pixels it takes longer than it wins; --compile on.")
+    graphs = device.type == "cuda" and ranks == 1
+    if device.type == "cuda" and ranks > 1:
+        why.append("No CUDA graph: processes that train together exchange gradients in the middle of a step.")
+    return Compute(device, bf16, wanted and not broken, graphs, blocks, tuple(why))
+
+
+def no_bf16(device: torch.device) -> str | None:
+    """Why a device should not compute in bf16; None where it has instructions for it."""
+    if device.type == "cuda":
+        return (
+            None if torch.cuda.is_bf16_supported(including_emulation=False) else "this GPU has no instructions for it"
+        )
+    abilities = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
+    has = any(abilities.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))
+    return None if has else "this CPU has no instructions for it"
+
+
+@lru_cache(maxsize=4)
+def no_compiling(device: torch.device) -> str | None:
+    """Why nothing can be compiled for a device; None where a small test could be."""
+    if device.type == "cpu" and not any(map(shutil.which, ("g++", "clang++", "c++"))):
+        return "no C++ compiler found (g++ or clang++)"
+    try:
+        probe = torch.compile(lambda x: torch.relu(x * 2 + 1), dynamic=False)
+        probe(torch.ones(8, device=device))
+    except Exception as error:  # whatever a toolchain can do wrong, training goes on without it
+        return f"a small test failed ({type(error).__name__}: {graph.first_line(error)[:200]})"
+    return None
+
+
+def prepare(networks: Iterable[nn.Module], blocks: Iterable[nn.Module], compute: Compute) -> None:
+    """Lay networks out in memory and have their blocks compiled at their first call, in place."""
+    if compute.channels_last:
+        for network in networks:
+            network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+    if compute.compiled:
+        # One code serves blocks of many shapes, each compiled for itself.
+        torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, 64)
+        for block in blocks:
+            block.compile(dynamic=False)
+    if compute.device.type == "cuda":
+        torch.backends.cudnn.benchmark = True
+
+
+def accelerate(trainee: Trainee, compute: Compute) -> Trainee:
+    """The same trainee on the path of `compute`; its networks are changed in place."""
+    prepare((*trainee.networks.values(), *trainee.averages.values()), trainee.blocks, compute)
+    for optimizer in trainee.optimizers.values():
+        # Autocast remembers weights that it has rounded until the step ends, also those that were moved meanwhile.
+        optimizer.register_step_post_hook(lambda *_: torch.clear_autocast_cache())
+    step = _in_precision(trainee.step, compute)
+    return replace(trainee, step=graph.on_cuda(step) if compute.graphs else step)
+
+
+def _in_precision(step: Callable[[Batch], Losses], compute: Compute) -> Callable[[Batch], Losses]:
+    def work(batch: Batch) -> Losses:
+        with compute.autocast():
+            return step(batch)
+
+    return work
+
+
+BATCH = {"cpu": 4, "cuda": 16}
+# Pixels a side from which a CPU takes one slice at a time: four of 256 outgrow its cache, and took 1.3 times as long.
+ALONE = 256
+
+
+def batch_size(device: torch.device, size: int) -> int:
+    """Slices of so many pixels a side that a device is quickest with."""
+    return 1 if device.type == "cpu" and size >= ALONE else BATCH[device.type]
+
+
+def batches_of(
+    images: Float[np.ndarray, "slices images size size"], compute: Compute
+) -> Iterator[tuple[Float[Tensor, "batch images size size"], slice]]:
+    """Slices as batches on the device, and which slices each holds.
+
+    Where blocks are compiled, the last batch is filled up with its last slice: another size would be compiled anew.
+    """
+    count = batch_size(compute.device, images.shape[-1])
+    for start in range(0, len(images), count):
+        part = torch.from_numpy(images[start : start + count])
+        held = slice(start, start + len(part))
+        if compute.compiled and len(part) < count:
+            part = torch.cat([part, part[-1:].expand(count - len(part), -1, -1, -1)])
+        yield part.to(compute.device, non_blocking=True), held

@@ -10,14 +10,13 @@ from typing import Literal
 import torch
 
 from crossmod.engine import checkpoint
+from crossmod.engine.checkpoint import best, restore, snapshot
 from crossmod.engine.crowding import GivingWay
-from crossmod.engine.journal import journal
+from crossmod.engine.distributed import World
+from crossmod.engine.interrupt import Stopped, asked_to_stop
+from crossmod.engine.logger import journal
 from crossmod.engine.optimizers import rates, set_rates
-from crossmod.engine.restart import best, restore, snapshot
-from crossmod.engine.standing import Sight, Standing
-from crossmod.engine.stopping import Stopped, asked_to_stop
-from crossmod.engine.trainee import Batches, Losses, Trainee
-from crossmod.engine.world import World
+from crossmod.engine.state import Batches, Losses, Sight, Standing, Trainee
 from crossmod.files import held, remove_partial
 from crossmod.progress import progress
 from crossmod.runs import LOCK, Run

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
-from crossmod.engine.inference import batch_size
+from crossmod.engine.device import batch_size
 from crossmod.machine import SMALL, usable_cores
 from crossmod.settings import Machine
 

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from crossmod.engine.logger import loss_histories, score_histories
 from crossmod.experiment.collect import Result
 from crossmod.experiment.plan import Plan
-from crossmod.report.readings import loss_histories, score_histories
 from crossmod.runs import Run
 
 POINTS = 100

@@ -12,11 +12,10 @@ from torch import nn
 from crossmod.bench.made_up import slice_set
 from crossmod.config import build as build_settings
 from crossmod.data.batches import LabelledBatches, UnpairedBatches
-from crossmod.engine.average import averaged
-from crossmod.engine.compute import accelerate, choose
-from crossmod.engine.device import pick_device, wait_for
+from crossmod.engine.device import accelerate, choose, pick_device, wait_for
+from crossmod.engine.optimizers import averaged
+from crossmod.engine.state import Batches, Trainee
 from crossmod.engine.threads import computing_with, threads_for
-from crossmod.engine.trainee import Batches, Trainee
 from crossmod.experiment.jobs import Job, Kind
 from crossmod.machine import is_small
 from crossmod.progress import track

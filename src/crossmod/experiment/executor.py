@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
-from crossmod.engine.stopping import Stopped
+from crossmod.engine.interrupt import Stopped
 from crossmod.errors import InputError
 from crossmod.experiment.jobs import Job
 from crossmod.experiment.ledger import Outcome

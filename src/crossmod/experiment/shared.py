@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
+from crossmod.engine.logger import training
 from crossmod.experiment.collect import Result
 from crossmod.experiment.plan import Arm, Plan
-from crossmod.report.readings import training
 from crossmod.runs import Run
 from crossmod.statistics.baseline_quality import Training, untrained
 from crossmod.statistics.verdicts import Facts, Origin, shared_by_folds

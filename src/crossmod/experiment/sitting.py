@@ -21,7 +21,7 @@ from platform import node
 from typing import Any
 
 from crossmod.data.store_writer import WRITING
-from crossmod.engine.stopping import Stopped
+from crossmod.engine.interrupt import Stopped
 from crossmod.errors import InputError
 from crossmod.experiment.executor import Work, attempt
 from crossmod.experiment.jobs import Job

@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator
 
+from crossmod.engine.logger import alarms
 from crossmod.evaluate.alignment import SHIFT_LIMIT_MM
 from crossmod.html.format import count, listed
 from crossmod.report.experiment_data import Experiment
-from crossmod.report.readings import alarms
 from crossmod.report.sections import LEAKS, shifted, unequal_steps
 from crossmod.statistics.verdicts import METRICS
 from crossmod.translate.synthesize import shift_mm

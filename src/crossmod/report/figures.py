@@ -9,8 +9,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from crossmod.engine.logger import loss_histories, score_histories
 from crossmod.report.panels import Mask, Outlined, SyntheticSlice
-from crossmod.report.readings import loss_histories, score_histories
 from crossmod.report.tables import Arm
 from crossmod.runs import Run
 

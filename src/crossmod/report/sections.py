@@ -6,12 +6,12 @@ from typing import Any
 import numpy as np
 
 from crossmod.data.store import Store, listed
+from crossmod.engine.logger import alarms
 from crossmod.evaluate.alignment import SHIFT_LIMIT_MM
 from crossmod.html.format import p_value
 from crossmod.report import figures
 from crossmod.report.contents import Contents
 from crossmod.report.panels import outlined, ranked, same_sources, synthetic_slices
-from crossmod.report.readings import alarms
 from crossmod.report.tables import FAMILY, Arm, verdict
 from crossmod.settings import pixel_words
 from crossmod.statistics.intervals import Verdict

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from crossmod.engine.logger import training
 from crossmod.errors import InputError
-from crossmod.report.readings import training
 from crossmod.runs import Run
 from crossmod.settings import as_recorded
 from crossmod.statistics.arm_scores import ArmScores, from_runs

@@ -7,7 +7,7 @@ import torch.nn.functional as F  # noqa: N812 - the name everybody knows
 from jaxtyping import Float
 from torch import Tensor
 
-from crossmod.engine.trainee import Losses
+from crossmod.engine.state import Losses
 
 # nnU-Net's: small beside a single pixel, and no division by zero.
 SMOOTH = 1e-5

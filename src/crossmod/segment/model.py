@@ -14,8 +14,7 @@ from crossmod.data.intensity import intensity_of
 from crossmod.data.pixel_size import Scale, model_scale
 from crossmod.data.volume import Volume
 from crossmod.engine import checkpoint
-from crossmod.engine.compute import Compute, choose, prepare
-from crossmod.engine.device import pick_device
+from crossmod.engine.device import Compute, choose, pick_device, prepare
 from crossmod.engine.threads import suited_to
 from crossmod.errors import InputError
 from crossmod.networks.unet import make_network

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from crossmod.data.augment import draw_variations, vary
 from crossmod.engine.optimizers import adam
-from crossmod.engine.trainee import Batch, Losses, Trainee, no_draws
+from crossmod.engine.state import Batch, Losses, Trainee, no_draws
 from crossmod.networks.unet import OWN, initialise, make_network
 from crossmod.seeds import derive
 from crossmod.segment.losses import LOSSES

@@ -4,14 +4,13 @@ import logging
 from pathlib import Path
 
 from crossmod.data.batches import LabelledBatches
-from crossmod.engine.average import averaged
 from crossmod.engine.checkpoint import weights_hash
-from crossmod.engine.compute import accelerate, choose
-from crossmod.engine.device import describe_device
+from crossmod.engine.device import accelerate, choose, describe_device
+from crossmod.engine.distributed import World, launched
 from crossmod.engine.loop import Plan, fit
 from crossmod.engine.memory import fitting
-from crossmod.engine.trainee import parameters
-from crossmod.engine.world import World, launched
+from crossmod.engine.optimizers import averaged
+from crossmod.engine.state import parameters
 from crossmod.machine import is_small
 from crossmod.runs import Run, is_run, start_run
 from crossmod.segment.chosen import Chosen, choose_cases

@@ -5,8 +5,7 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import nn
 
-from crossmod.engine.compute import Compute
-from crossmod.engine.inference import batches_of
+from crossmod.engine.device import Compute, batches_of
 
 
 @torch.inference_mode()

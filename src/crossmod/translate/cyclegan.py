@@ -15,7 +15,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from crossmod.engine.optimizers import adam
-from crossmod.engine.trainee import Batch, Losses, Trainee
+from crossmod.engine.state import Batch, Losses, Trainee
 from crossmod.networks.blocks import PatchGAN, ResNet, blocks, initialise
 from crossmod.seeds import derive
 from crossmod.settings import TranslateSettings

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from crossmod.engine.trainee import Batch, Trainee
+from crossmod.engine.state import Batch, Trainee
 from crossmod.networks.blocks import ResNet
 from crossmod.settings import TranslateSettings
 from crossmod.translate import cyclegan

@@ -17,8 +17,7 @@ from crossmod.data.patient_identity import Seen
 from crossmod.data.people import seen_on
 from crossmod.data.slices import offsets
 from crossmod.engine import checkpoint
-from crossmod.engine.compute import Compute, choose, prepare
-from crossmod.engine.device import pick_device
+from crossmod.engine.device import Compute, choose, pick_device, prepare
 from crossmod.errors import InputError
 from crossmod.networks.blocks import blocks
 from crossmod.runs import open_run

@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from crossmod.engine.trainee import Trainee
+from crossmod.engine.state import Trainee
 from crossmod.networks.blocks import PatchGAN
 from crossmod.networks.multi_input import Merge, Spread
 from crossmod.settings import TranslateSettings

@@ -13,14 +13,12 @@ from crossmod.data.slices import SliceSet
 from crossmod.data.splits import split_in_words
 from crossmod.data.store import open_stores
 from crossmod.engine import checkpoint
-from crossmod.engine.average import averaged
-from crossmod.engine.compute import Compute, accelerate, choose
-from crossmod.engine.device import describe_device
+from crossmod.engine.device import Compute, accelerate, choose, describe_device
+from crossmod.engine.distributed import World, launched
 from crossmod.engine.loop import Plan, fit
 from crossmod.engine.memory import fitting
-from crossmod.engine.standing import Standing
-from crossmod.engine.trainee import Trainee, parameters
-from crossmod.engine.world import World, launched
+from crossmod.engine.optimizers import averaged
+from crossmod.engine.state import Standing, Trainee, parameters
 from crossmod.machine import is_small
 from crossmod.runs import Run, is_run, start_run
 from crossmod.settings import BEFORE_FRAMES, Machine, TranslateSettings

@@ -11,7 +11,7 @@ from crossmod.config import Modality
 from crossmod.data.pixel_size import training_scale
 from crossmod.data.slices import SliceSet, load_slices
 from crossmod.engine import checkpoint
-from crossmod.engine.compute import Compute
+from crossmod.engine.device import Compute
 from crossmod.errors import InputError
 from crossmod.evaluate.fingerprint import MOST_PATIENTS, CaseGrid, Training, fingerprint
 from crossmod.settings import TranslateSettings

@@ -11,10 +11,9 @@ from jaxtyping import Float
 from crossmod.config import Modality
 from crossmod.data.slices import SliceSet, spread
 from crossmod.engine.alarms import LEVELS, discriminator_alarms, picture_alarms
-from crossmod.engine.compute import Compute
-from crossmod.engine.samples import write_panel
-from crossmod.engine.standing import Sight, Standing
-from crossmod.engine.trainee import Trainee
+from crossmod.engine.device import Compute
+from crossmod.engine.logger import write_panel
+from crossmod.engine.state import Sight, Standing, Trainee
 from crossmod.evaluate.detectors import detector
 from crossmod.settings import TranslateSettings
 from crossmod.translate.selection import Scores, score_translator

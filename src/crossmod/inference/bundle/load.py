@@ -7,8 +7,7 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 from torch import nn
 
-from crossmod.engine.compute import Compute, choose, prepare
-from crossmod.engine.device import pick_device
+from crossmod.engine.device import Compute, choose, pick_device, prepare
 from crossmod.engine.threads import suited_to
 from crossmod.errors import InputError
 from crossmod.inference.bundle.format import Bundle, Entry

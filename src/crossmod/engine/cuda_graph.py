@@ -10,7 +10,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from crossmod.engine.trainee import Batch, Losses
+from crossmod.engine.state import Batch, Losses
 
 log = logging.getLogger(__name__)
 

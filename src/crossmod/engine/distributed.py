@@ -18,7 +18,7 @@ from torch import distributed
 from torch.optim import Optimizer
 
 from crossmod.engine.device import pick_device
-from crossmod.engine.stopping import Stopped
+from crossmod.engine.interrupt import Stopped
 from crossmod.engine.threads import computing_with, threads_for
 from crossmod.errors import InputError
 from crossmod.progress import hush

@@ -1,0 +1,232 @@
+"""The log of a training: metrics.jsonl, TensorBoard, sample pictures, alarms.
+
+Notable:
+- A run that continues says where, and TensorBoard drops what an earlier sitting wrote after that: no step shows twice.
+"""
+
+import logging
+import math
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from PIL import Image
+
+from crossmod.engine.alarms import Alarm, loss_advice
+from crossmod.engine.checkpoint import checkpoints
+from crossmod.engine.distributed import World
+from crossmod.engine.memory import peak_bytes
+from crossmod.engine.state import Losses, Sight, Standing
+from crossmod.errors import InputError
+from crossmod.files import replacing
+from crossmod.runs import Run
+from crossmod.statistics.baseline_quality import Training
+
+
+def write_panel(path: Path, rows: Sequence[Sequence[Float[np.ndarray, "size size"]]]) -> None:
+    """Write slices in [-1, 1] as a grid; every row has the same number of slices."""
+    grid = np.concatenate([np.concatenate(row, axis=1) for row in rows], axis=0)
+    gray = np.rint((np.clip(grid, -1, 1) + 1) * 127.5).astype(np.uint8)
+    with replacing(path) as temporary:
+        Image.fromarray(gray).save(temporary, format="PNG")
+
+
+@dataclass(frozen=True)
+class Board:
+    """An open TensorBoard folder; `board` makes it.
+
+    Args:
+        writer: torch's SummaryWriter. Its type stays unnamed, since naming it imports it, and that is slow.
+    """
+
+    writer: Any
+
+    def scalars(self, step: int, values: Mapping[str, float]) -> None:
+        """Add one value to each curve, and write it out.
+
+        Args:
+            step: steps taken.
+            values: by the name of the curve; `loss/cycle_ct` puts a curve into the group `loss`.
+        """
+        for name, value in values.items():
+            self.writer.add_scalar(name, value, step)
+        # As soon as metrics.jsonl has them: a killed run must not have a hole where it is continued.
+        self.writer.flush()
+
+    def picture(self, step: int, path: Path) -> None:
+        """Add a gray or RGB PNG to the pictures of its folder's name, such as `samples`.
+
+        Raises:
+            OSError: no such file, or no picture.
+        """
+        with Image.open(path) as image:
+            pixels = np.asarray(image if image.mode == "L" else image.convert("RGB"))
+        self.writer.add_image(path.parent.name, pixels, step, dataformats="HW" if pixels.ndim == 2 else "HWC")
+        self.writer.flush()
+
+
+@contextmanager
+def board(folder: Path, start_step: int) -> Iterator[Board]:
+    """Open a folder for TensorBoard, and close it when the block ends, well or not.
+
+    Args:
+        folder: made where it is not there; its earlier files stay, and count up to `start_step`.
+        start_step: steps that were taken before; 0 for a new run.
+    """
+    # Only here: a command that shows no board should not wait for the import.
+    from torch.utils.tensorboard import SummaryWriter
+
+    # TensorBoard purges from `purge_step` on, itself included; the reading at `start_step` still holds.
+    writer = SummaryWriter(str(folder), purge_step=start_step + 1)
+    try:
+        yield Board(writer)
+    finally:
+        writer.close()
+
+
+# Numbers of a reading that are no losses.
+_NO_LOSS = frozenset({"step", "epoch", "seconds", "steps_per_second", "memory_gb"})
+_SELECTION = "select_"
+
+
+def losses(reading: Mapping[str, Any]) -> dict[str, float]:
+    """The losses in one reading, by name; none in a reading of an alarm or of scores alone."""
+    return {
+        name: float(value)
+        for name, value in reading.items()
+        if isinstance(value, int | float) and name not in _NO_LOSS and not name.startswith(_SELECTION)
+    }
+
+
+def loss_histories(readings: Iterable[Mapping[str, Any]]) -> dict[str, list[tuple[int, float]]]:
+    """Every loss over the steps at which it was read, in the order in which losses first come."""
+    histories: dict[str, list[tuple[int, float]]] = {}
+    for reading in readings:
+        for name, value in losses(reading).items():
+            histories.setdefault(name, []).append((reading["step"], value))
+    return histories
+
+
+def score_histories(readings: Iterable[Mapping[str, Any]]) -> dict[str, list[tuple[int, float]]]:
+    """Every score on held-out patients over the steps at which it was taken."""
+    histories: dict[str, list[tuple[int, float]]] = {}
+    for reading in readings:
+        for name, value in reading.items():
+            if name.startswith(_SELECTION):
+                histories.setdefault(f"held out: {name.removeprefix(_SELECTION)}", []).append((reading["step"], value))
+    return histories
+
+
+def alarms(run: Run) -> list[tuple[int, Alarm]]:
+    """The alarms of a run's training with the step at which each was raised.
+
+    Those of a finished run stand in its card, and an older card has none; before that they stand in the metrics.
+    """
+    readings = run.card.get("alarms", []) if run.finished else [r for r in run.metrics() if "alarm" in r]
+    return [(r["step"], Alarm(r["alarm"], r["seen"], r["advice"])) for r in readings]
+
+
+def training(run: Run, card: Mapping[str, Any]) -> Training:
+    """How a segmenter trained, and what it and the best fixed mask reach over all tested pixels.
+
+    An earlier version's card holds neither of the two; then 3D Dice, a mean over patients, stands for the first.
+    What ran in another program left no losses.
+    """
+    scores = card["scores"]
+    pooled = scores.get("pooled")
+    dice = pooled["dice"] if pooled else float(np.mean(list(scores["patient_values"]["dice"].values())))
+    readings = [(int(reading["step"]), sum(found.values())) for reading in run.metrics() if (found := losses(reading))]
+    return Training(dice, scores.get("trivial_dice"), tuple(readings))
+
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Journal:
+    """An open journal; `journal` opens it.
+
+    Args:
+        run: where it lies.
+        world: the processes that train together.
+        curves: TensorBoard, on the first process.
+        lap: when the steps of the next reading began.
+    """
+
+    run: Run
+    world: World
+    curves: Board | None
+    lap: float = field(default_factory=time.monotonic)
+
+    def read(self, since: Sequence[Losses], at: Standing, epoch: int) -> str:
+        """Wait for the device and write down the mean losses since the last reading.
+
+        Returns:
+            The same for the progress line.
+
+        Raises:
+            InputError: a loss that is no number.
+        """
+        means = self._means(since, at.step)
+        at.count(means, len(since))
+        speed = len(since) / max(time.monotonic() - self.lap, 1e-9)
+        memory = peak_bytes(self.world.device) / 1e9
+        if self.curves:
+            machine = {"steps_per_second": round(speed, 3), "memory_gb": round(memory, 3)}
+            self.run.log({"step": at.step, "epoch": epoch, "seconds": round(at.seconds, 3), **means, **machine})
+            self.curves.scalars(at.step, {f"loss/{name}": mean for name, mean in means.items()} | machine)
+        self.start_lap()
+        losses = "  ".join(f"{name} {mean:.3f}" for name, mean in means.items())
+        return f"{speed:.3g} steps/s  {memory:.1f} GB  {losses}"
+
+    def start_lap(self) -> None:
+        """Whatever was done since the last reading was no training."""
+        self.lap = time.monotonic()
+
+    def saw(self, sight: Sight, at: Standing, epoch: int) -> None:
+        """Write down what was seen after an epoch; an alarm is raised once."""
+        fresh = at.new(sight.alarms, epoch)
+        for alarm in fresh:
+            log.warning("Alarm. %s", alarm)
+        if self.curves is None:
+            return
+        where = {"step": at.step, "epoch": epoch}
+        # What is no number cannot be drawn, and JSON has none.
+        numbers = {name: value for name, value in sight.numbers.items() if math.isfinite(value)}
+        if numbers:
+            self.run.log({**where, **numbers})
+            self.curves.scalars(at.step, numbers)
+        for alarm in fresh:
+            self.run.log({**where, **alarm.reading})
+        if sight.picture:
+            self.curves.picture(at.step, sight.picture)
+
+    def _means(self, since: Sequence[Losses], step: int) -> dict[str, float]:
+        names = list(since[0])
+        means = torch.stack([torch.stack([losses[name] for losses in since]).mean() for name in names])
+        found = dict(zip(names, self.world.mean(means.tolist()), strict=True))
+        bad = [name for name, value in found.items() if not math.isfinite(value)]
+        if bad:
+            raise InputError(
+                self.run.path,
+                found=f"a {' and a '.join(bad)} loss that is no number at step {step}",
+                wanted="finite losses",
+                do=loss_advice(names, kept=bool(checkpoints(self.run.path / "checkpoints"))),
+            )
+        return found
+
+
+@contextmanager
+def journal(run: Run, world: World, start_step: int) -> Iterator[Journal]:
+    """Open the journal of a run that continues after `start_step`."""
+    if not world.first:
+        yield Journal(run, world, None)
+        return
+    with board(run.path / "tensorboard", start_step) as curves:
+        yield Journal(run, world, curves)
