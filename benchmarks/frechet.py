@@ -9,7 +9,7 @@ from collections.abc import Callable
 import numpy as np
 from scipy.linalg import sqrtm
 
-from crossmod.evaluate.frechet import frechet_distance
+from crossmod.metrics.features import frechet_distance
 from crossmod.seeds import rng
 
 FEATURES = (512, 2048)

@@ -10,9 +10,9 @@ from dataclasses import replace
 import numpy as np
 
 from crossmod.evaluate.baseline import judge
-from crossmod.evaluate.detectors import detector
-from crossmod.evaluate.distribution import METRICS, ImageStatistics, image_statistics
-from crossmod.evaluate.layers import LAYERS
+from crossmod.metrics.axial_layers import LAYERS
+from crossmod.metrics.distribution import METRICS, ImageStatistics, image_statistics
+from crossmod.metrics.features import detector
 from crossmod.seeds import rng
 
 SLICES, SIZE, PATIENTS, MODELS, DRAWS = 1000, 256, 20, 7, 1000

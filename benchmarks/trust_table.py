@@ -27,14 +27,14 @@ from crossmod.data.store import Store
 from crossmod.data.store_writer import writing_store
 from crossmod.data.volume import Volume
 from crossmod.errors import InputError
-from crossmod.evaluate.fingerprint import CaseGrid, Training, fingerprint
-from crossmod.evaluate.looks import bodies_of
 from crossmod.inference.contract import About, Network, Translation
 from crossmod.inference.run_network import load_run
 from crossmod.inference.translate import translate_volume
 from crossmod.inference.trust.fingerprint import Fingerprint, fingerprint_of, read_fingerprint
 from crossmod.inference.trust.found import Trust
 from crossmod.inference.trust.judge import judge_trust
+from crossmod.metrics.appearance import bodies_of
+from crossmod.metrics.fingerprint import CaseGrid, Training, fingerprint
 from crossmod.phantom.anatomy import Grid, lay_on_grid, organ_labels
 from crossmod.phantom.person import draw_person
 from crossmod.phantom.render import render_ct, render_mr

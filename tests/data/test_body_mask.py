@@ -8,7 +8,7 @@ from crossmod.config import Modality
 from crossmod.data.body_mask import body_mask, lung_mask
 from crossmod.data.nifti import read_nifti
 from crossmod.errors import InputError
-from crossmod.evaluate.overlap import dice
+from crossmod.metrics.segmentation import dice
 from crossmod.phantom.anatomy import Anatomy, Grid, draw_anatomy
 from crossmod.phantom.render import Sequence, render_ct, render_mr
 from crossmod.phantom.tissues import TISSUES

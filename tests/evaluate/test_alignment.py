@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from crossmod.evaluate.alignment import correlation_at, shift_between
+from crossmod.metrics.paired import correlation_at, shift_between
 
 
 @pytest.mark.parametrize("moved", [(0, 0), (3, 0), (-2, 4), (5, -5)])

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from crossmod.data.volume import Volume
 from crossmod.errors import InputError
-from crossmod.evaluate.layers import (
+from crossmod.metrics.axial_layers import (
     KIDNEYS_HIGH,
     LAYER_MM,
     LAYERS,

@@ -4,8 +4,7 @@ import torch
 from scipy.ndimage import correlate, gaussian_filter
 
 from crossmod.errors import InputError
-from crossmod.evaluate.detectors import Detector, detector, random_filters
-from crossmod.evaluate.frechet import frechet_distance
+from crossmod.metrics.features import Detector, detector, frechet_distance, random_filters
 from crossmod.phantom.anatomy import Grid, lay_on_grid
 from crossmod.phantom.person import draw_person
 from crossmod.phantom.render import render_ct, render_mr

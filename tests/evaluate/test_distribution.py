@@ -5,8 +5,7 @@ import numpy as np
 import pytest
 
 from crossmod.errors import InputError
-from crossmod.evaluate.detectors import Detector, detector
-from crossmod.evaluate.distribution import (
+from crossmod.metrics.distribution import (
     METRICS,
     ImageStatistics,
     average,
@@ -15,10 +14,16 @@ from crossmod.evaluate.distribution import (
     score,
     score_layers,
 )
-from crossmod.evaluate.frechet import frechet_distance
-from crossmod.evaluate.histogram import correlation, grey_edges, histograms, intersection, kl_divergence
-from crossmod.evaluate.kid import kernel_distance
-from crossmod.evaluate.spectrum import log_spectra, spectral_correlation
+from crossmod.metrics.features import Detector, detector, frechet_distance, kernel_distance
+from crossmod.metrics.histograms import (
+    correlation,
+    grey_edges,
+    histograms,
+    intersection,
+    kl_divergence,
+    log_spectra,
+    spectral_correlation,
+)
 
 EDGES = np.array([-1.0, -0.1, 0.9, 1.0])
 

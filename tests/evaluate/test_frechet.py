@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from scipy.linalg import sqrtm
 
 from crossmod.errors import InputError
-from crossmod.evaluate.frechet import frechet_distance
+from crossmod.metrics.features import frechet_distance
 
 # More images than features and fewer, on one side or on both: each side is made small in its own way.
 SIZES = [(9, 7, 5), (5, 40, 12), (40, 5, 12), (6, 7, 31), (2, 2, 8), (2, 3, 1), (13, 13, 13), (14, 13, 13)]

@@ -5,9 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crossmod.evaluate.distribution import ImageStatistics, score
-from crossmod.evaluate.frechet import frechet_distance
-from crossmod.evaluate.gram import pairing, side, weighted_frechet
+from crossmod.metrics.distribution import ImageStatistics, pairing, score, side, weighted_frechet
+from crossmod.metrics.features import frechet_distance
 
 
 def made(seed: int, count: int, features: int = 5, size: int = 9) -> ImageStatistics:

@@ -8,7 +8,7 @@ from scipy.stats import entropy, norm
 
 from crossmod.data.intensity import Intensity
 from crossmod.errors import InputError
-from crossmod.evaluate.histogram import (
+from crossmod.metrics.histograms import (
     BONE_FROM_HU,
     SMOOTHING,
     SOFT_TISSUE_FROM_HU,

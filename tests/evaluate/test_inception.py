@@ -15,9 +15,8 @@ import torch
 from scipy.ndimage import correlate, gaussian_filter, maximum_filter
 
 from crossmod.errors import InputError
-from crossmod.evaluate import detectors
-from crossmod.evaluate.detectors import Detector, detector, from_file
-from crossmod.evaluate.frechet import frechet_distance
+from crossmod.metrics import features as detectors
+from crossmod.metrics.features import Detector, detector, frechet_distance, from_file
 from crossmod.networks.inception import Inception, InceptionE, Unit, average, empty
 from crossmod.phantom.anatomy import Grid, lay_on_grid
 from crossmod.phantom.person import draw_person

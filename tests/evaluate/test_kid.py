@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crossmod.errors import InputError
-from crossmod.evaluate.kid import kernel, kernel_distance, weighted_distance
+from crossmod.metrics.features import kernel, kernel_distance, weighted_distance
 
 
 def naive(a: np.ndarray, b: np.ndarray) -> float:

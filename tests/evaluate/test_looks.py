@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from crossmod.evaluate.fingerprint import distances, summary, turned
-from crossmod.evaluate.looks import BINS, PARTS, QUANTITIES, WIDTH, looks
+from crossmod.metrics.appearance import BINS, PARTS, QUANTITIES, WIDTH, looks
+from crossmod.metrics.fingerprint import distances, summary, turned
 
 AT = PARTS[-1].columns.start
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import center_of_mass
 
-from crossmod.evaluate.anatomy import Stack, jump_ratio, organ_changes, slice_jump
+from crossmod.metrics.organs import Stack, jump_ratio, organ_changes, slice_jump
 
 NAMES = {1: "liver", 2: "spleen", 3: "left_kidney", 4: "right_kidney", 5: "pancreas"}
 

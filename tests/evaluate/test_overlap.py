@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import f1_score, jaccard_score
 
-from crossmod.evaluate.overlap import dice, iou, volume_difference
+from crossmod.metrics.segmentation import dice, iou, volume_difference
 
 
 def test_by_hand() -> None:

@@ -6,7 +6,7 @@ from scipy.ndimage import gaussian_filter
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from crossmod.errors import InputError
-from crossmod.evaluate.paired import paired_scores, ssim_map
+from crossmod.metrics.paired import paired_scores, ssim_map
 from crossmod.phantom.anatomy import Grid, draw_anatomy
 from crossmod.phantom.render import render_ct
 

@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from crossmod.evaluate.overlap import dice
-from crossmod.evaluate.pieces import pieces_of
+from crossmod.metrics.organs import pieces_of
+from crossmod.metrics.segmentation import dice
 
 SPACING = (5.0, 2.0, 2.0)
 UNIT = 20 / 1000

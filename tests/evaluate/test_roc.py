@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from crossmod.evaluate.roc import roc
+from crossmod.metrics.segmentation import roc
 
 
 @pytest.mark.parametrize(("seed", "digits"), [(0, 8), (1, 2), (2, 1), (3, 0)])

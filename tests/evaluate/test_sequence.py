@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from crossmod.evaluate.sequence import sequence_of
+from crossmod.metrics.appearance import sequence_of
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from scipy.ndimage import gaussian_filter
 from scipy.signal import windows
 
-from crossmod.evaluate.spectrum import (
+from crossmod.metrics.histograms import (
     FLOOR,
     centred_spectra,
     correlation_of,

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import affine_transform, gaussian_filter, shift
 
-from crossmod.evaluate.structure import LEAST_STRUCTURE, kept_structure
+from crossmod.metrics.paired import LEAST_STRUCTURE, kept_structure
 
 
 @pytest.fixture

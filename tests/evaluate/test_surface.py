@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.spatial.distance import cdist
 
-from crossmod.evaluate.surface import SurfaceDistance, surface, surface_distance
+from crossmod.metrics.segmentation import SurfaceDistance, surface, surface_distance
 
 Spacing = tuple[float, float, float]
 

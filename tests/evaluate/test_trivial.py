@@ -3,7 +3,7 @@ import itertools
 import numpy as np
 import pytest
 
-from crossmod.evaluate.overlap import dice
+from crossmod.metrics.segmentation import dice
 from crossmod.statistics.baseline_quality import trivial_dice
 
 

@@ -9,13 +9,12 @@ from crossmod.config import with_changes
 from crossmod.data.pixel_size import model_scale
 from crossmod.data.slices import SliceSet, draw_evenly, load_slices
 from crossmod.data.store import Store
-from crossmod.evaluate.detectors import detector
-from crossmod.evaluate.frechet import frechet_distance
 from crossmod.experiment.collect import Result
 from crossmod.experiment.courses import POINTS, together
 from crossmod.experiment.drawn import real_slices, synthetic_slices
 from crossmod.experiment.plan import Plan
 from crossmod.experiment.quality import quality, relation
+from crossmod.metrics.features import detector, frechet_distance
 from crossmod.segment.chosen import choose_cases
 from crossmod.settings import SegmentSettings
 

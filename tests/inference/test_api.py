@@ -14,8 +14,8 @@ from test_train_translator import train
 import crossmod
 from crossmod.data.nifti import write_nifti
 from crossmod.errors import InputError
-from crossmod.evaluate.paired import paired_scores
 from crossmod.inference.api import refuse_existing
+from crossmod.metrics.paired import paired_scores
 from crossmod.phantom.dataset import PhantomSettings, write_phantom
 
 

@@ -21,7 +21,6 @@ from crossmod.data.store import Store
 from crossmod.data.store_writer import writing_store
 from crossmod.data.volume import Volume
 from crossmod.errors import InputError
-from crossmod.evaluate.fingerprint import CaseGrid, Training, fingerprint
 from crossmod.inference.contract import Options, Translation
 from crossmod.inference.run_network import load_run
 from crossmod.inference.translate import translate_volume
@@ -29,6 +28,7 @@ from crossmod.inference.trust.fingerprint import Fingerprint, fingerprint_of, re
 from crossmod.inference.trust.judge import Limits, Trust, judge_trust
 from crossmod.inference.trust.page import write_trust
 from crossmod.inference.truth import AgainstTruth
+from crossmod.metrics.fingerprint import CaseGrid, Training, fingerprint
 from crossmod.settings import TranslateSettings
 
 Work = Callable[[np.ndarray], np.ndarray]

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from crossmod.evaluate.distribution import METRICS, ImageStatistics, average, score_layers
 from crossmod.judge.draws import model_draws
 from crossmod.judge.pictures import average_spectrum, typical
+from crossmod.metrics.distribution import METRICS, ImageStatistics, average, score_layers
 
 
 def some_slices(seed: int, patients: int, name: str, shift: float = 0.0) -> ImageStatistics:

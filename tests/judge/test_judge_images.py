@@ -11,10 +11,10 @@ from safetensors.numpy import load_file
 from crossmod.data.store import Store
 from crossmod.errors import InputError
 from crossmod.evaluate.baseline import hold_apart
-from crossmod.evaluate.distribution import METRICS
 from crossmod.judge.run import judge_images
 from crossmod.judge.settings import JudgeSettings
 from crossmod.judge.words import lines
+from crossmod.metrics.distribution import METRICS
 from crossmod.runs import Run
 
 

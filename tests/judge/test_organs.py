@@ -11,7 +11,7 @@ from crossmod.data.store_writer import writing_store
 from crossmod.data.volume import Volume
 from crossmod.errors import InputError
 from crossmod.judge.anatomy import organs_of
-from crossmod.judge.placing import Placed
+from crossmod.metrics.slice_positions import Placed
 from crossmod.presets import SEGMENT
 from crossmod.segment.model import load_segmenter
 from crossmod.segment.train import train_segmenter

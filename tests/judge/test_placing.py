@@ -8,8 +8,8 @@ from judge_people import LIVER, MM, SLICES, look_alike, person, real_store, synt
 from crossmod.data.store import Store
 from crossmod.data.store_writer import writing_store
 from crossmod.errors import InputError
-from crossmod.evaluate.layers import layer_numbers
-from crossmod.judge.placing import place_real, place_synthetic, slice_positions, sources_of
+from crossmod.metrics.axial_layers import layer_numbers
+from crossmod.metrics.slice_positions import place_real, place_synthetic, slice_positions, sources_of
 
 
 def test_a_synthetic_case_has_the_layers_of_its_source(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from crossmod.data.slices import SliceKey, SliceSet, load_slices
 from crossmod.data.store import CaseRecord, Store
 from crossmod.data.store_writer import writing_store
 from crossmod.data.volume import Volume
-from crossmod.evaluate.surface import surface_distance
+from crossmod.metrics.segmentation import surface_distance
 from crossmod.segment.predict import score
 from crossmod.settings import SegmentSettings
 

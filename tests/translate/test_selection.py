@@ -9,7 +9,7 @@ from scipy.stats import gmean
 from torch import Tensor, nn
 
 from crossmod.errors import InputError
-from crossmod.evaluate.detectors import Detector, detector
+from crossmod.metrics.features import Detector, detector
 from crossmod.networks.blocks import ResNet
 from crossmod.networks.multi_input import Merge, Spread
 from crossmod.translate.selection import Scores, score_translator

@@ -9,31 +9,31 @@ from crossmod.lazy import loading
 
 if TYPE_CHECKING:
     from crossmod.data.body_mask import body_mask as body_mask
-    from crossmod.evaluate.alignment import shift_between as shift_between
-    from crossmod.evaluate.anatomy import organ_changes as organ_changes
-    from crossmod.evaluate.detectors import detector as detector
-    from crossmod.evaluate.frechet import frechet_distance as frechet_distance
-    from crossmod.evaluate.histogram import kl_divergence as kl_divergence
-    from crossmod.evaluate.kid import kernel_distance as kernel_distance
-    from crossmod.evaluate.overlap import dice as dice
-    from crossmod.evaluate.overlap import iou as iou
-    from crossmod.evaluate.overlap import volume_difference as volume_difference
-    from crossmod.evaluate.paired import paired_scores as paired_scores
-    from crossmod.evaluate.surface import surface_distance as surface_distance
+    from crossmod.metrics.features import detector as detector
+    from crossmod.metrics.features import frechet_distance as frechet_distance
+    from crossmod.metrics.features import kernel_distance as kernel_distance
+    from crossmod.metrics.histograms import kl_divergence as kl_divergence
+    from crossmod.metrics.organs import organ_changes as organ_changes
+    from crossmod.metrics.paired import paired_scores as paired_scores
+    from crossmod.metrics.paired import shift_between as shift_between
+    from crossmod.metrics.segmentation import dice as dice
+    from crossmod.metrics.segmentation import iou as iou
+    from crossmod.metrics.segmentation import surface_distance as surface_distance
+    from crossmod.metrics.segmentation import volume_difference as volume_difference
 
 _HOMES = {
     "body_mask": "crossmod.data.body_mask",
-    "detector": "crossmod.evaluate.detectors",
-    "dice": "crossmod.evaluate.overlap",
-    "frechet_distance": "crossmod.evaluate.frechet",
-    "iou": "crossmod.evaluate.overlap",
-    "kernel_distance": "crossmod.evaluate.kid",
-    "kl_divergence": "crossmod.evaluate.histogram",
-    "organ_changes": "crossmod.evaluate.anatomy",
-    "paired_scores": "crossmod.evaluate.paired",
-    "shift_between": "crossmod.evaluate.alignment",
-    "surface_distance": "crossmod.evaluate.surface",
-    "volume_difference": "crossmod.evaluate.overlap",
+    "detector": "crossmod.metrics.features",
+    "dice": "crossmod.metrics.segmentation",
+    "frechet_distance": "crossmod.metrics.features",
+    "iou": "crossmod.metrics.segmentation",
+    "kernel_distance": "crossmod.metrics.features",
+    "kl_divergence": "crossmod.metrics.histograms",
+    "organ_changes": "crossmod.metrics.organs",
+    "paired_scores": "crossmod.metrics.paired",
+    "shift_between": "crossmod.metrics.paired",
+    "surface_distance": "crossmod.metrics.segmentation",
+    "volume_difference": "crossmod.metrics.segmentation",
 }
 __getattr__ = loading(__name__, _HOMES)
 

@@ -19,9 +19,8 @@ import numpy as np
 from jaxtyping import Float
 
 from crossmod.errors import InputError
-from crossmod.evaluate.distribution import LIMITS, METRICS, ImageStatistics
-from crossmod.evaluate.gram import Pairing, pairing, side
-from crossmod.evaluate.layers import LAYERS
+from crossmod.metrics.axial_layers import LAYERS
+from crossmod.metrics.distribution import LIMITS, METRICS, ImageStatistics, Pairing, pairing, side
 from crossmod.seeds import rng
 from crossmod.statistics.intervals import Estimate, Move, estimate, patient_draws
 

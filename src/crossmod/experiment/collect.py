@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from crossmod.evaluate.surface import DISTANCES, SURFACE
 from crossmod.experiment.plan import Arm, Plan
 from crossmod.files import write_text
+from crossmod.metrics.segmentation import DISTANCES, SURFACE
 from crossmod.runs import Run
 from crossmod.statistics.arm_scores import ArmScores
 

@@ -10,9 +10,8 @@ from crossmod.data.intensity import Intensity, intensity_of
 from crossmod.data.pixel_size import Scale, model_scale
 from crossmod.data.store import Store
 from crossmod.data.volume import take_slices
-from crossmod.evaluate.detectors import detector
-from crossmod.evaluate.frechet import frechet_distance
 from crossmod.experiment.drawn import Slices
+from crossmod.metrics.features import detector, frechet_distance
 from crossmod.settings import SegmentSettings
 
 DETECTOR = "random"

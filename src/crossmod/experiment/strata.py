@@ -15,12 +15,12 @@ from typing import Any
 
 import numpy as np
 
-from crossmod.evaluate.layers import LAYERS
 from crossmod.experiment.collect import Result, arm_scores
 from crossmod.experiment.compared import families, main_p_values
 from crossmod.experiment.plan import Plan
 from crossmod.experiment.shared import facts_of, untrained_baselines
 from crossmod.experiment.truth import Truth, Truths, found_where_nothing_is, truth_of
+from crossmod.metrics.axial_layers import LAYERS
 from crossmod.statistics.arm_scores import ArmScores, paired
 from crossmod.statistics.paired_effects import Effect, effects
 from crossmod.statistics.verdicts import MAIN, Facts, gated, holm, verdict

@@ -13,7 +13,7 @@ from jaxtyping import Float, Int
 from crossmod.data.store import CaseRecord, Store
 from crossmod.experiment.collect import Result
 from crossmod.experiment.plan import Plan
-from crossmod.judge.placing import Placed, place_real
+from crossmod.metrics.slice_positions import Placed, place_real
 
 PREDICTIONS = "predictions"
 

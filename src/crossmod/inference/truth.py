@@ -12,9 +12,9 @@ from crossmod.data.deidentify import SYNTHETIC
 from crossmod.data.registration import onto_grid
 from crossmod.data.volume import Volume
 from crossmod.errors import InputError
-from crossmod.evaluate.paired import in_percent, paired_scores
 from crossmod.inference.checks import check_volume
 from crossmod.inference.contract import Translation
+from crossmod.metrics.paired import in_percent, paired_scores
 
 # Below this share of the body it is said that a part is left out.
 ALL = 0.99

@@ -8,8 +8,8 @@ import numpy as np
 
 from crossmod.data.slices import class_map, in_classes
 from crossmod.data.store import CaseRecord, Store
-from crossmod.evaluate.anatomy import OrganChange, organ_changes
-from crossmod.judge.placing import Placed
+from crossmod.metrics.organs import OrganChange, organ_changes
+from crossmod.metrics.slice_positions import Placed
 from crossmod.progress import track
 from crossmod.segment.model import Segmenter
 from crossmod.statistics.intervals import interval

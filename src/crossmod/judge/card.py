@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import Any, Literal
 
 from crossmod.evaluate.baseline import UNDIVIDED, Table
-from crossmod.evaluate.distribution import HIGHER_IS_BETTER, METRICS
+from crossmod.metrics.distribution import HIGHER_IS_BETTER, METRICS
 from crossmod.statistics.intervals import Estimate
 
 NAMES: Mapping[str, str] = {

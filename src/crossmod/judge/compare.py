@@ -19,9 +19,9 @@ import numpy as np
 from scipy.stats import rankdata
 
 from crossmod.errors import InputError
-from crossmod.evaluate.distribution import LIMITS, METRICS
 from crossmod.judge.card import Values, number, text
 from crossmod.judge.pairs import SIGNS, Judged, Pair, judged, mean_of_metrics, pair_of
+from crossmod.metrics.distribution import LIMITS, METRICS
 from crossmod.settings import pixel_words
 from crossmod.statistics.intervals import Estimate, estimate
 

@@ -15,11 +15,10 @@ import numpy as np
 from jaxtyping import Float
 from safetensors.numpy import load_file, save_file
 
-from crossmod.evaluate.distribution import METRICS, ImageStatistics
-from crossmod.evaluate.gram import pairing, side
-from crossmod.evaluate.layers import LAYERS
 from crossmod.files import replacing
 from crossmod.judge.measure import Measured
+from crossmod.metrics.axial_layers import LAYERS
+from crossmod.metrics.distribution import METRICS, ImageStatistics, pairing, side
 from crossmod.progress import progress
 from crossmod.statistics.intervals import patient_draws
 

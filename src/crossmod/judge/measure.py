@@ -11,13 +11,13 @@ from crossmod.data.intensity import Intensity
 from crossmod.data.pixel_size import Scale
 from crossmod.data.slices import spread
 from crossmod.errors import InputError
-from crossmod.evaluate.anatomy import Stack, jump_ratio
-from crossmod.evaluate.detectors import Detector
-from crossmod.evaluate.distribution import ImageStatistics, image_statistics, joined
-from crossmod.evaluate.histogram import tissue_edges
-from crossmod.judge.placing import Placed
 from crossmod.judge.reading import Images, read_images, stack_of
 from crossmod.judge.settings import JudgeSettings
+from crossmod.metrics.distribution import ImageStatistics, image_statistics, joined
+from crossmod.metrics.features import Detector
+from crossmod.metrics.histograms import tissue_edges
+from crossmod.metrics.organs import Stack, jump_ratio
+from crossmod.metrics.slice_positions import Placed
 from crossmod.progress import track
 
 # Real volumes that the steps of each volume are held against, evenly drawn; more change their mean little.

@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from crossmod.config import Modality
 from crossmod.data.body_mask import FILLED
 from crossmod.data.store import listed
-from crossmod.evaluate.layers import LAYERS
 from crossmod.judge.measure import Measured, layer_counts
-from crossmod.judge.placing import LOST, Placed
 from crossmod.judge.question import Model, Question
 from crossmod.judge.settings import JudgeSettings
+from crossmod.metrics.axial_layers import LAYERS
+from crossmod.metrics.slice_positions import LOST, Placed
 from crossmod.segment.model import Segmenter
 
 # Of the window: a synthetic CT that ends this far inside of it was cut there.

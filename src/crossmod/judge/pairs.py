@@ -10,9 +10,9 @@ import numpy as np
 from jaxtyping import Float
 
 from crossmod.evaluate.baseline import UNDIVIDED
-from crossmod.evaluate.distribution import HIGHER_IS_BETTER, METRICS
 from crossmod.judge.card import NAMES, Values
 from crossmod.judge.draws import Draws, load_draws
+from crossmod.metrics.distribution import HIGHER_IS_BETTER, METRICS
 from crossmod.runs import Run, open_run
 from crossmod.statistics.intervals import Estimate, estimate
 

@@ -8,11 +8,11 @@ import numpy as np
 from jaxtyping import Float
 from safetensors.numpy import load_file, save_file
 
-from crossmod.evaluate.distribution import ImageStatistics
-from crossmod.evaluate.layers import LAYERS
 from crossmod.files import replacing
 from crossmod.judge.measure import Measured, Row
 from crossmod.judge.question import Model, Question
+from crossmod.metrics.axial_layers import LAYERS
+from crossmod.metrics.distribution import ImageStatistics
 
 FILE = "spectra.safetensors"
 

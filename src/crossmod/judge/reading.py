@@ -10,9 +10,9 @@ from crossmod.data.body_mask import body_mask
 from crossmod.data.intensity import Intensity
 from crossmod.data.pixel_size import Scale
 from crossmod.data.volume import Volume, take_slices
-from crossmod.evaluate.anatomy import Stack
-from crossmod.judge.placing import Placed
 from crossmod.judge.settings import JudgeSettings
+from crossmod.metrics.organs import Stack
+from crossmod.metrics.slice_positions import Placed
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,8 +11,8 @@ from crossmod.data.store import Store
 from crossmod.evaluate.baseline import Judgement
 from crossmod.judge.card import number, plain, verdicts
 from crossmod.judge.measure import Measured, layer_counts
-from crossmod.judge.placing import Placed, Sources
 from crossmod.judge.question import TAKEN, Model, Question
+from crossmod.metrics.slice_positions import Placed, Sources
 
 
 def inputs_of(question: Question, sources: Sources, truth: Store | None, finder: str | None) -> dict[str, Any]:

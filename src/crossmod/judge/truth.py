@@ -11,9 +11,9 @@ from crossmod.config import Modality
 from crossmod.data.body_mask import body_mask
 from crossmod.data.store import CaseRecord, Store
 from crossmod.errors import InputError
-from crossmod.evaluate.paired import PairedScores, in_percent, paired_scores
-from crossmod.judge.placing import Placed, slice_positions
 from crossmod.judge.settings import JudgeSettings
+from crossmod.metrics.paired import PairedScores, in_percent, paired_scores
+from crossmod.metrics.slice_positions import Placed, slice_positions
 from crossmod.progress import track
 from crossmod.statistics.intervals import interval
 

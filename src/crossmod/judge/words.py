@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from crossmod.evaluate.baseline import UNDIVIDED
-from crossmod.evaluate.distribution import METRICS
 from crossmod.judge.card import NAMES, text
+from crossmod.metrics.distribution import METRICS
 from crossmod.settings import pixel_words
 
 

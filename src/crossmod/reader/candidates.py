@@ -12,8 +12,8 @@ from crossmod.data.frame import centre_of, field_centre
 from crossmod.data.people import who_is_who
 from crossmod.data.store import CaseRecord, Store, listed
 from crossmod.errors import InputError
-from crossmod.evaluate.layers import OUTSIDE
-from crossmod.judge.placing import Placed, place_real, place_synthetic, slice_positions, sources_of
+from crossmod.metrics.axial_layers import OUTSIDE
+from crossmod.metrics.slice_positions import Placed, place_real, place_synthetic, slice_positions, sources_of
 
 # Fewer slices are no volume to scroll through.
 LEAST_SLICES = 3

@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 
 from crossmod.engine.logger import alarms
-from crossmod.evaluate.alignment import SHIFT_LIMIT_MM
 from crossmod.html.format import count, listed
+from crossmod.metrics.paired import SHIFT_LIMIT_MM
 from crossmod.report.experiment_data import Experiment
 from crossmod.report.sections import LEAKS, shifted, unequal_steps
 from crossmod.statistics.verdicts import METRICS

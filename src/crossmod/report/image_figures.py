@@ -11,9 +11,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from crossmod.evaluate.baseline import UNDIVIDED
-from crossmod.evaluate.distribution import HIGHER_IS_BETTER, METRICS
-from crossmod.evaluate.spectrum import radial_profile
 from crossmod.judge.card import NAMES
+from crossmod.metrics.distribution import HIGHER_IS_BETTER, METRICS
+from crossmod.metrics.histograms import radial_profile
 from crossmod.report.figures import COLOURS, data_url
 from crossmod.report.panels import Gray
 

@@ -7,8 +7,8 @@ import numpy as np
 
 from crossmod.data.store import Store, listed
 from crossmod.engine.logger import alarms
-from crossmod.evaluate.alignment import SHIFT_LIMIT_MM
 from crossmod.html.format import p_value
+from crossmod.metrics.paired import SHIFT_LIMIT_MM
 from crossmod.report import figures
 from crossmod.report.contents import Contents
 from crossmod.report.panels import outlined, ranked, same_sources, synthetic_slices

@@ -12,9 +12,7 @@ from torch import nn
 
 from crossmod.data.slices import PIXEL_STEP, SliceSet
 from crossmod.data.store import CaseRecord
-from crossmod.evaluate.overlap import dice, iou, volume_difference
-from crossmod.evaluate.roc import roc
-from crossmod.evaluate.surface import DISTANCES, SURFACE, surface_distance
+from crossmod.metrics.segmentation import DISTANCES, SURFACE, dice, iou, roc, surface_distance, volume_difference
 from crossmod.progress import track
 from crossmod.statistics.baseline_quality import trivial_dice
 from crossmod.statistics.intervals import interval

@@ -19,9 +19,8 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
 from crossmod.errors import InputError
-from crossmod.evaluate.detectors import Detector
-from crossmod.evaluate.frechet import frechet_distance
-from crossmod.evaluate.overlap import dice
+from crossmod.metrics.features import Detector, frechet_distance
+from crossmod.metrics.segmentation import dice
 from crossmod.seeds import rng
 
 # Below any difference that means something, so that a part that is exactly 0 does not hide what the others say.

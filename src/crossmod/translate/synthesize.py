@@ -32,8 +32,8 @@ from crossmod.data.units import one_unit
 from crossmod.data.volume import Volume, take_slices
 from crossmod.engine.threads import suited_to
 from crossmod.errors import InputError
-from crossmod.evaluate.alignment import SHIFT_LIMIT_MM, shift_between
-from crossmod.evaluate.overlap import dice
+from crossmod.metrics.paired import SHIFT_LIMIT_MM, shift_between
+from crossmod.metrics.segmentation import dice
 from crossmod.progress import track
 from crossmod.settings import Machine, TranslateSettings
 from crossmod.translate.model import Epoch, Translator, load_translator

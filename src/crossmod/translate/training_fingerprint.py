@@ -13,7 +13,7 @@ from crossmod.data.slices import SliceSet, load_slices
 from crossmod.engine import checkpoint
 from crossmod.engine.device import Compute
 from crossmod.errors import InputError
-from crossmod.evaluate.fingerprint import MOST_PATIENTS, CaseGrid, Training, fingerprint
+from crossmod.metrics.fingerprint import MOST_PATIENTS, CaseGrid, Training, fingerprint
 from crossmod.settings import TranslateSettings
 from crossmod.translate.apply import apply
 from crossmod.translate.training_data import TrainingData
@@ -40,7 +40,7 @@ def training_fingerprint(
         best: weights of the best epoch, which are used instead where epochs were scored.
 
     Returns:
-        As of `crossmod.evaluate.fingerprint.fingerprint`, and under `made_epoch` whether `best` or `last` was run.
+        As of `crossmod.metrics.fingerprint.fingerprint`, and under `made_epoch` whether `best` or `last` was run.
     """
     last = {name: tensor.clone() for name, tensor in generator.state_dict().items()}
     was_training = generator.training

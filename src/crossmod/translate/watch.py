@@ -14,7 +14,7 @@ from crossmod.engine.alarms import LEVELS, discriminator_alarms, picture_alarms
 from crossmod.engine.device import Compute
 from crossmod.engine.logger import write_panel
 from crossmod.engine.state import Sight, Standing, Trainee
-from crossmod.evaluate.detectors import detector
+from crossmod.metrics.features import detector
 from crossmod.settings import TranslateSettings
 from crossmod.translate.selection import Scores, score_translator
 

@@ -6,10 +6,10 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from crossmod.data.slices import in_classes
-from crossmod.evaluate.anatomy import OrganChange, Stack, organ_changes, slice_jump
-from crossmod.evaluate.sequence import Sequence, sequence_of
 from crossmod.inference.contract import Translation
 from crossmod.inference.grid import frame_of
+from crossmod.metrics.appearance import Sequence, sequence_of
+from crossmod.metrics.organs import OrganChange, Stack, organ_changes, slice_jump
 
 # Pixels of the network by which an organ's surface may move, or mm, whichever is more.
 SURFACE_PIXELS, SURFACE_MM = 2.0, 10.0

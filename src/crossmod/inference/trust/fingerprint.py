@@ -6,9 +6,9 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from crossmod.config import Modality, Settings, build
-from crossmod.evaluate.fingerprint import MOST_PATIENTS, SLICES_EACH
-from crossmod.evaluate.looks import BINS, FEATURES, LAYOUT, QUANTITIES
 from crossmod.inference.contract import Network
+from crossmod.metrics.appearance import BINS, FEATURES, LAYOUT, QUANTITIES
+from crossmod.metrics.fingerprint import MOST_PATIENTS, SLICES_EACH
 
 KEY = "fingerprint"
 # Earlier versions looked at up to 64 slices of one patient.

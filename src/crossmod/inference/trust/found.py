@@ -8,10 +8,10 @@ from pydantic import Field
 
 from crossmod.config import Settings
 from crossmod.data.body_mask import FILLED
-from crossmod.evaluate.alignment import SHIFT_LIMIT_MM
 from crossmod.inference.trust.checks import Organ, Shift, Slices, Uncertainty
 from crossmod.inference.trust.images import Output
 from crossmod.inference.trust.likeness import Likeness
+from crossmod.metrics.paired import SHIFT_LIMIT_MM
 
 Status = Literal["within limits", "doubtful", "not assessed"]
 Outcome = Literal["within limits", "warning", "not assessed"]

@@ -12,15 +12,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from crossmod.data.slices import in_classes, spread
-from crossmod.evaluate.fingerprint import organ_means
-from crossmod.evaluate.looks import bodies_of, looks, to_size
-from crossmod.evaluate.structure import Kept, kept_structure
 from crossmod.inference.contract import About, Translation
 from crossmod.inference.grid import frame_of
 from crossmod.inference.match import on_one_grid
 from crossmod.inference.trust.fingerprint import Fingerprint
 from crossmod.inference.trust.likeness import ALPHA, Likeness, Scale, compare
 from crossmod.inference.trust.views import as_trained, source_slices, trained_slices, views_of
+from crossmod.metrics.appearance import bodies_of, looks, to_size
+from crossmod.metrics.fingerprint import organ_means
+from crossmod.metrics.paired import Kept, kept_structure
 from crossmod.statistics.intervals import LEAST_VALUES, both_bounds, upper_bound
 
 # What a translator makes may lie so many times as far from real images as these from one another.

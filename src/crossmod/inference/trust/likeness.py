@@ -16,10 +16,10 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from crossmod.evaluate.detectors import detector
-from crossmod.evaluate.fingerprint import COLUMNS, LEAST, TURNED, distances, turned
-from crossmod.evaluate.looks import LOGARITHMS, QUANTITIES, WIDTH
 from crossmod.inference.trust.fingerprint import Fingerprint, ImagesLook
+from crossmod.metrics.appearance import LOGARITHMS, QUANTITIES, WIDTH
+from crossmod.metrics.features import detector
+from crossmod.metrics.fingerprint import COLUMNS, LEAST, TURNED, distances, turned
 from crossmod.statistics.intervals import LEAST_VALUES, both_bounds, upper_bound
 
 # Of ordinary patients, so many may be warned of: half by what goes in, half by what comes out.

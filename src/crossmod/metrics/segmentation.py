@@ -1,4 +1,4 @@
-"""Distances between the surfaces of two masks, in millimetres.
+"""Segmentation metrics: Dice, IoU, volume difference, surface distances in millimetres, ROC.
 
 Definitions, since tools differ:
 
@@ -21,6 +21,33 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float
 from scipy import ndimage
+
+Mask = Bool[np.ndarray, "..."]
+
+
+def dice(first: Mask, second: Mask) -> float:
+    """2 |A and B| / (|A| + |B|): 1 where both are empty, since they agree."""
+    total = np.count_nonzero(first) + np.count_nonzero(second)
+    return 1.0 if total == 0 else 2 * np.count_nonzero(first & second) / total
+
+
+def iou(first: Mask, second: Mask) -> float:
+    """|A and B| / |A or B|: 1 where both are empty, since they agree."""
+    union = np.count_nonzero(first | second)
+    return 1.0 if union == 0 else np.count_nonzero(first & second) / union
+
+
+def volume_difference(answer: Mask, truth: Mask) -> float:
+    """RAVD: | |A| - |T| | / |T|, in percent of the truth (Kavur et al. 2021, CHAOS's evaluation code).
+
+    100 where nothing is found of something; without an upper end where too much is found. Both empty: 0, since they
+    agree. Something found of nothing: nan, since no percentage says how much that is.
+    """
+    found, wanted = np.count_nonzero(answer), np.count_nonzero(truth)
+    if wanted == 0:
+        return 0.0 if found == 0 else float("nan")
+    return 100 * abs(found - wanted) / wanted
+
 
 PERCENTILE = 95
 # Names of the distances, and which surface they are of: the cards of earlier versions, whose surface went along the
@@ -85,3 +112,39 @@ def _directed(start: Volume, goal: Volume, spacing: tuple[float, float, float]) 
     distance = ndimage.distance_transform_edt(~goal, sampling=spacing)
     assert isinstance(distance, np.ndarray)
     return distance[start]
+
+
+POINTS = 201
+
+
+@dataclass(frozen=True)
+class Roc:
+    """A receiver operating characteristic.
+
+    Args:
+        auc: area under the curve; None where the truth is all of one class, so that there is no curve.
+        false_positive_rate: rising from 0 to 1, thinned to a few hundred points for drawing.
+        true_positive_rate: the same points.
+    """
+
+    auc: float | None
+    false_positive_rate: tuple[float, ...]
+    true_positive_rate: tuple[float, ...]
+
+
+def roc(probability: Float[np.ndarray, " pixels"], truth: Bool[np.ndarray, " pixels"]) -> Roc:
+    """The curve of all thresholds; ties are crossed in a straight line (trapezoids, Fawcett 2006)."""
+    positives = int(np.count_nonzero(truth))
+    negatives = truth.size - positives
+    if positives == 0 or negatives == 0:
+        return Roc(None, (), ())
+    order = np.argsort(-probability)
+    ends = np.append(np.flatnonzero(np.diff(probability[order])), truth.size - 1)
+    hits = np.cumsum(truth[order])[ends]
+    tpr = np.concatenate([[0.0], hits / positives])
+    fpr = np.concatenate([[0.0], (ends + 1 - hits) / negatives])
+    # Points at equal steps of either rate keep the steep beginning of the curve.
+    steps = np.linspace(0, 1, POINTS)
+    kept = np.unique(np.concatenate([np.searchsorted(fpr, steps), np.searchsorted(tpr, steps), [0, fpr.size - 1]]))
+    kept = kept[kept < fpr.size]
+    return Roc(float(np.trapezoid(tpr, fpr)), tuple(fpr[kept].tolist()), tuple(tpr[kept].tolist()))

@@ -14,9 +14,9 @@ from jaxtyping import Float, Float32, Num
 
 from crossmod.config import Modality
 from crossmod.data.slices import SliceSet, spread, to_images
-from crossmod.evaluate.detectors import detector
-from crossmod.evaluate.looks import CELLS, PARTS, QUANTITIES, WIDTH, Look, bodies_of, looks, to_size
-from crossmod.evaluate.structure import kept_structure
+from crossmod.metrics.appearance import CELLS, PARTS, QUANTITIES, WIDTH, Look, bodies_of, looks, to_size
+from crossmod.metrics.features import detector
+from crossmod.metrics.paired import kept_structure
 from crossmod.settings import TranslateSettings
 
 # A fingerprint: at most so many slices of each of at most so many patients, which take some seconds.

@@ -13,7 +13,7 @@ from jaxtyping import Float, Int
 from crossmod.data.store import CaseRecord, Store
 from crossmod.data.volume import Volume
 from crossmod.errors import InputError
-from crossmod.evaluate.layers import OUTSIDE, Placement, organ_areas, place, placement_by_organs, positions
+from crossmod.metrics.axial_layers import OUTSIDE, Placement, organ_areas, place, placement_by_organs, positions
 from crossmod.progress import track
 
 # By the checksum of a case: the store that holds it, and its name there.
