@@ -23,7 +23,7 @@ from crossmod.engine.cuda_graph import GraphedStep
 from crossmod.engine.device import Compute, accelerate, no_bf16, no_compiling, pick_device, wait_for
 from crossmod.engine.state import Trainee
 from crossmod.settings import TranslateSettings
-from crossmod.translate import essnet
+from crossmod.synthesis import essnet
 
 # As small as in tests/engine/test_compute.py: Adam's first steps go by the sign of each gradient, and in wider networks
 # more gradients are so small that rounding turns them. `crossmod bench` compares steps of any size.

@@ -18,7 +18,7 @@ from crossmod.data.slices import SliceKey, SliceSet
 from crossmod.engine.device import choose, pick_device
 from crossmod.seeds import rng
 from crossmod.settings import TranslateSettings
-from crossmod.translate.train import build
+from crossmod.synthesis.train import build
 
 SLICES = 200
 SMALL: dict[str, Any] = {"size": 64, "generator_filters": 16, "generator_blocks": 3, "discriminator_filters": 16}

@@ -22,7 +22,7 @@ from crossmod.engine.loop import Plan, fit
 from crossmod.engine.memory import peak_bytes, resident_bytes
 from crossmod.runs import start_run
 from crossmod.settings import TranslateSettings
-from crossmod.translate.train import build
+from crossmod.synthesis.train import build
 
 CPU = torch.device("cpu")
 

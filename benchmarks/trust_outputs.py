@@ -64,7 +64,7 @@ def _untrained(made: Translation, case: Case) -> Translation:
     """What a network with random weights makes of the same patient."""
     import torch
 
-    from crossmod.translate.cyclegan import generators
+    from crossmod.synthesis.cyclegan import generators
 
     about = made.about
     torch.manual_seed(0)

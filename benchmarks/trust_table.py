@@ -40,7 +40,7 @@ from crossmod.phantom.person import draw_person
 from crossmod.phantom.render import render_ct, render_mr
 from crossmod.presets import TRANSLATE
 from crossmod.settings import TranslateSettings
-from crossmod.translate.train import train_translator
+from crossmod.synthesis.train import train_translator
 
 
 def person(number: int, size: int, slices: int) -> tuple[Volume, Volume]:

@@ -17,8 +17,8 @@ from crossmod.experiment.where import Where, executor_of
 from crossmod.presets import RIVALS, SEGMENT, TRANSLATE, idle, with_asked
 from crossmod.segment.train import train_segmenter
 from crossmod.settings import SegmentSettings, TranslateSettings
-from crossmod.translate.synthesize import synthesize
-from crossmod.translate.train import train_translator
+from crossmod.synthesis.synthesize import synthesize
+from crossmod.synthesis.train import train_translator
 
 PRESETS: dict[str, Mapping[str, Any]] = {"train": TRANSLATE, "segment": SEGMENT}
 OPTIONS = [

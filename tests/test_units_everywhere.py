@@ -33,7 +33,7 @@ from crossmod.inference.trust.judge import judge_trust
 from crossmod.inference.truth import evaluate_translation
 from crossmod.judge.run import judge_images
 from crossmod.judge.settings import JudgeSettings
-from crossmod.translate.synthesize import synthesize
+from crossmod.synthesis.synthesize import synthesize
 
 # Values as a scan's own are spoiled, and what is then said of them.
 FAULTS: dict[str, tuple[Modality, Callable[[np.ndarray], np.ndarray], str]] = {

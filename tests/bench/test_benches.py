@@ -24,7 +24,7 @@ from crossmod.engine.state import Trainee
 from crossmod.errors import InputError
 from crossmod.presets import SEGMENT, TRANSLATE
 from crossmod.settings import TranslateSettings
-from crossmod.translate.train import build
+from crossmod.synthesis.train import build
 
 CPU = torch.device("cpu")
 TINY: Mapping[str, Any] = {"device": "cpu", "steps": 2, "preset": "tiny", "size": 32}

@@ -15,7 +15,7 @@ from crossmod.data.splits import split_patients
 from crossmod.data.store import JoinedStore, Store
 from crossmod.errors import InputError
 from crossmod.settings import SplitSettings, TranslateSettings
-from crossmod.translate.training_data import divide
+from crossmod.synthesis.training_data import divide
 
 
 def names(made: Store) -> list[str]:

@@ -9,7 +9,7 @@ from crossmod.engine.alarms import LEVELS, Alarm, DiscriminatorLevels, discrimin
 from crossmod.phantom.anatomy import Anatomy, Grid, lay_on_grid
 from crossmod.phantom.person import draw_person
 from crossmod.phantom.render import SEQUENCES, Sequence, render_ct, render_mr
-from crossmod.translate.losses import Adversarial, discriminator_adversarial
+from crossmod.synthesis.losses import Adversarial, discriminator_adversarial
 
 LEAST = DiscriminatorLevels(chance=0.25, zero=0.005)
 

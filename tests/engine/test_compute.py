@@ -19,7 +19,7 @@ from crossmod.engine.state import Batch, Losses, Trainee
 from crossmod.networks.blocks import PatchGAN, ResNet
 from crossmod.networks.unet import UNet
 from crossmod.settings import Compile, Precision, TranslateSettings
-from crossmod.translate import essnet
+from crossmod.synthesis import essnet
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 LAST = torch.channels_last

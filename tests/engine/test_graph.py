@@ -16,7 +16,7 @@ from crossmod.engine.optimizers import averaged, set_rates
 from crossmod.engine.state import Batch, Losses, Trainee
 from crossmod.segment import segmenter
 from crossmod.settings import SegmentSettings, TranslateSettings
-from crossmod.translate import essnet
+from crossmod.synthesis import essnet
 
 CPU = torch.device("cpu")
 # What waits for the host, or makes shapes of values: CUDA refuses it while it records.

@@ -5,7 +5,7 @@ import torch
 from crossmod.engine.device import BATCH, Compute, batches_of
 from crossmod.networks.blocks import ResNet
 from crossmod.settings import TranslateSettings
-from crossmod.translate.model import Translator
+from crossmod.synthesis.translator import Translator
 
 CPU = torch.device("cpu")
 

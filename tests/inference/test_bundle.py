@@ -31,7 +31,7 @@ from crossmod.judge.run import judge_images
 from crossmod.judge.settings import JudgeSettings
 from crossmod.runs import start_run
 from crossmod.settings import TranslateSettings
-from crossmod.translate.train import train_translator
+from crossmod.synthesis.train import train_translator
 
 
 @pytest.fixture(scope="module")
@@ -153,16 +153,16 @@ for path in sys.argv[1:]:
     print(*sorted(name for name in sys.modules if name.startswith(("crossmod", "lightning"))))
 """
 TRAINING = {
-    "crossmod.translate.train",
-    "crossmod.translate.model",
-    "crossmod.translate.training_data",
+    "crossmod.synthesis.train",
+    "crossmod.synthesis.translator",
+    "crossmod.synthesis.training_data",
     "crossmod.engine.loop",
     "crossmod.engine.state",
     "crossmod.data.batches",
     "lightning_fabric",
 }
 # Those of several inputs stand in one module with the step of their training, which is then defined and not used.
-BESIDE_SEVERAL = {"crossmod.engine.optimizers", "crossmod.translate.cyclegan", "crossmod.translate.pool"}
+BESIDE_SEVERAL = {"crossmod.engine.optimizers", "crossmod.synthesis.cyclegan", "crossmod.synthesis.image_pool"}
 
 
 def test_it_loads_without_training_code_or_pickle_and_writes_nothing(

@@ -17,7 +17,7 @@ from crossmod.data.dicom.write import write_dicom_series
 from crossmod.data.nifti import read_nifti, write_nifti
 from crossmod.inference.trust.fingerprint import fingerprint_of
 from crossmod.settings import TranslateSettings
-from crossmod.translate.train import train_translator
+from crossmod.synthesis.train import train_translator
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from test_train_translator import train
 from crossmod.errors import InputError
 from crossmod.report.build import build_report
 from crossmod.report.contents import collect
-from crossmod.translate.synthesize import synthesize
+from crossmod.synthesis.synthesize import synthesize
 
 
 @pytest.fixture(scope="module")

@@ -29,7 +29,7 @@ from crossmod.segment import nnunet_export
 from crossmod.segment.nnunet_export import cross_validation, export_nnunet
 from crossmod.segment.nnunet_read import read_nnunet
 from crossmod.settings import SegmentSettings
-from crossmod.translate.synthesize import synthesize
+from crossmod.synthesis.synthesize import synthesize
 
 RAW = Path("nnUNet_raw") / "Dataset501_LiverMR"
 THICK = 100.0

@@ -21,8 +21,8 @@ from crossmod.runs import Run
 from crossmod.segment.predict import predict
 from crossmod.segment.train import train_segmenter
 from crossmod.settings import SegmentSettings
-from crossmod.translate import train as translate_train
-from crossmod.translate.synthesize import synthesize
+from crossmod.synthesis import train as translate_train
+from crossmod.synthesis.synthesize import synthesize
 
 TINY: dict[str, Any] = {
     "network": "tiny",

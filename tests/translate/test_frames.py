@@ -25,10 +25,10 @@ from crossmod.phantom.render import render_ct, render_mr
 from crossmod.runs import Run
 from crossmod.segment.train import train_segmenter
 from crossmod.settings import SegmentSettings, TranslateSettings
-from crossmod.translate.model import load_translator
-from crossmod.translate.synthesize import synthesize
-from crossmod.translate.train import train_translator
-from crossmod.translate.training_data import divide, framed, training_slices
+from crossmod.synthesis.synthesize import synthesize
+from crossmod.synthesis.train import train_translator
+from crossmod.synthesis.training_data import divide, framed, training_slices
+from crossmod.synthesis.translator import load_translator
 
 AUTO: dict[str, Any] = {**TINY, "frame": "body", "pixel_mm": 0.0, "load_size": None, "epochs": 1}
 

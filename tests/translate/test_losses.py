@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from crossmod.translate.losses import cycle, discriminator_adversarial, generator_adversarial, segmentation
+from crossmod.synthesis.losses import cycle, discriminator_adversarial, generator_adversarial, segmentation
 
 
 def sigmoid(x: np.ndarray) -> np.ndarray:

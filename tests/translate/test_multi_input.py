@@ -10,7 +10,7 @@ import torch
 from crossmod.engine.state import parameters
 from crossmod.networks.blocks import ResidualBlock, ResNet, blocks
 from crossmod.settings import TranslateSettings
-from crossmod.translate import cyclegan, multi_input
+from crossmod.synthesis import cyclegan, multi_input
 
 CPU = torch.device("cpu")
 TINY: dict[str, Any] = {

@@ -9,7 +9,7 @@ from torch import nn
 from crossmod.engine.state import parameters
 from crossmod.networks.blocks import InstanceNorm, PatchGAN, ResNet, initialise
 from crossmod.settings import TranslateSettings
-from crossmod.translate import cyclegan, essnet
+from crossmod.synthesis import cyclegan, essnet
 
 
 def test_parameter_counts_are_the_published_ones() -> None:

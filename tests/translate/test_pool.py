@@ -1,7 +1,7 @@
 import numpy as np
 import torch
 
-from crossmod.translate.pool import ImagePool
+from crossmod.synthesis.image_pool import ImagePool
 
 
 def pool_of(size: int, rows: int = 2) -> ImagePool:

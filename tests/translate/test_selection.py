@@ -12,8 +12,8 @@ from crossmod.errors import InputError
 from crossmod.metrics.features import Detector, detector
 from crossmod.networks.blocks import ResNet
 from crossmod.networks.multi_input import Merge, Spread
-from crossmod.translate.selection import Scores, score_translator
-from crossmod.translate.synthesize import consistency
+from crossmod.synthesis.synthesize import consistency
+from crossmod.synthesis.validation import Scores, score_translator
 
 CPU = torch.device("cpu")
 

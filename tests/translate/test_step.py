@@ -11,7 +11,7 @@ import torch.nn.functional as F  # noqa: N812
 from crossmod.config import Modality
 from crossmod.engine.state import Losses, Trainee
 from crossmod.settings import TranslateSettings
-from crossmod.translate import cyclegan, essnet
+from crossmod.synthesis import cyclegan, essnet
 
 CPU = torch.device("cpu")
 TINY: dict[str, Any] = {

@@ -10,8 +10,8 @@ from crossmod.data.store import Store
 from crossmod.data.store_writer import writing_store
 from crossmod.errors import InputError
 from crossmod.report.build import build_report
-from crossmod.translate.model import Translator, load_translator
-from crossmod.translate.synthesize import consistency, mean_shift, shift_mm, synthesize
+from crossmod.synthesis.synthesize import consistency, mean_shift, shift_mm, synthesize
+from crossmod.synthesis.translator import Translator, load_translator
 
 
 @pytest.fixture(scope="module")

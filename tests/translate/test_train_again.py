@@ -12,7 +12,7 @@ from crossmod.engine.logger import write_panel
 from crossmod.errors import InputError
 from crossmod.runs import CONFIG, Run
 from crossmod.settings import Machine
-from crossmod.translate import train as room
+from crossmod.synthesis import train as room
 
 
 def stopped(out: Path, stores: Stores, monkeypatch: pytest.MonkeyPatch) -> Run:
@@ -25,7 +25,7 @@ def stopped(out: Path, stores: Stores, monkeypatch: pytest.MonkeyPatch) -> Run:
         write_panel(path, rows)
 
     with monkeypatch.context() as patch:
-        patch.setattr("crossmod.translate.watch.write_panel", stop)
+        patch.setattr("crossmod.synthesis.validation.write_panel", stop)
         with pytest.raises(KeyboardInterrupt):
             train(out, stores, machine=Machine(checkpoint_minutes=0))
     return Run(out)

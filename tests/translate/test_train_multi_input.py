@@ -19,10 +19,10 @@ from crossmod.errors import InputError
 from crossmod.presets import CRESPI, TRANSLATE
 from crossmod.runs import Run
 from crossmod.settings import TranslateSettings
-from crossmod.translate import multi_input
-from crossmod.translate.model import load_translator
-from crossmod.translate.synthesize import synthesize
-from crossmod.translate.train import train_translator
+from crossmod.synthesis import multi_input
+from crossmod.synthesis.synthesize import synthesize
+from crossmod.synthesis.train import train_translator
+from crossmod.synthesis.translator import load_translator
 
 
 @pytest.fixture(scope="module")

@@ -17,11 +17,11 @@ from crossmod.data.batches import UnpairedBatches
 from crossmod.data.store import Store, open_stores
 from crossmod.runs import Run
 from crossmod.settings import TranslateSettings
-from crossmod.translate import cyclegan, multi_input
-from crossmod.translate.model import load_translator
-from crossmod.translate.synthesize import synthesize
-from crossmod.translate.train import train_translator
-from crossmod.translate.training_data import divide, stack_mm, training_slices
+from crossmod.synthesis import cyclegan, multi_input
+from crossmod.synthesis.synthesize import synthesize
+from crossmod.synthesis.train import train_translator
+from crossmod.synthesis.training_data import divide, stack_mm, training_slices
+from crossmod.synthesis.translator import load_translator
 
 
 @pytest.fixture(scope="module")

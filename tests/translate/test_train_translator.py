@@ -17,10 +17,10 @@ from crossmod.engine.logger import write_panel
 from crossmod.errors import InputError
 from crossmod.runs import Run
 from crossmod.settings import Machine, TranslateSettings
-from crossmod.translate import train as room
-from crossmod.translate.model import load_translator
-from crossmod.translate.synthesize import synthesize
-from crossmod.translate.train import train_translator
+from crossmod.synthesis import train as room
+from crossmod.synthesis.synthesize import synthesize
+from crossmod.synthesis.train import train_translator
+from crossmod.synthesis.translator import load_translator
 
 TINY: dict[str, Any] = {
     "precision": "fp32",
@@ -100,7 +100,7 @@ def test_interrupted_between_epochs_it_ends_with_the_same_weights(
         write_panel(path, rows)
 
     with monkeypatch.context() as patch:
-        patch.setattr("crossmod.translate.watch.write_panel", stop)
+        patch.setattr("crossmod.synthesis.validation.write_panel", stop)
         with pytest.raises(KeyboardInterrupt):
             train(tmp_path / "cut", stores, pool_size=3, machine=Machine(checkpoint_minutes=0))
     assert list((tmp_path / "cut" / "checkpoints").iterdir())

@@ -16,9 +16,9 @@ from crossmod.data.store_writer import writing_store
 from crossmod.errors import InputError
 from crossmod.segment.train import train_segmenter
 from crossmod.settings import SegmentSettings, TranslateSettings
-from crossmod.translate.model import load_translator
-from crossmod.translate.synthesize import synthesize
-from crossmod.translate.training_data import TrainingData, divide, scored_slices, training_slices
+from crossmod.synthesis.synthesize import synthesize
+from crossmod.synthesis.training_data import TrainingData, divide, scored_slices, training_slices
+from crossmod.synthesis.translator import load_translator
 
 SIDES: tuple[Modality, Modality] = ("ct", "mr")
 

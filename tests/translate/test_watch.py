@@ -24,11 +24,10 @@ from crossmod.errors import InputError
 from crossmod.networks.blocks import ResNet
 from crossmod.runs import Run
 from crossmod.settings import Machine, TranslateSettings
-from crossmod.translate import watch as room
-from crossmod.translate.model import load_translator
-from crossmod.translate.selection import Scores
-from crossmod.translate.synthesize import synthesize
-from crossmod.translate.watch import Watch
+from crossmod.synthesis import validation as room
+from crossmod.synthesis.synthesize import synthesize
+from crossmod.synthesis.translator import load_translator
+from crossmod.synthesis.validation import Scores, Watch
 
 CPU = torch.device("cpu")
 
@@ -315,7 +314,7 @@ def test_averages_are_what_is_kept_and_used(tmp_path: Path, stores: Stores, monk
         return averaged(trainee, names, by)
 
     monkeypatch.setattr(Watch, "__call__", note)
-    monkeypatch.setattr("crossmod.translate.train.averaged", begin)
+    monkeypatch.setattr("crossmod.synthesis.train.averaged", begin)
     # One step an epoch.
     run = train(tmp_path / "run", stores, epochs=3, ct_slices=1, mr_slices=1, ema=decay, sample_every=9)
     assert [step for step, _ in seen] == [1, 2, 3]

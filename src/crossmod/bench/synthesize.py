@@ -16,7 +16,7 @@ from crossmod.engine.device import BATCH, Compute, batch_size, choose, prepare
 from crossmod.networks.blocks import Head, ResNet, blocks, initialise
 from crossmod.seeds import derive
 from crossmod.settings import TranslateSettings
-from crossmod.translate.model import Translator
+from crossmod.synthesis.translator import Translator
 
 # Batches of one timed pass: enough that a GPU is kept busy from one to the next.
 BATCHES = {"cpu": 1, "cuda": 4}

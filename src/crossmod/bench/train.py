@@ -20,7 +20,7 @@ from crossmod.engine.device import choose
 from crossmod.engine.state import Batches, Trainee
 from crossmod.seeds import rng
 from crossmod.settings import TranslateSettings
-from crossmod.translate.train import FAMILIES, build
+from crossmod.synthesis.train import FAMILIES, build
 
 # Slices of each modality: an epoch long enough that what it draws at its beginning is spread as in a training.
 SLICES = 100

@@ -57,7 +57,7 @@ def train(
     settings = resolve(TRANSLATE, setup, overrides)
     if setup.dry_run:
         return _print_settings(settings)
-    from crossmod.translate.train import train_translator
+    from crossmod.synthesis.train import train_translator
 
     run = train_translator(out, ct=ct, mr=mr, settings=settings, machine=setup)
     card = run.card
@@ -110,7 +110,7 @@ def synthesize(
     device
         Where to compute.
     """
-    from crossmod.translate.synthesize import synthesize as work
+    from crossmod.synthesis.synthesize import synthesize as work
 
     made = work(
         run,

@@ -22,7 +22,7 @@ from crossmod.progress import track
 from crossmod.seeds import rng
 from crossmod.segment import segmenter
 from crossmod.settings import Machine, SegmentSettings, TranslateSettings
-from crossmod.translate import train
+from crossmod.synthesis import train
 
 # Steps that are not timed, and those that are.
 WARM, TIMED = 2, 4

@@ -17,7 +17,7 @@ from crossmod.experiment.sides import Sides, sides_of
 from crossmod.experiment.source import source_patients
 from crossmod.seeds import derive
 from crossmod.settings import SegmentSettings, TranslateSettings, pixel_words
-from crossmod.translate.training_data import divide, side_groups
+from crossmod.synthesis.training_data import divide, side_groups
 
 log = logging.getLogger(__name__)
 

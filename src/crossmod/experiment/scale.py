@@ -8,7 +8,7 @@ from crossmod.config import Modality
 from crossmod.data.pixel_size import Extent, check_sides, extents, needed_mm, settle, warn_of_sizes
 from crossmod.data.store import CaseRecord, Store
 from crossmod.settings import FrameKind, ImageSettings, SegmentSettings, TranslateSettings
-from crossmod.translate.training_data import side_groups
+from crossmod.synthesis.training_data import side_groups
 
 log = logging.getLogger(__name__)
 

@@ -22,8 +22,8 @@ def perform(job: Job, root: Path, machine: Machine) -> None:
         return
     # PyTorch takes seconds to load; who only hands jobs to others needs none of it.
     from crossmod.segment.train import train_segmenter
-    from crossmod.translate.synthesize import synthesize
-    from crossmod.translate.train import train_translator
+    from crossmod.synthesis.synthesize import synthesize
+    from crossmod.synthesis.train import train_translator
 
     out = job.folder(root)
     out.parent.mkdir(parents=True, exist_ok=True)

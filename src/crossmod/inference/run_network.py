@@ -15,7 +15,7 @@ from crossmod.errors import InputError
 from crossmod.files import read_json
 from crossmod.inference.contract import About
 from crossmod.settings import Device, Machine
-from crossmod.translate.model import Epoch, Translator, load_translator
+from crossmod.synthesis.translator import Epoch, Translator, load_translator
 from crossmod.version import __version__
 
 

@@ -8,7 +8,7 @@ from crossmod.metrics.paired import SHIFT_LIMIT_MM
 from crossmod.report.experiment_data import Experiment
 from crossmod.report.sections import LEAKS, shifted, unequal_steps
 from crossmod.statistics.verdicts import METRICS
-from crossmod.translate.synthesize import shift_mm
+from crossmod.synthesis.synthesize import shift_mm
 
 PARTIAL = ("hd95", "assd", "mssd", "ravd")
 

@@ -16,7 +16,7 @@ from crossmod.report.tables import FAMILY, Arm, verdict
 from crossmod.settings import pixel_words
 from crossmod.statistics.intervals import Verdict
 from crossmod.statistics.verdicts import Compared, Scope
-from crossmod.translate.synthesize import mean_shift, shift_mm
+from crossmod.synthesis.synthesize import mean_shift, shift_mm
 
 SHOWN = 5
 

@@ -25,7 +25,7 @@ from crossmod.inference.bundle.scores import scores_of
 from crossmod.inference.bundle.weights import read_weights, write_weights
 from crossmod.inference.run_network import RunNetwork, load_run
 from crossmod.inference.trust.fingerprint import fingerprint_of
-from crossmod.translate.model import Epoch
+from crossmod.synthesis.translator import Epoch
 from crossmod.version import __version__
 
 

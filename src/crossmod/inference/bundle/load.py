@@ -17,7 +17,7 @@ from crossmod.inference.bundle.weights import hash_of, of_network, read_weights
 from crossmod.inference.contract import About
 from crossmod.inference.trust.fingerprint import Fingerprint
 from crossmod.networks.blocks import blocks
-from crossmod.translate.apply import apply
+from crossmod.synthesis.translator import apply
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,8 +15,8 @@ from crossmod.engine.device import Compute
 from crossmod.errors import InputError
 from crossmod.metrics.fingerprint import MOST_PATIENTS, CaseGrid, Training, fingerprint
 from crossmod.settings import TranslateSettings
-from crossmod.translate.apply import apply
-from crossmod.translate.training_data import TrainingData
+from crossmod.synthesis.training_data import TrainingData
+from crossmod.synthesis.translator import apply
 
 Slices = Mapping[Modality, tuple[SliceSet, ...]]
 

@@ -22,9 +22,8 @@ from crossmod.engine.state import Standing, Trainee, parameters
 from crossmod.machine import is_small
 from crossmod.runs import Run, is_run, start_run
 from crossmod.settings import BEFORE_FRAMES, Machine, TranslateSettings
-from crossmod.translate import cyclegan, essnet, multi_input
-from crossmod.translate.model import KIND
-from crossmod.translate.training_data import (
+from crossmod.synthesis import cyclegan, essnet, multi_input
+from crossmod.synthesis.training_data import (
     TrainingData,
     data_card,
     divide,
@@ -33,8 +32,9 @@ from crossmod.translate.training_data import (
     stack_mm,
     training_slices,
 )
-from crossmod.translate.training_fingerprint import training_fingerprint
-from crossmod.translate.watch import Watch
+from crossmod.synthesis.training_fingerprint import training_fingerprint
+from crossmod.synthesis.translator import KIND
+from crossmod.synthesis.validation import Watch
 
 log = logging.getLogger(__name__)
 

@@ -13,8 +13,8 @@ from torch import Tensor
 from crossmod.engine.state import Batch, Trainee
 from crossmod.networks.blocks import ResNet
 from crossmod.settings import TranslateSettings
-from crossmod.translate import cyclegan
-from crossmod.translate.losses import segmentation
+from crossmod.synthesis import cyclegan
+from crossmod.synthesis.losses import segmentation
 
 
 def segmentor(settings: TranslateSettings) -> ResNet:

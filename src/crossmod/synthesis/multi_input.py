@@ -18,7 +18,7 @@ from crossmod.engine.state import Trainee
 from crossmod.networks.blocks import PatchGAN
 from crossmod.networks.multi_input import Merge, Spread
 from crossmod.settings import TranslateSettings
-from crossmod.translate import cyclegan
+from crossmod.synthesis import cyclegan
 
 
 class Panel(nn.Module):

@@ -19,8 +19,8 @@ from crossmod.engine.state import Batch, Losses, Trainee
 from crossmod.networks.blocks import PatchGAN, ResNet, blocks, initialise
 from crossmod.seeds import derive
 from crossmod.settings import TranslateSettings
-from crossmod.translate.losses import cycle, discriminator_adversarial, generator_adversarial
-from crossmod.translate.pool import ImagePool
+from crossmod.synthesis.image_pool import ImagePool
+from crossmod.synthesis.losses import cycle, discriminator_adversarial, generator_adversarial
 
 # Losses by name, each with its weight.
 Terms = dict[str, tuple[float, Float[Tensor, ""]]]

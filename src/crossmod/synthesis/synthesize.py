@@ -36,8 +36,8 @@ from crossmod.metrics.paired import SHIFT_LIMIT_MM, shift_between
 from crossmod.metrics.segmentation import dice
 from crossmod.progress import track
 from crossmod.settings import Machine, TranslateSettings
-from crossmod.translate.model import Epoch, Translator, load_translator
-from crossmod.translate.training_data import side_groups
+from crossmod.synthesis.training_data import side_groups
+from crossmod.synthesis.translator import Epoch, Translator, load_translator
 
 log = logging.getLogger(__name__)
 
