@@ -15,7 +15,7 @@ from crossmod.data.store_writer import writing_store
 from crossmod.errors import InputError
 from crossmod.experiment.where import Where, executor_of
 from crossmod.presets import RIVALS, SEGMENT, TRANSLATE, idle, with_asked
-from crossmod.segment.train import train_segmenter
+from crossmod.segmentation.train import train_segmenter
 from crossmod.settings import SegmentSettings, TranslateSettings
 from crossmod.synthesis.synthesize import synthesize
 from crossmod.synthesis.train import train_translator

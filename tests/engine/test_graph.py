@@ -14,7 +14,7 @@ from crossmod.engine.cuda_graph import WARM, GraphedStep, first_line
 from crossmod.engine.device import Compute, accelerate
 from crossmod.engine.optimizers import averaged, set_rates
 from crossmod.engine.state import Batch, Losses, Trainee
-from crossmod.segment import segmenter
+from crossmod.segmentation import model as segmenter
 from crossmod.settings import SegmentSettings, TranslateSettings
 from crossmod.synthesis import essnet
 

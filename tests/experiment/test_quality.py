@@ -15,7 +15,7 @@ from crossmod.experiment.drawn import real_slices, synthetic_slices
 from crossmod.experiment.plan import Plan
 from crossmod.experiment.quality import quality, relation
 from crossmod.metrics.features import detector, frechet_distance
-from crossmod.segment.chosen import choose_cases
+from crossmod.segmentation.data import choose_cases
 from crossmod.settings import SegmentSettings
 
 Experiment = tuple[Plan, Path, list[Result]]

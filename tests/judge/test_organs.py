@@ -13,8 +13,8 @@ from crossmod.errors import InputError
 from crossmod.judge.anatomy import organs_of
 from crossmod.metrics.slice_positions import Placed
 from crossmod.presets import SEGMENT
-from crossmod.segment.model import load_segmenter
-from crossmod.segment.train import train_segmenter
+from crossmod.segmentation.predict import load_segmenter
+from crossmod.segmentation.train import train_segmenter
 
 
 def placed(store: Store) -> list[Placed]:

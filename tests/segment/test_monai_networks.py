@@ -14,7 +14,7 @@ from crossmod.errors import InputError
 from crossmod.networks.blocks import on_grid
 from crossmod.networks.monai import NETWORKS, dynunet
 from crossmod.networks.unet import make_network
-from crossmod.segment.segmenter import begin, build
+from crossmod.segmentation.model import begin, build
 from crossmod.settings import SegmentSettings
 
 # Without anything drawn: 25 M random numbers take seconds.

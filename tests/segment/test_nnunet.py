@@ -25,9 +25,9 @@ from crossmod.data.volume import Volume
 from crossmod.errors import InputError
 from crossmod.report.build import build_report
 from crossmod.runs import Run
-from crossmod.segment import nnunet_export
-from crossmod.segment.nnunet_export import cross_validation, export_nnunet
-from crossmod.segment.nnunet_read import read_nnunet
+from crossmod.segmentation.nnunet import export as nnunet_export
+from crossmod.segmentation.nnunet.export import cross_validation, export_nnunet
+from crossmod.segmentation.nnunet.import_predictions import read_nnunet
 from crossmod.settings import SegmentSettings
 from crossmod.synthesis.synthesize import synthesize
 
@@ -424,7 +424,7 @@ def test_what_was_changed_since_the_export_is_found_out(tmp_path: Path, mine: tu
 
 def test_other_slices_from_the_same_stores_are_found_out(tmp_path: Path, exported: Path, stores: Stores) -> None:
     """As another version of crossmod would load them: here a plan whose checksum fits, with one pixel's other."""
-    from crossmod.segment.nnunet_plan import checksum
+    from crossmod.segmentation.nnunet.plan import checksum
 
     copy = tmp_path / "copy"
     shutil.copytree(exported, copy)

@@ -12,7 +12,7 @@ from crossmod.data.store import CaseRecord, Store
 from crossmod.data.store_writer import writing_store
 from crossmod.data.volume import Volume
 from crossmod.metrics.segmentation import surface_distance
-from crossmod.segment.predict import score
+from crossmod.segmentation.predict import score
 from crossmod.settings import SegmentSettings
 
 

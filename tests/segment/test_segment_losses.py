@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from monai.losses.dice import DiceCELoss, DiceLoss
 
-from crossmod.segment.losses import LOSSES, dice_cross_entropy, soft_dice
+from crossmod.segmentation.model import LOSSES, dice_cross_entropy, soft_dice
 
 
 def drawn(seed: int, shape: tuple[int, ...], share: float) -> tuple[torch.Tensor, torch.Tensor]:

@@ -18,8 +18,8 @@ from crossmod.data.store_writer import writing_store
 from crossmod.errors import InputError
 from crossmod.networks.unet import tiny_unet
 from crossmod.runs import Run
-from crossmod.segment.predict import predict
-from crossmod.segment.train import train_segmenter
+from crossmod.segmentation.predict import predict
+from crossmod.segmentation.train import train_segmenter
 from crossmod.settings import SegmentSettings
 from crossmod.synthesis import train as translate_train
 from crossmod.synthesis.synthesize import synthesize

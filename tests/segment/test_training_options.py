@@ -20,9 +20,9 @@ from crossmod.engine.loop import Plan
 from crossmod.engine.optimizers import set_rates
 from crossmod.engine.state import Batch, Losses, Trainee
 from crossmod.presets import SEGMENT
-from crossmod.segment import train as segment_train
-from crossmod.segment.segmenter import build
-from crossmod.segment.train import train_segmenter
+from crossmod.segmentation import train as segment_train
+from crossmod.segmentation.model import build
+from crossmod.segmentation.train import train_segmenter
 from crossmod.settings import SegmentSettings
 
 CPU = torch.device("cpu")

@@ -23,7 +23,7 @@ from crossmod.phantom.anatomy import ORGANS, Grid, lay_on_grid, organ_labels
 from crossmod.phantom.person import draw_person
 from crossmod.phantom.render import render_ct, render_mr
 from crossmod.runs import Run
-from crossmod.segment.train import train_segmenter
+from crossmod.segmentation.train import train_segmenter
 from crossmod.settings import SegmentSettings, TranslateSettings
 from crossmod.synthesis.synthesize import synthesize
 from crossmod.synthesis.train import train_translator

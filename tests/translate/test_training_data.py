@@ -14,7 +14,7 @@ from crossmod.config import Modality
 from crossmod.data.store import Store
 from crossmod.data.store_writer import writing_store
 from crossmod.errors import InputError
-from crossmod.segment.train import train_segmenter
+from crossmod.segmentation.train import train_segmenter
 from crossmod.settings import SegmentSettings, TranslateSettings
 from crossmod.synthesis.synthesize import synthesize
 from crossmod.synthesis.training_data import TrainingData, divide, scored_slices, training_slices

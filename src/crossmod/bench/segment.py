@@ -19,8 +19,8 @@ from crossmod.engine.cuda_graph import WARM
 from crossmod.engine.device import Compute, accelerate, choose
 from crossmod.engine.optimizers import averaged
 from crossmod.engine.state import Trainee
-from crossmod.segment.predict import predict
-from crossmod.segment.segmenter import build
+from crossmod.segmentation.model import build
+from crossmod.segmentation.predict import predict
 from crossmod.settings import SegmentSettings
 
 SLICES = 100

@@ -150,7 +150,7 @@ def segment(
     if setup.dry_run:
         return _print_settings(settings)
     from crossmod.report.tables import one_line
-    from crossmod.segment.train import train_segmenter
+    from crossmod.segmentation.train import train_segmenter
 
     run = train_segmenter(out, real=real, synthetic=synthetic, settings=settings, machine=setup)
     say(f"{out}: {one_line(run.card)}")

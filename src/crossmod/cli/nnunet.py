@@ -63,7 +63,7 @@ def export(
         YAML file of settings that go before the preset's, such as another run's config.yaml.
     """
     settings = resolve(SEGMENT, Setup(preset=preset, config=config), overrides)
-    from crossmod.segment.nnunet_export import export_nnunet
+    from crossmod.segmentation.nnunet.export import export_nnunet
 
     text = export_nnunet(out, real=real, synthetic=synthetic, settings=settings, dataset=dataset)
     say(f"{out}. {text}")
@@ -83,7 +83,7 @@ def read(out: Path, *, export: Path, predictions: Path) -> None:
         Folder that nnUNetv2_predict wrote; with --save_probabilities there is an AUC, too.
     """
     from crossmod.report.tables import one_line
-    from crossmod.segment.nnunet_read import read_nnunet
+    from crossmod.segmentation.nnunet.import_predictions import read_nnunet
 
     run = read_nnunet(out, export=export, predictions=predictions)
     say(f"{out}: {one_line(run.card)}")

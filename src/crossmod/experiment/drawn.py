@@ -15,7 +15,7 @@ from crossmod.data.people import who_is_who
 from crossmod.data.slices import SliceKey, SliceSet, class_map
 from crossmod.data.splits import split_slices
 from crossmod.data.store import CaseRecord, Store
-from crossmod.segment.chosen import draw_synthetic, good_enough
+from crossmod.segmentation.data import draw_synthetic, good_enough
 from crossmod.settings import SegmentSettings
 
 

@@ -20,7 +20,7 @@ from crossmod.experiment.jobs import Job, Kind
 from crossmod.machine import is_small
 from crossmod.progress import track
 from crossmod.seeds import rng
-from crossmod.segment import segmenter
+from crossmod.segmentation import model as segmenter
 from crossmod.settings import Machine, SegmentSettings, TranslateSettings
 from crossmod.synthesis import train
 

@@ -21,7 +21,7 @@ def perform(job: Job, root: Path, machine: Machine) -> None:
     if job.finished(root):
         return
     # PyTorch takes seconds to load; who only hands jobs to others needs none of it.
-    from crossmod.segment.train import train_segmenter
+    from crossmod.segmentation.train import train_segmenter
     from crossmod.synthesis.synthesize import synthesize
     from crossmod.synthesis.train import train_translator
 

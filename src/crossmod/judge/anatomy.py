@@ -11,7 +11,7 @@ from crossmod.data.store import CaseRecord, Store
 from crossmod.metrics.organs import OrganChange, organ_changes
 from crossmod.metrics.slice_positions import Placed
 from crossmod.progress import track
-from crossmod.segment.model import Segmenter
+from crossmod.segmentation.predict import Segmenter
 from crossmod.statistics.intervals import interval
 
 OWN = "S"

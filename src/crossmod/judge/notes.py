@@ -11,7 +11,7 @@ from crossmod.judge.question import Model, Question
 from crossmod.judge.settings import JudgeSettings
 from crossmod.metrics.axial_layers import LAYERS
 from crossmod.metrics.slice_positions import LOST, Placed
-from crossmod.segment.model import Segmenter
+from crossmod.segmentation.predict import Segmenter
 
 # Of the window: a synthetic CT that ends this far inside of it was cut there.
 CUT_SHARE = 0.02

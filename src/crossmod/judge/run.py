@@ -27,7 +27,7 @@ from crossmod.metrics.axial_layers import LAYERS
 from crossmod.metrics.features import Detector, detector
 from crossmod.metrics.slice_positions import Placed, Sources, place_real, place_synthetic, sources_of
 from crossmod.runs import Run, start_run
-from crossmod.segment.model import Segmenter, load_segmenter
+from crossmod.segmentation.predict import Segmenter, load_segmenter
 
 log = logging.getLogger(__name__)
 

@@ -21,13 +21,11 @@ from crossmod.errors import InputError
 from crossmod.files import read_json, sha256
 from crossmod.progress import track
 from crossmod.runs import Run, is_run, start_run
-from crossmod.segment.chosen import Chosen, Sides, choose_cases
-from crossmod.segment.model import KIND
-from crossmod.segment.nnunet_cases import REAL, grids, name_of
-from crossmod.segment.nnunet_export import ENDING
-from crossmod.segment.nnunet_plan import MARK, NnunetPlan, read_plan
-from crossmod.segment.predict import THRESHOLD, score
-from crossmod.segment.tested import by_case, data_card, write_predictions
+from crossmod.segmentation.data import Chosen, Sides, choose_cases
+from crossmod.segmentation.nnunet.export import ENDING
+from crossmod.segmentation.nnunet.plan import MARK, REAL, NnunetPlan, grids, name_of, read_plan
+from crossmod.segmentation.predict import KIND, THRESHOLD, score
+from crossmod.segmentation.train import by_case, data_card, write_predictions
 
 NETWORK = "nnunet"
 SOFTMAX = ".npz"

@@ -28,9 +28,8 @@ from crossmod.data.volume import Volume
 from crossmod.errors import InputError
 from crossmod.files import held, refuse_filled, write_json, write_text
 from crossmod.progress import track
-from crossmod.segment.chosen import Chosen, Sides, choose_cases
-from crossmod.segment.nnunet_cases import REAL, SYNTHETIC, grids, name_of
-from crossmod.segment.nnunet_plan import MARK, write_plan
+from crossmod.segmentation.data import Chosen, Sides, choose_cases
+from crossmod.segmentation.nnunet.plan import MARK, REAL, SYNTHETIC, grids, name_of, write_plan
 from crossmod.settings import SegmentSettings
 
 ENDING = ".nii.gz"

@@ -1,0 +1,1 @@
+"""nnU-Net as the segmenter, in an environment of its own."""
