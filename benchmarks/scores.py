@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from crossmod.evaluate.baseline import judge
+from crossmod.evaluation.baseline import judge
 from crossmod.metrics.axial_layers import LAYERS
 from crossmod.metrics.distribution import METRICS, ImageStatistics, image_statistics
 from crossmod.metrics.features import detector

@@ -15,8 +15,7 @@ from crossmod.data.nifti import write_nifti
 from crossmod.data.store import Store
 from crossmod.data.store_writer import writing_store
 from crossmod.errors import InputError
-from crossmod.judge.question import ask, warn_of_bodies
-from crossmod.judge.settings import JudgeSettings
+from crossmod.evaluation.cases import JudgeSettings, ask, warn_of_bodies
 from crossmod.synthesis.synthesize import synthesize
 
 SIZE_WORDS = ("much larger or smaller", "no person's", "people differ less")

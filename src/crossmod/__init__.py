@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from crossmod.data.store import Store as Store
     from crossmod.data.volume import Volume as Volume
     from crossmod.errors import InputError as InputError
+    from crossmod.evaluation.run import judge_images as judge_images
     from crossmod.inference.api import Model as Model
     from crossmod.inference.api import load_model as load_model
     from crossmod.inference.api import read_volume as read_volume
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
     from crossmod.inference.trust.page import write_trust as write_trust
     from crossmod.inference.truth import AgainstTruth as AgainstTruth
     from crossmod.inference.truth import evaluate_translation as evaluate_translation
-    from crossmod.judge.run import judge_images as judge_images
 
 _HOMES = {
     "AgainstTruth": "crossmod.inference.truth",
@@ -50,7 +50,7 @@ _HOMES = {
     "evaluate": "crossmod.evaluate",
     "evaluate_translation": "crossmod.inference.truth",
     "export_bundle": "crossmod.inference.bundle.export",
-    "judge_images": "crossmod.judge.run",
+    "judge_images": "crossmod.evaluation.run",
     "load_model": "crossmod.inference.api",
     "read_volume": "crossmod.inference.api",
     "read_volumes": "crossmod.inference.api",

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crossmod.errors import InputError
-from crossmod.evaluate.baseline import Judgement, hold_apart, judge
+from crossmod.evaluation.baseline import Judgement, hold_apart, judge
 from crossmod.metrics.distribution import METRICS, ImageStatistics, average, score, score_layers
 from crossmod.statistics.intervals import estimate, patient_draws
 

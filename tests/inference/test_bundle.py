@@ -18,6 +18,8 @@ from test_watch import scripted
 from crossmod.cli import main
 from crossmod.data.store import Store
 from crossmod.errors import InputError
+from crossmod.evaluation.cases import JudgeSettings
+from crossmod.evaluation.run import judge_images
 from crossmod.files import sha256, write_json
 from crossmod.inference.bundle import export as bundle_export
 from crossmod.inference.bundle.export import export_bundle
@@ -27,8 +29,6 @@ from crossmod.inference.bundle.scores import scores_of
 from crossmod.inference.contract import Network
 from crossmod.inference.run_network import load_run
 from crossmod.inference.translate import translate_volume
-from crossmod.judge.run import judge_images
-from crossmod.judge.settings import JudgeSettings
 from crossmod.runs import start_run
 from crossmod.settings import TranslateSettings
 from crossmod.synthesis.train import train_translator

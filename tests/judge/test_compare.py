@@ -9,11 +9,10 @@ import pytest
 from judge_people import flat, look_alike, make_people, synthetic_store
 
 from crossmod.errors import InputError
-from crossmod.judge.compare import compare_images, table, to_json
-from crossmod.judge.draws import save_draws
-from crossmod.judge.pairs import Judged, pair_of
-from crossmod.judge.run import judge_images
-from crossmod.judge.settings import JudgeSettings
+from crossmod.evaluation.artifacts import save_draws
+from crossmod.evaluation.cases import JudgeSettings
+from crossmod.evaluation.ranking import Judged, compare_images, pair_of, table, to_json
+from crossmod.evaluation.run import judge_images
 from crossmod.metrics.distribution import HIGHER_IS_BETTER, METRICS
 from crossmod.runs import start_run
 

@@ -1,8 +1,7 @@
 import numpy as np
 import pytest
 
-from crossmod.judge.draws import model_draws
-from crossmod.judge.pictures import average_spectrum, typical
+from crossmod.evaluation.artifacts import average_spectrum, model_draws, typical
 from crossmod.metrics.distribution import METRICS, ImageStatistics, average, score_layers
 
 

@@ -10,10 +10,10 @@ from safetensors.numpy import load_file
 
 from crossmod.data.store import Store
 from crossmod.errors import InputError
-from crossmod.evaluate.baseline import hold_apart
-from crossmod.judge.run import judge_images
-from crossmod.judge.settings import JudgeSettings
-from crossmod.judge.words import lines
+from crossmod.evaluation.baseline import hold_apart
+from crossmod.evaluation.cases import JudgeSettings
+from crossmod.evaluation.result import lines
+from crossmod.evaluation.run import judge_images
 from crossmod.metrics.distribution import METRICS
 from crossmod.runs import Run
 

@@ -10,7 +10,7 @@ from crossmod.data.store import Store
 from crossmod.data.store_writer import writing_store
 from crossmod.data.volume import Volume
 from crossmod.errors import InputError
-from crossmod.judge.anatomy import organs_of
+from crossmod.evaluation.organs import organs_of
 from crossmod.metrics.slice_positions import Placed
 from crossmod.presets import SEGMENT
 from crossmod.segmentation.predict import load_segmenter

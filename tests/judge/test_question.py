@@ -8,8 +8,7 @@ from judge_people import People, look_alike, make_people, real_store, synthetic_
 from crossmod.data.store import Store
 from crossmod.data.store_writer import writing_store
 from crossmod.errors import InputError
-from crossmod.judge.question import Question, ask
-from crossmod.judge.settings import JudgeSettings
+from crossmod.evaluation.cases import JudgeSettings, Question, ask
 
 
 @pytest.fixture(scope="module")

@@ -8,9 +8,8 @@ from judge_people import LIVER, MM, look_alike, make_people, person, real_store,
 from crossmod.data.pixel_size import Scale
 from crossmod.data.store import Store
 from crossmod.data.store_writer import writing_store
-from crossmod.judge.measure import Ruler, edges_for, layer_counts, measure
-from crossmod.judge.reading import read_images, stack_of
-from crossmod.judge.settings import JudgeSettings
+from crossmod.evaluation.cases import JudgeSettings
+from crossmod.evaluation.measure import Ruler, edges_for, layer_counts, measure, read_images, stack_of
 from crossmod.metrics.features import detector
 from crossmod.metrics.organs import slice_jump
 from crossmod.metrics.slice_positions import Placed, place_real, place_synthetic, sources_of

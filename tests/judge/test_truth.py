@@ -10,8 +10,8 @@ from crossmod.data.store import Store
 from crossmod.data.store_writer import writing_store
 from crossmod.data.volume import Volume
 from crossmod.errors import InputError
-from crossmod.judge.settings import JudgeSettings
-from crossmod.judge.truth import against_truth, on_grid, truth_of
+from crossmod.evaluation.cases import JudgeSettings
+from crossmod.evaluation.paired import against_truth, on_grid, truth_of
 from crossmod.metrics.slice_positions import place_synthetic, sources_of
 
 OFF = 12

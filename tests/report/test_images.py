@@ -9,8 +9,8 @@ from judge_people import People, make_people
 from rich.console import Console
 
 from crossmod.data.store import Store
-from crossmod.judge.run import judge_images
-from crossmod.judge.settings import JudgeSettings
+from crossmod.evaluation.cases import JudgeSettings
+from crossmod.evaluation.run import judge_images
 from crossmod.report.build import build_report
 from crossmod.report.describe import describe
 from crossmod.report.image_figures import full_plane

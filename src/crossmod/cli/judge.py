@@ -7,7 +7,7 @@ from cyclopts import App, Parameter
 
 import crossmod
 from crossmod.cli.application import app, say
-from crossmod.judge.settings import JudgeSettings
+from crossmod.evaluation.cases import JudgeSettings
 
 Flat = Parameter(name="*")
 
@@ -49,7 +49,7 @@ def images(
         Run of `segment`, trained on real images of that modality: it looks for its organ in the synthetic images, which
         is held against their labels. Without it, the answers of the models' own segmentors are.
     """
-    from crossmod.judge.words import lines
+    from crossmod.evaluation.result import lines
 
     run = crossmod.judge_images(real, synthetic, out, source=source, truth=truth, segmenter=segmenter, settings=options)
     for line in lines(run.card):
@@ -68,9 +68,9 @@ def compare(results: tuple[Path, ...], *, json: Path | None = None) -> None:
     json
         Write the ranking to this file, too.
     """
+    from crossmod.evaluation.ranking import compare_images, table, to_json
+    from crossmod.evaluation.result import columns
     from crossmod.files import write_json
-    from crossmod.judge.compare import compare_images, table, to_json
-    from crossmod.judge.words import columns
 
     ranking = compare_images(results)
     if json is not None:

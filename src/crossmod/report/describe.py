@@ -7,7 +7,7 @@ from rich.table import Table
 
 from crossmod.data.describe import describe as describe_data
 from crossmod.engine.logger import alarms, losses
-from crossmod.judge.words import lines
+from crossmod.evaluation.result import lines
 from crossmod.report.sections import extent_words
 from crossmod.report.tables import FAMILY, one_line
 from crossmod.runs import Run, is_run

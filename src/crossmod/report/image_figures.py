@@ -10,8 +10,8 @@ from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from crossmod.evaluate.baseline import UNDIVIDED
-from crossmod.judge.card import NAMES
+from crossmod.evaluation.baseline import UNDIVIDED
+from crossmod.evaluation.result import NAMES
 from crossmod.metrics.distribution import HIGHER_IS_BETTER, METRICS
 from crossmod.metrics.histograms import radial_profile
 from crossmod.report.figures import COLOURS, data_url

@@ -10,11 +10,10 @@ from crossmod.data.intensity import Intensity
 from crossmod.data.pixel_size import Scale
 from crossmod.data.store import MANIFEST, Store
 from crossmod.data.volume import take_slices
-from crossmod.evaluate.baseline import UNDIVIDED
-from crossmod.judge.card import NAMES, text
-from crossmod.judge.compare import compare_images, table
-from crossmod.judge.pairs import judged
-from crossmod.judge.pictures import load_spectra
+from crossmod.evaluation.artifacts import load_spectra
+from crossmod.evaluation.baseline import UNDIVIDED
+from crossmod.evaluation.ranking import compare_images, judged, table
+from crossmod.evaluation.result import NAMES, text
 from crossmod.metrics.distribution import METRICS
 from crossmod.report import image_figures as figures
 from crossmod.report.panels import Gray

@@ -6,9 +6,8 @@ from collections.abc import Mapping, Sequence
 from crossmod.config import Modality
 from crossmod.data.body_mask import FILLED
 from crossmod.data.store import listed
-from crossmod.judge.measure import Measured, layer_counts
-from crossmod.judge.question import Model, Question
-from crossmod.judge.settings import JudgeSettings
+from crossmod.evaluation.cases import JudgeSettings, Model, Question
+from crossmod.evaluation.measure import Measured, layer_counts
 from crossmod.metrics.axial_layers import LAYERS
 from crossmod.metrics.slice_positions import LOST, Placed
 from crossmod.segmentation.predict import Segmenter

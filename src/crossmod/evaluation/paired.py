@@ -11,7 +11,7 @@ from crossmod.config import Modality
 from crossmod.data.body_mask import body_mask
 from crossmod.data.store import CaseRecord, Store
 from crossmod.errors import InputError
-from crossmod.judge.settings import JudgeSettings
+from crossmod.evaluation.cases import JudgeSettings
 from crossmod.metrics.paired import PairedScores, in_percent, paired_scores
 from crossmod.metrics.slice_positions import Placed, slice_positions
 from crossmod.progress import track

@@ -1,4 +1,4 @@
-"""The same draws of patients for every model, kept: what a difference of two models is told from.
+"""What an evaluation keeps beside its card: bootstrap draws and averaged spectra.
 
 `baseline.judge` gives each model's own interval. Two models that translated the same slices of the same patients share
 what chance there is in those patients: of their difference, draw by draw, it drops out. Here are the scores of each
@@ -8,21 +8,23 @@ same, which a digest says.
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 from safetensors.numpy import load_file, save_file
 
+from crossmod.evaluation.cases import Model, Question
+from crossmod.evaluation.measure import Measured, Row
 from crossmod.files import replacing
-from crossmod.judge.measure import Measured
 from crossmod.metrics.axial_layers import LAYERS
 from crossmod.metrics.distribution import METRICS, ImageStatistics, pairing, side
 from crossmod.progress import progress
 from crossmod.statistics.intervals import patient_draws
 
-FILE = "draws.safetensors"
+DRAWS_FILE = "draws.safetensors"
 
 Draws = Float[np.ndarray, "draws metrics"]
 
@@ -78,12 +80,83 @@ def digest(reference: Measured, model: Measured, sources: Mapping[str, str], abo
 
 def save_draws(folder: Path, draws: Mapping[str, Draws], names: Sequence[str]) -> None:
     """Write draws beside a card; models are counted, since a name may hold anything."""
-    with replacing(folder / FILE) as temporary:
+    with replacing(folder / DRAWS_FILE) as temporary:
         save_file({str(names.index(name)): np.ascontiguousarray(rows) for name, rows in draws.items()}, temporary)
 
 
 def load_draws(folder: Path, names: Sequence[str]) -> dict[str, Draws]:
     """What `save_draws` wrote; nothing where the file is gone."""
-    path = folder / FILE
+    path = folder / DRAWS_FILE
     held = load_file(path) if path.is_file() else {}
     return {name: held[str(number)] for number, name in enumerate(names) if str(number) in held}
+
+
+SPECTRA_FILE = "spectra.safetensors"
+
+Spectrum = Float[np.ndarray, "size half"]
+
+
+def typical(statistics: ImageStatistics, layer: int) -> int | None:
+    """The slice of a layer whose features lie nearest to the layer's mean; None of an empty one.
+
+    Features are divided by their spread in the layer, so that none counts for its unit.
+    """
+    where = np.flatnonzero(statistics.layers == layer)
+    if where.size == 0:
+        return None
+    features = statistics.features[where].astype(np.float64)
+    spread = features.std(axis=0)
+    away = (features - features.mean(axis=0)) / np.where(spread > 0, spread, 1)
+    return int(where[np.argmin((away**2).sum(axis=1))])
+
+
+def shown_slices(question: Question, measured: Mapping[str, Measured]) -> dict[str, Any]:
+    """By layer, a typical real slice and a synthetic one of each model: of the same source slice where there is one."""
+    shown = {}
+    for layer in range(1, LAYERS + 1):
+        real = typical(measured["reference"].statistics, layer)
+        models, wanted = {}, None
+        for model in question.models:
+            one = measured[model.name]
+            index = _same_slice(model, one, wanted)
+            index = typical(one.statistics, layer) if index is None else index
+            if index is not None:
+                wanted = wanted or _source(model, one.rows[index])
+                models[model.name] = vars(one.rows[index])
+        if real is not None or models:
+            shown[str(layer)] = {
+                "real": None if real is None else vars(measured["reference"].rows[real]),
+                "models": models,
+            }
+    return shown
+
+
+def _source(model: Model, row: Row) -> tuple[str, int]:
+    record = next(record for record in model.records if record.id == row.case)
+    return record.synthetic.source_sha256 if record.synthetic else record.sha256, row.origin
+
+
+def _same_slice(model: Model, measured: Measured, wanted: tuple[str, int] | None) -> int | None:
+    if wanted is None:
+        return None
+    return next((i for i, row in enumerate(measured.rows) if _source(model, row) == wanted), None)
+
+
+def average_spectrum(statistics: ImageStatistics, layers: Collection[int]) -> Spectrum:
+    """The mean of the layers' mean log spectra: each layer counts alike, however many slices it has."""
+    means = [statistics.spectra[statistics.layers == layer].mean(axis=0, dtype=np.float64) for layer in sorted(layers)]
+    return np.mean(means, axis=0).astype(np.float32)
+
+
+def save_spectra(folder: Path, measured: Mapping[str, Measured], common: Collection[int]) -> None:
+    """Write the averaged spectrum of each set; sets are counted, since a name may hold anything."""
+    with replacing(folder / SPECTRA_FILE) as temporary:
+        sets = enumerate(measured.values())
+        save_file({str(number): average_spectrum(one.statistics, common) for number, one in sets}, temporary)
+
+
+def load_spectra(folder: Path) -> list[Spectrum]:
+    """Those of the reference, of the real slices held apart, and of each model; none where the file is gone."""
+    path = folder / SPECTRA_FILE
+    held = load_file(path) if path.is_file() else {}
+    return [held[str(number)] for number in range(len(held))]

@@ -11,18 +11,15 @@ import numpy as np
 
 from crossmod.data.store import CaseRecord, Store
 from crossmod.errors import InputError
-from crossmod.evaluate.baseline import Judgement, judge
+from crossmod.evaluation.artifacts import digest, model_draws, save_draws, save_spectra, shown_slices
+from crossmod.evaluation.baseline import Judgement, judge
+from crossmod.evaluation.cases import JudgeSettings, Model, Question, ask, warn_of_bodies
+from crossmod.evaluation.measure import Measured, Ruler, edges_for, layer_counts, measure
+from crossmod.evaluation.organs import organs_of
+from crossmod.evaluation.paired import against_truth, truth_of
+from crossmod.evaluation.result import data_of, inputs_of, layers_of, model_of, numbers_of, plain_fields
+from crossmod.evaluation.warnings import about_segmenter, notes
 from crossmod.files import PathName, held
-from crossmod.judge.anatomy import organs_of
-from crossmod.judge.card import plain_fields
-from crossmod.judge.draws import digest, model_draws, save_draws
-from crossmod.judge.measure import Measured, Ruler, edges_for, layer_counts, measure
-from crossmod.judge.notes import about_segmenter, notes
-from crossmod.judge.pictures import save_spectra, shown_slices
-from crossmod.judge.question import Model, Question, ask, warn_of_bodies
-from crossmod.judge.record import data_of, inputs_of, layers_of, model_of, numbers_of
-from crossmod.judge.settings import JudgeSettings
-from crossmod.judge.truth import against_truth, truth_of
 from crossmod.metrics.axial_layers import LAYERS
 from crossmod.metrics.features import Detector, detector
 from crossmod.metrics.slice_positions import Placed, Sources, place_real, place_synthetic, sources_of
