@@ -37,7 +37,7 @@ from crossmod.metrics.appearance import bodies_of
 from crossmod.metrics.fingerprint import CaseGrid, Training, fingerprint
 from crossmod.phantom.anatomy import Grid, lay_on_grid, organ_labels
 from crossmod.phantom.person import draw_person
-from crossmod.phantom.render import render_ct, render_mr
+from crossmod.phantom.scanners import render_ct, render_mr
 from crossmod.presets import TRANSLATE
 from crossmod.settings import TranslateSettings
 from crossmod.synthesis.train import train_translator

@@ -11,7 +11,7 @@ from crossmod.data.crop_abdomen import abdomen_by_labels, abdomen_by_shape, crop
 from crossmod.data.volume import Volume
 from crossmod.errors import InputError
 from crossmod.phantom.anatomy import draw_anatomy, organ_labels
-from crossmod.phantom.render import render_ct, render_mr
+from crossmod.phantom.scanners import render_ct, render_mr
 from crossmod.phantom.tissues import ORGANS
 
 STEP = 10.0

@@ -10,7 +10,7 @@ from crossmod.data.nifti import read_nifti
 from crossmod.errors import InputError
 from crossmod.metrics.segmentation import dice
 from crossmod.phantom.anatomy import Anatomy, Grid, draw_anatomy
-from crossmod.phantom.render import Sequence, render_ct, render_mr
+from crossmod.phantom.scanners import Sequence, render_ct, render_mr
 from crossmod.phantom.tissues import TISSUES
 
 # Odd on purpose.

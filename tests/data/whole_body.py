@@ -9,7 +9,7 @@ import numpy as np
 from crossmod.data.volume import Volume
 from crossmod.phantom.anatomy import ORGANS, Grid, lay_on_grid, organ_labels
 from crossmod.phantom.person import draw_person
-from crossmod.phantom.render import render_ct
+from crossmod.phantom.scanners import render_ct
 
 KNEES, CROWN = -650.0, 560.0
 # Millimetres above the middle of the liver, as the phantom counts them.

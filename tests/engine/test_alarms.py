@@ -8,7 +8,7 @@ from crossmod.data.intensity import Intensity
 from crossmod.engine.alarms import LEVELS, Alarm, DiscriminatorLevels, discriminator_alarms, new_alarms, picture_alarms
 from crossmod.phantom.anatomy import Anatomy, Grid, lay_on_grid
 from crossmod.phantom.person import draw_person
-from crossmod.phantom.render import SEQUENCES, Sequence, render_ct, render_mr
+from crossmod.phantom.scanners import SEQUENCES, Sequence, render_ct, render_mr
 from crossmod.synthesis.losses import Adversarial, discriminator_adversarial
 
 LEAST = DiscriminatorLevels(chance=0.25, zero=0.005)

@@ -25,7 +25,7 @@ from crossmod.metrics.axial_layers import (
 from crossmod.phantom.anatomy import ORGANS, Grid, lay_on_grid, organ_labels
 from crossmod.phantom.dataset import PhantomSettings, draw_grid
 from crossmod.phantom.person import draw_person
-from crossmod.phantom.render import render_ct, render_mr
+from crossmod.phantom.scanners import render_ct, render_mr
 
 
 def scan(person: int, modality: str, grid: Grid, *, organs: tuple[str, ...] | None = None) -> Volume:

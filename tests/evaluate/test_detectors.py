@@ -7,7 +7,7 @@ from crossmod.errors import InputError
 from crossmod.metrics.features import Detector, detector, frechet_distance, random_filters
 from crossmod.phantom.anatomy import Grid, lay_on_grid
 from crossmod.phantom.person import draw_person
-from crossmod.phantom.render import render_ct, render_mr
+from crossmod.phantom.scanners import render_ct, render_mr
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,7 @@ from crossmod.metrics.features import Detector, detector, frechet_distance, from
 from crossmod.networks.inception import Inception, InceptionE, Unit, average, empty
 from crossmod.phantom.anatomy import Grid, lay_on_grid
 from crossmod.phantom.person import draw_person
-from crossmod.phantom.render import render_mr
+from crossmod.phantom.scanners import render_mr
 
 CLASSES = {"fc.weight": (1008, 2048), "fc.bias": (1008,)}
 with_package = pytest.mark.skipif(

@@ -8,7 +8,7 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from crossmod.errors import InputError
 from crossmod.metrics.paired import paired_scores, ssim_map
 from crossmod.phantom.anatomy import Grid, draw_anatomy
-from crossmod.phantom.render import render_ct
+from crossmod.phantom.scanners import render_ct
 
 SHAPES = [(23, 31), (3, 40, 37), (1, 12, 11)]
 

@@ -4,9 +4,8 @@ from scipy.ndimage import binary_erosion
 
 from crossmod.errors import InputError
 from crossmod.phantom.anatomy import ORGANS, TISSUES, Anatomy, draw_anatomy, organ_labels
-from crossmod.phantom.mr_sources import SCANNERS
-from crossmod.phantom.render import SEQUENCES, render_ct, render_mr
-from crossmod.phantom.texture import shading, standing_wave
+from crossmod.phantom.scanners import SCANNERS, SEQUENCES, render_ct, render_mr
+from crossmod.phantom.tissues import shading, standing_wave
 
 
 @pytest.fixture(scope="module")
@@ -141,7 +140,7 @@ def native(anatomy: Anatomy) -> np.ndarray:
 
 
 def test_organs_without_contrast_agent_have_native_hounsfield_units(anatomy: Anatomy, native: np.ndarray) -> None:
-    """Ranges of Buzug 2008 and Prokop 2003, as `crossmod.phantom.hounsfield` names them, and the noise's width."""
+    """Ranges of Buzug 2008 and Prokop 2003, as `crossmod.phantom.tissues` names them, and the noise's width."""
     wanted = {"liver": (45, 65), "spleen": (35, 55), "left_cortex": (20, 40), "artery": (40, 65), "vein": (40, 65)}
     for tissue, (low, high) in wanted.items():
         assert low - 3 < median(native, anatomy, tissue) < high + 3, tissue

@@ -1,8 +1,7 @@
 import numpy as np
 import pytest
 
-from crossmod.phantom.canvas import REACH, Canvas, Waves, draw_waves
-from crossmod.phantom.shapes import Ellipsoid, Melted, Tube, smooth_minimum, tubes
+from crossmod.phantom.shapes import REACH, Canvas, Ellipsoid, Melted, Tube, Waves, draw_waves, smooth_minimum, tubes
 
 
 def points(*places: tuple[float, float, float]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

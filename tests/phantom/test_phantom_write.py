@@ -16,10 +16,9 @@ from crossmod.data.store import Store
 from crossmod.data.volume import Volume, reorient
 from crossmod.errors import InputError
 from crossmod.phantom import dataset as phantom_module
-from crossmod.phantom.chaos import CT_QUIRKS, MR_QUIRKS, slice_order
 from crossmod.phantom.dataset import PhantomSettings, draw_grid, write_phantom
-from crossmod.phantom.dicom import Identity, write_slice
 from crossmod.phantom.person import draw_person
+from crossmod.phantom.writers import CT_QUIRKS, MR_QUIRKS, Identity, slice_order, write_slice
 
 SETTINGS = PhantomSettings(ct_patients=3, mr_patients=3, size=32, slices=10, seed=5)
 SMALL = {"ct_patients": 1, "mr_patients": 1, "size": 16, "slices": 4}

@@ -21,7 +21,7 @@ from crossmod.data.store_writer import writing_store
 from crossmod.errors import InputError
 from crossmod.phantom.anatomy import ORGANS, Grid, lay_on_grid, organ_labels
 from crossmod.phantom.person import draw_person
-from crossmod.phantom.render import render_ct, render_mr
+from crossmod.phantom.scanners import render_ct, render_mr
 from crossmod.runs import Run
 from crossmod.segmentation.train import train_segmenter
 from crossmod.settings import SegmentSettings, TranslateSettings

@@ -11,9 +11,9 @@ import numpy as np
 from jaxtyping import Float, Float32, UInt8
 
 from crossmod.data.volume import Affine
-from crossmod.phantom.canvas import Canvas
 from crossmod.phantom.organs import paint_aorta, paint_organs
 from crossmod.phantom.person import Person, draw_person
+from crossmod.phantom.shapes import Canvas
 from crossmod.phantom.tissues import FAT, ORGAN_TISSUES, ORGANS, TISSUES, table
 from crossmod.phantom.trunk import paint_spine, paint_trunk
 

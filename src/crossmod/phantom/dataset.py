@@ -17,12 +17,18 @@ from pydantic import Field, model_validator
 from crossmod.config import Modality, Settings
 from crossmod.files import new_folder, write_json
 from crossmod.phantom.anatomy import ORGANS, Grid, lay_on_grid, organ_labels
-from crossmod.phantom.chaos import CT_QUIRKS, MR_QUIRKS, Quirks, write_ct_case, write_mr_case
-from crossmod.phantom.dicom import Identity
-from crossmod.phantom.mr_sources import SCANNERS, MrSource
-from crossmod.phantom.nifti import write_label_names, write_nifti_case
 from crossmod.phantom.person import Person, draw_person
-from crossmod.phantom.render import SEQUENCES, render_ct, render_mr
+from crossmod.phantom.scanners import SCANNERS, SEQUENCES, MrSource, render_ct, render_mr
+from crossmod.phantom.writers import (
+    CT_QUIRKS,
+    MR_QUIRKS,
+    Identity,
+    Quirks,
+    write_ct_case,
+    write_label_names,
+    write_mr_case,
+    write_nifti_case,
+)
 from crossmod.progress import track
 
 # The importer warns of these CHAOS patients; the phantom's have nothing to be warned of.

@@ -4,10 +4,8 @@ from itertools import compress
 
 import numpy as np
 
-from crossmod.phantom.canvas import Canvas
-from crossmod.phantom.gut import Bowel
-from crossmod.phantom.person import Person
-from crossmod.phantom.shapes import Ellipsoid, Plane, smooth_maximum, smooth_minimum
+from crossmod.phantom.person import Bowel, Person
+from crossmod.phantom.shapes import Canvas, Ellipsoid, Plane, smooth_maximum, smooth_minimum
 from crossmod.phantom.tissues import TISSUES
 from crossmod.phantom.trunk import Room
 

@@ -1,4 +1,4 @@
-"""Who lies in the scanner: every random draw about one person's body, made once and then only read.
+"""One invented patient: every random draw about a body, made once and then only read.
 
 Notable:
 - Lengths are mm in the person's own frame: `x` to the left, `y` to the back, `z` to the head; the origin lies in front
@@ -7,14 +7,141 @@ Notable:
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
-from crossmod.phantom.canvas import Waves, draw_waves
-from crossmod.phantom.draws import Draws
-from crossmod.phantom.gut import Bowel, draw_colon, draw_small_bowel, draw_stomach
-from crossmod.phantom.shapes import Ellipsoid, Melted, Tube
-from crossmod.phantom.vessels import great_vessels, liver_vessels
+from crossmod.phantom.shapes import Ellipsoid, Length, Melted, Point, Tube, Waves, draw_waves, tubes
+
+
+class Draws:
+    """Draws about a body in words.
+
+    Args:
+        seed: of all draws.
+    """
+
+    def __init__(self, seed: int | np.random.SeedSequence):
+        self.rng = np.random.default_rng(seed)
+
+    def between(self, low: Length, high: Length) -> float:
+        """A number between two."""
+        return float(self.rng.uniform(low, high))
+
+    def near(self, point: Point, spread: Length) -> Point:
+        """A point within `spread` mm of `point` along each axis."""
+        x, y, z = (place + self.between(-spread, spread) for place in point)
+        return x, y, z
+
+    def ellipsoid(self, centre: Point, radii: Point, turn: Point, *, spread: Length, tilt: Length) -> Ellipsoid:
+        """An ellipsoid near another: moved by `spread` mm, turned by `tilt` degrees, an eighth longer or shorter."""
+        a, b, c = (radius * self.between(0.88, 1.12) for radius in radii)
+        return Ellipsoid(self.near(centre, spread), (a, b, c), self.near(turn, tilt))
+
+
+@dataclass(frozen=True, eq=False)
+class Bowel:
+    """One piece of bowel."""
+
+    shape: Ellipsoid
+    content: str
+    """Tissue that fills it."""
+    gas_above: float
+    """It holds gas in front of this `y`, mm."""
+
+
+def draw_stomach(draw: Draws) -> tuple[Melted, float]:
+    """The stomach, and the `y` in front of which it holds gas."""
+    fill = draw.between(0.6, 1.15)
+    fundus = draw.ellipsoid((62, 12, 54), (42 * fill, 44 * fill, 34), (0, 0, 0), spread=5, tilt=8)
+    body = draw.ellipsoid((62, -14, 16), (34 * fill, 38 * fill, 44), (15, 0, 0), spread=5, tilt=8)
+    antrum = Tube(draw.near((52, -44, -14), 5), draw.near((-8, -40, -18), 5), (21 * fill, 13 * fill))
+    return Melted((fundus, body, antrum), blend=18), draw.between(-42, -12)
+
+
+def draw_colon(draw: Draws) -> tuple[Bowel, ...]:
+    """The colon as a chain of haustra, each with its own fold, content and gas."""
+    wide, sag = draw.between(0.85, 1.15), draw.between(-25, 10)
+    corners = [
+        draw.near(point, 6)
+        for point in (
+            (-98, 14, -150),
+            (-88, -12, -82),
+            (-50, -52, -76 + sag),
+            (10, -60, -70 + sag),
+            (62, -48, -48),
+            (96, -6, -14),
+            (104, 22, -70),
+            (106, 24, -150),
+        )
+    ]
+    haustra: list[Bowel] = []
+    for part, (start, end) in enumerate(pairwise(corners)):
+        way = np.array(end) - np.array(start)
+        count = max(round(float(np.linalg.norm(way)) / 21), 1)
+        radius = wide * (21 - 1.3 * part)
+        content = "stool" if draw.between(0, 1) < 0.7 else "chyme"
+        fill = draw.between(-0.9, 0.7)
+        for step in range(count):
+            x, y, z = (np.array(start) + way * (step / count)).tolist()
+            ball = draw.ellipsoid((x, y, z), (radius, radius, radius), (0, 0, 0), spread=3, tilt=40)
+            haustra.append(Bowel(ball, content, y + fill * radius))
+    return tuple(haustra)
+
+
+def draw_small_bowel(draw: Draws) -> tuple[Bowel, ...]:
+    """Loops of small bowel, mostly below the stomach; some hold fluid, some are empty, a few hold gas."""
+    loops: list[Bowel] = []
+    for _ in range(int(draw.rng.integers(52, 68))):
+        x, y, z = (place + draw.between(-1, 1) * room for place, room in zip((20, -32, -78), (74, 40, 76), strict=True))
+        loop = draw.ellipsoid((x, y, z), (25, 14, 14), (0, 0, 0), spread=0, tilt=80)
+        gas = y - draw.between(2, 10) if draw.between(0, 1) < 0.15 else -1000.0
+        content = "chyme" if draw.between(0, 1) < 0.6 else "gut_wall"
+        loops.append(Bowel(loop, content, gas))
+    return tuple(loops)
+
+
+def great_vessels(draw: Draws) -> tuple[Melted, Melted, Melted]:
+    """Aorta, vena cava and the trunk of the portal vein."""
+    x, y, _ = draw.near((9, 24, 0), 3)
+    radius = draw.between(9, 12)
+    aorta = tubes([(x + 4, y + 10, 170), (x, y, 40), (x - 3, y, -170)], radius)
+    x, y, _ = draw.near((-23, 22, 0), 3)
+    width = draw.between(9, 12)
+    cava = tubes([(x + 2, y - 8, 110), (x, y, 40), (x + 3, y + 2, -170)], width)
+    portal = tubes([(-6, 4, -22), (-16, 2, 0), (-44, 2, 14)], draw.between(6, 8))
+    return aorta, cava, portal
+
+
+def liver_vessels(draw: Draws) -> tuple[Tube, ...]:
+    """Three hepatic veins that meet in the cava, and the portal tree; each branch forks again and again."""
+    meet, gate = (-20, 12, 78), (-42, 2, 14)
+    trunks = [
+        (meet, draw.near((-92, 14, 42), 8), 6.5),
+        (meet, draw.near((-52, -48, 34), 8), 6.0),
+        (meet, draw.near((24, -50, 52), 8), 5.5),
+        (gate, draw.near((-92, 22, 8), 8), 7.5),
+        (gate, draw.near((-84, -40, 16), 8), 6.5),
+        (gate, draw.near((2, -54, 32), 8), 6.0),
+    ]
+    vessels: list[Tube] = []
+    for start, end, radius in trunks:
+        _fork(draw, start, end, radius, forks=4, into=vessels)
+    return tuple(vessels)
+
+
+def _fork(draw: Draws, start: Point, end: Point, radius: float, *, forks: int, into: list[Tube]) -> None:
+    into.append(Tube(start, end, (radius, radius * 0.75)))
+    if forks == 0:
+        return
+    way = np.array(end) - np.array(start)
+    length = float(np.linalg.norm(way)) * 0.62
+    aside = np.cross(way, draw.rng.normal(size=3))
+    aside *= 1 / np.linalg.norm(aside)
+    for sign in (-1, 1):
+        step = way / np.linalg.norm(way) + sign * draw.between(0.35, 0.75) * aside
+        x, y, z = (np.array(end) + length * step / np.linalg.norm(step)).tolist()
+        _fork(draw, end, (x, y, z), radius * 0.74, forks=forks - 1, into=into)
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,9 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from crossmod.phantom.canvas import Canvas
 from crossmod.phantom.person import Person
-from crossmod.phantom.shapes import Ellipsoid, Length, Plane, Shape, Tube, smooth_minimum, tubes
+from crossmod.phantom.shapes import Canvas, Ellipsoid, Length, Plane, Shape, Tube, smooth_minimum, tubes
 from crossmod.phantom.tissues import TISSUES
 
 SKIN = 2.0

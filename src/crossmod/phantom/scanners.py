@@ -1,0 +1,361 @@
+"""CT and MR images of an invented anatomy.
+
+Notable:
+- Source 1 is the scanner of CHAOS: 1.5 T, strongly T1-weighted 2D slices, thick, with gaps.
+- Source 2 is another hospital's: 3 T, a 3D gradient echo of a low flip angle, with thin slices that touch, a larger
+  field, three times the noise on T1, the dark middle that standing waves make at 3 T, and flatter contrast. In phase,
+  as means of 4 persons and 5 scans of each: fat over liver 1.24 (source 1: 1.52), spleen over liver 0.87 (0.67), muscle
+  over liver 0.97 (0.75), fluid over fat 0.35 (0.19).
+- T1 is a dual echo of water W and fat F: in phase |W + F|, out of phase |W - F|. Where a voxel holds both, as at every
+  border between organ and fat, the two cancel and leave the dark outline called India ink.
+- Both T1 phases come from one excitation: same grain, same shading, other noise.
+- Noise is Rician: the magnitude of a complex signal with Gaussian noise in both parts.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+from jaxtyping import Float
+
+from crossmod.data.volume import Volume
+from crossmod.errors import InputError
+from crossmod.phantom.anatomy import Anatomy
+from crossmod.phantom.tissues import (
+    GRAIN,
+    NATIVE,
+    NATIVE_GRAIN,
+    NATIVE_SPREAD,
+    PORTAL_VENOUS,
+    SPREAD,
+    TISSUES,
+    Field,
+    grain,
+    shading,
+    standing_wave,
+    table,
+)
+
+Sequence = Literal["t1_in", "t1_out", "t2_spir"]
+SEQUENCES: tuple[Sequence, ...] = get_args(Sequence)
+
+MrSource = Literal[1, 2]
+
+Range = tuple[float, float]
+
+# Signal of pure water of each tissue, for fat under the skin on T1 = 1.
+WATER_T1: dict[str, float] = {
+    "skin": 0.45,
+    "fat": 0.5,
+    "muscle": 0.46,
+    "lung": 0.05,
+    "bone": 0.06,
+    "marrow": 0.42,
+    "disc": 0.38,
+    "nerve": 0.42,
+    "csf": 0.16,
+    "heart": 0.4,
+    "artery": 0.3,
+    "vein": 0.24,
+    "liver": 0.6,
+    "liver_vessel": 0.36,
+    "bile": 0.3,
+    "spleen": 0.42,
+    "*_cortex": 0.5,
+    "*_medulla": 0.38,
+    "urine": 0.16,
+    "pancreas": 0.64,
+    "gut_wall": 0.44,
+    "stomach_fluid": 0.18,
+    "chyme": 0.34,
+    "stool": 0.36,
+}
+# At 3 T: sin(a) (1 - E) / (1 - cos(a) E), E = exp(-TR / T1), of TR 4 ms and a = 4 degrees, over that of fat, with T1 of
+# de Bazelaire et al. (Radiology 2004;230:652-659): fat 382 ms, liver 809, spleen 1328, cortex 1142, medulla 1545,
+# pancreas 725, muscle 898, marrow 586; blood 1900 and fluids 4000 ms. The rest follows the tissue that it is most like.
+# Slices do not saturate what flows into a slab: vessels are nearer to the organs than in 2D.
+WATER_T1_3T: dict[str, float] = {
+    "skin": 0.78,
+    "fat": 0.82,
+    "muscle": 0.8,
+    "lung": 0.05,
+    "bone": 0.1,
+    "marrow": 0.91,
+    "disc": 0.6,
+    "nerve": 0.7,
+    "csf": 0.36,
+    "heart": 0.68,
+    "artery": 0.57,
+    "vein": 0.57,
+    "liver": 0.83,
+    "liver_vessel": 0.59,
+    "bile": 0.46,
+    "spleen": 0.68,
+    "*_cortex": 0.73,
+    "*_medulla": 0.63,
+    "urine": 0.36,
+    "pancreas": 0.85,
+    "gut_wall": 0.7,
+    "stomach_fluid": 0.38,
+    "chyme": 0.58,
+    "stool": 0.5,
+}
+
+
+@dataclass(frozen=True)
+class Scanner:
+    """One source of MR.
+
+    Args:
+        tesla: field strength.
+        water_t1: signal of pure water of each tissue on T1, for fat under the skin = 1.
+        times: sequence -> repetition time, echo time (ms) and flip angle (degrees).
+        volumetric: whether T1 is one excited slab (3D) and no stack of slices.
+        gain: signal of fat under the skin on T1, of 4095, from scan to scan.
+        noise_t1: standard deviation in each part of the complex signal on T1, in the same unit.
+        noise_t2: the same on T2.
+        shade_t1: strength of the coils' shading on T1.
+        shade_t2: the same on T2.
+        standing_wave: how much of the signal the body's middle loses.
+        field: width of a slice, mm, from scan to scan.
+        closest: the closest that slices lie, mm; thinner ones would take too long to scan.
+        slices: how many, for one of CT.
+        thickness: of a slice, as a fraction of the distance between two.
+    """
+
+    tesla: float
+    water_t1: Mapping[str, float]
+    times: Mapping[str, tuple[float, float, float]]
+    volumetric: bool
+    gain: Range
+    noise_t1: Range
+    noise_t2: Range
+    shade_t1: float
+    shade_t2: float
+    standing_wave: float
+    field: Range
+    closest: float
+    slices: float
+    thickness: Range
+
+
+# At 1.5 T fat and water point the same way after 4.6 ms and oppose each other after 2.3 ms; at 3 T after half of that.
+SCANNERS: dict[MrSource, Scanner] = {
+    1: Scanner(
+        tesla=1.5,
+        water_t1=WATER_T1,
+        times={"t1_in": (175.0, 4.6, 80.0), "t1_out": (175.0, 2.3, 80.0), "t2_spir": (1800.0, 80.0, 90.0)},
+        volumetric=False,
+        gain=(780.0, 1000.0),
+        noise_t1=(9.0, 14.0),
+        noise_t2=(9.0, 14.0),
+        shade_t1=0.3,
+        shade_t2=0.35,
+        standing_wave=0.0,
+        field=(350.0, 400.0),
+        closest=5.5,
+        slices=0.85,
+        thickness=(0.8, 0.92),
+    ),
+    2: Scanner(
+        tesla=3.0,
+        water_t1=WATER_T1_3T,
+        times={"t1_in": (4.0, 2.3, 4.0), "t1_out": (4.0, 1.15, 4.0), "t2_spir": (1800.0, 70.0, 90.0)},
+        volumetric=True,
+        gain=(420.0, 560.0),
+        noise_t1=(15.0, 23.0),
+        noise_t2=(5.0, 8.0),
+        shade_t1=0.45,
+        shade_t2=0.5,
+        standing_wave=0.4,
+        field=(400.0, 450.0),
+        closest=3.0,
+        slices=1.3,
+        thickness=(1.0, 1.0),
+    ),
+}
+
+
+HIGHEST = 4095
+
+# Signal of pure fat and of each tissue's water, for fat under the skin on T1 = 1; water on T1 belongs to the scanner.
+FAT_T1, FAT_T2 = 1.0, 0.09
+WATER_T2: dict[str, float] = {
+    "skin": 0.12,
+    "fat": 0.1,
+    "muscle": 0.15,
+    "lung": 0.045,
+    "bone": 0.03,
+    "marrow": 0.24,
+    "disc": 0.26,
+    "nerve": 0.5,
+    "csf": 1.1,
+    "heart": 0.24,
+    "artery": 0.07,
+    "vein": 0.13,
+    "liver": 0.37,
+    # Slow flow: small veins of the liver shine, while the great vessels are void.
+    "liver_vessel": 0.58,
+    "bile": 1.15,
+    "spleen": 0.72,
+    "*_cortex": 0.78,
+    "*_medulla": 0.9,
+    "urine": 1.15,
+    "pancreas": 0.46,
+    "gut_wall": 0.32,
+    "stomach_fluid": 1.12,
+    "chyme": 0.8,
+    "stool": 0.3,
+}
+# Standard deviation of the tissue's own grain, relative to its signal.
+MR_GRAIN: dict[str, float] = {
+    "fat": 0.04,
+    "muscle": 0.1,
+    "lung": 0.5,
+    "marrow": 0.12,
+    "liver": 0.045,
+    "spleen": 0.04,
+    "*_cortex": 0.06,
+    "*_medulla": 0.08,
+    "heart": 0.2,
+    "pancreas": 0.12,
+    "stomach_fluid": 0.08,
+    "chyme": 0.2,
+    "stool": 0.35,
+    "gut_wall": 0.12,
+}
+
+
+def render_mr(
+    anatomy: Anatomy, sequence: Sequence, seed: int | np.random.SeedSequence, *, source: MrSource = 1
+) -> Volume:
+    """Scan a person by MR.
+
+    Args:
+        anatomy: the person on the scan's grid.
+        sequence: `t1_in`, `t1_out` or `t2_spir`.
+        seed: of contrast, grain, shading and noise; give both T1 phases the same one.
+        source: which scanner of `SCANNERS`.
+
+    Returns:
+        12-bit magnitudes as int16.
+    """
+    if sequence not in SEQUENCES:
+        raise InputError("sequence", found=repr(sequence), wanted=", ".join(SEQUENCES), do="Name one of these.")
+    weighting = "t2" if sequence == "t2_spir" else "t1"
+    rng = _generator(seed, weighting)
+    scanner = SCANNERS[source]
+    water_signal = table(WATER_T2 if weighting == "t2" else scanner.water_t1)
+    water_signal *= np.exp(rng.normal(0, 0.05, size=len(TISSUES)).clip(-0.12, 0.12)).astype(np.float32)
+    _alike(water_signal)
+    fat_of = anatomy.fat_fractions
+    water = anatomy.mix(water_signal * (1 - fat_of) * (1 - table({"air": 1.0, "gas": 1.0})))
+    fat = anatomy.mix(fat_of * np.float32(FAT_T2 if weighting == "t2" else FAT_T1))
+    shape = anatomy.tissues.shape
+    between, pixel = (float(length) for length in np.linalg.norm(anatomy.affine[:3, :3], axis=0)[:2])
+    field = grain(rng, shape, (2.5 / between, 2.0 / pixel, 2.0 / pixel))
+    texture = (1 + anatomy.mix(table(MR_GRAIN)) * field).clip(0.2)
+    bias = shading(rng, shape, scanner.shade_t2 if weighting == "t2" else scanner.shade_t1)
+    gain = float(rng.uniform(*scanner.gain))
+    noise = float(rng.uniform(*(scanner.noise_t2 if weighting == "t2" else scanner.noise_t1)))
+    if weighting == "t2":
+        # Where the field is uneven, at the rim, suppression leaves more fat.
+        fat *= shading(rng, shape, 0.9).clip(0.4, 3)
+    if scanner.standing_wave > 0:
+        bias *= standing_wave(shape, scanner.standing_wave)
+    signal = water - fat if sequence == "t1_out" else water + fat
+    signal *= texture * bias * np.float32(gain)
+    own = _generator(seed, sequence)
+    return Volume(_magnitude(own, signal, noise), anatomy.affine, "mr", sequence=sequence)
+
+
+def _alike(values: np.ndarray) -> None:
+    """Both kidneys of one person look the same."""
+    for part in ("cortex", "medulla"):
+        values[TISSUES[f"left_{part}"]] = values[TISSUES[f"right_{part}"]]
+
+
+def _generator(seed: int | np.random.SeedSequence, purpose: str) -> np.random.Generator:
+    sequence = seed if isinstance(seed, np.random.SeedSequence) else np.random.SeedSequence(seed)
+    # Not spawn(): that changes the sequence, and the second phase would get another grain than the first.
+    key = (*sequence.spawn_key, *purpose.encode())
+    return np.random.default_rng(np.random.SeedSequence(sequence.entropy, spawn_key=key))
+
+
+def _magnitude(rng: np.random.Generator, signal: Field, noise: float) -> np.ndarray:
+    real = signal + noise * rng.standard_normal(signal.shape, dtype=np.float32)
+    imaginary = noise * rng.standard_normal(signal.shape, dtype=np.float32)
+    return np.rint(np.hypot(real, imaginary)).clip(0, HIGHEST).astype(np.int16)
+
+
+LOWEST_HU = -1000.0
+
+
+def render_ct(anatomy: Anatomy, seed: int | np.random.SeedSequence, *, contrast: bool = True) -> Volume:
+    """Scan a person by CT.
+
+    Args:
+        anatomy: the person on the scan's grid.
+        seed: of contrast, grain and noise.
+        contrast: portal-venous, or without contrast agent; the same person and noise either way.
+
+    Returns:
+        HU as int16, not below -1000, with air and table.
+    """
+    rng = np.random.default_rng(seed)
+    offset = rng.normal(0, 0.6, size=len(TISSUES)).clip(-1.5, 1.5)
+    # Both kidneys and all vessels take up contrast together.
+    together = rng.normal(0, 0.6, size=2).clip(-1.5, 1.5)
+    for group, shift in ((("_cortex", "_medulla"), together[0]), (("artery", "vein", "liver_vessel"), together[1])):
+        for name, code in TISSUES.items():
+            if name.endswith(group):
+                offset[code] = shift
+    # Fat in the liver lowers its HU: 1 HU a per cent.
+    middle, spread, texture = (PORTAL_VENOUS, SPREAD, GRAIN) if contrast else (NATIVE, NATIVE_SPREAD, NATIVE_GRAIN)
+    values = table(middle) + table(spread) * offset.astype(np.float32)
+    values[TISSUES["liver"]] -= 100 * max(anatomy.liver_fat - 0.06, 0)
+    hu = anatomy.mix(values)
+    between, pixel = _spacing(anatomy)
+    shape = anatomy.tissues.shape
+    hu += anatomy.mix(table(texture)) * grain(rng, shape, (1.5 / between, 2.2 / pixel, 2.2 / pixel))
+    hu += _lung_vessels(anatomy, grain(rng, shape, (3 / between, 2.4 / pixel, 2.4 / pixel)))
+    _lay_on_table(hu, anatomy, rng)
+    # Reconstruction makes noise that neighbours share.
+    hu += float(rng.uniform(9, 15)) * grain(rng, shape, (0.0, 0.55, 0.55))
+    voxels = np.rint(hu).clip(LOWEST_HU, 3000).astype(np.int16)
+    phase = "portal_venous" if contrast else "native"
+    return Volume(voxels, anatomy.affine, "ct", sequence=phase, contrast=contrast)
+
+
+def _lung_vessels(anatomy: Anatomy, field: Field) -> Field:
+    lung = anatomy.mix(table({"lung": 1.0}))
+    return lung * (900 * np.clip(field - 1.6, 0, 0.9)).astype(np.float32)
+
+
+def _spacing(anatomy: Anatomy) -> tuple[float, float]:
+    lengths = np.linalg.norm(anatomy.affine[:3, :3], axis=0)
+    return float(lengths[0]), float(lengths[1])
+
+
+def _lay_on_table(hu: Field, anatomy: Anatomy, rng: np.random.Generator) -> None:
+    """Draw the table's shell, a shallow trough under the lowest skin; the patient hides what would cut into them."""
+    _, pixel = _spacing(anatomy)
+    touched = np.flatnonzero((anatomy.tissues != TISSUES["air"]).any(axis=(0, 2)))
+    size = hu.shape[1]
+    lowest = float(touched[-1]) if len(touched) else size / 2
+    rows, columns = np.mgrid[:size, :size].astype(np.float32)
+    across = (columns - (size - 1) / 2) * pixel
+    # The trough's circle is wider than a body, so that only its middle carries.
+    rise = across**2 * (1 / (2 * float(rng.uniform(420, 600))))
+    below = (rows - lowest) * pixel + rise - 5.0
+    wide = np.abs(across) - 205
+    shell, foam, lower = _band(below, 0.0, 3.0), _band(below, 3.0, 28.0), _band(below, 28.0, 31.0)
+    air = anatomy.mix(table({"air": 1.0}))
+    for depth, value in ((foam, -960.0), (shell, 160.0), (lower, 100.0)):
+        share = np.clip(0.5 - np.maximum(depth, wide) / pixel, 0, 1) * air
+        hu += share * (value - hu)
+
+
+def _band(depth: Float[np.ndarray, "rows columns"], start: float, stop: float) -> Float[np.ndarray, "rows columns"]:
+    return np.maximum(start - depth, depth - stop)
