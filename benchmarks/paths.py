@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from crossmod.bench.plain import plain
+from crossmod.benchmark.compare import plain
 from crossmod.engine.cuda_graph import GraphedStep
 from crossmod.engine.device import Compute, accelerate, no_bf16, no_compiling, pick_device, wait_for
 from crossmod.engine.state import Trainee

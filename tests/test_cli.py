@@ -9,8 +9,8 @@ import pytest
 import yaml
 from conftest import Stores
 
-from crossmod.bench import doctor
-from crossmod.bench.finding import Finding
+from crossmod.benchmark import doctor
+from crossmod.benchmark.machine import Finding
 from crossmod.cli import app, application, main
 from crossmod.engine.interrupt import Stopped
 from crossmod.presets import SEGMENT, TRANSLATE
@@ -282,7 +282,7 @@ def version(name):
     return found(name)
 
 metadata.version = version
-from crossmod.bench.packages import packages
+from crossmod.benchmark.machine import packages
 from crossmod.cli import main
 from crossmod.runs import start_run
 from pathlib import Path

@@ -9,12 +9,10 @@ import torch
 from torch import nn
 from torch.optim import Adam
 
-from crossmod.bench import compare as room
-from crossmod.bench import rate
-from crossmod.bench.clock import race, turns
-from crossmod.bench.compare import TOLERANCE, Outcome, Plan, Way, Work, compare, largest_difference
-from crossmod.bench.plain import plain
-from crossmod.bench.rate import convolution_rate, matmul_rate, operations
+from crossmod.benchmark import compare as room
+from crossmod.benchmark import hardware as rate
+from crossmod.benchmark.compare import TOLERANCE, Outcome, Plan, Way, Work, compare, largest_difference, plain
+from crossmod.benchmark.hardware import convolution_rate, matmul_rate, operations, race, turns
 from crossmod.engine.optimizers import adam
 from crossmod.engine.state import Trainee
 
@@ -92,7 +90,7 @@ def test_turns_are_many_and_about_as_long(steps: int, wanted: list[int]) -> None
 def test_both_take_the_same_steps_in_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     """On a clock that only the work moves: 2 s a step of the one, 5 s of the other."""
     now, done = [0.0], []
-    monkeypatch.setattr("crossmod.bench.clock.time.perf_counter", lambda: now[0])
+    monkeypatch.setattr("crossmod.benchmark.hardware.time.perf_counter", lambda: now[0])
 
     def worker(name: str, seconds: float) -> Callable[[int], None]:
         def work(step: int) -> None:
@@ -123,7 +121,7 @@ def test_operations_of_a_convolution() -> None:
 
 
 def test_the_rate_counts_a_multiply_add_as_two(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("crossmod.bench.rate.timed", lambda work, step, device: (9.0, 4.0, 2.0, 5.0, 3.0)[step])
+    monkeypatch.setattr("crossmod.benchmark.hardware.timed", lambda work, step, device: (9.0, 4.0, 2.0, 5.0, 3.0)[step])
     assert matmul_rate(CPU, torch.float32, side=16) == pytest.approx(3 * 2 * 16**3 / 2.0 / 1e12)
     # 64 x 64 places, 5 channels out, 5 in, 3 x 3 each.
     wanted = 3 * 2 * 64 * 64 * 5 * 5 * 9 / 2.0 / 1e12

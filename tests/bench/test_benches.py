@@ -11,14 +11,13 @@ import pytest
 import torch
 from torch import nn
 
-from crossmod.bench import prepare, session, synthesize, train
-from crossmod.bench.prepare import bench_prepare
-from crossmod.bench.result import Bench, load, save
-from crossmod.bench.segment import bench_segment
-from crossmod.bench.settings import PrepareBench, SegmentBench, TranslateBench, segment_settings, translate_settings
-from crossmod.bench.show import rows, show, verdict
-from crossmod.bench.synthesize import bench_synthesize
-from crossmod.bench.train import bench_train
+from crossmod.benchmark import prepare, session, synthesize, train
+from crossmod.benchmark.prepare import bench_prepare
+from crossmod.benchmark.result import Bench, load, rows, save, show, verdict
+from crossmod.benchmark.segment import bench_segment
+from crossmod.benchmark.session import PrepareBench, SegmentBench, TranslateBench, segment_settings, translate_settings
+from crossmod.benchmark.synthesize import bench_synthesize
+from crossmod.benchmark.train import bench_train
 from crossmod.engine.device import Compute, choose
 from crossmod.engine.state import Trainee
 from crossmod.errors import InputError

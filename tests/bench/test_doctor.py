@@ -9,11 +9,9 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from crossmod.bench import doctor, machine
-from crossmod.bench.doctor import examine
-from crossmod.bench.finding import Finding, save, show
-from crossmod.bench.machine import gpus
-from crossmod.bench.packages import NEEDED, packages
+from crossmod.benchmark import doctor, machine
+from crossmod.benchmark.doctor import examine
+from crossmod.benchmark.machine import NEEDED, Finding, gpus, packages, save, show
 from crossmod.engine import device as compute
 from crossmod.engine.device import choose
 
@@ -77,7 +75,7 @@ def test_a_package_that_is_needed_is_broken_and_the_rest_is_looked_at_all_the_sa
 def test_without_torch_nothing_more_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
     found = packages(without("torch"))
     monkeypatch.setattr(doctor, "packages", lambda: found)
-    monkeypatch.setitem(sys.modules, "crossmod.bench.machine", None)
+    monkeypatch.setitem(sys.modules, "crossmod.benchmark.machine", None)
     assert examine({}) == found
     monkeypatch.setattr(doctor, "packages", lambda: packages(without()))
     with pytest.raises(ImportError):

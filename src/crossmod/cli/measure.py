@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import App, Parameter
 
-from crossmod.bench.settings import PrepareBench, SegmentBench, Timing, TranslateBench
+from crossmod.benchmark.session import PrepareBench, SegmentBench, Timing, TranslateBench
 from crossmod.cli.application import app
 from crossmod.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from crossmod.bench.result import Bench
+    from crossmod.benchmark.result import Bench
 
 Flat = Parameter(name="*")
 
@@ -37,7 +37,7 @@ def train(*, options: Annotated[TranslateBench | None, Flat] = None, json: Path 
     json
         Write the numbers to this file, too.
     """
-    from crossmod.bench.train import bench_train
+    from crossmod.benchmark.train import bench_train
 
     _measure(bench_train, options or TranslateBench(), json)
 
@@ -51,7 +51,7 @@ def synthesize(*, options: Annotated[TranslateBench | None, Flat] = None, json: 
     json
         Write the numbers to this file, too.
     """
-    from crossmod.bench.synthesize import bench_synthesize
+    from crossmod.benchmark.synthesize import bench_synthesize
 
     _measure(bench_synthesize, options or TranslateBench(), json)
 
@@ -65,7 +65,7 @@ def segment(*, options: Annotated[SegmentBench | None, Flat] = None, json: Path 
     json
         Write the numbers to this file, too.
     """
-    from crossmod.bench.segment import bench_segment
+    from crossmod.benchmark.segment import bench_segment
 
     _measure(bench_segment, options or SegmentBench(), json)
 
@@ -79,14 +79,13 @@ def prepare(*, options: Annotated[PrepareBench | None, Flat] = None, json: Path 
     json
         Write the numbers to this file, too.
     """
-    from crossmod.bench.prepare import bench_prepare
+    from crossmod.benchmark.prepare import bench_prepare
 
     _measure(bench_prepare, options or PrepareBench(), json)
 
 
 def _measure(bench_of: "Callable[[Any], Bench]", options: Timing, path: Path | None) -> None:
-    from crossmod.bench.result import save
-    from crossmod.bench.show import show
+    from crossmod.benchmark.result import save, show
 
     _check_place(path)
     found = bench_of(options)
@@ -112,8 +111,8 @@ def doctor(*, json: Path | None = None) -> None:
     json
         Write the findings to this file, too.
     """
-    from crossmod.bench.doctor import examine
-    from crossmod.bench.finding import save, show
+    from crossmod.benchmark.doctor import examine
+    from crossmod.benchmark.machine import save, show
 
     _check_place(json)
     findings = examine()

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from crossmod.bench.made_up import slice_set
+from crossmod.benchmark.session import slice_set
 from crossmod.config import build as build_settings
 from crossmod.data.batches import LabelledBatches, UnpairedBatches
 from crossmod.engine.device import accelerate, choose, pick_device, wait_for

@@ -9,11 +9,9 @@ import numpy as np
 import pydicom
 import torch
 
-from crossmod.bench.compare import Outcome, Plan, Way, Work, compare
-from crossmod.bench.result import Bench
-from crossmod.bench.session import report, session
-from crossmod.bench.settings import PrepareBench
-from crossmod.bench.silently import silently
+from crossmod.benchmark.compare import Outcome, Plan, Way, Work, compare, silently
+from crossmod.benchmark.result import Bench
+from crossmod.benchmark.session import PrepareBench, report, session
 from crossmod.data.importers.common import prepare_dicom
 from crossmod.data.store import Store
 from crossmod.phantom.dataset import PhantomSettings, write_phantom

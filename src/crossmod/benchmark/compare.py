@@ -1,20 +1,53 @@
-"""The shipped path against a plain reference: first whether they do the same, then how long each takes."""
+"""The shipped path compared with plain PyTorch: first whether they do the same, then how long each takes."""
 
 import logging
 from collections.abc import Callable, Mapping
+from contextvars import copy_context
 from dataclasses import dataclass
 from functools import partial
 from statistics import median
+from typing import TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.optim import Adam
 
-from crossmod.bench import footprint
-from crossmod.bench.clock import race, timed
-from crossmod.bench.rate import operations
-from crossmod.bench.result import TOLERANCE, Comparison, Reading
-from crossmod.progress import progress
+from crossmod.benchmark import hardware as footprint
+from crossmod.benchmark.hardware import operations, race, timed
+from crossmod.benchmark.result import TOLERANCE, Comparison, Reading
+from crossmod.engine.state import Trainee
+from crossmod.progress import hush, progress
+
+Given = TypeVar("Given")
+
+
+def silently(work: Callable[[], Given]) -> Given:
+    """What `work` gives; whatever progress it would show is not shown, since the bench shows its own."""
+
+    def hushed() -> Given:
+        hush()
+        return work()
+
+    # In a copy of the context, so that nothing else is hushed.
+    return copy_context().run(hushed)
+
+
+PATH = "fp32, eager"
+
+
+def plain(trainee: Trainee) -> Trainee:
+    """A new trainee with the Adam that `torch.optim.Adam(weights, rate, betas)` gives, in place of the engine's.
+
+    Nothing else of it needs to be taken back: what is not accelerated is eager, in fp32, with rows of pixels last.
+    """
+    for optimizer in trainee.optimizers.values():
+        assert isinstance(optimizer, Adam)
+        assert not optimizer.state, "steps were taken already"
+        for group in optimizer.param_groups:
+            group.update(lr=float(group["lr"]), fused=None, foreach=None, capturable=False)
+    return trainee
+
 
 log = logging.getLogger(__name__)
 

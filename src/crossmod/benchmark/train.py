@@ -8,13 +8,21 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from crossmod.bench.clock import timed
-from crossmod.bench.compare import Outcome, Plan, Way, Work, compare
-from crossmod.bench.made_up import slice_set
-from crossmod.bench.plain import plain
-from crossmod.bench.result import Bench, Comparison
-from crossmod.bench.session import FIRST, rates, reference_path, report, session, steps_of
-from crossmod.bench.settings import TranslateBench, preset_in_words, translate_settings
+from crossmod.benchmark.compare import Outcome, Plan, Way, Work, compare, plain
+from crossmod.benchmark.hardware import timed
+from crossmod.benchmark.result import Bench, Comparison
+from crossmod.benchmark.session import (
+    FIRST,
+    TranslateBench,
+    preset_in_words,
+    rates,
+    reference_path,
+    report,
+    session,
+    slice_set,
+    steps_of,
+    translate_settings,
+)
 from crossmod.data.batches import UnpairedBatches
 from crossmod.engine.device import choose
 from crossmod.engine.state import Batches, Trainee

@@ -6,14 +6,21 @@ from dataclasses import replace
 
 from torch import nn
 
-from crossmod.bench.compare import Outcome, Plan, Way, Work, compare
-from crossmod.bench.made_up import slice_set
-from crossmod.bench.plain import plain
-from crossmod.bench.result import Bench, Comparison
-from crossmod.bench.session import FIRST, rates, reference_path, report, session, steps_of
-from crossmod.bench.settings import SegmentBench, preset_in_words, segment_settings
-from crossmod.bench.silently import silently
-from crossmod.bench.train import stepping, with_reading
+from crossmod.benchmark.compare import Outcome, Plan, Way, Work, compare, plain, silently
+from crossmod.benchmark.result import Bench, Comparison
+from crossmod.benchmark.session import (
+    FIRST,
+    SegmentBench,
+    preset_in_words,
+    rates,
+    reference_path,
+    report,
+    segment_settings,
+    session,
+    slice_set,
+    steps_of,
+)
+from crossmod.benchmark.train import stepping, with_reading
 from crossmod.data.batches import LabelledBatches
 from crossmod.engine.cuda_graph import WARM
 from crossmod.engine.device import Compute, accelerate, choose

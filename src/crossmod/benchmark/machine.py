@@ -1,16 +1,115 @@
-"""What the machine has: cores, memory, GPUs, compilers, disk."""
+"""What the machine has: cores, memory, GPUs, compilers, disk, packages."""
 
+import importlib
+import importlib.util
 import os
 import shutil
 import subprocess
-from collections.abc import Mapping
+import sys
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Literal
 
 import torch
 
-from crossmod.bench.finding import Finding
 from crossmod.engine.device import cpu_abilities, cpu_name, no_bf16
+from crossmod.files import write_json
 from crossmod.machine import usable_cores
+from crossmod.version import __version__
+
+State = Literal["ok", "note", "missing", "broken"]
+
+COLOURS: dict[State, str] = {"ok": "green", "note": "cyan", "missing": "yellow", "broken": "red"}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at.
+
+    Args:
+        state: `ok`; `note`: worth knowing; `missing`: crossmod works without it; `broken`: it does not.
+        topic: what was looked at.
+        text: what was found.
+        do: what to do about it; "": nothing.
+    """
+
+    state: State
+    topic: str
+    text: str
+    do: str = ""
+
+
+def save(findings: Sequence[Finding], path: Path) -> None:
+    """Write the findings as JSON."""
+    write_json(path, {"findings": [asdict(finding) for finding in findings]})
+
+
+def show(findings: Sequence[Finding]) -> None:
+    """Print the findings on standard output, in colour on a terminal."""
+    if sys.stdout.isatty():
+        from rich.console import Console
+        from rich.table import Table
+        from rich.text import Text
+
+        table = Table.grid(padding=(0, 2))
+        for one in findings:
+            table.add_row(Text(one.state, COLOURS[one.state]), Text(one.topic, "bold"), Text(_sentence(one)))
+        Console().print(table)
+        return
+    width = max(len(finding.topic) for finding in findings)
+    for one in findings:
+        print(f"{one.state:7}  {one.topic:{width}}  {_sentence(one)}")
+
+
+def _sentence(finding: Finding) -> str:
+    return f"{finding.text}. {finding.do}".strip()
+
+
+# By the name that they are imported by; torch comes first, since nearly all commands need it.
+NEEDED = (
+    "torch", "numpy", "scipy.ndimage", "pydicom", "gdcm", "nibabel", "PIL.Image", "matplotlib", "jinja2",
+    "safetensors.torch", "tensorboard", "yaml", "rich", "pydantic", "cyclopts", "jaxtyping",
+)  # fmt: skip
+DEVELOPERS = ("pytest", "xdist", "hypothesis", "beartype", "ruff", "pyright", "importlinter", "sklearn")
+
+
+def packages(load: Callable[[str], object] = importlib.import_module) -> list[Finding]:
+    """Findings on Python and on packages.
+
+    Args:
+        load: imports a module by its name.
+    """
+    broken = {name: reason for name in NEEDED if (reason := _why_not(name, load))}
+    found = [Finding("ok", "Python", ".".join(map(str, sys.version_info[:3]))), _needed(broken)]
+    several = _why_not("lightning_fabric", load)
+    text = f"lightning-fabric: {several}; one process trains as ever" if several else "lightning-fabric is there"
+    do = "For --devices and --nodes: pip install lightning-fabric" if several else ""
+    found.append(Finding("missing" if several else "ok", "several processes", text, do))
+    absent = [name for name in DEVELOPERS if importlib.util.find_spec(name) is None]
+    if absent:
+        text = f"the extra dev is not complete ({', '.join(absent)}); only work on crossmod itself needs it"
+        found.append(Finding("note", "developers' tools", text))
+    return found
+
+
+def _needed(broken: dict[str, str]) -> Finding:
+    if not broken:
+        return Finding("ok", "packages", f"all {len(NEEDED)} that crossmod needs, crossmod {__version__}")
+    reasons = "; ".join(f"{name}: {reason}" for name, reason in broken.items())
+    return Finding("broken", "packages", reasons, "pip install -c constraints.txt . mends most of this.")
+
+
+def _why_not(name: str, load: Callable[[str], object]) -> str | None:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            load(name)
+    except Exception as error:  # whatever a broken library raises as it is loaded
+        return f"{type(error).__name__}: {(str(error).strip() or 'no reason given').splitlines()[0][:150]}"
+    return None
+
 
 GB = 1e9
 MEMINFO = Path("/proc/meminfo")

@@ -5,8 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from crossmod.bench.finding import Finding, State
-from crossmod.bench.packages import packages
+from crossmod.benchmark.machine import Finding, State, packages
 from crossmod.errors import InputError
 from crossmod.progress import track
 
@@ -26,7 +25,7 @@ def examine(environment: Mapping[str, str] = os.environ, where: Path | None = No
     found = packages()
     broken = any(finding.state == "broken" for finding in found)
     try:
-        from crossmod.bench.machine import machine
+        from crossmod.benchmark.machine import machine
 
         room = (where or Path()).absolute()
         return [*found, *machine(environment, room), *paths(), _patient_key(environment), *_variables(environment)]

@@ -6,12 +6,20 @@ import numpy as np
 import torch
 from torch import nn
 
-from crossmod.bench.compare import Outcome, Plan, Way, Work, compare
-from crossmod.bench.made_up import images
-from crossmod.bench.result import Bench
-from crossmod.bench.session import rates, reference_path, report, session, steps_of
-from crossmod.bench.settings import TranslateBench, preset_in_words, translate_settings
-from crossmod.bench.train import size_in_words
+from crossmod.benchmark.compare import Outcome, Plan, Way, Work, compare
+from crossmod.benchmark.result import Bench
+from crossmod.benchmark.session import (
+    TranslateBench,
+    images,
+    preset_in_words,
+    rates,
+    reference_path,
+    report,
+    session,
+    steps_of,
+    translate_settings,
+)
+from crossmod.benchmark.train import size_in_words
 from crossmod.engine.device import BATCH, Compute, batch_size, choose, prepare
 from crossmod.networks.blocks import Head, ResNet, blocks, initialise
 from crossmod.seeds import derive
