@@ -8,7 +8,7 @@ from scipy import ndimage
 
 from crossmod.data.body_mask import body_mask
 from crossmod.data.volume import Volume
-from crossmod.inference.contract import Network, Translation
+from crossmod.inference.types import Network, Translation
 from crossmod.phantom.tissues import ORGANS
 
 LIVER = {number: "liver" for number, name in ORGANS.items() if name == "liver"}

@@ -10,9 +10,9 @@ from trust_inputs import Case, range_of
 
 from crossmod.config import with_changes
 from crossmod.data.slices import in_classes
-from crossmod.inference.contract import About, Translation
-from crossmod.inference.grid import frame_of
-from crossmod.inference.translate import translate_volume
+from crossmod.inference.tiling import frame_of
+from crossmod.inference.translate_volume import translate_volume
+from crossmod.inference.types import About, Translation
 from crossmod.presets import TRANSLATE
 
 OF_TRANSLATION = Callable[[Translation, Case], Translation]

@@ -27,12 +27,12 @@ from crossmod.data.store import Store
 from crossmod.data.store_writer import writing_store
 from crossmod.data.volume import Volume
 from crossmod.errors import InputError
-from crossmod.inference.contract import About, Network, Translation
-from crossmod.inference.run_network import load_run
-from crossmod.inference.translate import translate_volume
-from crossmod.inference.trust.fingerprint import Fingerprint, fingerprint_of, read_fingerprint
-from crossmod.inference.trust.found import Trust
-from crossmod.inference.trust.judge import judge_trust
+from crossmod.inference.from_run import load_run
+from crossmod.inference.translate_volume import translate_volume
+from crossmod.inference.trust.assess import judge_trust
+from crossmod.inference.trust.findings import Trust
+from crossmod.inference.trust.similarity import Fingerprint, fingerprint_of, read_fingerprint
+from crossmod.inference.types import About, Network, Translation
 from crossmod.metrics.appearance import bodies_of
 from crossmod.metrics.fingerprint import CaseGrid, Training, fingerprint
 from crossmod.phantom.anatomy import Grid, lay_on_grid, organ_labels

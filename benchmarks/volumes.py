@@ -21,9 +21,9 @@ from crossmod.data.nifti import read_nifti, write_nifti
 from crossmod.data.resample import to_size
 from crossmod.data.volume import Volume
 from crossmod.engine.device import Compute, batches_of, choose, pick_device, prepare, wait_for
-from crossmod.inference.batch.overlap import overlapped
-from crossmod.inference.contract import About
-from crossmod.inference.translate import translate_volume
+from crossmod.inference.batch.run import overlapped
+from crossmod.inference.translate_volume import translate_volume
+from crossmod.inference.types import About
 from crossmod.networks.blocks import ResNet, blocks, initialise
 
 ABOUT = About(

@@ -29,10 +29,10 @@ from crossmod.evaluation.cases import JudgeSettings
 from crossmod.evaluation.run import judge_images
 from crossmod.inference.api import load_model, read_volume, write_translation
 from crossmod.inference.bundle.export import export_bundle
-from crossmod.inference.contract import Options
-from crossmod.inference.translate import translate_volume
-from crossmod.inference.trust.judge import judge_trust
-from crossmod.inference.truth import evaluate_translation
+from crossmod.inference.paired import evaluate_translation
+from crossmod.inference.translate_volume import translate_volume
+from crossmod.inference.trust.assess import judge_trust
+from crossmod.inference.types import Options
 from crossmod.synthesis.synthesize import synthesize
 
 # Values as a scan's own are spoiled, and what is then said of them.

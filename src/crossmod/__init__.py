@@ -28,27 +28,27 @@ if TYPE_CHECKING:
     from crossmod.inference.batch.case import Job as Job
     from crossmod.inference.batch.run import translate_list as translate_list
     from crossmod.inference.bundle.export import export_bundle as export_bundle
-    from crossmod.inference.contract import Options as Options
-    from crossmod.inference.contract import Translation as Translation
-    from crossmod.inference.trust.found import Limits as Limits
-    from crossmod.inference.trust.found import Trust as Trust
-    from crossmod.inference.trust.page import write_trust as write_trust
-    from crossmod.inference.truth import AgainstTruth as AgainstTruth
-    from crossmod.inference.truth import evaluate_translation as evaluate_translation
+    from crossmod.inference.paired import AgainstTruth as AgainstTruth
+    from crossmod.inference.paired import evaluate_translation as evaluate_translation
+    from crossmod.inference.trust.findings import Limits as Limits
+    from crossmod.inference.trust.findings import Trust as Trust
+    from crossmod.inference.trust.report import write_trust as write_trust
+    from crossmod.inference.types import Options as Options
+    from crossmod.inference.types import Translation as Translation
 
 _HOMES = {
-    "AgainstTruth": "crossmod.inference.truth",
+    "AgainstTruth": "crossmod.inference.paired",
     "InputError": "crossmod.errors",
     "Job": "crossmod.inference.batch.case",
-    "Limits": "crossmod.inference.trust.found",
+    "Limits": "crossmod.inference.trust.findings",
     "Model": "crossmod.inference.api",
-    "Options": "crossmod.inference.contract",
+    "Options": "crossmod.inference.types",
     "Store": "crossmod.data.store",
-    "Translation": "crossmod.inference.contract",
-    "Trust": "crossmod.inference.trust.found",
+    "Translation": "crossmod.inference.types",
+    "Trust": "crossmod.inference.trust.findings",
     "Volume": "crossmod.data.volume",
     "evaluate": "crossmod.evaluate",
-    "evaluate_translation": "crossmod.inference.truth",
+    "evaluate_translation": "crossmod.inference.paired",
     "export_bundle": "crossmod.inference.bundle.export",
     "judge_images": "crossmod.evaluation.run",
     "load_model": "crossmod.inference.api",
@@ -56,7 +56,7 @@ _HOMES = {
     "read_volumes": "crossmod.inference.api",
     "translate_list": "crossmod.inference.batch.run",
     "write_translation": "crossmod.inference.api",
-    "write_trust": "crossmod.inference.trust.page",
+    "write_trust": "crossmod.inference.trust.report",
 }
 __getattr__ = loading(__name__, _HOMES)
 

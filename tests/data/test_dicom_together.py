@@ -1,8 +1,8 @@
 import pytest
 from fake_dicom import body, enhanced, write_series, write_slice
 
-from crossmod.data.dicom.together import check_same_frame
 from crossmod.errors import InputError
+from crossmod.inference.inputs import check_same_frame
 
 FRAME, OTHER_FRAME = "1.2.3.19641212", "1.2.3.19641213"
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from crossmod.config import Modality
 from crossmod.data.volume import CANONICAL, Volume
-from crossmod.inference.contract import About
+from crossmod.inference.types import About
 
 
 def about(**more: Any) -> About:

@@ -14,8 +14,8 @@ from crossmod.config import Modality
 from crossmod.data.body_mask import body_mask
 from crossmod.data.deidentify import SYNTHETIC
 from crossmod.data.volume import Volume
-from crossmod.inference.contract import Translation
-from crossmod.inference.translate import translate_volume
+from crossmod.inference.translate_volume import translate_volume
+from crossmod.inference.types import Translation
 
 
 def translation(volume: Volume, low: float = -1000.0, high: float = 1000.0, target: Modality = "ct") -> Translation:

@@ -20,7 +20,7 @@ from crossmod.inference.batch import case as batch_case
 from crossmod.inference.batch.case import WORKING, Job, translate_case
 from crossmod.inference.batch.run import translate_list
 from crossmod.inference.batch.table import Case, Row, read_table
-from crossmod.inference.contract import Options
+from crossmod.inference.types import Options
 
 
 @pytest.fixture(autouse=True)

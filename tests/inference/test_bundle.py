@@ -22,13 +22,12 @@ from crossmod.evaluation.cases import JudgeSettings
 from crossmod.evaluation.run import judge_images
 from crossmod.files import sha256, write_json
 from crossmod.inference.bundle import export as bundle_export
-from crossmod.inference.bundle.export import export_bundle
-from crossmod.inference.bundle.format import JSON_FILE, WEIGHTS_FILE
+from crossmod.inference.bundle.export import export_bundle, scores_of
 from crossmod.inference.bundle.load import load_bundle, load_networks
-from crossmod.inference.bundle.scores import scores_of
-from crossmod.inference.contract import Network
-from crossmod.inference.run_network import load_run
-from crossmod.inference.translate import translate_volume
+from crossmod.inference.bundle.schema import JSON_FILE, WEIGHTS_FILE
+from crossmod.inference.from_run import load_run
+from crossmod.inference.translate_volume import translate_volume
+from crossmod.inference.types import Network
 from crossmod.runs import start_run
 from crossmod.settings import TranslateSettings
 from crossmod.synthesis.train import train_translator
@@ -245,7 +244,7 @@ def test_runs_that_do_not_belong_together(essnet: Path, two_inputs: Path, stores
 
 
 def test_what_is_too_large_is_not_written(essnet: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("crossmod.inference.bundle.networks.MOST_PARAMETERS", 100)
+    monkeypatch.setattr("crossmod.inference.bundle.parse.MOST_PARAMETERS", 100)
     with pytest.raises(InputError, match="networks of more than 100 numbers"):
         export_bundle([essnet], tmp_path / "out")
     assert not list(tmp_path.iterdir())

@@ -23,9 +23,8 @@ from test_train_translator import train
 
 from crossmod.errors import InputError
 from crossmod.inference.bundle.export import export_bundle
-from crossmod.inference.bundle.load import load_bundle, load_networks
+from crossmod.inference.bundle.load import MOST_HEADER, load_bundle, load_networks
 from crossmod.inference.bundle.parse import MOST_JSON
-from crossmod.inference.bundle.weights import MOST_HEADER
 
 SECONDS, MEGABYTES = 1.0, 300
 

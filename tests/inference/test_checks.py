@@ -9,7 +9,7 @@ from small_models import body
 
 from crossmod.data.volume import Volume
 from crossmod.errors import InputError
-from crossmod.inference.checks import check_volume
+from crossmod.inference.inputs import check_volume
 
 
 def spoiled(**more: Any) -> Volume:

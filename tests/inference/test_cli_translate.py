@@ -15,7 +15,7 @@ import crossmod
 from crossmod.cli import main
 from crossmod.data.dicom.write import write_dicom_series
 from crossmod.data.nifti import read_nifti, write_nifti
-from crossmod.inference.trust.fingerprint import fingerprint_of
+from crossmod.inference.trust.similarity import fingerprint_of
 from crossmod.settings import TranslateSettings
 from crossmod.synthesis.train import train_translator
 

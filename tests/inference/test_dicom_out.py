@@ -14,8 +14,8 @@ from crossmod.data.dicom.header import quiet
 from crossmod.data.dicom.series import read_dicom_series
 from crossmod.data.volume import CANONICAL, Volume, reorient
 from crossmod.errors import InputError
-from crossmod.inference.contract import About, Translation
-from crossmod.inference.dicom.out import SEGMENTATION, write_translated
+from crossmod.inference.dicom.write import SEGMENTATION, write_translated
+from crossmod.inference.types import About, Translation
 
 FRAME = "1.2.840.99.1"
 

@@ -9,9 +9,9 @@ from pydicom.dataset import Dataset
 from test_dicom_out import a_series, headers, made
 
 from crossmod.data.dicom.series import read_dicom_series
-from crossmod.inference.dicom.out import write_translated
-from crossmod.inference.dicom.references import slices_through
+from crossmod.inference.dicom.attributes import slices_through
 from crossmod.inference.dicom.source import Source, source_of
+from crossmod.inference.dicom.write import write_translated
 
 
 def series(path: Path, **more) -> Source:

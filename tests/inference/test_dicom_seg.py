@@ -8,7 +8,7 @@ from test_dicom_out import FRAME, PLANES, a_model, a_series, headers, made
 
 from crossmod.data.dicom.series import read_dicom_series
 from crossmod.errors import InputError
-from crossmod.inference.dicom.out import SEGMENTATION, write_translated
+from crossmod.inference.dicom.write import SEGMENTATION, write_translated
 from crossmod.report.figures import COLOURS
 
 highdicom = pytest.importorskip("highdicom", reason="needs highdicom: pip install 'crossmod[seg]'")

@@ -7,7 +7,7 @@ import pytest
 from test_dicom_out import a_series, made
 
 from crossmod.data.dicom.series import read_dicom_series
-from crossmod.inference.dicom.out import write_translated
+from crossmod.inference.dicom.write import write_translated
 
 pytestmark = [
     pytest.mark.dicom3tools,

@@ -10,9 +10,9 @@ from scipy.ndimage import binary_erosion, center_of_mass
 from small_models import Made, about
 
 from crossmod.data.volume import Volume
-from crossmod.inference.contract import Options
-from crossmod.inference.grid import frame_of, tiling_of
-from crossmod.inference.translate import translate_volume
+from crossmod.inference.tiling import frame_of, tiling_of
+from crossmod.inference.translate_volume import translate_volume
+from crossmod.inference.types import Options
 
 
 def person(

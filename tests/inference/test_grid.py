@@ -6,8 +6,8 @@ from small_models import about, body
 
 from crossmod.data.frame import whole_frame
 from crossmod.data.resample import to_size
-from crossmod.inference.contract import Options
-from crossmod.inference.grid import Tiling, tiling_of
+from crossmod.inference.tiling import Tiling, tiling_of
+from crossmod.inference.types import Options
 
 
 @pytest.mark.parametrize(

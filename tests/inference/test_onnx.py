@@ -11,10 +11,10 @@ from test_train_translator import train
 
 from crossmod.errors import InputError
 from crossmod.files import sha256
-from crossmod.inference.bundle import onnx_export
+from crossmod.inference.bundle import onnx as onnx_export
 from crossmod.inference.bundle.export import export_bundle
 from crossmod.inference.bundle.load import load_bundle
-from crossmod.inference.bundle.onnx_export import OPSET, TOLERANCE, export_onnx
+from crossmod.inference.bundle.onnx import OPSET, TOLERANCE, export_onnx
 from crossmod.networks.blocks import ResNet, initialise
 from crossmod.networks.multi_input import Merge
 

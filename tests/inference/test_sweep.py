@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from small_models import Made, about, body
 
-from crossmod.inference.batch.overlap import overlapped
-from crossmod.inference.contract import Network, Options
-from crossmod.inference.several import about_all, merged, windows_of
-from crossmod.inference.sweep import Answer, pooled, prepare_sweep
+from crossmod.inference.batch.run import overlapped
+from crossmod.inference.ensemble import about_all, merged, windows_of
+from crossmod.inference.predict import Answer, pooled, prepare_sweep
+from crossmod.inference.types import Network, Options
 
 
 def answer(mean: float, variance: float = 0.0) -> Answer:
@@ -166,7 +166,7 @@ def test_memory_beside_the_volumes_does_not_grow_with_their_length(tmp_path: Pat
     """By what NumPy holds at its peak: three times the slices, the same beside the result."""
     import tracemalloc
 
-    from crossmod.inference.translate import translate_volume
+    from crossmod.inference.translate_volume import translate_volume
 
     def beside(slices: int) -> float:
         volume = body((slices, 96, 96), (1.0, 4.0, 4.0))

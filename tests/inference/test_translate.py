@@ -14,8 +14,8 @@ from crossmod.data.body_mask import body_mask
 from crossmod.data.nifti import read_nifti, write_nifti
 from crossmod.data.volume import Volume, reorient
 from crossmod.errors import InputError
-from crossmod.inference.contract import Network, Options
-from crossmod.inference.translate import translate_volume
+from crossmod.inference.translate_volume import translate_volume
+from crossmod.inference.types import Network, Options
 
 AXES = ["".join(codes) for order in itertools.permutations(("RL", "AP", "SI")) for codes in itertools.product(*order)]
 IDENTITY = Made(about())

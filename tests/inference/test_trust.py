@@ -21,13 +21,13 @@ from crossmod.data.store import Store
 from crossmod.data.store_writer import writing_store
 from crossmod.data.volume import Volume
 from crossmod.errors import InputError
-from crossmod.inference.contract import Options, Translation
-from crossmod.inference.run_network import load_run
-from crossmod.inference.translate import translate_volume
-from crossmod.inference.trust.fingerprint import Fingerprint, fingerprint_of, read_fingerprint
-from crossmod.inference.trust.judge import Limits, Trust, judge_trust
-from crossmod.inference.trust.page import write_trust
-from crossmod.inference.truth import AgainstTruth
+from crossmod.inference.from_run import load_run
+from crossmod.inference.paired import AgainstTruth
+from crossmod.inference.translate_volume import translate_volume
+from crossmod.inference.trust.assess import Limits, Trust, judge_trust
+from crossmod.inference.trust.report import write_trust
+from crossmod.inference.trust.similarity import Fingerprint, fingerprint_of, read_fingerprint
+from crossmod.inference.types import Options, Translation
 from crossmod.metrics.fingerprint import CaseGrid, Training, fingerprint
 from crossmod.settings import TranslateSettings
 

@@ -1,6 +1,6 @@
 """A truth whose body fills its slices is said so."""
 
-from crossmod.inference.truth import AgainstTruth
+from crossmod.inference.paired import AgainstTruth
 
 
 def test_a_body_that_fills_the_truth_is_said() -> None:

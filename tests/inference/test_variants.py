@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from small_models import Made, about, body
 
-from crossmod.inference.contract import VARIANTS, Options
-from crossmod.inference.translate import translate_volume
-from crossmod.inference.variants import PART, SHIFTS, Move, moves
+from crossmod.inference.predict import PART, SHIFTS, Move, moves
+from crossmod.inference.translate_volume import translate_volume
+from crossmod.inference.types import VARIANTS, Options
 
 
 def test_the_slice_itself_comes_first_and_every_move_is_undone(rng: np.random.Generator) -> None:

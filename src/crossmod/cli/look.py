@@ -15,8 +15,8 @@ def info(path: Path) -> None:
         NIfTI file, folder of DICOM files, store, run folder, or what `export` made.
     """
     if (path / "bundle.json").is_file():
+        from crossmod.inference.bundle.model_card import readme_of
         from crossmod.inference.bundle.parse import read_bundle
-        from crossmod.inference.bundle.readme import readme_of
 
         # Not the file beside it, which anybody may have written.
         return say(readme_of(read_bundle(path)))

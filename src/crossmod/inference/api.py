@@ -16,18 +16,17 @@ from typing import cast
 
 from crossmod.config import Modality
 from crossmod.data.dicom.series import read_dicom_series
-from crossmod.data.dicom.together import check_same_frame
 from crossmod.data.nifti import read_nifti, write_nifti
 from crossmod.data.volume import Volume
 from crossmod.errors import InputError
 from crossmod.files import PathName
-from crossmod.inference.card import write_card
-from crossmod.inference.contract import About, Network, Options, Translation
-from crossmod.inference.several import about_all, windows_of
-from crossmod.inference.translate import translate_volume
-from crossmod.inference.trust.fingerprint import fingerprint_of
-from crossmod.inference.trust.judge import Limits, Trust, judge_trust
-from crossmod.inference.truth import AgainstTruth
+from crossmod.inference.ensemble import about_all, windows_of
+from crossmod.inference.inputs import check_same_frame
+from crossmod.inference.paired import AgainstTruth, write_card
+from crossmod.inference.translate_volume import translate_volume
+from crossmod.inference.trust.assess import Limits, Trust, judge_trust
+from crossmod.inference.trust.similarity import fingerprint_of
+from crossmod.inference.types import About, Network, Options, Translation
 from crossmod.runs import CONFIG, is_run
 from crossmod.settings import Device
 
@@ -193,7 +192,7 @@ def _load(path: Path, device: Device) -> tuple[Network, ...]:
         do = "Give what `crossmod train` or `crossmod export` made."
         raise InputError(path, found=what, wanted="the folder of a training run or of a bundle", do=do)
     # Only here: a bundle is loaded without any code that trains.
-    from crossmod.inference.run_network import load_run
+    from crossmod.inference.from_run import load_run
 
     return (load_run(path, device=device),)
 
@@ -237,7 +236,7 @@ def write_translation(
     if is_nifti(path):
         write_nifti(translation.image, path)
     else:
-        from crossmod.inference.dicom.out import write_translated
+        from crossmod.inference.dicom.write import write_translated
 
         write_translated(
             translation,

@@ -74,7 +74,7 @@ def fingerprint(training: Training, settings: TranslateSettings) -> dict[str, An
         settings: of the training.
 
     Returns:
-        Plain values, some thousand numbers; `crossmod.inference.trust.fingerprint.Fingerprint` describes them.
+        Plain values, some thousand numbers; `crossmod.inference.trust.similarity.Fingerprint` describes them.
     """
     source, target = settings.source, _other(settings.source)
     people = _some_patients(training.source[0])

@@ -24,9 +24,9 @@ from crossmod.errors import InputError
 from crossmod.files import read_json, sha256, write_json
 from crossmod.inference.api import Model, load_model, read_volumes, write_translation
 from crossmod.inference.batch.table import SUFFIXES, Case, Row
-from crossmod.inference.contract import Options, Translation
-from crossmod.inference.trust.judge import Limits
-from crossmod.inference.trust.page import write_trust
+from crossmod.inference.trust.assess import Limits
+from crossmod.inference.trust.report import write_trust
+from crossmod.inference.types import Options, Translation
 from crossmod.progress import hush
 from crossmod.settings import Device
 

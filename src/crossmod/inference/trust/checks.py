@@ -6,8 +6,8 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from crossmod.data.slices import in_classes
-from crossmod.inference.contract import Translation
-from crossmod.inference.grid import frame_of
+from crossmod.inference.tiling import frame_of
+from crossmod.inference.types import Translation
 from crossmod.metrics.appearance import Sequence, sequence_of
 from crossmod.metrics.organs import OrganChange, Stack, organ_changes, slice_jump
 

@@ -19,12 +19,10 @@ from crossmod.data.dicom.write import as_16_bit, is_whole, series_header, slice_
 from crossmod.data.volume import Volume
 from crossmod.errors import InputError
 from crossmod.files import new_folder
-from crossmod.inference.contract import Translation
-from crossmod.inference.dicom.describe import put_description
-from crossmod.inference.dicom.identity import put_identity
-from crossmod.inference.dicom.references import put_references
-from crossmod.inference.dicom.seg import check_segmentation, write_segmentation
+from crossmod.inference.dicom.attributes import put_description, put_identity, put_references
+from crossmod.inference.dicom.segmentation import check_segmentation, write_segmentation
 from crossmod.inference.dicom.source import Source, source_of, turn_onto
+from crossmod.inference.types import Translation
 
 # Below the series, so that its own folder holds slices and nothing else.
 SEGMENTATION = Path("segmentation", "organs.dcm")

@@ -15,8 +15,8 @@ from jaxtyping import Bool, Float32
 
 from crossmod.config import Modality
 from crossmod.errors import InputError
-from crossmod.inference.contract import About, Network
-from crossmod.inference.sweep import Answer, pooled
+from crossmod.inference.predict import Answer, pooled
+from crossmod.inference.types import About, Network
 
 # Of a window's width: networks end in tanh, which never reaches the ends.
 AT_END = 0.01

@@ -10,7 +10,7 @@ from crossmod.config import Settings
 from crossmod.data.body_mask import FILLED
 from crossmod.inference.trust.checks import Organ, Shift, Slices, Uncertainty
 from crossmod.inference.trust.images import Output
-from crossmod.inference.trust.likeness import Likeness
+from crossmod.inference.trust.similarity import Likeness
 from crossmod.metrics.paired import SHIFT_LIMIT_MM
 
 Status = Literal["within limits", "doubtful", "not assessed"]

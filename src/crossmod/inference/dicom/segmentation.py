@@ -19,9 +19,8 @@ from pydicom.uid import generate_uid
 from crossmod.data.dicom.header import copied, quiet
 from crossmod.data.dicom.write import EMPTY, put_file_meta
 from crossmod.errors import InputError
-from crossmod.inference.contract import About, Translation
-from crossmod.inference.dicom.describe import HASH_LETTERS, cleaned, made_by
-from crossmod.inference.dicom.identity import PATIENT, STUDY, coded
+from crossmod.inference.dicom.attributes import HASH_LETTERS, PATIENT, STUDY, cleaned, coded, made_by
+from crossmod.inference.types import About, Translation
 from crossmod.report.figures import COLOURS
 from crossmod.version import __version__
 

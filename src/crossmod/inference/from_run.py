@@ -13,7 +13,7 @@ from crossmod.data.store import Store
 from crossmod.engine.threads import suited_to
 from crossmod.errors import InputError
 from crossmod.files import read_json
-from crossmod.inference.contract import About
+from crossmod.inference.types import About
 from crossmod.settings import Device, Machine
 from crossmod.synthesis.translator import Epoch, Translator, load_translator
 from crossmod.version import __version__

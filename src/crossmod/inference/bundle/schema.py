@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
 from crossmod.config import Modality, Settings
-from crossmod.inference.trust.fingerprint import Fingerprint
+from crossmod.inference.trust.similarity import Fingerprint
 from crossmod.settings import FrameKind
 
 FORMAT = 1

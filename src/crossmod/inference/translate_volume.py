@@ -16,12 +16,11 @@ from jaxtyping import Float32
 from crossmod.data.body_mask import body_mask
 from crossmod.data.volume import Volume
 from crossmod.errors import InputError
-from crossmod.inference.contract import About, Network, Options, Translation
-from crossmod.inference.grid import place_of
-from crossmod.inference.match import in_order, notes_of, on_one_grid
-from crossmod.inference.several import about_all, merged, unknown, windows_of
-from crossmod.inference.sweep import Answer, Sweep, pooled, prepare_sweep
-from crossmod.inference.variants import moves
+from crossmod.inference.ensemble import about_all, merged, unknown, windows_of
+from crossmod.inference.inputs import in_order, notes_of, on_one_grid
+from crossmod.inference.predict import Answer, Sweep, moves, pooled, prepare_sweep
+from crossmod.inference.tiling import place_of
+from crossmod.inference.types import About, Network, Options, Translation
 from crossmod.machine import usable_cores
 from crossmod.progress import progress
 

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 
 from crossmod.data.deidentify import SYNTHETIC
 from crossmod.data.units import ACCEPTED
-from crossmod.inference.contract import Translation
 from crossmod.inference.trust.checks import Organ, Slices
-from crossmod.inference.trust.found import Limits, Trust
+from crossmod.inference.trust.findings import Limits, Trust
 from crossmod.inference.trust.images import COPY, Output
-from crossmod.inference.trust.likeness import Likeness, Measure
+from crossmod.inference.trust.similarity import Likeness, Measure
+from crossmod.inference.types import Translation
 
 # Slices this many times as far apart as in training are a warning.
 COARSER = 1.5

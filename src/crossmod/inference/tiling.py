@@ -21,7 +21,7 @@ from crossmod.data.body_box import BodyBox, body_box
 from crossmod.data.body_mask import body_mask
 from crossmod.data.frame import Frame, Pair, Shape, field_centre, padding, whole_frame
 from crossmod.data.volume import Volume
-from crossmod.inference.contract import About, Options
+from crossmod.inference.types import About, Options
 
 log = logging.getLogger(__name__)
 
