@@ -6,11 +6,11 @@ import pytest
 from fake_dicom import SECRETS, body, chaos_ct, chaos_mr, edit, write_series
 from rich.console import Console
 
-from crossmod.data.describe import describe
 from crossmod.data.importers.common import prepare_chaos
 from crossmod.data.store_writer import writing_store
 from crossmod.data.volume import Volume
 from crossmod.errors import InputError
+from crossmod.report.info import describe_data as describe
 
 
 def text_of(path, width=200, **arguments) -> str:

@@ -13,13 +13,13 @@ from rich.console import Console
 from test_prepare import assert_no_identity, everything_in, save_case
 
 from crossmod.config import Modality
-from crossmod.data.describe import describe
 from crossmod.data.importers.common import prepare_chaos, prepare_dicom, prepare_nifti
 from crossmod.data.patient_key import VARIABLE, patient_key
 from crossmod.data.people import who_is_who
 from crossmod.data.store import MANIFEST, CaseRecord, Store
 from crossmod.errors import InputError
 from crossmod.phantom.dataset import PhantomSettings, write_phantom
+from crossmod.report.info import describe_data as describe
 
 
 def export(folder: Path, patient: str, *, modality: str = "MR", echo: float = 70.0, **more: str) -> None:

@@ -10,7 +10,7 @@ from made_up_runs import Made
 from crossmod.experiment.collect import results_of
 from crossmod.experiment.findings import findings
 from crossmod.experiment.plan import Plan
-from crossmod.report.tables import arms, compared
+from crossmod.report.collect import arms, compared
 from crossmod.runs import Run
 
 

@@ -9,7 +9,7 @@ from test_train_translator import train
 
 from crossmod.errors import InputError
 from crossmod.report.build import build_report
-from crossmod.report.contents import collect
+from crossmod.report.collect import collect
 from crossmod.synthesis.synthesize import synthesize
 
 

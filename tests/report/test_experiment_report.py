@@ -14,13 +14,12 @@ from matplotlib.figure import Figure
 
 from crossmod import __version__
 from crossmod.errors import InputError
-from crossmod.report import published
 from crossmod.report.build import build_report
-from crossmod.report.citations import bibtex
-from crossmod.report.experiment import build_experiment_report
-from crossmod.report.experiment_data import read_experiment
-from crossmod.report.experiment_sections import pictures
-from crossmod.report.extremes import extremes
+from crossmod.report.experiment import paper as published
+from crossmod.report.experiment.build import build_experiment_report, pictures
+from crossmod.report.experiment.data import read_experiment
+from crossmod.report.experiment.figures import extremes
+from crossmod.report.experiment.methods import bibtex
 
 REPOSITORY = Path(__file__).parents[2]
 

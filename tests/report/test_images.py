@@ -12,9 +12,8 @@ from crossmod.data.store import Store
 from crossmod.evaluation.cases import JudgeSettings
 from crossmod.evaluation.run import judge_images
 from crossmod.report.build import build_report
-from crossmod.report.describe import describe
-from crossmod.report.image_figures import full_plane
-from crossmod.report.images import images, layer_picture
+from crossmod.report.images import full_plane, images, layer_picture
+from crossmod.report.info import describe
 from crossmod.runs import Run
 
 

@@ -11,8 +11,8 @@ from test_train_translator import train
 
 from crossmod.engine.logger import alarms, loss_histories, losses, score_histories
 from crossmod.report.build import build_report
-from crossmod.report.describe import describe
 from crossmod.report.figures import loss_curves
+from crossmod.report.info import describe
 from crossmod.runs import Run, start_run
 
 ALARM = {"step": 20, "epoch": 1, "alarm": "constant output", "seen": "deviation 0.0012 < 0.02", "advice": "Try again."}

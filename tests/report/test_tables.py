@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from crossmod.errors import InputError
-from crossmod.report.tables import Arm, arms, baseline_of, compared, one_line, verdict
+from crossmod.report.collect import Arm, arms, baseline_of, compared, one_line, verdict
 from crossmod.runs import Run, start_run
 from crossmod.statistics.verdicts import Compared
 

@@ -149,7 +149,7 @@ def segment(
     settings = resolve(SEGMENT, setup, overrides)
     if setup.dry_run:
         return _print_settings(settings)
-    from crossmod.report.tables import one_line
+    from crossmod.report.collect import one_line
     from crossmod.segmentation.train import train_segmenter
 
     run = train_segmenter(out, real=real, synthetic=synthetic, settings=settings, machine=setup)

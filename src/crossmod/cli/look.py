@@ -20,7 +20,7 @@ def info(path: Path) -> None:
 
         # Not the file beside it, which anybody may have written.
         return say(readme_of(read_bundle(path)))
-    from crossmod.report.describe import show
+    from crossmod.report.info import show
 
     return show(path)
 

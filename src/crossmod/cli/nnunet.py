@@ -82,7 +82,7 @@ def read(out: Path, *, export: Path, predictions: Path) -> None:
     predictions
         Folder that nnUNetv2_predict wrote; with --save_probabilities there is an AUC, too.
     """
-    from crossmod.report.tables import one_line
+    from crossmod.report.collect import one_line
     from crossmod.segmentation.nnunet.import_predictions import read_nnunet
 
     run = read_nnunet(out, export=export, predictions=predictions)

@@ -26,7 +26,7 @@ from crossmod.experiment.shown import Shown
 from crossmod.experiment.why import why
 from crossmod.files import held, write_json
 from crossmod.phantom.dataset import PhantomSettings, write_phantom
-from crossmod.report.experiment import build_experiment_report
+from crossmod.report.experiment.build import build_experiment_report
 from crossmod.settings import Machine
 from crossmod.statistics.intervals import DRAWS
 

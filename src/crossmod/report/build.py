@@ -6,10 +6,9 @@ from pathlib import Path
 from crossmod.html.page import check_free, write_page
 from crossmod.progress import track
 from crossmod.report import figures, sections
-from crossmod.report.contents import collect, experiment_among
-from crossmod.report.experiment import build_experiment_report
+from crossmod.report.collect import arms, collect, compared, experiment_among
+from crossmod.report.experiment.build import build_experiment_report
 from crossmod.report.images import images
-from crossmod.report.tables import arms, compared
 
 
 def build_report(paths: Sequence[Path], out: Path, *, sources: Sequence[Path] = ()) -> list[str]:

@@ -10,8 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from crossmod.engine.logger import loss_histories, score_histories
-from crossmod.report.panels import Mask, Outlined, SyntheticSlice
-from crossmod.report.tables import Arm
+from crossmod.report.collect import Arm
+from crossmod.report.slices import Mask, Outlined, SyntheticSlice
 from crossmod.runs import Run
 
 # Okabe and Ito's palette: colour-blind readers can distinguish it.

@@ -10,9 +10,8 @@ from crossmod.engine.logger import alarms
 from crossmod.html.format import p_value
 from crossmod.metrics.paired import SHIFT_LIMIT_MM
 from crossmod.report import figures
-from crossmod.report.contents import Contents
-from crossmod.report.panels import outlined, ranked, same_sources, synthetic_slices
-from crossmod.report.tables import FAMILY, Arm, verdict
+from crossmod.report.collect import FAMILY, Arm, Contents, verdict
+from crossmod.report.slices import outlined, ranked, same_sources, synthetic_slices
 from crossmod.settings import pixel_words
 from crossmod.statistics.intervals import Verdict
 from crossmod.statistics.verdicts import Compared, Scope

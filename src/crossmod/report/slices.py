@@ -11,7 +11,7 @@ from crossmod.data.intensity import Intensity
 from crossmod.data.slices import in_classes
 from crossmod.data.store import CaseRecord, Store
 from crossmod.data.volume import take_slices
-from crossmod.report.tables import Arm
+from crossmod.report.collect import Arm
 
 Gray = Float[np.ndarray, "size size"]
 Mask = UInt8[np.ndarray, "size size"]

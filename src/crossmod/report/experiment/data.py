@@ -10,8 +10,7 @@ from crossmod.config import read_yaml
 from crossmod.data.store import MANIFEST, Store
 from crossmod.errors import InputError
 from crossmod.files import read_json
-from crossmod.report.contents import DESIGN, FINDINGS, PLAN
-from crossmod.report.tables import FAMILY, Arm
+from crossmod.report.collect import DESIGN, FAMILY, FINDINGS, PLAN, Arm
 from crossmod.runs import Run
 
 Finding = Mapping[str, Any]

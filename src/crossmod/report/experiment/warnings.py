@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from crossmod.engine.logger import alarms
 from crossmod.html.format import count, listed
 from crossmod.metrics.paired import SHIFT_LIMIT_MM
-from crossmod.report.experiment_data import Experiment
+from crossmod.report.experiment.data import Experiment
 from crossmod.report.sections import LEAKS, shifted, unequal_steps
 from crossmod.statistics.verdicts import METRICS
 from crossmod.synthesis.synthesize import shift_mm
