@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from crossmod.reader.analysis.choices import Readings
+from crossmod.reader.analysis.answers import Readings
 from crossmod.reader.design import CHOICES
-from crossmod.reader.records import Given
+from crossmod.reader.schema import Given
 
 BEGUN = datetime(2026, 1, 5, 9, tzinfo=UTC)
 

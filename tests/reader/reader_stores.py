@@ -21,8 +21,8 @@ from crossmod.config import Modality
 from crossmod.data.store_writer import writing_store
 from crossmod.data.volume import Volume
 from crossmod.reader.design import Design
-from crossmod.reader.study import Study
-from crossmod.reader.tables import Scan
+from crossmod.reader.repository import Study
+from crossmod.reader.schema import Scan
 
 REAL, SOURCES, SIZE = range(100, 105), range(5), 48
 

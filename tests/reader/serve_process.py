@@ -18,7 +18,7 @@ from sqlalchemy import create_engine, text
 from web_study import body, fields, form_token
 
 from crossmod.reader.design import Design
-from crossmod.reader.study import Study
+from crossmod.reader.repository import Study
 
 SAVED = 'id="is-saved"'
 

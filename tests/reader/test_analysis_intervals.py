@@ -8,11 +8,11 @@ import pytest
 from made_up_answers import as_readings, drawn_choices
 from scipy import integrate, stats
 
+from crossmod.reader.analysis.accuracy import share, wilson
+from crossmod.reader.analysis.answers import MISSING, scores
 from crossmod.reader.analysis.bootstrap import crossed, deviations, ends, p_beyond
-from crossmod.reader.analysis.choices import MISSING, scores
-from crossmod.reader.analysis.comparisons import of_classes
 from crossmod.reader.analysis.equivalence import AgainstChance, against_chance, in_words
-from crossmod.reader.analysis.proportions import share, wilson
+from crossmod.reader.analysis.hypothesis_tests import of_classes
 
 HALVES = np.array([0.5, 0.5])
 

@@ -12,15 +12,13 @@ from statsmodels.stats.inter_rater import cohens_kappa
 from statsmodels.stats.inter_rater import fleiss_kappa as oracle_fleiss
 from statsmodels.stats.proportion import proportion_confint, proportions_ztost
 
-from crossmod.reader.analysis import published
+from crossmod.reader.analysis import summary as published
+from crossmod.reader.analysis.accuracy import detection, mean_of_readers, pooled, share, wilson
 from crossmod.reader.analysis.agreement import cohen_kappa, fleiss_kappa, kappa_interval, self_agreement
-from crossmod.reader.analysis.chi_squared import compare_rows, exact
-from crossmod.reader.analysis.choices import MISSING, readings, said, scores
+from crossmod.reader.analysis.answers import MISSING, readings, said, scores
 from crossmod.reader.analysis.equivalence import tost_independent
-from crossmod.reader.analysis.permutation import shuffled_key
-from crossmod.reader.analysis.proportions import share, wilson
+from crossmod.reader.analysis.hypothesis_tests import compare_rows, exact, shuffled_key
 from crossmod.reader.analysis.realism import superiority
-from crossmod.reader.analysis.signal_detection import detection, mean_of_readers, pooled
 
 
 @pytest.mark.parametrize(("right", "answers"), [(0, 7), (7, 7), (1, 20), (54, 110), (33, 60)])

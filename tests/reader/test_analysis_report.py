@@ -18,16 +18,16 @@ import pytest
 from made_up_answers import given, survey
 
 from crossmod.errors import InputError
-from crossmod.reader.analysis.choices import readings
-from crossmod.reader.analysis.comparisons import adjusted, of_surveys
-from crossmod.reader.analysis.describe import cautions
+from crossmod.reader.analysis.answers import readings
+from crossmod.reader.analysis.hypothesis_tests import adjusted, of_surveys
 from crossmod.reader.analysis.realism import realism, regions
 from crossmod.reader.analysis.report import number, p_value, value
 from crossmod.reader.analysis.run import analyze, analyze_surveys, plain, table
+from crossmod.reader.analysis.summary import cautions
+from crossmod.reader.create import DATABASE, IMAGES, sqlite_url
 from crossmod.reader.design import CHOICES, Design
-from crossmod.reader.folder import DATABASE, IMAGES, sqlite_url
-from crossmod.reader.study import Study
-from crossmod.reader.tables import Scan
+from crossmod.reader.repository import Study
+from crossmod.reader.schema import Scan
 
 DRAWS = 200
 

@@ -21,8 +21,7 @@ from scipy.stats import binom
 from serve_process import Server, Survey, serving
 from web_study import fields
 
-from crossmod.reader.create import ONE_TIME, create_survey
-from crossmod.reader.folder import opened
+from crossmod.reader.create import ONE_TIME, create_survey, opened
 
 EACH, PEOPLE = 60, 8
 LEAST = 0.01

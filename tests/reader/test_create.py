@@ -16,9 +16,8 @@ from crossmod.cli import main
 from crossmod.data.store import Store
 from crossmod.errors import InputError
 from crossmod.reader import create, demo
-from crossmod.reader.create import create_survey
-from crossmod.reader.folder import opened
-from crossmod.reader.study import Study
+from crossmod.reader.create import create_survey, opened
+from crossmod.reader.repository import Study
 
 SMALL = {"real": 4, "synthetic": 4, "layers": (3, 8), "size": 32}
 
@@ -226,7 +225,7 @@ def test_help_and_surveys_need_no_torch() -> None:
     program = (
         "import sys, crossmod.cli as c; c.main(['reader', 'create', '--help']);"
         f"print(sorted({heavy} & set(sys.modules)));"
-        "import crossmod.reader.create, crossmod.reader.demo, crossmod.reader.upgrade; print('torch' in sys.modules)"
+        "import crossmod.reader.create, crossmod.reader.demo, crossmod.reader.database; print('torch' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-2:] == ["[]", "False"]

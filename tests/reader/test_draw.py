@@ -8,8 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crossmod.errors import InputError
-from crossmod.reader.draw import Spot, choose_patients, draw, spread
-from crossmod.reader.order import APART, order_of
+from crossmod.reader.sampling import APART, Spot, choose_patients, draw, order_of, spread
 
 SPOTS = st.lists(st.builds(Spot, st.integers(0, 5), st.sampled_from("abcd")), max_size=60)
 

@@ -14,10 +14,9 @@ from sqlalchemy import text
 from sqlmodel import SQLModel
 
 from crossmod.errors import InputError
-from crossmod.reader import tables
-from crossmod.reader.database import Database
-from crossmod.reader.study import Study
-from crossmod.reader.upgrade import MIGRATIONS, upgrade
+from crossmod.reader import schema as tables
+from crossmod.reader.database import MIGRATIONS, Database, upgrade
+from crossmod.reader.repository import Study
 
 TABLES = {str(one.__tablename__) for one in (tables.Survey, tables.Scan, tables.Reader, tables.Place, tables.Answer)}
 

@@ -15,8 +15,7 @@ from web_study import SECRET, Served, fields, form_token, send, served
 
 from crossmod.errors import InputError
 from crossmod.reader import serve as serving
-from crossmod.reader.limits import LARGEST_BODY, THROWN_AWAY, BodyLimit, TooLarge, Tries
-from crossmod.reader.security import SESSION_DAYS
+from crossmod.reader.security import LARGEST_BODY, SESSION_DAYS, THROWN_AWAY, BodyLimit, TooLarge, Tries
 
 
 @pytest.fixture

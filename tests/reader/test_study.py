@@ -20,7 +20,7 @@ from sqlalchemy.exc import IntegrityError
 
 from crossmod.errors import InputError
 from crossmod.reader.design import CHOICES, LONGEST_REASON, REGIONS, Design
-from crossmod.reader.study import Refused, Seat, Study, Unsaved
+from crossmod.reader.repository import Refused, Seat, Study, Unsaved
 
 REAL = {"choice": "real"}
 
@@ -242,7 +242,7 @@ def test_many_at_once_lose_nothing(study: Study) -> None:
 
 WRITER = """
 import sys
-from crossmod.reader.study import Study
+from crossmod.reader.repository import Study
 url, token, name = sys.argv[1:]
 study = Study(url)
 seat = study.seat(token)
@@ -352,7 +352,7 @@ def test_other_databases_are_refused(url: str) -> None:
 
 KILLED = """
 import sys
-from crossmod.reader.study import Study
+from crossmod.reader.repository import Study
 study = Study(sys.argv[1])
 seat = study.seat(sys.argv[2])
 for number in range(100000):

@@ -13,7 +13,6 @@ from sklearn.model_selection import StratifiedKFold, cross_val_score
 
 from crossmod.config import Modality
 from crossmod.reader.candidates import candidates
-from crossmod.reader.chosen import choose
 from crossmod.reader.create import _write
 from crossmod.reader.images import (
     FLAT,
@@ -27,6 +26,7 @@ from crossmod.reader.images import (
     spread_levels,
     value_range,
 )
+from crossmod.reader.sampling import choose
 
 MODALITIES: tuple[Modality, ...] = ("ct", "mr")
 

@@ -17,8 +17,8 @@ import numpy as np
 from crossmod.reader.app import make_app
 from crossmod.reader.design import Design
 from crossmod.reader.images import Look, encoded
-from crossmod.reader.study import Study
-from crossmod.reader.tables import Scan
+from crossmod.reader.repository import Study
+from crossmod.reader.schema import Scan
 
 with warnings.catch_warnings():
     # Starlette would rather have a later client than httpx, which does here what it always did.

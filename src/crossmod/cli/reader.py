@@ -132,7 +132,7 @@ def invite(
         URL, where it is not in the folder.
     """
     with _extra():
-        from crossmod.reader.folder import opened
+        from crossmod.reader.create import opened
 
         with opened(survey, database) as (study, number):
             for name in names:
@@ -174,7 +174,7 @@ def close(survey: Path, *, database: str | None = None) -> None:
         URL, where it is not in the folder.
     """
     with _extra():
-        from crossmod.reader.folder import opened
+        from crossmod.reader.create import opened
 
         with opened(survey, database) as (study, number):
             study.close(number)
@@ -226,8 +226,8 @@ def demo(*, out: Path = Path("reader-demo"), port: int = 8000, no_open: bool = F
         Another seed, other patients.
     """
     with _extra():
+        from crossmod.reader.create import opened
         from crossmod.reader.demo import create_demo
-        from crossmod.reader.folder import opened
         from crossmod.reader.serve import serve as work
 
         made = create_demo(out, seed)

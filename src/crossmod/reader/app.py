@@ -1,22 +1,135 @@
-"""The web application of a survey."""
+"""The web application of a survey, and its error pages."""
 
+import logging
 import time
 from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import HTMLResponse
 from fastapi.staticfiles import StaticFiles
+from sqlalchemy.exc import SQLAlchemyError
 from starlette.datastructures import MutableHeaders
-from starlette.requests import Request
+from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from crossmod.reader import owner, pages, pictures
-from crossmod.reader.failures import answer_failures, respond
-from crossmod.reader.limits import BodyLimit, Tries
-from crossmod.reader.room import Room
-from crossmod.reader.security import Keys, harden
-from crossmod.reader.study import Study
+from crossmod.reader import routes as owner
+from crossmod.reader import routes as pages
+from crossmod.reader import routes as pictures
+from crossmod.reader.context import Failure, Room, render, words_for
+from crossmod.reader.design import LONGEST_REASON
+from crossmod.reader.repository import Refused, Study, Unsaved
+from crossmod.reader.security import BodyLimit, Keys, TooLarge, Tries, harden
+
+log = logging.getLogger(__name__)
+
+# A form says first what did not happen.
+_NOT_DONE = {"scan": "not_saved", "submit": "not_submitted", "owner": "owner_not_closed"}
+_REFUSED = {
+    "closed": (409, "was_closed"),
+    "submitted": (409, "was_submitted"),
+    "not yours": (409, "not_yours"),
+    "unfit": (422, "unfit"),
+    "incomplete": (409, "submit_incomplete"),
+}
+_FIELDS = {"choice": "choose", "reason": "reason_long"}
+
+
+def respond(request: Request, failure: Exception) -> HTMLResponse:
+    """The page of any failure; what is not foreseen is logged, and told in no more than that it happened."""
+    for kind, answer in _ANSWERS:
+        if isinstance(failure, kind):
+            return answer(request, failure)
+    log.error("%s %s failed", request.method, _route(request), exc_info=failure)
+    return _say(request, 500, "error_server")
+
+
+def answer_failures(app: FastAPI) -> None:
+    """Have an application answer the failures that its routes raise."""
+    for kind, _ in _ANSWERS:
+        app.add_exception_handler(kind, respond)
+
+
+def notice(request: Request, status: int, text: str) -> HTMLResponse:
+    """The part of a page that tells a form's sender that it was not taken; `text` is already in words."""
+    first = request.url.path.split("/")[1]
+    not_done = _NOT_DONE.get(first) if request.method == "POST" else None
+    return render(request, "notice.html", status=status, not_done=not_done, text=text, again=not_done == "not_saved")
+
+
+def _say(request: Request, status: int, text: str, **values: object) -> HTMLResponse:
+    t = words_for(request)
+    if "hx-request" in request.headers:
+        return notice(request, status, t(f"{text}_what", **values))
+    # Who has no session would come back to this very page.
+    inside = text not in ("error_session", "error_link", "error_tries")
+    return render(request, "error.html", status=status, title=t(text), what=t(f"{text}_what", **values), inside=inside)
+
+
+def _failure(request: Request, failure: Failure) -> HTMLResponse:
+    response = _say(request, failure.status, failure.text, **failure.values)
+    response.headers.update(failure.headers)
+    return response
+
+
+def _refused(request: Request, refused: Refused) -> HTMLResponse:
+    t = words_for(request)
+    status, text = _REFUSED.get(refused.why, (409, ""))
+    return notice(request, status, t(text) if text else t("refused", words=refused))
+
+
+def _away(request: Request, why: Exception) -> HTMLResponse:
+    log.error("%s %s: the database did not answer: %s", request.method, _route(request), why)
+    response = _say(request, 503, "error_away")
+    response.headers["Retry-After"] = "5"
+    return response
+
+
+def _large(request: Request, _: Exception) -> HTMLResponse:
+    response = _say(request, 413, "error_large", most=LONGEST_REASON)
+    # The rest of it is not waited for.
+    response.headers["Connection"] = "close"
+    return response
+
+
+def _http(request: Request, failure: HTTPException) -> HTMLResponse:
+    # FastAPI makes one answer of all that goes wrong while it reads a form.
+    if isinstance(failure.__cause__, TooLarge):
+        return _large(request, failure)
+    text = {404: "error_missing", 405: "error_method"}.get(failure.status_code, "error_unfit")
+    response = _say(request, failure.status_code, text)
+    response.headers.update(failure.headers or {})
+    return response
+
+
+def _unfit(request: Request, failure: RequestValidationError) -> HTMLResponse:
+    places = [error["loc"] for error in failure.errors()]
+    if any(place[0] == "path" for place in places):
+        return _say(request, 404, "error_missing")
+    field = next((str(place[1]) for place in places if len(place) > 1 and place[1] in _FIELDS), None)
+    if field is None:
+        return _say(request, 422, "error_unfit")
+    return notice(request, 422, words_for(request)(_FIELDS[field], most=LONGEST_REASON))
+
+
+def _route(request: Request) -> str:
+    # Links hold tokens, and a log is read by more people than the database.
+    first = request.url.path.split("/")[1]
+    return f"/{first}/..." if first in ("r", "o") else request.url.path
+
+
+_ANSWERS: list[tuple[type[Exception], Callable[[Request, Any], HTMLResponse]]] = [
+    (Failure, _failure),
+    (Refused, _refused),
+    (Unsaved, _away),
+    (SQLAlchemyError, _away),
+    (TooLarge, _large),
+    (RequestValidationError, _unfit),
+    (HTTPException, _http),
+]
 
 
 def make_app(study: Study, images: Path, *, secret: bytes, clock: Callable[[], float] = time.time) -> FastAPI:

@@ -1,4 +1,4 @@
-"""A database that readers write to: transactions that are on the disk when they end, or that say that they are not.
+"""The database of a survey: opened, migrated, with transactions that are on disk when they end.
 
 Notable:
 - SQLite: WAL, so that nobody who reads waits; `synchronous=FULL`, so that a commit is on the disk, not in a cache;
@@ -8,6 +8,7 @@ Notable:
   each write.
 """
 
+import logging
 import sqlite3
 import threading
 import time
@@ -32,7 +33,7 @@ from sqlalchemy.exc import TimeoutError as NoConnection
 from sqlmodel import Session
 
 from crossmod.errors import InputError
-from crossmod.reader.records import Unsaved
+from crossmod.reader.schema import Unsaved
 
 Result = TypeVar("Result")
 
@@ -237,3 +238,35 @@ def _in_the_way(error: DBAPIError) -> bool:
     if isinstance(original, sqlite3.OperationalError):
         return original.sqlite_errorname.startswith(("SQLITE_BUSY", "SQLITE_LOCKED"))
     return getattr(original, "sqlstate", None) in AGAIN or error.connection_invalidated
+
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+
+
+def upgrade(database: Database, to: str = "head") -> None:
+    """Run the migrations that a database has not seen, all or none.
+
+    Args:
+        database: empty, or of this or an earlier version.
+        to: the last migration to run.
+
+    Raises:
+        InputError: a newer crossmod made it.
+        Unsaved: the database does not answer, or is none.
+    """
+    # Before it is imported: it tells of each of its parts, and then of every database that it opens.
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    from alembic import command
+    from alembic.config import Config
+    from alembic.util.exc import CommandError
+
+    config = Config()
+    # Alembic reads `%` in it as a reference.
+    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+    with database.changing() as connection:
+        config.attributes["connection"] = connection
+        try:
+            command.upgrade(config, to)
+        except CommandError as error:
+            found, wanted = f"tables that this crossmod does not know ({error})", "its own or older ones"
+            raise InputError("database", found=found, wanted=wanted, do="Use the crossmod that made it.") from None

@@ -1,4 +1,4 @@
-"""What a survey asks and how it shows its scans: data, in a short file; nothing in it tells which scan is which."""
+"""What a survey asks and how it shows its scans: settings in a short file."""
 
 from collections.abc import Mapping
 from typing import Any, Literal
@@ -6,6 +6,13 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from crossmod.config import Modality, Settings
+
+# In HU for CT. MR values of a survey run from 0 to 1000; `auto` goes by the image itself.
+WINDOWS: dict[Modality, dict[str, tuple[int, int] | None]] = {
+    "ct": {"abdomen": (40, 400), "liver": (60, 160), "bone": (300, 1500), "lung": (-600, 1500)},
+    "mr": {"auto": None, "soft": (300, 600), "wide": (500, 1000)},
+}
+
 
 Language = Literal["en", "it"]
 Choice = Literal["real", "synthetic", "cannot_tell"]

@@ -15,7 +15,7 @@ from rich.console import Console
 
 from crossmod.errors import InputError
 from crossmod.reader.app import make_app
-from crossmod.reader.folder import IMAGES, opened
+from crossmod.reader.create import IMAGES, opened
 
 SECRET = "secret"
 # A hospital's network may be slow, but nobody waits longer than this for a server to stop.

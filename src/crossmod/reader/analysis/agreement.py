@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from crossmod.reader.analysis.answers import MISSING, choice_of, first_showings
 from crossmod.reader.analysis.bootstrap import ends
-from crossmod.reader.analysis.choices import MISSING, choice_of, first_showings
 from crossmod.reader.design import CHOICES
-from crossmod.reader.records import Given
+from crossmod.reader.schema import Given
 from crossmod.seeds import rng
 
 Ends = tuple[float, float]

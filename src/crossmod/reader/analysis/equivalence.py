@@ -12,9 +12,9 @@ import numpy as np
 from jaxtyping import Float
 from scipy import stats
 
+from crossmod.reader.analysis.accuracy import BALANCED, Ends, class_weights, clustered_ends
+from crossmod.reader.analysis.answers import Readings, Rule, scores
 from crossmod.reader.analysis.bootstrap import deviations, ends, p_beyond
-from crossmod.reader.analysis.choices import Readings, Rule, scores
-from crossmod.reader.analysis.proportions import BALANCED, Ends, class_weights, clustered_ends
 
 CHANCE = 0.5
 LEVEL = 0.05

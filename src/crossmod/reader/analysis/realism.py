@@ -8,9 +8,9 @@ import numpy as np
 from jaxtyping import Bool, Float
 from scipy import stats
 
+from crossmod.reader.analysis.answers import REALISM, REGIONS, Readings, first_showings
 from crossmod.reader.analysis.bootstrap import deviations, ends
-from crossmod.reader.analysis.choices import REALISM, REGIONS, Readings, first_showings
-from crossmod.reader.records import Given
+from crossmod.reader.schema import Given
 from crossmod.statistics.intervals import interval
 
 Ends = tuple[float, float]

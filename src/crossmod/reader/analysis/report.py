@@ -1,18 +1,158 @@
-"""The report: one HTML page that needs nothing else."""
+"""The report of an analysis: figures and one HTML page."""
 
+import base64
+import io
 import math
-from collections.abc import Mapping, Sequence
+import textwrap
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from crossmod.files import write_text
-from crossmod.reader.analysis import figures, published
+from crossmod.reader.analysis import summary as published
+from crossmod.reader.analysis.accuracy import COLUMNS
 from crossmod.reader.analysis.equivalence import percent, with_ends
-from crossmod.reader.analysis.gather import ALL_SURVEYS
-from crossmod.reader.analysis.proportions import COLUMNS
+from crossmod.reader.analysis.summary import ALL_SURVEYS
 from crossmod.version import __version__
+
+# Okabe and Ito's palette: told apart by colour-blind readers too.
+REAL, SYNTHETIC, UNSURE, BOTH = "#0072B2", "#E69F00", "#BBBBBB", "#1d232b"
+CLASSES = (("real", REAL), ("synthetic", SYNTHETIC))
+POINT: dict[str, Any] = {"markersize": 4.5, "capsize": 2.5}
+GUESSING: dict[str, Any] = {"color": "#D55E00", "linewidth": 1, "linestyle": "--", "zorder": 0}
+
+
+def _data_url(figure: Figure) -> str:
+    stream = io.BytesIO()
+    figure.savefig(stream, format="png", dpi=110, bbox_inches="tight", facecolor="white")
+    return "data:image/png;base64," + base64.b64encode(stream.getvalue()).decode()
+
+
+def _plain(name: str, width: int = 24) -> str:
+    """A name as matplotlib is to write it: a dollar sign would begin a formula."""
+    return textwrap.fill(textwrap.shorten(name, 3 * width, placeholder=" ..."), width).replace("$", r"\$")
+
+
+def _each(surveys: Mapping[str, Any], draw: Callable[[Axes, Any], None], height: float = 2.9) -> dict[str, str]:
+    """A figure a survey, so that a telephone shows them below one another, and words large enough."""
+    urls = {}
+    for name, one in surveys.items():
+        figure = Figure(figsize=(4.4, height), layout="constrained")
+        axis = figure.subplots()
+        draw(axis, one)
+        axis.tick_params(labelsize=8)
+        urls[name] = _data_url(figure)
+    return urls
+
+
+def by_survey(surveys: Mapping[str, Any]) -> str:
+    """Percent correct with clustered intervals: all, real, synthetic; a line a survey."""
+    figure = Figure(figsize=(5.6, 0.62 * len(surveys) + 1.1), layout="constrained")
+    axis = figure.subplots()
+    places = np.arange(len(surveys))[::-1]
+    for shift, (column, colour) in zip((0.22, 0.0, -0.22), (("all", BOTH), *CLASSES), strict=True):
+        shares = [one["table_2"]["left_out"][column] for one in surveys.values()]
+        values, reach = _reach(shares, "clustered")
+        axis.errorbar(values, places + shift, xerr=reach, fmt="o", color=colour, label=column, **POINT)
+    axis.set_yticks(places, [_plain(name) for name in surveys], fontsize=9)
+    axis.set_ylim(-0.6, len(surveys) - 0.4)
+    axis.axvline(50, **GUESSING)
+    axis.set_xlim(-2, 102)
+    axis.set_xlabel("percent correct", fontsize=9)
+    axis.grid(axis="x", alpha=0.3)
+    axis.legend(fontsize=8, ncols=3, loc="lower center", bbox_to_anchor=(0.5, 1.0), frameon=False)
+    return _data_url(figure)
+
+
+def _reach(shares: Sequence[Any], ends: str) -> tuple[np.ndarray, np.ndarray]:
+    """Shares in percent, and how far their intervals go down and up; not at all where there is none."""
+    values = 100 * np.array([share["estimate"] for share in shares], dtype=np.float64)
+    limits = 100 * np.array([share[ends] for share in shares], dtype=np.float64).reshape(-1, 2)
+    limits = np.where(np.isfinite(limits), limits, values[:, None])
+    # An end may pass the estimate by a rounding.
+    return values, np.maximum(np.stack([values - limits[:, 0], limits[:, 1] - values]), 0)
+
+
+def _bars(axis: Axes, shares: Sequence[Any]) -> None:
+    """Points with Wilson's intervals, from left to right."""
+    values, reach = _reach(shares, "wilson")
+    axis.errorbar(np.arange(len(shares)), values, yerr=reach, fmt="o", color=BOTH, **POINT)
+    axis.axhline(50, **GUESSING)
+    axis.set_ylim(-3, 103)
+    axis.set_ylabel("percent correct")
+    axis.grid(axis="y", alpha=0.3)
+
+
+def by_reader(surveys: Mapping[str, Any]) -> dict[str, str]:
+    """Percent correct of each reader, a dot each, from low to high."""
+
+    def draw(axis: Axes, one: Any) -> None:
+        rows = [row for row in one["by_reader"] if row["shares"]["all"]["answers"]]
+        rows.sort(key=lambda row: row["shares"]["all"]["estimate"])
+        _bars(axis, [row["shares"]["all"] for row in rows])
+        many = len(rows) > 15
+        labels = [] if many else [_plain(row["reader"], 18) for row in rows]
+        axis.set_xticks([] if many else range(len(rows)), labels, rotation=60, ha="right", rotation_mode="anchor")
+
+    return _each(surveys, draw, 3.2)
+
+
+def by_layer(surveys: Mapping[str, Any]) -> dict[str, str]:
+    """Percent correct by axial layer."""
+
+    def draw(axis: Axes, one: Any) -> None:
+        rows = [row for row in one["layers"] if row["answers"]]
+        _bars(axis, rows)
+        axis.set_xticks(range(len(rows)), [str(row["layer"] or "?") for row in rows])
+        axis.set_xlabel("axial layer", fontsize=9)
+
+    return _each(surveys, draw)
+
+
+def confusion(surveys: Mapping[str, Any]) -> dict[str, str]:
+    """What was answered, by class."""
+
+    def draw(axis: Axes, one: Any) -> None:
+        counts, below = np.array(one["counts"]), np.zeros(2)
+        for column, (label, colour) in enumerate((*CLASSES, ("cannot tell", UNSURE))):
+            axis.barh([1, 0], counts[:, column], left=below, color=colour, label=f"said {label}", height=0.6)
+            for place, count, start in zip((1, 0), counts[:, column], below, strict=True):
+                if count > 0.06 * counts.sum(axis=1).max():
+                    ink = "white" if colour == REAL else "black"
+                    axis.text(start + count / 2, place, str(count), ha="center", va="center", fontsize=8, color=ink)
+            below = below + counts[:, column]
+        axis.set_yticks([1, 0], ["real", "synthetic"])
+        axis.set_xlabel("answers", fontsize=9)
+        axis.legend(fontsize=7, ncols=3, loc="upper center", bbox_to_anchor=(0.5, -0.28), frameon=False)
+
+    return _each(surveys, draw, 2.2)
+
+
+def times(surveys: Mapping[str, Any]) -> dict[str, str]:
+    """Median and quartiles of the time an answer took, by class and outcome."""
+    known = {name: one for name, one in surveys.items() if one["seconds"]["all"]["answers"]}
+
+    def draw(axis: Axes, one: Any) -> None:
+        kinds = ("real", "synthetic", "right", "wrong", "cannot tell")
+        rows = [(kind, one["seconds"][kind]) for kind in kinds if one["seconds"][kind]["answers"]]
+        places = np.arange(len(rows))[::-1]
+        medians = np.array([row["median"] for _, row in rows])
+        quartiles = np.array([row["quartiles"] for _, row in rows])
+        reach = np.stack([medians - quartiles[:, 0], quartiles[:, 1] - medians])
+        axis.errorbar(medians, places, xerr=reach, fmt="o", color=BOTH, **POINT)
+        axis.set_yticks(places, [f"{kind} scans" if kind in ("real", "synthetic") else kind for kind, _ in rows])
+        axis.set_xlim(left=0)
+        axis.set_ylim(-0.6, len(rows) - 0.4)
+        axis.set_xlabel("seconds an answer: median and quartiles", fontsize=9)
+        axis.grid(axis="x", alpha=0.3)
+
+    return _each(known, draw, 2.2)
+
 
 UNDEFINED = "undefined"
 
@@ -75,11 +215,11 @@ def write_report(found: Mapping[str, Any], out: Path) -> None:
         any_realism=any(one["realism"] for one in surveys.values()),
         any_regions=any(one["regions"] for one in surveys.values()),
         figures={
-            "by_survey": figures.by_survey(found["surveys"]),
-            "by_reader": figures.by_reader(surveys),
-            "by_layer": figures.by_layer(surveys),
-            "confusion": figures.confusion(surveys),
-            "times": figures.times(surveys),
+            "by_survey": by_survey(found["surveys"]),
+            "by_reader": by_reader(surveys),
+            "by_layer": by_layer(surveys),
+            "confusion": confusion(surveys),
+            "times": times(surveys),
         },
         share=lambda estimate, interval: with_ends(estimate, interval, 1),
         percent=percent,

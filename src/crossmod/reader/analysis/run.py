@@ -11,7 +11,7 @@ import numpy as np
 
 from crossmod.errors import InputError
 from crossmod.files import write_json, write_text
-from crossmod.reader.analysis.choices import (
+from crossmod.reader.analysis.answers import (
     CHOICE,
     MISSING,
     REALISM,
@@ -20,11 +20,11 @@ from crossmod.reader.analysis.choices import (
     choice_of,
     first_showings,
 )
-from crossmod.reader.analysis.gather import ALL_SURVEYS, everything
 from crossmod.reader.analysis.report import write_report
+from crossmod.reader.analysis.summary import ALL_SURVEYS, everything
+from crossmod.reader.create import opened
 from crossmod.reader.design import CHOICES
-from crossmod.reader.folder import opened
-from crossmod.reader.records import Given
+from crossmod.reader.schema import Given
 
 REPORT, TABLE, NUMBERS = "report.html", "answers.csv", "analysis.json"
 FEWEST_DRAWS = 100

@@ -1,9 +1,7 @@
-"""How Alembic runs the migrations: in the transaction that `crossmod.reader.upgrade` has begun."""
+"""How Alembic runs the migrations: in the transaction that `crossmod.reader.database` has begun."""
 
 from alembic import context
 from sqlmodel import SQLModel
-
-from crossmod.reader import tables as tables
 
 # `ALTER TABLE` of SQLite knows little: a table is copied.
 context.configure(

@@ -1,6 +1,6 @@
 """Surveys, scans, readers, places and answers.
 
-Notable: a migration is never changed once it was released, and so uses nothing of `crossmod.reader.tables`.
+Notable: a migration is never changed once it was released, and so uses nothing of `crossmod.reader.schema`.
 """
 
 import sqlalchemy as sa

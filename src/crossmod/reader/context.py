@@ -1,21 +1,62 @@
-"""What all pages share: the survey's database, its images, and how a page is written."""
+"""What all requests share: the survey's database, its images, forms, and how a page is written."""
 
 import hashlib
+import math
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
 from fastapi import Depends, Header, Request
 from fastapi.responses import HTMLResponse
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from pydantic import BaseModel, BeforeValidator, Field
 
-from crossmod.reader.design import Design
-from crossmod.reader.limits import Tries
-from crossmod.reader.security import Keys, Role, from_here
-from crossmod.reader.study import Seat, Study
-from crossmod.reader.texts import Words, accepted, languages, words
+from crossmod.reader.design import LONGEST_REASON, REGIONS, Choice, Design
+from crossmod.reader.i18n import Words, accepted, languages, words
+from crossmod.reader.repository import Seat, Study
+from crossmod.reader.security import Keys, Role, Tries, from_here
+
+
+def _plain(text: Any) -> Any:
+    """Browsers send two characters for a line's end and count one; control characters are nobody's reason."""
+    if not isinstance(text, str):
+        return text
+    text = text.replace("\r\n", "\n")
+    return "".join(c for c in text if c in "\n\t" or c.isprintable()).strip()
+
+
+def _seconds(text: Any) -> float:
+    """The browser's count, or 0 where it makes no sense: an answer is not lost for it."""
+    try:
+        seconds = float(text)
+    except (TypeError, ValueError):
+        return 0.0
+    return seconds if math.isfinite(seconds) and seconds >= 0 else 0.0
+
+
+class AnswerForm(BaseModel):
+    """One answer as the page sends it."""
+
+    scan: str = Field(pattern="^[0-9a-f]{32}$")
+    choice: Choice
+    reason: Annotated[str, BeforeValidator(_plain)] = Field("", max_length=LONGEST_REASON)
+    realism: int | None = Field(None, ge=1, le=5)
+    regions: list[Literal[REGIONS]] = []  # type: ignore[valid-type]
+    seconds: Annotated[float, BeforeValidator(_seconds)] = 0.0
+    key: str = Field(pattern="^[0-9a-f-]{16,64}$")
+
+    def values(self, design: Design) -> dict[str, Any]:
+        """By question, only what the design asks for."""
+        values: dict[str, Any] = {"choice": self.choice, "reason": self.reason}
+        if design.realism and self.realism is not None:
+            values["realism"] = self.realism
+        if design.regions:
+            # As they stand on the page, each once.
+            values["regions"] = [region for region in REGIONS if region in self.regions]
+        return values
+
 
 LANGUAGE_COOKIE = "crossmod_language"
 

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from crossmod.reader.design import CHOICES
-from crossmod.reader.records import Given
+from crossmod.reader.schema import Given
 
 REAL, SYNTHETIC, CANNOT_TELL = range(len(CHOICES))
 MISSING = -1

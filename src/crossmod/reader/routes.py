@@ -1,22 +1,112 @@
-"""What readers see. Pages are made from `Shown` and `Seat` alone, which do not know which scan is synthetic."""
+"""Every URL of a survey: pages of readers, the owner's page, images."""
 
+import logging
 import secrets
+import struct
+from pathlib import Path
 from typing import Annotated
 
 from fastapi import APIRouter, Form, Query, Request
 from fastapi import Path as PathPart
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
-from crossmod.reader.design import CHOICES, LONGEST_REASON, REALISM, REGIONS
-from crossmod.reader.forms import AnswerForm
-from crossmod.reader.pictures import can_be_shown
-from crossmod.reader.room import LANGUAGE_COOKIE, READERS_FORM, Failure, ReaderSeat, reader, render, room_of
+from crossmod.reader.context import (
+    LANGUAGE_COOKIE,
+    OWNERS_FORM,
+    READERS_FORM,
+    AnswerForm,
+    Failure,
+    OwnedSurvey,
+    ReaderSeat,
+    reader,
+    render,
+    room_of,
+)
+from crossmod.reader.context import owner as owned
+from crossmod.reader.design import CHOICES, LONGEST_REASON, REALISM, REGIONS, WINDOWS
+from crossmod.reader.i18n import languages
+from crossmod.reader.repository import Seat
 from crossmod.reader.security import Role, looks_like_token
-from crossmod.reader.study import Seat
-from crossmod.reader.texts import languages
-from crossmod.reader.windows import WINDOWS
 
+log = logging.getLogger(__name__)
 router = APIRouter(default_response_class=HTMLResponse)
+
+ScanId = Annotated[str, PathPart(pattern=r"^[0-9a-f]{32}$")]
+_HEADER = 348
+
+
+@router.get("/image/{scan}.nii", response_class=Response)
+def image(request: Request, scan: ScanId, seat: ReaderSeat) -> Response:
+    """One image of this reader's; whatever else is asked for is not there."""
+    room = room_of(request)
+    if not room.study.may_see(seat, scan) or not can_be_shown(room.images, scan):
+        raise Failure(404, "error_missing")
+    # Not a file response: that would add the file's time and a tag made of it.
+    return Response(
+        (room.images / f"{scan}.nii").read_bytes(),
+        media_type="application/octet-stream",
+        headers={"Cache-Control": "private, max-age=3600"},
+    )
+
+
+def can_be_shown(images: Path, scan: str) -> bool:
+    """Whether an image is there and whole, as far as its header and its size say; logged where it is not."""
+    flaw = _flaw(images / f"{scan}.nii")
+    if flaw is not None:
+        log.error("scan %s cannot be shown: %s", scan, flaw)
+    return flaw is None
+
+
+def _flaw(path: Path) -> str | None:
+    try:
+        with path.open("rb") as file:
+            header = file.read(_HEADER)
+        size = path.stat().st_size
+    except OSError as error:
+        return f"not readable ({error.strerror})"
+    if len(header) < _HEADER or header[344:348] != b"n+1\0" or header[:4] != struct.pack("<i", _HEADER):
+        return "not a NIfTI file"
+    rank, *sides = struct.unpack("<8h", header[40:56])
+    (bits,) = struct.unpack("<h", header[72:74])
+    (offset,) = struct.unpack("<f", header[108:112])
+    values = 1
+    for side in sides[: max(rank, 0)]:
+        values *= max(side, 1)
+    wanted = int(offset) + values * bits // 8
+    return None if size >= wanted else f"{size} bytes, {wanted} in its header"
+
+
+@router.get("/o/{token}", response_class=RedirectResponse, status_code=303)
+def entrance(request: Request, token: str) -> Response:
+    """Open the owner's link."""
+    known = looks_like_token(token) and room_of(request).study.owner(token) is not None
+    return begin(request, "owner", token, known=known, to="/owner")
+
+
+@router.get("/owner", response_model=None)
+def overview(request: Request) -> Response:
+    """Progress, and closing."""
+    waiting = bounce(request, "owner", "/owner")
+    if waiting is not None:
+        return waiting
+    survey = owned(request)
+    study = room_of(request).study
+    design = room_of(request).design(survey)
+    return render(request, "owner.html", name=design.name, standing=study.standing(survey), closed=study.closed(survey))
+
+
+@router.get("/owner/progress")
+def progress(request: Request, survey: OwnedSurvey) -> HTMLResponse:
+    """The table alone, for the page that renews it."""
+    return render(request, "progress.html", standing=room_of(request).study.standing(survey))
+
+
+@router.post("/owner/close", dependencies=[OWNERS_FORM], status_code=204, response_class=Response)
+def close(request: Request, survey: OwnedSurvey) -> Response:
+    """Take no more answers."""
+    room_of(request).study.close(survey)
+    return Response(status_code=204, headers={"HX-Redirect": "/owner"})
+
 
 ARRIVING = "crossmod_arriving"
 Number = Annotated[int, PathPart(ge=1, le=100_000)]

@@ -1,4 +1,4 @@
-"""What is kept of a survey: its scans, who reads them in which order, and every answer ever given.
+"""The tables of a survey's database, and the records read from them.
 
 Notable:
 - The key (which scan is synthetic, and where it comes from) is in `Scan` and nowhere else: no file, page or log has it.
@@ -8,11 +8,15 @@ Notable:
 - A column that is new here needs a migration; a test holds both against one another.
 """
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import JSON, Column, DateTime, Dialect, TypeDecorator, UniqueConstraint
 from sqlmodel import Field, SQLModel
+
+from crossmod.reader.design import Language
 
 
 def now() -> datetime:
@@ -119,3 +123,60 @@ class Answer(SQLModel, table=True):
     """Made by the page: the same submission sent twice is one answer."""
 
     __table_args__ = (UniqueConstraint("reader_id", "key"),)
+
+
+class Refused(Exception):  # noqa: N818 - an answer that is not taken is no error of the program
+    """An answer or a step that is not taken, and why.
+
+    `closed`, `submitted`, `not yours`, `unfit` or `incomplete` of a reader's step; `open`, `taken` (a name), `closed`
+    or `unfit` of an owner's.
+    """
+
+    def __init__(self, why: str, words: str = ""):
+        self.why = why
+        super().__init__(words or why)
+
+
+class Unsaved(Exception):  # noqa: N818 - the reader is told to try again
+    """The database did not take it, or did not answer: locked for too long, full, or gone."""
+
+
+@dataclass(frozen=True)
+class Seat:
+    """A reader as pages know them."""
+
+    reader: int
+    survey: int
+    name: str
+    language: Language
+    total: int
+    submitted: datetime | None
+    closed: datetime | None
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What a page shows at one place: never more than this leaves the server."""
+
+    number: int
+    scan: str
+    values: Mapping[str, Any] | None
+    """The last answer given here."""
+
+
+@dataclass(frozen=True)
+class Given:
+    """One answer that counts, with its key: for analysis only."""
+
+    survey: str
+    reader: str
+    number: int
+    scan: str
+    synthetic: bool
+    layer: int
+    patient: str
+    repeats: str | None
+    values: Mapping[str, Any]
+    seconds: float
+    given: datetime
+    submitted: bool

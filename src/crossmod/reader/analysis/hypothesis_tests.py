@@ -1,0 +1,289 @@
+"""Hypothesis tests on answers: chi-squared, permutation, and Table 3 of Crespi et al.
+
+These tests take all answers as independent, as the paper does. They are not: see `permutation`.
+
+If it does not, the key might as well have been shuffled. A scan's class is shuffled for all readers together, so that
+what a scan does to all of them, and a reader to all scans, stays as it is (Fisher 1935).
+"""
+
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+from scipy import special, stats
+
+from crossmod.reader.analysis.answers import CANNOT_TELL, REAL, SYNTHETIC, Readings, said, scores
+from crossmod.reader.analysis.bootstrap import deviations, ends, p_beyond
+from crossmod.seeds import rng
+from crossmod.statistics.verdicts import holm
+
+Method = Literal["chi-squared", "exact", "none"]
+# Cochran's rule (1954) as it is commonly used.
+SMALLEST_EXPECTED = 5
+# Tables as likely as the one seen, but for rounding, count as equally likely; the value is that of SciPy and of R.
+TIE = 1 + 1e-7
+
+
+@dataclass(frozen=True)
+class TableTest:
+    """A test of two rows of counts.
+
+    Args:
+        p: nan where there is nothing to test: an empty row, or all answers alike.
+        method: which test.
+        statistic: Pearson's, with Yates' correction (1934) for two columns; nan of an exact test.
+        freedom: of the statistic; 0 of an exact test.
+        expected: the smallest expected count.
+    """
+
+    p: float
+    method: Method
+    statistic: float
+    freedom: int
+    expected: float
+
+
+def compare_rows(table: Int[np.ndarray, "2 answers"]) -> TableTest:
+    """Pearson's chi-squared test, exact where a count under 5 is expected.
+
+    Two columns get Yates' correction, as `scipy.stats.chi2_contingency` does unless told otherwise, and as the paper's
+    p-values do: see `published.COUNTS`.
+
+    Args:
+        table: counts; columns without any answer are left out.
+    """
+    used = table[:, table.sum(axis=0) > 0]
+    if used.shape[1] < 2 or (used.sum(axis=1) == 0).any():
+        return TableTest(float("nan"), "none", float("nan"), 0, float("nan"))
+    found: Any = stats.chi2_contingency(used)
+    smallest = float(found.expected_freq.min())
+    if smallest < SMALLEST_EXPECTED:
+        return TableTest(exact(used), "exact", float("nan"), 0, smallest)
+    return TableTest(float(found.pvalue), "chi-squared", float(found.statistic), int(found.dof), smallest)
+
+
+def exact(table: Int[np.ndarray, "2 answers"]) -> float:
+    """Fisher's test (1922), for three columns that of Freeman and Halton (1951): all tables are counted.
+
+    The p is the probability, with all sums held, of the tables that are no more likely than the one seen.
+
+    Args:
+        table: of two or three columns.
+    """
+    row, columns = int(table[0].sum()), table.sum(axis=0)
+    first = np.arange(columns[0] + 1)
+    if len(columns) == 2:
+        tables = np.stack([first, row - first], axis=1)
+    else:
+        second = np.arange(columns[1] + 1)
+        grid = np.stack(np.meshgrid(first, second, indexing="ij"), axis=-1).reshape(-1, 2)
+        tables = np.column_stack([grid, row - grid.sum(axis=1)])
+    tables = tables[((tables >= 0) & (tables <= columns)).all(axis=1)]
+    chance = np.exp(_log_chance(tables, columns, row))
+    seen = float(np.exp(_log_chance(table[:1], columns, row))[0])
+    return min(float(chance[chance <= seen * TIE].sum()), 1.0)
+
+
+def _log_chance(
+    tables: Int[np.ndarray, "tables answers"], columns: Int[np.ndarray, " answers"], row: int
+) -> Float[np.ndarray, " tables"]:
+    """Log probability of first rows, with all sums held: the multivariate hypergeometric distribution."""
+    return _log_choose(columns, tables).sum(axis=1) - _log_choose(columns.sum(keepdims=True), np.array([row]))
+
+
+def _log_choose(total: np.ndarray, picked: np.ndarray) -> np.ndarray:
+    return special.gammaln(total + 1.0) - special.gammaln(picked + 1.0) - special.gammaln(total - picked + 1.0)
+
+
+ROUNDING = 1e-9
+
+
+@dataclass(frozen=True)
+class Permuted:
+    """A permutation test.
+
+    Args:
+        p: nan where all answers are alike.
+        exact: whether all arrangements were counted, and not a sample of them.
+        arrangements: how many were looked at.
+    """
+
+    p: float
+    exact: bool
+    arrangements: int
+
+
+def shuffled_key(
+    blocks: Sequence[tuple[Int[np.ndarray, "_ answers"], Bool[np.ndarray, " _"]]], *, seed: int, draws: int
+) -> Permuted:
+    """Pearson's statistic of class by answer, against the same with the key shuffled inside each survey.
+
+    One survey with no more arrangements than `draws` is counted out; else p is (b + 1) / (draws + 1) (Phipson and
+    Smyth 2010, eq. 2).
+
+    Args:
+        blocks: for each survey, answers by scan, and which scans are synthetic.
+        seed: of the draws.
+        draws: how many.
+    """
+    answered = [(counts[counts.sum(axis=1) > 0], synthetic[counts.sum(axis=1) > 0]) for counts, synthetic in blocks]
+    total = sum((counts.sum(axis=0) for counts, _ in answered), np.zeros(blocks[0][0].shape[1]))
+    seen = _pearson(sum((_real(c, ~s[None]) for c, s in answered), np.zeros((1, len(total)))), total)[0]
+    if (total > 0).sum() < 2 or np.isnan(seen):
+        return Permuted(float("nan"), False, 0)
+    ways = math.prod(math.comb(len(s), int(s.sum())) for _, s in answered)
+    counted = len(answered) == 1 and ways <= draws
+    keys = [_arrangements(s) if counted else _shuffles(s, draws, seed, n) for n, (_, s) in enumerate(answered)]
+    real = sum((_real(c, k) for (c, _), k in zip(answered, keys, strict=True)), np.zeros((len(keys[0]), len(total))))
+    with np.errstate(invalid="ignore"):
+        extreme = int(np.count_nonzero(_pearson(real, total) >= seen - ROUNDING))
+    return Permuted(extreme / ways if counted else (extreme + 1) / (draws + 1), counted, len(real))
+
+
+def _real(
+    counts: Int[np.ndarray, "scans answers"], real: Bool[np.ndarray, "keys scans"]
+) -> Float[np.ndarray, "keys answers"]:
+    """Answers to the scans that a key calls real."""
+    return real.astype(np.float64) @ counts
+
+
+def _arrangements(synthetic: Bool[np.ndarray, " scans"]) -> Bool[np.ndarray, "keys scans"]:
+    """Every key with as many real scans."""
+    picked = list(itertools.combinations(range(len(synthetic)), int((~synthetic).sum())))
+    keys = np.zeros((len(picked), len(synthetic)), dtype=bool)
+    np.put_along_axis(keys, np.array(picked, dtype=np.int64).reshape(len(picked), -1), True, axis=1)
+    return keys
+
+
+def _shuffles(
+    synthetic: Bool[np.ndarray, " scans"], draws: int, seed: int, number: int
+) -> Bool[np.ndarray, "keys scans"]:
+    return rng(seed, "key", number).permuted(np.tile(~synthetic, (draws, 1)), axis=1)
+
+
+def _pearson(
+    real: Float[np.ndarray, "keys answers"], total: Float[np.ndarray, " answers"]
+) -> Float[np.ndarray, " keys"]:
+    """Pearson's statistic of two rows that add up to `total`; nan where a row is empty."""
+    used = total > 0
+    rows = np.stack([real, total - real], axis=1)[:, :, used]
+    sums = rows.sum(axis=2, keepdims=True)
+    expected = sums * total[used] / total.sum()
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return ((rows - expected) ** 2 / expected).sum(axis=(1, 2))
+
+
+BOTH, THREE = (REAL, SYNTHETIC), (REAL, SYNTHETIC, CANNOT_TELL)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One row: p-values of each test.
+
+    Args:
+        name: what is compared.
+        surveys: numbers of the surveys in it.
+        kind: `classes`: real against synthetic scans; `surveys`: one survey against another.
+        binomial: of the answers real and synthetic.
+        multinomial: with "cannot tell".
+        clustered: the same two questions, answers not taken as independent.
+    """
+
+    name: str
+    surveys: tuple[int, ...]
+    kind: str
+    binomial: TableTest
+    multinomial: TableTest
+    clustered: tuple[float, float]
+
+    @property
+    def p_values(self) -> tuple[float, float, float, float]:
+        """Binomial, multinomial, and both again by clusters."""
+        return self.binomial.p, self.multinomial.p, *self.clustered
+
+
+def of_classes(read: Readings, name: str, surveys: tuple[int, ...], *, seed: int, draws: int) -> Comparison:
+    """Real against synthetic scans, of one survey or of several."""
+    by_scan = read.by_scan
+    inside = [read.surveys == number for number in np.unique(read.surveys)]
+    clustered = [
+        shuffled_key([(by_scan[one][:, list(among)], read.synthetic[one]) for one in inside], seed=seed, draws=draws).p
+        for among in (BOTH, THREE)
+    ]
+    counts = read.counts
+    return Comparison(
+        name, surveys, "classes", compare_rows(counts[:, :2]), compare_rows(counts), (clustered[0], clustered[1])
+    )
+
+
+def of_surveys(both: Readings, name: str, surveys: tuple[int, int], *, seed: int, draws: int) -> Comparison:
+    """One survey against another: are the answers spread alike, whatever the scans are?
+
+    By clusters: the difference of the share of "real", over draws of readers and scans; with "cannot tell" the smallest
+    p of the three shares, times three (Bonferroni).
+    """
+    counts = np.stack([both.by_scan[both.surveys == number].sum(axis=0) for number in (0, 1)])
+    alone = _difference(said(both, REAL, among=BOTH), both, seed, draws)[1]
+    each = [_difference(said(both, choice, among=THREE), both, seed, draws)[1] for choice in THREE]
+    least = min((p for p in each if not np.isnan(p)), default=float("nan"))
+    clustered = (alone, min(3 * least, 1.0) if not np.isnan(least) else least)
+    return Comparison(name, surveys, "surveys", compare_rows(counts[:, :2]), compare_rows(counts), clustered)
+
+
+def _difference(
+    values: Float[np.ndarray, "readers scans"], both: Readings, seed: int, draws: int
+) -> tuple[Float[np.ndarray, " draws"], float]:
+    """Mean of the first survey less that of the second, redrawn; and the p of no difference."""
+    # Scans of a class are a sample of their own in each survey.
+    strata = both.surveys * 2 + both.synthetic
+    known = (~np.isnan(values)).sum(axis=0).astype(np.float64)
+    answers = np.array([known[strata == stratum].sum() for stratum in range(4)])
+    totals = np.repeat([answers[:2].sum(), answers[2:].sum()], 2)
+    if not totals.all():
+        return np.full(draws, np.nan), float("nan")
+    weights = answers / totals * np.array([1.0, 1.0, -1.0, -1.0])
+    found, moved = deviations(values, strata, weights, seed, draws)
+    drawn = found.estimate + moved @ weights
+    # Nothing moves where all answers are alike.
+    return drawn, p_beyond(drawn, 0.0) if (moved != 0).any() else float("nan")
+
+
+@dataclass(frozen=True)
+class Correctness:
+    """By how much more one survey's scans are told than another's.
+
+    Args:
+        name: of the pair.
+        difference: of the balanced shares of right answers, first less second.
+        interval: 95 %.
+        p: two-sided.
+    """
+
+    name: str
+    difference: float
+    interval: tuple[float, float]
+    p: float
+
+
+def correctness(both: Readings, name: str, *, seed: int, draws: int) -> Correctness:
+    """Which of two surveys readers tell better; "cannot tell" is left out, both classes weigh a half."""
+    strata = both.surveys * 2 + both.synthetic
+    weights = np.array([0.5, 0.5, -0.5, -0.5])
+    found, moved = deviations(scores(both, "left_out"), strata, weights, seed, draws)
+    drawn = found.estimate + moved @ weights
+    return Correctness(name, found.estimate, ends(drawn), p_beyond(drawn, 0.0))
+
+
+def pairs(number: int) -> list[tuple[int, int]]:
+    """Every two surveys."""
+    return list(itertools.combinations(range(number), 2))
+
+
+def adjusted(rows: list[Comparison]) -> Float[np.ndarray, "rows tests"]:
+    """P-values after Holm, each of the four columns of tests a family of its own."""
+    values = np.array([row.p_values for row in rows], dtype=np.float64).reshape(len(rows), 4)
+    return np.stack([holm(values[:, column]) for column in range(4)], axis=1)
