@@ -25,11 +25,11 @@ from crossmod.data.store_writer import writing_store
 from crossmod.data.volume import Volume
 from crossmod.engine.memory import resident_bytes
 from crossmod.experiment.design import Design
-from crossmod.experiment.execute import execute
+from crossmod.experiment.folder import PLAN, write_plan
 from crossmod.experiment.jobs import Job, finished_among
+from crossmod.experiment.live_table import Shown
 from crossmod.experiment.plan import Plan, make_plan
-from crossmod.experiment.record import PLAN, write_plan
-from crossmod.experiment.shown import Shown
+from crossmod.experiment.run import execute
 from crossmod.experiment.simulated import Simulated
 from crossmod.seeds import rng
 

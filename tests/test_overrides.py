@@ -13,7 +13,7 @@ from crossmod.cli.application import main
 from crossmod.config import Settings
 from crossmod.data.store_writer import writing_store
 from crossmod.errors import InputError
-from crossmod.experiment.where import Where, executor_of
+from crossmod.experiment.executors.options import Where, executor_of
 from crossmod.presets import RIVALS, SEGMENT, TRANSLATE, idle, with_asked
 from crossmod.segmentation.train import train_segmenter
 from crossmod.settings import SegmentSettings, TranslateSettings

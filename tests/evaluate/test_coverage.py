@@ -8,7 +8,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from crossmod.experiment.shared import facts_of
+from crossmod.experiment.findings import facts_of
 from crossmod.statistics.arm_scores import ArmScores
 from crossmod.statistics.paired_effects import effect
 from crossmod.statistics.verdicts import Facts

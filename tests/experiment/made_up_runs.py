@@ -13,9 +13,9 @@ from crossmod.data.slices import class_map
 from crossmod.data.store import SliceOrigin, Store, Synthetic
 from crossmod.data.store_writer import writing_store
 from crossmod.data.volume import Volume, take_slices
-from crossmod.experiment.collect import Result, results_of
 from crossmod.experiment.jobs import Job
 from crossmod.experiment.plan import Plan, make_plan
+from crossmod.experiment.results import Result, results_of
 from crossmod.runs import start_run
 from crossmod.settings import SegmentSettings
 

@@ -11,11 +11,10 @@ from small_design import small_design
 
 from crossmod.cli import main
 from crossmod.errors import InputError
-from crossmod.experiment import executor
 from crossmod.experiment.design import read_design
-from crossmod.experiment.jobs import Job
-from crossmod.experiment.where import Where, executor_of
-from crossmod.experiment.work import perform
+from crossmod.experiment.executors import base as executor
+from crossmod.experiment.executors.options import Where, executor_of
+from crossmod.experiment.jobs import Job, perform
 from crossmod.settings import Machine
 
 

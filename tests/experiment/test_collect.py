@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from made_up_runs import Made
 
-from crossmod.experiment.collect import results_of, write_tables
 from crossmod.experiment.plan import Plan
+from crossmod.experiment.results import results_of, write_tables
 
 DISTANCES = {"hd95": 9.0, "assd": 2.0}
 

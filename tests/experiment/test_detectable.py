@@ -6,8 +6,8 @@ from conftest import Stores
 from small_design import TRANSLATOR, small_design
 from statsmodels.stats.power import TTestPower
 
-from crossmod.experiment import detectable
-from crossmod.experiment.detectable import Size, detectable_in_words, size_of, smallest
+from crossmod.experiment import estimate as detectable
+from crossmod.experiment.estimate import Size, detectable_in_words, size_of, smallest
 from crossmod.experiment.plan import make_plan
 from crossmod.statistics.arm_scores import ArmScores
 from crossmod.statistics.paired_effects import effect

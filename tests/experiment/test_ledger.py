@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crossmod.experiment.ledger import TRIES, Ledger, Outcome, open_ledger
+from crossmod.experiment.scheduler import TRIES, Ledger, Outcome, open_ledger
 
 LETTERS = "abcdefghij"
 

@@ -19,13 +19,13 @@ from test_train_segmenter import TINY
 from test_workers import until
 
 from crossmod.errors import InputError
-from crossmod.experiment import on_ray
-from crossmod.experiment.execute import execute
-from crossmod.experiment.executor import Executor, InProcess
+from crossmod.experiment.executors import ray as on_ray
+from crossmod.experiment.executors.base import Executor, InProcess
+from crossmod.experiment.executors.ray import OBJECTS, OnRay, fit
 from crossmod.experiment.jobs import Job
-from crossmod.experiment.ledger import Ledger, Outcome
-from crossmod.experiment.on_ray import OBJECTS, OnRay, fit
-from crossmod.experiment.shown import Shown
+from crossmod.experiment.live_table import Shown
+from crossmod.experiment.run import execute
+from crossmod.experiment.scheduler import Ledger, Outcome
 from crossmod.runs import Run
 from crossmod.settings import Machine, SegmentSettings
 

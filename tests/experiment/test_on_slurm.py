@@ -11,12 +11,12 @@ import pytest
 from stand_ins import job, pretend
 
 from crossmod.errors import InputError
-from crossmod.experiment import on_slurm
-from crossmod.experiment.execute import execute
+from crossmod.experiment.executors import slurm as on_slurm
+from crossmod.experiment.executors.slurm import OnSlurm
 from crossmod.experiment.jobs import Job
-from crossmod.experiment.ledger import Ledger
-from crossmod.experiment.on_slurm import OnSlurm
-from crossmod.experiment.shown import Shown
+from crossmod.experiment.live_table import Shown
+from crossmod.experiment.run import execute
+from crossmod.experiment.scheduler import Ledger
 from crossmod.settings import Machine
 
 ONE_THREAD = Machine(threads=1, device="cpu")

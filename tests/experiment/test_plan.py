@@ -10,11 +10,11 @@ from crossmod.config import Modality
 from crossmod.data.store import Store
 from crossmod.data.store_writer import writing_store
 from crossmod.errors import InputError
+from crossmod.experiment.findings import facts_of
+from crossmod.experiment.folder import refuse_leaks
+from crossmod.experiment.folds import source_patients
 from crossmod.experiment.jobs import Job
-from crossmod.experiment.leaks import refuse_leaks
 from crossmod.experiment.plan import Plan, make_plan
-from crossmod.experiment.shared import facts_of
-from crossmod.experiment.source import source_patients
 from crossmod.statistics.verdicts import ONE_SEED, ONE_SOURCE, Facts
 
 

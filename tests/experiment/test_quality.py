@@ -9,11 +9,11 @@ from crossmod.config import with_changes
 from crossmod.data.pixel_size import model_scale
 from crossmod.data.slices import SliceSet, draw_evenly, load_slices
 from crossmod.data.store import Store
-from crossmod.experiment.collect import Result
-from crossmod.experiment.courses import POINTS, together
-from crossmod.experiment.drawn import real_slices, synthetic_slices
+from crossmod.experiment.analysis.explain import POINTS, together
+from crossmod.experiment.analysis.slices import real_slices, synthetic_slices
+from crossmod.experiment.analysis.synthetic_quality import quality, relation
 from crossmod.experiment.plan import Plan
-from crossmod.experiment.quality import quality, relation
+from crossmod.experiment.results import Result
 from crossmod.metrics.features import detector, frechet_distance
 from crossmod.segmentation.data import choose_cases
 from crossmod.settings import SegmentSettings

@@ -13,15 +13,15 @@ from small_design import small_design
 from crossmod.data.store import Store
 from crossmod.engine.interrupt import Stopped
 from crossmod.errors import InputError
-from crossmod.experiment import executor, run, workers
-from crossmod.experiment.executor import InProcess
-from crossmod.experiment.jobs import Job
-from crossmod.experiment.leaks import refuse_leaks_in_stores
+from crossmod.experiment import run
+from crossmod.experiment.executors import base as executor
+from crossmod.experiment.executors import local as workers
+from crossmod.experiment.executors.base import InProcess
+from crossmod.experiment.executors.local import Workers
+from crossmod.experiment.folder import refuse_leaks_in_stores, write_plan
+from crossmod.experiment.jobs import Job, perform
 from crossmod.experiment.plan import make_plan
-from crossmod.experiment.record import write_plan
 from crossmod.experiment.run import Done, estimate_experiment, run_experiment
-from crossmod.experiment.work import perform
-from crossmod.experiment.workers import Workers
 from crossmod.files import read_json, write_json
 from crossmod.settings import Machine
 

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from made_up_runs import Made
 
-from crossmod.experiment.collect import results_of
 from crossmod.experiment.findings import findings
 from crossmod.experiment.plan import Plan
+from crossmod.experiment.results import results_of
 from crossmod.report.collect import arms, compared
 from crossmod.runs import Run
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import pytest
 
 from crossmod.config import with_changes
-from crossmod.experiment import side_by_side as room
-from crossmod.experiment.side_by_side import side_by_side
+from crossmod.experiment.executors import options as room
+from crossmod.experiment.executors.options import side_by_side
 from crossmod.presets import SEGMENT, TRANSLATE
 from crossmod.settings import Machine
 

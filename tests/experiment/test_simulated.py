@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from crossmod.experiment.execute import execute
 from crossmod.experiment.jobs import Job
-from crossmod.experiment.ledger import TRIES, Ledger
-from crossmod.experiment.shown import Shown
+from crossmod.experiment.live_table import Shown
+from crossmod.experiment.run import execute
+from crossmod.experiment.scheduler import TRIES, Ledger
 from crossmod.experiment.simulated import Simulated
 
 

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from made_up_runs import FIRST, LAST, SLICES, Made, area_of, layer_of
 
-from crossmod.experiment.collect import Result
+from crossmod.experiment.analysis.explain import why
+from crossmod.experiment.analysis.slices import truths
+from crossmod.experiment.analysis.strata import area_edges
 from crossmod.experiment.plan import Plan
-from crossmod.experiment.strata import area_edges
-from crossmod.experiment.truth import truths
-from crossmod.experiment.why import why
+from crossmod.experiment.results import Result
 
 GAINS, SAME = "real + 8 essnet", "real + 4 essnet"
 # 0.1 more in one layer; patients differ by far more.

@@ -13,13 +13,13 @@ import pytest
 from stand_ins import job, pretend
 
 from crossmod.errors import InputError
-from crossmod.experiment import sitting
-from crossmod.experiment.execute import execute
+from crossmod.experiment.executors import worker as sitting
+from crossmod.experiment.executors.local import Workers
+from crossmod.experiment.executors.worker import Place, looked_for, share, sit
 from crossmod.experiment.jobs import Job
-from crossmod.experiment.ledger import Ledger, Outcome
-from crossmod.experiment.shown import Shown
-from crossmod.experiment.sitting import Place, looked_for, share, sit
-from crossmod.experiment.workers import Workers
+from crossmod.experiment.live_table import Shown
+from crossmod.experiment.run import execute
+from crossmod.experiment.scheduler import Ledger, Outcome
 from crossmod.files import held
 from crossmod.settings import Machine
 
@@ -130,7 +130,7 @@ def test_a_worker_that_is_killed_while_idle_costs_nothing(tmp_path: Path) -> Non
 def test_workers_end_with_a_parent_that_is_killed(tmp_path: Path) -> None:
     script = (
         "from pathlib import Path\nfrom stand_ins import job, pretend\n"
-        "from crossmod.experiment.workers import Workers\nfrom crossmod.settings import Machine\n"
+        "from crossmod.experiment.executors.local import Workers\nfrom crossmod.settings import Machine\n"
         "if __name__ == '__main__':\n"
         f"    workers = Workers(Path({str(tmp_path)!r}), Machine(threads=1, device='cpu'), 1, work=pretend)\n"
         "    workers.start(job('a', sleep=60))\n"

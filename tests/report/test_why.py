@@ -6,7 +6,7 @@ import pytest
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from made_up_runs import Made, layer_of
 
-from crossmod.experiment.why import why
+from crossmod.experiment.analysis.explain import why
 from crossmod.report.experiment.analysis import why_section
 
 COUNTS = [0, 3, 4, 5, 6, 7, 8, 20]

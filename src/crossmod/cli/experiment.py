@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from crossmod.cli.application import app, say
-from crossmod.experiment.where import Where, executor_of
+from crossmod.experiment.executors.options import Where, executor_of
 
 Flat = Parameter(name="*")
 
@@ -60,15 +60,14 @@ def experiment(
         raise InputError("--out", found="nothing", wanted="a folder", do="Name the experiment's folder.")
     where = where or Where()
     if where.executor == "local":
-        from crossmod.experiment.side_by_side import side_by_side
+        from crossmod.experiment.executors.options import side_by_side
 
         runs = (*design.translator_settings.values(), *design.segmenter_settings.values())
         chosen = side_by_side(where, runs, where.jobs)
         where = with_changes(where, jobs=chosen.jobs)
         say(chosen.why)
     if dry_run:
-        from crossmod.experiment.foretell import foretell
-        from crossmod.experiment.run import estimate_experiment
+        from crossmod.experiment.run import estimate_experiment, foretell
 
         for line in foretell(*estimate_experiment(design, data, out, where), out, where.jobs):
             say(line)

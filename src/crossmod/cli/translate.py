@@ -121,7 +121,7 @@ def translate(
             found, do = "--address or --gpus with --executor local", "Leave them out, or give --executor ray."
             raise InputError("translate", found=found, wanted="--executor ray with them", do=do)
         if executor == "ray":
-            from crossmod.experiment.cases_on_ray import cases_on_ray
+            from crossmod.experiment.executors.ray import cases_on_ray
 
             spread = cases_on_ray(address, gpus)
         return _translate_list(models, list, job, strict, spread)

@@ -15,13 +15,13 @@ from crossmod.config import with_changes
 from crossmod.data.importers.common import prepare_chaos
 from crossmod.data.store import MANIFEST, Store
 from crossmod.errors import InputError
-from crossmod.experiment.execute import execute
-from crossmod.experiment.executor import Executor, InProcess
+from crossmod.experiment.executors.base import Executor, InProcess
+from crossmod.experiment.executors.local import Workers
+from crossmod.experiment.executors.options import side_by_side
+from crossmod.experiment.folds import scaled
 from crossmod.experiment.jobs import Job
-from crossmod.experiment.scale import scaled
-from crossmod.experiment.shown import Shown
-from crossmod.experiment.side_by_side import side_by_side
-from crossmod.experiment.workers import Workers
+from crossmod.experiment.live_table import Shown
+from crossmod.experiment.run import execute
 from crossmod.files import held, natural_key
 from crossmod.phantom.dataset import PhantomSettings, write_phantom
 from crossmod.presets import SEGMENT, TRANSLATE

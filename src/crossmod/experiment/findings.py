@@ -1,21 +1,136 @@
-"""What an experiment shows: every arm held against its baseline, as plain values for `findings.json` and the report."""
+"""What an experiment shows: every arm compared with its baseline, as plain values for `findings.json`."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 
-from crossmod.experiment.collect import BY_PATIENT, BY_RUN, Result, arm_scores, patients_of
-from crossmod.experiment.compared import compare, finite, number
+from crossmod.engine.logger import training
 from crossmod.experiment.plan import Arm, Plan
-from crossmod.experiment.shared import untrained_baselines
+from crossmod.experiment.results import BY_PATIENT, BY_RUN, Result, arm_scores, patients_of
+from crossmod.runs import Run
 from crossmod.statistics import power
 from crossmod.statistics.arm_scores import ArmScores
+from crossmod.statistics.baseline_quality import Training, untrained
 from crossmod.statistics.intervals import interval
+from crossmod.statistics.paired_effects import effects
 from crossmod.statistics.saturation import saturation
-from crossmod.statistics.verdicts import MAIN
+from crossmod.statistics.verdicts import MAIN, Compared, Facts, Origin, compare_arms, holm, shared_by_folds
+
+
+def facts_of(plan: Plan, arm: Arm, why_untrained: str = "") -> Facts:
+    """What a verdict on an arm has to know of its synthetic slices.
+
+    Args:
+        plan: with the jobs of all runs.
+        arm: one with synthetic slices, or a baseline.
+        why_untrained: why its baseline does not work well enough to compare with; empty where it does.
+    """
+    return Facts(shared=shared_by_folds(origins(plan, arm), split=plan.design.split), untrained=why_untrained)
+
+
+def origins(plan: Plan, arm: Arm) -> list[Origin]:
+    """The translator behind each run of an arm; none of a baseline."""
+    found = []
+    for (fold, _), name in arm.runs.items():
+        synthetic = plan.jobs[name].needs.get("synthetic")
+        if synthetic is not None:
+            model = plan.jobs[plan.jobs[synthetic].needs["model"]]
+            source = frozenset(model.settings.get("source_patients", ()))
+            found.append(Origin(fold, model.name, model.settings.get("seed"), source))
+    return found
+
+
+def untrained_baselines(results: Sequence[Result]) -> dict[str, str]:
+    """By baseline, why it was not trained enough to compare with; empty where it was.
+
+    Args:
+        results: of the finished segmenters.
+    """
+    trained: dict[str, list[Training]] = {}
+    for one in results:
+        if one.arm.baseline is None:
+            trained.setdefault(one.arm.name, []).append(training(Run(one.run), one.card))
+    return {name: untrained(runs) for name, runs in trained.items()}
+
+
+# By metric, by arm.
+Scores = Mapping[str, Mapping[str, ArmScores]]
+
+
+def compare(plan: Plan, scores: Scores, untrained: Mapping[str, str]) -> dict[str, dict[str, dict[str, Any]]]:
+    """By metric and arm, the effect, its corrected p values, and what it shows.
+
+    Args:
+        plan: with the arms and their jobs.
+        scores: of all arms with results; the main metric among them.
+        untrained: by baseline, why it does not work well enough to compare with; empty or left out where it does.
+    """
+    found: dict[str, dict[str, dict[str, Any]]] = {metric: {} for metric in scores}
+    for base, arms in families(plan, scores[MAIN]):
+        facts = [facts_of(plan, arm, untrained.get(base, "")) for arm in arms]
+        rows = compare_arms(_of(scores, base), [_of(scores, arm.name) for arm in arms], facts)
+        for metric, own in rows.items():
+            found[metric] |= {arm.name: _row(one) for arm, one in zip(arms, own, strict=True)}
+    return found
+
+
+def _of(scores: Scores, arm: str) -> dict[str, ArmScores]:
+    return {metric: tables[arm] for metric, tables in scores.items()}
+
+
+def _row(one: Compared) -> dict[str, Any]:
+    return {
+        **finite(asdict(one.effect)),
+        "holm": number(one.holm),
+        "wilcoxon": number(one.wilcoxon),
+        "wilcoxon_holm": number(one.wilcoxon_holm),
+        "arms": one.arms,
+        "verdict": one.verdict,
+        "scope": one.facts.scope,
+        "shared": list(one.facts.shared),
+        "untrained": one.facts.untrained,
+        "obstacle": one.obstacle,
+        "sentence": one.sentence,
+        "failures": one.failures,
+    }
+
+
+def families(plan: Plan, scores: Mapping[str, ArmScores]) -> Iterator[tuple[str, list[Arm]]]:
+    """Each baseline with results, and the arms with results that are compared with it."""
+    for base in dict.fromkeys(arm.baseline for arm in plan.arms.values() if arm.baseline in scores):
+        assert base is not None
+        yield base, [arm for arm in plan.arms.values() if arm.baseline == base and arm.name in scores]
+
+
+def main_p_values(plan: Plan, scores: Mapping[str, ArmScores]) -> dict[str, float]:
+    """By arm, the corrected p value of the main score: the gate of all further tests.
+
+    Args:
+        plan: with the arms.
+        scores: the main metric by arm.
+    """
+    found: dict[str, float] = {}
+    for base, arms in families(plan, scores):
+        p_values = holm(np.array([one.p for one in effects(scores[base], [scores[arm.name] for arm in arms])]))
+        found |= {arm.name: float(p) for arm, p in zip(arms, p_values, strict=True)}
+    return found
+
+
+def number(value: float) -> float | None:
+    """JSON knows neither nan nor infinity."""
+    return float(value) if math.isfinite(value) else None
+
+
+def finite(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Fields as JSON takes them."""
+    return {
+        name: finite(value) if isinstance(value, Mapping) else number(value) if isinstance(value, float) else value
+        for name, value in fields.items()
+    }
+
 
 SEED = 0
 

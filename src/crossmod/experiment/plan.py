@@ -11,10 +11,8 @@ from crossmod.data.people import who_is_who
 from crossmod.data.store import Store, open_stores
 from crossmod.errors import InputError
 from crossmod.experiment.design import ALL, COUNT, NONE, Design
+from crossmod.experiment.folds import Scaled, Sides, scaled, sides_of, source_patients
 from crossmod.experiment.jobs import Job, name_of
-from crossmod.experiment.scale import Scaled, scaled
-from crossmod.experiment.sides import Sides, sides_of
-from crossmod.experiment.source import source_patients
 from crossmod.seeds import derive
 from crossmod.settings import SegmentSettings, TranslateSettings, pixel_words
 from crossmod.synthesis.training_data import divide, side_groups

@@ -2,7 +2,7 @@
 
 import logging
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,23 +12,95 @@ from crossmod.config import Modality
 from crossmod.data.importers.common import prepare_chaos
 from crossmod.data.store import MANIFEST, Store
 from crossmod.errors import InputError
-from crossmod.experiment.collect import results_of, write_tables
+from crossmod.experiment.analysis.explain import why
 from crossmod.experiment.design import Design
-from crossmod.experiment.estimate import Estimate, estimate
-from crossmod.experiment.execute import execute
-from crossmod.experiment.executor import Executor
+from crossmod.experiment.estimate import Estimate, detectable_in_words, estimate, size_of
+from crossmod.experiment.executors.base import Executor
 from crossmod.experiment.findings import findings
-from crossmod.experiment.leaks import refuse_leaks, refuse_leaks_in_stores
-from crossmod.experiment.ledger import Ledger
+from crossmod.experiment.folder import DATA, LOCK, refuse_leaks, refuse_leaks_in_stores, refuse_other_folder, write_plan
+from crossmod.experiment.jobs import Job, Kind, finished_among
+from crossmod.experiment.live_table import Shown
 from crossmod.experiment.plan import Plan, make_plan
-from crossmod.experiment.record import DATA, LOCK, refuse_other_folder, write_plan
-from crossmod.experiment.shown import Shown
-from crossmod.experiment.why import why
+from crossmod.experiment.results import results_of, write_tables
+from crossmod.experiment.scheduler import Ledger, open_ledger
 from crossmod.files import held, write_json
 from crossmod.phantom.dataset import PhantomSettings, write_phantom
+from crossmod.progress import clock
 from crossmod.report.experiment.build import build_experiment_report
 from crossmod.settings import Machine
 from crossmod.statistics.intervals import DRAWS
+
+KINDS: dict[Kind, str] = {
+    "train": "translators to train",
+    "synthesize": "synthetic stores to make",
+    "segment": "segmenters to train",
+}
+
+
+def foretell(plan: Plan, cost: Estimate, root: Path, jobs: int) -> list[str]:
+    """Lines for people.
+
+    Args:
+        plan: what is asked.
+        cost: of what is left.
+        root: the experiment's folder.
+        jobs: runs side by side.
+    """
+    d = plan.design
+    tested = sorted({len(patients) for patients, _ in plan.tested.values()})
+    folds = "a split by slice (leaking)" if d.split == "slice" else f"{len(d.chosen_folds)} folds by patient"
+    lines = [
+        *([d.about.strip()] if d.about else []),
+        f"{len(plan.arms)} arms x {folds} x {len(d.seeds)} seeds; {_span(tested)} patients tested in each fold:",
+    ]
+    for arm in plan.arms.values():
+        slices = f" ({_span(sorted(set(arm.slices.values())))} synthetic slices)" if arm.slices else ""
+        held = f", against {arm.baseline}" if arm.baseline else ""
+        lines.append(f"  {arm.name}{slices}{held}: {len(arm.runs)} runs")
+    lines += detectable_in_words(size_of(plan))
+    done = len(plan.jobs) - sum(cost.jobs.values())
+    lines.append(f"{len(plan.jobs)} runs in all{f', {done} of them done' if done else ''}. Left:")
+    for kind, words in KINDS.items():
+        if kind in cost.jobs:
+            lines.append(f"  {cost.jobs[kind]} {words}, about {clock(cost.seconds[kind])}")
+    total = sum(cost.seconds.values())
+    several = f", {clock(total / jobs)} with {jobs} side by side if they do not slow each other" if jobs > 1 else ""
+    lines.append(f"About {clock(total)} one after another{several}, and {cost.bytes / 1e9:.1f} GB in {root}.")
+    lines.append("Time is of a few steps on slices of noise on this machine; compiling and other work come on top.")
+    return lines
+
+
+def _span(values: list[int]) -> str:
+    return str(values[0]) if values[0] == values[-1] else f"{values[0]} to {values[-1]}"
+
+
+def execute(jobs: Mapping[str, Job], root: Path, executor: Executor, shown: Shown) -> Ledger:
+    """Do all jobs that can be done; those that are finished are left alone.
+
+    Args:
+        jobs: by name, in the order in which they are wanted.
+        root: folder of the experiment.
+        executor: where they run; closed at the end, however it comes.
+        shown: tells people.
+
+    Returns:
+        What became of each job.
+    """
+    with ExitStack() as stack:
+        stack.callback(executor.close)
+        needs = {name: tuple(job.needs.values()) for name, job in jobs.items()}
+        ledger = open_ledger(needs, finished_among(jobs, root))
+        stack.callback(shown.end)
+        shown.begin(ledger)
+        while ledger.open:
+            while ledger.counts["running"] < executor.slots and (name := ledger.take()) is not None:
+                shown.started(jobs[name], ledger)
+                executor.start(jobs[name])
+            for outcome in executor.wait():
+                blocked = ledger.settle(outcome)
+                shown.ended(jobs[outcome.name], outcome, ledger, blocked)
+    return ledger
+
 
 log = logging.getLogger(__name__)
 

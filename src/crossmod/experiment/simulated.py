@@ -8,7 +8,7 @@ import random
 from collections.abc import Collection
 
 from crossmod.experiment.jobs import Job
-from crossmod.experiment.ledger import Outcome
+from crossmod.experiment.scheduler import Outcome
 
 
 class Simulated:

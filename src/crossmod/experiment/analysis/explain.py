@@ -1,6 +1,7 @@
-"""How trainings went: losses of segmenters by arm, and scores of translators on held-out patients."""
+"""Why synthetic slices help or do not: where the gain lies, what it goes with, and learning curves."""
 
-from collections.abc import Iterable, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +9,12 @@ import numpy as np
 from jaxtyping import Float
 
 from crossmod.engine.logger import loss_histories, score_histories
-from crossmod.experiment.collect import Result
+from crossmod.errors import InputError
+from crossmod.experiment.analysis.slices import truths
+from crossmod.experiment.analysis.strata import by_area, by_layer, by_patient, where_nothing_is
+from crossmod.experiment.analysis.synthetic_quality import quality
 from crossmod.experiment.plan import Plan
+from crossmod.experiment.results import Result
 from crossmod.runs import Run
 
 POINTS = 100
@@ -68,3 +73,64 @@ def _translators(plan: Plan, results: Sequence[Result]) -> dict[str, list[str]]:
         if made is not None and result.arm.translator is not None:
             found.setdefault(result.arm.translator, {})[plan.jobs[made].needs["model"]] = None
     return {name: list(jobs) for name, jobs in found.items()}
+
+
+def why(plan: Plan, root: Path, results: Sequence[Result]) -> dict[str, Any]:
+    """Strata of the gains, quality of the synthetic slices, and curves of the trainings, as plain values.
+
+    What cannot be read any more is left out, and `notes` says so: an experiment is not lost with it.
+
+    Args:
+        plan: what was asked.
+        root: the experiment's folder.
+        results: of the finished segmenters.
+    """
+    notes: list[str] = []
+    own = list(results)
+    parts: dict[str, Callable[[], Any]] = {
+        "strata": lambda: _strata(plan, own),
+        "quality": lambda: quality(plan, root, own),
+        "curves": lambda: courses(plan, root, own),
+    }
+    found = {name: _or_note(name, make, notes) if own else None for name, make in parts.items()}
+    return _plain({**found, "notes": notes})
+
+
+def _strata(plan: Plan, results: list[Result]) -> dict[str, Any]:
+    tested, placed = truths(plan, results)
+    rules = [one.rule for one in placed]
+    return {
+        "layer": {
+            **by_layer(plan, results, tested),
+            "rules": {rule: rules.count(rule) for rule in dict.fromkeys(rules)},
+        },
+        "area": by_area(plan, results, tested),
+        "empty": where_nothing_is(plan, results, tested),
+        "patient": by_patient(plan, results, tested),
+    }
+
+
+WORDS = {
+    "strata": "Where the gain lies is left out: a store of real cases or predictions of a run cannot be read.",
+    "quality": "The quality of synthetic slices is left out: one of their stores cannot be read.",
+    "curves": "Curves of the trainings are left out: they cannot be read.",
+}
+
+
+def _or_note(name: str, make: Callable[[], Any], notes: list[str]) -> Any:
+    try:
+        return make()
+    except (InputError, OSError):
+        notes.append(WORDS[name])
+        return None
+
+
+def _plain(value: Any) -> Any:
+    """Values that JSON knows: neither nan nor infinity."""
+    if isinstance(value, Mapping):
+        return {str(name): _plain(one) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(one) for one in value]
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else None
+    return value

@@ -12,7 +12,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from crossmod.experiment.jobs import Job, Kind
-from crossmod.experiment.ledger import Ledger, Outcome
+from crossmod.experiment.scheduler import Ledger, Outcome
 from crossmod.progress import clock
 
 # Rows of a live table: more would not fit a terminal.

@@ -14,10 +14,10 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-from crossmod.experiment.executor import Work
+from crossmod.experiment.executors.base import Work
+from crossmod.experiment.executors.worker import Place, alone, share, sit
 from crossmod.experiment.jobs import Job
-from crossmod.experiment.ledger import Outcome
-from crossmod.experiment.sitting import Place, alone, share, sit
+from crossmod.experiment.scheduler import Outcome
 from crossmod.machine import usable_cores
 from crossmod.settings import Machine
 

@@ -19,10 +19,10 @@ from pathlib import Path
 from typing import Any
 
 from crossmod.errors import InputError
-from crossmod.experiment.executor import Work
+from crossmod.experiment.executors.base import Work
+from crossmod.experiment.executors.worker import Place, alone, looked_for, package, share, sit
 from crossmod.experiment.jobs import Job
-from crossmod.experiment.ledger import Outcome
-from crossmod.experiment.sitting import Place, alone, looked_for, package, share, sit
+from crossmod.experiment.scheduler import Outcome
 from crossmod.settings import Machine
 
 # Seconds: between looks, and without news until `wait` gives nothing; for a result to arrive after its job has ended;

@@ -23,9 +23,9 @@ from typing import Any
 from crossmod.data.store_writer import WRITING
 from crossmod.engine.interrupt import Stopped
 from crossmod.errors import InputError
-from crossmod.experiment.executor import Work, attempt
+from crossmod.experiment.executors.base import Work, attempt
 from crossmod.experiment.jobs import Job
-from crossmod.experiment.ledger import Outcome
+from crossmod.experiment.scheduler import Outcome
 from crossmod.files import write_text
 from crossmod.progress import hush
 from crossmod.settings import Machine

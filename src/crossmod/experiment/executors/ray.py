@@ -1,4 +1,4 @@
-"""Jobs on a Ray cluster, or on one machine under Ray, where small runs may share a GPU; needs the extra `ray`.
+"""Jobs and lists of cases on a Ray cluster; needs the extra `ray`.
 
 Notable:
 - The experiment's folder and the stores must lie on a disk that all machines see under the same path; runs leave their
@@ -14,15 +14,55 @@ import os
 import secrets
 import sys
 import time
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from crossmod.errors import InputError
-from crossmod.experiment.executor import Work
+from crossmod.experiment.executors.base import Work
+from crossmod.experiment.executors.worker import alone, looked_for, package, share, sit
 from crossmod.experiment.jobs import Job
-from crossmod.experiment.ledger import Outcome
-from crossmod.experiment.sitting import alone, looked_for, package, share, sit
+from crossmod.experiment.scheduler import Outcome
+from crossmod.inference.batch.table import Case, Row
 from crossmod.settings import Machine
+
+# A case whose machine was lost is begun anew; nothing of it was written.
+TRIES = 3
+
+
+def cases_on_ray(
+    address: str | None = None, gpus: float = 0.0
+) -> Callable[[Callable[[Case], Row], Sequence[Case]], Iterator[Row]]:
+    """What `translate_list` takes as `spread`. All machines must see the same folders under the same paths.
+
+    Args:
+        address: of the cluster, such as `auto`; None: a Ray of this machine alone.
+        gpus: of each case; 0.25 lets four share one.
+
+    Raises:
+        InputError: Ray is not installed, or there is no such cluster.
+    """
+    connection = Connection(address)
+
+    def spread(do: Callable[[Case], Row], cases: Sequence[Case]) -> Iterator[Row]:
+        ray = connection.open()
+        # Ray takes functions by their name, which a partial has not.
+        task = ray.remote(num_cpus=1, num_gpus=gpus, max_retries=TRIES)(lambda case: do(case))
+        held = {task.remote(case): case for case in cases}
+        try:
+            while held:
+                (done, *_), _ = ray.wait(list(held))
+                case = held.pop(done)
+                try:
+                    yield ray.get(done)
+                except ray.exceptions.RayError as error:
+                    words = str(error).strip().splitlines()[0]
+                    yield Row(case.name, "failed", 0.0, case.output, sentences=(f"Its worker was lost: {words}",))
+        finally:
+            connection.close(list(held))
+
+    return spread
+
 
 # Between looks at whether all is well, in seconds; and how long runs have to save when they are to stop.
 PATIENCE, GRACE = 5.0, 60.0

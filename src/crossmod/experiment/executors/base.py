@@ -8,9 +8,8 @@ from typing import Protocol, runtime_checkable
 
 from crossmod.engine.interrupt import Stopped
 from crossmod.errors import InputError
-from crossmod.experiment.jobs import Job
-from crossmod.experiment.ledger import Outcome
-from crossmod.experiment.work import perform
+from crossmod.experiment.jobs import Job, perform
+from crossmod.experiment.scheduler import Outcome
 from crossmod.files import write_text
 from crossmod.settings import Machine
 

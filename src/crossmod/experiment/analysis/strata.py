@@ -15,11 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from crossmod.experiment.collect import Result, arm_scores
-from crossmod.experiment.compared import families, main_p_values
+from crossmod.experiment.analysis.slices import Truth, Truths, found_where_nothing_is, truth_of
+from crossmod.experiment.findings import facts_of, families, main_p_values, untrained_baselines
 from crossmod.experiment.plan import Plan
-from crossmod.experiment.shared import facts_of, untrained_baselines
-from crossmod.experiment.truth import Truth, Truths, found_where_nothing_is, truth_of
+from crossmod.experiment.results import Result, arm_scores
 from crossmod.metrics.axial_layers import LAYERS
 from crossmod.statistics.arm_scores import ArmScores, paired
 from crossmod.statistics.paired_effects import Effect, effects

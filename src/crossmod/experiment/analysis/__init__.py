@@ -1,0 +1,1 @@
+"""Why synthetic slices help or do not."""

@@ -1,0 +1,1 @@
+"""Executors: where the jobs of an experiment run."""
