@@ -11,7 +11,8 @@ from conftest import Stores
 
 from crossmod.benchmark import doctor
 from crossmod.benchmark.machine import Finding
-from crossmod.cli import app, application, main
+from crossmod.cli import app, main
+from crossmod.cli import app as application
 from crossmod.engine.interrupt import Stopped
 from crossmod.presets import SEGMENT, TRANSLATE
 from crossmod.version import __version__

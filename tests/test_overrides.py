@@ -9,7 +9,7 @@ import pytest
 import yaml
 from conftest import Stores, made_volume
 
-from crossmod.cli.application import main
+from crossmod.cli.app import main
 from crossmod.config import Settings
 from crossmod.data.store_writer import writing_store
 from crossmod.errors import InputError

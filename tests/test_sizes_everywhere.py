@@ -10,7 +10,7 @@ from judge_people import People, make_people
 from test_train_segmenter import segment
 from test_train_translator import train
 
-from crossmod.cli.application import main
+from crossmod.cli.app import main
 from crossmod.data.nifti import write_nifti
 from crossmod.data.store import Store
 from crossmod.data.store_writer import writing_store

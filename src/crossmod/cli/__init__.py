@@ -9,9 +9,14 @@ if why := unsupported():
     sys.exit(2)
 
 
-from crossmod.cli import experiment, export, judge, learn, look, make_up, measure, nnunet, prepare, reader, translate
-from crossmod.cli.application import app as app
-from crossmod.cli.application import main as main
+from crossmod.cli import benchmark as measure
+from crossmod.cli import evaluate as judge
+from crossmod.cli import experiment, export, nnunet, prepare, reader, translate
+from crossmod.cli import phantom as make_up
+from crossmod.cli import report as look
+from crossmod.cli import train as learn
+from crossmod.cli.app import app as app
+from crossmod.cli.app import main as main
 
 # Importing a room of commands hangs them on the application.
 __all__ = [

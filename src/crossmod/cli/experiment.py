@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from crossmod.cli.application import app, say
+from crossmod.cli.app import app, say
 from crossmod.experiment.executors.options import Where, executor_of
 
 Flat = Parameter(name="*")

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 import crossmod
-from crossmod.cli.application import app, say
+from crossmod.cli.app import app, say
 from crossmod.errors import InputError
 
 

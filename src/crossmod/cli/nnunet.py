@@ -6,8 +6,8 @@ from typing import Annotated
 from cyclopts import App
 from pydantic import BaseModel, ConfigDict, create_model
 
-from crossmod.cli.application import app, say
-from crossmod.cli.learn import Flat, SegmentOverrides, Setup, resolve
+from crossmod.cli.app import app, say
+from crossmod.cli.train import Flat, SegmentOverrides, Setup, resolve
 from crossmod.presets import SEGMENT
 from crossmod.settings import ImageSettings
 

@@ -4,7 +4,7 @@ from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, Literal
 
-from crossmod.cli.application import prepare, say
+from crossmod.cli.app import prepare, say
 from crossmod.config import Modality
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import Literal
 
 from cyclopts import App
 
-from crossmod.cli.application import app, say
+from crossmod.cli.app import app, say
 from crossmod.errors import InputError
 
 reader = App(

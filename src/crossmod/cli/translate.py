@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Parameter
 
 import crossmod
-from crossmod.cli.application import app, say
+from crossmod.cli.app import app, say
 from crossmod.config import build
 from crossmod.errors import InputError
 from crossmod.html.format import count

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from crossmod.cli.application import app, say
+from crossmod.cli.app import app, say
 
 
 @app.command(sort_key=2)

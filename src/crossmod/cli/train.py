@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 from pydantic import BaseModel
 
-from crossmod.cli.application import app, say
+from crossmod.cli.app import app, say
 from crossmod.config import Settings, overrides_of, read_yaml
 from crossmod.errors import InputError
 from crossmod.presets import SEGMENT, TRANSLATE, Chosen, with_asked

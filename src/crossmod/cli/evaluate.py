@@ -6,7 +6,7 @@ from typing import Annotated
 from cyclopts import App, Parameter
 
 import crossmod
-from crossmod.cli.application import app, say
+from crossmod.cli.app import app, say
 from crossmod.evaluation.cases import JudgeSettings
 
 Flat = Parameter(name="*")

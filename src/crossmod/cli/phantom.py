@@ -4,7 +4,7 @@ from pathlib import Path
 from shlex import quote
 from typing import Literal
 
-from crossmod.cli.application import app, say
+from crossmod.cli.app import app, say
 from crossmod.config import build
 from crossmod.errors import InputError
 
