@@ -15,7 +15,7 @@ the margin is 2 cm; else the lungs and the pelvis do (`crossmod.data.crop_abdome
 
 Notable:
 - An end that sticks out by less than twice as much is left, so that a scan of the abdomen stays as it is.
-- Heights of what is not seen are means: of phantoms for liver, kidneys and lungs (see `crossmod.metrics.axial_layers`), of
+- Heights of what is not seen are means: of phantoms for liver, kidneys and lungs (`crossmod.metrics.axial_layers`), of
   textbooks for the pelvis. In 20 real scans the kidneys' lower end lay within 5 cm of where the lungs placed it
   (standard deviation 26 mm), and the dome within 4 (17 mm). In 19 of them lungs had to be told by values cut off at
   -125 HU; in a further one gas passed for lung, for which reason such scans are refused.

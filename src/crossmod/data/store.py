@@ -97,7 +97,7 @@ class CaseRecord(BaseModel):
     id: str = Field(pattern=CASE_NAME)
     patient: str
     person: tuple[MarkText, ...] = ()
-    """By what the patient is recognised in other stores (`crossmod.data.patient_identity`). Older manifests do not have it."""
+    """By what the patient is recognised in other stores (`data.patient_identity`). Older manifests do not have it."""
     modality: Modality
     sequence: str | None = None
     unit: str

@@ -46,7 +46,7 @@ class StoreWriter:
             case: its name, unique in the store: letters, digits, `.`, `_` and `-`.
             volume: what to write.
             patient: the patient's pseudonym; the unit of splitting and statistics.
-            person: marks by which the patient is recognised in other stores (`crossmod.data.patient_identity`); those of a name
+            person: marks by which the patient is recognised in other stores (`data.patient_identity`); those of a name
                 or number may lack their scope. Default: the pseudonym as a name.
             synthetic: how it was made, for synthetic cases.
             answer: what a segmentation model said, uint8 `[slice, row, column]`.

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 
 from crossmod.errors import InputError
 from crossmod.files import write_text
@@ -24,9 +24,17 @@ def check_free(out: Path) -> None:
         raise InputError(out, found=found, wanted="a new file, or an earlier report", do="Choose another --out.")
 
 
-def write_page(template: str, out: Path, **parts: object) -> None:
-    """Fill a template and write it; text is escaped, and a name that the template misses is an error."""
-    environment = Environment(loader=PackageLoader("crossmod.report"), autoescape=True, undefined=StrictUndefined)
+def write_page(room: str, template: str, out: Path, **parts: object) -> None:
+    """Fill a template and write it; text is escaped, and a name that the template misses is an error.
+
+    Args:
+        room: the package whose template it is, as `crossmod.report`; `style.css` is that of all pages.
+        template: its name.
+        out: the page.
+        parts: what the template names.
+    """
+    loader = ChoiceLoader([PackageLoader(room), PackageLoader("crossmod.html")])
+    environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined)
     page = environment.get_template(template).render(version=__version__, **parts)
     out.parent.mkdir(parents=True, exist_ok=True)
     write_text(out, page)

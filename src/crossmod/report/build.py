@@ -50,5 +50,5 @@ def build_report(paths: Sequence[Path], out: Path, *, sources: Sequence[Path] = 
         "data": lambda: sections.data(contents),
     }
     made = {name: make() for name, make in track(parts.items(), "Drawing the report")}
-    write_page("report.html", out, **made)
+    write_page("crossmod.report", "report.html", out, **made)
     return verdicts

@@ -6,20 +6,18 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import Bool, Num
-from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from crossmod.data.volume import Volume
-from crossmod.files import PathName, write_json, write_text
-from crossmod.html.page import check_free
+from crossmod.files import PathName, write_json
+from crossmod.html.page import check_free, write_page
 from crossmod.inference.paired import AgainstTruth
 from crossmod.inference.trust.assess import Trust
 from crossmod.inference.trust.checks import Organ, Uncertainty
 from crossmod.inference.trust.similarity import Likeness
 from crossmod.inference.types import About, Translation
 from crossmod.report.figures import COLOURS, data_url, display_range, gray, outline, plain
-from crossmod.version import __version__
 
 SHOWN = 5
 INCHES = 2.2
@@ -208,11 +206,7 @@ def write_trust(translation: Translation, trust: Trust, path: PathName, *, truth
     """
     path = Path(path)
     check_free(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # The style of all reports; the page is this room's own.
-    places = ChoiceLoader([PackageLoader("crossmod.inference.trust"), PackageLoader("crossmod.report")])
-    page = Environment(loader=places, autoescape=True, undefined=StrictUndefined).get_template("trust.html")
-    write_text(path, page.render(version=__version__, **_parts(translation, trust, truth)))
+    write_page("crossmod.inference.trust", "trust.html", path, **_parts(translation, trust, truth))
     told = {} if truth is None else {"against_truth": truth.plain()}
     write_json(path.with_suffix(".json"), {**trust.plain(), **told})
 

@@ -9,16 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from crossmod.files import write_text
+from crossmod.html.page import write_page
 from crossmod.reader.analysis import summary as published
 from crossmod.reader.analysis.accuracy import COLUMNS
 from crossmod.reader.analysis.equivalence import percent, with_ends
 from crossmod.reader.analysis.summary import ALL_SURVEYS
-from crossmod.version import __version__
 
 # Okabe and Ito's palette: told apart by colour-blind readers too.
 REAL, SYNTHETIC, UNSURE, BOTH = "#0072B2", "#E69F00", "#BBBBBB", "#1d232b"
@@ -202,11 +200,10 @@ def write_report(found: Mapping[str, Any], out: Path) -> None:
         out: the file.
     """
     surveys = {name: one for name, one in found["surveys"].items() if name != ALL_SURVEYS}
-    environment = Environment(
-        loader=PackageLoader("crossmod.reader.analysis"), autoescape=True, undefined=StrictUndefined
-    )
-    page = environment.get_template("report.html").render(
-        version=__version__,
+    write_page(
+        "crossmod.reader.analysis",
+        "report.html",
+        out,
         surveys=surveys,
         everything=found["surveys"],
         columns=COLUMNS,
@@ -234,7 +231,6 @@ def write_report(found: Mapping[str, Any], out: Path) -> None:
         },
         draws=f"{found['draws']:,}",
     )
-    write_text(out, page)
 
 
 def published_tests(surveys: int) -> list[dict[str, Any]]:

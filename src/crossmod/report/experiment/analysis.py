@@ -57,9 +57,9 @@ def _stratum(axis: Axes, kind: Mapping[str, Any], colours: Coloured) -> None:
     axis.axhline(0, color="0.4", linewidth=1, linestyle="--")
     means: list[float] = [0.0]
     step = 0.7 / max(len(colours), 1)
-    for number, (arm, colour) in enumerate(colours.items()):
+    for place_of_arm, (arm, colour) in enumerate(colours.items()):
         rows = [(place, row) for place, row in enumerate(kind["arms"][arm]) if row["mean"] is not None]
-        places = np.array([place for place, _ in rows]) + step * (number - (len(colours) - 1) / 2)
+        places = np.array([place for place, _ in rows]) + step * (place_of_arm - (len(colours) - 1) / 2)
         # Filled where it is shown, hollow where not: visible without colours too.
         for place, (_, row) in zip(places, rows, strict=True):
             if row["low"] is not None and row["high"] is not None:

@@ -320,5 +320,5 @@ def build_experiment_report(root: Path, out: Path, *, sources: Sequence[Path] = 
         "why": lambda: why_section(experiment.findings),
     }
     made = {name: make() for name, make in track(parts.items(), "Drawing the report")}
-    write_page("experiment.html", out, root=root.resolve().name, **made)
+    write_page("crossmod.report.experiment", "experiment.html", out, root=root.resolve().name, **made)
     return sentences(experiment)
