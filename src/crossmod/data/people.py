@@ -6,8 +6,8 @@ in them `patient` is the name of a person, the same in all stores, and no two pe
 Two patients are one person where
 
 - they are one patient of one store,
-- they bear an equal mark (`crossmod.data.patient_identity`): the same PatientID under one key, the same person of a data set
-  such as CHAOS, the same name in one call of `prepare`,
+- they have an equal mark (`crossmod.data.patient_identity`): the same PatientID under one key, the same person of a
+  data set such as CHAOS, the same name in one call of `prepare`,
 - they have a scan in common, byte for byte, or one was synthesized from a scan of the other,
 - the user says so: `--same-people yes` makes equal case names one person.
 
