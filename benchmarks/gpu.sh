@@ -119,7 +119,7 @@ early machine 45 "$python" benchmarks/gpu_report.py machine "$WORK/machine.json"
 early doctor 40 "${crossmod[@]}" doctor
 # Warnings of libraries that are newer than those tested are shown and not errors here.
 early tests 70 "$python" -m pytest -q -m gpu -W default -p no:cacheprovider --junit-xml "$WORK/tests.xml" \
-    tests/engine/test_graph.py tests/engine/test_memory.py tests/engine/test_optimizers.py tests/data/test_batches.py
+    tests/engine/test_cuda_graph.py tests/engine/test_memory.py tests/engine/test_optimizers.py tests/data/test_batches.py
 early paths 100 "$python" benchmarks/paths.py "${paths[@]}" --json "$WORK/paths.json"
 early train-1 90 "${crossmod[@]}" bench train "${model[@]}" "${steps[@]}" --json "$WORK/train-1.json"
 early train-4 80 "${crossmod[@]}" bench train "${model[@]}" "${steps[@]}" --batch-size 4 --json "$WORK/train-4.json"

@@ -25,7 +25,7 @@ from crossmod.engine.state import Trainee
 from crossmod.settings import TranslateSettings
 from crossmod.synthesis import essnet
 
-# As small as in tests/engine/test_compute.py: Adam's first steps go by the sign of each gradient, and in wider networks
+# As small as in tests/engine/test_device.py: Adam's first steps go by the sign of each gradient, and in wider networks
 # more gradients are so small that rounding turns them. `crossmod bench` compares steps of any size.
 STEPS, SIZE = 20, 32
 SETTINGS = TranslateSettings(
@@ -33,7 +33,7 @@ SETTINGS = TranslateSettings(
 )
 # Largest distance of a loss (losses are 0.2 to 1), and of the weights as a share of the way that the reference went.
 # The same sums in another order gave at most 0.0006 and 0.05 on CPUs, bf16 0.007 and 0.45; a wrong weight of a loss
-# 0.004 and 0.34 or more (tests/engine/test_compute.py). TF32 rounds less than bf16.
+# 0.004 and 0.34 or more (tests/engine/test_device.py). TF32 rounds less than bf16.
 EXACT, ROUNDED = (0.002, 0.15), (0.013, 0.65)
 
 

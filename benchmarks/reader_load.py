@@ -18,7 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from serve_process import Survey, Visitor, make_survey, serving, told_of
+
+from tests.support.serve_process import Survey, Visitor, make_survey, serving, told_of
 
 READERS, SCANS, SIZE = 50, 20, 256
 # Processes that readers are spread over; more would take the server's core.

@@ -5,10 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import Stores
-from judge_people import People, make_people
-from test_train_segmenter import segment
-from test_train_translator import train
 
 from crossmod.cli.app import main
 from crossmod.data.nifti import write_nifti
@@ -17,6 +13,10 @@ from crossmod.data.store_writer import writing_store
 from crossmod.errors import InputError
 from crossmod.evaluation.cases import JudgeSettings, ask, warn_of_bodies
 from crossmod.synthesis.synthesize import synthesize
+from tests.support.common import Stores
+from tests.support.evaluated_people import People, make_people
+from tests.support.segmenting import segment
+from tests.support.training import train
 
 SIZE_WORDS = ("much larger or smaller", "no person's", "people differ less")
 

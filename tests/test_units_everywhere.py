@@ -8,15 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import Stores
-from fake_dicom import write_series
-from judge_people import SLICES
-from judge_people import person as judge_person
 from pydicom.dataset import Dataset
-from small_models import Made, about, body
-from test_train_segmenter import segment
-from test_train_translator import train
-from test_units import ct, mr, volume_of
 
 from crossmod.config import Modality
 from crossmod.data.importers.common import prepare_dicom, prepare_nifti
@@ -34,6 +26,14 @@ from crossmod.inference.translate_volume import translate_volume
 from crossmod.inference.trust.assess import judge_trust
 from crossmod.inference.types import Options
 from crossmod.synthesis.synthesize import synthesize
+from tests.support.common import Stores
+from tests.support.dicom import write_series
+from tests.support.evaluated_people import SLICES
+from tests.support.evaluated_people import person as judge_person
+from tests.support.segmenting import segment
+from tests.support.small_models import Made, about, body
+from tests.support.training import train
+from tests.support.unit_stores import ct, mr, volume_of
 
 # Values as a scan's own are spoiled, and what is then said of them.
 FAULTS: dict[str, tuple[Modality, Callable[[np.ndarray], np.ndarray], str]] = {

@@ -4,13 +4,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import made_volume
 
 from crossmod.config import Modality
 from crossmod.data.body_box import body_box, box_of
 from crossmod.data.store import Store
 from crossmod.data.store_writer import writing_store
 from crossmod.data.volume import Volume
+from tests.support.common import made_volume
 
 
 def ellipse(

@@ -3,9 +3,9 @@
 import math
 
 import pytest
-from test_extent import one
 
 from crossmod.data.pixel_size import SideExtent, side_extent, times_as_large, warn_of_pair, warn_of_sizes
+from tests.support.bodies import one
 
 PEOPLE = [one("a", 240, 340), one("b", 220, 300), one("c", 290, 380), one("d", 250, 330), one("e", 235, 320)]
 

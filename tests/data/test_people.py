@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from record_stores import checksum, record, store, synthetic
 
 from crossmod.config import Modality
 from crossmod.data.patient_identity import bare_name, earlier_mark
@@ -16,6 +15,7 @@ from crossmod.data.store import JoinedStore, Store
 from crossmod.errors import InputError
 from crossmod.settings import SplitSettings, TranslateSettings
 from crossmod.synthesis.training_data import divide
+from tests.support.record_stores import checksum, record, store, synthetic
 
 
 def names(made: Store) -> list[str]:

@@ -2,13 +2,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from conftest import made_volume
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
 from crossmod.data.resample import square, to_size
 from crossmod.data.volume import Volume
+from tests.support.common import made_volume
 
 
 def smooth(rows: int, columns: int, mm: tuple[float, float]) -> Volume:

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import Stores, made_volume
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -15,6 +14,7 @@ from crossmod.data.store import Store
 from crossmod.data.store_writer import writing_store
 from crossmod.errors import InputError
 from crossmod.settings import TranslateSettings
+from tests.support.common import Stores, made_volume
 
 WHOLE = Scale("stretch", 32, 0.0)
 

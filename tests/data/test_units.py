@@ -3,7 +3,6 @@
 import os
 import re
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,33 +15,10 @@ from crossmod.data.intensity import Histogram, histogram_of
 from crossmod.data.nifti import read_nifti
 from crossmod.data.unit_rules import Finding, findings
 from crossmod.data.units import ACCEPTED, findings_of, one_unit, with_checked_units
-from crossmod.data.volume import Volume
 from crossmod.errors import InputError
+from tests.support.unit_stores import NOISE, SIZE, ct, mr, volume_of
 
-SIZE = 96
 Change = Callable[[np.ndarray], np.ndarray]
-
-
-def ct(seed: int = 0, slices: int = 4) -> np.ndarray:
-    """HU of a trunk: air, fat under the skin, muscle, liver, lungs, a spine; noise of 12 HU."""
-    rng = np.random.default_rng(seed)
-    y, x = np.mgrid[-1 : 1 : SIZE * 1j, -1 : 1 : SIZE * 1j]
-    r = np.hypot(x, 1.2 * y)
-    one = np.select(
-        [np.hypot(x, y - 0.5) < 0.08, np.hypot(x - 0.3, y) < 0.2, np.hypot(x + 0.35, y) < 0.15, r < 0.7, r < 0.85],
-        [500, 110, -800, 50, -105],
-        -1000,
-    )
-    return np.rint(one + rng.normal(0, 12, (slices, SIZE, SIZE)))
-
-
-def mr(seed: int = 0, slices: int = 4) -> np.ndarray:
-    """Signal of the same trunk: air near 0, tissue of some hundreds."""
-    rng = np.random.default_rng(seed)
-    y, x = np.mgrid[-1 : 1 : SIZE * 1j, -1 : 1 : SIZE * 1j]
-    r = np.hypot(x, 1.2 * y)
-    one = np.select([np.hypot(x - 0.3, y) < 0.2, r < 0.7, r < 0.85], [420, 260, 640], 0)
-    return np.rint(np.hypot(one + rng.normal(0, 8, (slices, SIZE, SIZE)), rng.normal(0, 8, (slices, SIZE, SIZE))))
 
 
 def around(values: np.ndarray, value: float) -> np.ndarray:
@@ -60,8 +36,6 @@ def with_metal(values: np.ndarray, value: float) -> np.ndarray:
 def found_in(values: np.ndarray, modality: str = "ct", stated: str | None = None) -> tuple[Finding, ...]:
     return findings(histogram_of(values), modality, stated)  # pyright: ignore[reportArgumentType]
 
-
-NOISE = np.random.default_rng(5).normal(0, 1, (4, SIZE, SIZE))
 
 NO_HU: dict[str, tuple[Change, str]] = {
     "1024 added": (lambda v: v + 1024, "subtract 1024"),
@@ -277,11 +251,6 @@ def test_a_large_volume_is_looked_at_in_part_with_its_extremes() -> None:
     assert (made.values[0], made.values[-1]) == (-777, 888)
     assert made.share(5, 5) == pytest.approx(0.5, abs=0.02)
     assert isinstance(made, Histogram)
-
-
-def volume_of(values: np.ndarray, modality: str = "ct", **more: object) -> Volume:
-    affine = np.array([[0, 0, -2, 0], [0, -2, 0, 0], [5, 0, 0, 0], [0, 0, 0, 1]], dtype=np.float64)
-    return replace(Volume(values.astype(np.float32), affine, "ct"), modality=modality, **more)  # pyright: ignore[reportArgumentType]
 
 
 def test_what_is_accepted_is_never_called_hu(caplog: pytest.LogCaptureFixture) -> None:

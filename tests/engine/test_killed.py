@@ -7,11 +7,12 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import Stores
 
 from crossmod.runs import Run
+from tests.support.common import Stores
+from tests.support.paths import SUPPORT
 
-SCRIPT = str(Path(__file__).with_name("kill_script.py"))
+SCRIPT = str(SUPPORT / "kill_script.py")
 SETTINGS = (
     "--preset tiny --size 32 --load-size 36 --generator-filters 2 --generator-blocks 1 --discriminator-filters 2 "
     "--discriminator-layers 1 --ct-slices 6 --mr-slices 6 --epochs 3 --sample-every 1 --pool-size 4 --ema 0.9 "

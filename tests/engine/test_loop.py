@@ -2,58 +2,17 @@ import signal
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
 from crossmod.engine.checkpoint import checkpoints, newest
-from crossmod.engine.distributed import World
 from crossmod.engine.interrupt import Stopped
 from crossmod.engine.loop import Plan, fit
-from crossmod.engine.state import Batch, Losses, Sight, Standing, Trainee
+from crossmod.engine.state import Batch, Losses, Sight, Standing
 from crossmod.errors import InputError
 from crossmod.files import held
-from crossmod.runs import Run, start_run
-from crossmod.seeds import rng
-
-
-class Numbers:
-    """Batches that are a function of epoch and step."""
-
-    steps = 5
-
-    def batch(self, epoch: int, step: int) -> dict[str, torch.Tensor]:
-        return {"x": torch.from_numpy(rng(0, epoch, step).normal(size=(4, 3)))}
-
-
-def regression() -> Trainee:
-    torch.manual_seed(0)
-    net = torch.nn.Sequential(torch.nn.Linear(3, 3), torch.nn.Dropout(0.5), torch.nn.Linear(3, 1)).double()
-    adam = torch.optim.Adam(net.parameters(), 0.05)
-
-    def draw(draws: np.random.Generator) -> Batch:
-        return {"drawn": torch.tensor(draws.random())}
-
-    def step(batch: Batch) -> Losses:
-        loss = (net(batch["x"]).sum() - batch["drawn"]) ** 2
-        adam.zero_grad()
-        loss.backward()
-        adam.step()
-        return {"square": loss.detach()}
-
-    return Trainee({"net": net}, {"net": adam}, step, draw)
-
-
-def weights(trainee: Trainee) -> torch.Tensor:
-    return torch.cat([p.detach().flatten() for p in trainee.networks["net"].parameters()])
-
-
-def new_run(path: Path) -> Run:
-    return start_run(path, "train", {}, {})
-
-
-PLAN = Plan("test", epochs=4, seed=3, decay=0.5)
-ALONE = World(torch.device("cpu"))
+from crossmod.runs import Run
+from tests.support.loops import ALONE, PLAN, Numbers, new_run, regression, weights
 
 
 def test_interrupted_and_resumed_is_bit_for_bit_uninterrupted(tmp_path: Path) -> None:

@@ -2,10 +2,10 @@ from pathlib import Path
 
 import pytest
 import yaml
-from small_design import SEGMENTER, TRANSLATOR, small_design
 
 from crossmod.errors import InputError
 from crossmod.experiment.design import presets, read_design
+from tests.support.small_design import SEGMENTER, TRANSLATOR, small_design
 
 
 @pytest.mark.parametrize("name", presets())

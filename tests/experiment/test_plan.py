@@ -3,8 +3,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import Stores, made_volume
-from small_design import SEGMENTER, TRANSLATOR, small_design
 
 from crossmod.config import Modality
 from crossmod.data.store import Store
@@ -16,6 +14,8 @@ from crossmod.experiment.folds import source_patients
 from crossmod.experiment.jobs import Job
 from crossmod.experiment.plan import Plan, make_plan
 from crossmod.statistics.verdicts import ONE_SEED, ONE_SOURCE, Facts
+from tests.support.common import Stores, made_volume
+from tests.support.small_design import SEGMENTER, TRANSLATOR, small_design
 
 
 def plan_of(stores: Stores, **changes: object) -> Plan:

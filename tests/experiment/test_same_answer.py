@@ -5,13 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from made_up_runs import Made
 
 from crossmod.experiment.findings import findings
 from crossmod.experiment.plan import Plan
 from crossmod.experiment.results import results_of
 from crossmod.report.collect import arms, compared
 from crossmod.runs import Run
+from tests.support.made_up_runs import Made
 
 
 def finished(root: Path, gain: float, **changes: Any) -> Plan:

@@ -8,8 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import Stores, made_volume
-from test_train_translator import train
 
 import crossmod
 from crossmod.data.nifti import write_nifti
@@ -17,6 +15,8 @@ from crossmod.errors import InputError
 from crossmod.inference.api import refuse_existing
 from crossmod.metrics.paired import paired_scores
 from crossmod.phantom.dataset import PhantomSettings, write_phantom
+from tests.support.common import Stores, made_volume
+from tests.support.training import train
 
 
 @pytest.fixture(scope="module")

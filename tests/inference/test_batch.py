@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from small_models import Made, about, body
 
 from crossmod.data.nifti import read_nifti, write_nifti
 from crossmod.errors import InputError
@@ -21,6 +20,7 @@ from crossmod.inference.batch.case import WORKING, Job, translate_case
 from crossmod.inference.batch.run import translate_list
 from crossmod.inference.batch.table import Case, Row, read_table
 from crossmod.inference.types import Options
+from tests.support.small_models import Made, about, body
 
 
 @pytest.fixture(autouse=True)

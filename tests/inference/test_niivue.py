@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import made_volume
 
 import crossmod
 from crossmod.data.nifti import write_nifti
+from tests.support.common import made_volume
 
 CHROMIUM = Path("/usr/bin/chromium")
 VIEWER = Path(crossmod.__file__).parent / "reader" / "static" / "niivue.umd.js"

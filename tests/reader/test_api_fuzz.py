@@ -8,11 +8,11 @@ from pathlib import Path
 
 import httpx
 import pytest
-from fuzz_requests import Known, Sent, requests
 from hypothesis import HealthCheck, given, settings
-from web_study import URL, Served, served
 
 from crossmod.reader.security import HEADERS
+from tests.support.fuzz_requests import Known, Sent, requests
+from tests.support.web_study import URL, Served, served
 
 # What stands in the key, in words that no page has by chance.
 KEY = {"patient": "patient-Quzq", "store": "store-Vexw", '"case"': "case-Jylk", "sha256": "a1b2c3d4e5f60718"}

@@ -14,14 +14,14 @@ from pathlib import Path
 import httpx
 import numpy as np
 import pytest
-from blind_features import Row, seen, verdict
-from judge_people import synthetic_store
-from reader_stores import imitated, store_of
 from scipy.stats import binom
-from serve_process import Server, Survey, serving
-from web_study import fields
 
 from crossmod.reader.create import ONE_TIME, create_survey, opened
+from tests.support.blind_features import Row, seen, verdict
+from tests.support.evaluated_people import synthetic_store
+from tests.support.reader_stores import imitated, store_of
+from tests.support.serve_process import Server, Survey, serving
+from tests.support.web_study import fields
 
 EACH, PEOPLE = 60, 8
 LEAST = 0.01

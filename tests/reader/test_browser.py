@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 import uvicorn
 from PIL import Image
-from web_study import Served, served
 
 from crossmod.reader.serve import _listen
+from tests.support.web_study import Served, served
 
 # What was asked for is drawn in the next frame.
 DRAWN = "new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))"

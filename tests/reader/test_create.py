@@ -10,7 +10,6 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from reader_stores import DATABASES, fresh_database, pair
 
 from crossmod.cli import main
 from crossmod.data.store import Store
@@ -18,6 +17,7 @@ from crossmod.errors import InputError
 from crossmod.reader import create, demo
 from crossmod.reader.create import create_survey, opened
 from crossmod.reader.repository import Study
+from tests.support.reader_stores import DATABASES, fresh_database, pair
 
 SMALL = {"real": 4, "synthetic": 4, "layers": (3, 8), "size": 32}
 

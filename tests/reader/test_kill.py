@@ -11,9 +11,10 @@ from pathlib import Path
 
 import httpx
 import pytest
-from reader_stores import DATABASES, fresh_database
-from serve_process import SAVED, Server, Survey, Visitor, make_survey, serving, told_of
-from web_study import fields, form_token
+
+from tests.support.reader_stores import DATABASES, fresh_database
+from tests.support.serve_process import SAVED, Server, Survey, Visitor, make_survey, serving, told_of
+from tests.support.web_study import fields, form_token
 
 READERS, COUNT, KILLS = 6, 12, 2
 

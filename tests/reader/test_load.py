@@ -5,8 +5,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from reader_stores import DATABASES, fresh_database
-from serve_process import Survey, Visitor, make_survey, serving, told_of
+
+from tests.support.reader_stores import DATABASES, fresh_database
+from tests.support.serve_process import Survey, Visitor, make_survey, serving, told_of
 
 READERS, COUNT = 12, 5
 

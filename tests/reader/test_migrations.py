@@ -9,7 +9,6 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from reader_stores import DATABASES, design, fresh_database, scans
 from sqlalchemy import text
 from sqlmodel import SQLModel
 
@@ -17,6 +16,7 @@ from crossmod.errors import InputError
 from crossmod.reader import schema as tables
 from crossmod.reader.database import MIGRATIONS, Database, upgrade
 from crossmod.reader.repository import Study
+from tests.support.reader_stores import DATABASES, design, fresh_database, scans
 
 TABLES = {str(one.__tablename__) for one in (tables.Survey, tables.Scan, tables.Reader, tables.Place, tables.Answer)}
 

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from web_study import Served, answer_all, fields, form_token, send, served, truncate
 
 from crossmod.reader.design import LONGEST_REASON
+from tests.support.web_study import Served, answer_all, fields, form_token, send, served, truncate
 
 
 @pytest.fixture

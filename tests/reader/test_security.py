@@ -11,11 +11,11 @@ from pathlib import Path
 
 import httpx
 import pytest
-from web_study import SECRET, Served, fields, form_token, send, served
 
 from crossmod.errors import InputError
 from crossmod.reader import serve as serving
 from crossmod.reader.security import LARGEST_BODY, SESSION_DAYS, THROWN_AWAY, BodyLimit, TooLarge, Tries
+from tests.support.web_study import SECRET, Served, fields, form_token, send, served
 
 
 @pytest.fixture

@@ -3,14 +3,14 @@ import shutil
 from pathlib import Path
 
 import pytest
-from conftest import Stores
-from test_train_segmenter import segment
-from test_train_translator import train
 
 from crossmod.errors import InputError
 from crossmod.report.build import build_report
 from crossmod.report.collect import collect
 from crossmod.synthesis.synthesize import synthesize
+from tests.support.common import Stores
+from tests.support.segmenting import segment
+from tests.support.training import train
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from judge_people import People, make_people
 from rich.console import Console
 
 from crossmod.data.store import Store
@@ -15,6 +14,7 @@ from crossmod.report.build import build_report
 from crossmod.report.images import full_plane, images, layer_picture
 from crossmod.report.info import describe
 from crossmod.runs import Run
+from tests.support.evaluated_people import People, make_people
 
 
 @pytest.fixture(scope="module")

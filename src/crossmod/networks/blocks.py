@@ -46,7 +46,7 @@ class InstanceNorm(nn.Module):
     """Instance norm without weights (Ulyanov et al. 2016), in any memory layout.
 
     PyTorch's own copies to another layout and back where channels come last, and on a CPU its gradient is wrong for a
-    batch of one whose gradients come with channels last (2.13; tests/translate/test_networks.py). Where they do,
+    batch of one whose gradients come with channels last (2.13; tests/networks/test_blocks.py). Where they do,
     the formula is written out, and the compiler makes one pass of it; elsewhere the gradient is turned first.
     """
 

@@ -264,9 +264,9 @@ def _slice(store: Store | None, row: Mapping[str, Any] | None, known: Mapping[st
 
 
 def _spectra(run: Run) -> str | None:
-    spectra = load_spectra(run.path)
+    stored = load_spectra(run.path)
     names = ["real", "real, held apart", *run.card["models"]]
-    return spectra(dict(zip(names, spectra, strict=True))) if spectra else None
+    return spectra(dict(zip(names, stored, strict=True))) if stored else None
 
 
 def _organs(card: Mapping[str, Any]) -> list[Row]:

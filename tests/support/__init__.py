@@ -1,0 +1,1 @@
+"""What tests share: made-up data, small models, servers, builders of stores and runs."""

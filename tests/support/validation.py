@@ -1,0 +1,25 @@
+"""What several tests share, once of `test_watch`."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from crossmod.engine import checkpoint
+from crossmod.runs import Run
+from crossmod.synthesis.validation import Scores, Watch
+
+
+def scripted(monkeypatch: pytest.MonkeyPatch, scores: list[float]) -> None:
+    """Scores as they are wanted, one an epoch."""
+    left = iter(scores)
+    monkeypatch.setattr(Watch, "_score", lambda self: Scores(None, next(left), None))
+
+
+def best_file(run: Run) -> Path:
+    (path,) = (run.path / "checkpoints").glob("best-*")
+    return path
+
+
+def kept(run: Run) -> dict[str, dict[str, torch.Tensor]]:
+    return checkpoint.load(best_file(run))["networks"]
