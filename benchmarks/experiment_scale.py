@@ -27,7 +27,7 @@ from crossmod.engine.memory import resident_bytes
 from crossmod.experiment.design import Design
 from crossmod.experiment.folder import PLAN, write_plan
 from crossmod.experiment.jobs import Job, finished_among
-from crossmod.experiment.live_table import Shown
+from crossmod.experiment.live_table import LiveTable
 from crossmod.experiment.plan import Plan, make_plan
 from crossmod.experiment.run import execute
 from crossmod.experiment.simulated import Simulated
@@ -97,7 +97,7 @@ def simulate(count: int, root: Path) -> str:
     jobs = jobs_of(count)
     executor = Simulated(SLOTS, lost=0.01, failed=0.001)
     began = time.perf_counter()
-    ledger = execute(jobs, root, executor, Shown(jobs, SLOTS))
+    ledger = execute(jobs, root, executor, LiveTable(jobs, SLOTS))
     seconds = time.perf_counter() - began
     counts = {state: number for state, number in ledger.counts.items() if number}
     tries, use = sum(ledger.tries.values()), executor.busy / executor.clock / SLOTS

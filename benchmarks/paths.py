@@ -21,7 +21,7 @@ import torch
 from crossmod.benchmark.compare import plain
 from crossmod.engine.cuda_graph import GraphedStep
 from crossmod.engine.device import Compute, accelerate, no_bf16, no_compiling, pick_device, wait_for
-from crossmod.engine.state import Trainee
+from crossmod.engine.state import TrainingTask
 from crossmod.settings import TranslateSettings
 from crossmod.synthesis import essnet
 
@@ -108,7 +108,7 @@ class Trained:
     seconds: list[float]
 
 
-def trained(trainee: Trainee, device: torch.device) -> Trained:
+def trained(trainee: TrainingTask, device: torch.device) -> Trained:
     """Twenty steps, the same data and draws for each path."""
     before, losses, seconds = kernels(trainee), [], []
     for step in range(STEPS):
@@ -159,7 +159,7 @@ def batch_of(step: int) -> dict[str, torch.Tensor]:
     return {**images, "mask": (images["ct"][:, 0] > 0).long()}
 
 
-def kernels(trainee: Trainee) -> torch.Tensor:
+def kernels(trainee: TrainingTask) -> torch.Tensor:
     """All weights but biases: before a norm those have gradient 0 but for rounding, which Adam makes whole steps of."""
     named = [pair for network in trainee.networks.values() for pair in network.named_parameters()]
     return torch.cat([weight.detach().cpu().double().flatten() for name, weight in named if name.endswith("weight")])

@@ -17,8 +17,8 @@ from crossmod.data.pixel_size import training_scale
 from crossmod.data.slices import load_slices
 from crossmod.data.store import Store
 from crossmod.engine.device import choose
-from crossmod.engine.distributed import World
-from crossmod.engine.loop import Plan, fit
+from crossmod.engine.distributed import Distributed
+from crossmod.engine.loop import TrainingPlan, fit
 from crossmod.engine.memory import peak_bytes, resident_bytes
 from crossmod.runs import start_run
 from crossmod.settings import TranslateSettings
@@ -45,7 +45,7 @@ def main() -> None:
         run = start_run(Path(folder) / "run", "train", {}, {})
         batches = UnpairedBatches(slices, slices.take(range(300)), settings, CPU)
         # A checkpoint after each step: saving counts too.
-        fit(trainee, batches, run, Plan("Training", 1, 0, steps=int(steps), minutes=0), World(CPU))
+        fit(trainee, batches, run, TrainingPlan("Training", 1, 0, steps=int(steps), minutes=0), Distributed(CPU))
         seen["after training"], seen["peak"] = resident_bytes(), peak_bytes(CPU)
     print(f"EssNet, {size}, {settings.size} px, {compute}, {len(slices)} + 300 slices of {slices.size} px")
     for name, held in seen.items():

@@ -29,7 +29,7 @@ from crossmod.data.volume import Volume
 from crossmod.errors import InputError
 from crossmod.inference.from_run import load_run
 from crossmod.inference.translate_volume import translate_volume
-from crossmod.inference.trust.assess import judge_trust
+from crossmod.inference.trust.assess import assess_trust
 from crossmod.inference.trust.findings import Trust
 from crossmod.inference.trust.similarity import Fingerprint, fingerprint_of, read_fingerprint
 from crossmod.inference.types import About, Network, Translation
@@ -180,7 +180,7 @@ def table(
     for number, volume in enumerate(volumes):
         made = _with_labels(translate_volume([network], [volume]), ("liver",))
         cases.append(Case(volume, volumes[(number + 1) % len(volumes)], made, network))
-        trust = judge_trust(made, reference)
+        trust = assess_trust(made, reference)
         usual.append(warned(trust))
         say(f"<!-- uncorrupted {number}: {trust.status}; {' '.join(trust.warnings)} -->")
     found: dict[str, tuple[int, int, dict[str, int]]] = {}
@@ -203,11 +203,11 @@ def table(
 def _new(where: str, corrupt: Any, case: Case, reference: Fingerprint) -> set[str]:
     try:
         if where == "output":
-            return warned(judge_trust(corrupt(case.clean, case), reference))
+            return warned(assess_trust(corrupt(case.clean, case), reference))
         made = _with_labels(translate_volume([case.network], [corrupt(case.volume, case)]), ("liver",))
     except InputError:
         return {"refused"}
-    trust = judge_trust(made, reference)
+    trust = assess_trust(made, reference)
     return warned(trust) | ({"not assessed"} if trust.status == "not assessed" else set())
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from crossmod.errors import InputError
-from crossmod.files import is_disk_full, natural_key, read_json, replacing, write_json, write_text
+from crossmod.files import atomic_write, is_disk_full, natural_key, read_json, write_json, write_text
 
 
 def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
@@ -17,7 +17,7 @@ def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
     write_text(path, "old")
 
     def fail() -> None:
-        with replacing(path) as temporary:
+        with atomic_write(path) as temporary:
             temporary.write_text("half")
             raise RuntimeError
 
@@ -29,7 +29,7 @@ def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
 
 def test_a_full_disk_is_said_in_a_sentence(tmp_path: Path) -> None:
     def fill() -> None:
-        with replacing(tmp_path / "file"):
+        with atomic_write(tmp_path / "file"):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     with pytest.raises(InputError, match="the disk is full"):

@@ -12,7 +12,7 @@ from crossmod.cli.app import main
 from crossmod.config import Settings
 from crossmod.data.store_writer import writing_store
 from crossmod.errors import InputError
-from crossmod.experiment.executors.options import Where, executor_of
+from crossmod.experiment.executors.options import ExecutorOptions, executor_of
 from crossmod.presets import RIVALS, SEGMENT, TRANSLATE, idle, with_asked
 from crossmod.segmentation.train import train_segmenter
 from crossmod.settings import SegmentSettings, TranslateSettings
@@ -151,7 +151,7 @@ def test_a_file_wins_too_and_a_run_s_own_file_is_taken_as_it_is(
 )
 def test_an_option_of_another_executor_is_refused(tmp_path: Path, given: dict[str, Any], words: str) -> None:
     with pytest.raises(InputError, match=words):
-        executor_of(tmp_path, Where(**given))
+        executor_of(tmp_path, ExecutorOptions(**given))
 
 
 # What idle() says is held against what a training really reads and what really changes its result.

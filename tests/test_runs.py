@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from crossmod.errors import InputError
-from crossmod.files import held
+from crossmod.files import lock
 from crossmod.runs import LOCK, Run, open_run, start_run
 
 
@@ -63,7 +63,7 @@ def test_a_run_without_a_checkpoint_begins_again_with_other_settings(tmp_path: P
     assert list((run.path / "samples").iterdir()) == []
     with pytest.raises(InputError, match="a run of `train`"):
         start_run(tmp_path / "run", "segment", {"epochs": 4}, {})
-    with held(run.path / LOCK), pytest.raises(InputError, match="another crossmod command that writes here"):
+    with lock(run.path / LOCK), pytest.raises(InputError, match="another crossmod command that writes here"):
         start_run(tmp_path / "run", "train", {"epochs": 5}, {})
     assert run.config["settings"] == {"epochs": 4}
     # With a card it is finished, and stays as it is.

@@ -11,7 +11,7 @@ from crossmod.data.nifti import write_nifti
 from crossmod.data.store import Store
 from crossmod.data.store_writer import writing_store
 from crossmod.errors import InputError
-from crossmod.evaluation.cases import JudgeSettings, ask, warn_of_bodies
+from crossmod.evaluation.cases import EvaluationSettings, choose_cases, warn_of_bodies
 from crossmod.synthesis.synthesize import synthesize
 from tests.support.common import Stores
 from tests.support.evaluated_people import People, make_people
@@ -98,10 +98,10 @@ def people(tmp_path_factory: pytest.TempPathFactory) -> People:
 
 
 def test_judging_compares_real_with_synthetic(tmp_path: Path, people: People, caplog: pytest.LogCaptureFixture) -> None:
-    warn_of_bodies(ask(people.mr, [people.good], JudgeSettings()))
+    warn_of_bodies(choose_cases(people.mr, [people.good], EvaluationSettings()))
     assert told(caplog) == ""
     small = scaled(tmp_path / "small", people.mr, 0.5)
-    warn_of_bodies(ask(small, [people.good], JudgeSettings(same_people="no")))
+    warn_of_bodies(choose_cases(small, [people.good], EvaluationSettings(same_people="no")))
     assert "2.1 times as small as those of" in told(caplog)
 
 

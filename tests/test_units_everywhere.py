@@ -17,13 +17,13 @@ from crossmod.data.store import Store
 from crossmod.data.store_writer import writing_store
 from crossmod.data.volume import Volume
 from crossmod.errors import InputError
-from crossmod.evaluation.cases import JudgeSettings
-from crossmod.evaluation.run import judge_images
+from crossmod.evaluation.cases import EvaluationSettings
+from crossmod.evaluation.run import evaluate_images
 from crossmod.inference.api import load_model, read_volume, write_translation
 from crossmod.inference.bundle.export import export_bundle
 from crossmod.inference.paired import evaluate_translation
 from crossmod.inference.translate_volume import translate_volume
-from crossmod.inference.trust.assess import judge_trust
+from crossmod.inference.trust.assess import assess_trust
 from crossmod.inference.types import Options
 from crossmod.synthesis.synthesize import synthesize
 from tests.support.common import Stores
@@ -128,9 +128,9 @@ def test_evaluation_refuses_real_images_and_those_of_other_programs(tmp_path: Pa
         return tmp_path / name
 
     good, bad = store("good", people[:2], False), store("bad", people[2:], True)
-    settings = JudgeSettings(size=32, draws=0)
+    settings = EvaluationSettings(size=32, draws=0)
     for real, made in ((bad, good), (good, bad)):
-        error = said(lambda real=real, made=made: judge_images(real, [made], tmp_path / "out", settings=settings))
+        error = said(lambda real=real, made=made: evaluate_images(real, [made], tmp_path / "out", settings=settings))
         assert re.search(words, error.found)
         assert "bad" in error.subject
 
@@ -221,11 +221,11 @@ def test_ct_in_hu_is_not_translated_by_a_model_of_another_unit_unless_accepted()
     error = said(lambda: translate_volume([odd], [body()]))
     assert (error.found, "--accept-units" in error.do) == ("CT in HU", True)
     made = translate_volume([odd], [body()], Options(accept_units=True))
-    warnings = " ".join(judge_trust(replace(made, clipped=0.5)).warnings)
+    warnings = " ".join(assess_trust(replace(made, clipped=0.5)).warnings)
     assert "-1000 to 1000 of an unknown unit, the range of the model" in warnings
     assert "CT window is not in HU" in warnings
     plain = translate_volume([Made(about())], [body()])
-    assert "-1000 to 1000 HU, the range" in " ".join(judge_trust(replace(plain, clipped=0.5)).warnings)
+    assert "-1000 to 1000 HU, the range" in " ".join(assess_trust(replace(plain, clipped=0.5)).warnings)
 
 
 def test_a_series_in_an_unspecified_unit_is_taken_with_a_note_where_it_is_plainly_hu(tmp_path: Path) -> None:
@@ -339,6 +339,6 @@ def test_a_volume_that_was_accepted_is_translated_with_a_warning_that_stays() ->
         translate_volume([model], [odd])
     made = translate_volume([model], [odd], Options(accept_units=True))
     assert made.image.notes[0].startswith("accepted with --accept-units, unit unknown: values from 24")
-    assert any("cannot be trusted" in sentence for sentence in judge_trust(made).warnings)
+    assert any("cannot be trusted" in sentence for sentence in assess_trust(made).warnings)
     with pytest.raises(InputError, match="the truth: values from 24"):
         evaluate_translation(translate_volume([model], [body()]), odd)

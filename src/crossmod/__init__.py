@@ -19,13 +19,13 @@ if TYPE_CHECKING:
     from crossmod.data.store import Store as Store
     from crossmod.data.volume import Volume as Volume
     from crossmod.errors import InputError as InputError
-    from crossmod.evaluation.run import judge_images as judge_images
+    from crossmod.evaluation.run import evaluate_images as evaluate_images
     from crossmod.inference.api import Model as Model
     from crossmod.inference.api import load_model as load_model
     from crossmod.inference.api import read_volume as read_volume
     from crossmod.inference.api import read_volumes as read_volumes
     from crossmod.inference.api import write_translation as write_translation
-    from crossmod.inference.batch.case import Job as Job
+    from crossmod.inference.batch.case import BatchJob as BatchJob
     from crossmod.inference.batch.run import translate_list as translate_list
     from crossmod.inference.bundle.export import export_bundle as export_bundle
     from crossmod.inference.paired import AgainstTruth as AgainstTruth
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "AgainstTruth": "crossmod.inference.paired",
     "InputError": "crossmod.errors",
-    "Job": "crossmod.inference.batch.case",
+    "BatchJob": "crossmod.inference.batch.case",
     "Limits": "crossmod.inference.trust.findings",
     "Model": "crossmod.inference.api",
     "Options": "crossmod.inference.types",
@@ -50,13 +50,16 @@ _HOMES = {
     "evaluate": "crossmod.evaluate",
     "evaluate_translation": "crossmod.inference.paired",
     "export_bundle": "crossmod.inference.bundle.export",
-    "judge_images": "crossmod.evaluation.run",
+    "evaluate_images": "crossmod.evaluation.run",
     "load_model": "crossmod.inference.api",
     "read_volume": "crossmod.inference.api",
     "read_volumes": "crossmod.inference.api",
     "translate_list": "crossmod.inference.batch.run",
     "write_translation": "crossmod.inference.api",
     "write_trust": "crossmod.inference.trust.report",
+    # Names of version 0.1.
+    "Job": "crossmod.inference.batch.case:BatchJob",
+    "judge_images": "crossmod.evaluation.run:evaluate_images",
 }
 __getattr__ = loading(__name__, _HOMES)
 

@@ -26,7 +26,7 @@ PathName = str | PathLike[str]
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def atomic_write(path: Path) -> Iterator[Path]:
     """Give a temporary path to write to; it takes the place of `path` when the block ends well.
 
     When the block fails, the temporary file is removed and `path` is as it was.
@@ -88,7 +88,7 @@ def disk_full(path: Path) -> InputError:
 
 
 @contextmanager
-def held(path: Path) -> Iterator[None]:
+def lock(path: Path) -> Iterator[None]:
     """Hold a lock file, so that no second process writes in the same place; a killed process lets go of it.
 
     Raises:
@@ -112,7 +112,7 @@ def remove_partial(folder: Path) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """Write `text` to `path`, whole or not at all."""
-    with replacing(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
@@ -147,7 +147,7 @@ def sha256(path: Path) -> str:
 FILLED = (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR)
 
 
-def refuse_filled(folder: Path) -> None:
+def require_empty(folder: Path) -> None:
     """Say so before the work whose result would have no place.
 
     Raises:
@@ -159,7 +159,7 @@ def refuse_filled(folder: Path) -> None:
 
 
 @contextmanager
-def new_folder(folder: Path) -> Iterator[Path]:
+def atomic_folder(folder: Path) -> Iterator[Path]:
     """Give a temporary folder to fill; it takes the place of `folder` when the block ends well.
 
     When the block fails, nothing is left; nor of commands that were killed.
@@ -170,7 +170,7 @@ def new_folder(folder: Path) -> Iterator[Path]:
     Raises:
         InputError: the folder holds something, also if it only came there meanwhile, or the disk is full.
     """
-    refuse_filled(folder)
+    require_empty(folder)
     # `.` and `..` have no name of their own to put a temporary one beside.
     place = folder.resolve()
     temporary = place.with_name(f".{place.name}.{os.getpid()}.partial")

@@ -10,13 +10,15 @@ def loading(package: str, homes: Mapping[str, str]) -> Callable[[str], Any]:
 
     Args:
         package: its name.
-        homes: module of each name; a module that is called like the name is given itself.
+        homes: module of each name; a module that is called like the name is given itself. `module:other` is what the
+            module calls `other`.
     """
 
     def load(name: str) -> Any:
         if name not in homes:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        module = import_module(homes[name])
-        return module if homes[name] == f"{package}.{name}" else getattr(module, name)
+        home, _, other = homes[name].partition(":")
+        module = import_module(home)
+        return module if home == f"{package}.{name}" else getattr(module, other or name)
 
     return load

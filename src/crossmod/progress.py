@@ -17,12 +17,12 @@ Advance = Callable[..., None]
 _hushed: ContextVar[bool] = ContextVar("hushed", default=False)
 
 
-def hush() -> None:
+def disable_progress() -> None:
     """From now on this process shows nothing: of several that work together, one speaks."""
     _hushed.set(True)
 
 
-def hushed() -> bool:
+def progress_disabled() -> bool:
     """Whether another process speaks for this one."""
     return _hushed.get()
 
@@ -45,7 +45,7 @@ def progress(title: str, total: int, *, done: int = 0) -> Iterator[Advance]:
         total: how many steps there are.
         done: how many were done before (a resumed run), left out of the speed.
     """
-    if hushed():
+    if progress_disabled():
         yield lambda steps=1, note="": None
         return
     shown = _bar(title, total, done) if sys.stderr.isatty() else _lines(title, total, done)

@@ -24,7 +24,7 @@ import yaml
 
 from crossmod.config import read_yaml
 from crossmod.errors import InputError
-from crossmod.files import held, read_json, remove_partial, write_json, write_text
+from crossmod.files import lock, read_json, remove_partial, write_json, write_text
 from crossmod.version import __version__
 
 CONFIG, CARD, LOCK = "config.yaml", "card.json", ".lock"
@@ -176,7 +176,7 @@ def _is_empty(run: Run) -> bool:
 
 
 def _begin_again(run: Run, config: dict[str, Any]) -> Run:
-    with held(run.path / LOCK):
+    with lock(run.path / LOCK):
         for picture in (run.path / "samples").glob("*"):
             picture.unlink()
         return _begin(run, config)

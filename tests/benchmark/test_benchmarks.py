@@ -19,7 +19,7 @@ from crossmod.benchmark.session import PrepareBench, SegmentBench, TranslateBenc
 from crossmod.benchmark.synthesize import bench_synthesize
 from crossmod.benchmark.train import bench_train
 from crossmod.engine.device import Compute, choose
-from crossmod.engine.state import Trainee
+from crossmod.engine.state import TrainingTask
 from crossmod.errors import InputError
 from crossmod.presets import SEGMENT, TRANSLATE
 from crossmod.settings import TranslateSettings
@@ -83,7 +83,7 @@ def test_in_fp32_the_shipped_step_is_the_reference_to_rounding() -> None:
     assert made.same
 
 
-def trains_nothing(settings: TranslateSettings, compute: Compute) -> Trainee:
+def trains_nothing(settings: TranslateSettings, compute: Compute) -> TrainingTask:
     """G1 stands still: its losses are right for a while."""
     trainee = build(settings, compute)
     for weight in trainee.networks["G1"].parameters():
@@ -91,14 +91,14 @@ def trains_nothing(settings: TranslateSettings, compute: Compute) -> Trainee:
     return trainee
 
 
-def sees_the_other_side(settings: TranslateSettings, compute: Compute) -> Trainee:
+def sees_the_other_side(settings: TranslateSettings, compute: Compute) -> TrainingTask:
     trainee = build(settings, compute)
     return replace(trainee, step=lambda batch: trainee.step({**batch, "ct": batch["mr"], "mr": batch["ct"] * 0.5}))
 
 
 @pytest.mark.parametrize("wrong", [trains_nothing, sees_the_other_side])
 def test_a_shipped_step_that_computes_something_else_is_told(
-    wrong: Callable[..., Trainee],
+    wrong: Callable[..., TrainingTask],
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     caplog: pytest.LogCaptureFixture,

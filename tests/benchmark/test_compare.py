@@ -11,13 +11,13 @@ from torch.optim import Adam
 
 from crossmod.benchmark import compare as room
 from crossmod.benchmark import hardware as rate
-from crossmod.benchmark.compare import TOLERANCE, Outcome, Plan, Way, Work, compare, largest_difference, plain
+from crossmod.benchmark.compare import TOLERANCE, BenchmarkPlan, Outcome, Way, Work, compare, largest_difference, plain
 from crossmod.benchmark.hardware import convolution_rate, matmul_rate, operations, race, turns
 from crossmod.engine.optimizers import adam
-from crossmod.engine.state import Trainee
+from crossmod.engine.state import TrainingTask
 
 CPU = torch.device("cpu")
-PLAN = Plan(
+PLAN = BenchmarkPlan(
     work="a test", device=CPU, steps=6, warm=3, checked=2, outcome="numbers", slices=4, unit="slice", networks=True
 )
 
@@ -140,7 +140,7 @@ def test_plain_adam_is_pytorchs() -> None:
     torch.manual_seed(0)
     mine, theirs = nn.Linear(7, 5), nn.Linear(7, 5)
     theirs.load_state_dict(copy.deepcopy(mine.state_dict()))
-    trainee = Trainee({}, {"all": adam(mine.parameters(), 1e-2, (0.5, 0.999), CPU)}, lambda batch: {})
+    trainee = TrainingTask({}, {"all": adam(mine.parameters(), 1e-2, (0.5, 0.999), CPU)}, lambda batch: {})
     ours = plain(trainee).optimizers["all"]
     reference = Adam(theirs.parameters(), 1e-2, (0.5, 0.999))
     assert {**ours.param_groups[0], "params": 0} == {**reference.param_groups[0], "params": 0}

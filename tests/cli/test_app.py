@@ -12,7 +12,7 @@ from crossmod.benchmark import doctor
 from crossmod.benchmark.machine import Finding
 from crossmod.cli import app, main
 from crossmod.cli import app as application
-from crossmod.engine.interrupt import Stopped
+from crossmod.engine.interrupt import TrainingInterrupted
 from crossmod.presets import SEGMENT, TRANSLATE
 from crossmod.version import __version__
 from tests.support.common import Stores
@@ -217,7 +217,7 @@ def test_a_stop_says_where_and_leaves_with_the_signals_code(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def stop(*words: object, **more: object) -> None:
-        raise Stopped(15, 7, 20)
+        raise TrainingInterrupted(15, 7, 20)
 
     monkeypatch.setattr(application, "app", stop)
     assert run(capsys, "train")[0] == 143

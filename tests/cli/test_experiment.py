@@ -11,8 +11,8 @@ from crossmod.cli import main
 from crossmod.errors import InputError
 from crossmod.experiment.design import read_design
 from crossmod.experiment.executors import base as executor
-from crossmod.experiment.executors.options import Where, executor_of
-from crossmod.experiment.jobs import Job, perform
+from crossmod.experiment.executors.options import ExecutorOptions, executor_of
+from crossmod.experiment.jobs import Job, execute_job
 from crossmod.settings import Machine
 from tests.support.common import Stores
 from tests.support.small_design import small_design
@@ -81,7 +81,7 @@ def test_a_failed_run_is_exit_code_1(
     def failing(job: Job, root: Path, machine: Machine) -> None:
         if job.title == "real, fold 0, seed 0":
             raise RuntimeError("out of memory")
-        perform(job, root, machine)
+        execute_job(job, root, machine)
 
     monkeypatch.setattr(executor, "perform", failing)
     with pytest.raises(SystemExit) as stop:
@@ -112,11 +112,11 @@ def test_a_mistake_is_a_sentence(
 
 
 def test_where_runs_are_made(tmp_path: Path) -> None:
-    assert executor_of(tmp_path, Where()).slots == 1
-    assert executor_of(tmp_path, Where(jobs=3)).slots == 3
+    assert executor_of(tmp_path, ExecutorOptions()).slots == 1
+    assert executor_of(tmp_path, ExecutorOptions(jobs=3)).slots == 3
     if shutil.which("srun") is None:
         with pytest.raises(InputError, match="a SLURM cluster"):
-            executor_of(tmp_path, Where(executor="slurm", gpus=1.0))
+            executor_of(tmp_path, ExecutorOptions(executor="slurm", gpus=1.0))
 
 
 def test_help_is_quick_and_imports_nothing_heavy() -> None:

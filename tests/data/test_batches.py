@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crossmod.data import batches as module
-from crossmod.data.batches import HOST, LabelledBatches, UnpairedBatches, home, order
+from crossmod.data.batches import HOST, LabelledBatches, UnpairedBatches, data_device, order
 from crossmod.data.slices import SliceKey, SliceSet, to_pixels
 from crossmod.settings import SegmentSettings, TranslateSettings
 
@@ -220,7 +220,7 @@ def test_nothing_is_read_back_from_the_device(at: str, monkeypatch: pytest.Monke
     """A meta device has no numbers: asking it for one is an error. Shapes and types are those of the CPU."""
     meta = torch.device("meta")
     if at == "host":
-        monkeypatch.setattr(module, "home", lambda arrays, device: HOST)
+        monkeypatch.setattr(module, "data_device", lambda arrays, device: HOST)
     for batches, wanted in zip(both_kinds(meta), both_kinds(CPU), strict=True):
         found, want = batches.batch(1, 1), wanted.batch(1, 1)
         assert {name: (t.shape, t.dtype) for name, t in found.items()} == {
@@ -235,9 +235,9 @@ def test_slices_stay_on_the_host_where_the_device_is_too_full(monkeypatch: pytes
     free = 1000
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (free, 10 * free))
     cuda = torch.device("cuda")
-    assert home([np.zeros(200, np.int16), np.zeros(100, np.uint8)], cuda) == cuda
-    assert home([np.zeros(200, np.int16), np.zeros(101, np.uint8)], cuda) == HOST
-    assert home([np.zeros(9999)], torch.device("cpu", 0)) == HOST
+    assert data_device([np.zeros(200, np.int16), np.zeros(100, np.uint8)], cuda) == cuda
+    assert data_device([np.zeros(200, np.int16), np.zeros(101, np.uint8)], cuda) == HOST
+    assert data_device([np.zeros(9999)], torch.device("cpu", 0)) == HOST
 
 
 @pytest.mark.gpu
@@ -245,7 +245,7 @@ def test_slices_stay_on_the_host_where_the_device_is_too_full(monkeypatch: pytes
 @pytest.mark.parametrize("at", ["device", "host"])
 def test_a_gpu_makes_the_same_batches_and_is_not_waited_for(at: str, monkeypatch: pytest.MonkeyPatch) -> None:
     if at == "host":
-        monkeypatch.setattr(module, "home", lambda arrays, device: HOST)
+        monkeypatch.setattr(module, "data_device", lambda arrays, device: HOST)
     for batches, wanted in zip(both_kinds(torch.device("cuda", 0)), both_kinds(CPU), strict=True):
         batches.batch(0, 0)  # slices are put on the device
         torch.cuda.set_sync_debug_mode("error")

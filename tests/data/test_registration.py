@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from crossmod.data.registration import group_cases, onto_grid, read_input
+from crossmod.data.registration import group_cases, read_input, resample_to
 from crossmod.data.volume import Volume
 from crossmod.errors import InputError
 from tests.support.registered import two_sequences
@@ -25,7 +25,7 @@ COARSE = np.array([[0, 0, -2.5, 30], [0, -2.5, 0, 30], [7.0, 0, 0, -40], [0, 0, 
 def test_values_are_those_of_the_place() -> None:
     """A straight ramp in millimetres, linearly resampled, is the same ramp."""
     grid, other = ramp(FINE, (6, 32, 30), "t1_in"), ramp(COARSE, (8, 20, 22))
-    brought = onto_grid(other, grid, subject="p")
+    brought = resample_to(other, grid, subject="p")
     np.testing.assert_allclose(brought.voxels, grid.voxels, atol=1e-3)
     np.testing.assert_array_equal(brought.affine, grid.affine)
     assert brought.sequence == "t2_spir"
@@ -35,7 +35,7 @@ def test_outside_is_the_lowest_value() -> None:
     grid = ramp(FINE, (6, 32, 30), "t1_in")
     moved = COARSE.copy()
     moved[0, 3] -= 18.0
-    brought = onto_grid(ramp(moved, (8, 20, 22)), grid, subject="p")
+    brought = resample_to(ramp(moved, (8, 20, 22)), grid, subject="p")
     lowest = ramp(moved, (8, 20, 22)).voxels.min()
     assert (brought.voxels[:, :, 0] == lowest).all()
     assert not (brought.voxels == lowest).all()
@@ -44,14 +44,14 @@ def test_outside_is_the_lowest_value() -> None:
 def test_the_same_grid_is_not_resampled() -> None:
     grid = ramp(FINE, (6, 32, 30), "t1_in")
     other = replace(grid, voxels=np.random.default_rng(0).normal(size=grid.voxels.shape).astype(np.float32))
-    np.testing.assert_array_equal(onto_grid(other, grid, subject="p").voxels, other.voxels)
+    np.testing.assert_array_equal(resample_to(other, grid, subject="p").voxels, other.voxels)
 
 
 def test_what_lies_elsewhere_is_refused_by_the_patients_name() -> None:
     elsewhere = COARSE.copy()
     elsewhere[2, 3] += 500
     with pytest.raises(InputError, match=r"store, patient p7: t2_spir that holds 0% of what t1_in shows"):
-        onto_grid(ramp(elsewhere, (8, 20, 22)), ramp(FINE, (6, 32, 30), "t1_in"), subject="store, patient p7")
+        resample_to(ramp(elsewhere, (8, 20, 22)), ramp(FINE, (6, 32, 30), "t1_in"), subject="store, patient p7")
 
 
 def test_groups_hold_one_case_an_input(tmp_path: Path) -> None:

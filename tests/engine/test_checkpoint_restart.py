@@ -9,10 +9,10 @@ import torch
 from crossmod.engine import checkpoint
 from crossmod.engine.alarms import Alarm
 from crossmod.engine.checkpoint import best, restore, snapshot
-from crossmod.engine.distributed import World
+from crossmod.engine.distributed import Distributed
 from crossmod.engine.loop import fit
 from crossmod.engine.optimizers import averaged
-from crossmod.engine.state import Sight, Standing, Trainee
+from crossmod.engine.state import TrainerState, TrainingTask, ValidationResult
 from crossmod.errors import InputError
 from tests.support.loops import ALONE, PLAN, Numbers, new_run, regression, weights
 
@@ -37,8 +37,8 @@ class Counter:
         self.kept = state["kept"].clone()
 
 
-def scored(epoch: int, at: Standing) -> Sight:
-    return Sight(numbers={"select_score": SCORES[epoch]}, score=SCORES[epoch])
+def scored(epoch: int, at: TrainerState) -> ValidationResult:
+    return ValidationResult(numbers={"select_score": SCORES[epoch]}, score=SCORES[epoch])
 
 
 PATIENT = replace(PLAN, epochs=5, minutes=99.0)
@@ -51,7 +51,9 @@ def test_all_of_it_comes_back(tmp_path: Path) -> None:
     for step in range(3):
         trainee.step({**Numbers().batch(0, step), "drawn": torch.tensor(0.5)})
     counter.kept += 7
-    at = Standing(3, 1.5, False, {"score": 2.0, "step": 2, "epoch": 0}, 1, [], {"square": [1.0]}, {"square": 3.0}, 2)
+    at = TrainerState(
+        3, 1.5, False, {"score": 2.0, "step": 2, "epoch": 0}, 1, [], {"square": [1.0]}, {"square": 3.0}, 2
+    )
     checkpoint.save(run.path / "checkpoints", 3, snapshot(trainee, at, ALONE))
     drawn, wanted = torch.rand(4), snapshot(trainee, at, ALONE)
 
@@ -68,12 +70,12 @@ def test_all_of_it_comes_back(tmp_path: Path) -> None:
 
 
 def test_nothing_there_is_a_beginning(tmp_path: Path) -> None:
-    assert restore(regression(), new_run(tmp_path / "run"), ALONE) == Standing()
+    assert restore(regression(), new_run(tmp_path / "run"), ALONE) == TrainerState()
 
 
 def test_other_networks_and_another_number_of_processes_are_refused(tmp_path: Path) -> None:
     run, trainee = new_run(tmp_path / "run"), regression()
-    state = snapshot(trainee, Standing(), ALONE)
+    state = snapshot(trainee, TrainerState(), ALONE)
     checkpoint.save(run.path / "checkpoints", 1, {**state, "ranks": [*state["ranks"], *state["ranks"]]})
     with pytest.raises(InputError, match="a run of 2 processes, continued with 1"):
         restore(trainee, run, ALONE)
@@ -86,7 +88,7 @@ def test_other_networks_and_another_number_of_processes_are_refused(tmp_path: Pa
 def test_what_was_best_is_what_is_looked_at(tmp_path: Path) -> None:
     trainee = averaged(regression(), ("net",), 0.9)
     trainee.step({**Numbers().batch(0, 0), "drawn": torch.tensor(0.5)})
-    kept = best(trainee, Standing(best={"score": 1.0, "step": 1, "epoch": 0}))
+    kept = best(trainee, TrainerState(best={"score": 1.0, "step": 1, "epoch": 0}))
     assert kept["best"] == {"score": 1.0, "step": 1, "epoch": 0}
     assert torch.equal(kept["networks"]["net"]["0.weight"], trainee.averages["net"].state_dict()["0.weight"])
     assert not torch.equal(kept["networks"]["net"]["0.weight"], trainee.networks["net"].state_dict()["0.weight"])
@@ -100,7 +102,7 @@ def best_file(run: Any) -> dict[str, Any]:
 def test_the_best_weights_are_those_of_the_best_epoch(tmp_path: Path) -> None:
     run, trainee, seen = new_run(tmp_path / "run"), regression(), []
 
-    def look(epoch: int, at: Standing) -> Sight:
+    def look(epoch: int, at: TrainerState) -> ValidationResult:
         seen.append(copy.deepcopy(trainee.networks["net"].state_dict()))
         return scored(epoch, at)
 
@@ -180,11 +182,11 @@ def test_alarms_are_raised_once_over_all_sittings(tmp_path: Path, caplog: pytest
     run = new_run(tmp_path / "run")
     asked = []
 
-    def look(epoch: int, at: Standing) -> Sight:
+    def look(epoch: int, at: TrainerState) -> ValidationResult:
         asked.append(epoch)
         if len(asked) == 3:
             raise Killed
-        return Sight(alarms=[Alarm("flat", f"in epoch {epoch}", "Look.")])
+        return ValidationResult(alarms=[Alarm("flat", f"in epoch {epoch}", "Look.")])
 
     plan = replace(PLAN, minutes=0.0)
     with pytest.raises(Killed):
@@ -203,7 +205,7 @@ def test_means_of_epochs_are_those_of_all_their_steps(tmp_path: Path) -> None:
     class Long(Numbers):
         steps = 30
 
-    def collecting(trainee: Trainee, losses: list[float], kill_at: int = -1) -> Trainee:
+    def collecting(trainee: TrainingTask, losses: list[float], kill_at: int = -1) -> TrainingTask:
         def step(batch: Any) -> Any:
             if len(losses) == kill_at:
                 raise Killed
@@ -233,9 +235,9 @@ def test_resumed_readings_have_no_doubles_and_no_holes(tmp_path: Path) -> None:
             raise Killed
         return trainee.step(batch)
 
-    def saving_seldom(epoch: int, at: Standing) -> Sight:
+    def saving_seldom(epoch: int, at: TrainerState) -> ValidationResult:
         # A best epoch is saved, and only such a one.
-        return Sight(numbers={"select_score": 1.0}, score=1.0 if epoch == 1 else None)
+        return ValidationResult(numbers={"select_score": 1.0}, score=1.0 if epoch == 1 else None)
 
     plan = replace(PLAN, minutes=99.0)
     with pytest.raises(Killed):
@@ -250,7 +252,7 @@ def test_rates_that_fell_fall_on_from_where_they_began(tmp_path: Path) -> None:
     """A checkpoint holds rates that have fallen already: they are not multiplied once more."""
     run, seen = new_run(tmp_path / "run"), []
 
-    def watched(kill_at: int) -> Trainee:
+    def watched(kill_at: int) -> TrainingTask:
         trainee = regression()
 
         def step(batch: Any) -> Any:
@@ -275,8 +277,8 @@ def test_weights_are_not_shared_with_what_was_saved(tmp_path: Path) -> None:
     run, trainee = new_run(tmp_path / "run"), regression()
     before = weights(trainee).clone()
     path = tmp_path / "kept.safetensors"
-    checkpoint.write(path, best(trainee, Standing()))
-    fit(trainee, Numbers(), run, PLAN, World(torch.device("cpu")))
+    checkpoint.write(path, best(trainee, TrainerState()))
+    fit(trainee, Numbers(), run, PLAN, Distributed(torch.device("cpu")))
     kept = torch.cat([part.flatten() for part in checkpoint.load(path)["networks"]["net"].values()])
     assert torch.equal(kept, before)
     assert not torch.equal(weights(trainee), before)

@@ -13,8 +13,8 @@ import torch
 
 from crossmod.engine import crowding
 from crossmod.engine.crowding import Crowding, GivingWay, seconds_waited
-from crossmod.engine.distributed import World
-from crossmod.engine.state import Standing
+from crossmod.engine.distributed import Distributed
+from crossmod.engine.state import TrainerState
 from crossmod.engine.threads import computing_with
 
 CPU = torch.device("cpu")
@@ -91,7 +91,7 @@ def test_one_thread_is_never_too_many_and_a_silent_kernel_says_nothing(machine: 
     assert silent.room_for(4) == 4
 
 
-def train(machine: Machine, world: World, at: Standing) -> None:
+def train(machine: Machine, world: Distributed, at: TrainerState) -> None:
     """Steps that take 20 s, half of it waiting for a core."""
     cores = GivingWay(world, at, machine.watched())
     for _ in range(10):
@@ -102,9 +102,9 @@ def train(machine: Machine, world: World, at: Standing) -> None:
 
 @pytest.mark.usefixtures("two_threads")
 def test_a_training_goes_on_with_fewer_and_says_so_once(machine: Machine, caplog: pytest.LogCaptureFixture) -> None:
-    at = Standing(step=7, threads=[{"step": 0, "threads": 2}])
+    at = TrainerState(step=7, threads=[{"step": 0, "threads": 2}])
     with caplog.at_level(logging.WARNING):
-        train(machine, World(CPU), at)
+        train(machine, Distributed(CPU), at)
     assert torch.get_num_threads() == 1
     # The first three steps may have compiled.
     assert at.threads == [{"step": 0, "threads": 2}, {"step": 11, "threads": 1}]
@@ -116,9 +116,9 @@ def test_a_training_goes_on_with_fewer_and_says_so_once(machine: Machine, caplog
 def test_threads_that_were_asked_for_are_kept_and_the_way_out_is_named(
     machine: Machine, caplog: pytest.LogCaptureFixture
 ) -> None:
-    at = Standing()
+    at = TrainerState()
     with caplog.at_level(logging.WARNING):
-        train(machine, World(CPU, threads=2), at)
+        train(machine, Distributed(CPU, threads=2), at)
     assert torch.get_num_threads() == 2
     assert at.threads == [{"step": 0, "threads": 2}]
     assert len(caplog.records) == 1
@@ -126,16 +126,16 @@ def test_threads_that_were_asked_for_are_kept_and_the_way_out_is_named(
 
 
 @pytest.mark.usefixtures("two_threads")
-@pytest.mark.parametrize("world", [World(torch.device("cuda")), World(CPU, ranks=2)])
-def test_gpus_and_several_processes_are_left_alone(world: World, machine: Machine) -> None:
-    train(machine, world, Standing())
+@pytest.mark.parametrize("world", [Distributed(torch.device("cuda")), Distributed(CPU, ranks=2)])
+def test_gpus_and_several_processes_are_left_alone(world: Distributed, machine: Machine) -> None:
+    train(machine, world, TrainerState())
     assert torch.get_num_threads() == 2
 
 
 def test_a_checkpoint_of_before_knows_no_threads_and_a_change_on_resuming_is_kept() -> None:
-    at = Standing(**{key: value for key, value in Standing(step=5).state_dict().items() if key != "threads"})
+    at = TrainerState(**{key: value for key, value in TrainerState(step=5).state_dict().items() if key != "threads"})
     at.computes_with(2)
-    again = Standing(**at.state_dict())
+    again = TrainerState(**at.state_dict())
     again.computes_with(2)
     again.step = 9
     again.computes_with(1)

@@ -13,7 +13,7 @@ from torch.utils._pytree import tree_leaves
 from crossmod.engine.cuda_graph import WARM, GraphedStep, first_line
 from crossmod.engine.device import Compute, accelerate
 from crossmod.engine.optimizers import averaged, set_rates
-from crossmod.engine.state import Batch, Losses, Trainee
+from crossmod.engine.state import Batch, Losses, TrainingTask
 from crossmod.segmentation import model as segmenter
 from crossmod.settings import SegmentSettings, TranslateSettings
 from crossmod.synthesis import essnet
@@ -99,7 +99,7 @@ def plainly(work: Callable[[], None]) -> None:
     work()
 
 
-def graphed(trainee: Trainee, record: Callable[[Callable[[], None]], Callable[[], None]] = record) -> GraphedStep:
+def graphed(trainee: TrainingTask, record: Callable[[Callable[[], None]], Callable[[], None]] = record) -> GraphedStep:
     return GraphedStep(trainee.step, record, plainly)
 
 
@@ -116,7 +116,7 @@ SETTINGS = TranslateSettings(
 )
 
 
-def translator(precision: str = "fp32") -> Trainee:
+def translator(precision: str = "fp32") -> TrainingTask:
     """An averaged EssNet whose rates are tensors, as they are on a GPU."""
     trainee = essnet.build(SETTINGS, CPU)
     for optimizer in trainee.optimizers.values():
@@ -132,7 +132,10 @@ def batch_of(step: int, count: int = 2) -> dict[str, Tensor]:
 
 
 def train(
-    trainee: Trainee, step: Callable[[Batch], Losses], counts: list[int], before: Callable[[int], None] | None = None
+    trainee: TrainingTask,
+    step: Callable[[Batch], Losses],
+    counts: list[int],
+    before: Callable[[int], None] | None = None,
 ) -> tuple[list[dict[str, float]], dict[str, Any]]:
     """Losses of each step, read at the end, and all that was trained."""
     losses: list[Losses] = []
@@ -352,7 +355,7 @@ def test_on_a_gpu_a_recording_that_fails_leaves_the_training_whole() -> None:
     for asks in (True, False):
         trainee = segmenter.build(settings, device)
 
-        def step(batch: Batch, trainee: Trainee = trainee, asks: bool = asks) -> Losses:
+        def step(batch: Batch, trainee: TrainingTask = trainee, asks: bool = asks) -> Losses:
             losses = trainee.step(batch)
             if asks and torch.cuda.is_current_stream_capturing():
                 losses["cross_entropy"].item()

@@ -14,7 +14,7 @@ from torch import nn
 
 from crossmod.engine import device as room
 from crossmod.engine.device import COMPILED_FROM_PIXELS, Compute, accelerate, choose, no_compiling, prepare
-from crossmod.engine.state import Batch, Losses, Trainee
+from crossmod.engine.state import Batch, Losses, TrainingTask
 from crossmod.networks.blocks import PatchGAN, ResNet
 from crossmod.networks.unet import UNet
 from crossmod.settings import Compile, Precision, TranslateSettings
@@ -45,7 +45,7 @@ def batch_of(step: int) -> dict[str, torch.Tensor]:
     return {**images, "mask": (images["ct"][:, 0] > 0).long()}
 
 
-def kernels(trainee: Trainee) -> torch.Tensor:
+def kernels(trainee: TrainingTask) -> torch.Tensor:
     """All weights but biases: before a norm those have gradient 0 but for rounding, which Adam makes whole steps of."""
     named = [pair for network in trainee.networks.values() for pair in network.named_parameters()]
     return torch.cat([weight.detach().double().flatten() for name, weight in named if name.endswith("weight")])
@@ -225,7 +225,7 @@ def test_channels_come_last_on_gpus_and_where_blocks_are_compiled() -> None:
 def test_averages_are_laid_out_too_and_nothing_is_replaced() -> None:
     network, average = nn.Conv2d(2, 3, 3), nn.Conv2d(2, 3, 3)
     before = [network.weight, average.weight]
-    trainee = Trainee({"net": network}, {}, lambda batch: {}, averages={"net": average})
+    trainee = TrainingTask({"net": network}, {}, lambda batch: {}, averages={"net": average})
     accelerate(trainee, Compute(CPU, compiled=True))
     assert all(weight.is_contiguous(memory_format=LAST) for weight in before)
     assert network.weight is before[0]
@@ -240,7 +240,7 @@ def test_a_step_runs_in_its_precision_and_nothing_else_does() -> None:
         return {}
 
     for bf16 in (True, False):
-        accelerate(Trainee({}, {}, step), Compute(CPU, bf16=bf16)).step({})
+        accelerate(TrainingTask({}, {}, step), Compute(CPU, bf16=bf16)).step({})
         assert not torch.is_autocast_enabled("cpu")
     assert seen == [True, False]
 
@@ -258,7 +258,7 @@ def test_weights_that_are_moved_within_a_step_are_used_as_they_are_then(bf16: bo
         return {"after": network(x).float().sum().detach()}
 
     compute = Compute(CPU, bf16=bf16)
-    found = accelerate(Trainee({"net": network}, {"net": optimizer}, step), compute).step({})["after"]
+    found = accelerate(TrainingTask({"net": network}, {"net": optimizer}, step), compute).step({})["after"]
     with compute.autocast():
         assert torch.equal(found, network(x).float().sum())
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from crossmod.engine.checkpoint import newest
-from crossmod.engine.distributed import World
+from crossmod.engine.distributed import Distributed
 from tests.support.paths import SUPPORT
 from tests.support.train_script import weights
 
@@ -135,9 +135,9 @@ def test_another_number_of_processes_does_not_continue_it(tmp_path: Path) -> Non
 
 
 def test_alone_everything_is_its_own() -> None:
-    world = World(torch.device("cpu"))
+    world = Distributed(torch.device("cpu"))
     assert world.first
-    assert world.agree(3, 0) == [3, 0]
+    assert world.all_agree(3, 0) == [3, 0]
     assert world.mean([1.5]) == [1.5]
     assert world.gather("x") == ["x"]
     assert world.once(lambda: 4) == 4

@@ -10,15 +10,15 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from crossmod.engine import logger as room
 from crossmod.engine.alarms import Alarm
-from crossmod.engine.distributed import World
+from crossmod.engine.distributed import Distributed
 from crossmod.engine.logger import journal
 from crossmod.engine.memory import peak_bytes
-from crossmod.engine.state import Losses, Sight, Standing
+from crossmod.engine.state import Losses, TrainerState, ValidationResult
 from crossmod.errors import InputError
 from crossmod.runs import Run, start_run
 
 CPU = torch.device("cpu")
-ALONE = World(CPU)
+ALONE = Distributed(CPU)
 
 
 class Clock:
@@ -48,9 +48,9 @@ def taken(*values: float) -> list[Losses]:
 
 
 def test_a_reading_is_the_mean_since_the_last_with_speed_and_memory(run: Run, clock: Clock) -> None:
-    at = Standing(step=4, seconds=12.3456)
+    at = TrainerState(step=4, seconds=12.3456)
     with journal(run, ALONE, 0) as notes:
-        notes.start_lap()
+        notes.restart_timer()
         clock.now += 2
         note = notes.read(taken(1, 2, 3, 6), at, 0)
         clock.now += 0.5
@@ -74,9 +74,9 @@ def test_a_reading_is_the_mean_since_the_last_with_speed_and_memory(run: Run, cl
 def test_what_was_no_training_does_not_count_for_the_speed(run: Run, clock: Clock) -> None:
     with journal(run, ALONE, 0) as notes:
         clock.now += 1000
-        notes.start_lap()
+        notes.restart_timer()
         clock.now += 2
-        notes.read(taken(1), Standing(step=1), 0)
+        notes.read(taken(1), TrainerState(step=1), 0)
     assert [reading["steps_per_second"] for reading in run.metrics()] == [0.5]
 
 
@@ -84,7 +84,7 @@ def test_what_was_no_training_does_not_count_for_the_speed(run: Run, clock: Cloc
 def test_a_loss_that_is_no_number_is_named_and_not_written(run: Run, bad: float) -> None:
     losses = [{"cycle": torch.tensor(1.0), "segmentation": torch.tensor(value)} for value in (1.0, bad, 1.0)]
     with journal(run, ALONE, 0) as notes, pytest.raises(InputError, match=r"a segmentation loss .* at step 3") as error:
-        notes.read(losses, Standing(step=3), 0)
+        notes.read(losses, TrainerState(step=3), 0)
     assert "cycle" not in error.value.found
     assert list(run.metrics()) == []
 
@@ -92,35 +92,35 @@ def test_a_loss_that_is_no_number_is_named_and_not_written(run: Run, bad: float)
 def test_the_advice_fits_the_training_and_what_is_there(run: Run) -> None:
     bad = {"square": torch.tensor(math.nan)}
     with journal(run, ALONE, 0) as notes, pytest.raises(InputError) as error:
-        notes.read([bad], Standing(step=3), 0)
+        notes.read([bad], TrainerState(step=3), 0)
     assert error.value.do == (
         "Lower --learning-rate, use --precision fp32, or try another --seed, "
         "in the same folder, which has no checkpoint yet."
     )
     (run.path / "checkpoints" / "step-00000003.safetensors").touch()
     with journal(run, ALONE, 0) as notes, pytest.raises(InputError) as error:
-        notes.read([{**bad, "discriminator_mr": torch.tensor(0.5)}], Standing(step=6), 0)
+        notes.read([{**bad, "discriminator_mr": torch.tensor(0.5)}], TrainerState(step=6), 0)
     assert error.value.do.startswith("Lower --learning-rate and --discriminator-learning-rate, use")
     assert error.value.do.endswith("in another folder; the last good checkpoint is kept.")
 
 
 def test_losses_in_bf16_are_averaged_and_told(run: Run) -> None:
     with journal(run, ALONE, 0) as notes:
-        notes.read([{"cycle": torch.tensor(0.5, dtype=torch.bfloat16)}] * 3, Standing(step=3), 0)
+        notes.read([{"cycle": torch.tensor(0.5, dtype=torch.bfloat16)}] * 3, TrainerState(step=3), 0)
     assert next(run.metrics())["cycle"] == 0.5
 
 
-def sight(tmp_path: Path) -> Sight:
+def sight(tmp_path: Path) -> ValidationResult:
     picture = tmp_path / "samples" / "epoch-0001.png"
     picture.parent.mkdir()
     Image.new("L", (4, 3)).save(picture)
-    return Sight({"select_score": 0.5}, 0.5, [Alarm("flat", "seen", "Look.")], picture)
+    return ValidationResult({"select_score": 0.5}, 0.5, [Alarm("flat", "seen", "Look.")], picture)
 
 
 def test_what_was_seen_goes_everywhere_and_an_alarm_once(
     run: Run, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    at, seen = Standing(step=6), sight(tmp_path)
+    at, seen = TrainerState(step=6), sight(tmp_path)
     with journal(run, ALONE, 0) as notes, caplog.at_level(logging.WARNING):
         notes.read(taken(1), at, 0)
         notes.saw(seen, at, 0)
@@ -140,20 +140,20 @@ def test_what_was_seen_goes_everywhere_and_an_alarm_once(
 
 def test_a_score_that_is_no_number_is_left_out(run: Run) -> None:
     with journal(run, ALONE, 0) as notes:
-        notes.saw(Sight({"select_score": float("inf"), "select_cycle": 0.5}), Standing(step=1), 0)
+        notes.saw(ValidationResult({"select_score": float("inf"), "select_cycle": 0.5}), TrainerState(step=1), 0)
     assert (run.path / "metrics.jsonl").read_text() == '{"step": 1, "epoch": 0, "select_cycle": 0.5}\n'
 
 
 def test_nothing_seen_writes_nothing(run: Run) -> None:
     with journal(run, ALONE, 0) as notes:
-        notes.saw(Sight(), Standing(step=1), 0)
+        notes.saw(ValidationResult(), TrainerState(step=1), 0)
     assert list(run.metrics()) == []
 
 
 def test_only_the_first_process_writes_but_all_keep_count(run: Run, tmp_path: Path) -> None:
-    at = Standing(step=2)
+    at = TrainerState(step=2)
     # Alone in its world, though not the first: nothing is to be asked of others here.
-    with journal(run, World(CPU, rank=1), 0) as notes:
+    with journal(run, Distributed(CPU, rank=1), 0) as notes:
         notes.read(taken(1, 3), at, 0)
         notes.saw(sight(tmp_path), at, 0)
     assert not (run.path / "metrics.jsonl").exists()
@@ -167,7 +167,7 @@ def test_after_a_restart_curves_show_no_step_twice(run: Run) -> None:
         run.rewind_metrics(start)
         with journal(run, ALONE, start) as notes:
             for step in steps:
-                notes.read(taken(step), Standing(step=step), 0)
+                notes.read(taken(step), TrainerState(step=step), 0)
         # TensorBoard orders files by the second in their names; two sittings of a training never share one.
         time.sleep(1.1)
     assert [reading["step"] for reading in run.metrics()] == [5, 10, 15, 20]

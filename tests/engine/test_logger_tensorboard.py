@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from crossmod.engine.logger import Board, board, write_panel
+from crossmod.engine.logger import TensorBoardWriter, board, write_panel
 
 
 def read(folder: Path) -> EventAccumulator:
@@ -53,7 +53,7 @@ def test_a_killed_run_leaves_what_it_read(tmp_path: Path) -> None:
 
 
 def test_an_error_in_the_block_closes_the_board_and_goes_on(tmp_path: Path) -> None:
-    opened: list[Board] = []
+    opened: list[TensorBoardWriter] = []
 
     def train() -> None:
         with board(tmp_path, 0) as open_board:

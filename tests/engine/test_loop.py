@@ -6,11 +6,11 @@ import pytest
 import torch
 
 from crossmod.engine.checkpoint import checkpoints, newest
-from crossmod.engine.interrupt import Stopped
-from crossmod.engine.loop import Plan, fit
-from crossmod.engine.state import Batch, Losses, Sight, Standing
+from crossmod.engine.interrupt import TrainingInterrupted
+from crossmod.engine.loop import TrainingPlan, fit
+from crossmod.engine.state import Batch, Losses, TrainerState, ValidationResult
 from crossmod.errors import InputError
-from crossmod.files import held
+from crossmod.files import lock
 from crossmod.runs import Run
 from tests.support.loops import ALONE, PLAN, Numbers, new_run, regression, weights
 
@@ -20,10 +20,10 @@ def test_interrupted_and_resumed_is_bit_for_bit_uninterrupted(tmp_path: Path) ->
     whole = regression()
     fit(whole, Numbers(), new_run(tmp_path / "whole"), plan, ALONE)
 
-    def stop(epoch: int, at: Standing) -> Sight:
+    def stop(epoch: int, at: TrainerState) -> ValidationResult:
         if epoch == 1:
             raise KeyboardInterrupt
-        return Sight()
+        return ValidationResult()
 
     with pytest.raises(KeyboardInterrupt):
         fit(regression(), Numbers(), new_run(tmp_path / "cut"), plan, ALONE, stop)
@@ -48,24 +48,26 @@ def test_a_finished_plan_takes_no_further_step(tmp_path: Path) -> None:
 
 
 def test_learning_rates_stay_and_then_fall_in_a_straight_line() -> None:
-    factors = [Plan("", epochs=6, seed=0, decay=0.5).learning_rate_factor(epoch) for epoch in range(6)]
+    factors = [TrainingPlan("", epochs=6, seed=0, decay=0.5).learning_rate_factor(epoch) for epoch in range(6)]
     assert factors == pytest.approx([1, 1, 1, 0.75, 0.5, 0.25])
-    assert [Plan("", epochs=3, seed=0).learning_rate_factor(epoch) for epoch in range(3)] == [1, 1, 1]
+    assert [TrainingPlan("", epochs=3, seed=0).learning_rate_factor(epoch) for epoch in range(3)] == [1, 1, 1]
 
 
 def test_learning_rates_of_a_plan_of_steps_stay_what_they_were_in_its_last_epoch() -> None:
-    assert [Plan("", epochs=2, seed=0, steps=99).learning_rate_factor(epoch) for epoch in range(9)] == [1] * 9
-    falling = [Plan("", epochs=2, seed=0, steps=99, decay=0.5).learning_rate_factor(epoch) for epoch in range(4)]
+    assert [TrainingPlan("", epochs=2, seed=0, steps=99).learning_rate_factor(epoch) for epoch in range(9)] == [1] * 9
+    falling = [
+        TrainingPlan("", epochs=2, seed=0, steps=99, decay=0.5).learning_rate_factor(epoch) for epoch in range(4)
+    ]
     assert falling == [1, 0.5, 0.5, 0.5]
 
 
 def test_steps_in_place_of_epochs_may_end_within_one(tmp_path: Path) -> None:
     run = new_run(tmp_path / "run")
-    fit(regression(), Numbers(), run, Plan("", epochs=9, seed=0, steps=7), ALONE)
+    fit(regression(), Numbers(), run, TrainingPlan("", epochs=9, seed=0, steps=7), ALONE)
     state = newest(run.path / "checkpoints")
     assert state is not None
     assert state["standing"]["step"] == 7
-    fit(regression(), Numbers(), new_run(tmp_path / "longer"), Plan("", epochs=1, seed=0, steps=12), ALONE)
+    fit(regression(), Numbers(), new_run(tmp_path / "longer"), TrainingPlan("", epochs=1, seed=0, steps=12), ALONE)
     longer = newest(tmp_path / "longer" / "checkpoints")
     assert longer is not None
     assert longer["standing"]["step"] == 12
@@ -96,7 +98,9 @@ def test_asked_to_stop_it_finishes_the_step_and_saves(tmp_path: Path, number: si
 
     before = signal.getsignal(number)
     run = new_run(tmp_path / "cut")
-    with pytest.raises(Stopped, match="stopped at step 7 of 20; the same command continues there") as stopped:
+    with pytest.raises(
+        TrainingInterrupted, match="stopped at step 7 of 20; the same command continues there"
+    ) as stopped:
         fit(replace(trainee, step=step), Numbers(), run, PLAN, ALONE)
     assert stopped.value.number == number
     assert signal.getsignal(number) is before
@@ -119,7 +123,7 @@ def test_asked_twice_it_stops_at_once(tmp_path: Path) -> None:
 
 def test_two_trainings_do_not_share_a_folder(tmp_path: Path) -> None:
     run = new_run(tmp_path / "run")
-    with held(run.path / ".lock"), pytest.raises(InputError, match="another crossmod command that writes here"):
+    with lock(run.path / ".lock"), pytest.raises(InputError, match="another crossmod command that writes here"):
         fit(regression(), Numbers(), run, PLAN, ALONE)
     fit(regression(), Numbers(), run, PLAN, ALONE)
 

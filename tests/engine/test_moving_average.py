@@ -9,16 +9,16 @@ from torch import nn
 from crossmod.engine import checkpoint
 from crossmod.engine.checkpoint import restore, snapshot
 from crossmod.engine.device import Compute, accelerate
-from crossmod.engine.distributed import World
+from crossmod.engine.distributed import Distributed
 from crossmod.engine.optimizers import adam, averaged
-from crossmod.engine.state import Batch, Losses, Standing, Trainee
+from crossmod.engine.state import Batch, Losses, TrainerState, TrainingTask
 from crossmod.runs import start_run
 
 CPU = torch.device("cpu")
 LAST = torch.channels_last
 
 
-def set_by_hand(values: list[float]) -> Trainee:
+def set_by_hand(values: list[float]) -> TrainingTask:
     """Each step sets every weight and statistic to the next number."""
     network = nn.Sequential(nn.Conv2d(2, 3, 3), nn.BatchNorm2d(3))
     numbers = iter(values)
@@ -33,7 +33,7 @@ def set_by_hand(values: list[float]) -> Trainee:
     with torch.no_grad():
         for part in _floats(network):
             part.fill_(0.5)
-    return Trainee({"G1": network, "D1": nn.Linear(1, 1)}, {}, step)
+    return TrainingTask({"G1": network, "D1": nn.Linear(1, 1)}, {}, step)
 
 
 def _floats(network: nn.Module) -> list[torch.Tensor]:
@@ -81,7 +81,7 @@ def test_without_a_decay_there_is_none() -> None:
     assert trainee.model["G1"] is trainee.networks["G1"]
 
 
-def learning() -> Trainee:
+def learning() -> TrainingTask:
     torch.manual_seed(0)
     network = nn.Sequential(nn.Conv2d(2, 3, 3), nn.BatchNorm2d(3), nn.Conv2d(3, 2, 1))
     optimizer = adam(network.parameters(), 0.05, (0.5, 0.999), CPU)
@@ -93,13 +93,13 @@ def learning() -> Trainee:
         optimizer.step()
         return {"square": loss.detach()}
 
-    trainee = averaged(Trainee({"G1": network}, {"G1": optimizer}, step), ("G1",), 0.8)
+    trainee = averaged(TrainingTask({"G1": network}, {"G1": optimizer}, step), ("G1",), 0.8)
     for part in (network, trainee.averages["G1"]):
         part.to(memory_format=LAST)  # pyright: ignore[reportCallIssue]
     return trainee
 
 
-def take(trainee: Trainee, steps: range) -> dict[str, Any]:
+def take(trainee: TrainingTask, steps: range) -> dict[str, Any]:
     for step in steps:
         trainee.step({"x": torch.randn(2, 2, 5, 5, generator=torch.Generator().manual_seed(step))})
     return copy.deepcopy(
@@ -109,10 +109,10 @@ def take(trainee: Trainee, steps: range) -> dict[str, Any]:
 
 
 def test_over_a_restart_it_goes_on_bit_for_bit(tmp_path: Path) -> None:
-    world, run = World(CPU), start_run(tmp_path / "run", "train", {}, {})
+    world, run = Distributed(CPU), start_run(tmp_path / "run", "train", {}, {})
     whole = learning()
     take(whole, range(3))
-    at = Standing(step=3)
+    at = TrainerState(step=3)
     checkpoint.save(run.path / "checkpoints", 3, snapshot(whole, at, world))
     wanted = take(whole, range(3, 6))
     again = learning()

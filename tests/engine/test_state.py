@@ -4,17 +4,17 @@ import math
 import pytest
 
 from crossmod.engine.alarms import Alarm
-from crossmod.engine.state import EPOCHS_REMEMBERED, Standing
+from crossmod.engine.state import EPOCHS_REMEMBERED, TrainerState
 
 
-def again(at: Standing) -> Standing:
+def again(at: TrainerState) -> TrainerState:
     """As a checkpoint gives it back."""
-    return Standing(**json.loads(json.dumps(at.state_dict())))
+    return TrainerState(**json.loads(json.dumps(at.state_dict())))
 
 
 def test_history_is_the_mean_over_steps_not_over_readings() -> None:
     """25, 25 and 2 steps: as if each step had been added by itself."""
-    at = Standing()
+    at = TrainerState()
     losses = {"cycle": [*range(25), *range(100, 125), 7, 9], "segmentation": [0.5] * 52}
     for begin, end in ((0, 25), (25, 50), (50, 52)):
         at.count({name: sum(values[begin:end]) / (end - begin) for name, values in losses.items()}, end - begin)
@@ -30,7 +30,7 @@ def test_history_is_the_mean_over_steps_not_over_readings() -> None:
 
 
 def test_an_epoch_that_was_cut_in_two_has_one_mean() -> None:
-    at = Standing()
+    at = TrainerState()
     at.count({"cycle": 1.0}, 3)
     at = again(at)
     at.count({"cycle": 5.0}, 1)
@@ -40,7 +40,7 @@ def test_an_epoch_that_was_cut_in_two_has_one_mean() -> None:
 
 
 def test_only_the_last_epochs_are_remembered() -> None:
-    at = Standing()
+    at = TrainerState()
     for epoch in range(EPOCHS_REMEMBERED + 3):
         at.count({"cycle": float(epoch)}, 2)
         at.end_epoch()
@@ -48,13 +48,13 @@ def test_only_the_last_epochs_are_remembered() -> None:
 
 
 def test_an_epoch_without_readings_adds_nothing() -> None:
-    at = Standing()
+    at = TrainerState()
     at.end_epoch()
     assert at.history == {}
 
 
 def test_the_best_is_the_lowest_the_first_of_equals_and_scores_since_are_counted() -> None:
-    at, better, waited = Standing(), [], []
+    at, better, waited = TrainerState(), [], []
     for epoch, score in enumerate([3.0, None, 4.0, 2.0, 2.0, None, 5.0, 1.0]):
         at.step = 10 * (epoch + 1)
         better.append(at.is_best(score, epoch))
@@ -68,7 +68,7 @@ def test_the_best_is_the_lowest_the_first_of_equals_and_scores_since_are_counted
 
 @pytest.mark.parametrize("score", [math.inf, math.nan])
 def test_what_diverged_is_never_the_best_and_is_waited_for(score: float) -> None:
-    at = Standing()
+    at = TrainerState()
     assert not at.is_best(score, 0)
     assert (at.best, at.waited) == ({}, 1)
     assert at.is_best(9.0, 1)
@@ -81,7 +81,7 @@ def alarm(name: str, seen: str = "") -> Alarm:
 
 
 def test_an_alarm_is_raised_once_also_over_a_restart() -> None:
-    at = Standing(step=5)
+    at = TrainerState(step=5)
     assert at.new([alarm("flat", "first"), alarm("flat", "second")], 0) == [alarm("flat", "first")]
     at = again(at)
     at.step = 9
@@ -94,7 +94,7 @@ def test_an_alarm_is_raised_once_also_over_a_restart() -> None:
 
 
 def test_what_a_checkpoint_gives_back_is_what_it_was_given() -> None:
-    at = Standing(
+    at = TrainerState(
         7, 1.5, True, {"score": 0.25, "step": 5, "epoch": 1}, 2, [{"alarm": "x"}], {"a": [1.0]}, {"a": 2.0}, 3
     )
     assert again(at) == at

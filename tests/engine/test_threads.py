@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from crossmod.engine import threads
-from crossmod.engine.distributed import launched
+from crossmod.engine.distributed import launch_processes
 from crossmod.engine.threads import computing_with, suited_to, threads_for
 from crossmod.settings import Machine
 
@@ -41,9 +41,9 @@ def test_threads_are_put_back_whatever_happens() -> None:
     with pytest.raises(KeyError), computing_with(before + 2):
         raise KeyError
     assert torch.get_num_threads() == before
-    with launched(Machine(threads=3, device="cpu"), small=True) as world:
+    with launch_processes(Machine(threads=3, device="cpu"), small=True) as world:
         assert torch.get_num_threads() == world.threads == 3
-    with computing_with(4), launched(Machine(device="cpu"), small=True) as world:
+    with computing_with(4), launch_processes(Machine(device="cpu"), small=True) as world:
         assert (torch.get_num_threads(), world.threads) == (1, 0)
     assert torch.get_num_threads() == before
 

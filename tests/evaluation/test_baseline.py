@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crossmod.errors import InputError
-from crossmod.evaluation.baseline import Judgement, hold_apart, judge
+from crossmod.evaluation.baseline import BaselineComparison, hold_apart, judge
 from crossmod.metrics.distribution import METRICS, ImageStatistics, average, score, score_layers
 from crossmod.statistics.intervals import estimate, patient_draws
 
@@ -41,7 +41,7 @@ def people(name: str, count: int, each: int = 3) -> dict[str, int]:
 
 
 @pytest.fixture(scope="module")
-def judged() -> tuple[ImageStatistics, ImageStatistics, dict[str, ImageStatistics], Judgement]:
+def judged() -> tuple[ImageStatistics, ImageStatistics, dict[str, ImageStatistics], BaselineComparison]:
     reference, held = slices(1, people("r", 6)), slices(2, people("h", 5))
     models = {"near": slices(3, people("m", 5)), "far": slices(4, people("m", 5), shift=1.0)}
     return reference, held, models, judge(reference, held, models, seed=3, draws=200)

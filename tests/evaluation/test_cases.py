@@ -7,7 +7,7 @@ import pytest
 from crossmod.data.store import Store
 from crossmod.data.store_writer import writing_store
 from crossmod.errors import InputError
-from crossmod.evaluation.cases import JudgeSettings, Question, ask
+from crossmod.evaluation.cases import EvaluationCases, EvaluationSettings, choose_cases
 from tests.support.evaluated_people import People, look_alike, make_people, real_store, synthetic_store
 
 
@@ -16,8 +16,8 @@ def people(tmp_path_factory: pytest.TempPathFactory) -> People:
     return make_people(tmp_path_factory.mktemp("people"))
 
 
-def asked(real: Path, *synthetic: Path, **settings: Any) -> Question:
-    return ask(real, synthetic, JudgeSettings(**settings))
+def asked(real: Path, *synthetic: Path, **settings: Any) -> EvaluationCases:
+    return choose_cases(real, synthetic, EvaluationSettings(**settings))
 
 
 def test_both_sides_are_of_other_patients(people: People) -> None:

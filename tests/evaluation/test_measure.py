@@ -7,14 +7,14 @@ import pytest
 from crossmod.data.pixel_size import Scale
 from crossmod.data.store import Store
 from crossmod.data.store_writer import writing_store
-from crossmod.evaluation.cases import JudgeSettings
-from crossmod.evaluation.measure import Ruler, edges_for, layer_counts, measure, read_images, stack_of
+from crossmod.evaluation.cases import EvaluationSettings
+from crossmod.evaluation.measure import MeasurementSetup, edges_for, layer_counts, measure, read_images, stack_of
 from crossmod.metrics.features import detector
 from crossmod.metrics.organs import slice_jump
 from crossmod.metrics.slice_positions import Placed, place_real, place_synthetic, sources_of
 from tests.support.evaluated_people import LIVER, MM, look_alike, make_people, person, real_store, synthetic_store
 
-SETTINGS = JudgeSettings(percentiles=(0, 100))
+SETTINGS = EvaluationSettings(percentiles=(0, 100))
 EVERY = frozenset(range(1, 11))
 
 
@@ -50,7 +50,7 @@ def test_slices_outside_of_all_layers_are_left_out(tmp_path: Path) -> None:
 def test_ct_is_windowed(tmp_path: Path) -> None:
     voxels = np.stack([np.full((16, 16), value) for value in (-1000, -160, 40, 240, 900)]).astype(np.int16)
     case = read_images(
-        placed_as([1] * 5, voxels, tmp_path / "a", "ct"), Scale("stretch", 16, 0.0), JudgeSettings(), {1}
+        placed_as([1] * 5, voxels, tmp_path / "a", "ct"), Scale("stretch", 16, 0.0), EvaluationSettings(), {1}
     )
     assert case is not None
     np.testing.assert_allclose(case.images[:, 0, 0], [-1, -1, 0, 1, 1])
@@ -79,12 +79,12 @@ def test_a_set_is_its_cases_one_after_the_other(tmp_path: Path) -> None:
     people = make_people(tmp_path)
     store = Store(people.mr)
     cases = place_real(store, store.cases[:3])
-    ruler = Ruler(detector("random"), None, Scale("stretch", 32, 0.0), JudgeSettings(), EVERY)
+    ruler = MeasurementSetup(detector("random"), None, Scale("stretch", 32, 0.0), EvaluationSettings(), EVERY)
     measured = measure("real", cases, ruler, keep=True)
     assert len(measured.rows) == len(measured.statistics) == sum(layer_counts(cases))
     assert [row.case for row in measured.rows] == [f"mr-{n}" for n in (100, 101, 102) for _ in range(16)]
     assert list(measured.statistics.patients) == [row.case for row in measured.rows]
-    one = read_images(cases[1], Scale("stretch", 32, 0.0), JudgeSettings(), EVERY)
+    one = read_images(cases[1], Scale("stretch", 32, 0.0), EvaluationSettings(), EVERY)
     assert one is not None
     np.testing.assert_array_equal(measured.statistics.features[16:32], detector("random").features(one.images))
     other = measure("other", cases[:1], ruler, measured.stacks)
@@ -93,8 +93,8 @@ def test_a_set_is_its_cases_one_after_the_other(tmp_path: Path) -> None:
 
 
 def test_three_bins_need_a_window_that_holds_them() -> None:
-    assert edges_for(JudgeSettings()) is not None
-    assert edges_for(JudgeSettings(window=(-1000, 100))) is None
+    assert edges_for(EvaluationSettings()) is not None
+    assert edges_for(EvaluationSettings(window=(-1000, 100))) is None
 
 
 def test_liver_slices_lie_in_the_upper_layers(tmp_path: Path) -> None:

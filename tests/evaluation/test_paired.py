@@ -9,7 +9,7 @@ from crossmod.data.store import Store
 from crossmod.data.store_writer import writing_store
 from crossmod.data.volume import Volume
 from crossmod.errors import InputError
-from crossmod.evaluation.cases import JudgeSettings
+from crossmod.evaluation.cases import EvaluationSettings
 from crossmod.evaluation.paired import against_truth, on_grid, truth_of
 from crossmod.metrics.slice_positions import place_synthetic, sources_of
 from tests.support.evaluated_people import MM, SLICES, look_alike, person, real_store, synthetic_store
@@ -56,7 +56,7 @@ def test_an_offset_in_hu(tmp_path: Path) -> None:
     made = Store(synthetic_store(tmp_path / "made", mr, offset, target="ct", sequence=None))
     placed = place_synthetic(made, made.cases, sources_of([Store(mr)]))
     records = truth_of(Store(truth), "ct", None, made.cases)
-    found = against_truth(placed, Store(truth), records, JudgeSettings())
+    found = against_truth(placed, Store(truth), records, EvaluationSettings())
     assert found is not None
     assert (found.patients, found.slices, found.moved, found.unit) == (3, 3 * SLICES, 0, "HU")
     assert found.mae[0] == pytest.approx(OFF, abs=0.5)
@@ -71,7 +71,7 @@ def test_mr_is_held_against_its_truth_in_shares_of_its_range(tmp_path: Path) -> 
     twice = lambda volume, number: person(0, "mr").voxels * 2.0  # noqa: E731
     made = Store(synthetic_store(tmp_path / "made", ct, twice))
     placed = place_synthetic(made, made.cases, {})
-    found = against_truth(placed, Store(truth), truth_of(Store(truth), "mr", None, made.cases), JudgeSettings())
+    found = against_truth(placed, Store(truth), truth_of(Store(truth), "mr", None, made.cases), EvaluationSettings())
     assert found is not None
     assert found.mae == pytest.approx((0, -np.inf, np.inf), abs=1e-4)
     assert found.ssim[0] == pytest.approx(1)
@@ -87,7 +87,7 @@ def test_a_truth_elsewhere_in_the_body_is_none(tmp_path: Path) -> None:
     truth = Store(tmp_path / "truth")
     made = Store(synthetic_store(tmp_path / "made", ct, look_alike))
     placed = place_synthetic(made, made.cases, {})
-    assert against_truth(placed, truth, truth_of(truth, "mr", None, made.cases), JudgeSettings()) is None
+    assert against_truth(placed, truth, truth_of(truth, "mr", None, made.cases), EvaluationSettings()) is None
 
 
 def test_two_truths_of_one_patient(tmp_path: Path) -> None:

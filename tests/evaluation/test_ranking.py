@@ -9,9 +9,9 @@ import pytest
 
 from crossmod.errors import InputError
 from crossmod.evaluation.artifacts import save_draws
-from crossmod.evaluation.cases import JudgeSettings
-from crossmod.evaluation.ranking import Judged, compare_images, pair_of, table, to_json
-from crossmod.evaluation.run import judge_images
+from crossmod.evaluation.cases import EvaluationSettings
+from crossmod.evaluation.ranking import ModelResult, compare_evaluations, pair_of, table, to_json
+from crossmod.evaluation.run import evaluate_images
 from crossmod.metrics.distribution import HIGHER_IS_BETTER, METRICS
 from crossmod.runs import start_run
 from tests.support.evaluated_people import flat, look_alike, make_people, synthetic_store
@@ -54,7 +54,7 @@ def test_models_are_ranked_by_the_mean_of_their_ranks(tmp_path: Path) -> None:
         "a": {"values": scores(1.0, kid=3.0, spectrum=3.0), "half": 0.1},
         "b": {"values": scores(2.0), "half": 0.1},
     }
-    ranking = compare_images([result(tmp_path / "r", models, draws=False)])
+    ranking = compare_evaluations([result(tmp_path / "r", models, draws=False)])
     assert ranking.models == ("a", "b", "c")
     assert ranking.ranks["a"] == {metric: 3.0 if metric in ("kid", "spectrum") else 1.0 for metric in METRICS}
     assert ranking.mean_rank["a"].value == pytest.approx((5 * 1 + 2 * 3) / 7)
@@ -68,14 +68,14 @@ def test_the_same_draws_show_what_overlapping_intervals_do_not(tmp_path: Path) -
     models = {
         name: {"values": scores(value), "half": 0.5, "pairing": "same"} for name, value in (("a", 1.0), ("b", 1.05))
     }
-    paired = compare_images([result(tmp_path / "r", models)])
+    paired = compare_evaluations([result(tmp_path / "r", models)])
     assert (paired.pairs[0].how, paired.ranked_by) == ("paired draws", "scores")
     assert set(paired.pairs[0].nearer.values()) == {"a"}
     assert paired.pairs[0].lead is not None
     assert paired.pairs[0].lead.value == 1
     assert (paired.mean_rank["a"].value, paired.mean_rank["a"].high) == (1, 1)
     other = {name: {**one, "pairing": name} for name, one in models.items()}
-    loose = compare_images([result(tmp_path / "s", other)])
+    loose = compare_evaluations([result(tmp_path / "s", other)])
     assert (loose.pairs[0].how, loose.ranked_by) == ("intervals", "ratios")
     assert set(loose.pairs[0].nearer.values()) == {None}
     assert "no difference is shown (told from whether intervals overlap" in loose.pairs[0].sentence
@@ -84,7 +84,7 @@ def test_the_same_draws_show_what_overlapping_intervals_do_not(tmp_path: Path) -
 
 def test_intervals_that_lie_apart_tell_without_pairing(tmp_path: Path) -> None:
     models = {"a": {"values": scores(1.0), "half": 0.01}, "b": {"values": scores(2.0), "half": 0.01}}
-    pair = compare_images([result(tmp_path / "r", models, draws=False)]).pairs[0]
+    pair = compare_evaluations([result(tmp_path / "r", models, draws=False)]).pairs[0]
     assert set(pair.nearer.values()) == {"a"}
     assert pair.differences == {}
 
@@ -100,7 +100,7 @@ def test_a_metric_that_one_model_has_not_is_left_out(tmp_path: Path) -> None:
     }
     base = json.loads((result(tmp_path / "x", {"a": {"values": scores(1.0), "half": 1.0}}) / "card.json").read_text())
     run.finish({**{key: value for key, value in base.items() if key != "kind"}, "models": half})
-    ranking = compare_images([path])
+    ranking = compare_evaluations([path])
     assert "kl_3" not in ranking.ranks["b"]
     assert "kl_3" not in ranking.pairs[0].nearer
     assert set(ranking.pairs[0].nearer.values()) == {None}  # no interval, nothing shown
@@ -109,7 +109,7 @@ def test_a_metric_that_one_model_has_not_is_left_out(tmp_path: Path) -> None:
 def test_models_of_one_name_in_two_results(tmp_path: Path) -> None:
     for name in ("one", "two"):
         result(tmp_path / name, {"a": {"values": scores(1.0), "half": 0.1, "pairing": "p"}})
-    ranking = compare_images([tmp_path / "one", tmp_path / "two", tmp_path / "one"])
+    ranking = compare_evaluations([tmp_path / "one", tmp_path / "two", tmp_path / "one"])
     assert sorted(ranking.models) == ["one: a", "two: a"]
     assert ranking.mean_rank["one: a"].value == 1.5
     assert "over all metrics no order is shown" in ranking.pairs[0].sentence
@@ -119,15 +119,15 @@ def test_what_cannot_be_ranked(tmp_path: Path) -> None:
     one = result(tmp_path / "one", {"a": {"values": scores(1.0), "half": 0.1}})
     ct = result(tmp_path / "ct", {"b": {"values": scores(1.0), "half": 0.1}}, modality="ct")
     with pytest.raises(InputError, match=r"1 model\. Wanted: two models"):
-        compare_images([one])
+        compare_evaluations([one])
     with pytest.raises(InputError, match="results of ct and mr"):
-        compare_images([one, ct])
+        compare_evaluations([one, ct])
     start_run(tmp_path / "train", "train", {}, {})
     with pytest.raises(InputError, match="a run of `train`"):
-        compare_images([one, tmp_path / "train"])
+        compare_evaluations([one, tmp_path / "train"])
     start_run(tmp_path / "begun", "evaluate", {}, {})
     with pytest.raises(InputError, match="not finished"):
-        compare_images([one, tmp_path / "begun"])
+        compare_evaluations([one, tmp_path / "begun"])
 
 
 @pytest.mark.slow
@@ -140,23 +140,23 @@ def test_models_that_were_judged_apart_are_paired_all_the_same(tmp_path: Path) -
 
     def judged(name: str, **settings: Any) -> Path:
         out = tmp_path / f"{name}-{len(list(tmp_path.iterdir()))}"
-        return judge_images(
-            people.mr, [full[name]], out, source=[people.ct], settings=JudgeSettings(draws=40, **settings)
+        return evaluate_images(
+            people.mr, [full[name]], out, source=[people.ct], settings=EvaluationSettings(draws=40, **settings)
         ).path
 
     near, far = judged("near"), judged("far")
-    ranking = compare_images([near, far])
+    ranking = compare_evaluations([near, far])
     assert ranking.pairs[0].how == "paired draws"
     assert ranking.models == ("near", "far")
     assert ranking.pairs[0].nearer["kl_256"] == "near"
-    assert compare_images([near, judged("far", seed=1)]).pairs[0].how == "intervals"
-    assert compare_images([near, judged("far", inside=True)]).pairs[0].how == "intervals"
+    assert compare_evaluations([near, judged("far", seed=1)]).pairs[0].how == "intervals"
+    assert compare_evaluations([near, judged("far", inside=True)]).pairs[0].how == "intervals"
 
 
 def test_a_difference_of_a_score_that_rises_with_nearness() -> None:
-    def model(name: str, value: float) -> Judged:
+    def model(name: str, value: float) -> ModelResult:
         rows = np.full((50, len(METRICS)), value) + np.random.default_rng(1).normal(0, 1e-3, (50, 1))
-        return Judged(name, "r", {}, {"pairing": "p"}, rows)
+        return ModelResult(name, "r", {}, {"pairing": "p"}, rows)
 
     pair = pair_of(model("low", 0.2), model("high", 0.8))
     assert pair.nearer == {metric: "high" if metric in HIGHER_IS_BETTER else "low" for metric in METRICS}
@@ -166,7 +166,7 @@ def test_a_difference_of_a_score_that_rises_with_nearness() -> None:
 
 def test_rows_and_json(tmp_path: Path) -> None:
     models = {name: {"values": scores(v), "half": 0.5, "pairing": "p"} for name, v in (("a", 1.0), ("b", 1.2))}
-    ranking = compare_images([result(tmp_path / "r", models)])
+    ranking = compare_evaluations([result(tmp_path / "r", models)])
     assert [row[0] for row in table(ranking)] == ["model", "a", "b"]
     content = json.loads(json.dumps(to_json(ranking), allow_nan=False))
     assert content["models"] == ["a", "b"]

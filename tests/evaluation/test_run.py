@@ -10,9 +10,9 @@ from safetensors.numpy import load_file
 from crossmod.data.store import Store
 from crossmod.errors import InputError
 from crossmod.evaluation.baseline import hold_apart
-from crossmod.evaluation.cases import JudgeSettings
+from crossmod.evaluation.cases import EvaluationSettings
 from crossmod.evaluation.result import lines
-from crossmod.evaluation.run import judge_images
+from crossmod.evaluation.run import evaluate_images
 from crossmod.metrics.distribution import METRICS
 from crossmod.runs import Run
 from tests.support.evaluated_people import People, look_alike, make_people, real_store, synthetic_store
@@ -26,8 +26,8 @@ def people(tmp_path_factory: pytest.TempPathFactory) -> People:
 @pytest.fixture(scope="module")
 def result(people: People, tmp_path_factory: pytest.TempPathFactory) -> Run:
     out = tmp_path_factory.mktemp("judged") / "result"
-    settings = JudgeSettings(draws=60)
-    return judge_images(people.mr, [people.good, people.poor], out, source=[people.ct], settings=settings)
+    settings = EvaluationSettings(draws=60)
+    return evaluate_images(people.mr, [people.good, people.poor], out, source=[people.ct], settings=settings)
 
 
 def average(run: Run, model: str, side: str, metric: str) -> list[float | None]:
@@ -86,20 +86,22 @@ def test_no_pixel_of_anybody_is_written(result: Run) -> None:
 def test_the_same_command_again_does_nothing_and_another_is_refused(result: Run, people: People) -> None:
     before = (result.path / "card.json").stat().st_mtime_ns
     stores = [people.good, people.poor]
-    again = judge_images(people.mr, stores, result.path, source=[people.ct], settings=JudgeSettings(draws=60))
+    again = evaluate_images(people.mr, stores, result.path, source=[people.ct], settings=EvaluationSettings(draws=60))
     assert again.card == result.card
     assert (result.path / "card.json").stat().st_mtime_ns == before
     with pytest.raises(InputError, match=r"another --draws \(60 then, 5 now\)"):
-        judge_images(people.mr, stores, result.path, source=[people.ct], settings=JudgeSettings(draws=5))
+        evaluate_images(people.mr, stores, result.path, source=[people.ct], settings=EvaluationSettings(draws=5))
     with pytest.raises(InputError, match="another input source ct-0"):
-        judge_images(people.mr, stores, result.path, settings=JudgeSettings(draws=60))
+        evaluate_images(people.mr, stores, result.path, settings=EvaluationSettings(draws=60))
     with pytest.raises(InputError, match="another input synthetic"):
-        judge_images(people.mr, stores[:1], result.path, source=[people.ct], settings=JudgeSettings(draws=60))
+        evaluate_images(people.mr, stores[:1], result.path, source=[people.ct], settings=EvaluationSettings(draws=60))
 
 
 def test_the_same_seed_gives_the_same_numbers(result: Run, people: People, tmp_path: Path) -> None:
-    settings = JudgeSettings(draws=60)
-    again = judge_images(people.mr, [people.good, people.poor], tmp_path / "r", source=[people.ct], settings=settings)
+    settings = EvaluationSettings(draws=60)
+    again = evaluate_images(
+        people.mr, [people.good, people.poor], tmp_path / "r", source=[people.ct], settings=settings
+    )
     for key in ("baseline", "models", "shown"):
         assert again.card[key] == result.card[key]
 
@@ -108,7 +110,7 @@ def test_the_very_images_of_the_reference_have_no_distance(people: People, tmp_p
     reference, _ = hold_apart([case.patient for case in Store(people.mr).cases], seed=0)
     numbers = [int(name.removeprefix("mr-")) for name in reference]
     copy = real_store(tmp_path / "copy", "mr", numbers)
-    run = judge_images(people.mr, [copy], tmp_path / "r", settings=JudgeSettings(draws=10))
+    run = evaluate_images(people.mr, [copy], tmp_path / "r", settings=EvaluationSettings(draws=10))
     assert average(run, "copy", "scores", "frechet")[0] == pytest.approx(0, abs=1e-5)
     assert average(run, "copy", "ratios", "kl_256")[0] == 0
     assert average(run, "copy", "scores", "intersection")[0] == pytest.approx(1)
@@ -120,7 +122,7 @@ def test_the_very_images_of_the_reference_have_no_distance(people: People, tmp_p
 
 
 def test_a_store_against_itself_is_no_error(people: People, tmp_path: Path) -> None:
-    run = judge_images(people.mr, [people.mr], tmp_path / "r", settings=JudgeSettings(draws=0))
+    run = evaluate_images(people.mr, [people.mr], tmp_path / "r", settings=EvaluationSettings(draws=0))
     assert average(run, "mr", "ratios", "frechet")[0] is not None
     assert run.card["models"]["mr"]["verdicts"]["frechet"] == "not shown"
     assert run.card["models"]["mr"]["pairing"] is None
@@ -133,7 +135,7 @@ def test_constant_slices_have_no_spectrum_and_that_is_said(people: People, tmp_p
         return voxels
 
     made = synthetic_store(tmp_path / "blank", people.ct, blank, trained_on=["ct-0"])
-    run = judge_images(people.mr, [made], tmp_path / "r", source=[people.ct], settings=JudgeSettings(draws=5))
+    run = evaluate_images(people.mr, [made], tmp_path / "r", source=[people.ct], settings=EvaluationSettings(draws=5))
     assert average(run, "blank", "scores", "spectrum")[0] is None
     assert run.card["models"]["blank"]["verdicts"]["spectrum"] == "undefined"
     assert any("slices are of one value all over" in line for line in run.card["warnings"])
@@ -147,8 +149,8 @@ def test_a_body_that_is_the_whole_slice_is_warned_of(people: People, tmp_path: P
         return voxels
 
     made = synthetic_store(tmp_path / "inside", people.ct, inside, trained_on=["ct-0"])
-    run = judge_images(
-        people.mr, [made, people.good], tmp_path / "r", source=[people.ct], settings=JudgeSettings(draws=0)
+    run = evaluate_images(
+        people.mr, [made, people.good], tmp_path / "r", source=[people.ct], settings=EvaluationSettings(draws=0)
     )
     warned = [line for line in run.card["warnings"] if "are taken for body" in line]
     assert len(warned) == 1
@@ -156,22 +158,22 @@ def test_a_body_that_is_the_whole_slice_is_warned_of(people: People, tmp_path: P
 
 
 def test_slices_of_another_size_are_resampled(people: People, tmp_path: Path) -> None:
-    settings = JudgeSettings(draws=0, size=24)
-    run = judge_images(people.mr, [people.good], tmp_path / "r", source=[people.ct], settings=settings)
+    settings = EvaluationSettings(draws=0, size=24)
+    run = evaluate_images(people.mr, [people.good], tmp_path / "r", source=[people.ct], settings=settings)
     assert run.card["size"] == 24
     assert any("slices of 32 x 32 were resampled to 24 x 24" in line for line in run.card["warnings"])
     assert load_file(run.path / "spectra.safetensors")["0"].shape == (24, 13)
 
 
 def test_real_slices_that_were_enlarged_are_warned_of(people: People, tmp_path: Path) -> None:
-    settings = JudgeSettings(draws=0, size=40)
-    run = judge_images(people.mr, [people.good], tmp_path / "r", source=[people.ct], settings=settings)
+    settings = EvaluationSettings(draws=0, size=40)
+    run = evaluate_images(people.mr, [people.good], tmp_path / "r", source=[people.ct], settings=settings)
     assert any("8 real cases of fewer pixels were enlarged to 40" in line for line in run.card["warnings"])
 
 
 def test_one_patient_on_a_side_gives_scores_and_shows_nothing(people: People, tmp_path: Path) -> None:
     two = real_store(tmp_path / "two", "mr", [100, 101])
-    run = judge_images(two, [people.poor], tmp_path / "r", source=[people.ct], settings=JudgeSettings(draws=20))
+    run = evaluate_images(two, [people.poor], tmp_path / "r", source=[people.ct], settings=EvaluationSettings(draws=20))
     value, low, high = average(run, "poor", "ratios", "kl_256")
     assert value is not None
     assert (low, high) == (None, None)
@@ -184,19 +186,19 @@ def test_ct_has_three_bins_and_its_window_is_watched(people: People, tmp_path: P
     cut = synthetic_store(
         tmp_path / "cut", people.ct, lambda v, _: np.clip(v.voxels, -100, 60), target="ct", sequence=None
     )
-    run = judge_images(real, [cut], tmp_path / "r", source=[people.ct], settings=JudgeSettings(draws=0))
+    run = evaluate_images(real, [cut], tmp_path / "r", source=[people.ct], settings=EvaluationSettings(draws=0))
     assert average(run, "cut", "scores", "kl_3")[0] is not None
     assert any("values from -100 to 60 HU only" in line for line in run.card["warnings"])
-    narrow = JudgeSettings(draws=0, window=(-100, 60))
-    run = judge_images(real, [cut], tmp_path / "n", source=[people.ct], settings=narrow)
+    narrow = EvaluationSettings(draws=0, window=(-100, 60))
+    run = evaluate_images(real, [cut], tmp_path / "n", source=[people.ct], settings=narrow)
     assert average(run, "cut", "scores", "kl_3")[0] is None
     assert any("Three bins are left out" in line for line in run.card["warnings"])
     assert not any("HU only" in line for line in run.card["warnings"])
 
 
 def test_counting_inside_the_body_changes_histograms_alone(result: Run, people: People, tmp_path: Path) -> None:
-    settings = JudgeSettings(draws=0, inside=True)
-    run = judge_images(people.mr, [people.good, people.poor], tmp_path / "r", source=[people.ct], settings=settings)
+    settings = EvaluationSettings(draws=0, inside=True)
+    run = evaluate_images(people.mr, [people.good, people.poor], tmp_path / "r", source=[people.ct], settings=settings)
     for metric in ("frechet", "spectrum"):
         assert average(run, "poor", "scores", metric)[0] == average(result, "poor", "scores", metric)[0]
     # Half of a slice is air, which is the same on both sides: without it, they share less.
@@ -209,25 +211,25 @@ def test_counting_inside_the_body_changes_histograms_alone(result: Run, people: 
 def test_layers_that_no_set_shares(people: People, tmp_path: Path) -> None:
     low = synthetic_store(tmp_path / "low", people.ct, look_alike, slices=[0])
     with pytest.raises(InputError, match="a layer that all sets show"):
-        judge_images(people.mr, [low], tmp_path / "r")
+        evaluate_images(people.mr, [low], tmp_path / "r")
     assert not (tmp_path / "r").exists()
 
 
 def test_what_is_refused_leaves_nothing(people: People, tmp_path: Path) -> None:
     out = tmp_path / "r"
     with pytest.raises(InputError, match=r"'xception'.*Wanted: "):
-        judge_images(people.mr, [people.good], out, settings=JudgeSettings(detector="xception"))
+        evaluate_images(people.mr, [people.good], out, settings=EvaluationSettings(detector="xception"))
     with pytest.raises(InputError, match="mr of other patients"):
-        judge_images(people.mr, [people.good], out, truth=people.mr)
+        evaluate_images(people.mr, [people.good], out, truth=people.mr)
     broken = tmp_path / "broken"
     shutil.copytree(people.good, broken)
     (broken / "ct-1-as-mr.safetensors").write_bytes(b"x")
     with pytest.raises(InputError, match="other bytes"):
-        judge_images(people.mr, [broken], out)
+        evaluate_images(people.mr, [broken], out)
     assert not out.exists()
     (tmp_path / "file").write_text("something else")
     with pytest.raises(InputError, match="a file"):
-        judge_images(people.mr, [people.good], tmp_path / "file")
+        evaluate_images(people.mr, [people.good], tmp_path / "file")
 
 
 def test_the_card_is_plain_json(result: Run) -> None:

@@ -9,17 +9,17 @@ import numpy as np
 import pytest
 
 from crossmod.data.store import Store
-from crossmod.engine.interrupt import Stopped
+from crossmod.engine.interrupt import TrainingInterrupted
 from crossmod.errors import InputError
 from crossmod.experiment import run
 from crossmod.experiment.executors import base as executor
 from crossmod.experiment.executors import local as workers
 from crossmod.experiment.executors.base import InProcess
-from crossmod.experiment.executors.local import Workers
+from crossmod.experiment.executors.local import LocalExecutor
 from crossmod.experiment.folder import refuse_leaks_in_stores, write_plan
-from crossmod.experiment.jobs import Job, perform
+from crossmod.experiment.jobs import Job, execute_job
 from crossmod.experiment.plan import make_plan
-from crossmod.experiment.run import Done, estimate_experiment, run_experiment
+from crossmod.experiment.run import ExperimentResult, estimate_experiment, run_experiment
 from crossmod.files import read_json, write_json
 from crossmod.settings import Machine
 from tests.support.common import Stores
@@ -28,14 +28,14 @@ from tests.support.small_design import small_design
 CPU = Machine(device="cpu")
 
 
-def experiment(root: Path, stores: Stores, **changes: Any) -> Done:
+def experiment(root: Path, stores: Stores, **changes: Any) -> ExperimentResult:
     return run_experiment(small_design(**changes), [stores.ct, stores.mr], root, executor=InProcess(root, CPU))
 
 
 @dataclass(frozen=True)
 class Ran:
     root: Path
-    done: Done
+    done: ExperimentResult
 
 
 @pytest.fixture(scope="module")
@@ -123,7 +123,7 @@ def test_side_by_side_or_one_after_another_the_weights_are_the_same(
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
     monkeypatch.setattr(workers, "usable_cores", lambda: 6)
     root = tmp_path / "x"
-    done = run_experiment(small_design(), [stores.ct, stores.mr], root, executor=Workers(root, CPU, 2))
+    done = run_experiment(small_design(), [stores.ct, stores.mr], root, executor=LocalExecutor(root, CPU, 2))
     assert done.failed == []
     assert len(hashes(root)) == 12
     assert hashes(root) == hashes(ran.root)
@@ -143,14 +143,14 @@ def test_killed_and_given_again_it_ends_with_the_same_numbers(
         nonlocal count
         count += 1
         if count > after:
-            raise Stopped(15, 0, 1)
-        perform(job, root, machine)
+            raise TrainingInterrupted(15, 0, 1)
+        execute_job(job, root, machine)
 
     monkeypatch.setattr(executor, "perform", stopping)
-    with pytest.raises(Stopped):
+    with pytest.raises(TrainingInterrupted):
         experiment(tmp_path / "x", stores)
     assert not (tmp_path / "x" / "findings.json").exists()
-    monkeypatch.setattr(executor, "perform", perform)
+    monkeypatch.setattr(executor, "perform", execute_job)
     assert without_times(experiment(tmp_path / "x", stores).findings) == without_times(ran.done.findings)
 
 
@@ -163,7 +163,7 @@ def test_one_failed_run_among_many(
     def failing(job: Job, root: Path, machine: Machine) -> None:
         if job.title == "essnet, fold 1":
             raise RuntimeError("out of memory\nand more words")
-        perform(job, root, machine)
+        execute_job(job, root, machine)
 
     monkeypatch.setattr(executor, "perform", failing)
     done = experiment(tmp_path / "x", stores)
@@ -178,7 +178,7 @@ def test_one_failed_run_among_many(
     assert [arm["name"] for arm in found["arms"]] == ["real"]
     (note,) = (tmp_path / "x" / "failures").iterdir()
     assert "Traceback" in note.read_text()
-    monkeypatch.setattr(executor, "perform", perform)
+    monkeypatch.setattr(executor, "perform", execute_job)
     assert experiment(tmp_path / "x", stores).failed == []
     assert not list((tmp_path / "x" / "failures").iterdir())
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crossmod.experiment.scheduler import TRIES, Ledger, Outcome, open_ledger
+from crossmod.experiment.scheduler import TRIES, Outcome, Scheduler, open_ledger
 
 LETTERS = "abcdefghij"
 
@@ -61,7 +61,7 @@ class Naive:
         return {name for name in self.needs if self.state(name) == "blocked"} - before
 
 
-def agree(ledger: Ledger, naive: Naive) -> None:
+def agree(ledger: Scheduler, naive: Naive) -> None:
     states = {name: naive.state(name) for name in naive.needs}
     assert ledger.states == states
     assert ledger.counts == {state: list(states.values()).count(state) for state in ledger.counts}

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crossmod.experiment.jobs import Job
-from crossmod.experiment.live_table import Shown
+from crossmod.experiment.live_table import LiveTable
 from crossmod.experiment.run import execute
-from crossmod.experiment.scheduler import TRIES, Ledger
+from crossmod.experiment.scheduler import TRIES, Scheduler
 from crossmod.experiment.simulated import Simulated
 
 
@@ -29,10 +29,10 @@ def plan(folds: int, seeds: int, arms: int) -> dict[str, Job]:
     return {job.name: job for job in jobs}
 
 
-def simulate(jobs: dict[str, Job], root: Path, executor: Simulated) -> tuple[Ledger, list[str]]:
+def simulate(jobs: dict[str, Job], root: Path, executor: Simulated) -> tuple[Scheduler, list[str]]:
     told = io.StringIO()
     with contextlib.redirect_stderr(told):
-        ledger = execute(jobs, root, executor, Shown(jobs, executor.slots))
+        ledger = execute(jobs, root, executor, LiveTable(jobs, executor.slots))
     return ledger, told.getvalue().splitlines()
 
 
@@ -82,7 +82,7 @@ def test_an_executor_that_is_started_too_early_says_so() -> None:
 
 def test_time_left_counts_no_job_that_cannot_be_done(tmp_path: Path) -> None:
     jobs = plan(1, 1, 3)
-    executor, shown = Simulated(1, failed=1.0), Shown(jobs)
+    executor, shown = Simulated(1, failed=1.0), LiveTable(jobs)
     with contextlib.redirect_stderr(io.StringIO()):
         execute(jobs, tmp_path, executor, shown)
     assert shown.left() == 0

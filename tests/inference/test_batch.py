@@ -12,11 +12,11 @@ import pytest
 
 from crossmod.data.nifti import read_nifti, write_nifti
 from crossmod.errors import InputError
-from crossmod.files import held, read_json
+from crossmod.files import lock, read_json
 from crossmod.inference import api
 from crossmod.inference.api import Model
 from crossmod.inference.batch import case as batch_case
-from crossmod.inference.batch.case import WORKING, Job, translate_case
+from crossmod.inference.batch.case import WORKING, BatchJob, translate_case
 from crossmod.inference.batch.run import translate_list
 from crossmod.inference.batch.table import Case, Row, read_table
 from crossmod.inference.types import Options
@@ -72,7 +72,7 @@ def calls(one: Model) -> int:
 
 
 def run(folder: Path, one: Model | None = None, options: Options | None = None) -> tuple[Row, ...]:
-    job = Job(out=folder / "out", options=options or Options())
+    job = BatchJob(out=folder / "out", options=options or Options())
     return translate_list(one or model(), folder / "cases.csv", job)
 
 
@@ -205,8 +205,8 @@ def test_cases_can_be_done_elsewhere(folder: Path) -> None:
         for case in reversed(cases):
             yield pickle.loads(pickle.dumps(do(case)))
 
-    pickle.dumps((translate_case, (Path("run"),), Job(out=folder)))
-    job = Job(out=folder / "out", suffix="")
+    pickle.dumps((translate_case, (Path("run"),), BatchJob(out=folder)))
+    job = BatchJob(out=folder / "out", suffix="")
     rows = translate_list(model(), folder / "cases.csv", job, spread=cluster)
     assert [(row.case, row.status) for row in rows] == [("a", "done"), ("b", "done"), ("c", "done")]
     assert read_json(folder / "out" / "a.json")["batch"]["key"]
@@ -215,7 +215,7 @@ def test_cases_can_be_done_elsewhere(folder: Path) -> None:
 
 def test_two_batches_do_not_write_to_one_folder(folder: Path) -> None:
     (folder / "out" / WORKING).mkdir(parents=True)
-    with held(folder / "out" / WORKING / "lock"), pytest.raises(InputError, match="one at a time"):
+    with lock(folder / "out" / WORKING / "lock"), pytest.raises(InputError, match="one at a time"):
         run(folder)
 
 
@@ -275,7 +275,7 @@ def test_one_case_is_read_and_one_written_while_one_is_computed(folder: Path, mo
 @pytest.mark.parametrize("asked", ["segmentation", "keep_identity"])
 def test_what_only_dicom_holds_is_refused_for_nifti_before_anything_is_made(folder: Path, asked: str) -> None:
     one = model()
-    job = Job.model_validate({"out": folder / "out", asked: True})
+    job = BatchJob.model_validate({"out": folder / "out", asked: True})
     with pytest.raises(InputError, match=r"--\S+ and the output a\.nii\.gz\. Wanted: DICOM for it"):
         translate_list(one, folder / "cases.csv", job)
     assert not (folder / "out").exists()

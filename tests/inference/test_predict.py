@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 
 from crossmod.inference.batch.run import overlapped
-from crossmod.inference.ensemble import about_all, merged, windows_of
-from crossmod.inference.predict import Answer, pooled, prepare_sweep
+from crossmod.inference.ensemble import about_all, ct_windows, merged
+from crossmod.inference.predict import Prediction, pooled, prepare_sweep
 from crossmod.inference.types import Network, Options
 from tests.support.small_models import Made, about, body
 
 
-def answer(mean: float, variance: float = 0.0) -> Answer:
-    return Answer(np.full((1, 1, 1), mean, np.float32), np.full((1, 1, 1), variance, np.float32), None, 1.0)
+def answer(mean: float, variance: float = 0.0) -> Prediction:
+    return Prediction(np.full((1, 1, 1), mean, np.float32), np.full((1, 1, 1), variance, np.float32), None, 1.0)
 
 
 def test_the_spread_of_several_networks_is_that_within_and_between() -> None:
@@ -92,7 +92,7 @@ def test_the_narrowest_window_comes_first_and_equal_ones_go_together() -> None:
     soft, wide = (Made(about(source="mr", inputs=("mr",), low=low, high=high, name=name, weights=name))
                   for name, low, high in (("soft", -160.0, 240.0), ("wide", -1000.0, 1500.0)))  # fmt: skip
     networks: Sequence[Network] = [wide, soft, soft]
-    assert [(window, len(group)) for window, group in windows_of(networks).items()] == [
+    assert [(window, len(group)) for window, group in ct_windows(networks).items()] == [
         ((-160.0, 240.0), 2),
         ((-1000.0, 1500.0), 1),
     ]

@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from crossmod.inference.predict import PART, SHIFTS, Move, moves
+from crossmod.inference.predict import PART, SHIFTS, Augmentation, moves
 from crossmod.inference.translate_volume import translate_volume
 from crossmod.inference.types import VARIANTS, Options
 from tests.support.small_models import Made, about, body
@@ -11,7 +11,7 @@ from tests.support.small_models import Made, about, body
 
 def test_the_slice_itself_comes_first_and_every_move_is_undone(rng: np.random.Generator) -> None:
     found = moves(VARIANTS)
-    assert found[0] == Move()
+    assert found[0] == Augmentation()
     assert len(found) == 2 + len(SHIFTS) + 2
     slices = rng.normal(size=(2, 5, 8, 8)).astype(np.float32)
     for move in found:
@@ -22,7 +22,7 @@ def test_the_slice_itself_comes_first_and_every_move_is_undone(rng: np.random.Ge
 
 def test_neighbours_lie_on_the_way_to_the_next_slice() -> None:
     ramp = np.broadcast_to(np.arange(5, dtype=np.float32)[:, None, None] * 10, (1, 5, 4, 4))
-    up, down = (Move(along=along).there(ramp)[0, :, 0, 0] for along in (PART, -PART))
+    up, down = (Augmentation(along=along).there(ramp)[0, :, 0, 0] for along in (PART, -PART))
     np.testing.assert_allclose(up, np.array([10, 20, 30]) + 10 * PART)
     np.testing.assert_allclose(down, np.array([10, 20, 30]) - 10 * PART)
 

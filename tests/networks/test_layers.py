@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from crossmod.networks.blocks import Fp32
+from crossmod.networks.blocks import Float32Sequential
 
 
 def layers() -> tuple[nn.Module, ...]:
@@ -15,7 +15,7 @@ def test_under_autocast_it_computes_in_fp32(given: torch.dtype) -> None:
     """Held against double precision: bf16 is off by up to 0.4 %, fp32 by a millionth."""
     x = torch.randn(2, 4, 24, 24).to(given)
     with torch.autocast("cpu", torch.bfloat16):
-        image, plain = Fp32(*layers())(x), nn.Sequential(*layers())(x)
+        image, plain = Float32Sequential(*layers())(x), nn.Sequential(*layers())(x)
         # Outside of it autocast goes on.
         assert nn.functional.conv2d(x.float(), torch.ones(1, 4, 1, 1)).dtype == torch.bfloat16
     wanted = nn.Sequential(*layers()).double()(x.double())
@@ -28,7 +28,7 @@ def test_under_autocast_it_computes_in_fp32(given: torch.dtype) -> None:
 
 def test_its_gradients_come_back_in_what_came_in() -> None:
     x = torch.randn(1, 4, 6, 6, dtype=torch.bfloat16, requires_grad=True)
-    head = Fp32(*layers())
+    head = Float32Sequential(*layers())
     with torch.autocast("cpu", torch.bfloat16):
         head(x).sum().backward()
     assert x.grad is not None
@@ -37,7 +37,7 @@ def test_its_gradients_come_back_in_what_came_in() -> None:
 
 
 def test_double_stays_double_and_its_weights_are_named_as_in_any_sequence() -> None:
-    head = Fp32(*layers()).double()
+    head = Float32Sequential(*layers()).double()
     x = torch.randn(1, 4, 6, 6, dtype=torch.float64)
     assert head(x).dtype == torch.float64
     assert torch.equal(head(x), nn.Sequential(*layers()).double()(x))

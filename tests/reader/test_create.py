@@ -16,7 +16,7 @@ from crossmod.data.store import Store
 from crossmod.errors import InputError
 from crossmod.reader import create, demo
 from crossmod.reader.create import create_survey, opened
-from crossmod.reader.repository import Study
+from crossmod.reader.repository import ReaderRepository
 from tests.support.reader_stores import DATABASES, fresh_database, pair
 
 SMALL = {"real": 4, "synthetic": 4, "layers": (3, 8), "size": 32}
@@ -108,7 +108,7 @@ def test_a_failure_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     def fails(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Study, "add", fails)
+    monkeypatch.setattr(ReaderRepository, "add", fails)
     with pytest.raises(InputError, match="the disk is full"):
         make(tmp_path / "s")
     assert list(tmp_path.iterdir()) == []

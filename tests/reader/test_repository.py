@@ -19,7 +19,8 @@ from sqlalchemy.exc import IntegrityError
 
 from crossmod.errors import InputError
 from crossmod.reader.design import CHOICES, LONGEST_REASON, REGIONS, Design
-from crossmod.reader.repository import Refused, Seat, Study, Unsaved
+from crossmod.reader.repository import ReaderRepository
+from crossmod.reader.schema import AnswerRejected, NotSaved, ReaderSession
 from tests.support.reader_stores import DATABASES, design, empty_database, fresh_database, scans
 
 REAL = {"choice": "real"}
@@ -34,13 +35,15 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
 
 
 @pytest.fixture
-def study(url: str) -> Iterator[Study]:
-    study = Study.made(url) if url.startswith("postgresql") else Study(url)
+def study(url: str) -> Iterator[ReaderRepository]:
+    study = ReaderRepository.made(url) if url.startswith("postgresql") else ReaderRepository(url)
     yield study
     study.dispose()
 
 
-def seated(study: Study, name: str = "one", *, survey: int | None = None, **changes: object) -> Seat:
+def seated(
+    study: ReaderRepository, name: str = "one", *, survey: int | None = None, **changes: object
+) -> ReaderSession:
     """A reader of a new survey, or of one that is there."""
     if survey is None:
         its = design(**{"realism": True, "regions": True, **changes})
@@ -50,24 +53,26 @@ def seated(study: Study, name: str = "one", *, survey: int | None = None, **chan
     return seat
 
 
-def scan_at(study: Study, seat: Seat, number: int) -> str:
+def scan_at(study: ReaderRepository, seat: ReaderSession, number: int) -> str:
     shown = study.shown(seat, number)
     assert shown is not None
     return shown.scan
 
 
-def answer(study: Study, seat: Seat, number: int, key: str, values: Any = REAL, **more: Any) -> None:
+def answer(
+    study: ReaderRepository, seat: ReaderSession, number: int, key: str, values: Any = REAL, **more: Any
+) -> None:
     scan = more.get("scan") or scan_at(study, seat, number)
     study.answer(seat, number, scan, values, seconds=1.0, key=key)
 
 
 def why(call: Any, *words: Any, **more: Any) -> str:
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(AnswerRejected) as refused:
         call(*words, **more)
     return refused.value.why
 
 
-def test_a_survey_from_first_to_last(study: Study) -> None:
+def test_a_survey_from_first_to_last(study: ReaderRepository) -> None:
     seat = seated(study, repeats=1)
     assert (seat.total, seat.submitted, seat.closed, seat.language) == (5, None, None, "en")
     shown = [scan_at(study, seat, number) for number in range(1, 6)]
@@ -100,7 +105,7 @@ def test_a_survey_from_first_to_last(study: Study) -> None:
     assert [one[:3] for one in study.standing(seat.survey)] == [("one", 5, 5)]
 
 
-def test_tokens(study: Study) -> None:
+def test_tokens(study: ReaderRepository) -> None:
     survey, owner = study.add(design(), scans(4))
     token = study.invite(survey, "anna", language="it")
     seat = study.seat(token)
@@ -115,14 +120,14 @@ def test_tokens(study: Study) -> None:
     assert token not in kept
 
 
-def test_an_expired_token_is_nobodys(study: Study) -> None:
+def test_an_expired_token_is_nobodys(study: ReaderRepository) -> None:
     survey, _ = study.add(design(), scans(4))
     assert study.seat(study.invite(survey, "late", days=1e-9)) is None
     for days in (0.0, -1.0, float("nan"), 1e9):
         assert why(study.invite, survey, "x", days=days) == "unfit"
 
 
-def test_names_of_readers_and_surveys_are_taken_once(study: Study) -> None:
+def test_names_of_readers_and_surveys_are_taken_once(study: ReaderRepository) -> None:
     survey, _ = study.add(design(), scans(4))
     study.invite(survey, "anna")
     assert why(study.invite, survey, " anna ") == "taken"
@@ -133,7 +138,7 @@ def test_names_of_readers_and_surveys_are_taken_once(study: Study) -> None:
     assert why(study.invite, survey, "bert") == "closed"
 
 
-def test_an_answer_is_refused_where_it_does_not_belong(study: Study) -> None:
+def test_an_answer_is_refused_where_it_does_not_belong(study: ReaderRepository) -> None:
     seat = seated(study)
     elsewhere, _ = study.add(design(name="other"), scans(4))
     other = seated(study, "two", survey=elsewhere)
@@ -179,7 +184,7 @@ def test_fit_values(choice: str, reason: str, realism: int, regions: set[str]) -
     assert design().misfit({"choice": choice, "reason": reason}) is None
 
 
-def test_unfit_values_are_not_kept(study: Study) -> None:
+def test_unfit_values_are_not_kept(study: ReaderRepository) -> None:
     seat = seated(study, realism=False)
     assert why(answer, study, seat, 1, "k", {**REAL, "realism": 3}) == "unfit"
     assert why(answer, study, seat, 1, "k", {"choice": "fake"}) == "unfit"
@@ -191,14 +196,14 @@ def test_unfit_values_are_not_kept(study: Study) -> None:
 )
 def test_times_that_cannot_be_are_none(seconds: float, kept: float, tmp_path: Path) -> None:
     (tmp_path / "survey.sqlite").write_bytes(empty_database())
-    study = Study(f"sqlite:///{tmp_path / 'survey.sqlite'}")
+    study = ReaderRepository(f"sqlite:///{tmp_path / 'survey.sqlite'}")
     seat = seated(study)
     study.answer(seat, 1, scan_at(study, seat, 1), REAL, seconds=seconds, key="k")
     study.close(seat.survey)
     assert study.answers(seat.survey)[0].seconds == kept
 
 
-def test_a_key_is_one_answer(study: Study) -> None:
+def test_a_key_is_one_answer(study: ReaderRepository) -> None:
     seat = seated(study)
     for _ in range(3):
         answer(study, seat, 1, "k", {"choice": "real", "regions": ("ribs",)})
@@ -213,13 +218,13 @@ def test_a_key_is_one_answer(study: Study) -> None:
     assert _rows(study) == 2
 
 
-def _rows(study: Study) -> int:
+def _rows(study: ReaderRepository) -> int:
     with study._database.reading() as session:
         return session.connection().execute(text("SELECT count(*) FROM answer")).scalar_one()
 
 
 @pytest.mark.parametrize("statement", ["UPDATE answer SET seconds = 9", "DELETE FROM answer"])
-def test_the_database_itself_keeps_answers(study: Study, statement: str) -> None:
+def test_the_database_itself_keeps_answers(study: ReaderRepository, statement: str) -> None:
     seat = seated(study)
     answer(study, seat, 1, "k")
     with pytest.raises(IntegrityError, match="never changed"):
@@ -227,7 +232,7 @@ def test_the_database_itself_keeps_answers(study: Study, statement: str) -> None
     assert _rows(study) == 1
 
 
-def test_many_at_once_lose_nothing(study: Study) -> None:
+def test_many_at_once_lose_nothing(study: ReaderRepository) -> None:
     """Every reader answers from a thread of their own, each answer sent twice at the same time."""
     its = design(real=4, synthetic=4)
     survey, _ = study.add(its, scans(8))
@@ -252,7 +257,7 @@ for place in range(1, seat.total + 1):
 """
 
 
-def test_several_processes_write(study: Study, url: str) -> None:
+def test_several_processes_write(study: ReaderRepository, url: str) -> None:
     survey, _ = study.add(design(), scans(4))
     token = study.invite(survey, "one")
     workers = [subprocess.Popen([sys.executable, "-c", WRITER, url, token, str(number)]) for number in range(3)]
@@ -260,10 +265,10 @@ def test_several_processes_write(study: Study, url: str) -> None:
     assert _rows(study) == 12
 
 
-def small(tmp_path: Path, patience: float) -> tuple[Path, Study, Seat]:
+def small(tmp_path: Path, patience: float) -> tuple[Path, ReaderRepository, ReaderSession]:
     file = tmp_path / "survey.sqlite"
     file.write_bytes(empty_database())
-    study = Study(f"sqlite:///{file}", patience=patience)
+    study = ReaderRepository(f"sqlite:///{file}", patience=patience)
     return file, study, seated(study)
 
 
@@ -271,7 +276,7 @@ def test_a_database_that_stays_locked_is_said_and_works_again(tmp_path: Path) ->
     file, study, seat = small(tmp_path, 0.2)
     other = sqlite3.connect(file, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
-    with pytest.raises(Unsaved, match="locked"):
+    with pytest.raises(NotSaved, match="locked"):
         answer(study, seat, 1, "k")
     # Reading does not wait for writers.
     assert study.answered(seat) == frozenset()
@@ -298,9 +303,9 @@ def test_a_database_that_is_gone_is_said(tmp_path: Path) -> None:
     file, study, seat = small(tmp_path, 0.2)
     scan = scan_at(study, seat, 1)
     away = file.rename(tmp_path / "away")
-    with pytest.raises(Unsaved, match="gone"):
+    with pytest.raises(NotSaved, match="gone"):
         study.answer(seat, 1, scan, REAL, seconds=1.0, key="k")
-    with pytest.raises(Unsaved):
+    with pytest.raises(NotSaved):
         study.answered(seat)
     away.rename(file)
     study.answer(seat, 1, scan, REAL, seconds=1.0, key="k")
@@ -315,7 +320,7 @@ def test_a_database_that_is_gone_is_said(tmp_path: Path) -> None:
     copy.rename(file)
     answer(study, seat, 2, "l")
     study.dispose()
-    assert Study(f"sqlite:///{file}").answered(seat) == {1, 2}
+    assert ReaderRepository(f"sqlite:///{file}").answered(seat) == {1, 2}
 
 
 def test_a_database_that_cannot_be_written_is_said(tmp_path: Path) -> None:
@@ -328,17 +333,17 @@ def test_a_database_that_cannot_be_written_is_said(tmp_path: Path) -> None:
         for number in range(200):
             study.answer(seat, 1, scan, big, seconds=1.0, key=f"{number}")
 
-    with pytest.raises(Unsaved, match="full"):
+    with pytest.raises(NotSaved, match="full"):
         fill()
 
 
 def test_another_file_is_no_database(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("x" * 5000)
-    with pytest.raises(Unsaved, match="not a database"):
-        Study.made(f"sqlite:///{tmp_path / 'notes.txt'}")
+    with pytest.raises(NotSaved, match="not a database"):
+        ReaderRepository.made(f"sqlite:///{tmp_path / 'notes.txt'}")
     # A new one is made by `made` alone.
-    with pytest.raises(Unsaved):
-        Study(f"sqlite:///{tmp_path / 'none.sqlite'}").seat("x")
+    with pytest.raises(NotSaved):
+        ReaderRepository(f"sqlite:///{tmp_path / 'none.sqlite'}").seat("x")
     assert not (tmp_path / "none.sqlite").exists()
 
 
@@ -347,7 +352,7 @@ def test_another_file_is_no_database(tmp_path: Path) -> None:
 )
 def test_other_databases_are_refused(url: str) -> None:
     with pytest.raises(InputError, match="--database"):
-        Study(url)
+        ReaderRepository(url)
 
 
 KILLED = """

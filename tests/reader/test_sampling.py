@@ -8,18 +8,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crossmod.errors import InputError
-from crossmod.reader.sampling import APART, Spot, choose_patients, draw, order_of, spread
+from crossmod.reader.sampling import APART, SliceRef, choose_patients, draw, order_of, spread
 
-SPOTS = st.lists(st.builds(Spot, st.integers(0, 5), st.sampled_from("abcd")), max_size=60)
+SPOTS = st.lists(st.builds(SliceRef, st.integers(0, 5), st.sampled_from("abcd")), max_size=60)
 
 
-def by_layer(spots: list[Spot], chosen: list[int]) -> Counter[int]:
+def by_layer(spots: list[SliceRef], chosen: list[int]) -> Counter[int]:
     return Counter(spots[i].layer for i in chosen)
 
 
 @given(SPOTS, SPOTS, st.integers(1, 8), st.integers(1, 8), st.integers(0, 3))
 def test_counts_are_right_and_layers_alike(
-    real: list[Spot], synthetic: list[Spot], n_real: int, n_synthetic: int, seed: int
+    real: list[SliceRef], synthetic: list[SliceRef], n_real: int, n_synthetic: int, seed: int
 ) -> None:
     layers = (1, 5)
     sides = [Counter(s.layer for s in side if 1 <= s.layer <= 5) for side in (real, synthetic)]
@@ -77,13 +77,13 @@ def test_layers_are_filled_evenly() -> None:
 
 
 def test_the_error_says_what_each_layer_holds() -> None:
-    real, synthetic = [Spot(3, "a"), Spot(4, "a")], [Spot(4, "b"), Spot(4, "b")]
+    real, synthetic = [SliceRef(3, "a"), SliceRef(4, "a")], [SliceRef(4, "b"), SliceRef(4, "b")]
     with pytest.raises(InputError, match=r"layer 3: 1 real, 0 synthetic; layer 4: 1 real, 2 synthetic"):
         draw(real, synthetic, (2, 2), (3, 4), 0)
 
 
 def test_another_seed_is_another_draw() -> None:
-    spots = [Spot(layer, patient) for layer in range(1, 11) for patient in "abcdef" for _ in range(3)]
+    spots = [SliceRef(layer, patient) for layer in range(1, 11) for patient in "abcdef" for _ in range(3)]
     draws = {tuple(draw(spots, spots, (10, 10), (1, 10), seed)[0]) for seed in range(5)}
     assert len(draws) == 5
     assert all(max(Counter(spots[i].patient for i in one).values()) == 2 for one in draws)

@@ -14,7 +14,7 @@ import pytest
 
 from crossmod.errors import InputError
 from crossmod.reader import serve as serving
-from crossmod.reader.security import LARGEST_BODY, SESSION_DAYS, THROWN_AWAY, BodyLimit, TooLarge, Tries
+from crossmod.reader.security import LARGEST_BODY, SESSION_DAYS, THROWN_AWAY, BodyLimit, RateLimiter, TooLarge
 from tests.support.web_study import SECRET, Served, fields, form_token, send, served
 
 
@@ -178,7 +178,7 @@ def test_failed_tries_are_limited_and_good_links_are_not(survey: Served) -> None
 
 def test_tries_are_counted_by_address_and_forgotten() -> None:
     now = [0.0]
-    tries = Tries(lambda: now[0], at_once=2, every=10.0, most=3)
+    tries = RateLimiter(lambda: now[0], at_once=2, every=10.0, most=3)
     assert [tries.failed("1.1.1.1") for _ in range(4)] == [0, 0, 10, 10]
     assert tries.failed("2.2.2.2") == 0
     # One machine has a whole /64 of IPv6.

@@ -8,8 +8,8 @@ import pytest
 from rich.console import Console
 
 from crossmod.data.store import Store
-from crossmod.evaluation.cases import JudgeSettings
-from crossmod.evaluation.run import judge_images
+from crossmod.evaluation.cases import EvaluationSettings
+from crossmod.evaluation.run import evaluate_images
 from crossmod.report.build import build_report
 from crossmod.report.images import full_plane, images, layer_picture
 from crossmod.report.info import describe
@@ -24,8 +24,8 @@ def people(tmp_path_factory: pytest.TempPathFactory) -> People:
 
 @pytest.fixture(scope="module")
 def result(people: People) -> Run:
-    stores, settings = [people.good, people.poor], JudgeSettings(draws=30)
-    return judge_images(people.mr, stores, people.mr.parent / "result", source=[people.ct], settings=settings)
+    stores, settings = [people.good, people.poor], EvaluationSettings(draws=30)
+    return evaluate_images(people.mr, stores, people.mr.parent / "result", source=[people.ct], settings=settings)
 
 
 def test_one_page_with_everything_and_nothing_from_outside(result: Run, tmp_path: Path) -> None:
@@ -61,7 +61,7 @@ def test_without_its_stores_a_result_shows_its_numbers_and_no_slice(
 def test_a_store_that_was_made_anew_is_not_shown_for_the_one_that_was_judged(people: People, tmp_path: Path) -> None:
     for name in ("mr", "good", "ct"):
         shutil.copytree(people.mr.parent / name, tmp_path / name)
-    run = judge_images(tmp_path / "mr", [tmp_path / "good"], tmp_path / "r", settings=JudgeSettings(draws=0))
+    run = evaluate_images(tmp_path / "mr", [tmp_path / "good"], tmp_path / "r", settings=EvaluationSettings(draws=0))
     before = layer_picture(run)
     for name in ("mr", "good"):
         manifest = tmp_path / name / "manifest.json"
@@ -75,7 +75,9 @@ def test_a_store_that_was_made_anew_is_not_shown_for_the_one_that_was_judged(peo
 
 @pytest.mark.slow
 def test_a_single_model_has_no_ranking(people: People, tmp_path: Path) -> None:
-    run = judge_images(people.mr, [people.good], tmp_path / "r", source=[people.ct], settings=JudgeSettings(draws=0))
+    run = evaluate_images(
+        people.mr, [people.good], tmp_path / "r", source=[people.ct], settings=EvaluationSettings(draws=0)
+    )
     found = images([run])
     assert found is not None
     assert found["ranking"] is None

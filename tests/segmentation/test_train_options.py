@@ -13,10 +13,10 @@ from torch.optim import Optimizer
 from crossmod.config import with_changes
 from crossmod.data.augment import draw_affines, draw_variations, vary, warp
 from crossmod.engine import loop
-from crossmod.engine.interrupt import Stopped
-from crossmod.engine.loop import Plan
+from crossmod.engine.interrupt import TrainingInterrupted
+from crossmod.engine.loop import TrainingPlan
 from crossmod.engine.optimizers import set_rates
-from crossmod.engine.state import Batch, Losses, Trainee
+from crossmod.engine.state import Batch, Losses, TrainingTask
 from crossmod.presets import SEGMENT
 from crossmod.segmentation import train as segment_train
 from crossmod.segmentation.model import build
@@ -39,7 +39,7 @@ MODERN: dict[str, Any] = {
 def test_cosine_is_torchs_cosine(steps: int) -> None:
     optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.3)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=steps)
-    plan = Plan("", epochs=1, seed=0, steps=steps, decay=1.0, schedule="cosine")
+    plan = TrainingPlan("", epochs=1, seed=0, steps=steps, decay=1.0, schedule="cosine")
     for step in range(steps):
         found = 0.3 * plan.learning_rate_factor(epoch=0, done=step / steps)
         assert found == pytest.approx(schedule.get_last_lr()[0], abs=1e-12)
@@ -60,7 +60,7 @@ def test_the_loop_follows_the_schedule(tmp_path: Path, stores: Stores, monkeypat
     assert taken == pytest.approx([1e-3, 1e-3 * (2 + 2**0.5) / 4, 5e-4, 1e-3 * (2 - 2**0.5) / 4])
 
 
-def _stopping(trainee: Trainee, after: int) -> Trainee:
+def _stopping(trainee: TrainingTask, after: int) -> TrainingTask:
     steps = iter(range(1, 99))
 
     def step(batch: Batch) -> Losses:
@@ -78,7 +78,7 @@ def test_stopped_and_continued_it_ends_with_the_same_weights(network: str, tmp_p
     whole = segment(tmp_path / "whole", stores.mr, **more)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(segment_train, "build", lambda *given: _stopping(build(*given), after=3))
-        with pytest.raises(Stopped):
+        with pytest.raises(TrainingInterrupted):
             segment(tmp_path / "halved", stores.mr, **more)
     halved = segment(tmp_path / "halved", stores.mr, **more)
     assert halved.card["weights_sha256"] == whole.card["weights_sha256"]

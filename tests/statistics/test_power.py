@@ -10,7 +10,7 @@ from crossmod.statistics.paired_effects import effects
 from crossmod.statistics.power import (
     NO_LUCK,
     Luck,
-    Plan,
+    PowerEstimate,
     Range,
     holm_level,
     needed_in_words,
@@ -182,8 +182,8 @@ def test_a_plan_of_measured_arms() -> None:
     assert "fewer than two" in needed_in_words(alone)
 
 
-def planned(effect: float, luck: Luck, arms: int, needed: Range) -> Plan:
-    return Plan(15, effect, 0.05, luck, arms, Range(0.3, 0.1, 0.6), needed, Range(0.039, 0.024, 0.11))
+def planned(effect: float, luck: Luck, arms: int, needed: Range) -> PowerEstimate:
+    return PowerEstimate(15, effect, 0.05, luck, arms, Range(0.3, 0.1, 0.6), needed, Range(0.039, 0.024, 0.11))
 
 
 def test_in_words() -> None:

@@ -46,7 +46,7 @@ moment, count = sys.argv[1], int(sys.argv[2])
 saved = checkpoint.save_file
 if moment == "step":
     # After the step's number is told to the others, before anything of it is written.
-    loop.World.agree = every(count, lambda *values: die())(loop.World.agree)
+    loop.Distributed.all_agree = every(count, lambda *values: die())(loop.Distributed.all_agree)
 elif moment == "write":
     checkpoint.save_file = every(count, half)(saved)
 elif moment == "rename":

@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from crossmod.engine.distributed import World
-from crossmod.engine.loop import Plan
-from crossmod.engine.state import Batch, Losses, Trainee
+from crossmod.engine.distributed import Distributed
+from crossmod.engine.loop import TrainingPlan
+from crossmod.engine.state import Batch, Losses, TrainingTask
 from crossmod.runs import Run, start_run
 from crossmod.seeds import rng
 
@@ -21,7 +21,7 @@ class Numbers:
         return {"x": torch.from_numpy(rng(0, epoch, step).normal(size=(4, 3)))}
 
 
-def regression() -> Trainee:
+def regression() -> TrainingTask:
     torch.manual_seed(0)
     net = torch.nn.Sequential(torch.nn.Linear(3, 3), torch.nn.Dropout(0.5), torch.nn.Linear(3, 1)).double()
     adam = torch.optim.Adam(net.parameters(), 0.05)
@@ -36,10 +36,10 @@ def regression() -> Trainee:
         adam.step()
         return {"square": loss.detach()}
 
-    return Trainee({"net": net}, {"net": adam}, step, draw)
+    return TrainingTask({"net": net}, {"net": adam}, step, draw)
 
 
-def weights(trainee: Trainee) -> torch.Tensor:
+def weights(trainee: TrainingTask) -> torch.Tensor:
     return torch.cat([p.detach().flatten() for p in trainee.networks["net"].parameters()])
 
 
@@ -47,7 +47,7 @@ def new_run(path: Path) -> Run:
     return start_run(path, "train", {}, {})
 
 
-PLAN = Plan("test", epochs=4, seed=3, decay=0.5)
+PLAN = TrainingPlan("test", epochs=4, seed=3, decay=0.5)
 
 
-ALONE = World(torch.device("cpu"))
+ALONE = Distributed(torch.device("cpu"))

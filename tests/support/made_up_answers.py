@@ -8,7 +8,7 @@ import numpy as np
 
 from crossmod.reader.analysis.answers import Readings
 from crossmod.reader.design import CHOICES
-from crossmod.reader.schema import Given
+from crossmod.reader.schema import RecordedAnswer
 
 BEGUN = datetime(2026, 1, 5, 9, tzinfo=UTC)
 
@@ -64,10 +64,10 @@ def given(
     patient: str | None = None,
     submitted: bool = True,
     **values: Any,
-) -> Given:
+) -> RecordedAnswer:
     """One answer."""
     answered = values if choice is None else {"choice": choice, **values}
-    return Given(
+    return RecordedAnswer(
         survey=survey,
         reader=reader,
         number=number,
@@ -85,7 +85,7 @@ def given(
 
 def survey(
     name: str, seed: int, readers: int, per_class: int, d_prime: float, *, repeats: int = 2, optional: bool = True
-) -> list[Given]:
+) -> list[RecordedAnswer]:
     """All answers of a survey, with repeats, reasons, realism and regions."""
     random = np.random.default_rng(seed)
     choices, synthetic = drawn_choices(random, readers, per_class, d_prime)

@@ -20,7 +20,7 @@ from crossmod.config import Modality
 from crossmod.data.store_writer import writing_store
 from crossmod.data.volume import Volume
 from crossmod.reader.design import Design
-from crossmod.reader.repository import Study
+from crossmod.reader.repository import ReaderRepository
 from crossmod.reader.schema import Scan
 from tests.support.evaluated_people import person, synthetic_store
 
@@ -126,7 +126,7 @@ def fresh_database(kind: str, folder: Path) -> Iterator[str]:
 def empty_database() -> bytes:
     """What migrations make of nothing; they take longer than most tests."""
     path = _folder() / "empty.sqlite"
-    Study.made(f"sqlite:///{path}").dispose()
+    ReaderRepository.made(f"sqlite:///{path}").dispose()
     return path.read_bytes()
 
 

@@ -16,7 +16,7 @@ import httpx
 from sqlalchemy import create_engine, text
 
 from crossmod.reader.design import Design
-from crossmod.reader.repository import Study
+from crossmod.reader.repository import ReaderRepository
 from tests.support.reader_stores import scans
 from tests.support.web_study import body, fields, form_token
 
@@ -51,7 +51,7 @@ def make_survey(folder: Path, *, readers: int, count: int, size: int = 64, url: 
     rows = scans(count)
     for index, row in enumerate(rows):
         (folder / "images" / f"{row.id}.nii").write_bytes(body(design, index))
-    study = Study.made(survey.url)
+    study = ReaderRepository.made(survey.url)
     try:
         number, _ = study.add(design, rows)
         for name in range(readers):

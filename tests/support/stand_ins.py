@@ -5,7 +5,7 @@ import signal
 import time
 from pathlib import Path
 
-from crossmod.engine.interrupt import Stopped, asked_to_stop
+from crossmod.engine.interrupt import TrainingInterrupted, asked_to_stop
 from crossmod.errors import InputError
 from crossmod.experiment.jobs import Job
 from crossmod.runs import CARD
@@ -49,4 +49,4 @@ def _sleep(seconds: float, folder: Path, number: object) -> None:
             time.sleep(0.02)
             if by := asked():
                 (folder / "saved").touch()
-                raise Stopped(by, 1, 2)
+                raise TrainingInterrupted(by, 1, 2)

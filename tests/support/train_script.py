@@ -14,10 +14,10 @@ import numpy as np
 import torch
 
 from crossmod.engine import checkpoint
-from crossmod.engine.distributed import World, launched
-from crossmod.engine.interrupt import Stopped
-from crossmod.engine.loop import Plan, fit
-from crossmod.engine.state import Batch, Losses, Trainee
+from crossmod.engine.distributed import Distributed, launch_processes
+from crossmod.engine.interrupt import TrainingInterrupted
+from crossmod.engine.loop import TrainingPlan, fit
+from crossmod.engine.state import Batch, Losses, TrainingTask
 from crossmod.errors import InputError
 from crossmod.runs import start_run
 from crossmod.seeds import rng
@@ -39,7 +39,7 @@ class Numbers:
         return {"x": torch.from_numpy(x[self.rank * self.each : (self.rank + 1) * self.each])}
 
 
-def regression(world: World, wrong: str) -> Trainee:
+def regression(world: Distributed, wrong: str) -> TrainingTask:
     torch.manual_seed(0)
     net = torch.nn.Sequential(torch.nn.Linear(3, 3), torch.nn.Tanh(), torch.nn.Linear(3, 1)).double()
     adam = torch.optim.Adam(net.parameters(), 0.05)
@@ -58,7 +58,7 @@ def regression(world: World, wrong: str) -> Trainee:
         adam.step()
         return {"square": loss.detach() * (float("nan") if here and what == "nan" else 1.0)}
 
-    return Trainee({"net": net}, {"net": adam}, step, memory={"own": Own(world.rank)})
+    return TrainingTask({"net": net}, {"net": adam}, step, memory={"own": Own(world.rank)})
 
 
 class Own:
@@ -77,15 +77,21 @@ class Own:
 def main() -> int:
     out, ranks, each, *wrong = sys.argv[1:]
     nodes = int(os.environ.get("NODES", "1"))
-    with launched(Machine(device="cpu", devices=int(ranks) // nodes, nodes=nodes)) as world:
+    with launch_processes(Machine(device="cpu", devices=int(ranks) // nodes, nodes=nodes)) as world:
         run = world.once(lambda: start_run(Path(out), "train", {}, {}))
         trainee = regression(world, wrong[0] if wrong else "")
         try:
-            fit(trainee, Numbers(world.rank, int(each)), run, replace(Plan("test", epochs=3, seed=0), keep=9), world)
+            fit(
+                trainee,
+                Numbers(world.rank, int(each)),
+                run,
+                replace(TrainingPlan("test", epochs=3, seed=0), keep=9),
+                world,
+            )
         except InputError as error:
             print(f"process {world.rank}: {error}", flush=True)
             return 2
-        except Stopped as stopped:
+        except TrainingInterrupted as stopped:
             print(f"process {world.rank}: {stopped}", flush=True)
             raise
     return 0
@@ -100,5 +106,5 @@ def weights(out: Path) -> np.ndarray:
 if __name__ == "__main__":
     try:
         sys.exit(main())
-    except Stopped as stopped:
+    except TrainingInterrupted as stopped:
         sys.exit(128 + stopped.number)

@@ -7,13 +7,13 @@ import torch
 
 from crossmod.engine import checkpoint
 from crossmod.runs import Run
-from crossmod.synthesis.validation import Scores, Watch
+from crossmod.synthesis.validation import Scores, Validator
 
 
 def scripted(monkeypatch: pytest.MonkeyPatch, scores: list[float]) -> None:
     """Scores as they are wanted, one an epoch."""
     left = iter(scores)
-    monkeypatch.setattr(Watch, "_score", lambda self: Scores(None, next(left), None))
+    monkeypatch.setattr(Validator, "_score", lambda self: Scores(None, next(left), None))
 
 
 def best_file(run: Run) -> Path:

@@ -17,7 +17,7 @@ import numpy as np
 from crossmod.reader.app import make_app
 from crossmod.reader.design import Design
 from crossmod.reader.images import Look, encoded
-from crossmod.reader.repository import Study
+from crossmod.reader.repository import ReaderRepository
 from crossmod.reader.schema import Scan
 
 with warnings.catch_warnings():
@@ -43,7 +43,7 @@ class Clock:
 class Served:
     """A survey, as its owner and its readers have it."""
 
-    study: Study
+    study: ReaderRepository
     survey: int
     owner: str
     images: Path
@@ -72,7 +72,7 @@ def _empty_database() -> bytes:
     """Migrations take longer than most tests; one database is copied."""
     with TemporaryDirectory() as folder:
         path = Path(folder) / "empty.sqlite"
-        Study.made(f"sqlite:///{path}").dispose()
+        ReaderRepository.made(f"sqlite:///{path}").dispose()
         return path.read_bytes()
 
 
@@ -82,7 +82,7 @@ def served(folder: Path, *, readers: int = 2, **changes: Any) -> Iterator[Served
     images, database = folder / "images", folder / "survey.sqlite"
     images.mkdir()
     database.write_bytes(_empty_database())
-    study = Study(f"sqlite:///{database}", patience=0.3)
+    study = ReaderRepository(f"sqlite:///{database}", patience=0.3)
     scans = []
     for index in range(design.real + design.synthetic):
         scan = f"{index + 1:032x}"

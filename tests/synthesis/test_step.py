@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 
 from crossmod.config import Modality
-from crossmod.engine.state import Losses, Trainee
+from crossmod.engine.state import Losses, TrainingTask
 from crossmod.settings import TranslateSettings
 from crossmod.synthesis import cyclegan, essnet
 
@@ -37,7 +37,7 @@ def batches(count: int, stack: int = 1) -> list[dict[str, torch.Tensor]]:
     ]
 
 
-def take(trainee: Trainee, batch: dict[str, torch.Tensor]) -> Losses:
+def take(trainee: TrainingTask, batch: dict[str, torch.Tensor]) -> Losses:
     return trainee.step({**batch, **trainee.draw(np.random.default_rng(0))})
 
 

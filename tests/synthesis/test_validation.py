@@ -9,9 +9,9 @@ from scipy.stats import gmean
 from torch import Tensor, nn
 
 from crossmod.errors import InputError
-from crossmod.metrics.features import Detector, detector
+from crossmod.metrics.features import FeatureExtractor, detector
 from crossmod.networks.blocks import ResNet
-from crossmod.networks.multi_input import Merge, Spread
+from crossmod.networks.multi_input import MultiInputGenerator, MultiOutputGenerator
 from crossmod.synthesis.synthesize import consistency
 from crossmod.synthesis.validation import Scores, score_translator
 
@@ -33,7 +33,7 @@ IDENTITY = Does(lambda x: x)
 # Two classes: 1 where the image is bright.
 BRIGHT = Does(lambda x: torch.cat([torch.zeros_like(x), x], dim=1))
 # Of one feature, the image's mean: distances are then a closed form of few numbers.
-MEAN = Detector("mean", "", lambda x: x.mean(dim=(2, 3)))
+MEAN = FeatureExtractor("mean", "", lambda x: x.mean(dim=(2, 3)))
 
 
 def score(
@@ -44,7 +44,7 @@ def score(
     source: np.ndarray,
     target: np.ndarray,
     masks: np.ndarray | None = None,
-    with_detector: Detector | None = None,
+    with_detector: FeatureExtractor | None = None,
     batch: int = 8,
 ) -> Scores:
     """Of slices with one image each, `[slices, size, size]`, or with several, `[slices, images, size, size]`."""
@@ -201,7 +201,10 @@ def test_networks_of_several_images_give_one_score_however_many_slices_go_in(
     direction: str, rng: np.random.Generator
 ) -> None:
     torch.manual_seed(0)
-    merge, spread = Merge(3, filters=2, blocks=2, branch_blocks=1), Spread(3, filters=2, blocks=1)
+    merge, spread = (
+        MultiInputGenerator(3, filters=2, blocks=2, branch_blocks=1),
+        MultiOutputGenerator(3, filters=2, blocks=1),
+    )
     several, one = rng.uniform(-1, 1, (5, 3, 16, 16)).astype(np.float32), rng.uniform(-1, 1, (5, 16, 16))
     forth, back, source, target = (
         (merge, spread, several, one) if direction == "merge" else (spread, merge, one, several)

@@ -17,14 +17,14 @@ from crossmod.data.store import Store
 from crossmod.engine import checkpoint
 from crossmod.engine.device import Compute
 from crossmod.engine.optimizers import averaged
-from crossmod.engine.state import Batch, Losses, Standing, Trainee
+from crossmod.engine.state import Batch, Losses, TrainerState, TrainingTask
 from crossmod.errors import InputError
 from crossmod.networks.blocks import ResNet
 from crossmod.settings import Machine, TranslateSettings
 from crossmod.synthesis import validation as room
 from crossmod.synthesis.synthesize import synthesize
 from crossmod.synthesis.translator import load_translator
-from crossmod.synthesis.validation import Watch
+from crossmod.synthesis.validation import Validator
 from tests.support.common import Stores
 from tests.support.training import TINY, train
 from tests.support.validation import best_file, kept, scripted
@@ -71,7 +71,7 @@ def slices(count: int, size: int, value: float = 0.0, *, labelled: bool = False)
     )
 
 
-def watch(tmp_path: Path, trainee: Trainee, *, scored: bool = True, **more: Any) -> Watch:
+def watch(tmp_path: Path, trainee: TrainingTask, *, scored: bool = True, **more: Any) -> Validator:
     settings = TranslateSettings(**{**TINY, "load_size": 34, "epochs": 6, **more})
     held_out: dict[Modality, tuple[SliceSet, ...]] = {
         "ct": (slices(3, 32, 0.2, labelled=True),),
@@ -82,19 +82,19 @@ def watch(tmp_path: Path, trainee: Trainee, *, scored: bool = True, **more: Any)
         "ct": (slices(9, 34, 0.2, labelled=True),),
         "mr": (slices(5, 34, -0.2),),
     }
-    return Watch(trainee, settings, Compute(CPU), tmp_path / "samples", training, held_out if scored else {})
+    return Validator(trainee, settings, Compute(CPU), tmp_path / "samples", training, held_out if scored else {})
 
 
-def translator(forth: float = -1.0, back: float = -1.0) -> Trainee:
+def translator(forth: float = -1.0, back: float = -1.0) -> TrainingTask:
     networks: dict[str, nn.Module] = {
         "G1": Does(lambda x: forth * x), "G2": Does(lambda x: back * x), "S": Does(lambda x: torch.cat([x, -x], 1)),
     }  # fmt: skip
-    return Trainee(networks, {}, nothing)
+    return TrainingTask(networks, {}, nothing)
 
 
 def test_it_looks_when_it_is_asked_to_and_after_the_last_epoch(tmp_path: Path) -> None:
     looks = watch(tmp_path, translator(), sample_every=4, select_every=2, epochs=5)
-    seen = [looks(epoch, Standing()) for epoch in range(5)]
+    seen = [looks(epoch, TrainerState()) for epoch in range(5)]
     assert [sight.picture is not None for sight in seen] == [False, False, False, True, True]
     assert [sight.score is not None for sight in seen] == [False, True, False, True, True]
     assert sorted(path.name for path in (tmp_path / "samples").iterdir()) == ["epoch-0004.png", "epoch-0005.png"]
@@ -103,7 +103,7 @@ def test_it_looks_when_it_is_asked_to_and_after_the_last_epoch(tmp_path: Path) -
 
 def test_without_held_out_slices_there_is_no_score(tmp_path: Path) -> None:
     looks = watch(tmp_path, translator(), scored=False)
-    assert all(looks(epoch, Standing()).score is None for epoch in range(6))
+    assert all(looks(epoch, TrainerState()).score is None for epoch in range(6))
 
 
 @pytest.mark.parametrize(("source", "forth"), [("ct", "G1"), ("mr", "G2")])
@@ -111,7 +111,7 @@ def test_a_panel_shows_source_fake_and_cycle_cut_from_the_middle(tmp_path: Path,
     """Forth gives the negative, back halves it."""
     trainee = translator(*((-1.0, 0.5) if forth == "G1" else (0.5, -1.0)))
     looks = watch(tmp_path, trainee, source=source, scored=False)
-    sight = looks(5, Standing())
+    sight = looks(5, TrainerState())
     assert sight.picture is not None
     with Image.open(sight.picture) as picture:
         shown = np.asarray(picture).astype(float) / 127.5 - 1
@@ -127,7 +127,7 @@ def test_a_panel_shows_source_fake_and_cycle_cut_from_the_middle(tmp_path: Path,
 def test_scores_are_of_held_out_slices_and_in_the_right_direction(tmp_path: Path) -> None:
     """G1 halves and turns about, G2 quarters: |-x/8 - x| and |-y/8 - y|; S sees what is dark in what G1 makes."""
     looks = watch(tmp_path, translator(-0.5, 0.25), select_every=1)
-    numbers = looks(0, Standing()).numbers
+    numbers = looks(0, TrainerState()).numbers
     ct, mr = (looks.held_out[side][0].images for side in ("ct", "mr"))
     assert numbers["select_cycle"] == pytest.approx(9 / 8 * (np.abs(ct).mean() + np.abs(mr).mean()) / 2, rel=1e-5)
     masks = looks.held_out["ct"][0].masks
@@ -157,9 +157,9 @@ def test_of_several_inputs_the_same_slices_are_scored(
         y = (a + b) / 2
     else:
         a, b = y + 0.1, y - 0.2
-    looks = watch(tmp_path, Trainee(networks, {}, nothing), source=source, select_every=1, sample_every=9)
+    looks = watch(tmp_path, TrainingTask(networks, {}, nothing), source=source, select_every=1, sample_every=9)
     looks = replace(looks, held_out={"ct": (of_images(y),), "mr": (of_images(a), of_images(b))})
-    numbers = looks(0, Standing()).numbers
+    numbers = looks(0, TrainerState()).numbers
     assert set(numbers) == {"select_cycle", "select_frechet", "select_score"}
     # Three of five, evenly spread. The mean of both inputs comes back 0.05 lower.
     a, b = a[[0, 2, 4]], b[[0, 2, 4]]
@@ -171,15 +171,15 @@ def test_of_several_inputs_the_same_slices_are_scored(
 def test_no_more_slices_are_scored_than_pay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(room, "MOST_SCORED", 2)
     looks = watch(tmp_path, translator(), select_every=1, sample_every=9)
-    looks(0, Standing())
+    looks(0, TrainerState())
     # Each side goes forth and back, one slice at a time.
     assert [len(looks.trainee.networks[name].dtypes) for name in ("G1", "G2", "S")] == [4, 4, 2]  # pyright: ignore[reportArgumentType]
 
 
 def test_what_is_looked_at_is_what_will_be_used(tmp_path: Path) -> None:
     trainee, averages = translator(), translator(0.9, 0.9).networks
-    looks = watch(tmp_path, Trainee(trainee.networks, {}, nothing, averages=averages), select_every=1)
-    looks(5, Standing())
+    looks = watch(tmp_path, TrainingTask(trainee.networks, {}, nothing, averages=averages), select_every=1)
+    looks(5, TrainerState())
     assert all(network.dtypes == [] for network in trainee.networks.values())  # pyright: ignore[reportAttributeAccessIssue]
     assert all(network.dtypes for network in averages.values())  # pyright: ignore[reportAttributeAccessIssue]
 
@@ -193,9 +193,9 @@ def test_in_bf16_pictures_and_scores_are_what_they_are(tmp_path: Path) -> None:
     for number, compute in enumerate((Compute(CPU), Compute(CPU, bf16=True))):
         folder = tmp_path / str(number)
         folder.mkdir()
-        looks = watch(folder, Trainee(networks, {}, nothing), select_every=1)
-        looks = Watch(looks.trainee, looks.settings, compute, looks.samples, looks.slices, looks.held_out)
-        found.append(looks(5, Standing()).numbers)
+        looks = watch(folder, TrainingTask(networks, {}, nothing), select_every=1)
+        looks = Validator(looks.trainee, looks.settings, compute, looks.samples, looks.slices, looks.held_out)
+        found.append(looks(5, TrainerState()).numbers)
     assert found[1]["select_cycle"] == pytest.approx(found[0]["select_cycle"], rel=0.05)
     assert found[1] != found[0]
 
@@ -204,11 +204,11 @@ def test_alarms_are_of_the_pictures_and_of_the_losses(tmp_path: Path) -> None:
     """A network that copies, and a discriminator that is never fooled."""
     looks = watch(tmp_path, translator(1.0, 1.0), scored=False, sample_every=1, adversarial="least_squares")
     history = {"discriminator_mr": [0.0001] * 5, "discriminator_ct": [0.1] * 5}
-    assert [alarm.name for alarm in looks(0, Standing(history=history)).alarms] == [
+    assert [alarm.name for alarm in looks(0, TrainerState(history=history)).alarms] == [
         "discriminator mr at zero", "output equals input",
     ]  # fmt: skip
     good = watch(tmp_path / "samples", translator(-0.5, -2.0), scored=False, sample_every=1)
-    assert "output equals input" not in [alarm.name for alarm in good(0, Standing()).alarms]
+    assert "output equals input" not in [alarm.name for alarm in good(0, TrainerState()).alarms]
 
 
 def test_the_best_epoch_is_used_unless_the_last_is_asked_for(
@@ -287,18 +287,18 @@ def test_a_translator_that_never_had_a_finite_score_ends_well(
 def test_averages_are_what_is_kept_and_used(tmp_path: Path, stores: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
     """Held against the average of the weights that each step left, computed here."""
     decay, seen, began = 0.75, [], {}
-    real = Watch.__call__
+    real = Validator.__call__
 
-    def note(self: Watch, epoch: int, at: Standing) -> Any:
+    def note(self: Validator, epoch: int, at: TrainerState) -> Any:
         state = {name: copy.deepcopy(network.state_dict()) for name, network in self.trainee.networks.items()}
         seen.append((at.step, state))
         return real(self, epoch, at)
 
-    def begin(trainee: Trainee, names: tuple[str, ...], by: float) -> Trainee:
+    def begin(trainee: TrainingTask, names: tuple[str, ...], by: float) -> TrainingTask:
         began.update({name: copy.deepcopy(trainee.networks[name].state_dict()) for name in names})
         return averaged(trainee, names, by)
 
-    monkeypatch.setattr(Watch, "__call__", note)
+    monkeypatch.setattr(Validator, "__call__", note)
     monkeypatch.setattr("crossmod.synthesis.train.averaged", begin)
     # One step an epoch.
     run = train(tmp_path / "run", stores, epochs=3, ct_slices=1, mr_slices=1, ema=decay, sample_every=9)
@@ -323,16 +323,16 @@ def test_interrupted_it_ends_with_the_same_averages_and_the_same_best(
     tmp_path: Path, stores: Stores, monkeypatch: pytest.MonkeyPatch, more: dict[str, Any]
 ) -> None:
     whole = train(tmp_path / "whole", stores, epochs=3, **more)
-    real, looked = Watch.__call__, []
+    real, looked = Validator.__call__, []
 
-    def stop(self: Watch, epoch: int, at: Standing) -> Any:
+    def stop(self: Validator, epoch: int, at: TrainerState) -> Any:
         looked.append(epoch)
         if len(looked) == 2:
             raise KeyboardInterrupt
         return real(self, epoch, at)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Watch, "__call__", stop)
+        patch.setattr(Validator, "__call__", stop)
         with pytest.raises(KeyboardInterrupt):
             train(tmp_path / "cut", stores, epochs=3, machine=Machine(checkpoint_minutes=0), **more)
     cut = train(tmp_path / "cut", stores, epochs=3, **more)

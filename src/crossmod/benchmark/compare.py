@@ -16,8 +16,8 @@ from torch.optim import Adam
 from crossmod.benchmark import hardware as footprint
 from crossmod.benchmark.hardware import operations, race, timed
 from crossmod.benchmark.result import TOLERANCE, Comparison, Reading
-from crossmod.engine.state import Trainee
-from crossmod.progress import hush, progress
+from crossmod.engine.state import TrainingTask
+from crossmod.progress import disable_progress, progress
 
 Given = TypeVar("Given")
 
@@ -26,7 +26,7 @@ def silently(work: Callable[[], Given]) -> Given:
     """What `work` gives; whatever progress it would show is not shown, since the bench shows its own."""
 
     def hushed() -> Given:
-        hush()
+        disable_progress()
         return work()
 
     # In a copy of the context, so that nothing else is hushed.
@@ -36,7 +36,7 @@ def silently(work: Callable[[], Given]) -> Given:
 PATH = "fp32, eager"
 
 
-def plain(trainee: Trainee) -> Trainee:
+def plain(trainee: TrainingTask) -> TrainingTask:
     """A new trainee with the Adam that `torch.optim.Adam(weights, rate, betas)` gives, in place of the engine's.
 
     Nothing else of it needs to be taken back: what is not accelerated is eager, in fp32, with rows of pixels last.
@@ -73,7 +73,7 @@ class Way:
 
 
 @dataclass(frozen=True)
-class Plan:
+class BenchmarkPlan:
     """How two ways are compared.
 
     Args:
@@ -108,7 +108,7 @@ class _Started:
     operations: int
 
 
-def compare(plan: Plan, reference: Way, shipped: Way, rates: Mapping[str, float]) -> Comparison:
+def compare(plan: BenchmarkPlan, reference: Way, shipped: Way, rates: Mapping[str, float]) -> Comparison:
     """Start both ways, hold what they give in their first steps against each other, and time them in turns.
 
     Args:
@@ -141,7 +141,7 @@ def compare(plan: Plan, reference: Way, shipped: Way, rates: Mapping[str, float]
     )
 
 
-def _start(plan: Plan, way: Way, *, count: bool) -> _Started:
+def _start(plan: BenchmarkPlan, way: Way, *, count: bool) -> _Started:
     outcomes: list[dict[str, np.ndarray]] = []
     seconds: list[float] = []
     counted, peak, held = 0, 0, footprint.begin(plan.device)
@@ -187,7 +187,12 @@ def largest_difference(reference: list[dict[str, np.ndarray]], shipped: list[dic
 
 
 def _reading(
-    plan: Plan, way: Way, started: _Started, seconds: list[float], counted: int | None, rates: Mapping[str, float]
+    plan: BenchmarkPlan,
+    way: Way,
+    started: _Started,
+    seconds: list[float],
+    counted: int | None,
+    rates: Mapping[str, float],
 ) -> Reading:
     step = median(seconds)
     tflops = None if counted is None else counted / step / 1e12

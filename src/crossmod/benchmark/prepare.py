@@ -9,7 +9,7 @@ import numpy as np
 import pydicom
 import torch
 
-from crossmod.benchmark.compare import Outcome, Plan, Way, Work, compare, silently
+from crossmod.benchmark.compare import BenchmarkPlan, Outcome, Way, Work, compare, silently
 from crossmod.benchmark.result import Bench
 from crossmod.benchmark.session import PrepareBench, report, session
 from crossmod.data.importers.common import prepare_dicom
@@ -34,7 +34,7 @@ def bench_prepare(options: PrepareBench) -> Bench:
             ),
         )
         files = sorted(source.rglob("*.dcm"))
-        plan = Plan(
+        plan = BenchmarkPlan(
             work="preparing DICOM",
             device=device,
             steps=options.steps or STEPS,

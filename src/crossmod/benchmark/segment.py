@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from torch import nn
 
-from crossmod.benchmark.compare import Outcome, Plan, Way, Work, compare, plain, silently
+from crossmod.benchmark.compare import BenchmarkPlan, Outcome, Way, Work, compare, plain, silently
 from crossmod.benchmark.result import Bench, Comparison
 from crossmod.benchmark.session import (
     FIRST,
@@ -25,7 +25,7 @@ from crossmod.data.batches import LabelledBatches
 from crossmod.engine.cuda_graph import WARM
 from crossmod.engine.device import Compute, accelerate, choose
 from crossmod.engine.optimizers import averaged
-from crossmod.engine.state import Trainee
+from crossmod.engine.state import TrainingTask
 from crossmod.segmentation.model import build
 from crossmod.segmentation.predict import predict
 from crossmod.settings import SegmentSettings
@@ -66,13 +66,13 @@ def _training(settings: SegmentSettings, compute: Compute, steps: int, found: di
     # Before a step is recorded: what is recorded is to have its dropout.
     checked = min(FIRST[device.type], WARM)
 
-    def work(trainee: Trainee) -> Work:
+    def work(trainee: TrainingTask) -> Work:
         return _without_dropout(stepping(trainee, batches, settings.seed, device), trainee, checked)
 
     def shipped() -> Work:
         return work(accelerate(averaged(build(settings, device), ("segmenter",), settings.ema), compute))
 
-    plan = Plan(
+    plan = BenchmarkPlan(
         work="a training step",
         device=device,
         steps=steps,
@@ -88,7 +88,7 @@ def _training(settings: SegmentSettings, compute: Compute, steps: int, found: di
     return with_reading(compare(plan, *ways, found), batches, device)
 
 
-def _without_dropout(work: Work, trainee: Trainee, first: int) -> Work:
+def _without_dropout(work: Work, trainee: TrainingTask, first: int) -> Work:
     def step(number: int) -> Callable[[], Outcome]:
         if number >= first:
             return work(number)
@@ -99,7 +99,7 @@ def _without_dropout(work: Work, trainee: Trainee, first: int) -> Work:
 
 
 @contextmanager
-def _no_dropout(trainee: Trainee) -> Iterator[None]:
+def _no_dropout(trainee: TrainingTask) -> Iterator[None]:
     layers = [layer for network in trainee.networks.values() for layer in network.modules()]
     shares = {layer: layer.p for layer in layers if isinstance(layer, nn.Dropout)}
     for layer in shares:
@@ -126,7 +126,7 @@ def _prediction(settings: SegmentSettings, compute: Compute, steps: int, found: 
     def shipped() -> Work:
         return work(accelerate(build(settings, device), compute).model["segmenter"], compute)
 
-    plan = Plan(
+    plan = BenchmarkPlan(
         work="a prediction",
         device=device,
         steps=steps,

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from crossmod.benchmark.compare import Outcome, Plan, Way, Work, compare
+from crossmod.benchmark.compare import BenchmarkPlan, Outcome, Way, Work, compare
 from crossmod.benchmark.result import Bench
 from crossmod.benchmark.session import (
     TranslateBench,
@@ -48,7 +48,7 @@ def bench_synthesize(options: TranslateBench) -> Bench:
             Way(reference_path(device), "fp32", lambda: _plain(settings, device, source)),
             Way(str(compute), compute.precision, lambda: _shipped(settings, compute, source)),
         )
-        plan = Plan(
+        plan = BenchmarkPlan(
             work="a translation",
             device=device,
             steps=steps_of(options, device),

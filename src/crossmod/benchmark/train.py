@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from crossmod.benchmark.compare import Outcome, Plan, Way, Work, compare, plain
+from crossmod.benchmark.compare import BenchmarkPlan, Outcome, Way, Work, compare, plain
 from crossmod.benchmark.hardware import timed
 from crossmod.benchmark.result import Bench, Comparison
 from crossmod.benchmark.session import (
@@ -25,7 +25,7 @@ from crossmod.benchmark.session import (
 )
 from crossmod.data.batches import UnpairedBatches
 from crossmod.engine.device import choose
-from crossmod.engine.state import Batches, Trainee
+from crossmod.engine.state import Batches, TrainingTask
 from crossmod.seeds import rng
 from crossmod.settings import TranslateSettings
 from crossmod.synthesis.train import FAMILIES, build
@@ -55,7 +55,7 @@ def bench_train(options: TranslateBench) -> Bench:
             compute.precision,
             lambda: stepping(build(settings, compute), batches, settings.seed, device),
         )
-        plan = Plan(
+        plan = BenchmarkPlan(
             work="a training step",
             device=device,
             steps=steps_of(options, device),
@@ -88,7 +88,7 @@ def _batches(settings: TranslateSettings, device: torch.device) -> UnpairedBatch
     return UnpairedBatches(ct, mr, settings, device)
 
 
-def stepping(trainee: Trainee, batches: Batches, seed: int, device: torch.device) -> Work:
+def stepping(trainee: TrainingTask, batches: Batches, seed: int, device: torch.device) -> Work:
     """Steps as the training loop takes them: draws, batch, step; their outcome is losses, and how far weights moved.
 
     Losses alone would not tell a step that trains nothing. Where to the weights move is no outcome: bf16 turns the

@@ -10,10 +10,10 @@ from cyclopts import App, CycloptsError, Parameter
 from pydantic import ValidationError
 
 from crossmod.config import invalid
-from crossmod.engine.interrupt import Stopped
+from crossmod.engine.interrupt import TrainingInterrupted
 from crossmod.errors import InputError
 from crossmod.files import disk_full, is_disk_full
-from crossmod.progress import hushed
+from crossmod.progress import progress_disabled
 from crossmod.version import __version__
 
 app = App(
@@ -34,7 +34,7 @@ app.command(prepare)
 
 def say(text: str) -> None:
     """Tell the user what was made and what comes next, on standard output."""
-    if not hushed():
+    if not progress_disabled():
         print(text, flush=True)
 
 
@@ -63,7 +63,7 @@ def main(words: Sequence[str] | None = None) -> None:
     except OSError as error:
         _complain(str(_about_place(error)))
         sys.exit(2)
-    except Stopped as stopped:
+    except TrainingInterrupted as stopped:
         _complain(f"{stopped}.")
         sys.exit(128 + stopped.number)
     except KeyboardInterrupt:
@@ -78,7 +78,7 @@ def _escape_what_stdout_cannot_show() -> None:
 
 
 def _complain(sentence: str) -> None:
-    if not hushed():
+    if not progress_disabled():
         print(f"crossmod: {sentence}", file=sys.stderr)
 
 

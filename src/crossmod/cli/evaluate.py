@@ -7,7 +7,7 @@ from cyclopts import App, Parameter
 
 import crossmod
 from crossmod.cli.app import app, say
-from crossmod.evaluation.cases import JudgeSettings
+from crossmod.evaluation.cases import EvaluationSettings
 
 Flat = Parameter(name="*")
 
@@ -28,7 +28,7 @@ def images(
     source: tuple[Path, ...] = (),
     truth: Path | None = None,
     segmenter: Path | None = None,
-    options: Annotated[JudgeSettings | None, Flat] = None,
+    options: Annotated[EvaluationSettings | None, Flat] = None,
 ) -> None:
     """Score synthetic stores against real images of other people, layer by layer, with real against real as the unit.
 
@@ -51,7 +51,9 @@ def images(
     """
     from crossmod.evaluation.result import lines
 
-    run = crossmod.judge_images(real, synthetic, out, source=source, truth=truth, segmenter=segmenter, settings=options)
+    run = crossmod.evaluate_images(
+        real, synthetic, out, source=source, truth=truth, segmenter=segmenter, settings=options
+    )
     for line in lines(run.card):
         say(line)
     say(f"{out}. Next: crossmod report {out} --out page.html")
@@ -68,11 +70,11 @@ def compare(results: tuple[Path, ...], *, json: Path | None = None) -> None:
     json
         Write the ranking to this file, too.
     """
-    from crossmod.evaluation.ranking import compare_images, table, to_json
+    from crossmod.evaluation.ranking import compare_evaluations, table, to_json
     from crossmod.evaluation.result import columns
     from crossmod.files import write_json
 
-    ranking = compare_images(results)
+    ranking = compare_evaluations(results)
     if json is not None:
         write_json(json, to_json(ranking))
     for line in columns(table(ranking)):

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from crossmod.cli.app import app, say
-from crossmod.experiment.executors.options import Where, executor_of
+from crossmod.experiment.executors.options import ExecutorOptions, executor_of
 
 Flat = Parameter(name="*")
 
@@ -22,7 +22,7 @@ def experiment(
     show: bool = False,
     seeds: tuple[int, ...] = (),
     same_people: Literal["yes", "no"] | None = None,
-    where: Annotated[Where | None, Flat] = None,
+    where: Annotated[ExecutorOptions | None, Flat] = None,
 ) -> None:
     """Does synthetic data help, how much, and how many slices? Arms x folds x seeds, with paired statistics.
 
@@ -58,7 +58,7 @@ def experiment(
         return _print(design.model_dump(mode="json", exclude_defaults=True))
     if out is None:
         raise InputError("--out", found="nothing", wanted="a folder", do="Name the experiment's folder.")
-    where = where or Where()
+    where = where or ExecutorOptions()
     if where.executor == "local":
         from crossmod.experiment.executors.options import side_by_side
 

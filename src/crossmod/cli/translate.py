@@ -115,7 +115,7 @@ def translate(
             found, alone = f"{count(len(paths), 'path')} after the run{more}", "the folder of the outputs alone"
             raise InputError("translate --list", found=found, wanted=alone, do="Leave the rest out.")
         same = {"out": paths[0], "options": options, "device": device, **wanted, **series}
-        job = build(crossmod.Job, same, subject="translate")
+        job = build(crossmod.BatchJob, same, subject="translate")
         spread = None
         if executor != "ray" and (address is not None or gpus):
             found, do = "--address or --gpus with --executor local", "Leave them out, or give --executor ray."
@@ -176,7 +176,7 @@ def _translate_one(
 
 
 def _translate_list(
-    paths: tuple[Path, ...], table: Path, job: "crossmod.Job", strict: bool, spread: "Spread | None" = None
+    paths: tuple[Path, ...], table: Path, job: "crossmod.BatchJob", strict: bool, spread: "Spread | None" = None
 ) -> None:
     rows = crossmod.translate_list([path.absolute() for path in paths], table, job, spread=spread)
     failed = [row for row in rows if row.status == "failed"]

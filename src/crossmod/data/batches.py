@@ -94,7 +94,7 @@ class UnpairedBatches:
         arrays = {name: [one.pixels for one in inputs] for name, inputs in self._sides.items()}
         of_source = self._sides[self.settings.source][0].masks
         classes = {} if of_source is None else {self.settings.source: of_source}
-        at = home([*itertools.chain(*arrays.values()), *classes.values()], self.device)
+        at = data_device([*itertools.chain(*arrays.values()), *classes.values()], self.device)
         size = self.settings.size
         return (
             {name: [windows(_kept(array, at), size) for array in inputs] for name, inputs in arrays.items()},
@@ -155,7 +155,7 @@ class LabelledBatches:
         pixels, masks = [part.pixels for part in self.parts], [part.masks for part in self.parts]
         labelled = [array for array in masks if array is not None]
         assert len(labelled) == len(masks)
-        at = home([*pixels, *labelled], self.device)
+        at = data_device([*pixels, *labelled], self.device)
         return _stack(pixels, at), _stack(labelled, at)
 
 
@@ -185,7 +185,7 @@ def _affines(wanted: int, seed: int, epoch: int, device: torch.device) -> Float[
     return _sent(torch.from_numpy(draw_affines(rng(seed, "augment", epoch), wanted)), device)
 
 
-def home(arrays: Sequence[np.ndarray], device: torch.device) -> torch.device:
+def data_device(arrays: Sequence[np.ndarray], device: torch.device) -> torch.device:
     """Where slices are held: on the device, unless that would take more than half of what is free there."""
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)

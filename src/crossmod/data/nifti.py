@@ -23,7 +23,7 @@ from crossmod.data.labels import label_map
 from crossmod.data.store_writer import check_spacing, check_values, compact
 from crossmod.data.volume import CANONICAL, Affine, Volume, axis_codes, reorient
 from crossmod.errors import InputError
-from crossmod.files import replacing
+from crossmod.files import atomic_write
 
 MILLIMETRES = {"mm": 1.0, "unknown": 1.0, "meter": 1000.0, "micron": 0.001}
 
@@ -239,7 +239,7 @@ def _write(array: Shaped[np.ndarray, "slices rows columns"], volume: Volume, pat
     straight = np.allclose(axes.T @ axes, np.eye(3), atol=1e-6)
     image.set_qform(affine, code=1 if straight else 0)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as temporary:
+    with atomic_write(path) as temporary:
         # nibabel reads the format off the name, so the name must end as the real one does.
         named = temporary.with_name(temporary.name + ending)
         try:

@@ -19,7 +19,7 @@ ASKED = 64
 
 
 @dataclass(frozen=True)
-class Group:
+class RegisteredScans:
     """Cases of one patient, one an input; the first one's grid and labels are those of the group."""
 
     records: tuple[CaseRecord, ...]
@@ -30,7 +30,9 @@ class Group:
         return self.records[0]
 
 
-def group_cases(store: Store, cases: Iterable[CaseRecord], inputs: Sequence[Sequence[str | None]]) -> list[Group]:
+def group_cases(
+    store: Store, cases: Iterable[CaseRecord], inputs: Sequence[Sequence[str | None]]
+) -> list[RegisteredScans]:
     """Put the cases of each patient together.
 
     Args:
@@ -43,7 +45,7 @@ def group_cases(store: Store, cases: Iterable[CaseRecord], inputs: Sequence[Sequ
     """
     found = list(cases)
     if len(inputs) == 1:
-        return [Group((case,)) for case in found]
+        return [RegisteredScans((case,)) for case in found]
     groups = []
     for patient in sorted({case.patient for case in found}):
         own = [case for case in found if case.patient == patient]
@@ -59,11 +61,11 @@ def group_cases(store: Store, cases: Iterable[CaseRecord], inputs: Sequence[Sequ
                     do="Prepare what is missing, or leave the patient out of the store.",
                 )
             records.append(fitting[0])
-        groups.append(Group(tuple(records)))
+        groups.append(RegisteredScans(tuple(records)))
     return groups
 
 
-def read_input(store: Store, group: Group, index: int) -> Volume:
+def read_input(store: Store, group: RegisteredScans, index: int) -> Volume:
     """One input of a group on the group's grid, with the first one's labels.
 
     Raises:
@@ -73,11 +75,11 @@ def read_input(store: Store, group: Group, index: int) -> Volume:
     if index == 0:
         return first
     record = group.records[index]
-    volume = onto_grid(store.read(record.id), first, subject=f"{store.path}, patient {record.patient}")
+    volume = resample_to(store.read(record.id), first, subject=f"{store.path}, patient {record.patient}")
     return replace(volume, labels=first.labels, label_names=first.label_names)
 
 
-def onto_grid(volume: Volume, grid: Volume, *, subject: object, outside: float | None = None) -> Volume:
+def resample_to(volume: Volume, grid: Volume, *, subject: object, outside: float | None = None) -> Volume:
     """A volume at the voxels of another, by where both say that they lie; linearly.
 
     Args:

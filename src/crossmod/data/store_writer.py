@@ -13,7 +13,7 @@ from crossmod.data.patient_identity import with_scope
 from crossmod.data.store import CASE_NAME, FORMAT, MANIFEST, CaseRecord, Store, Synthetic, slices_with
 from crossmod.data.volume import Affine, Volume
 from crossmod.errors import InputError
-from crossmod.files import held, remove_partial, replacing, sha256, write_json
+from crossmod.files import atomic_write, lock, remove_partial, sha256, write_json
 
 # It is locked while cases are added; found unlocked, it says that a writer was killed.
 WRITING = ".writing"
@@ -63,7 +63,7 @@ class StoreWriter:
             raise InputError(self.path, found=found, wanted="a new name", do="Use a new store, or another --name.")
         check_values(case, volume.voxels)
         tensors = {"image": compact(volume.voxels), "label": volume.labels, "answer": answer}
-        with replacing(file) as temporary:
+        with atomic_write(file) as temporary:
             save_file({name: np.ascontiguousarray(t) for name, t in tensors.items() if t is not None}, temporary)
             digest = sha256(temporary)
         self.written.append(file)
@@ -110,7 +110,7 @@ def writing_store(path: Path, *, append: bool = False) -> Iterator[StoreWriter]:
     _check_free(path, append=append)
     made = not path.exists()
     path.mkdir(parents=True, exist_ok=True)
-    with held(path / WRITING):
+    with lock(path / WRITING):
         remove_partial(path)
         if not (path / MANIFEST).is_file():
             # What a writer that was killed left of a new store; no manifest names it.

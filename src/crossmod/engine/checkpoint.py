@@ -17,11 +17,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from crossmod.engine.distributed import World
+from crossmod.engine.distributed import Distributed
 from crossmod.engine.optimizers import load_optimizer
-from crossmod.engine.state import Standing, Trainee
+from crossmod.engine.state import TrainerState, TrainingTask
 from crossmod.errors import InputError
-from crossmod.files import replacing
+from crossmod.files import atomic_write
 from crossmod.runs import Run
 
 TENSOR = "tensor:"
@@ -68,7 +68,7 @@ def unflatten(tensors: dict[str, Tensor], skeleton: Any) -> Any:
     return skeleton
 
 
-def snapshot(trainee: Trainee, at: Standing, world: World) -> dict[str, Any]:
+def snapshot(trainee: TrainingTask, at: TrainerState, world: Distributed) -> dict[str, Any]:
     """Networks, averages and optimizers, which all processes share; of each process its memory and random states.
 
     Every process must call it; the first one is given all.
@@ -86,19 +86,19 @@ def snapshot(trainee: Trainee, at: Standing, world: World) -> dict[str, Any]:
     }
 
 
-def best(trainee: Trainee, at: Standing) -> dict[str, Any]:
+def best(trainee: TrainingTask, at: TrainerState) -> dict[str, Any]:
     """The networks that were scored, without what only training needs."""
     return {"best": at.best, "networks": {name: network.state_dict() for name, network in trainee.model.items()}}
 
 
-def restore(trainee: Trainee, run: Run, world: World) -> Standing:
+def restore(trainee: TrainingTask, run: Run, world: Distributed) -> TrainerState:
     """Put everything back as the run's newest whole checkpoint has it.
 
     Raises:
         InputError: the checkpoint is of other networks or of another number of processes.
     """
     state = newest(run.path / "checkpoints")
-    at = Standing(**state["standing"]) if state else Standing()
+    at = TrainerState(**state["standing"]) if state else TrainerState()
     world.once(lambda: run.rewind_metrics(at.step))
     if state is None:
         return at
@@ -154,7 +154,7 @@ def write(path: Path, state: dict[str, Any]) -> None:
     """Write one state to a file, with a checksum, whole or not at all."""
     tensors, skeleton = flatten(state)
     text = json.dumps(skeleton)
-    with replacing(path) as temporary:
+    with atomic_write(path) as temporary:
         save_file(_unshared(tensors), temporary, {"state": text, "checksum": _checksum(tensors, text)})
 
 

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import torch
 
-from crossmod.engine.distributed import World
-from crossmod.engine.state import Standing
+from crossmod.engine.distributed import Distributed
+from crossmod.engine.state import TrainerState
 
 log = logging.getLogger(__name__)
 
@@ -81,7 +81,7 @@ class GivingWay:
         crowding: what is seen.
     """
 
-    def __init__(self, world: World, at: Standing, crowding: Crowding | None = None):
+    def __init__(self, world: Distributed, at: TrainerState, crowding: Crowding | None = None):
         self._world, self._at = world, at
         self._crowding = crowding or Crowding()
         self._steps, self._told = 0, False

@@ -22,7 +22,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from crossmod.engine import cuda_graph as graph
-from crossmod.engine.state import Batch, Losses, Trainee
+from crossmod.engine.state import Batch, Losses, TrainingTask
 from crossmod.errors import InputError
 from crossmod.settings import Compile, Precision
 
@@ -198,7 +198,7 @@ def prepare(networks: Iterable[nn.Module], blocks: Iterable[nn.Module], compute:
         torch.backends.cudnn.benchmark = True
 
 
-def accelerate(trainee: Trainee, compute: Compute) -> Trainee:
+def accelerate(trainee: TrainingTask, compute: Compute) -> TrainingTask:
     """The same trainee on the path of `compute`; its networks are changed in place."""
     prepare((*trainee.networks.values(), *trainee.averages.values()), trainee.blocks, compute)
     for optimizer in trainee.optimizers.values():

@@ -18,10 +18,10 @@ from torch import distributed
 from torch.optim import Optimizer
 
 from crossmod.engine.device import pick_device
-from crossmod.engine.interrupt import Stopped
+from crossmod.engine.interrupt import TrainingInterrupted
 from crossmod.engine.threads import computing_with, threads_for
 from crossmod.errors import InputError
-from crossmod.progress import hush
+from crossmod.progress import disable_progress
 from crossmod.settings import Machine
 
 log = logging.getLogger(__name__)
@@ -30,21 +30,21 @@ Given = TypeVar("Given")
 
 
 @dataclass(frozen=True)
-class World:
+class Distributed:
     """One process's view of all that train together.
 
     Args:
         device: where this process computes.
         rank: its number, from 0.
         ranks: how many there are.
-        talk: the group in which processes talk about anything but gradients; it never waits for a GPU.
+        control_group: process group for everything but gradients; it never waits for a GPU.
         threads: CPU threads that the user asked for; 0: the number was chosen, and may be lowered.
     """
 
     device: torch.device
     rank: int = 0
     ranks: int = 1
-    talk: Any = None
+    control_group: Any = None
     threads: int = 0
 
     @property
@@ -52,12 +52,12 @@ class World:
         """Whether this process writes and speaks for all."""
         return self.rank == 0
 
-    def agree(self, *values: int) -> list[int]:
+    def all_agree(self, *values: int) -> list[int]:
         """The largest of each value over all processes."""
         if self.ranks == 1:
             return list(values)
         shared = torch.tensor(values, dtype=torch.int64)
-        distributed.all_reduce(shared, distributed.ReduceOp.MAX, group=self.talk)
+        distributed.all_reduce(shared, distributed.ReduceOp.MAX, group=self.control_group)
         return shared.tolist()
 
     def mean(self, values: Sequence[float]) -> list[float]:
@@ -65,7 +65,7 @@ class World:
         if self.ranks == 1:
             return list(values)
         shared = torch.tensor(values, dtype=torch.float64)
-        distributed.all_reduce(shared, group=self.talk)
+        distributed.all_reduce(shared, group=self.control_group)
         return (shared / self.ranks).tolist()
 
     def gather(self, value: Given) -> list[Given]:
@@ -73,7 +73,7 @@ class World:
         if self.ranks == 1:
             return [value]
         values: list[Any] | None = [None] * self.ranks if self.first else None
-        distributed.gather_object(value, values, group=self.talk)
+        distributed.gather_object(value, values, group=self.control_group)
         return values or []
 
     def once(self, work: Callable[[], Given]) -> Given:
@@ -86,7 +86,7 @@ class World:
                 outcome[0] = work()
             except InputError as error:
                 outcome[1] = {name: vars(error)[name] for name in ("subject", "found", "wanted", "do")}
-        distributed.broadcast_object_list(outcome, group=self.talk)
+        distributed.broadcast_object_list(outcome, group=self.control_group)
         if outcome[1] is not None:
             raise InputError(**outcome[1])
         return outcome[0]
@@ -108,7 +108,7 @@ class World:
 
 
 @contextmanager
-def launched(machine: Machine, *, small: bool = False) -> Iterator[World]:
+def launch_processes(machine: Machine, *, small: bool = False) -> Iterator[Distributed]:
     """The processes that `machine` asks for, started where they are not there yet (by torchrun or SLURM).
 
     Args:
@@ -125,9 +125,9 @@ def launched(machine: Machine, *, small: bool = False) -> Iterator[World]:
 
 
 @contextmanager
-def _launched(machine: Machine, device: torch.device) -> Iterator[World]:
+def _launched(machine: Machine, device: torch.device) -> Iterator[Distributed]:
     if machine.devices * machine.nodes == 1:
-        yield World(device, threads=machine.threads)
+        yield Distributed(device, threads=machine.threads)
         return
     if device.type == "cuda" and machine.devices > torch.cuda.device_count():
         found, wanted = f"{machine.devices}", f"at most {torch.cuda.device_count()}, which are there"
@@ -136,19 +136,19 @@ def _launched(machine: Machine, device: torch.device) -> Iterator[World]:
     try:
         yield world
     except BaseException as error:
-        if not isinstance(error, Stopped):
+        if not isinstance(error, TrainingInterrupted):
             raise
         # All of them stop together; the first one may still be writing.
-        distributed.barrier(group=world.talk)
+        distributed.barrier(group=world.control_group)
         raise
     else:
-        distributed.barrier(group=world.talk)
+        distributed.barrier(group=world.control_group)
     finally:
         # Without it a process may hang at its end.
         distributed.destroy_process_group()
 
 
-def _join(device: torch.device, machine: Machine) -> World:
+def _join(device: torch.device, machine: Machine) -> Distributed:
     # Slow to import, and one process needs nothing of it.
     from lightning_fabric import Fabric
 
@@ -157,8 +157,8 @@ def _join(device: torch.device, machine: Machine) -> World:
     fabric = Fabric(accelerator=device.type, devices=machine.devices, num_nodes=machine.nodes, strategy="ddp")
     fabric.launch()
     if fabric.global_rank > 0:
-        hush()
+        disable_progress()
         logging.getLogger("crossmod").setLevel(logging.ERROR)
     # Decisions go through the host, whatever gradients go through.
-    talk = distributed.new_group(backend="gloo")
-    return World(fabric.device, fabric.global_rank, fabric.world_size, talk, machine.threads)
+    control_group = distributed.new_group(backend="gloo")
+    return Distributed(fabric.device, fabric.global_rank, fabric.world_size, control_group, machine.threads)

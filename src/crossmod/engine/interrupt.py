@@ -9,7 +9,7 @@ from types import FrameType
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
-class Stopped(Exception):  # noqa: N818 - to stop when asked is no error
+class TrainingInterrupted(Exception):  # noqa: N818 - to stop when asked is no error
     """Training was asked to stop, and has saved where it stood.
 
     Args:

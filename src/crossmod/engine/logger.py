@@ -20,11 +20,11 @@ from PIL import Image
 
 from crossmod.engine.alarms import Alarm, loss_advice
 from crossmod.engine.checkpoint import checkpoints
-from crossmod.engine.distributed import World
+from crossmod.engine.distributed import Distributed
 from crossmod.engine.memory import peak_bytes
-from crossmod.engine.state import Losses, Sight, Standing
+from crossmod.engine.state import Losses, TrainerState, ValidationResult
 from crossmod.errors import InputError
-from crossmod.files import replacing
+from crossmod.files import atomic_write
 from crossmod.runs import Run
 from crossmod.statistics.baseline_quality import Training
 
@@ -33,12 +33,12 @@ def write_panel(path: Path, rows: Sequence[Sequence[Float[np.ndarray, "size size
     """Write slices in [-1, 1] as a grid; every row has the same number of slices."""
     grid = np.concatenate([np.concatenate(row, axis=1) for row in rows], axis=0)
     gray = np.rint((np.clip(grid, -1, 1) + 1) * 127.5).astype(np.uint8)
-    with replacing(path) as temporary:
+    with atomic_write(path) as temporary:
         Image.fromarray(gray).save(temporary, format="PNG")
 
 
 @dataclass(frozen=True)
-class Board:
+class TensorBoardWriter:
     """An open TensorBoard folder; `board` makes it.
 
     Args:
@@ -72,7 +72,7 @@ class Board:
 
 
 @contextmanager
-def board(folder: Path, start_step: int) -> Iterator[Board]:
+def board(folder: Path, start_step: int) -> Iterator[TensorBoardWriter]:
     """Open a folder for TensorBoard, and close it when the block ends, well or not.
 
     Args:
@@ -85,7 +85,7 @@ def board(folder: Path, start_step: int) -> Iterator[Board]:
     # TensorBoard purges from `purge_step` on, itself included; the reading at `start_step` still holds.
     writer = SummaryWriter(str(folder), purge_step=start_step + 1)
     try:
-        yield Board(writer)
+        yield TensorBoardWriter(writer)
     finally:
         writer.close()
 
@@ -149,7 +149,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass
-class Journal:
+class TrainingLogger:
     """An open journal; `journal` opens it.
 
     Args:
@@ -160,11 +160,11 @@ class Journal:
     """
 
     run: Run
-    world: World
-    curves: Board | None
+    world: Distributed
+    curves: TensorBoardWriter | None
     lap: float = field(default_factory=time.monotonic)
 
-    def read(self, since: Sequence[Losses], at: Standing, epoch: int) -> str:
+    def read(self, since: Sequence[Losses], at: TrainerState, epoch: int) -> str:
         """Wait for the device and write down the mean losses since the last reading.
 
         Returns:
@@ -181,15 +181,15 @@ class Journal:
             machine = {"steps_per_second": round(speed, 3), "memory_gb": round(memory, 3)}
             self.run.log({"step": at.step, "epoch": epoch, "seconds": round(at.seconds, 3), **means, **machine})
             self.curves.scalars(at.step, {f"loss/{name}": mean for name, mean in means.items()} | machine)
-        self.start_lap()
+        self.restart_timer()
         losses = "  ".join(f"{name} {mean:.3f}" for name, mean in means.items())
         return f"{speed:.3g} steps/s  {memory:.1f} GB  {losses}"
 
-    def start_lap(self) -> None:
+    def restart_timer(self) -> None:
         """Whatever was done since the last reading was no training."""
         self.lap = time.monotonic()
 
-    def saw(self, sight: Sight, at: Standing, epoch: int) -> None:
+    def saw(self, sight: ValidationResult, at: TrainerState, epoch: int) -> None:
         """Write down what was seen after an epoch; an alarm is raised once."""
         fresh = at.new(sight.alarms, epoch)
         for alarm in fresh:
@@ -223,10 +223,10 @@ class Journal:
 
 
 @contextmanager
-def journal(run: Run, world: World, start_step: int) -> Iterator[Journal]:
+def journal(run: Run, world: Distributed, start_step: int) -> Iterator[TrainingLogger]:
     """Open the journal of a run that continues after `start_step`."""
     if not world.first:
-        yield Journal(run, world, None)
+        yield TrainingLogger(run, world, None)
         return
     with board(run.path / "tensorboard", start_step) as curves:
-        yield Journal(run, world, curves)
+        yield TrainingLogger(run, world, curves)

@@ -12,12 +12,12 @@ import torch
 from crossmod.engine import checkpoint
 from crossmod.engine.checkpoint import best, restore, snapshot
 from crossmod.engine.crowding import GivingWay
-from crossmod.engine.distributed import World
-from crossmod.engine.interrupt import Stopped, asked_to_stop
+from crossmod.engine.distributed import Distributed
+from crossmod.engine.interrupt import TrainingInterrupted, asked_to_stop
 from crossmod.engine.logger import journal
 from crossmod.engine.optimizers import rates, set_rates
-from crossmod.engine.state import Batches, Losses, Sight, Standing, Trainee
-from crossmod.files import held, remove_partial
+from crossmod.engine.state import Batches, Losses, TrainerState, TrainingTask, ValidationResult
+from crossmod.files import lock, remove_partial
 from crossmod.progress import progress
 from crossmod.runs import LOCK, Run
 from crossmod.seeds import derive, rng
@@ -25,11 +25,11 @@ from crossmod.seeds import derive, rng
 # Reading losses waits for the device; every so many steps is often enough to watch.
 STEPS_BETWEEN_READINGS = 25
 
-Look = Callable[[int, Standing], Sight]
+Look = Callable[[int, TrainerState], ValidationResult]
 
 
 @dataclass(frozen=True)
-class Plan:
+class TrainingPlan:
     """How long to train, and what to keep.
 
     Args:
@@ -73,13 +73,13 @@ class Plan:
 
 
 def fit(
-    trainee: Trainee,
+    trainee: TrainingTask,
     batches: Batches,
     run: Run,
-    plan: Plan,
-    world: World,
-    look: Look = lambda epoch, standing: Sight(),
-) -> Standing:
+    plan: TrainingPlan,
+    world: Distributed,
+    look: Look = lambda epoch, standing: ValidationResult(),
+) -> TrainerState:
     """Train to the end of the plan, from wherever the run's newest checkpoint stands.
 
     Args:
@@ -104,11 +104,13 @@ def fit(
 
 def _take(run: Run, stack: ExitStack) -> None:
     """Let no other command write to the run, and remove what a killed one left half-written."""
-    stack.enter_context(held(run.path / LOCK))
+    stack.enter_context(lock(run.path / LOCK))
     remove_partial(run.path / "checkpoints")
 
 
-def _fit(trainee: Trainee, batches: Batches, run: Run, plan: Plan, world: World, look: Look) -> Standing:
+def _fit(
+    trainee: TrainingTask, batches: Batches, run: Run, plan: TrainingPlan, world: Distributed, look: Look
+) -> TrainerState:
     first_rates = {name: rates(optimizer) for name, optimizer in trainee.optimizers.items()}
     total = plan.steps or plan.epochs * batches.steps
     folder = run.path / "checkpoints"
@@ -138,7 +140,7 @@ def _fit(trainee: Trainee, batches: Batches, run: Run, plan: Plan, world: World,
             cores.after_step()
             ends_epoch = within + 1 == batches.steps or at.step == total
             late = time.monotonic() - saved > plan.minutes * 60
-            stop, save = world.agree(asked() or 0, int(late or at.step == total))
+            stop, save = world.all_agree(asked() or 0, int(late or at.step == total))
 
             # Read. Before each save, so that no loss that is no number gets into a checkpoint and no reading is lost.
             if ends_epoch or stop or save or at.step % STEPS_BETWEEN_READINGS == 0:
@@ -155,7 +157,7 @@ def _fit(trainee: Trainee, batches: Batches, run: Run, plan: Plan, world: World,
                     save = True
                     world.once(lambda: checkpoint.write(checkpoint.best_at(folder, at.step), best(trainee, at)))
                 at.over = 0 < plan.patience <= at.waited
-                notes.start_lap()
+                notes.restart_timer()
                 cores.restart()
 
             # Save.
@@ -166,9 +168,9 @@ def _fit(trainee: Trainee, batches: Batches, run: Run, plan: Plan, world: World,
                     lambda state=state: checkpoint.save(folder, at.step, state, keep=plan.keep, best=at.best_step)
                 )
                 saved = time.monotonic()
-                notes.start_lap()
+                notes.restart_timer()
                 cores.restart()
             advance()
             if stop and at.step < total:
-                raise Stopped(stop, at.step, total)
+                raise TrainingInterrupted(stop, at.step, total)
     return at

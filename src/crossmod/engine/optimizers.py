@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 
-from crossmod.engine.state import Batch, Losses, Trainee
+from crossmod.engine.state import Batch, Losses, TrainingTask
 
 
-def averaged(trainee: Trainee, names: tuple[str, ...], decay: float) -> Trainee:
+def averaged(trainee: TrainingTask, names: tuple[str, ...], decay: float) -> TrainingTask:
     """The same trainee, with exponential moving averages of some of its networks.
 
     After each step `average = decay * average + (1 - decay) * weights`, buffers (such as batch norm's) likewise.

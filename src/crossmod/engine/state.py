@@ -18,7 +18,7 @@ EPOCHS_REMEMBERED = 20
 
 
 @dataclass(frozen=True)
-class Sight:
+class ValidationResult:
     """What was seen when the training was looked at, after an epoch.
 
     Args:
@@ -35,7 +35,7 @@ class Sight:
 
 
 @dataclass
-class Standing:
+class TrainerState:
     """Where a training stands.
 
     Args:
@@ -119,13 +119,13 @@ class Stateful(Protocol):
     def load_state_dict(self, state: dict[str, Any], /) -> Any: ...  # noqa: D102
 
 
-def no_draws(rng: np.random.Generator) -> Batch:
+def no_random_draws(rng: np.random.Generator) -> Batch:
     """A step without chance."""
     return {}
 
 
 @dataclass(frozen=True)
-class Trainee:
+class TrainingTask:
     """A family or a segmenter, ready to be trained.
 
     Args:
@@ -143,7 +143,7 @@ class Trainee:
     networks: dict[str, nn.Module]
     optimizers: dict[str, Optimizer]
     step: Callable[[Batch], Losses]
-    draw: Callable[[np.random.Generator], Batch] = no_draws
+    draw: Callable[[np.random.Generator], Batch] = no_random_draws
     memory: dict[str, Stateful] = field(default_factory=dict)
     blocks: tuple[nn.Module, ...] = ()
     averages: dict[str, nn.Module] = field(default_factory=dict)

@@ -16,9 +16,9 @@ import numpy as np
 from jaxtyping import Float
 from safetensors.numpy import load_file, save_file
 
-from crossmod.evaluation.cases import Model, Question
-from crossmod.evaluation.measure import Measured, Row
-from crossmod.files import replacing
+from crossmod.evaluation.cases import EvaluationCases, SyntheticModel
+from crossmod.evaluation.measure import CaseScores, Measured
+from crossmod.files import atomic_write
 from crossmod.metrics.axial_layers import LAYERS
 from crossmod.metrics.distribution import METRICS, ImageStatistics, pairing, side
 from crossmod.progress import progress
@@ -80,7 +80,7 @@ def digest(reference: Measured, model: Measured, sources: Mapping[str, str], abo
 
 def save_draws(folder: Path, draws: Mapping[str, Draws], names: Sequence[str]) -> None:
     """Write draws beside a card; models are counted, since a name may hold anything."""
-    with replacing(folder / DRAWS_FILE) as temporary:
+    with atomic_write(folder / DRAWS_FILE) as temporary:
         save_file({str(names.index(name)): np.ascontiguousarray(rows) for name, rows in draws.items()}, temporary)
 
 
@@ -110,7 +110,7 @@ def typical(statistics: ImageStatistics, layer: int) -> int | None:
     return int(where[np.argmin((away**2).sum(axis=1))])
 
 
-def shown_slices(question: Question, measured: Mapping[str, Measured]) -> dict[str, Any]:
+def shown_slices(question: EvaluationCases, measured: Mapping[str, Measured]) -> dict[str, Any]:
     """By layer, a typical real slice and a synthetic one of each model: of the same source slice where there is one."""
     shown = {}
     for layer in range(1, LAYERS + 1):
@@ -131,12 +131,12 @@ def shown_slices(question: Question, measured: Mapping[str, Measured]) -> dict[s
     return shown
 
 
-def _source(model: Model, row: Row) -> tuple[str, int]:
+def _source(model: SyntheticModel, row: CaseScores) -> tuple[str, int]:
     record = next(record for record in model.records if record.id == row.case)
     return record.synthetic.source_sha256 if record.synthetic else record.sha256, row.origin
 
 
-def _same_slice(model: Model, measured: Measured, wanted: tuple[str, int] | None) -> int | None:
+def _same_slice(model: SyntheticModel, measured: Measured, wanted: tuple[str, int] | None) -> int | None:
     if wanted is None:
         return None
     return next((i for i, row in enumerate(measured.rows) if _source(model, row) == wanted), None)
@@ -150,7 +150,7 @@ def average_spectrum(statistics: ImageStatistics, layers: Collection[int]) -> Sp
 
 def save_spectra(folder: Path, measured: Mapping[str, Measured], common: Collection[int]) -> None:
     """Write the averaged spectrum of each set; sets are counted, since a name may hold anything."""
-    with replacing(folder / SPECTRA_FILE) as temporary:
+    with atomic_write(folder / SPECTRA_FILE) as temporary:
         sets = enumerate(measured.values())
         save_file({str(number): average_spectrum(one.statistics, common) for number, one in sets}, temporary)
 

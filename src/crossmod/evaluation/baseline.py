@@ -20,7 +20,7 @@ from jaxtyping import Float
 
 from crossmod.errors import InputError
 from crossmod.metrics.axial_layers import LAYERS
-from crossmod.metrics.distribution import LIMITS, METRICS, ImageStatistics, Pairing, pairing, side
+from crossmod.metrics.distribution import LIMITS, METRICS, ImageStatistics, WeightedComparison, pairing, side
 from crossmod.seeds import rng
 from crossmod.statistics.intervals import Estimate, Move, estimate, patient_draws
 
@@ -44,7 +44,7 @@ class Table:
 
 
 @dataclass(frozen=True)
-class Judgement:
+class BaselineComparison:
     """Models against a baseline.
 
     Args:
@@ -85,7 +85,7 @@ def judge(
     *,
     seed: int = 0,
     draws: int = 1000,
-) -> Judgement:
+) -> BaselineComparison:
     """Score models against real slices, by layer and on average, divided by what real slices score.
 
     Args:
@@ -119,7 +119,7 @@ def judge(
     patients = len(set(reference.patients)), count
     baseline = values[None]
     sure = min(patients) > 1
-    return Judgement(
+    return BaselineComparison(
         patients=patients,
         images=images,
         baseline=_scores(baseline, sure),
@@ -166,7 +166,7 @@ def _evenly(statistics: ImageStatistics, where: np.ndarray, count: int, seed: in
     return np.sort([index for _, _, index in sorted(ranked)[:count]])
 
 
-def _scored(pair: Pairing, real: np.ndarray, synthetic: np.ndarray) -> Row:
+def _scored(pair: WeightedComparison, real: np.ndarray, synthetic: np.ndarray) -> Row:
     return np.array([[*pair.scores(a, b).values()] for a, b in zip(real, synthetic, strict=True)])
 
 

@@ -16,7 +16,7 @@ from crossmod.errors import InputError
 from crossmod.evaluation.baseline import hold_apart
 
 
-class JudgeSettings(Settings):
+class EvaluationSettings(Settings):
     """How synthetic images are held against real ones; the defaults count whole slices, as Crespi et al. do."""
 
     sequence: str | None = None
@@ -42,7 +42,7 @@ class JudgeSettings(Settings):
     """Whether equal case names in two stores are one person, where no patient id tells; default: as if they were."""
 
     @model_validator(mode="after")
-    def _check_intensity(self) -> "JudgeSettings":
+    def _check_intensity(self) -> "EvaluationSettings":
         if self.window[0] >= self.window[1]:
             raise ValueError(f"a window from low to high HU, got {self.window}")
         if not 0 <= self.percentiles[0] < self.percentiles[1] <= 100:
@@ -55,7 +55,7 @@ TAKEN = ("reference", "held")
 
 
 @dataclass(frozen=True, eq=False)
-class Model:
+class SyntheticModel:
     """The images that one model made.
 
     Args:
@@ -81,7 +81,7 @@ class Model:
 
 
 @dataclass(frozen=True, eq=False)
-class Question:
+class EvaluationCases:
     """Everything that is to be compared.
 
     Args:
@@ -101,7 +101,7 @@ class Question:
     real: Store
     reference: tuple[CaseRecord, ...]
     held: tuple[CaseRecord, ...]
-    models: tuple[Model, ...]
+    models: tuple[SyntheticModel, ...]
     people: People
     scale: Scale
     truth: Store | None = None
@@ -112,7 +112,9 @@ class Question:
         return self.scale.size
 
 
-def ask(real: Path, synthetic: Sequence[Path], settings: JudgeSettings, truth: Path | None = None) -> Question:
+def choose_cases(
+    real: Path, synthetic: Sequence[Path], settings: EvaluationSettings, truth: Path | None = None
+) -> EvaluationCases:
     """Choose the cases of both sides.
 
     Args:
@@ -148,7 +150,7 @@ def ask(real: Path, synthetic: Sequence[Path], settings: JudgeSettings, truth: P
             found = f"{listed(case.patient for case in cases) or 'no patient'}, when those trained on are left out"
             raise InputError(real, found=found, wanted="two real patients or more", do="Leave --unseen out.")
     reference, held = hold_apart([case.patient for case in cases], settings.seed)
-    return Question(
+    return EvaluationCases(
         modality=modality,
         sequence=sequence,
         real=store,
@@ -161,7 +163,7 @@ def ask(real: Path, synthetic: Sequence[Path], settings: JudgeSettings, truth: P
     )
 
 
-def warn_of_bodies(question: Question) -> None:
+def warn_of_bodies(question: EvaluationCases) -> None:
     """Tell of real cases whose body is no person's or far from the others', and of models whose bodies differ so."""
     real = extents(question.real, (*question.reference, *question.held))
     name = str(question.real.path)
@@ -170,12 +172,12 @@ def warn_of_bodies(question: Question) -> None:
         warn_of_pair(name, side_extent(real), str(model.store.path), side_extent(extents(model.store, model.records)))
 
 
-def _model(name: str, store: Store, records: tuple[CaseRecord, ...], people: People) -> Model:
+def _model(name: str, store: Store, records: tuple[CaseRecord, ...], people: People) -> SyntheticModel:
     named = {person for record in records if record.synthetic for person in people.trained_on(record)}
-    return Model(name, store, records, frozenset(named))
+    return SyntheticModel(name, store, records, frozenset(named))
 
 
-def _scale(models: Sequence[Model], settings: JudgeSettings) -> Scale:
+def _scale(models: Sequence[SyntheticModel], settings: EvaluationSettings) -> Scale:
     """The pixels of the synthetic slices; of several, the widest field in the fewest pixels.
 
     Slices of models that stretched the whole field of view are compared as such, unless others lie beside them.

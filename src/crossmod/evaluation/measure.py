@@ -12,9 +12,9 @@ from crossmod.data.pixel_size import Scale
 from crossmod.data.slices import spread
 from crossmod.data.volume import Volume, take_slices
 from crossmod.errors import InputError
-from crossmod.evaluation.cases import JudgeSettings
+from crossmod.evaluation.cases import EvaluationSettings
 from crossmod.metrics.distribution import ImageStatistics, image_statistics, joined
-from crossmod.metrics.features import Detector
+from crossmod.metrics.features import FeatureExtractor
 from crossmod.metrics.histograms import tissue_edges
 from crossmod.metrics.organs import Stack, jump_ratio
 from crossmod.metrics.slice_positions import Placed
@@ -42,7 +42,7 @@ class Images:
     intensity: Intensity
 
 
-def read_images(placed: Placed, scale: Scale, settings: JudgeSettings, common: Collection[int]) -> Images | None:
+def read_images(placed: Placed, scale: Scale, settings: EvaluationSettings, common: Collection[int]) -> Images | None:
     """Read the slices of a case that lie in a layer; None where there is none.
 
     Args:
@@ -72,7 +72,7 @@ def read_images(placed: Placed, scale: Scale, settings: JudgeSettings, common: C
     )
 
 
-def _intensity(volume: Volume, shared: Bool[np.ndarray, " slices"], settings: JudgeSettings) -> Intensity:
+def _intensity(volume: Volume, shared: Bool[np.ndarray, " slices"], settings: EvaluationSettings) -> Intensity:
     if volume.modality == "ct":
         return Intensity(*settings.window)
     low, high = (float(value) for value in np.percentile(volume.voxels[shared], settings.percentiles))
@@ -106,7 +106,7 @@ COMPARED_STACKS = 8
 
 
 @dataclass(frozen=True)
-class Row:
+class CaseScores:
     """Which slice a row of the statistics is of.
 
     Args:
@@ -139,7 +139,7 @@ class Measured:
     """
 
     statistics: ImageStatistics
-    rows: tuple[Row, ...]
+    rows: tuple[CaseScores, ...]
     values: tuple[float, float]
     still: int
     filled: int
@@ -148,7 +148,7 @@ class Measured:
 
 
 @dataclass(frozen=True, eq=False)
-class Ruler:
+class MeasurementSetup:
     """What all sets are measured with.
 
     Args:
@@ -159,14 +159,14 @@ class Ruler:
         common: layers that all sets show.
     """
 
-    detector: Detector
+    detector: FeatureExtractor
     edges: Float[np.ndarray, " edges"] | None
     scale: Scale
-    settings: JudgeSettings
+    settings: EvaluationSettings
     common: frozenset[int]
 
 
-def edges_for(settings: JudgeSettings) -> Float[np.ndarray, " edges"] | None:
+def edges_for(settings: EvaluationSettings) -> Float[np.ndarray, " edges"] | None:
     """The three tissue bins of CT; None for a window that does not reach from fluid to bone."""
     try:
         return tissue_edges(Intensity(*settings.window))
@@ -175,7 +175,7 @@ def edges_for(settings: JudgeSettings) -> Float[np.ndarray, " edges"] | None:
 
 
 def measure(
-    name: str, cases: Sequence[Placed], ruler: Ruler, real: Sequence[Stack] = (), *, keep: bool = False
+    name: str, cases: Sequence[Placed], ruler: MeasurementSetup, real: Sequence[Stack] = (), *, keep: bool = False
 ) -> Measured:
     """Read a set, case by case, and keep numbers only.
 
@@ -216,7 +216,7 @@ def measure(
     return Measured(joined(parts), tuple(rows), (min(lows), max(highs)), still, filled, jumps, tuple(stacks))
 
 
-def _statistics(case: Images, ruler: Ruler) -> ImageStatistics:
+def _statistics(case: Images, ruler: MeasurementSetup) -> ImageStatistics:
     return image_statistics(
         case.images,
         case.layers,
@@ -227,10 +227,10 @@ def _statistics(case: Images, ruler: Ruler) -> ImageStatistics:
     )
 
 
-def _rows(case: Images) -> list[Row]:
+def _rows(case: Images) -> list[CaseScores]:
     step = case.intensity
     return [
-        Row(case.placed.record.id, int(place), int(case.placed.origins[place]), step.low, step.high)
+        CaseScores(case.placed.record.id, int(place), int(case.placed.origins[place]), step.low, step.high)
         for place in case.places
     ]
 

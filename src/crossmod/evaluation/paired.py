@@ -11,7 +11,7 @@ from crossmod.config import Modality
 from crossmod.data.body_mask import body_mask
 from crossmod.data.store import CaseRecord, Store
 from crossmod.errors import InputError
-from crossmod.evaluation.cases import JudgeSettings
+from crossmod.evaluation.cases import EvaluationSettings
 from crossmod.metrics.paired import PairedScores, in_percent, paired_scores
 from crossmod.metrics.slice_positions import Placed, slice_positions
 from crossmod.progress import track
@@ -68,7 +68,7 @@ def truth_of(
 
 
 def against_truth(
-    cases: Sequence[Placed], truth: Store, records: Mapping[str, CaseRecord], settings: JudgeSettings
+    cases: Sequence[Placed], truth: Store, records: Mapping[str, CaseRecord], settings: EvaluationSettings
 ) -> PairedSummary | None:
     """Score the cases that have a truth, on their own grid, inside the truth's body; None where none overlaps."""
     rows: dict[str, list[PairedScores]] = {}
@@ -103,7 +103,7 @@ def _mean(values: Sequence[Sequence[float]]) -> tuple[float, float, float]:
 
 
 def _one(
-    placed: Placed, truth: Store, record: CaseRecord, settings: JudgeSettings
+    placed: Placed, truth: Store, record: CaseRecord, settings: EvaluationSettings
 ) -> tuple[PairedScores, int, bool] | None:
     synthetic = placed.store.tensors(placed.record.id, ("image",))["image"].astype(np.float64)
     real, inside, moved = on_grid(truth.read(record.id).voxels, record, placed.record)

@@ -35,7 +35,7 @@ SIGNS = np.array([-1.0 if metric in HIGHER_IS_BETTER else 1.0 for metric in METR
 
 
 @dataclass(frozen=True, eq=False)
-class Judged:
+class ModelResult:
     """One model of one result."""
 
     name: str
@@ -51,7 +51,7 @@ class Judged:
         return {metric: average["scores" if metric in UNDIVIDED else "ratios"][metric] for metric in METRICS}
 
 
-def judged(results: Sequence[Path]) -> list[Judged]:
+def judged(results: Sequence[Path]) -> list[ModelResult]:
     """The models of some results, each under a name of its own."""
     runs: dict[Path, Run] = {path.resolve(): open_run(path, "evaluate") for path in results}
     found = []
@@ -61,7 +61,7 @@ def judged(results: Sequence[Path]) -> list[Judged]:
         draws = load_draws(path, names)
         for name in names:
             pairing = card["models"][name]["pairing"]
-            found.append(Judged(name, path.name, card, card["models"][name], draws.get(name) if pairing else None))
+            found.append(ModelResult(name, path.name, card, card["models"][name], draws.get(name) if pairing else None))
     twice = {model.name for model in found if sum(other.name == model.name for other in found) > 1}
     return [replace(model, name=f"{model.result}: {model.name}") if model.name in twice else model for model in found]
 
@@ -105,7 +105,7 @@ class Pair:
         return f"{self.first} and {self.second}: {'; '.join(told)} (told from {by})."
 
 
-def pair_of(first: Judged, second: Judged) -> Pair:
+def pair_of(first: ModelResult, second: ModelResult) -> Pair:
     """Which of two models is nearer to real, metric by metric, where that is shown."""
     if first.draws is None or second.draws is None or first.model["pairing"] != second.model["pairing"]:
         both = [m for m in METRICS if first.values[m][0] is not None and second.values[m][0] is not None]
@@ -130,7 +130,7 @@ def _lead(differences: Float[np.ndarray, "draws metrics"]) -> Estimate:
     return estimate(mean_of_metrics(np.sign(differences[:, usable] * -SIGNS[usable])), "difference", (-1.0, 1.0))
 
 
-def _apart(metric: str, first: Judged, second: Judged) -> str | None:
+def _apart(metric: str, first: ModelResult, second: ModelResult) -> str | None:
     (a, a_low, a_high), (b, b_low, b_high) = first.values[metric], second.values[metric]
     if None in (a, a_low, a_high, b, b_low, b_high):
         return None
@@ -174,7 +174,7 @@ class Ranking:
     warnings: tuple[str, ...]
 
 
-def compare_images(results: Sequence[Path]) -> Ranking:
+def compare_evaluations(results: Sequence[Path]) -> Ranking:
     """Rank the models of some results.
 
     Raises:
@@ -204,12 +204,12 @@ def compare_images(results: Sequence[Path]) -> Ranking:
     )
 
 
-def _in_order(models: Sequence[Judged], order: Sequence[str]) -> list[Judged]:
+def _in_order(models: Sequence[ModelResult], order: Sequence[str]) -> list[ModelResult]:
     return sorted(models, key=lambda model: order.index(model.name))
 
 
 def _by_draws(
-    models: Sequence[Judged],
+    models: Sequence[ModelResult],
 ) -> tuple[dict[str, dict[str, Values]], dict[str, Estimate], dict[str, dict[str, float]]]:
     """Ranks with intervals: models are ranked anew in each draw."""
     names = [model.name for model in models]
@@ -233,7 +233,7 @@ def _by_draws(
 
 
 def _by_ratios(
-    models: Sequence[Judged],
+    models: Sequence[ModelResult],
 ) -> tuple[dict[str, dict[str, Values]], dict[str, Estimate], dict[str, dict[str, float]]]:
     """Ranks without intervals, by what each result says."""
     scores = {model.name: model.values for model in models}
@@ -248,7 +248,7 @@ def _by_ratios(
     return scores, means, ranks
 
 
-def _warnings(models: Sequence[Judged]) -> list[str]:
+def _warnings(models: Sequence[ModelResult]) -> list[str]:
     found = []
     cards = [model.card for model in models]
     for what, values in (

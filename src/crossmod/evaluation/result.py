@@ -10,8 +10,8 @@ from typing import Any, Literal
 import numpy as np
 
 from crossmod.data.store import Store
-from crossmod.evaluation.baseline import UNDIVIDED, Judgement, Table
-from crossmod.evaluation.cases import TAKEN, Model, Question
+from crossmod.evaluation.baseline import UNDIVIDED, BaselineComparison, Table
+from crossmod.evaluation.cases import TAKEN, EvaluationCases, SyntheticModel
 from crossmod.evaluation.measure import Measured, layer_counts
 from crossmod.metrics.distribution import HIGHER_IS_BETTER, METRICS
 from crossmod.metrics.slice_positions import Placed, Sources
@@ -93,7 +93,7 @@ def text(values: Values, digits: int = 3) -> str:
     return f"{value:.{digits}g}{ends}"
 
 
-def inputs_of(question: Question, sources: Sources, truth: Store | None, finder: str | None) -> dict[str, Any]:
+def inputs_of(question: EvaluationCases, sources: Sources, truth: Store | None, finder: str | None) -> dict[str, Any]:
     """Checksums of all cases that decide the numbers, so that changed data is noticed.
 
     Args:
@@ -112,7 +112,7 @@ def inputs_of(question: Question, sources: Sources, truth: Store | None, finder:
     }
 
 
-def numbers_of(judgement: Judgement) -> dict[str, Any]:
+def numbers_of(judgement: BaselineComparison) -> dict[str, Any]:
     """How many were compared, and what real slices score."""
     return {
         "patients": list(judgement.patients),
@@ -122,7 +122,7 @@ def numbers_of(judgement: Judgement) -> dict[str, Any]:
 
 
 def model_of(
-    judgement: Judgement, pairing: str | None, measured: Mapping[str, Measured], model: Model
+    judgement: BaselineComparison, pairing: str | None, measured: Mapping[str, Measured], model: SyntheticModel
 ) -> dict[str, Any]:
     """What one model scores; `pairing` tells whose draws it can be paired with."""
     scores, ratios = (plain(side[model.name]) for side in (judgement.scores, judgement.ratios))
@@ -146,7 +146,7 @@ def _median(jumps: Mapping[str, float]) -> float:
 
 
 def data_of(
-    out: Path, question: Question, placed: Mapping[str, Sequence[Placed]], measured: Mapping[str, Measured]
+    out: Path, question: EvaluationCases, placed: Mapping[str, Sequence[Placed]], measured: Mapping[str, Measured]
 ) -> dict[str, Any]:
     """Who was compared, from which stores, and which real patients each model was trained on."""
 
@@ -154,7 +154,7 @@ def data_of(
         patients = sorted({case.record.patient for case in placed[name]})
         return {"patients": patients, "cases": len(placed[name]), "slices": len(measured[name].rows)}
 
-    def model_side(model: Model) -> dict[str, Any]:
+    def model_side(model: SyntheticModel) -> dict[str, Any]:
         made = [record.synthetic for record in model.records if record.synthetic]
         return {
             **side(model.name),

@@ -12,16 +12,16 @@ import numpy as np
 from crossmod.data.store import CaseRecord, Store
 from crossmod.errors import InputError
 from crossmod.evaluation.artifacts import digest, model_draws, save_draws, save_spectra, shown_slices
-from crossmod.evaluation.baseline import Judgement, judge
-from crossmod.evaluation.cases import JudgeSettings, Model, Question, ask, warn_of_bodies
-from crossmod.evaluation.measure import Measured, Ruler, edges_for, layer_counts, measure
+from crossmod.evaluation.baseline import BaselineComparison, judge
+from crossmod.evaluation.cases import EvaluationCases, EvaluationSettings, SyntheticModel, choose_cases, warn_of_bodies
+from crossmod.evaluation.measure import Measured, MeasurementSetup, edges_for, layer_counts, measure
 from crossmod.evaluation.organs import organs_of
 from crossmod.evaluation.paired import against_truth, truth_of
 from crossmod.evaluation.result import data_of, inputs_of, layers_of, model_of, numbers_of, plain_fields
 from crossmod.evaluation.warnings import about_segmenter, notes
-from crossmod.files import PathName, held
+from crossmod.files import PathName, lock
 from crossmod.metrics.axial_layers import LAYERS
-from crossmod.metrics.features import Detector, detector
+from crossmod.metrics.features import FeatureExtractor, detector
 from crossmod.metrics.slice_positions import Placed, Sources, place_real, place_synthetic, sources_of
 from crossmod.runs import Run, start_run
 from crossmod.segmentation.predict import Segmenter, load_segmenter
@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 KIND = "evaluate"
 
 
-def judge_images(
+def evaluate_images(
     real: PathName,
     synthetic: Sequence[PathName],
     out: PathName,
@@ -39,7 +39,7 @@ def judge_images(
     source: Sequence[PathName] = (),
     truth: PathName | None = None,
     segmenter: PathName | None = None,
-    settings: JudgeSettings | None = None,
+    settings: EvaluationSettings | None = None,
 ) -> Run:
     """Hold synthetic images against real ones; a finished result is left alone.
 
@@ -57,11 +57,13 @@ def judge_images(
         InputError: nothing to compare, fewer than two real patients, values that are no HU, an unknown detector, or
             `out` is something else, or the segmenter is one of another modality.
     """
-    settings = settings or JudgeSettings()
+    settings = settings or EvaluationSettings()
     out = Path(out)
     began = time.monotonic()
     features = detector(settings.detector)
-    question = ask(Path(real), [Path(path) for path in synthetic], settings, None if truth is None else Path(truth))
+    question = choose_cases(
+        Path(real), [Path(path) for path in synthetic], settings, None if truth is None else Path(truth)
+    )
     answers = question.truth
     for line in question.people.lines:
         log.info("%s", line)
@@ -78,7 +80,9 @@ def judge_images(
     known = truth_of(answers, question.modality, question.sequence, every) if answers is not None else {}
     placed = _place(question, sources)
     common = _common_layers(placed)
-    measured = _measure(question, placed, Ruler(features, _edges(question, settings), question.scale, settings, common))
+    measured = _measure(
+        question, placed, MeasurementSetup(features, _edges(question, settings), question.scale, settings, common)
+    )
     checked = {
         model.name: {
             "organs": _organs(model.store, placed[model.name], finder),
@@ -87,7 +91,7 @@ def judge_images(
         for model in question.models
     }
     run = start_run(out, KIND, plain_settings, inputs)
-    with held(run.path / ".lock"):
+    with lock(run.path / ".lock"):
         scored = _score(run.path, question, measured, settings, features, common)
         save_spectra(run.path, measured, common)
         run.finish(
@@ -125,17 +129,17 @@ def _organs(store: Store, cases: Sequence[Placed], finder: Segmenter | None) -> 
 
 
 def _truth(
-    cases: Sequence[Placed], truth: Store | None, known: Mapping[str, CaseRecord], settings: JudgeSettings
+    cases: Sequence[Placed], truth: Store | None, known: Mapping[str, CaseRecord], settings: EvaluationSettings
 ) -> dict[str, Any] | None:
     found = None if truth is None else against_truth(cases, truth, known, settings)
     return None if found is None else plain_fields(found)
 
 
-def _edges(question: Question, settings: JudgeSettings) -> np.ndarray | None:
+def _edges(question: EvaluationCases, settings: EvaluationSettings) -> np.ndarray | None:
     return edges_for(settings) if question.modality == "ct" else None
 
 
-def _place(question: Question, sources: Sources) -> dict[str, list[Placed]]:
+def _place(question: EvaluationCases, sources: Sources) -> dict[str, list[Placed]]:
     return {
         "reference": place_real(question.real, question.reference),
         "held": place_real(question.real, question.held),
@@ -158,7 +162,9 @@ def _common_layers(placed: Mapping[str, Sequence[Placed]]) -> frozenset[int]:
     return common
 
 
-def _measure(question: Question, placed: Mapping[str, Sequence[Placed]], ruler: Ruler) -> dict[str, Measured]:
+def _measure(
+    question: EvaluationCases, placed: Mapping[str, Sequence[Placed]], ruler: MeasurementSetup
+) -> dict[str, Measured]:
     reference = measure("reference", placed["reference"], ruler, keep=True)
     others = ("held", *(model.name for model in question.models))
     return {
@@ -169,16 +175,16 @@ def _measure(question: Question, placed: Mapping[str, Sequence[Placed]], ruler: 
 
 @dataclass(frozen=True, eq=False)
 class _Scored:
-    judgement: Judgement
+    judgement: BaselineComparison
     digests: Mapping[str, str]
 
 
 def _score(
     folder: Path,
-    question: Question,
+    question: EvaluationCases,
     measured: Mapping[str, Measured],
-    settings: JudgeSettings,
-    features: Detector,
+    settings: EvaluationSettings,
+    features: FeatureExtractor,
     common: frozenset[int],
 ) -> _Scored:
     statistics = {model.name: measured[model.name].statistics for model in question.models}
@@ -213,6 +219,6 @@ def _score(
     )
 
 
-def _origins(model: Model) -> dict[str, str]:
+def _origins(model: SyntheticModel) -> dict[str, str]:
     """By case, the checksum of what it was made from; of the case itself where that is unknown."""
     return {r.id: r.synthetic.source_sha256 if r.synthetic else r.sha256 for r in model.records}

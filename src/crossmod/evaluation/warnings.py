@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from crossmod.config import Modality
 from crossmod.data.body_mask import FILLED
 from crossmod.data.store import listed
-from crossmod.evaluation.cases import JudgeSettings, Model, Question
+from crossmod.evaluation.cases import EvaluationCases, EvaluationSettings, SyntheticModel
 from crossmod.evaluation.measure import Measured, layer_counts
 from crossmod.metrics.axial_layers import LAYERS
 from crossmod.metrics.slice_positions import LOST, Placed
@@ -19,8 +19,8 @@ FEW = 5
 
 
 def notes(
-    question: Question,
-    settings: JudgeSettings,
+    question: EvaluationCases,
+    settings: EvaluationSettings,
     placed: Mapping[str, Sequence[Placed]],
     measured: Mapping[str, Measured],
     images: Mapping[int, tuple[int, int]],
@@ -91,7 +91,7 @@ def _about_values(measured: Measured) -> list[str]:
     return found
 
 
-def _about_origin(model: Model) -> list[str]:
+def _about_origin(model: SyntheticModel) -> list[str]:
     found = []
     if not any(record.synthetic for record in model.records):
         found.append(
@@ -108,7 +108,7 @@ def _about_origin(model: Model) -> list[str]:
     return found
 
 
-def _about_files(question: Question, model: Model) -> list[str]:
+def _about_files(question: EvaluationCases, model: SyntheticModel) -> list[str]:
     found = []
     own = {case.sha256 for case in (*question.reference, *question.held)}
     same = sum(record.sha256 in own for record in model.records)
@@ -126,7 +126,7 @@ def _about_files(question: Question, model: Model) -> list[str]:
     return found
 
 
-def _about_intensity(modality: Modality, settings: JudgeSettings, measured: Measured) -> list[str]:
+def _about_intensity(modality: Modality, settings: EvaluationSettings, measured: Measured) -> list[str]:
     low, high = settings.window
     slack = CUT_SHARE * (high - low)
     least, most = measured.values
@@ -138,7 +138,7 @@ def _about_intensity(modality: Modality, settings: JudgeSettings, measured: Meas
     ]
 
 
-def _about_patients(question: Question, model: Model) -> list[str]:
+def _about_patients(question: EvaluationCases, model: SyntheticModel) -> list[str]:
     found, shares = [], []
     for side, cases in (("reference", question.reference), ("held-apart", question.held)):
         seen = {case.patient for case in cases if model.saw(case)}
@@ -159,8 +159,8 @@ def _about_patients(question: Question, model: Model) -> list[str]:
 
 
 def _about_all(
-    question: Question,
-    settings: JudgeSettings,
+    question: EvaluationCases,
+    settings: EvaluationSettings,
     measured: Mapping[str, Measured],
     images: Mapping[int, tuple[int, int]],
 ) -> list[str]:
@@ -183,7 +183,7 @@ def _about_all(
     return found
 
 
-def about_segmenter(question: Question, segmenter: Segmenter | None) -> list[str]:
+def about_segmenter(question: EvaluationCases, segmenter: Segmenter | None) -> list[str]:
     """What is to be known of who looked for organs."""
     if segmenter is None:
         return []

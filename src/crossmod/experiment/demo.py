@@ -16,13 +16,13 @@ from crossmod.data.importers.common import prepare_chaos
 from crossmod.data.store import MANIFEST, Store
 from crossmod.errors import InputError
 from crossmod.experiment.executors.base import Executor, InProcess
-from crossmod.experiment.executors.local import Workers
+from crossmod.experiment.executors.local import LocalExecutor
 from crossmod.experiment.executors.options import side_by_side
 from crossmod.experiment.folds import scaled
 from crossmod.experiment.jobs import Job
-from crossmod.experiment.live_table import Shown
+from crossmod.experiment.live_table import LiveTable
 from crossmod.experiment.run import execute
-from crossmod.files import held, natural_key
+from crossmod.files import lock, natural_key
 from crossmod.phantom.dataset import PhantomSettings, write_phantom
 from crossmod.presets import SEGMENT, TRANSLATE
 from crossmod.report.build import build_report
@@ -54,7 +54,7 @@ def run_demo(out: Path, seed: int = 0, jobs: int = 0) -> Path:
         InputError: the folder holds a demo of another seed, another demo writes there, or a run failed.
     """
     out.mkdir(parents=True, exist_ok=True)
-    with held(out / ".lock"):
+    with lock(out / ".lock"):
         store, page = out / "store", out / "report.html"
         _say("Making up patients")
         _phantom(out / "phantom", seed)
@@ -64,7 +64,7 @@ def run_demo(out: Path, seed: int = 0, jobs: int = 0) -> Path:
         _refuse_other_settings(runs, out)
         chosen = side_by_side(CPU, (TRANSLATE["tiny"], SEGMENT["tiny"]), jobs)
         _say(chosen.why)
-        ledger = execute(runs, out, _executor(out, chosen.jobs), Shown(runs, chosen.jobs, chosen.jobs > 1))
+        ledger = execute(runs, out, _executor(out, chosen.jobs), LiveTable(runs, chosen.jobs, chosen.jobs > 1))
         if ledger.failures:
             name, why = next(iter(ledger.failures.items()))
             do = "Give the same command again: what was made is kept."
@@ -80,7 +80,7 @@ def _say(line: str) -> None:
 
 
 def _executor(out: Path, jobs: int) -> Executor:
-    return Workers(out, CPU, jobs) if jobs > 1 else InProcess(out, CPU)
+    return LocalExecutor(out, CPU, jobs) if jobs > 1 else InProcess(out, CPU)
 
 
 def _jobs(store: Path, seed: int) -> Iterator[Job]:

@@ -19,7 +19,7 @@ from crossmod.config import build as build_settings
 from crossmod.data.batches import LabelledBatches, UnpairedBatches
 from crossmod.engine.device import accelerate, choose, pick_device, wait_for
 from crossmod.engine.optimizers import averaged
-from crossmod.engine.state import Batches, Trainee
+from crossmod.engine.state import Batches, TrainingTask
 from crossmod.engine.threads import computing_with, threads_for
 from crossmod.experiment.jobs import Job, Kind
 from crossmod.experiment.plan import Plan
@@ -205,7 +205,7 @@ def _measure(job: Job, machine: Machine) -> tuple[float, int]:
         return _timed(*_segmenter(settings, device), device)
 
 
-def _timed(trainee: Trainee, batches: Batches, seed: int, device: torch.device) -> tuple[float, int]:
+def _timed(trainee: TrainingTask, batches: Batches, seed: int, device: torch.device) -> tuple[float, int]:
     began = 0.0
     for step in range(WARM + TIMED):
         if step == WARM:
@@ -219,7 +219,7 @@ def _timed(trainee: Trainee, batches: Batches, seed: int, device: torch.device) 
     return (time.perf_counter() - began) / TIMED, numbers * np.dtype(np.float32).itemsize
 
 
-def _translator(s: TranslateSettings, device: torch.device) -> tuple[Trainee, Batches, int]:
+def _translator(s: TranslateSettings, device: torch.device) -> tuple[TrainingTask, Batches, int]:
     compute = choose(device, s.precision, "off", size=s.size)
     classes = 1 + len(s.organs) if s.family == "essnet" else 0
     many = {"ct": s.stack, "mr": s.stack * len(s.mr_inputs)}
@@ -233,7 +233,7 @@ def _translator(s: TranslateSettings, device: torch.device) -> tuple[Trainee, Ba
     return train.build(s, compute), UnpairedBatches(ct, mr, s, device), s.seed
 
 
-def _segmenter(s: SegmentSettings, device: torch.device) -> tuple[Trainee, Batches, int]:
+def _segmenter(s: SegmentSettings, device: torch.device) -> tuple[TrainingTask, Batches, int]:
     compute = choose(device, s.precision, blocks=False)
     trainee = accelerate(averaged(segmenter.build(s, device), ("segmenter",), s.ema), compute)
     return trainee, LabelledBatches((slice_set("mr", SLICES, s.size, classes=2),), s, device), s.seed

@@ -56,7 +56,7 @@ def _part(patients: list[str], fold: int, design: Design) -> set[str]:
 
 
 @dataclass(frozen=True)
-class Sides:
+class FoldCases:
     """Who is on which side.
 
     Args:
@@ -116,7 +116,7 @@ class Sides:
         return min(s.real_slices or count, count)
 
 
-def sides_of(store: Store, settings: SegmentSettings) -> Sides:
+def sides_of(store: Store, settings: SegmentSettings) -> FoldCases:
     """Both sides of the fold that `settings` name.
 
     Raises:
@@ -128,9 +128,9 @@ def sides_of(store: Store, settings: SegmentSettings) -> Sides:
     records = store.select(settings.modality, sequence=sequence, organ=organ)
     if settings.split == "slice":
         everyone = tuple(sorted({record.patient for record in records}))
-        return Sides(settings, records, everyone, everyone)
+        return FoldCases(settings, records, everyone, everyone)
     split = split_patients(patients, settings)
-    sides = Sides(settings, records, split.train, split.test)
+    sides = FoldCases(settings, records, split.train, split.test)
     showing = {record.patient for record in records if record.slices_with.get(organ, 0)}
     for side, names in (("test", split.test), ("training", split.train)):
         if not showing & set(names):
@@ -144,7 +144,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Scaled:
+class ScaledSettings:
     """The settings of a design with their millimetres, by their names in it."""
 
     translators: dict[str, TranslateSettings]
@@ -156,7 +156,7 @@ def scaled(
     segmenters: Mapping[str, SegmentSettings],
     stores: Mapping[Modality, Store],
     target: Modality,
-) -> Scaled:
+) -> ScaledSettings:
     """Settle the millimetres of all settings that leave them open, by all patients of both sides.
 
     Translators are compared over folds, and segmenters read what translators made: a value of each fold's own would be
@@ -171,7 +171,7 @@ def scaled(
         kind: {side.upper(): extents(stores[side], cases[side], kind) for side in cases} for kind in kinds
     }
     field_mm = max((needed_mm(one) for one in sides.values()), default=0.0)
-    made = Scaled(
+    made = ScaledSettings(
         {name: settle(one, field_mm) for name, one in translators.items()},
         {name: settle(one, field_mm) for name, one in segmenters.items()},
     )

@@ -82,7 +82,7 @@ def finished_among(jobs: Mapping[str, Job], root: Path) -> list[str]:
     return [name for name, job in jobs.items() if name in there and job.finished(root)]
 
 
-def perform(job: Job, root: Path, machine: Machine) -> None:
+def execute_job(job: Job, root: Path, machine: Machine) -> None:
     """Do a job that its needs are there for; an unfinished one is continued, a finished one left alone.
 
     Args:

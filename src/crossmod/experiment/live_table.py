@@ -12,7 +12,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from crossmod.experiment.jobs import Job, Kind
-from crossmod.experiment.scheduler import Ledger, Outcome
+from crossmod.experiment.scheduler import Outcome, Scheduler
 from crossmod.progress import clock
 
 # Rows of a live table: more would not fit a terminal.
@@ -20,7 +20,7 @@ MOST = 16
 
 
 @dataclass(eq=False)
-class Shown:
+class LiveTable:
     """Lines in a log; a live table on a terminal where jobs run side by side.
 
     Args:
@@ -38,7 +38,7 @@ class Shown:
     _left: dict[Kind, int] = field(default_factory=dict)
     _table: Live | None = None
 
-    def begin(self, ledger: Ledger) -> None:
+    def begin(self, ledger: Scheduler) -> None:
         """Before the first job."""
         self._began = time.monotonic()
         for name, job in self.jobs.items():
@@ -57,14 +57,14 @@ class Shown:
             )
             self._table.start()
 
-    def started(self, job: Job, ledger: Ledger) -> None:
+    def started(self, job: Job, ledger: Scheduler) -> None:
         """A job began."""
         self._running[job.name] = time.monotonic()
         done = ledger.counts["done"] + ledger.counts["failed"] + ledger.counts["blocked"]
         place = done + ledger.counts["running"]
         self._say(f"[{place}/{len(self.jobs)}] {job.kind}: {job.title} ({self._times()})")
 
-    def ended(self, job: Job, outcome: Outcome, ledger: Ledger, blocked: Collection[str] = ()) -> None:
+    def ended(self, job: Job, outcome: Outcome, ledger: Scheduler, blocked: Collection[str] = ()) -> None:
         """A job ended, one way or another.
 
         Args:
@@ -117,7 +117,7 @@ class Shown:
         else:
             print(line, file=sys.stderr, flush=True)
 
-    def _picture(self, ledger: Ledger) -> Group:
+    def _picture(self, ledger: Scheduler) -> Group:
         """What is going on; drawn by a thread of its own, so that what runs is copied first."""
         now, counts = time.monotonic(), ledger.counts
         table = Table("running", Column("for", justify="right"))

@@ -11,7 +11,7 @@ from crossmod.data.people import who_is_who
 from crossmod.data.store import Store, open_stores
 from crossmod.errors import InputError
 from crossmod.experiment.design import ALL, COUNT, NONE, Design
-from crossmod.experiment.folds import Scaled, Sides, scaled, sides_of, source_patients
+from crossmod.experiment.folds import FoldCases, ScaledSettings, scaled, sides_of, source_patients
 from crossmod.experiment.jobs import Job, name_of
 from crossmod.seeds import derive
 from crossmod.settings import SegmentSettings, TranslateSettings, pixel_words
@@ -132,7 +132,7 @@ class _Builder:
     target: Modality
     paths: Mapping[str, tuple[str, ...]]
     stores: Mapping[Modality, Store]
-    settings: Scaled
+    settings: ScaledSettings
     jobs: dict[str, Job] = field(default_factory=dict)
     arms: dict[str, Arm] = field(default_factory=dict)
     seen: dict[str, tuple[frozenset[str], frozenset[str]]] = field(default_factory=dict)
@@ -202,7 +202,7 @@ class _Builder:
         self,
         name: str,
         settings: SegmentSettings,
-        sides: Sides,
+        sides: FoldCases,
         labelled: str | int,
         made: Mapping[tuple[str, int], tuple[str, int]],
         fold: int,
@@ -244,7 +244,7 @@ class _Builder:
         self.arms.setdefault(arm, Arm(arm, name, translator, count, least, labelled, base))
 
     def _segment(
-        self, arm: str, settings: SegmentSettings, synthetic: Mapping[int, str], fold: int, sides: Sides
+        self, arm: str, settings: SegmentSettings, synthetic: Mapping[int, str], fold: int, sides: FoldCases
     ) -> None:
         for seed in self.design.seeds:
             chosen = with_changes(settings, seed=seed_of(seed, fold, "segmenter"))

@@ -12,18 +12,18 @@ from crossmod.config import Modality
 from crossmod.data.importers.common import prepare_chaos
 from crossmod.data.store import MANIFEST, Store
 from crossmod.errors import InputError
-from crossmod.experiment.analysis.explain import why
+from crossmod.experiment.analysis.explain import explain_gain
 from crossmod.experiment.design import Design
 from crossmod.experiment.estimate import Estimate, detectable_in_words, estimate, size_of
 from crossmod.experiment.executors.base import Executor
 from crossmod.experiment.findings import findings
 from crossmod.experiment.folder import DATA, LOCK, refuse_leaks, refuse_leaks_in_stores, refuse_other_folder, write_plan
 from crossmod.experiment.jobs import Job, Kind, finished_among
-from crossmod.experiment.live_table import Shown
+from crossmod.experiment.live_table import LiveTable
 from crossmod.experiment.plan import Plan, make_plan
 from crossmod.experiment.results import results_of, write_tables
-from crossmod.experiment.scheduler import Ledger, open_ledger
-from crossmod.files import held, write_json
+from crossmod.experiment.scheduler import Scheduler, open_ledger
+from crossmod.files import lock, write_json
 from crossmod.phantom.dataset import PhantomSettings, write_phantom
 from crossmod.progress import clock
 from crossmod.report.experiment.build import build_experiment_report
@@ -55,8 +55,8 @@ def foretell(plan: Plan, cost: Estimate, root: Path, jobs: int) -> list[str]:
     ]
     for arm in plan.arms.values():
         slices = f" ({_span(sorted(set(arm.slices.values())))} synthetic slices)" if arm.slices else ""
-        held = f", against {arm.baseline}" if arm.baseline else ""
-        lines.append(f"  {arm.name}{slices}{held}: {len(arm.runs)} runs")
+        lock = f", against {arm.baseline}" if arm.baseline else ""
+        lines.append(f"  {arm.name}{slices}{lock}: {len(arm.runs)} runs")
     lines += detectable_in_words(size_of(plan))
     done = len(plan.jobs) - sum(cost.jobs.values())
     lines.append(f"{len(plan.jobs)} runs in all{f', {done} of them done' if done else ''}. Left:")
@@ -74,7 +74,7 @@ def _span(values: list[int]) -> str:
     return str(values[0]) if values[0] == values[-1] else f"{values[0]} to {values[-1]}"
 
 
-def execute(jobs: Mapping[str, Job], root: Path, executor: Executor, shown: Shown) -> Ledger:
+def execute(jobs: Mapping[str, Job], root: Path, executor: Executor, shown: LiveTable) -> Scheduler:
     """Do all jobs that can be done; those that are finished are left alone.
 
     Args:
@@ -108,7 +108,7 @@ FINDINGS, REPORT = "findings.json", "report.html"
 
 
 @dataclass(frozen=True)
-class Done:
+class ExperimentResult:
     """What became of an experiment.
 
     Args:
@@ -118,7 +118,7 @@ class Done:
     """
 
     plan: Plan
-    ledger: Ledger
+    ledger: Scheduler
     findings: dict[str, Any]
 
     @property
@@ -157,7 +157,9 @@ def estimate_experiment(design: Design, data: Sequence[Path], root: Path, machin
         return plan, estimate(plan.jobs.values(), root, machine)
 
 
-def run_experiment(design: Design, data: Sequence[Path], root: Path, *, executor: Executor, live: bool = False) -> Done:
+def run_experiment(
+    design: Design, data: Sequence[Path], root: Path, *, executor: Executor, live: bool = False
+) -> ExperimentResult:
     """Do all that a design asks and is not done yet; given again, it continues.
 
     Args:
@@ -172,15 +174,15 @@ def run_experiment(design: Design, data: Sequence[Path], root: Path, *, executor
     """
     refuse_other_folder(root)
     root.mkdir(parents=True, exist_ok=True)
-    with held(root / LOCK):
+    with lock(root / LOCK):
         plan = plan_experiment(design, data, root)
         write_plan(plan, root)
-        ledger = execute(plan.jobs, root, executor, Shown(plan.jobs, executor.slots, live))
+        ledger = execute(plan.jobs, root, executor, LiveTable(plan.jobs, executor.slots, live))
         refuse_leaks_in_stores(plan, root)
-        return Done(plan, ledger, conclude(plan, root, ledger))
+        return ExperimentResult(plan, ledger, conclude(plan, root, ledger))
 
 
-def conclude(plan: Plan, root: Path, ledger: Ledger, draws: int = DRAWS) -> dict[str, Any]:
+def conclude(plan: Plan, root: Path, ledger: Scheduler, draws: int = DRAWS) -> dict[str, Any]:
     """Write what all finished runs show: tables, statistics and the report.
 
     Args:
@@ -197,7 +199,7 @@ def conclude(plan: Plan, root: Path, ledger: Ledger, draws: int = DRAWS) -> dict
     ]
     write_tables(results, root)
     found = {**findings(plan, results, draws), "failed": failed}
-    found["why"] = why(plan, root, results) if found["arms"] else None
+    found["why"] = explain_gain(plan, root, results) if found["arms"] else None
     write_json(root / FINDINGS, found)
     build_experiment_report(root, root / REPORT)
     return found

@@ -34,7 +34,7 @@ class Outcome:
 
 
 @dataclass(eq=False)
-class Ledger:
+class Scheduler:
     """The state of all jobs; made by `open_ledger`.
 
     Args:
@@ -118,7 +118,7 @@ class Ledger:
         self.counts[state] += 1
 
 
-def open_ledger(needs: Mapping[str, Collection[str]], done: Collection[str]) -> Ledger:
+def open_ledger(needs: Mapping[str, Collection[str]], done: Collection[str]) -> Scheduler:
     """A ledger in which some jobs are done already.
 
     Args:
@@ -136,7 +136,7 @@ def open_ledger(needs: Mapping[str, Collection[str]], done: Collection[str]) -> 
     for name, others in needs.items():
         for other in set(others):
             dependents.setdefault(other, []).append(name)
-    ledger = Ledger(
+    ledger = Scheduler(
         order={name: place for place, name in enumerate(needs)},
         states=dict.fromkeys(needs, "waiting"),
         missing={name: len(set(others) - finished) for name, others in needs.items()},

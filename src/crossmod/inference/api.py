@@ -20,11 +20,11 @@ from crossmod.data.nifti import read_nifti, write_nifti
 from crossmod.data.volume import Volume
 from crossmod.errors import InputError
 from crossmod.files import PathName
-from crossmod.inference.ensemble import about_all, windows_of
+from crossmod.inference.ensemble import about_all, ct_windows
 from crossmod.inference.inputs import check_same_frame
 from crossmod.inference.paired import AgainstTruth, write_card
 from crossmod.inference.translate_volume import translate_volume
-from crossmod.inference.trust.assess import Limits, Trust, judge_trust
+from crossmod.inference.trust.assess import Limits, Trust, assess_trust
 from crossmod.inference.trust.similarity import fingerprint_of
 from crossmod.inference.types import About, Network, Options, Translation
 from crossmod.runs import CONFIG, is_run
@@ -82,7 +82,7 @@ class Model:
             `warnings`, a sentence for each limit that is exceeded; `unknown`, what could not be checked; and the
             numbers. No warning does not mean that the image is right.
         """
-        return judge_trust(translation, fingerprint_of(self.networks), limits)
+        return assess_trust(translation, fingerprint_of(self.networks), limits)
 
 
 def read_volume(
@@ -172,7 +172,7 @@ def load_model(path: PathName, *more: PathName, device: Device = "auto") -> Mode
             GPU.
     """
     networks = tuple(network for one in (path, *more) for network in _load(Path(one), device))
-    windows_of(networks)  # refuses what does not belong together
+    ct_windows(networks)  # refuses what does not belong together
     hashes = [network.about.weights for network in networks]
     if len(set(hashes)) < len(hashes):
         found, do = "the same weights twice", "They would agree, and tell nothing: leave one out."

@@ -15,7 +15,7 @@ from jaxtyping import Bool, Float32
 
 from crossmod.config import Modality
 from crossmod.errors import InputError
-from crossmod.inference.predict import Answer, pooled
+from crossmod.inference.predict import Prediction, pooled
 from crossmod.inference.types import About, Network
 
 # Of a window's width: networks end in tanh, which never reaches the ends.
@@ -24,7 +24,7 @@ AT_END = 0.01
 Window = tuple[float, float]
 
 
-def windows_of(networks: Sequence[Network]) -> dict[Window, list[Network]]:
+def ct_windows(networks: Sequence[Network]) -> dict[Window, list[Network]]:
     """Networks by the range that they make, the narrowest first; those that make MR are all of one range.
 
     Args:
@@ -80,7 +80,7 @@ def about_all(networks: Sequence[Network]) -> About:
     )
 
 
-def merged(answers: Sequence[tuple[Window, Answer]]) -> Answer:
+def merged(answers: Sequence[tuple[Window, Prediction]]) -> Prediction:
     """CT of several windows as CT of the wide range.
 
     Args:
@@ -93,14 +93,14 @@ def merged(answers: Sequence[tuple[Window, Answer]]) -> Answer:
     _reach(mean, variance, window, others, up=True)
     _reach(mean, variance, window, others, up=False)
     labels = pooled([answer for _, answer in answers]).labels
-    return Answer(mean, variance, labels, sum(answer.seconds for _, answer in answers))
+    return Prediction(mean, variance, labels, sum(answer.seconds for _, answer in answers))
 
 
 def _reach(
     mean: Float32[np.ndarray, "slices rows columns"],
     variance: Float32[np.ndarray, "slices rows columns"],
     window: Window,
-    others: Sequence[tuple[Window, Answer]],
+    others: Sequence[tuple[Window, Prediction]],
     *,
     up: bool,
 ) -> None:
@@ -109,14 +109,16 @@ def _reach(
     for (other_low, other_high), answer in others:
         if (other_high <= high) if up else (other_low >= low):
             continue
-        beyond = at_end(mean, low, high, up=up)
+        beyond = trailing_inputs(mean, low, high, up=up)
         limit = np.maximum if up else np.minimum
         mean[beyond] = limit(mean[beyond], answer.mean[beyond])
         variance[beyond] = answer.variance[beyond]
         low, high = (low, other_high) if up else (other_low, high)
 
 
-def at_end(values: Float32[np.ndarray, "*shape"], low: float, high: float, *, up: bool) -> Bool[np.ndarray, "*shape"]:
+def trailing_inputs(
+    values: Float32[np.ndarray, "*shape"], low: float, high: float, *, up: bool
+) -> Bool[np.ndarray, "*shape"]:
     """Where values lie at the upper (or lower) end of a window, or beyond."""
     margin = AT_END * (high - low)
     return values >= high - margin if up else values <= low + margin
@@ -130,5 +132,7 @@ def unknown(
     if source == "ct":
         outside |= (given < about.window[0]) | (given > about.window[1])
     if about.target == "ct":
-        outside |= at_end(made, about.low, about.high, up=False) | at_end(made, about.low, about.high, up=True)
+        outside |= trailing_inputs(made, about.low, about.high, up=False) | trailing_inputs(
+            made, about.low, about.high, up=True
+        )
     return outside

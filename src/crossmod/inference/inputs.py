@@ -17,7 +17,7 @@ from crossmod.config import Modality
 from crossmod.data.dicom.header import is_dicom
 from crossmod.data.dicom.series import slices_in
 from crossmod.data.dicom.write import MADE_UP
-from crossmod.data.registration import onto_grid
+from crossmod.data.registration import resample_to
 from crossmod.data.units import with_checked_units
 from crossmod.data.volume import Volume
 from crossmod.errors import InputError
@@ -205,7 +205,7 @@ def on_one_grid(volumes: Sequence[Volume], about: About) -> tuple[Volume, ...]:
         InputError: one shows less than half of what the first does.
     """
     first, *others = volumes
-    return (first, *(onto_grid(volume, first, subject=about.name) for volume in others))
+    return (first, *(resample_to(volume, first, subject=about.name) for volume in others))
 
 
 def matched(volumes: Sequence[Volume], about: About) -> tuple[Volume, ...]:

@@ -10,7 +10,7 @@ from jaxtyping import Num
 
 from crossmod.data.body_mask import FILLED, body_mask
 from crossmod.data.deidentify import SYNTHETIC
-from crossmod.data.registration import onto_grid
+from crossmod.data.registration import resample_to
 from crossmod.data.volume import Volume
 from crossmod.errors import InputError
 from crossmod.files import write_json
@@ -91,7 +91,7 @@ def evaluate_translation(translation: Translation, truth: Volume) -> AgainstTrut
     if SYNTHETIC in truth.notes:
         do = "Give a real scan of the same patient."
         raise InputError("the truth", found="a synthetic image", wanted="a scan", do=do)
-    placed = onto_grid(truth, translation.image, subject="the truth", outside=np.nan).voxels
+    placed = resample_to(truth, translation.image, subject="the truth", outside=np.nan).voxels
     there = np.isfinite(placed)
     real = np.where(there, placed, placed[there].min()).astype(np.float64)
     made = translation.image.voxels.astype(np.float64)

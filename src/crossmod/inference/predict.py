@@ -33,7 +33,7 @@ PART = 0.5
 
 
 @dataclass(frozen=True)
-class Move:
+class Augmentation:
     """One variant: how slices are changed before, and how the answer is changed back.
 
     Args:
@@ -66,20 +66,20 @@ class Move:
         return np.ascontiguousarray(images[..., ::-1]) if self.mirrored else images
 
 
-def moves(variants: Sequence[str], slices: int = 2) -> tuple[Move, ...]:
+def moves(variants: Sequence[str], slices: int = 2) -> tuple[Augmentation, ...]:
     """The slice itself, then its variants; a volume of one slice has no neighbours to vary by."""
-    found = [Move()]
+    found = [Augmentation()]
     if "flip" in variants:
-        found.append(Move(mirrored=True))
+        found.append(Augmentation(mirrored=True))
     if "shift" in variants:
-        found += [Move(rows=rows, columns=columns) for rows, columns in SHIFTS]
+        found += [Augmentation(rows=rows, columns=columns) for rows, columns in SHIFTS]
     if "neighbours" in variants and slices > 1:
-        found += [Move(along=PART), Move(along=-PART)]
+        found += [Augmentation(along=PART), Augmentation(along=-PART)]
     return tuple(found)
 
 
 @dataclass(frozen=True, eq=False)
-class Answer:
+class Prediction:
     """What a network, or several, makes of some slices, on their own pixels.
 
     Args:
@@ -96,7 +96,7 @@ class Answer:
 
 
 @dataclass(frozen=True, eq=False)
-class Sweep:
+class Predictor:
     """One network, and the volumes that go into it.
 
     Args:
@@ -114,10 +114,10 @@ class Sweep:
     frame: Tiling
     steps: tuple[Intensity, ...]
     fills: tuple[float, ...]
-    moves: tuple[Move, ...]
+    moves: tuple[Augmentation, ...]
     of_stack: tuple[int, ...] = (0,)
 
-    def answer(self, start: int, stop: int) -> Answer:
+    def answer(self, start: int, stop: int) -> Prediction:
         """What the network makes of the slices from `start` to before `stop`."""
         given = self._inputs(start, stop)
         frame, count = self.frame, stop - start
@@ -137,7 +137,7 @@ class Sweep:
             away = values - mean
             mean += away / np.float32(number)
             spread += away * (values - mean)
-        return Answer(
+        return Prediction(
             mean=frame.back(mean, units.low),
             variance=frame.back(spread / np.float32(len(self.moves)), 0.0)
             if len(self.moves) > 1
@@ -165,13 +165,13 @@ class Sweep:
         return np.concatenate(list(stacks), axis=1)
 
 
-def _zeros(sweep: Sweep, count: int) -> Float32[np.ndarray, "slices rows columns"]:
+def _zeros(sweep: Predictor, count: int) -> Float32[np.ndarray, "slices rows columns"]:
     return np.zeros((count, *sweep.frame.shape), np.float32)
 
 
 def prepare_sweep(
     network: Network, volumes: Sequence[Volume], options: Options, body: BodyPlace | None = None
-) -> Sweep:
+) -> Predictor:
     """What is worked out once a volume: how intensities and pixels are brought to the network's.
 
     Args:
@@ -185,7 +185,7 @@ def prepare_sweep(
     """
     about = network.about
     settings = ImageSettings(window=about.window, percentiles=about.percentiles)
-    return Sweep(
+    return Predictor(
         network=network,
         volumes=tuple(volumes),
         frame=tiling_of(volumes[0], about, options, body),
@@ -196,11 +196,11 @@ def prepare_sweep(
     )
 
 
-def pooled(answers: Sequence[Answer]) -> Answer:
+def pooled(answers: Sequence[Prediction]) -> Prediction:
     """Several networks' answers as one: the mean of all, and the spread within and between them."""
     if len(answers) == 1:
         return answers[0]
     means = np.stack([answer.mean for answer in answers])
     within = np.stack([answer.variance for answer in answers]).mean(axis=0)
     labels = next((answer.labels for answer in answers if answer.labels is not None), None)
-    return Answer(means.mean(axis=0), within + means.var(axis=0), labels, sum(answer.seconds for answer in answers))
+    return Prediction(means.mean(axis=0), within + means.var(axis=0), labels, sum(answer.seconds for answer in answers))

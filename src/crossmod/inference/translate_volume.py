@@ -16,9 +16,9 @@ from jaxtyping import Float32
 from crossmod.data.body_mask import body_mask
 from crossmod.data.volume import Volume
 from crossmod.errors import InputError
-from crossmod.inference.ensemble import about_all, merged, unknown, windows_of
+from crossmod.inference.ensemble import about_all, ct_windows, merged, unknown
 from crossmod.inference.inputs import in_order, notes_of, on_one_grid
-from crossmod.inference.predict import Answer, Sweep, moves, pooled, prepare_sweep
+from crossmod.inference.predict import Prediction, Predictor, moves, pooled, prepare_sweep
 from crossmod.inference.tiling import place_of
 from crossmod.inference.types import About, Network, Options, Translation
 from crossmod.machine import usable_cores
@@ -47,7 +47,7 @@ def translate_volume(
     options = options or Options()
     if not networks:
         raise InputError("models", found="none", wanted="one or more", do="Load one.")
-    groups, about = windows_of(networks), about_all(networks)
+    groups, about = ct_windows(networks), about_all(networks)
     if "flip" in options.variants and not all(network.about.flip for network in networks):
         log.warning("%s was not trained on mirrored slices: what it makes of them may be worse.", about.name)
     notes = notes_of(volumes, about, accept_units=options.accept_units)
@@ -64,7 +64,7 @@ def translate_volume(
 
 def _filled(
     canvas: "_Canvas",
-    sweeps: dict[tuple[float, float], list[Sweep]],
+    sweeps: dict[tuple[float, float], list[Predictor]],
     sources: tuple[Volume, ...],
     options: Options,
 ) -> Translation:
@@ -103,7 +103,7 @@ class _Canvas:
         with ThreadPoolExecutor(max(1, min(8, usable_cores() // 2))) as threads:
             list(threads.map(mark, range(len(self.body))))
 
-    def paint(self, start: int, stop: int, answer: Answer) -> None:
+    def paint(self, start: int, stop: int, answer: Prediction) -> None:
         body = self.body[start:stop]
         given = self.first.voxels[start:stop].astype(np.float32)
         beyond = unknown(given, answer.mean, self.first.modality, self.about)

@@ -22,7 +22,7 @@ from jaxtyping import Bool, Float, Float32, Int
 
 from crossmod.errors import InputError
 from crossmod.metrics.axial_layers import LAYERS
-from crossmod.metrics.features import Detector, frechet_distance, kernel, kernel_distance, weighted_distance
+from crossmod.metrics.features import FeatureExtractor, frechet_distance, kernel, kernel_distance, weighted_distance
 from crossmod.metrics.histograms import (
     centred_spectra,
     correlation,
@@ -100,7 +100,7 @@ def image_statistics(
     images: Float[np.ndarray, "slices size size"],
     layers: Int[np.ndarray, " slices"],
     patients: Sequence[str],
-    detector: Detector,
+    detector: FeatureExtractor,
     edges: Float[np.ndarray, " edges"] | None = None,
     inside: Bool[np.ndarray, "slices size size"] | None = None,
 ) -> ImageStatistics:
@@ -214,7 +214,7 @@ def refuse_unlike(first: ImageStatistics, second: ImageStatistics) -> None:
 
 
 @dataclass(frozen=True, eq=False)
-class Side:
+class WeightedSet:
     """One set of slices with its products with itself.
 
     Args:
@@ -234,20 +234,20 @@ class Side:
     covariances: Float[np.ndarray, "n n"]
 
 
-def side(statistics: ImageStatistics) -> Side:
+def side(statistics: ImageStatistics) -> WeightedSet:
     """Make the products of a set with itself; they serve all sets that it is compared with."""
     features = statistics.features.astype(np.float64)
     spectra = centred_spectra(statistics.spectra).astype(np.float32)
     covariances = (spectra @ spectra.T).astype(np.float64)
-    return Side(statistics, features, features @ features.T, kernel(features, features), spectra, covariances)
+    return WeightedSet(statistics, features, features @ features.T, kernel(features, features), spectra, covariances)
 
 
 @dataclass(frozen=True, eq=False)
-class Pairing:
+class WeightedComparison:
     """Two sets of slices with their products with each other."""
 
-    real: Side
-    synthetic: Side
+    real: WeightedSet
+    synthetic: WeightedSet
     gram: Float[np.ndarray, "n m"]
     kernel: Float[np.ndarray, "n m"]
     covariances: Float[np.ndarray, "n m"]
@@ -276,7 +276,7 @@ class Pairing:
         return scores
 
 
-def pairing(real: Side, synthetic: Side) -> Pairing:
+def pairing(real: WeightedSet, synthetic: WeightedSet) -> WeightedComparison:
     """Make the products of two sets with each other.
 
     Raises:
@@ -285,7 +285,7 @@ def pairing(real: Side, synthetic: Side) -> Pairing:
     refuse_unlike(real.statistics, synthetic.statistics)
     covariances = (real.spectra @ synthetic.spectra.T).astype(np.float64)
     features = real.features, synthetic.features
-    return Pairing(real, synthetic, features[0] @ features[1].T, kernel(*features), covariances)
+    return WeightedComparison(real, synthetic, features[0] @ features[1].T, kernel(*features), covariances)
 
 
 def weighted_frechet(

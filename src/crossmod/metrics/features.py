@@ -51,7 +51,7 @@ COUNTER = "num_batches_tracked"
 
 
 @dataclass(frozen=True, eq=False)
-class Detector:
+class FeatureExtractor:
     """A fixed feature extractor.
 
     Args:
@@ -74,7 +74,7 @@ class Detector:
             return np.concatenate([self.extract(torch.from_numpy(part)[:, None]).numpy() for part in parts])
 
 
-def detector(name: str) -> Detector:
+def detector(name: str) -> FeatureExtractor:
     """The detector of that name, or Inception with the weights of the file at that path, ready to use on the CPU.
 
     Raises:
@@ -89,8 +89,8 @@ def detector(name: str) -> Detector:
     return _inception(from_file(Path(name)))
 
 
-def _inception(network: Inception) -> Detector:
-    return Detector("inception", weights_hash({"inception": network.state_dict()}), network)
+def _inception(network: Inception) -> FeatureExtractor:
+    return FeatureExtractor("inception", weights_hash({"inception": network.state_dict()}), network)
 
 
 def from_file(path: Path) -> Inception:
@@ -150,7 +150,7 @@ def from_package() -> Inception:
     return with_weights(weights)
 
 
-def _random() -> Detector:
+def _random() -> FeatureExtractor:
     weights = random_filters()
 
     def extract(images: Float[Tensor, "batch 1 rows columns"]) -> Float[Tensor, "batch features"]:
@@ -163,7 +163,7 @@ def _random() -> Detector:
         return torch.cat(pooled, dim=1)
 
     digest = weights_hash({"random": {f"stage {number}": weight for number, weight in enumerate(weights)}})
-    return Detector("random", digest, extract)
+    return FeatureExtractor("random", digest, extract)
 
 
 def random_filters() -> list[Float[Tensor, "maps_out maps_in 3 3"]]:
@@ -183,7 +183,7 @@ def random_filters() -> list[Float[Tensor, "maps_out maps_in 3 3"]]:
     return weights
 
 
-_MAKERS: Mapping[str, Callable[[], Detector]] = {
+_MAKERS: Mapping[str, Callable[[], FeatureExtractor]] = {
     "inception": lambda: _inception(from_package()),
     "random": _random,
 }

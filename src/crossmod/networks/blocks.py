@@ -17,7 +17,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 
-class Stack(nn.Sequential):
+class CompiledSequential(nn.Sequential):
     """Layers one after the other, compiled as one: PyTorch's compiler passes over the containers of PyTorch itself."""
 
     def forward(self, input: Tensor) -> Tensor:  # the name that nn.Sequential gave it
@@ -27,7 +27,7 @@ class Stack(nn.Sequential):
         return input
 
 
-class Fp32(Stack):
+class Float32Sequential(CompiledSequential):
     """Layers that compute in fp32 where autocast has the others compute in less.
 
     For the last layers of a network: in bf16 an image would come out in a few hundred gray levels.
@@ -67,7 +67,7 @@ class ResidualBlock(nn.Module):
 
     def __init__(self, width: int):
         super().__init__()
-        self.body = Stack(
+        self.body = CompiledSequential(
             nn.ReflectionPad2d(1), nn.Conv2d(width, width, 3), InstanceNorm(), nn.ReLU(inplace=True),
             nn.ReflectionPad2d(1), nn.Conv2d(width, width, 3), InstanceNorm(),
         )  # fmt: skip
@@ -77,19 +77,21 @@ class ResidualBlock(nn.Module):
         return x + self.body(x)
 
 
-def encoder(channels: int, filters: int) -> Stack:
+def encoder(channels: int, filters: int) -> CompiledSequential:
     """One 7 x 7 convolution and two steps down: `channels` to `4 * filters` at a quarter of the size."""
-    return Stack(
+    return CompiledSequential(
         nn.ReflectionPad2d(3), nn.Conv2d(channels, filters, 7), InstanceNorm(), nn.ReLU(inplace=True),
         *_down(filters), *_down(2 * filters),
     )  # fmt: skip
 
 
-def decoder(filters: int, channels: int, head: Head) -> Stack:
+def decoder(filters: int, channels: int, head: Head) -> CompiledSequential:
     """Two steps up and one 7 x 7 convolution: `4 * filters` to `channels` at four times the size."""
     last: list[nn.Module] = [nn.Tanh()] if head == "tanh" else []
-    return Stack(
-        *_up(4 * filters), *_up(2 * filters), Fp32(nn.ReflectionPad2d(3), nn.Conv2d(filters, channels, 7), *last)
+    return CompiledSequential(
+        *_up(4 * filters),
+        *_up(2 * filters),
+        Float32Sequential(nn.ReflectionPad2d(3), nn.Conv2d(filters, channels, 7), *last),
     )
 
 
@@ -146,7 +148,7 @@ class PatchGAN(nn.Module):
                 InstanceNorm(),
                 nn.LeakyReLU(0.2, inplace=True),
             ]
-        self.body = Stack(*body, Fp32(nn.Conv2d(widths[-1], 1, 4, padding=1)))
+        self.body = CompiledSequential(*body, Float32Sequential(nn.Conv2d(widths[-1], 1, 4, padding=1)))
 
     def forward(
         self, x: Float[Tensor, "batch inputs rows columns"]
@@ -160,7 +162,7 @@ def blocks(networks: Iterable[nn.Module]) -> tuple[nn.Module, ...]:
     found: list[nn.Module] = []
     for network in networks:
         for part in network.children():
-            found += [part] if isinstance(part, Stack | ResidualBlock) else blocks([part])
+            found += [part] if isinstance(part, CompiledSequential | ResidualBlock) else blocks([part])
     return tuple(found)
 
 
@@ -191,7 +193,7 @@ def on_grid(
     return network(F.pad(x, (0, more_columns, 0, more_rows), value=-1.0))[..., :rows, :columns]
 
 
-class OnGrid(nn.Module):
+class PadToMultiple(nn.Module):
     """Somebody else's network, for images of any size.
 
     Args:

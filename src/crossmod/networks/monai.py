@@ -13,13 +13,13 @@ from typing import Any
 from torch import nn
 
 from crossmod.errors import InputError
-from crossmod.networks.blocks import Fp32, OnGrid
+from crossmod.networks.blocks import Float32Sequential, PadToMultiple
 
 # Each 2D, of one channel in and one out.
 SHAPE: dict[str, int] = {"spatial_dims": 2, "in_channels": 1, "out_channels": 1}
 
 
-def dynunet(size: int) -> OnGrid:
+def dynunet(size: int) -> PadToMultiple:
     """nnU-Net's plain 2D network (Isensee et al. 2021): instance norm, leaky ReLU, no deep supervision.
 
     As nnU-Net plans it, the image is halved for as long as four pixels a side are left: six times from 256 pixels, to
@@ -36,33 +36,33 @@ def dynunet(size: int) -> OnGrid:
         upsample_kernel_size=[2] * halvings,
         deep_supervision=False,
     )
-    network.output_block = Fp32(network.output_block)
+    network.output_block = Float32Sequential(network.output_block)
     # Twice the step: instance norm has nothing to compare a single pixel with.
-    return OnGrid(network, step=2**halvings, least=2 ** (halvings + 1))
+    return PadToMultiple(network, step=2**halvings, least=2 ** (halvings + 1))
 
 
-def attention_unet(size: int) -> OnGrid:
+def attention_unet(size: int) -> PadToMultiple:
     """Attention U-Net (Oktay et al. 2018): the U-Net's 64 to 1024 channels, gates on the skips, batch norm."""
     network = _nets().AttentionUnet(**SHAPE, channels=(64, 128, 256, 512, 1024), strides=(2, 2, 2, 2))
-    network.model[-1] = Fp32(network.model[-1])
-    return OnGrid(network, step=16, least=32)
+    network.model[-1] = Float32Sequential(network.model[-1])
+    return PadToMultiple(network, step=16, least=32)
 
 
-def swin_unetr(size: int) -> OnGrid:
+def swin_unetr(size: int) -> PadToMultiple:
     """Swin UNETR (Hatamizadeh et al. 2022) with its 48 features: windows of 7 x 7 patches of 2 x 2 pixels."""
     network = _nets().SwinUNETR(in_channels=1, out_channels=1, feature_size=48, spatial_dims=2)
-    network.out = Fp32(network.out)
-    return OnGrid(network, step=32, least=64)
+    network.out = Float32Sequential(network.out)
+    return PadToMultiple(network, step=32, least=64)
 
 
-def segresnet(size: int) -> OnGrid:
+def segresnet(size: int) -> PadToMultiple:
     """SegResNet (Myronenko 2018) with its 32 filters, group norm and dropout of 0.2, without the autoencoder."""
     network = _nets().SegResNet(**SHAPE, init_filters=32, dropout_prob=0.2)
-    network.conv_final = Fp32(network.conv_final)
-    return OnGrid(network, step=8)
+    network.conv_final = Float32Sequential(network.conv_final)
+    return PadToMultiple(network, step=8)
 
 
-NETWORKS: dict[str, Callable[[int], OnGrid]] = {
+NETWORKS: dict[str, Callable[[int], PadToMultiple]] = {
     "dynunet": dynunet,
     "attention_unet": attention_unet,
     "swin_unetr": swin_unetr,

@@ -4,10 +4,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from crossmod.networks.blocks import InstanceNorm, ResidualBlock, Stack, decoder, encoder
+from crossmod.networks.blocks import CompiledSequential, InstanceNorm, ResidualBlock, decoder, encoder
 
 
-class Merge(nn.Module):
+class MultiInputGenerator(nn.Module):
     """Several images in, one out.
 
     Args:
@@ -27,7 +27,7 @@ class Merge(nn.Module):
             for _ in range(inputs)
         )
         self.merge = (
-            Stack(nn.Conv2d(inputs * width, width, 1), InstanceNorm(), nn.ReLU(inplace=True))
+            CompiledSequential(nn.Conv2d(inputs * width, width, 1), InstanceNorm(), nn.ReLU(inplace=True))
             if inputs > 1
             else nn.Identity()
         )
@@ -40,7 +40,7 @@ class Merge(nn.Module):
         return self.decode(self.blocks(self.merge(torch.cat(latents, dim=1))))
 
 
-class Spread(nn.Module):
+class MultiOutputGenerator(nn.Module):
     """One image in, several out.
 
     Args:

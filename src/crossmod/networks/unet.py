@@ -15,7 +15,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from crossmod.networks import monai as monai_networks
-from crossmod.networks.blocks import Fp32, on_grid
+from crossmod.networks.blocks import Float32Sequential, on_grid
 
 PAPER_WIDTHS = (64, 128, 256, 512, 1024)
 TINY_WIDTHS = (12, 24, 48, 96)
@@ -55,7 +55,7 @@ class UNet(nn.Module):
         self.merge = nn.ModuleList(_two_convolutions(2 * width, width, norm) for width in reversed(widths[:-1]))
         self.dropout = nn.Dropout(dropout)
         before = [nn.Conv2d(widths[0], head, 3, padding=1), nn.ReLU()] if head else []
-        self.head = Fp32(*before, nn.Conv2d(head or widths[0], 1, 1))
+        self.head = Float32Sequential(*before, nn.Conv2d(head or widths[0], 1, 1))
 
     def forward(self, x: Float[Tensor, "batch 1 rows columns"]) -> Float[Tensor, "batch 1 rows columns"]:
         """Images in [-1, 1] of any size to logits."""

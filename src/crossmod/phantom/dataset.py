@@ -15,7 +15,7 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from crossmod.config import Modality, Settings
-from crossmod.files import new_folder, write_json
+from crossmod.files import atomic_folder, write_json
 from crossmod.phantom.anatomy import ORGANS, Grid, lay_on_grid, organ_labels
 from crossmod.phantom.person import Person, draw_person
 from crossmod.phantom.scanners import SCANNERS, SEQUENCES, MrSource, render_ct, render_mr
@@ -92,7 +92,7 @@ def write_phantom(out: Path, settings: PhantomSettings) -> None:
         InputError: `out` holds something, also if it only came there meanwhile, or the disk is full.
     """
     cases = _cases(settings)
-    with new_folder(out) as folder:
+    with atomic_folder(out) as folder:
         for case in track(cases, "phantom"):
             _write_case(folder, case, settings)
         if settings.layout == "nifti":

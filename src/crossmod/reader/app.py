@@ -19,10 +19,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from crossmod.reader import routes as owner
 from crossmod.reader import routes as pages
 from crossmod.reader import routes as pictures
-from crossmod.reader.context import Failure, Room, render, words_for
+from crossmod.reader.context import AppContext, Failure, render, words_for
 from crossmod.reader.design import LONGEST_REASON
-from crossmod.reader.repository import Refused, Study, Unsaved
-from crossmod.reader.security import BodyLimit, Keys, TooLarge, Tries, harden
+from crossmod.reader.repository import ReaderRepository
+from crossmod.reader.schema import AnswerRejected, NotSaved
+from crossmod.reader.security import BodyLimit, RateLimiter, SessionKeys, TooLarge, harden
 
 log = logging.getLogger(__name__)
 
@@ -75,7 +76,7 @@ def _failure(request: Request, failure: Failure) -> HTMLResponse:
     return response
 
 
-def _refused(request: Request, refused: Refused) -> HTMLResponse:
+def _refused(request: Request, refused: AnswerRejected) -> HTMLResponse:
     t = words_for(request)
     status, text = _REFUSED.get(refused.why, (409, ""))
     return notice(request, status, t(text) if text else t("refused", words=refused))
@@ -123,8 +124,8 @@ def _route(request: Request) -> str:
 
 _ANSWERS: list[tuple[type[Exception], Callable[[Request, Any], HTMLResponse]]] = [
     (Failure, _failure),
-    (Refused, _refused),
-    (Unsaved, _away),
+    (AnswerRejected, _refused),
+    (NotSaved, _away),
     (SQLAlchemyError, _away),
     (TooLarge, _large),
     (RequestValidationError, _unfit),
@@ -132,7 +133,9 @@ _ANSWERS: list[tuple[type[Exception], Callable[[Request, Any], HTMLResponse]]] =
 ]
 
 
-def make_app(study: Study, images: Path, *, secret: bytes, clock: Callable[[], float] = time.time) -> FastAPI:
+def make_app(
+    study: ReaderRepository, images: Path, *, secret: bytes, clock: Callable[[], float] = time.time
+) -> FastAPI:
     """The application that serves the surveys of one database.
 
     Args:
@@ -144,7 +147,7 @@ def make_app(study: Study, images: Path, *, secret: bytes, clock: Callable[[], f
     # The schema can be made for tests; nobody who reads needs it served.
     # No redirect for a slash too many: its address is made of what the client calls this server.
     app = FastAPI(title="crossmod reader", docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
-    app.state.room = Room(study, images, Keys(secret, clock), Tries(clock))
+    app.state.room = AppContext(study, images, SessionKeys(secret, clock), RateLimiter(clock))
     for part in (pages, pictures, owner):
         app.include_router(part.router)
     app.mount("/static", StaticFiles(directory=str(files("crossmod.reader") / "static")))

@@ -15,8 +15,9 @@ from pydantic import BaseModel, BeforeValidator, Field
 
 from crossmod.reader.design import LONGEST_REASON, REGIONS, Choice, Design
 from crossmod.reader.i18n import Words, accepted, languages, words
-from crossmod.reader.repository import Seat, Study
-from crossmod.reader.security import Keys, Role, Tries, from_here
+from crossmod.reader.repository import ReaderRepository
+from crossmod.reader.schema import ReaderSession
+from crossmod.reader.security import RateLimiter, Role, SessionKeys, from_here
 
 
 def _plain(text: Any) -> Any:
@@ -77,13 +78,13 @@ class Failure(Exception):  # noqa: N818 - most are a reader's, such as a mistype
 
 
 @dataclass(frozen=True)
-class Room:
+class AppContext:
     """One server's belongings."""
 
-    study: Study
+    study: ReaderRepository
     images: Path
-    keys: Keys
-    tries: Tries
+    keys: SessionKeys
+    tries: RateLimiter
     _designs: dict[int, Design] = field(default_factory=dict)
 
     def design(self, survey: int) -> Design:
@@ -93,7 +94,7 @@ class Room:
         return self._designs[survey]
 
 
-def room_of(request: Request) -> Room:
+def room_of(request: Request) -> AppContext:
     """The belongings of the server that got this request."""
     return request.app.state.room
 
@@ -151,7 +152,7 @@ def _enter(request: Request, role: Role) -> str:
     return token
 
 
-def reader(request: Request) -> Seat:
+def reader(request: Request) -> ReaderSession:
     """Who reads, by the session; asked of the database each time, so that an expired link ends it."""
     seat = room_of(request).study.seat(_enter(request, "reader"))
     if seat is None:
@@ -178,7 +179,7 @@ def _own_form(role: Role):
     return check
 
 
-ReaderSeat = Annotated[Seat, Depends(reader)]
+ReaderSeat = Annotated[ReaderSession, Depends(reader)]
 OwnedSurvey = Annotated[int, Depends(owner)]
 # What changes something asks for this, too.
 READERS_FORM = Depends(_own_form("reader"))

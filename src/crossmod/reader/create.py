@@ -15,14 +15,14 @@ from sqlalchemy.engine import URL
 from crossmod.config import build
 from crossmod.data.store import Store
 from crossmod.errors import InputError
-from crossmod.files import new_folder, refuse_filled
+from crossmod.files import atomic_folder, require_empty
 from crossmod.progress import track
 from crossmod.reader.candidates import candidates
 from crossmod.reader.design import Design
 from crossmod.reader.images import Look, encoded, levels_of, picture, value_range
-from crossmod.reader.repository import Study
-from crossmod.reader.sampling import Chosen, choose
-from crossmod.reader.schema import Refused, Scan, Unsaved
+from crossmod.reader.repository import ReaderRepository
+from crossmod.reader.sampling import StudySample, choose
+from crossmod.reader.schema import AnswerRejected, NotSaved, Scan
 from crossmod.seeds import rng
 
 IMAGES, DATABASE = "images", "survey.sqlite"
@@ -51,7 +51,7 @@ def database_url(folder: Path, database: str | None = None) -> str:
     return sqlite_url(folder / DATABASE)
 
 
-def survey_in(study: Study, folder: Path) -> int:
+def survey_in(study: ReaderRepository, folder: Path) -> int:
     """The number of a folder's survey: the only one of its database, or the one of its name.
 
     Raises:
@@ -69,14 +69,14 @@ def survey_in(study: Study, folder: Path) -> int:
 
 
 @contextmanager
-def opened(folder: Path, database: str | None = None) -> Iterator[tuple[Study, int]]:
+def opened(folder: Path, database: str | None = None) -> Iterator[tuple[ReaderRepository, int]]:
     """A survey's database, its tables brought up to date, and the survey's number in it.
 
     Raises:
         InputError: no survey, a database that does not answer, or a step that it refuses.
     """
     with told():
-        study = Study.made(database_url(folder, database))
+        study = ReaderRepository.made(database_url(folder, database))
         try:
             yield study, survey_in(study, folder)
         finally:
@@ -92,11 +92,11 @@ def told() -> Iterator[None]:
     """
     try:
         yield
-    except Refused as refused:
+    except AnswerRejected as refused:
         words = {"taken": "Choose another name.", "closed": "Make a new survey.", "open": "Close it first."}
         do = words.get(refused.why, "Change it.")
         raise InputError("survey", found=str(refused), wanted="a step that it can take", do=do) from None
-    except Unsaved as error:
+    except NotSaved as error:
         do = "See that it runs, that the disk has room, and that nobody holds it; then try again."
         raise InputError("database", found=f"no answer ({error})", wanted="a database of a survey", do=do) from error
 
@@ -149,14 +149,14 @@ def create_survey(
         InputError: stores that do not fit, too few scans, a folder or a survey of that name.
     """
     out = out.absolute()
-    refuse_filled(out)
+    require_empty(out)
     # Settings are looked at before stores are read, which may take minutes.
     checked = build(Design, {"modality": "ct", **(design or {}), "name": out.name}, subject="")
     sides = candidates(real, synthetic, source)
     design_ = checked.model_copy(update={"modality": sides.modality})
     scans, look = choose(sides, design_)
     _warn_of_window(scans, design_)
-    with told(), new_folder(out) as folder:
+    with told(), atomic_folder(out) as folder:
         rows = _write(folder / IMAGES, scans, look, design_)
         survey, owner = _add(database or sqlite_url(folder / DATABASE), design_, rows)
         if database is None:
@@ -168,14 +168,14 @@ def create_survey(
 
 
 def _add(url: str, design: Design, rows: Sequence[Scan]) -> tuple[int, str]:
-    study = Study.made(url)
+    study = ReaderRepository.made(url)
     try:
         return study.add(design, rows)
     finally:
         study.dispose()
 
 
-def _write(folder: Path, scans: Sequence[Chosen], look: Look, design: Design) -> list[Scan]:
+def _write(folder: Path, scans: Sequence[StudySample], look: Look, design: Design) -> list[Scan]:
     """Write the images, in the order of their random names, so that not even the order of writing says anything."""
     folder.mkdir()
     rows = []
@@ -202,7 +202,7 @@ def _write(folder: Path, scans: Sequence[Chosen], look: Look, design: Design) ->
     return rows
 
 
-def _image(scan: Chosen, look: Look, design: Design) -> bytes:
+def _image(scan: StudySample, look: Look, design: Design) -> bytes:
     record = scan.case.record
     voxels = _voxels(scan.case.placed.store, record.id)
     inside = voxels[scan.case.inside(design.layers)]
@@ -217,7 +217,7 @@ def _image(scan: Chosen, look: Look, design: Design) -> bytes:
     return encoded(shown, look, design)
 
 
-def _warn_of_window(scans: Sequence[Chosen], design: Design) -> None:
+def _warn_of_window(scans: Sequence[StudySample], design: Design) -> None:
     """Synthetic CT that was cut at other values than the survey cuts at is told by its darkest or brightest values."""
     if design.modality != "ct":
         return

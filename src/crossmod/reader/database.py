@@ -33,7 +33,7 @@ from sqlalchemy.exc import TimeoutError as NoConnection
 from sqlmodel import Session
 
 from crossmod.errors import InputError
-from crossmod.reader.schema import Unsaved
+from crossmod.reader.schema import NotSaved
 
 Result = TypeVar("Result")
 
@@ -72,7 +72,7 @@ class Database:
         """A transaction that only reads.
 
         Raises:
-            Unsaved: the database does not answer.
+            NotSaved: the database does not answer.
         """
         with _said(), Session(self._engine, expire_on_commit=False) as session:
             yield session
@@ -81,19 +81,19 @@ class Database:
         """Do `work` in a transaction and commit it; tried again while another writer is in the way.
 
         Raises:
-            Unsaved: nothing was written, or nobody knows whether it was.
+            NotSaved: nothing was written, or nobody knows whether it was.
         """
         with _said():
             until = time.monotonic() + self._patience
             if self._file is None:
                 return self._tried(work, until)
             if not self._turn.acquire(timeout=self._patience):
-                raise Unsaved("other writers did not end in time")
+                raise NotSaved("other writers did not end in time")
             try:
                 before = self._place(self._file)
                 result = self._tried(work, until)
                 if self._place(self._file) != before:
-                    raise Unsaved("the database was moved or removed")
+                    raise NotSaved("the database was moved or removed")
                 return result
             finally:
                 self._turn.release()
@@ -149,7 +149,7 @@ class Database:
             place = _inode(file)
         except OSError as error:
             self.dispose()
-            raise Unsaved(f"the database is gone ({error.strerror})") from error
+            raise NotSaved(f"the database is gone ({error.strerror})") from error
         if self._known not in (None, place):
             self.dispose()
             self._known = None
@@ -225,7 +225,7 @@ def _said() -> Iterator[None]:
     except (NoConnection, DBAPIError) as error:
         if isinstance(error, DBAPIError) and not _of_the_database(error):
             raise
-        raise Unsaved(str(getattr(error, "orig", None) or error)) from error
+        raise NotSaved(str(getattr(error, "orig", None) or error)) from error
 
 
 def _of_the_database(error: DBAPIError) -> bool:
@@ -252,7 +252,7 @@ def upgrade(database: Database, to: str = "head") -> None:
 
     Raises:
         InputError: a newer crossmod made it.
-        Unsaved: the database does not answer, or is none.
+        NotSaved: the database does not answer, or is none.
     """
     # Before it is imported: it tells of each of its parts, and then of every database that it opens.
     logging.getLogger("alembic").setLevel(logging.WARNING)

@@ -23,10 +23,18 @@ from sqlmodel import Session, col, select
 from crossmod.reader.database import PATIENCE, Database
 from crossmod.reader.design import Design, Language
 from crossmod.reader.sampling import order_of
-from crossmod.reader.schema import Answer, Given, Place, Reader, Refused, Scan, Survey, now
-from crossmod.reader.schema import Seat as Seat
-from crossmod.reader.schema import Shown as Shown
-from crossmod.reader.schema import Unsaved as Unsaved
+from crossmod.reader.schema import (
+    Answer,
+    AnswerRejected,
+    Place,
+    Reader,
+    ReaderSession,
+    RecordedAnswer,
+    Scan,
+    Shown,
+    Survey,
+    now,
+)
 
 
 def standing_of(session: Session, survey: int) -> list[tuple[str, int, int, datetime | None]]:
@@ -38,7 +46,7 @@ def standing_of(session: Session, survey: int) -> list[tuple[str, int, int, date
     return [(reader.name, int(done), int(places), reader.submitted) for reader, done, places in rows]
 
 
-def answers_of(session: Session, survey: int) -> list[Given]:
+def answers_of(session: Session, survey: int) -> list[RecordedAnswer]:
     """The last answer of each reader and place, with the key, by reader and place."""
     last = select(func.max(Answer.id)).group_by(col(Answer.reader_id), col(Answer.place))
     query = (
@@ -49,7 +57,7 @@ def answers_of(session: Session, survey: int) -> list[Given]:
     )
     name = session.get_one(Survey, survey).name
     return [
-        Given(
+        RecordedAnswer(
             survey=name,
             reader=reader.name,
             number=answer.place,
@@ -72,7 +80,7 @@ LONGEST_NAME = 100
 LONGEST_STAY = 3660
 
 
-class Owned:
+class OwnerRepository:
     """What owners may do; `crossmod.reader.repository.Study` adds the readers."""
 
     _database: Database
@@ -81,7 +89,7 @@ class Owned:
         """Add a survey with its scans; gives its number and the owner's token, which is kept nowhere.
 
         Raises:
-            Refused: `taken`, there is one of that name.
+            AnswerRejected: `taken`, there is one of that name.
         """
         token = secrets.token_urlsafe(32)
 
@@ -99,7 +107,7 @@ class Owned:
         try:
             return self._database.write(work), token
         except IntegrityError:
-            raise Refused("taken", f"there is a survey {design.name!r} already") from None
+            raise AnswerRejected("taken", f"there is a survey {design.name!r} already") from None
 
     def surveys(self) -> dict[str, int]:
         """The surveys by name."""
@@ -125,19 +133,19 @@ class Owned:
         """Add a reader, with an order of their own; gives the token, which is kept nowhere.
 
         Raises:
-            Refused: the name is `taken` or `unfit`, the survey is `closed`, or the days are `unfit`.
+            AnswerRejected: the name is `taken` or `unfit`, the survey is `closed`, or the days are `unfit`.
         """
         name = name.strip()
         if not name.isprintable() or not 0 < len(name) <= LONGEST_NAME:
-            raise Refused("unfit", f"a reader's name has 1 to {LONGEST_NAME} letters")
+            raise AnswerRejected("unfit", f"a reader's name has 1 to {LONGEST_NAME} letters")
         if not 0 < days <= LONGEST_STAY:
-            raise Refused("unfit", "an invitation lasts some days, and ten years at most")
+            raise AnswerRejected("unfit", "an invitation lasts some days, and ten years at most")
         token = secrets.token_urlsafe(32)
 
         def work(session: Session) -> None:
             its = session.exec(select(Survey).where(col(Survey.id) == survey).with_for_update(read=True)).one()
             if its.closed is not None:
-                raise Refused("closed")
+                raise AnswerRejected("closed")
             design = Design.model_validate(its.design)
             scans = session.exec(select(Scan.id, Scan.repeats).where(col(Scan.survey_id) == survey)).all()
             expires = now() + timedelta(days=days)
@@ -152,7 +160,7 @@ class Owned:
         try:
             self._database.write(work)
         except IntegrityError:
-            raise Refused("taken", f"there is a reader {name!r} already") from None
+            raise AnswerRejected("taken", f"there is a reader {name!r} already") from None
         return token
 
     def standing(self, survey: int) -> list[tuple[str, int, int, datetime | None]]:
@@ -169,15 +177,15 @@ class Owned:
 
         self._database.write(work)
 
-    def answers(self, survey: int) -> list[Given]:
+    def answers(self, survey: int) -> list[RecordedAnswer]:
         """The answers that count, with the key, by reader and place.
 
         Raises:
-            Refused: the survey is still `open`.
+            AnswerRejected: the survey is still `open`.
         """
         with self._database.reading() as session:
             if session.get_one(Survey, survey).closed is None:
-                raise Refused("open", "the survey is open: its key is shown when it is closed")
+                raise AnswerRejected("open", "the survey is open: its key is shown when it is closed")
             return answers_of(session, survey)
 
 
@@ -198,10 +206,10 @@ LONGEST_LOOK = 86_400.0
 LONGEST_KEY = 100
 
 
-class Study(Owned):
+class ReaderRepository(OwnerRepository):
     """A database that is open. Safe to use from several threads and several processes.
 
-    Every method raises `Unsaved` where the database does not answer.
+    Every method raises `NotSaved` where the database does not answer.
 
     Args:
         url: `sqlite:///path` or `postgresql+psycopg://...`.
@@ -215,7 +223,7 @@ class Study(Owned):
         self._database = Database(url, patience)
 
     @classmethod
-    def made(cls, url: str, *, patience: float = PATIENCE) -> "Study":
+    def made(cls, url: str, *, patience: float = PATIENCE) -> "ReaderRepository":
         """The same, its tables brought up to date (Alembic); a SQLite file is made where there is none.
 
         Raises:
@@ -234,7 +242,7 @@ class Study(Owned):
         """Close all connections."""
         self._database.dispose()
 
-    def seat(self, token: str) -> Seat | None:
+    def seat(self, token: str) -> ReaderSession | None:
         """Who has this token; None for nobody, or where it has expired."""
         total = select(func.count()).where(col(Place.reader_id) == col(Reader.id)).scalar_subquery()
         with self._database.reading() as session:
@@ -245,7 +253,7 @@ class Study(Owned):
         reader, survey, places = found
         if reader.expires is not None and reader.expires <= now():
             return None
-        return Seat(
+        return ReaderSession(
             reader=number_of(reader.id),
             survey=reader.survey_id,
             name=reader.name,
@@ -255,7 +263,7 @@ class Study(Owned):
             closed=survey.closed,
         )
 
-    def shown(self, seat: Seat, number: int) -> Shown | None:
+    def shown(self, seat: ReaderSession, number: int) -> Shown | None:
         """What stands at a place, from 1; None beyond the last."""
         if not 1 <= number <= seat.total:
             return None
@@ -271,12 +279,12 @@ class Study(Owned):
             ).first()
             return Shown(number, place.scan_id, None if last is None else dict(last.values))
 
-    def answered(self, seat: Seat) -> frozenset[int]:
+    def answered(self, seat: ReaderSession) -> frozenset[int]:
         """Places with an answer."""
         with self._database.reading() as session:
             return _answered(session, seat.reader)
 
-    def may_see(self, seat: Seat, scan: str) -> bool:
+    def may_see(self, seat: ReaderSession, scan: str) -> bool:
         """Whether a scan is one of this reader's."""
         if SCAN_ID.fullmatch(scan) is None:
             return False
@@ -285,7 +293,7 @@ class Study(Owned):
             return session.exec(query).first() is not None
 
     def answer(
-        self, seat: Seat, number: int, scan: str, values: Mapping[str, Any], *, seconds: float, key: str
+        self, seat: ReaderSession, number: int, scan: str, values: Mapping[str, Any], *, seconds: float, key: str
     ) -> None:
         """Append an answer; it is on the disk when this returns. The same `key` again changes nothing.
 
@@ -298,15 +306,15 @@ class Study(Owned):
             key: of this very answer, made by the page.
 
         Raises:
-            Refused: the survey is `closed`, or the reader's is `submitted`; the scan is `not yours`, or not at this
-                place; values that the design does not ask for, no key, or one that came with another answer, are
+            AnswerRejected: the survey is `closed`, or the reader's is `submitted`; the scan is `not yours`, or not at
+                this place; values that the design does not ask for, no key, or one that came with another answer, are
                 `unfit`.
-            Unsaved: the database did not take it.
+            NotSaved: the database did not take it.
         """
         if not 0 < len(key) <= LONGEST_KEY or not key.isascii() or not key.isprintable():
-            raise Refused("unfit", "an answer without a key")
+            raise AnswerRejected("unfit", "an answer without a key")
         if not 1 <= number <= seat.total:
-            raise Refused("not yours")
+            raise AnswerRejected("not yours")
         taken = {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
         looked = min(max(seconds, 0.0), LONGEST_LOOK) if math.isfinite(seconds) else 0.0
 
@@ -317,22 +325,22 @@ class Study(Owned):
             _refuse_ended(reader, survey)
             place = session.get(Place, (seat.reader, number))
             if place is None or place.scan_id != scan:
-                raise Refused("not yours")
+                raise AnswerRejected("not yours")
             wrong = Design.model_validate(survey.design).misfit(taken)
             if wrong is not None:
-                raise Refused("unfit", wrong)
+                raise AnswerRejected("unfit", wrong)
             session.add(
                 Answer(reader_id=seat.reader, place=number, scan_id=scan, values=taken, seconds=looked, key=key)
             )
 
         self._database.write(work)
 
-    def submit(self, seat: Seat) -> None:
+    def submit(self, seat: ReaderSession) -> None:
         """End a reader's survey; nothing can be changed afterwards. Again, it changes nothing.
 
         Raises:
-            Refused: an answer is missing (`incomplete`), or the survey is `closed`.
-            Unsaved: the database did not take it.
+            AnswerRejected: an answer is missing (`incomplete`), or the survey is `closed`.
+            NotSaved: the database did not take it.
         """
 
         def work(session: Session) -> None:
@@ -341,34 +349,34 @@ class Study(Owned):
                 return
             _refuse_ended(reader, survey)
             if len(_answered(session, seat.reader)) < seat.total:
-                raise Refused("incomplete")
+                raise AnswerRejected("incomplete")
             reader.submitted = now()
 
         self._database.write(work)
 
 
-def _held(session: Session, seat: Seat) -> tuple[Reader, Survey]:
+def _held(session: Session, seat: ReaderSession) -> tuple[Reader, Survey]:
     """Reader and survey as they are now; PostgreSQL keeps others from changing them until the transaction ends."""
     reader = session.exec(select(Reader).where(col(Reader.id) == seat.reader).with_for_update()).one()
     survey = session.exec(select(Survey).where(col(Survey.id) == seat.survey).with_for_update(read=True)).one()
     return reader, survey
 
 
-def _again(session: Session, seat: Seat, number: int, values: Mapping[str, Any], key: str) -> bool:
+def _again(session: Session, seat: ReaderSession, number: int, values: Mapping[str, Any], key: str) -> bool:
     """Whether this answer is there already, also of a survey that was closed since."""
     query = select(Answer).where(col(Answer.reader_id) == seat.reader, col(Answer.key) == key)
     earlier = session.exec(query).first()
     if earlier is not None and (earlier.place, dict(earlier.values)) != (number, dict(values)):
         # Taken in silence, the page would say "saved" of an answer that is nowhere.
-        raise Refused("unfit", "the key came with another answer")
+        raise AnswerRejected("unfit", "the key came with another answer")
     return earlier is not None
 
 
 def _refuse_ended(reader: Reader, survey: Survey) -> None:
     if survey.closed is not None:
-        raise Refused("closed")
+        raise AnswerRejected("closed")
     if reader.submitted is not None:
-        raise Refused("submitted")
+        raise AnswerRejected("submitted")
 
 
 def _answered(session: Session, reader: int) -> frozenset[int]:

@@ -25,7 +25,7 @@ from crossmod.reader.context import (
 from crossmod.reader.context import owner as owned
 from crossmod.reader.design import CHOICES, LONGEST_REASON, REALISM, REGIONS, WINDOWS
 from crossmod.reader.i18n import languages
-from crossmod.reader.repository import Seat
+from crossmod.reader.schema import ReaderSession
 from crossmod.reader.security import Role, looks_like_token
 
 log = logging.getLogger(__name__)
@@ -227,5 +227,5 @@ def submit(request: Request, seat: ReaderSeat) -> Response:
     return Response(status_code=204, headers={"HX-Redirect": "/"})
 
 
-def _ended(seat: Seat) -> bool:
+def _ended(seat: ReaderSession) -> bool:
     return seat.submitted is not None or seat.closed is not None

@@ -59,7 +59,7 @@ def order_of(scans: Mapping[str, str | None], seed: int, reader: str) -> list[st
 
 
 @dataclass(frozen=True, eq=False)
-class Chosen:
+class StudySample:
     """One scan that is shown.
 
     Args:
@@ -77,7 +77,7 @@ class Chosen:
     repeats: str | None = None
 
 
-def choose(sides: Sides, design: Design) -> tuple[list[Chosen], Look]:
+def choose(sides: Sides, design: Design) -> tuple[list[StudySample], Look]:
     """Draw the scans of a survey.
 
     Raises:
@@ -87,21 +87,21 @@ def choose(sides: Sides, design: Design) -> tuple[list[Chosen], Look]:
     return [*scans, *_repeats(scans, design)], look
 
 
-def _slices(sides: Sides, design: Design) -> tuple[list[Chosen], Look]:
+def _slices(sides: Sides, design: Design) -> tuple[list[StudySample], Look]:
     pools = [[(case, index) for case in side for index in case.inside(design.layers)] for side in _both(sides)]
-    spots = [[Spot(int(case.placed.layers[i]), case.record.patient) for case, i in pool] for pool in pools]
+    spots = [[SliceRef(int(case.placed.layers[i]), case.record.patient) for case, i in pool] for pool in pools]
     drawn = draw(spots[0], spots[1], (design.real, design.synthetic), design.layers, design.seed)
     scans = [
-        Chosen(_new_id(), case, (index,), int(case.placed.layers[index]))
+        StudySample(_new_id(), case, (index,), int(case.placed.layers[index]))
         for pool, chosen in zip(pools, drawn, strict=True)
         for case, index in (pool[i] for i in chosen)
     ]
     return scans, Look(*common_look(_sizes(scans), design.size, _offsets(scans)))
 
 
-def _volumes(sides: Sides, design: Design) -> tuple[list[Chosen], Look]:
+def _volumes(sides: Sides, design: Design) -> tuple[list[StudySample], Look]:
     pools = [[case for case in side if len(case.inside(design.layers)) >= LEAST_SLICES] for side in _both(sides)]
-    spots = [[Spot(0, case.record.patient) for case in pool] for pool in pools]
+    spots = [[SliceRef(0, case.record.patient) for case in pool] for pool in pools]
     drawn = draw(spots[0], spots[1], (design.real, design.synthetic), (0, 0), design.seed)
     cases = [pool[i] for pool, chosen in zip(pools, drawn, strict=True) for i in chosen]
     # Layers that all of them show: liver slices alone must not stand beside whole scans.
@@ -117,7 +117,7 @@ def _volumes(sides: Sides, design: Design) -> tuple[list[Chosen], Look]:
         shortest = int(np.argmin([z[-1] - z[0] for z in stacks]))
         raise _no_volume(cases[shortest], slices, layers)
     scans = [
-        Chosen(_new_id(), case, tuple(indexes[i] for i in nearest_slices(z, step, slices)), 0)
+        StudySample(_new_id(), case, tuple(indexes[i] for i in nearest_slices(z, step, slices)), 0)
         for case, indexes, z in zip(cases, inside, stacks, strict=True)
     ]
     return scans, Look(*common_look(_sizes(scans), design.size, _offsets(scans)), step=round(step, 3), slices=slices)
@@ -127,7 +127,7 @@ def _both(sides: Sides) -> tuple[Sequence[Candidate], Sequence[Candidate]]:
     return sides.real, sides.synthetic
 
 
-def _repeats(scans: Sequence[Chosen], design: Design) -> list[Chosen]:
+def _repeats(scans: Sequence[StudySample], design: Design) -> list[StudySample]:
     """Scans to show again: as many real as synthetic ones, or one more."""
     generator = rng(design.seed, "repeats")
     shuffled = [scans[int(i)] for i in generator.permutation(len(scans))]
@@ -140,12 +140,12 @@ def _repeats(scans: Sequence[Chosen], design: Design) -> list[Chosen]:
     return [replace(scan, id=_new_id(), repeats=scan.id) for scan in chosen]
 
 
-def _sizes(scans: Sequence[Chosen]) -> list[tuple[tuple[int, int], tuple[float, float]]]:
+def _sizes(scans: Sequence[StudySample]) -> list[tuple[tuple[int, int], tuple[float, float]]]:
     records = [scan.case.record for scan in scans]
     return [((r.shape[1], r.shape[2]), (r.spacing[1], r.spacing[2])) for r in records]
 
 
-def _offsets(scans: Sequence[Chosen]) -> list[tuple[float, float]]:
+def _offsets(scans: Sequence[StudySample]) -> list[tuple[float, float]]:
     return [scan.case.offset for scan in scans]
 
 
@@ -164,7 +164,7 @@ Stock = Mapping[int, Mapping[str, int]]
 
 
 @dataclass(frozen=True)
-class Spot:
+class SliceRef:
     """What of a scan matters for the draw."""
 
     layer: int
@@ -172,7 +172,7 @@ class Spot:
 
 
 def draw(
-    real: Sequence[Spot], synthetic: Sequence[Spot], count: tuple[int, int], layers: tuple[int, int], seed: int
+    real: Sequence[SliceRef], synthetic: Sequence[SliceRef], count: tuple[int, int], layers: tuple[int, int], seed: int
 ) -> tuple[list[int], list[int]]:
     """The indexes of the real and of the synthetic scans to show, each once, in rising order.
 
@@ -269,7 +269,7 @@ def _by_layer(sides: Sequence[Counter[int]], count: tuple[int, int], order: Sequ
     return found
 
 
-def _side(spots: Sequence[Spot], wanted: Mapping[int, int], generator: np.random.Generator) -> list[int]:
+def _side(spots: Sequence[SliceRef], wanted: Mapping[int, int], generator: np.random.Generator) -> list[int]:
     where: dict[tuple[int, str], list[int]] = {}
     for index, spot in enumerate(spots):
         where.setdefault((spot.layer, spot.patient), []).append(index)

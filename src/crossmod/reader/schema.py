@@ -125,7 +125,7 @@ class Answer(SQLModel, table=True):
     __table_args__ = (UniqueConstraint("reader_id", "key"),)
 
 
-class Refused(Exception):  # noqa: N818 - an answer that is not taken is no error of the program
+class AnswerRejected(Exception):  # noqa: N818 - an answer that is not taken is no error of the program
     """An answer or a step that is not taken, and why.
 
     `closed`, `submitted`, `not yours`, `unfit` or `incomplete` of a reader's step; `open`, `taken` (a name), `closed`
@@ -137,12 +137,12 @@ class Refused(Exception):  # noqa: N818 - an answer that is not taken is no erro
         super().__init__(words or why)
 
 
-class Unsaved(Exception):  # noqa: N818 - the reader is told to try again
+class NotSaved(Exception):  # noqa: N818 - the reader is told to try again
     """The database did not take it, or did not answer: locked for too long, full, or gone."""
 
 
 @dataclass(frozen=True)
-class Seat:
+class ReaderSession:
     """A reader as pages know them."""
 
     reader: int
@@ -165,7 +165,7 @@ class Shown:
 
 
 @dataclass(frozen=True)
-class Given:
+class RecordedAnswer:
     """One answer that counts, with its key: for analysis only."""
 
     survey: str

@@ -26,7 +26,7 @@ LARGEST_BODY = 64 * 1024
 THROWN_AWAY, PATIENCE = 2 * 1024 * 1024, 5.0
 
 
-class Tries:
+class RateLimiter:
     """Failed tries with a token, by address: some at once, then one every few seconds.
 
     Only failures count, and a good token is let in however many failed: a hospital shares one address, and a
@@ -155,7 +155,7 @@ def looks_like_token(text: str) -> bool:
     return _TOKEN.fullmatch(text) is not None
 
 
-class Keys:
+class SessionKeys:
     """What a server signs with.
 
     Args:

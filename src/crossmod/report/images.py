@@ -19,7 +19,7 @@ from crossmod.data.store import MANIFEST, Store
 from crossmod.data.volume import take_slices
 from crossmod.evaluation.artifacts import load_spectra
 from crossmod.evaluation.baseline import UNDIVIDED
-from crossmod.evaluation.ranking import compare_images, judged, table
+from crossmod.evaluation.ranking import compare_evaluations, judged, table
 from crossmod.evaluation.result import NAMES, text
 from crossmod.metrics.distribution import HIGHER_IS_BETTER, METRICS
 from crossmod.metrics.histograms import radial_profile
@@ -340,7 +340,7 @@ def _ranking(runs: Sequence[Run]) -> dict[str, Any] | None:
     paths = [run.path for run in runs]
     if len({run.card["modality"] for run in runs}) > 1 or len(judged(paths)) < 2:
         return None
-    ranking = compare_images(paths)
+    ranking = compare_evaluations(paths)
     head, *rows = table(ranking)
     return {
         "head": [NAMES.get(word, word) for word in head],

@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
-class Sides:
+class Split:
     """The slices on the two sides of the split.
 
     Args:
@@ -49,7 +49,7 @@ class Sides:
 
 
 @dataclass(frozen=True, eq=False)
-class Chosen:
+class SegmentationData:
     """The stores' cases that count, before any pixel is read.
 
     Args:
@@ -104,7 +104,7 @@ class Chosen:
         real = lambda: needed_mm({"real": extents(self.store, self.real, settings.frame)})  # noqa: E731 - read if needed
         return settle(settings, max(made) if made else real())
 
-    def load(self) -> Sides:
+    def load(self) -> Split:
         """Read the cases and divide their slices.
 
         Raises:
@@ -125,14 +125,14 @@ class Chosen:
         real, test = _divide(slices, self.patient_names(), settings)
         train = None if settings.without_real else real
         if self.extra is None:
-            return Sides(train, None, test)
+            return Split(train, None, test)
         tested = {case.sha256 for case in self.real if case.id in test.intensities}
         _check_for_leaks(self, set(test.patients), tested)
         _tell_of_frames(self.extra, self.synthetic, settings)
-        return Sides(train, synthetic_slices(self.extra, self.synthetic, settings), test)
+        return Split(train, synthetic_slices(self.extra, self.synthetic, settings), test)
 
 
-def choose_cases(real: Path, synthetic: Path | None, settings: SegmentSettings) -> Chosen:
+def choose_cases(real: Path, synthetic: Path | None, settings: SegmentSettings) -> SegmentationData:
     """Open the stores, and settle the millimetres of a pixel.
 
     Raises:
@@ -144,7 +144,7 @@ def choose_cases(real: Path, synthetic: Path | None, settings: SegmentSettings) 
         raise InputError("segment", found=found, wanted="both or neither", do="Give the other one too.")
     stores = [Store(path) for path in (real, synthetic) if path is not None]
     people = who_is_who(stores, same_people=settings.same_people, ask=settings.split == "patient")
-    chosen = Chosen(people.stores[0], None if synthetic is None else people.stores[1], settings, people)
+    chosen = SegmentationData(people.stores[0], None if synthetic is None else people.stores[1], settings, people)
     return replace(chosen, settings=chosen.settled())
 
 
@@ -193,7 +193,7 @@ def _divide(slices: SliceSet, patients: Sequence[str], settings: SegmentSettings
     return slices.take(draw_evenly(slices, train, settings.real_slices, settings.seed)), slices.take(test)
 
 
-def _check_for_leaks(chosen: Chosen, patients: set[str], tested: set[str]) -> None:
+def _check_for_leaks(chosen: SegmentationData, patients: set[str], tested: set[str]) -> None:
     """Refuse synthetic slices of a model that saw what is tested on, under whatever name."""
     assert chosen.extra is not None
     store, settings = chosen.extra, chosen.settings
@@ -231,7 +231,7 @@ def synthetic_slices(store: Store, cases: Sequence[CaseRecord], settings: Segmen
     if settings.min_consistency > 0 and None in origins:
         found = "slices without a consistency, from a model without a segmentor"
         raise InputError(store.path, found=found, wanted="essnet slices", do="Leave --min-consistency out.")
-    good = good_enough(origins, settings.min_consistency)
+    good = passes_consistency(origins, settings.min_consistency)
     if settings.count > len(good):
         raise InputError(
             f"--count {settings.count}",
@@ -243,7 +243,7 @@ def synthetic_slices(store: Store, cases: Sequence[CaseRecord], settings: Segmen
     return slices.take(draw_synthetic(slices, good, settings.count, settings.seed))
 
 
-def good_enough(consistency: Sequence[float | None], least: float) -> list[int]:
+def passes_consistency(consistency: Sequence[float | None], least: float) -> list[int]:
     """Indexes of the slices that a filter lets pass; what has no consistency passes."""
     return [i for i, score in enumerate(consistency) if score is None or score >= least]
 

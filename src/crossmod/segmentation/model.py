@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from crossmod.data.augment import draw_variations, vary
 from crossmod.engine.optimizers import adam
-from crossmod.engine.state import Batch, Losses, Trainee, no_draws
+from crossmod.engine.state import Batch, Losses, TrainingTask, no_random_draws
 from crossmod.networks.unet import OWN, initialise, make_network
 from crossmod.seeds import derive
 from crossmod.settings import SegmentSettings
@@ -53,7 +53,7 @@ LOSSES: dict[str, Callable[[Tensor, Tensor], Losses]] = {
 }
 
 
-def build(settings: SegmentSettings, device: torch.device) -> Trainee:
+def build(settings: SegmentSettings, device: torch.device) -> TrainingTask:
     """The network of `settings`, trained with Adam on its loss.
 
     Raises:
@@ -79,11 +79,11 @@ def build(settings: SegmentSettings, device: torch.device) -> Trainee:
     def draw(rng: np.random.Generator) -> Batch:
         return {name: torch.from_numpy(drawn) for name, drawn in draw_variations(rng, settings.batch_size).items()}
 
-    return Trainee(
+    return TrainingTask(
         networks={"segmenter": network},
         optimizers={"segmenter": optimizer},
         step=step,
-        draw=draw if settings.strong_augment else no_draws,
+        draw=draw if settings.strong_augment else no_random_draws,
     )
 
 

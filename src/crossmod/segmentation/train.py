@@ -16,20 +16,22 @@ from crossmod.data.store_writer import writing_store
 from crossmod.data.volume import take_slices
 from crossmod.engine.checkpoint import weights_hash
 from crossmod.engine.device import accelerate, choose, describe_device
-from crossmod.engine.distributed import World, launched
-from crossmod.engine.loop import Plan, fit
+from crossmod.engine.distributed import Distributed, launch_processes
+from crossmod.engine.loop import TrainingPlan, fit
 from crossmod.engine.memory import fitting
 from crossmod.engine.optimizers import averaged
 from crossmod.engine.state import parameters
 from crossmod.machine import is_small
 from crossmod.runs import Run, is_run, start_run
-from crossmod.segmentation.data import Chosen, Sides, choose_cases
+from crossmod.segmentation.data import SegmentationData, Split, choose_cases
 from crossmod.segmentation.model import build
 from crossmod.segmentation.predict import KIND, THRESHOLD, predict, score
 from crossmod.settings import BEFORE_FRAMES, Machine, SegmentSettings
 
 
-def write_predictions(path: Path, chosen: Chosen, test: SliceSet, answer: Bool[np.ndarray, "slices size size"]) -> None:
+def write_predictions(
+    path: Path, chosen: SegmentationData, test: SliceSet, answer: Bool[np.ndarray, "slices size size"]
+) -> None:
     """A store of the tested slices: image, truth and answer."""
     settings = chosen.settings
     # A run that was killed here before left a part of it.
@@ -56,7 +58,7 @@ def by_case(slices: SliceSet) -> dict[str, list[int]]:
     return found
 
 
-def data_card(out: Path, chosen: Chosen, sides: Sides) -> dict[str, Any]:
+def data_card(out: Path, chosen: SegmentationData, sides: Split) -> dict[str, Any]:
     """What a run's card says of its data."""
     made = [case.synthetic for case in chosen.synthetic if case.synthetic]
     train, test = sides.train, sides.test
@@ -106,11 +108,11 @@ def train_segmenter(
     machine = machine or Machine()
     for line in chosen.people.lines:
         log.info("%s", line)
-    with launched(machine, small=is_small(settings)) as world, fitting(out, settings.batch_size, settings.size):
+    with launch_processes(machine, small=is_small(settings)) as world, fitting(out, settings.batch_size, settings.size):
         return _train(out, chosen, machine, world)
 
 
-def _train(out: Path, chosen: Chosen, machine: Machine, world: World) -> Run:
+def _train(out: Path, chosen: SegmentationData, machine: Machine, world: Distributed) -> Run:
     settings = chosen.settings
     plain = settings.model_dump(mode="json")
     earlier = {**SegmentSettings().model_dump(mode="json"), **BEFORE_FRAMES}
@@ -129,7 +131,7 @@ def _train(out: Path, chosen: Chosen, machine: Machine, world: World) -> Run:
     log.info("Computing on %s: %s. %s", describe_device(world.device), compute, " ".join(compute.why))
     trainee = accelerate(averaged(build(settings, world.device), ("segmenter",), settings.ema), compute)
     batches = LabelledBatches(sides.parts, settings, world.device, rank=world.rank, ranks=world.ranks)
-    plan = Plan(
+    plan = TrainingPlan(
         f"Training {settings.network} on {len(sides.train) if sides.train else 0} real + {settings.count} synthetic",
         settings.epochs,
         settings.seed,

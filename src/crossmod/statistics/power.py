@@ -63,7 +63,7 @@ class Range:
 
 
 @dataclass(frozen=True)
-class Plan:
+class PowerEstimate:
     """What was measured, and what it would take.
 
     Args:
@@ -87,7 +87,7 @@ class Plan:
     smallest: Range
 
 
-def plan(base: ArmScores, arm: ArmScores, arms: int) -> Plan:
+def plan(base: ArmScores, arm: ArmScores, arms: int) -> PowerEstimate:
     """Patients that the measured effect needs, with as many folds and seeds as there are.
 
     Args:
@@ -102,7 +102,7 @@ def plan(base: ArmScores, arm: ArmScores, arms: int) -> Plan:
     patients = len(base.folds)
     if patients < 2:
         nothing = Range(math.nan, math.nan, math.nan)
-        return Plan(patients, math.nan, math.nan, NO_LUCK, arms, nothing, nothing, nothing)
+        return PowerEstimate(patients, math.nan, math.nan, NO_LUCK, arms, nothing, nothing, nothing)
     mean = float((arm.by_patient - base.by_patient).mean())
     parts = spread(base, arm)
     if parts.between is None:
@@ -116,7 +116,7 @@ def plan(base: ArmScores, arm: ArmScores, arms: int) -> Plan:
     level = holm_level(arms)
     factors = (1.0, *variance_factors(parts.freedom))
     cases = [(sd * factor**0.5, scaled(luck, factor)) for factor in factors]
-    return Plan(
+    return PowerEstimate(
         patients,
         mean,
         sd,
@@ -243,7 +243,7 @@ def smallest_effect(
     return float(found.root) * error
 
 
-def needed_in_words(found: Plan) -> str:
+def needed_in_words(found: PowerEstimate) -> str:
     """One sentence."""
     if found.patients < 2:
         return "How many patients would be needed cannot be estimated from fewer than two."

@@ -15,7 +15,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from crossmod.engine.optimizers import adam
-from crossmod.engine.state import Batch, Losses, Trainee
+from crossmod.engine.state import Batch, Losses, TrainingTask
 from crossmod.networks.blocks import PatchGAN, ResNet, blocks, initialise
 from crossmod.seeds import derive
 from crossmod.settings import TranslateSettings
@@ -46,7 +46,7 @@ def build(
     networks: Mapping[str, nn.Module] | None = None,
     more: Mapping[str, nn.Module] | None = None,
     term: Term = no_term,
-) -> Trainee:
+) -> TrainingTask:
     """Generators, discriminators, pools and the step that trains them.
 
     Args:
@@ -114,7 +114,7 @@ def build(
 
         return {**losses, "discriminator_mr": on_mr.detach(), "discriminator_ct": on_ct.detach()}
 
-    return Trainee(
+    return TrainingTask(
         networks=networks,
         optimizers={"generators": adam_g, "discriminators": adam_d},
         step=step,

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from crossmod.engine.state import Batch, Trainee
+from crossmod.engine.state import Batch, TrainingTask
 from crossmod.networks.blocks import ResNet
 from crossmod.settings import TranslateSettings
 from crossmod.synthesis import cyclegan
@@ -23,7 +23,7 @@ def segmentor(settings: TranslateSettings) -> ResNet:
     return ResNet(classes, settings.generator_filters, settings.generator_blocks, head="linear")
 
 
-def build(settings: TranslateSettings, device: torch.device) -> Trainee:
+def build(settings: TranslateSettings, device: torch.device) -> TrainingTask:
     """CycleGAN's networks and the segmentor S, which is trained together with the generators."""
     S = segmentor(settings)
     target = "mr" if settings.source == "ct" else "ct"

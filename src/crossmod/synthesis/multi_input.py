@@ -14,9 +14,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from crossmod.engine.state import Trainee
+from crossmod.engine.state import TrainingTask
 from crossmod.networks.blocks import PatchGAN
-from crossmod.networks.multi_input import Merge, Spread
+from crossmod.networks.multi_input import MultiInputGenerator, MultiOutputGenerator
 from crossmod.settings import TranslateSettings
 from crossmod.synthesis import cyclegan
 
@@ -41,12 +41,12 @@ def generators(settings: TranslateSettings) -> dict[str, nn.Module]:
     """G1 (CT to the inputs) and G2 (the inputs to CT)."""
     s, inputs = settings, len(settings.mr_inputs)
     return {
-        "G1": Spread(inputs, s.generator_filters, s.generator_blocks, s.stack),
-        "G2": Merge(inputs, s.generator_filters, s.generator_blocks, s.branch_blocks, s.stack),
+        "G1": MultiOutputGenerator(inputs, s.generator_filters, s.generator_blocks, s.stack),
+        "G2": MultiInputGenerator(inputs, s.generator_filters, s.generator_blocks, s.branch_blocks, s.stack),
     }
 
 
-def build(settings: TranslateSettings, device: torch.device) -> Trainee:
+def build(settings: TranslateSettings, device: torch.device) -> TrainingTask:
     """CycleGAN's training of these networks."""
     s, inputs = settings, len(settings.mr_inputs)
     networks = {

@@ -23,7 +23,7 @@ from crossmod.data.pixel_size import (
     warn_of_pair,
     warn_of_sizes,
 )
-from crossmod.data.registration import Group, read_input
+from crossmod.data.registration import RegisteredScans, read_input
 from crossmod.data.same_person import Answer
 from crossmod.data.slices import class_map, spread, stack_of
 from crossmod.data.store import CaseRecord, SliceOrigin, Store, Synthetic, open_stores
@@ -169,7 +169,7 @@ def _check_sizes(store: Store, cases: Sequence[CaseRecord], model: Translator) -
         warn_of_pair(str(store.path), side_extent(bodies), f"the training of {model.run}", SideExtent.of_card(trained))
 
 
-def _check_unit(store: Store, groups: Sequence[Group], model: Translator) -> None:
+def _check_unit(store: Store, groups: Sequence[RegisteredScans], model: Translator) -> None:
     """CT in HU and a model of CT in another unit do not fit, nor the other way round."""
     unit = one_unit(store.path, ((record.id, record.unit) for group in groups for record in group.records))
     trained = model.card["data"][model.settings.source].get("unit", "HU")
@@ -266,7 +266,7 @@ def consistency(answer: UInt8[np.ndarray, "rows columns"], truth: UInt8[np.ndarr
     return float(np.mean([dice(answer == organ, truth == organ) for organ in organs])) if organs else 1.0
 
 
-def _provenance(model: Translator, group: Group, made: _Made, good: list[int], people: People) -> Synthetic:
+def _provenance(model: Translator, group: RegisteredScans, made: _Made, good: list[int], people: People) -> Synthetic:
     record = group.first
     return Synthetic(
         family=model.settings.family,

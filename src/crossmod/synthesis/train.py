@@ -14,11 +14,11 @@ from crossmod.data.splits import split_in_words
 from crossmod.data.store import open_stores
 from crossmod.engine import checkpoint
 from crossmod.engine.device import Compute, accelerate, choose, describe_device
-from crossmod.engine.distributed import World, launched
-from crossmod.engine.loop import Plan, fit
+from crossmod.engine.distributed import Distributed, launch_processes
+from crossmod.engine.loop import TrainingPlan, fit
 from crossmod.engine.memory import fitting
 from crossmod.engine.optimizers import averaged
-from crossmod.engine.state import Standing, Trainee, parameters
+from crossmod.engine.state import TrainerState, TrainingTask, parameters
 from crossmod.machine import is_small
 from crossmod.runs import Run, is_run, start_run
 from crossmod.settings import BEFORE_FRAMES, Machine, TranslateSettings
@@ -34,14 +34,14 @@ from crossmod.synthesis.training_data import (
 )
 from crossmod.synthesis.training_fingerprint import training_fingerprint
 from crossmod.synthesis.translator import KIND
-from crossmod.synthesis.validation import Watch
+from crossmod.synthesis.validation import Validator
 
 log = logging.getLogger(__name__)
 
 # A set an image of what goes in.
 Slices = dict[Modality, tuple[SliceSet, ...]]
 
-FAMILIES: Mapping[str, Callable[[TranslateSettings, torch.device], Trainee]] = {
+FAMILIES: Mapping[str, Callable[[TranslateSettings, torch.device], TrainingTask]] = {
     "cyclegan": cyclegan.build,
     "essnet": essnet.build,
     "multi_input": multi_input.build,
@@ -72,7 +72,7 @@ def train_translator(
             something else.
     """
     machine = machine or Machine()
-    with launched(machine, small=is_small(settings)) as world, fitting(out, settings.batch_size, settings.size):
+    with launch_processes(machine, small=is_small(settings)) as world, fitting(out, settings.batch_size, settings.size):
         otherwise = "--split none trains on everybody."
         data = divide({"ct": open_stores(ct), "mr": open_stores(mr)}, settings, otherwise=otherwise)
         for line in data.people.lines:
@@ -80,7 +80,7 @@ def train_translator(
         return _train(out, data, settings, machine, world)
 
 
-def _train(out: Path, data: TrainingData, asked: TranslateSettings, machine: Machine, world: World) -> Run:
+def _train(out: Path, data: TrainingData, asked: TranslateSettings, machine: Machine, world: Distributed) -> Run:
     settings, measured = framed(data, asked)
     plain = settings.model_dump(mode="json")
     earlier = {**TranslateSettings().model_dump(mode="json"), **BEFORE_FRAMES}
@@ -100,7 +100,7 @@ def _train(out: Path, data: TrainingData, asked: TranslateSettings, machine: Mac
     log.info("Computing on %s: %s. %s", describe_device(world.device), compute, " ".join(compute.why))
     trainee = build(settings, compute)
     batches = UnpairedBatches(slices["ct"], slices["mr"], settings, world.device, rank=world.rank, ranks=world.ranks)
-    plan = Plan(
+    plan = TrainingPlan(
         f"Training {settings.family}",
         settings.epochs,
         settings.seed,
@@ -110,7 +110,7 @@ def _train(out: Path, data: TrainingData, asked: TranslateSettings, machine: Mac
         keep=machine.keep,
     )
     done = fit(
-        trainee, batches, run, plan, world, Watch(trainee, settings, compute, run.path / "samples", slices, scored)
+        trainee, batches, run, plan, world, Validator(trainee, settings, compute, run.path / "samples", slices, scored)
     )
     card = {
         **_card(out, data, slices, trainee, done, settings, compute),
@@ -125,7 +125,7 @@ def _train(out: Path, data: TrainingData, asked: TranslateSettings, machine: Mac
     return run
 
 
-def build(settings: TranslateSettings, compute: Compute) -> Trainee:
+def build(settings: TranslateSettings, compute: Compute) -> TrainingTask:
     """The family of `settings` as it is trained: averaged where wanted, on the path of `compute`."""
     trainee = FAMILIES[settings.family](settings, compute.device)
     names = tuple(name for name in trainee.networks if name in ("G1", "G2", "S"))
@@ -136,8 +136,8 @@ def _card(
     out: Path,
     data: TrainingData,
     slices: Slices,
-    trainee: Trainee,
-    done: Standing,
+    trainee: TrainingTask,
+    done: TrainerState,
     settings: TranslateSettings,
     compute: Compute,
 ) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from crossmod.data.pixel_size import (
     training_scale,
     warn_of_sizes,
 )
-from crossmod.data.registration import Group, group_cases, read_input
+from crossmod.data.registration import RegisteredScans, group_cases, read_input
 from crossmod.data.slices import SliceSet, draw_evenly, load_beside, load_slices, offsets
 from crossmod.data.splits import split_patients, split_slices
 from crossmod.data.store import CaseRecord, Store
@@ -31,7 +31,7 @@ from crossmod.settings import TranslateSettings
 
 log = logging.getLogger(__name__)
 
-Groups = dict[Modality, tuple[Group, ...]]
+Groups = dict[Modality, tuple[RegisteredScans, ...]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,7 +130,9 @@ def _one_name_a_person(
     return people, dict(zip(sides, people.stores, strict=True))
 
 
-def side_groups(store: Store, side: Modality, settings: TranslateSettings, *, organ: str | None) -> tuple[Group, ...]:
+def side_groups(
+    store: Store, side: Modality, settings: TranslateSettings, *, organ: str | None
+) -> tuple[RegisteredScans, ...]:
     """The cases of one side, those of several inputs by patient.
 
     Args:
@@ -143,7 +145,9 @@ def side_groups(store: Store, side: Modality, settings: TranslateSettings, *, or
         InputError: a store without what is wanted, an input that a patient has not, CT with and without contrast.
     """
     if side == "ct":
-        return tuple(Group((case,)) for case in _of_one_kind(store, store.select("ct", organ=organ), settings))
+        return tuple(
+            RegisteredScans((case,)) for case in _of_one_kind(store, store.select("ct", organ=organ), settings)
+        )
     inputs = settings.mr_inputs
     cases = [case for names in inputs for name in names for case in store.select("mr", sequence=name, organ=organ)]
     return tuple(group_cases(store, sorted(cases, key=lambda case: case.id), inputs))
@@ -165,7 +169,7 @@ def _of_one_kind(store: Store, cases: Sequence[CaseRecord], settings: TranslateS
     return cases
 
 
-def _of(groups: Sequence[Group], patients: set[str]) -> tuple[Group, ...]:
+def _of(groups: Sequence[RegisteredScans], patients: set[str]) -> tuple[RegisteredScans, ...]:
     return tuple(group for group in groups if group.first.patient in patients)
 
 
@@ -254,7 +258,7 @@ def scored_slices(data: TrainingData, side: Modality, settings: TranslateSetting
 
 
 def _slices(
-    store: Store, groups: Sequence[Group], side: Modality, settings: TranslateSettings, scale: Scale
+    store: Store, groups: Sequence[RegisteredScans], side: Modality, settings: TranslateSettings, scale: Scale
 ) -> tuple[SliceSet, ...]:
     by_first = {group.first.id: group for group in groups}
     labelled = side == settings.source and settings.family == "essnet"
@@ -284,7 +288,11 @@ def _nothing_shown(store: Store, settings: TranslateSettings) -> InputError:
 
 
 def _stacks(
-    data: TrainingData, side: Modality, groups: Sequence[Group], settings: TranslateSettings, sets: Sequence[SliceSet]
+    data: TrainingData,
+    side: Modality,
+    groups: Sequence[RegisteredScans],
+    settings: TranslateSettings,
+    sets: Sequence[SliceSet],
 ) -> tuple[SliceSet, ...]:
     """Each input's slices, and after them those above and below."""
     if settings.stack == 1:
@@ -321,17 +329,17 @@ def data_card(out: Path, data: TrainingData, side: Modality, sets: tuple[SliceSe
     }
 
 
-def _sequences(groups: Sequence[Group]) -> str | None:
+def _sequences(groups: Sequence[RegisteredScans]) -> str | None:
     """The sequences of a side: `t1_in, t1_out` for two inputs, `t1_in+t1_out` for one that may be either."""
     inputs = [sorted({str(record.sequence) for record in records if record.sequence}) for records in _inputs(groups)]
     return ", ".join("+".join(names) for names in inputs) or None
 
 
-def _contrast(groups: Sequence[Group]) -> bool | None:
+def _contrast(groups: Sequence[RegisteredScans]) -> bool | None:
     """Of CT: with contrast agent or without; None where that is not known of all."""
     known = {group.first.contrast for group in groups}
     return known.pop() if len(known) == 1 else None
 
 
-def _inputs(groups: Sequence[Group]) -> list[tuple[CaseRecord, ...]]:
+def _inputs(groups: Sequence[RegisteredScans]) -> list[tuple[CaseRecord, ...]]:
     return list(zip(*(group.records for group in groups), strict=True))

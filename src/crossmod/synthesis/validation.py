@@ -24,9 +24,9 @@ from crossmod.data.slices import SliceSet, spread
 from crossmod.engine.alarms import LEVELS, discriminator_alarms, picture_alarms
 from crossmod.engine.device import Compute
 from crossmod.engine.logger import write_panel
-from crossmod.engine.state import Sight, Standing, Trainee
+from crossmod.engine.state import TrainerState, TrainingTask, ValidationResult
 from crossmod.errors import InputError
-from crossmod.metrics.features import Detector, detector, frechet_distance
+from crossmod.metrics.features import FeatureExtractor, detector, frechet_distance
 from crossmod.metrics.segmentation import dice
 from crossmod.seeds import rng
 from crossmod.settings import TranslateSettings
@@ -83,7 +83,7 @@ def score_translator(
     source_images: Float[np.ndarray, "slices inputs size size"],
     masks: UInt8[np.ndarray, "slices size size"] | None,
     target_images: Float[np.ndarray, "others outputs size size"],
-    detector: Detector,
+    detector: FeatureExtractor,
     device: torch.device,
     batch: int = 8,
 ) -> Scores:
@@ -153,7 +153,7 @@ def _distances(
     return (again - given).abs().mean(dim=(1, 2, 3)).tolist()
 
 
-def _features(detector: Detector, images: Images) -> Float[np.ndarray, "slices images features"]:
+def _features(detector: FeatureExtractor, images: Images) -> Float[np.ndarray, "slices images features"]:
     """Features of each image by itself: a detector looks at one at a time."""
     return np.stack([detector.features(kind) for kind in images.swapaxes(0, 1)], axis=1)
 
@@ -201,7 +201,7 @@ Several = Float[np.ndarray, "slices _ size size"]
 
 
 @dataclass(frozen=True, eq=False)
-class Watch:
+class Validator:
     """Looks at a translator after an epoch, every few epochs.
 
     Args:
@@ -213,7 +213,7 @@ class Watch:
         held_out: slices of patients kept for its scores, likewise; empty: no scores.
     """
 
-    trainee: Trainee
+    trainee: TrainingTask
     settings: TranslateSettings
     compute: Compute
     samples: Path
@@ -224,7 +224,7 @@ class Watch:
     def _sides(self) -> tuple[Modality, Modality]:
         return ("ct", "mr") if self.settings.source == "ct" else ("mr", "ct")
 
-    def __call__(self, epoch: int, at: Standing) -> Sight:
+    def __call__(self, epoch: int, at: TrainerState) -> ValidationResult:
         """See what there is to see after an epoch, counted from 0."""
         s = self.settings
         last = epoch + 1 == s.epochs
@@ -242,7 +242,7 @@ class Watch:
             if self.held_out and (last or (epoch + 1) % s.select_every == 0):
                 scores = self._score()
                 numbers, score = scores.as_reading(), scores.score
-        return Sight(numbers=numbers, score=score, alarms=alarms, picture=picture)
+        return ValidationResult(numbers=numbers, score=score, alarms=alarms, picture=picture)
 
     def _pictures(self) -> tuple[Several, Several, Several]:
         """Source, synthetic, and source again after the cycle, for a few slices spread over the set."""

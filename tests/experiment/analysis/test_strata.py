@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from crossmod.experiment.analysis.explain import why
+from crossmod.experiment.analysis.explain import explain_gain
 from crossmod.experiment.analysis.slices import truths
 from crossmod.experiment.analysis.strata import area_edges
 from crossmod.experiment.plan import Plan
@@ -33,7 +33,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Plan, Path, list[Res
 
 @pytest.fixture(scope="module")
 def found(made: tuple[Plan, Path, list[Result]]) -> dict[str, Any]:
-    return why(*made)["strata"]
+    return explain_gain(*made)["strata"]
 
 
 def shown(found: dict[str, Any], arm: str) -> list[str]:
@@ -124,7 +124,7 @@ def test_of_runs_that_cannot_be_read_the_rest_is_told(made: tuple[Plan, Path, li
     shutil.copytree(root, tmp_path / "copy")
     moved = [Result(**{**vars(one), "run": tmp_path / "copy" / "runs" / one.run.name}) for one in results]
     shutil.rmtree(moved[0].run / "predictions")
-    told = why(plan, tmp_path / "copy", moved)
+    told = explain_gain(plan, tmp_path / "copy", moved)
     assert told["strata"] is None
     assert len(told["notes"]) == 1
     assert "predictions" in told["notes"][0]
@@ -134,4 +134,4 @@ def test_of_runs_that_cannot_be_read_the_rest_is_told(made: tuple[Plan, Path, li
 
 
 def test_without_any_result_nothing_is_told(made: tuple[Plan, Path, list[Result]]) -> None:
-    assert why(made[0], made[1], []) == {"strata": None, "quality": None, "curves": None, "notes": []}
+    assert explain_gain(made[0], made[1], []) == {"strata": None, "quality": None, "curves": None, "notes": []}

@@ -13,13 +13,13 @@ import pytest
 
 from crossmod.errors import InputError
 from crossmod.experiment.executors import worker as sitting
-from crossmod.experiment.executors.local import Workers
-from crossmod.experiment.executors.worker import Place, looked_for, share, sit
+from crossmod.experiment.executors.local import LocalExecutor
+from crossmod.experiment.executors.worker import Place, looked_for, run_job, share
 from crossmod.experiment.jobs import Job
-from crossmod.experiment.live_table import Shown
+from crossmod.experiment.live_table import LiveTable
 from crossmod.experiment.run import execute
-from crossmod.experiment.scheduler import Ledger, Outcome
-from crossmod.files import held
+from crossmod.experiment.scheduler import Outcome, Scheduler
+from crossmod.files import lock
 from crossmod.settings import Machine
 from tests.support.paths import PYTHONPATH
 from tests.support.stand_ins import job, pretend
@@ -28,9 +28,9 @@ from tests.support.workers import until
 ONE_THREAD = Machine(threads=1, device="cpu")
 
 
-def run(root: Path, *jobs: Job) -> Ledger:
+def run(root: Path, *jobs: Job) -> Scheduler:
     named = {one.name: one for one in jobs}
-    return execute(named, root, Workers(root, ONE_THREAD, 2, work=pretend), Shown(named, 2))
+    return execute(named, root, LocalExecutor(root, ONE_THREAD, 2, work=pretend), LiveTable(named, 2))
 
 
 def tries(root: Path, name: str) -> list[list[str]]:
@@ -91,7 +91,7 @@ def alive(process: int) -> bool:
 
 
 def test_what_runs_saves_when_all_is_closed_and_one_that_is_asked_goes_on(tmp_path: Path) -> None:
-    workers = Workers(tmp_path, ONE_THREAD, 2, work=pretend)
+    workers = LocalExecutor(tmp_path, ONE_THREAD, 2, work=pretend)
     workers.start(job("asked", sleep=60, at_first=True))
     workers.start(job("closed", sleep=60))
     folders = {name: tmp_path / "runs" / name for name in ("asked", "closed")}
@@ -110,7 +110,7 @@ def test_what_runs_saves_when_all_is_closed_and_one_that_is_asked_goes_on(tmp_pa
 
 
 def test_a_worker_that_is_killed_while_idle_costs_nothing(tmp_path: Path) -> None:
-    workers = Workers(tmp_path, ONE_THREAD, 1, work=pretend)
+    workers = LocalExecutor(tmp_path, ONE_THREAD, 1, work=pretend)
     workers.start(job("a"))
     assert [one.error for one in workers.wait()] == [None]
     os.kill(int(tries(tmp_path, "a")[0][0]), signal.SIGKILL)
@@ -143,7 +143,7 @@ def test_workers_end_with_a_parent_that_is_killed(tmp_path: Path) -> None:
 
 def test_one_process_for_each_run(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"--devices 2 --nodes 1 .* Wanted: one process for each run"):
-        Workers(tmp_path, Machine(devices=2), 2)
+        LocalExecutor(tmp_path, Machine(devices=2), 2)
 
 
 def test_a_disk_that_is_not_shared_is_found_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -151,7 +151,7 @@ def test_a_disk_that_is_not_shared_is_found_out(tmp_path: Path, monkeypatch: pyt
     place = share(tmp_path)
     assert share(tmp_path) == place
     elsewhere = Place(tmp_path, "another mark")
-    outcome = sit(job("a"), elsewhere, ONE_THREAD, pretend)
+    outcome = run_job(job("a"), elsewhere, ONE_THREAD, pretend)
     assert outcome.error is not None
     assert re.search(r"does not see .*: the experiment's folder and the stores must lie on a disk", outcome.error)
     assert not (tmp_path / "runs").exists()
@@ -168,9 +168,9 @@ def test_who_still_writes_is_waited_for(tmp_path: Path, monkeypatch: pytest.Monk
     folder = job("a").folder(tmp_path)
     folder.mkdir(parents=True)
     with ExitStack() as stack:
-        stack.enter_context(held(folder / ".lock"))
+        stack.enter_context(lock(folder / ".lock"))
         # It lets go while it is waited for.
         monkeypatch.setattr("time.sleep", lambda seconds: stack.close())
-        outcome = sit(job("a"), share(tmp_path), ONE_THREAD, pretend)
+        outcome = run_job(job("a"), share(tmp_path), ONE_THREAD, pretend)
     assert outcome.error is None
     assert job("a").finished(tmp_path)

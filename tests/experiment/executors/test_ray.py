@@ -17,11 +17,11 @@ import pytest
 from crossmod.errors import InputError
 from crossmod.experiment.executors import ray as on_ray
 from crossmod.experiment.executors.base import Executor, InProcess
-from crossmod.experiment.executors.ray import OBJECTS, OnRay, fit
+from crossmod.experiment.executors.ray import OBJECTS, RayExecutor, fit
 from crossmod.experiment.jobs import Job
-from crossmod.experiment.live_table import Shown
+from crossmod.experiment.live_table import LiveTable
 from crossmod.experiment.run import execute
-from crossmod.experiment.scheduler import Ledger, Outcome
+from crossmod.experiment.scheduler import Outcome, Scheduler
 from crossmod.runs import Run
 from crossmod.settings import Machine, SegmentSettings
 from tests.support.common import Stores
@@ -44,9 +44,9 @@ def apart(what: str, *paths: Path) -> subprocess.CompletedProcess[str]:
     return done
 
 
-def run(root: Path, jobs: list[Job], executor: Executor) -> Ledger:
+def run(root: Path, jobs: list[Job], executor: Executor) -> Scheduler:
     named = {one.name: one for one in jobs}
-    return execute(named, root, executor, Shown(named))
+    return execute(named, root, executor, LiveTable(named))
 
 
 @pytest.mark.ray
@@ -70,7 +70,7 @@ def segmenters(store: Path) -> list[Job]:
     return jobs
 
 
-class Interrupted(OnRay):
+class Interrupted(RayExecutor):
     """Once all jobs have saved some steps, one of the cluster's nodes is killed, in the middle of one of them."""
 
     cluster: Any
@@ -110,7 +110,7 @@ def test_on_one_machine(tmp_path: Path) -> None:
     assert [line for line in done.stderr.splitlines() if not line.startswith(("[", "Lost", "FAILED"))] == []
 
 
-class Left(OnRay):
+class Left(RayExecutor):
     """Is not closed when all is done."""
 
     def close(self) -> None:
@@ -146,7 +146,7 @@ def test_how_many_fit(cpus: float, gpus: float, each: tuple[float, float], fits:
 def test_no_ray(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(InputError, match=r"no package ray. .* pip install 'crossmod\[ray\]'"):
-        OnRay(tmp_path, ONE_THREAD)
+        RayExecutor(tmp_path, ONE_THREAD)
 
 
 if __name__ == "__main__":

@@ -11,11 +11,11 @@ import pytest
 
 from crossmod.errors import InputError
 from crossmod.experiment.executors import slurm as on_slurm
-from crossmod.experiment.executors.slurm import OnSlurm
+from crossmod.experiment.executors.slurm import SlurmExecutor
 from crossmod.experiment.jobs import Job
-from crossmod.experiment.live_table import Shown
+from crossmod.experiment.live_table import LiveTable
 from crossmod.experiment.run import execute
-from crossmod.experiment.scheduler import Ledger
+from crossmod.experiment.scheduler import Scheduler
 from crossmod.settings import Machine
 from tests.support.paths import PYTHONPATH
 from tests.support.stand_ins import job, pretend
@@ -83,10 +83,10 @@ def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return fake
 
 
-def run(root: Path, *jobs: Job, **options: Any) -> Ledger:
+def run(root: Path, *jobs: Job, **options: Any) -> Scheduler:
     named = {one.name: one for one in jobs}
-    executor = OnSlurm(root, ONE_THREAD, work=pretend, **{"gpus": 0, **options})
-    return execute(named, root, executor, Shown(named, executor.slots))
+    executor = SlurmExecutor(root, ONE_THREAD, work=pretend, **{"gpus": 0, **options})
+    return execute(named, root, executor, LiveTable(named, executor.slots))
 
 
 @with_submitit
@@ -131,7 +131,7 @@ def test_what_is_out_of_memory_is_not_tried_again(slurm: Path, tmp_path: Path, m
 def test_what_runs_is_cancelled_and_saves(slurm: Path, tmp_path: Path) -> None:
     from tests.support.workers import until
 
-    executor = OnSlurm(tmp_path / "out", ONE_THREAD, gpus=0, work=pretend)
+    executor = SlurmExecutor(tmp_path / "out", ONE_THREAD, gpus=0, work=pretend)
     executor.start(job("long", sleep=60))
     executor._submit()
     until(tmp_path / "out" / "runs" / "long" / "asleep")
@@ -153,10 +153,10 @@ def test_no_slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(on_slurm, "package", lambda name, extra: None)
     with pytest.raises(InputError, match=r"--executor slurm: no srun\. Wanted: a SLURM cluster"):
-        OnSlurm(tmp_path, ONE_THREAD)
+        SlurmExecutor(tmp_path, ONE_THREAD)
 
 
 def test_no_submitit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "submitit", None)
     with pytest.raises(InputError, match=r"no package submitit. .* pip install 'crossmod\[slurm\]'"):
-        OnSlurm(tmp_path, ONE_THREAD)
+        SlurmExecutor(tmp_path, ONE_THREAD)

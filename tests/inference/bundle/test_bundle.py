@@ -13,8 +13,8 @@ import pytest
 from crossmod.cli import main
 from crossmod.data.store import Store
 from crossmod.errors import InputError
-from crossmod.evaluation.cases import JudgeSettings
-from crossmod.evaluation.run import judge_images
+from crossmod.evaluation.cases import EvaluationSettings
+from crossmod.evaluation.run import evaluate_images
 from crossmod.files import sha256, write_json
 from crossmod.inference.bundle import export as bundle_export
 from crossmod.inference.bundle.export import export_bundle, scores_of
@@ -252,8 +252,8 @@ def test_what_is_too_large_is_not_written(essnet: Path, tmp_path: Path, monkeypa
 
 def test_scores_come_from_results_about_the_model(tmp_path: Path) -> None:
     people = make_people(tmp_path)
-    few = JudgeSettings(draws=20)
-    judged = judge_images(people.mr, [people.good], tmp_path / "result", source=[people.ct], settings=few)
+    few = EvaluationSettings(draws=20)
+    judged = evaluate_images(people.mr, [people.good], tmp_path / "result", source=[people.ct], settings=few)
     card = judged.card
     (name,) = card["models"]
     (weights,) = card["data"]["models"][name]["weights"]

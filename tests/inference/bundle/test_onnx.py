@@ -14,7 +14,7 @@ from crossmod.inference.bundle.export import export_bundle
 from crossmod.inference.bundle.load import load_bundle
 from crossmod.inference.bundle.onnx import OPSET, TOLERANCE, export_onnx
 from crossmod.networks.blocks import ResNet, initialise
-from crossmod.networks.multi_input import Merge
+from crossmod.networks.multi_input import MultiInputGenerator
 from tests.support.common import Stores
 from tests.support.training import train
 
@@ -65,7 +65,7 @@ def test_a_bundle_with_onnx(stores: Stores, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_several_inputs_and_what_answers_otherwise(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    network = Merge(2, 2, 2, 1).eval()
+    network = MultiInputGenerator(2, 2, 2, 1).eval()
     difference = export_onnx(network, tmp_path / "merge.onnx", channels=2, size=32)
     with torch.inference_mode():
         wanted = network(torch.from_numpy(noise(3, 2))).numpy()
@@ -74,7 +74,7 @@ def test_several_inputs_and_what_answers_otherwise(tmp_path: Path, monkeypatch: 
     content = (tmp_path / "merge.onnx").read_bytes()
     monkeypatch.setattr(onnx_export, "_converted", lambda *_: content)
     with pytest.raises(InputError, match=r"answers up to .* away from PyTorch. Wanted: at most 0.0001"):
-        export_onnx(Merge(2, 2, 2, 1).eval(), tmp_path / "other.onnx", channels=2, size=32)
+        export_onnx(MultiInputGenerator(2, 2, 2, 1).eval(), tmp_path / "other.onnx", channels=2, size=32)
     assert [path.name for path in tmp_path.iterdir()] == ["merge.onnx"]
 
 

@@ -21,7 +21,7 @@ from crossmod.errors import InputError
 from crossmod.inference.from_run import load_run
 from crossmod.inference.paired import AgainstTruth
 from crossmod.inference.translate_volume import translate_volume
-from crossmod.inference.trust.assess import Limits, Trust, judge_trust
+from crossmod.inference.trust.assess import Limits, Trust, assess_trust
 from crossmod.inference.trust.report import write_trust
 from crossmod.inference.trust.similarity import Fingerprint, fingerprint_of, read_fingerprint
 from crossmod.inference.types import Options, Translation
@@ -61,7 +61,7 @@ def outcomes(trust: Trust) -> dict[str, str]:
 
 
 def judged(translation: Translation, limits: Limits | None = None) -> Trust:
-    return judge_trust(translation, None, limits)
+    return assess_trust(translation, None, limits)
 
 
 def true_labels(images: np.ndarray) -> np.ndarray:
@@ -176,7 +176,7 @@ def of_mr(volume: Volume) -> Translation:
 def test_a_training_patient_is_like_the_training(trained: tuple[Fingerprint, list[Volume]]) -> None:
     reference, volumes = trained
     for volume in volumes[:4]:
-        trust = judge_trust(of_mr(volume), reference)
+        trust = assess_trust(of_mr(volume), reference)
         (like,) = trust.likenesses
         assert like.score is not None
         assert 0 < like.score <= 1
@@ -197,7 +197,7 @@ def test_what_looks_otherwise_is_warned_of(
 ) -> None:
     reference, volumes = trained
     other = replace(volumes[0], voxels=change(volumes[0].voxels.astype(np.float32)).astype(np.float32))
-    unlike = [line for line in judge_trust(of_mr(other), reference).warnings if "does not look like" in line]
+    unlike = [line for line in assess_trust(of_mr(other), reference).warnings if "does not look like" in line]
     assert any("The input (t2_spir)" in line for line in unlike)
 
 
@@ -206,13 +206,13 @@ def test_few_patients_and_none_say_little(trained: tuple[Fingerprint, list[Volum
     translation = of_mr(volumes[0])
     short = {"histogram_distances": reference.inputs[0].histogram_distances[:4]}
     few = reference.model_copy(update={"inputs": (reference.inputs[0].model_copy(update=short),)})
-    assert any("trained on 4 patients" in line for line in judge_trust(translation, few).unknown)
+    assert any("trained on 4 patients" in line for line in assess_trust(translation, few).unknown)
     alone = reference.inputs[0].model_copy(update={"histogram_distances": (), "feature_distances": ()})
     one = reference.model_copy(update={"inputs": (alone,), "patients": 1})
-    trust = judge_trust(translation, one)
+    trust = assess_trust(translation, one)
     assert any("it has 0 patients on one side, and limits need 3" in line for line in trust.unknown)
     assert outcomes(trust)["input against training"] == "not assessed"
-    assert any("not of the kind" in line for line in judge_trust(made(), reference).unknown)
+    assert any("not of the kind" in line for line in assess_trust(made(), reference).unknown)
 
 
 def test_a_run_knows_what_it_was_trained_on(tmp_path: Path, stores: Stores) -> None:
@@ -231,7 +231,7 @@ def test_a_run_knows_what_it_was_trained_on(tmp_path: Path, stores: Stores) -> N
     assert (reference.patients, reference.size, reference.slices) == (5, 32, "organ")
     assert reference == Fingerprint.model_validate(reference.model_dump(mode="json"))
     volume = Store(stores.mr).read("mr-0")
-    trust = judge_trust(translate_volume([network], [volume]), reference)
+    trust = assess_trust(translate_volume([network], [volume]), reference)
     assert [one.name for one in trust.likenesses] == ["t2_spir"]
     assert any("trained on 4 patients on one side" in line for line in trust.unknown)
     assert trust.output is not None
@@ -258,7 +258,7 @@ def test_the_page_tells_all_and_needs_no_other_file(tmp_path: Path, trained: tup
     full = replace(
         translation, uncertainty=spread, labels=labels, about=replace(translation.about, organs=("liver",), name="<b>")
     )
-    trust = judge_trust(full, trained[0])
+    trust = assess_trust(full, trained[0])
     write_trust(full, trust, tmp_path / "made.trust.html")
     page = (tmp_path / "made.trust.html").read_text()
     assert page.count("data:image/png") == 4
@@ -326,7 +326,7 @@ def test_an_output_without_structure_is_never_within_limits(
 ) -> None:
     reference, volumes = trained
     network = Made(about(source="mr", inputs=("t2_spir",)), work=nonsense(values))
-    trust = judge_trust(translate_volume([network], [volumes[0]]), reference)
+    trust = assess_trust(translate_volume([network], [volumes[0]]), reference)
     assert trust.status == "doubtful"
     assert any("structure of the input is lost" in line for line in trust.warnings)
 
@@ -378,7 +378,7 @@ def test_a_card_of_an_earlier_version_is_not_assessed(trained: tuple[Fingerprint
     older["inputs"] = [{key: one[key] for key in kept} for one in plain["inputs"]]
     read = read_fingerprint({"fingerprint": older})
     assert read is not None
-    trust = judge_trust(of_mr(volumes[0]), read)
+    trust = assess_trust(of_mr(volumes[0]), read)
     found = outcomes(trust)
     assert {found[name] for name in ("input against training", "output against real images")} == {"not assessed"}
     assert any("earlier version" in line for line in trust.unknown)

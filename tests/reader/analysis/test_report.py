@@ -25,7 +25,7 @@ from crossmod.reader.analysis.run import analyze, analyze_surveys, plain, table
 from crossmod.reader.analysis.summary import cautions
 from crossmod.reader.create import DATABASE, IMAGES, sqlite_url
 from crossmod.reader.design import CHOICES, Design
-from crossmod.reader.repository import Study
+from crossmod.reader.repository import ReaderRepository
 from crossmod.reader.schema import Scan
 from tests.support.made_up_answers import given, survey
 
@@ -219,7 +219,7 @@ def test_settings_that_are_no_use(options: dict[str, Any], about: str, tmp_path:
 def made_survey(folder: Path, readers: int) -> int:
     """A survey of four scans in a database, answered and still open."""
     (folder / IMAGES).mkdir(parents=True)
-    study = Study.made(sqlite_url(folder / DATABASE))
+    study = ReaderRepository.made(sqlite_url(folder / DATABASE))
     scans = [
         Scan(
             id=f"{i:032x}", survey_id=0, synthetic=i > 1, layer=i, patient=f"p{i}", store="s", case="c", sha256="0" * 64
@@ -245,7 +245,7 @@ def test_from_databases(tmp_path: Path) -> None:
     survey_number = made_survey(folder, 3)
     with pytest.raises(InputError, match="open"):
         analyze_surveys([folder], out=tmp_path / "out", draws=DRAWS)
-    study = Study.made(sqlite_url(folder / DATABASE))
+    study = ReaderRepository.made(sqlite_url(folder / DATABASE))
     study.close(survey_number)
     study.dispose()
     found = analyze_surveys([folder], out=tmp_path / "out", draws=DRAWS)

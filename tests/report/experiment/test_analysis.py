@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from crossmod.experiment.analysis.explain import why
+from crossmod.experiment.analysis.explain import explain_gain
 from crossmod.report.experiment.analysis import why_section
 from tests.support.made_up_runs import Made, layer_of
 
@@ -26,7 +26,7 @@ def findings(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     )
     plan, results = made.experiment(root)
     arms = [{"name": arm.name, "baseline": arm.baseline} for arm in plan.arms.values()]
-    return {"organ": "liver", "arms": arms, "why": why(plan, root, results)}
+    return {"organ": "liver", "arms": arms, "why": explain_gain(plan, root, results)}
 
 
 def test_words_follow_the_numbers_and_nothing_comes_from_outside(findings: dict[str, Any]) -> None:
@@ -52,7 +52,7 @@ def test_words_follow_the_numbers_and_nothing_comes_from_outside(findings: dict[
 @pytest.mark.slow
 def test_where_nothing_stands_out_it_says_so(tmp_path: Path) -> None:
     plan, results = Made(changes={"counts": [0, 4]}, test_on="organ").experiment(tmp_path)
-    text = page({"organ": "liver", "arms": [], "why": why(plan, tmp_path, results)})
+    text = page({"organ": "liver", "arms": [], "why": explain_gain(plan, tmp_path, results)})
     assert "No axial layer stands out" in text
     assert "No size of the organ stands out" in text
     assert "No slice without the organ was tested" in text
@@ -62,7 +62,7 @@ def test_where_nothing_stands_out_it_says_so(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_of_baselines_alone_there_are_curves(tmp_path: Path) -> None:
     plan, results = Made(changes={"counts": [0]}).experiment(tmp_path)
-    found = why(plan, tmp_path, results)
+    found = explain_gain(plan, tmp_path, results)
     assert found["quality"] is None
     text = page({"organ": "liver", "arms": [{"name": "real", "baseline": None}], "why": found})
     assert "How the trainings went" in text

@@ -21,7 +21,7 @@ from crossmod.data.dicom.geometry import Layout, laid_out
 from crossmod.data.dicom.header import copied
 from crossmod.data.store_writer import check_values
 from crossmod.data.volume import Volume
-from crossmod.files import new_folder
+from crossmod.files import atomic_folder
 
 CT_INTERCEPT = -1024
 # Begins a PatientID that was made up here: an archive puts all that have none into one person's folder.
@@ -69,7 +69,7 @@ def write_dicom_series(volume: Volume, folder: Path) -> None:
     Raises:
         InputError: the folder holds something, the disk is full, or the volume is sheared, which DICOM cannot say.
     """
-    with new_folder(folder) as temporary:
+    with atomic_folder(folder) as temporary:
         check_values(folder, volume.voxels)
         voxels, layout = laid_out(folder, volume)
         stored = as_16_bit(voxels, hounsfield=volume.unit == "HU")

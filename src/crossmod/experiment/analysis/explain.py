@@ -24,7 +24,7 @@ DIGITS = 6
 Histories = Mapping[str, Sequence[tuple[int, float]]]
 
 
-def courses(plan: Plan, root: Path, results: Sequence[Result]) -> dict[str, Any]:
+def learning_curves(plan: Plan, root: Path, results: Sequence[Result]) -> dict[str, Any]:
     """Curves over the steps of training, averaged over folds and seeds, with the least and the most of them."""
     runs: dict[str, list[Histories]] = {}
     for result in results:
@@ -75,7 +75,7 @@ def _translators(plan: Plan, results: Sequence[Result]) -> dict[str, list[str]]:
     return {name: list(jobs) for name, jobs in found.items()}
 
 
-def why(plan: Plan, root: Path, results: Sequence[Result]) -> dict[str, Any]:
+def explain_gain(plan: Plan, root: Path, results: Sequence[Result]) -> dict[str, Any]:
     """Strata of the gains, quality of the synthetic slices, and curves of the trainings, as plain values.
 
     What cannot be read any more is left out, and `notes` says so: an experiment is not lost with it.
@@ -90,7 +90,7 @@ def why(plan: Plan, root: Path, results: Sequence[Result]) -> dict[str, Any]:
     parts: dict[str, Callable[[], Any]] = {
         "strata": lambda: _strata(plan, own),
         "quality": lambda: quality(plan, root, own),
-        "curves": lambda: courses(plan, root, own),
+        "curves": lambda: learning_curves(plan, root, own),
     }
     found = {name: _or_note(name, make, notes) if own else None for name, make in parts.items()}
     return _plain({**found, "notes": notes})

@@ -21,14 +21,14 @@ from crossmod.data.store import CaseRecord, Store
 from crossmod.experiment.plan import Plan
 from crossmod.experiment.results import Result
 from crossmod.metrics.slice_positions import Placed, place_real
-from crossmod.segmentation.data import draw_synthetic, good_enough
+from crossmod.segmentation.data import draw_synthetic, passes_consistency
 from crossmod.settings import SegmentSettings
 
 PREDICTIONS = "predictions"
 
 
 @dataclass(frozen=True, eq=False)
-class Truth:
+class TestedSlices:
     """The tested slices of one case.
 
     Args:
@@ -54,10 +54,10 @@ class Truth:
 
 
 # By fold and slice size.
-Truths = Mapping[tuple[int, int], Sequence[Truth]]
+Truths = Mapping[tuple[int, int], Sequence[TestedSlices]]
 
 
-def truths(plan: Plan, results: Sequence[Result]) -> tuple[dict[tuple[int, int], list[Truth]], list[Placed]]:
+def truths(plan: Plan, results: Sequence[Result]) -> tuple[dict[tuple[int, int], list[TestedSlices]], list[Placed]]:
     """All that was tested on, by fold and slice size; and the cases with their layers.
 
     Layers are those of the real case, whatever part of it was tested.
@@ -80,12 +80,12 @@ def real_store(plan: Plan, result: Result) -> Path:
     return Path(plan.jobs[result.run.name].stores["real"][0])
 
 
-def truth_of(tested: Truths, result: Result) -> Sequence[Truth]:
+def truth_of(tested: Truths, result: Result) -> Sequence[TestedSlices]:
     """What a run was tested on."""
     return tested[result.fold, _size(result)]
 
 
-def found_where_nothing_is(result: Result, cases: Iterable[Truth]) -> dict[str, float]:
+def found_where_nothing_is(result: Result, cases: Iterable[TestedSlices]) -> dict[str, float]:
     """By patient, ml that a run calls organ in tested slices without any; nan without such slices.
 
     Args:
@@ -102,17 +102,17 @@ def found_where_nothing_is(result: Result, cases: Iterable[Truth]) -> dict[str, 
     return {patient: float(np.sum(values)) if values else float("nan") for patient, values in found.items()}
 
 
-def _truth(result: Result, placed: Mapping[str, Placed]) -> list[Truth]:
+def _truth(result: Result, placed: Mapping[str, Placed]) -> list[TestedSlices]:
     store = Store(result.run / PREDICTIONS)
     rows: Mapping[str, Sequence[int]] = result.card["tested"]
     return [_case(store, record, rows[record.id], placed[record.id]) for record in store.cases]
 
 
-def _case(store: Store, record: CaseRecord, slices: Sequence[int], placed: Placed) -> Truth:
+def _case(store: Store, record: CaseRecord, slices: Sequence[int], placed: Placed) -> TestedSlices:
     truth = store.tensors(record.id, ("label",))["label"]
     _, row_mm, column_mm = record.spacing
     numbers = np.array(slices, dtype=np.int64)
-    return Truth(
+    return TestedSlices(
         id=record.id,
         patient=record.patient,
         slices=numbers,
@@ -175,7 +175,7 @@ class SyntheticSlices(Slices):
             settings: of the run.
             count: draw so many in place of the run's own number; fewer are always among more.
         """
-        good = good_enough(self._scores, settings.min_consistency)
+        good = passes_consistency(self._scores, settings.min_consistency)
         return draw_synthetic(self.thin, good, settings.count if count is None else count, settings.seed)
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from crossmod.experiment.analysis.slices import Truth, Truths, found_where_nothing_is, truth_of
+from crossmod.experiment.analysis.slices import TestedSlices, Truths, found_where_nothing_is, truth_of
 from crossmod.experiment.findings import facts_of, families, main_p_values, untrained_baselines
 from crossmod.experiment.plan import Plan
 from crossmod.experiment.results import Result, arm_scores
@@ -28,7 +28,7 @@ PARTS = 3  # of the organ's areas
 FOUND = "found_where_nothing_is"
 
 # The stratum of each slice of a case, by its place among the names; -1 for none of them.
-Divide = Callable[[Truth], np.ndarray]
+Divide = Callable[[TestedSlices], np.ndarray]
 # By arm, a plain value for each stratum.
 Rows = dict[str, list[dict[str, Any]]]
 
@@ -120,12 +120,12 @@ def _divided(
     return {"strata": strata, "arms": _compare(plan, results, scores), "unit": ""}
 
 
-def _shown(case: Truth, divide: Divide) -> np.ndarray:
+def _shown(case: TestedSlices, divide: Divide) -> np.ndarray:
     """The stratum of each slice; -1 also without the organ, where a slice has no Dice."""
     return np.where(case.areas > 0, divide(case), -1)
 
 
-def _split(result: Result, cases: Sequence[Truth], divide: Divide, count: int) -> list[Result]:
+def _split(result: Result, cases: Sequence[TestedSlices], divide: Divide, count: int) -> list[Result]:
     """A result for each stratum, as if no other slice had been tested."""
     where = {
         (case.id, int(number)): int(place)
@@ -185,16 +185,16 @@ def _corrected(
     ]
 
 
-def _once(tested: Truths) -> list[Truth]:
+def _once(tested: Truths) -> list[TestedSlices]:
     """Every case of each fold once, though segmenters may see it in several sizes."""
-    seen: dict[tuple[int, str], Truth] = {}
+    seen: dict[tuple[int, str], TestedSlices] = {}
     for (fold, _), cases in tested.items():
         for case in cases:
             seen.setdefault((fold, case.id), case)
     return list(seen.values())
 
 
-def _patients(tested: Truths, rows: Callable[[Truth], Sequence[int] | np.ndarray]) -> int:
+def _patients(tested: Truths, rows: Callable[[TestedSlices], Sequence[int] | np.ndarray]) -> int:
     return len({case.patient for case in _once(tested) if len(rows(case))})
 
 

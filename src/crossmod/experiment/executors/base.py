@@ -6,9 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
-from crossmod.engine.interrupt import Stopped
+from crossmod.engine.interrupt import TrainingInterrupted
 from crossmod.errors import InputError
-from crossmod.experiment.jobs import Job, perform
+from crossmod.experiment.jobs import Job, execute_job
 from crossmod.experiment.scheduler import Outcome
 from crossmod.files import write_text
 from crossmod.settings import Machine
@@ -76,8 +76,8 @@ def attempt(job: Job, root: Path, machine: Machine, work: Work | None = None) ->
     began = time.monotonic()
     note = root / "failures" / f"{job.name}.txt"
     try:
-        (work or perform)(job, root, machine)
-    except (Stopped, KeyboardInterrupt):
+        (work or execute_job)(job, root, machine)
+    except (TrainingInterrupted, KeyboardInterrupt):
         raise
     except InputError as error:
         return _failed(job, note, str(error), str(error), began)

@@ -15,7 +15,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from crossmod.experiment.executors.base import Work
-from crossmod.experiment.executors.worker import Place, alone, share, sit
+from crossmod.experiment.executors.worker import Place, alone, run_job, share
 from crossmod.experiment.jobs import Job
 from crossmod.experiment.scheduler import Outcome
 from crossmod.machine import usable_cores
@@ -27,7 +27,7 @@ CONTEXT = multiprocessing.get_context("spawn")
 PATIENCE, GRACE = 5.0, 60.0
 
 
-class Workers:
+class LocalExecutor:
     """A fixed number of worker processes.
 
     Args:
@@ -131,7 +131,7 @@ def _serve(pipe: Connection, place: Place, machine: Machine, work: Work | None, 
     while True:
         try:
             job: Job = pipe.recv()
-            outcome = sit(job, place, machine, work, cores)
+            outcome = run_job(job, place, machine, work, cores)
             pipe.send(outcome)
         except (EOFError, OSError):
             return

@@ -75,7 +75,7 @@ def _on_gpu(machine: Machine) -> bool:
     return pick_device().type == "cuda"
 
 
-class Where(Machine):
+class ExecutorOptions(Machine):
     """Where the runs of an experiment are made."""
 
     executor: Literal["local", "ray", "slurm"] = "local"
@@ -96,7 +96,7 @@ class Where(Machine):
     """SLURM: memory of each run."""
 
 
-def executor_of(root: Path, where: Where) -> "Executor":
+def executor_of(root: Path, where: ExecutorOptions) -> "Executor":
     """Where the runs of the experiment in `root` are made; on this machine, 0 jobs are one after another.
 
     Raises:
@@ -105,15 +105,17 @@ def executor_of(root: Path, where: Where) -> "Executor":
     _refuse_idle(where)
     machine = Machine(**where.model_dump(include=set(Machine.model_fields)))
     if where.executor == "ray":
-        from crossmod.experiment.executors.ray import OnRay
+        from crossmod.experiment.executors.ray import RayExecutor
 
-        return OnRay(root, machine, address=where.address, cpus=float(where.cpus), gpus=where.gpus, most=where.jobs)
+        return RayExecutor(
+            root, machine, address=where.address, cpus=float(where.cpus), gpus=where.gpus, most=where.jobs
+        )
     if where.executor == "slurm":
         return _slurm(root, machine, where)
     from crossmod.experiment.executors.base import InProcess
-    from crossmod.experiment.executors.local import Workers
+    from crossmod.experiment.executors.local import LocalExecutor
 
-    return InProcess(root, machine) if where.jobs <= 1 else Workers(root, machine, where.jobs)
+    return InProcess(root, machine) if where.jobs <= 1 else LocalExecutor(root, machine, where.jobs)
 
 
 # Options that only some executors know.
@@ -127,7 +129,7 @@ ONLY: dict[str, tuple[str, ...]] = {
 }
 
 
-def _refuse_idle(where: Where) -> None:
+def _refuse_idle(where: ExecutorOptions) -> None:
     """An option of another executor would be ignored."""
     for name, executors in ONLY.items():
         default = type(where).model_fields[name].default
@@ -137,13 +139,13 @@ def _refuse_idle(where: Where) -> None:
             raise InputError(option, found=found, wanted=wanted, do=f"Leave {option} out, or change the executor.")
 
 
-def _slurm(root: Path, machine: Machine, where: Where) -> "Executor":
-    from crossmod.experiment.executors.slurm import OnSlurm
+def _slurm(root: Path, machine: Machine, where: ExecutorOptions) -> "Executor":
+    from crossmod.experiment.executors.slurm import SlurmExecutor
 
     if where.gpus != int(where.gpus):
         do = "Use --executor ray to share one."
         raise InputError("--gpus", found=f"{where.gpus:g}", wanted="whole GPUs with SLURM", do=do)
-    return OnSlurm(
+    return SlurmExecutor(
         root,
         machine,
         partition=where.partition,

@@ -20,7 +20,7 @@ from typing import Any
 
 from crossmod.errors import InputError
 from crossmod.experiment.executors.base import Work
-from crossmod.experiment.executors.worker import alone, looked_for, package, share, sit
+from crossmod.experiment.executors.worker import alone, looked_for, package, run_job, share
 from crossmod.experiment.jobs import Job
 from crossmod.experiment.scheduler import Outcome
 from crossmod.inference.batch.table import Case, Row
@@ -74,7 +74,7 @@ LOST = (
 )
 
 
-class OnRay:
+class RayExecutor:
     """Each job is a task of Ray's.
 
     Args:
@@ -125,7 +125,7 @@ class OnRay:
     def start(self, job: Job) -> None:
         """Give a job to Ray, which starts it where there is room."""
         ray = self._connection.open()
-        task = ray.remote(num_cpus=self._cpus, num_gpus=self._gpus, max_retries=0)(sit)
+        task = ray.remote(num_cpus=self._cpus, num_gpus=self._gpus, max_retries=0)(run_job)
         reference = task.options(name=job.name).remote(
             job, share(self._root), self._machine, self._work, max(int(self._cpus), 1)
         )

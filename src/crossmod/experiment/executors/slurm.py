@@ -20,7 +20,7 @@ from typing import Any
 
 from crossmod.errors import InputError
 from crossmod.experiment.executors.base import Work
-from crossmod.experiment.executors.worker import Place, alone, looked_for, package, share, sit
+from crossmod.experiment.executors.worker import Place, alone, looked_for, package, run_job, share
 from crossmod.experiment.jobs import Job
 from crossmod.experiment.scheduler import Outcome
 from crossmod.settings import Machine
@@ -37,7 +37,7 @@ FINAL = {
 }
 
 
-class OnSlurm:
+class SlurmExecutor:
     """Each job is a task of an array.
 
     Args:
@@ -160,7 +160,7 @@ def sit_on_slurm(job: Job, place: Place, machine: Machine, work: Work | None, cp
     """`sit`, where the signal that time is nearly up asks as SIGTERM does."""
     for number in (signal.SIGUSR1, signal.SIGUSR2):
         signal.signal(number, lambda *_: os.kill(os.getpid(), signal.SIGTERM))
-    return sit(job, place, machine, work, cpus)
+    return run_job(job, place, machine, work, cpus)
 
 
 def _state(task: Any) -> str:

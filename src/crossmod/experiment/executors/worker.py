@@ -21,13 +21,13 @@ from platform import node
 from typing import Any
 
 from crossmod.data.store_writer import WRITING
-from crossmod.engine.interrupt import Stopped
+from crossmod.engine.interrupt import TrainingInterrupted
 from crossmod.errors import InputError
 from crossmod.experiment.executors.base import Work, attempt
 from crossmod.experiment.jobs import Job
 from crossmod.experiment.scheduler import Outcome
 from crossmod.files import write_text
-from crossmod.progress import hush
+from crossmod.progress import disable_progress
 from crossmod.settings import Machine
 
 TOKEN = ".shared"
@@ -54,7 +54,7 @@ def share(root: Path) -> Place:
     return Place(root, mark.read_text(encoding="utf-8"))
 
 
-def sit(job: Job, place: Place, machine: Machine, work: Work | None, cores: int = 0) -> Outcome:
+def run_job(job: Job, place: Place, machine: Machine, work: Work | None, cores: int = 0) -> Outcome:
     """Do a job, its words in the experiment's `logs`; asked to stop, it says that it has saved.
 
     Args:
@@ -74,12 +74,12 @@ def _sit(job: Job, place: Place, machine: Machine, work: Work | None) -> Outcome
     if not _sees(place):
         return Outcome(job.name, error=f"{node()} does not see {place.root}: {_SHARED}")
     _wait_for_locks(job.folder(place.root))
-    hush()
+    disable_progress()
     began = time.monotonic()
     with _words_to(place.root / "logs" / f"{job.name}.log"):
         try:
             return attempt(job, place.root, machine, work)
-        except Stopped:
+        except TrainingInterrupted:
             return Outcome(job.name, saved=True, seconds=time.monotonic() - began)
 
 

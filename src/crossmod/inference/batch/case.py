@@ -27,7 +27,7 @@ from crossmod.inference.batch.table import SUFFIXES, Case, Row
 from crossmod.inference.trust.assess import Limits
 from crossmod.inference.trust.report import write_trust
 from crossmod.inference.types import Options, Translation
-from crossmod.progress import hush
+from crossmod.progress import disable_progress
 from crossmod.settings import Device
 
 WORKING = ".working"
@@ -35,7 +35,7 @@ Result = TypeVar("Result")
 KEY = "batch"
 
 
-class Job(Settings):
+class BatchJob(Settings):
     """What is the same for all cases."""
 
     out: Path
@@ -92,7 +92,7 @@ class Made:
     seconds: float
 
 
-def translate_case(model: Model | tuple[Path, ...], case: Case, job: Job) -> Row:
+def translate_case(model: Model | tuple[Path, ...], case: Case, job: BatchJob) -> Row:
     """Do one case; nothing that is wrong with it is raised. All that is given and returned can be pickled.
 
     Args:
@@ -104,7 +104,7 @@ def translate_case(model: Model | tuple[Path, ...], case: Case, job: Job) -> Row
     return put_case(loaded, make_case(loaded, read_case(loaded, case, job), job), job)
 
 
-def read_case(model: Model, case: Case, job: Job) -> Ready | Row:
+def read_case(model: Model, case: Case, job: BatchJob) -> Ready | Row:
     """Read a case; or say that it is done already, or why it cannot be done."""
     began = time.monotonic()
     try:
@@ -121,7 +121,7 @@ def read_case(model: Model, case: Case, job: Job) -> Ready | Row:
         return _failed(case, error, time.monotonic() - began)
 
 
-def make_case(model: Model, ready: Ready | Row, job: Job) -> Made | Row:
+def make_case(model: Model, ready: Ready | Row, job: BatchJob) -> Made | Row:
     """Translate a case that was read."""
     if isinstance(ready, Row):
         return ready
@@ -133,7 +133,7 @@ def make_case(model: Model, ready: Ready | Row, job: Job) -> Made | Row:
     return Made(ready.case, made, ready.key, ready.seconds + time.monotonic() - began)
 
 
-def put_case(model: Model, made: Made | Row, job: Job) -> Row:
+def put_case(model: Model, made: Made | Row, job: BatchJob) -> Row:
     """Judge a case that was translated, and write it."""
     if isinstance(made, Row):
         return made
@@ -147,11 +147,11 @@ def put_case(model: Model, made: Made | Row, job: Job) -> Row:
 def _hushed(work: Callable[[], Result]) -> Result:
     """The batch tells how far it is; a bar for every case would be in its way."""
     context = copy_context()
-    context.run(hush)
+    context.run(disable_progress)
     return context.run(work)
 
 
-def key_of(model: Model, case: Case, job: Job) -> str:
+def key_of(model: Model, case: Case, job: BatchJob) -> str:
     """Of what a case is made, and how: equal where it would be made alike.
 
     Raises:
@@ -165,7 +165,7 @@ def key_of(model: Model, case: Case, job: Job) -> str:
     return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
 
 
-def _put(model: Model, made: Made, job: Job, began: float) -> Row:
+def _put(model: Model, made: Made, job: BatchJob, began: float) -> Row:
     case, translation = made.case, made.translation
     trust = model.trust(translation, job.limits)
     place = job.out / WORKING / case.output
@@ -198,7 +198,7 @@ def _put(model: Model, made: Made, job: Job, began: float) -> Row:
     return row
 
 
-def _done_before(case: Case, job: Job, key: str) -> Row | None:
+def _done_before(case: Case, job: BatchJob, key: str) -> Row | None:
     """The row of a case that is there already.
 
     Raises:

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import TypeVar
 
 from crossmod.errors import InputError
-from crossmod.files import PathName, held, remove_partial
+from crossmod.files import PathName, lock, remove_partial
 from crossmod.inference.api import Model, is_nifti, load_model
-from crossmod.inference.batch.case import WORKING, Job, make_case, put_case, read_case, translate_case
+from crossmod.inference.batch.case import WORKING, BatchJob, make_case, put_case, read_case, translate_case
 from crossmod.inference.batch.table import SUMMARY, Case, Row, read_table, write_summary
-from crossmod.progress import hush, progress
+from crossmod.progress import disable_progress, progress
 
 Item = TypeVar("Item")
 Given = TypeVar("Given")
@@ -91,7 +91,7 @@ Spread = Callable[[Callable[[Case], Row], Sequence[Case]], Iterable[Row]]
 
 
 def translate_list(
-    model: Model | Sequence[PathName], table: PathName, job: Job, *, spread: Spread | None = None
+    model: Model | Sequence[PathName], table: PathName, job: BatchJob, *, spread: Spread | None = None
 ) -> tuple[Row, ...]:
     """Translate all cases of a list; given again after an interruption, it goes on.
 
@@ -119,7 +119,7 @@ def translate_list(
         raise InputError(job.out, found="a file", wanted="a folder", do="Choose another --out.")
     (job.out / WORKING).mkdir(parents=True, exist_ok=True)
     rows = {case.name: Row(case.name, "waiting", 0.0, case.output) for case in cases}
-    with held(job.out / WORKING / "lock"), progress("Translating", len(cases)) as advance:
+    with lock(job.out / WORKING / "lock"), progress("Translating", len(cases)) as advance:
         remove_partial(job.out)
         write_summary(job.out / SUMMARY, rows.values())
         for row in _rows(loaded, model, cases, job, spread):
@@ -131,7 +131,7 @@ def translate_list(
     return tuple(rows.values())
 
 
-def _check_outputs(table: Path, cases: Sequence[Case], job: Job) -> None:
+def _check_outputs(table: Path, cases: Sequence[Case], job: BatchJob) -> None:
     asked = "--segmentation" if job.segmentation else "--keep-identity" if job.keep_identity else None
     nifti = next((case.output for case in cases if is_nifti(Path(case.output))), None)
     if asked is not None and nifti is not None:
@@ -140,7 +140,7 @@ def _check_outputs(table: Path, cases: Sequence[Case], job: Job) -> None:
 
 
 def _rows(
-    loaded: Model, model: Model | Sequence[Path], cases: Sequence[Case], job: Job, spread: Spread | None
+    loaded: Model, model: Model | Sequence[Path], cases: Sequence[Case], job: BatchJob, spread: Spread | None
 ) -> Iterable[Row]:
     if spread is None:
         return _one_by_one(loaded, cases, job)
@@ -148,13 +148,13 @@ def _rows(
     return spread(partial(translate_case, given, job=job), cases)
 
 
-def _one_by_one(model: Model, cases: Sequence[Case], job: Job) -> Iterator[Row]:
+def _one_by_one(model: Model, cases: Sequence[Case], job: BatchJob) -> Iterator[Row]:
     ends = overlapped(
         cases,
         lambda case: read_case(model, case, job),
         lambda case, ready: make_case(model, ready, job),
         lambda case, made: put_case(model, made, job),
-        thread_begins=hush,
+        thread_begins=disable_progress,
     )
     for _, end in ends:
         if isinstance(end, Exception):

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from crossmod.engine.checkpoint import weights_hash
 from crossmod.errors import InputError
-from crossmod.files import PathName, new_folder, read_json, refuse_filled, sha256, write_text
+from crossmod.files import PathName, atomic_folder, read_json, require_empty, sha256, write_text
 from crossmod.inference.bundle import onnx as onnx_export
 from crossmod.inference.bundle.load import read_weights, write_weights
 from crossmod.inference.bundle.model_card import card_of, readme_of, steps_of, training_of
@@ -161,7 +161,7 @@ def export_bundle(
     paths, out, scores = [Path(run) for run in runs], Path(out), [Path(score) for score in scores]
     if onnx:
         onnx_export.refuse_without_onnx()
-    refuse_filled(out)
+    require_empty(out)
     networks = {}
     for path in paths:
         model = load_run(path, device="cpu", epoch=epoch)
@@ -177,7 +177,7 @@ def export_bundle(
     known = scores_of(scores, {model.about.weights: name for name, model in networks.items()})
     name = printable(out.resolve().name)[:100]
     card = card_of(networks, licence, known)
-    with new_folder(out) as folder:
+    with atomic_folder(out) as folder:
         write_weights(folder / WEIGHTS_FILE, _tensors(networks))
         made = _onnx_files(networks, folder) if onnx else None
         bundle = _written(folder, _plain(name, networks, card, made), out)

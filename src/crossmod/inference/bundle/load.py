@@ -22,7 +22,7 @@ from crossmod.engine.checkpoint import weights_hash
 from crossmod.engine.device import Compute, choose, pick_device, prepare
 from crossmod.engine.threads import suited_to
 from crossmod.errors import InputError
-from crossmod.files import replacing
+from crossmod.files import atomic_write
 from crossmod.inference.bundle.parse import (
     Shapes,
     damaged,
@@ -43,7 +43,7 @@ MOST_HEADER = 2**20
 
 def write_weights(path: Path, tensors: dict[str, Tensor]) -> None:
     """Write tensors by name, in fp32, whole or not at all."""
-    with replacing(path) as temporary:
+    with atomic_write(path) as temporary:
         save_file({name: tensors[name].detach().cpu().float().contiguous() for name in sorted(tensors)}, temporary)
 
 

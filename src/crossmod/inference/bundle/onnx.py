@@ -24,7 +24,7 @@ from jaxtyping import Float, Float32
 from torch import Tensor, nn
 
 from crossmod.errors import InputError
-from crossmod.files import replacing
+from crossmod.files import atomic_write
 from crossmod.networks.blocks import InstanceNorm
 
 OPSET = 18
@@ -85,7 +85,7 @@ def export_onnx(network: nn.Module, path: Path, *, channels: int, size: int) -> 
             wanted=f"at most {TOLERANCE:g}",
             do="Export without --onnx, or try other versions of onnx and onnxruntime.",
         )
-    with replacing(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_bytes(content)
     return difference
 

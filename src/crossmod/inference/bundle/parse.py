@@ -36,11 +36,11 @@ def _generator(a: Architecture) -> nn.Module:
     if a.kind == "resnet":
         return ResNet(a.stack, a.filters, a.blocks, inputs=a.stack)
     # Only here, since the module of several inputs defines their training, too.
-    from crossmod.networks.multi_input import Merge, Spread
+    from crossmod.networks.multi_input import MultiInputGenerator, MultiOutputGenerator
 
     if a.kind == "spread":
-        return Spread(1, a.filters, a.blocks, a.stack)
-    return Merge(a.inputs, a.filters, a.blocks, a.branch_blocks, a.stack)
+        return MultiOutputGenerator(1, a.filters, a.blocks, a.stack)
+    return MultiInputGenerator(a.inputs, a.filters, a.blocks, a.branch_blocks, a.stack)
 
 
 def shapes_of(bundle: Bundle, subject: object) -> dict[str, tuple[int, ...]]:

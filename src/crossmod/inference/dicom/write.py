@@ -18,7 +18,7 @@ from crossmod.data.dicom.header import quiet
 from crossmod.data.dicom.write import as_16_bit, is_whole, series_header, slice_header, slice_name, write_slice
 from crossmod.data.volume import Volume
 from crossmod.errors import InputError
-from crossmod.files import new_folder
+from crossmod.files import atomic_folder
 from crossmod.inference.dicom.attributes import put_description, put_identity, put_references
 from crossmod.inference.dicom.segmentation import check_segmentation, write_segmentation
 from crossmod.inference.dicom.source import Source, source_of, turn_onto
@@ -54,7 +54,7 @@ def write_translated(
     """
     labels = labels and check_segmentation(translation, folder)
     # UIDs of the source are passed on as they are, valid or not.
-    with new_folder(folder) as temporary, quiet():
+    with atomic_folder(folder) as temporary, quiet():
         _check_numbers(folder, translation)
         origin = None if source is None else source_of(source, translation.sources[0])
         if keep_identity and origin is None:

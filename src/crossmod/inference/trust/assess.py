@@ -13,7 +13,7 @@ from crossmod.inference.trust.findings import Check, Trust
 from crossmod.inference.trust.findings import Limits as Limits
 from crossmod.inference.trust.images import Output, input_likenesses, output_of, shows_organs
 from crossmod.inference.trust.similarity import Fingerprint
-from crossmod.inference.trust.warnings import Warned, warnings_of
+from crossmod.inference.trust.warnings import TrustWarning, warnings_of
 from crossmod.inference.types import Translation
 from crossmod.statistics.intervals import LEAST_VALUES
 
@@ -75,7 +75,7 @@ def _about_training(found: Trust, translation: Translation, reference: Fingerpri
         )
 
 
-def judge_trust(translation: Translation, reference: Fingerprint | None = None, limits: Limits | None = None) -> Trust:
+def assess_trust(translation: Translation, reference: Fingerprint | None = None, limits: Limits | None = None) -> Trust:
     """Check a translation against its source and its model's training.
 
     Args:
@@ -115,7 +115,7 @@ def _shift(output: Output) -> Shift | None:
     return Shift(kept.rows, kept.columns, output.pixel_mm, kept.agreement, kept.scale)
 
 
-def _checks(found: Trust, warned: list[Warned], translation: Translation) -> Iterator[Check]:
+def _checks(found: Trust, warned: list[TrustWarning], translation: Translation) -> Iterator[Check]:
     output, body = found.output, bool(translation.body.any())
     inputs = len(translation.sources)
     assessed = {

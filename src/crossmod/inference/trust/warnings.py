@@ -20,7 +20,7 @@ LISTED = 5
 
 
 @dataclass(frozen=True)
-class Warned:
+class TrustWarning:
     """One warning.
 
     Args:
@@ -32,7 +32,7 @@ class Warned:
     sentence: str
 
 
-def warnings_of(found: Trust, translation: Translation) -> Iterator[Warned]:
+def warnings_of(found: Trust, translation: Translation) -> Iterator[TrustWarning]:
     """A sentence for each limit that is exceeded, by check."""
     different = translation.about.source != translation.about.target
     sentences = {
@@ -50,7 +50,7 @@ def warnings_of(found: Trust, translation: Translation) -> Iterator[Warned]:
     }
     for check, lines in sentences.items():
         for line in lines:
-            yield Warned(check, line)
+            yield TrustWarning(check, line)
 
 
 def _body(found: Trust, translation: Translation) -> Iterator[str]:

@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float, Int
 from crossmod.reader.analysis.answers import MISSING, choice_of, first_showings
 from crossmod.reader.analysis.bootstrap import ends
 from crossmod.reader.design import CHOICES
-from crossmod.reader.schema import Given
+from crossmod.reader.schema import RecordedAnswer
 from crossmod.seeds import rng
 
 Ends = tuple[float, float]
@@ -118,7 +118,7 @@ class SelfAgreement:
         return int(self.table.sum())
 
 
-def self_agreement(answers: Sequence[Given]) -> SelfAgreement | None:
+def self_agreement(answers: Sequence[RecordedAnswer]) -> SelfAgreement | None:
     """Both answers to scans that were shown twice; None where none was."""
     first = {(one.reader, one.scan): choice_of(one.values) for one in first_showings(answers)}
     table, by_reader = np.zeros((len(CHOICES), len(CHOICES)), dtype=np.int64), dict[str, tuple[int, int]]()

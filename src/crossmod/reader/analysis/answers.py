@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from crossmod.reader.design import CHOICES
-from crossmod.reader.schema import Given
+from crossmod.reader.schema import RecordedAnswer
 
 REAL, SYNTHETIC, CANNOT_TELL = range(len(CHOICES))
 MISSING = -1
@@ -70,12 +70,12 @@ def choice_of(values: Mapping[str, Any]) -> int:
     return CHOICES.index(given) if given in CHOICES else MISSING
 
 
-def first_showings(answers: Sequence[Given]) -> list[Given]:
+def first_showings(answers: Sequence[RecordedAnswer]) -> list[RecordedAnswer]:
     """Answers to scans that are shown for the first time."""
     return [one for one in answers if one.repeats is None]
 
 
-def readings(surveys: Mapping[str, Sequence[Given]]) -> Readings:
+def readings(surveys: Mapping[str, Sequence[RecordedAnswer]]) -> Readings:
     """The answers of one survey or several as one array.
 
     The same label in two surveys is taken for the same reader, so that their answers are not counted as independent.

@@ -10,7 +10,7 @@ from scipy import stats
 
 from crossmod.reader.analysis.answers import REALISM, REGIONS, Readings, first_showings
 from crossmod.reader.analysis.bootstrap import deviations, ends
-from crossmod.reader.schema import Given
+from crossmod.reader.schema import RecordedAnswer
 from crossmod.statistics.intervals import interval
 
 Ends = tuple[float, float]
@@ -38,7 +38,7 @@ class Realism:
     by_reader: dict[str, tuple[float, float]]
 
 
-def ratings(answers: Sequence[Given], read: Readings) -> Float[np.ndarray, "readers scans"]:
+def ratings(answers: Sequence[RecordedAnswer], read: Readings) -> Float[np.ndarray, "readers scans"]:
     """Realism by reader and scan; nan where it was not answered."""
     values = np.full(read.choices.shape, np.nan)
     row, column = {n: i for i, n in enumerate(read.readers)}, {n: i for i, n in enumerate(read.scans)}
@@ -64,7 +64,7 @@ def superiority(values: Float[np.ndarray, " scans"], synthetic: Bool[np.ndarray,
     return float(found.statistic) / (real.size * other.size), float(found.pvalue)
 
 
-def realism(answers: Sequence[Given], read: Readings, *, seed: int, draws: int) -> Realism | None:
+def realism(answers: Sequence[RecordedAnswer], read: Readings, *, seed: int, draws: int) -> Realism | None:
     """The scale by class; None where it was not asked or nobody answered."""
     values = ratings(answers, read)
     classes = read.synthetic.astype(np.int64)
@@ -90,7 +90,7 @@ def realism(answers: Sequence[Given], read: Readings, *, seed: int, draws: int) 
     )
 
 
-def regions(answers: Sequence[Given]) -> dict[str, tuple[int, int]]:
+def regions(answers: Sequence[RecordedAnswer]) -> dict[str, tuple[int, int]]:
     """How often each region was ticked, in real and in synthetic scans; the most ticked first."""
     ticked = {
         value: Counter(

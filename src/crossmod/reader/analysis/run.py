@@ -24,7 +24,7 @@ from crossmod.reader.analysis.report import write_report
 from crossmod.reader.analysis.summary import ALL_SURVEYS, everything
 from crossmod.reader.create import opened
 from crossmod.reader.design import CHOICES
-from crossmod.reader.schema import Given
+from crossmod.reader.schema import RecordedAnswer
 
 REPORT, TABLE, NUMBERS = "report.html", "answers.csv", "analysis.json"
 FEWEST_DRAWS = 100
@@ -67,7 +67,7 @@ def analyze_surveys(
         InputError: a survey is open, has no answers, or a single reader; or the settings are no use.
     """
     _check(surveys, margin, draws)
-    found: dict[str, list[Given]] = {}
+    found: dict[str, list[RecordedAnswer]] = {}
     for path in surveys:
         name, answers = _read(path, database)
         if name in found:
@@ -77,7 +77,7 @@ def analyze_surveys(
 
 
 def analyze(
-    surveys: Mapping[str, Sequence[Given]], *, out: Path, margin: float = 0.10, draws: int = 10_000
+    surveys: Mapping[str, Sequence[RecordedAnswer]], *, out: Path, margin: float = 0.10, draws: int = 10_000
 ) -> dict[str, Any]:
     """The same of answers that are read already, by the name of their survey."""
     for name, answers in surveys.items():
@@ -91,7 +91,7 @@ def analyze(
     return written
 
 
-def _read(path: Path, database: str | None) -> tuple[str, list[Given]]:
+def _read(path: Path, database: str | None) -> tuple[str, list[RecordedAnswer]]:
     """The name of a survey and its answers."""
     with opened(path, database) as (study, survey):
         if study.closed(survey) is None:
@@ -110,7 +110,7 @@ def _check(surveys: Sequence[Path], margin: float, draws: int) -> None:
         raise InputError("--draws", found=f"{draws}", wanted=f"{FEWEST_DRAWS} or more", do="Take 10000.")
 
 
-def check_answers(name: str, answers: Sequence[Given]) -> None:
+def check_answers(name: str, answers: Sequence[RecordedAnswer]) -> None:
     """Refuse what cannot be analysed.
 
     Raises:
@@ -132,7 +132,7 @@ def check_answers(name: str, answers: Sequence[Given]) -> None:
         raise InputError(f"survey {name!r}", found=found, wanted=wanted, do="Check how the survey was made.")
 
 
-def table(answers: Sequence[Given]) -> str:
+def table(answers: Sequence[RecordedAnswer]) -> str:
     """A row an answer, as CSV with a header; readers by their label alone."""
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")

@@ -29,7 +29,7 @@ from crossmod.reader.analysis.equivalence import AgainstChance, against_chance, 
 from crossmod.reader.analysis.hypothesis_tests import Comparison, adjusted, correctness, of_classes, of_surveys, pairs
 from crossmod.reader.analysis.realism import realism, regions
 from crossmod.reader.design import CHOICES
-from crossmod.reader.schema import Given
+from crossmod.reader.schema import RecordedAnswer
 from crossmod.statistics.verdicts import holm
 
 SOURCE = "Crespi et al., Tables 2 and 3"
@@ -134,7 +134,7 @@ def _share(values: np.ndarray) -> dict[str, Any]:
     return {"right": right, "answers": answers, "estimate": estimate, "wilson": wilson(right, answers)}
 
 
-def reasons(answers: Sequence[Given]) -> list[dict[str, Any]]:
+def reasons(answers: Sequence[RecordedAnswer]) -> list[dict[str, Any]]:
     """What readers wrote, word for word, by scan."""
     written = [one for one in answers if str(one.values.get(REASON) or "").strip()]
     written.sort(key=lambda one: (one.synthetic, one.layer, one.repeats or one.scan, one.reader))
@@ -156,7 +156,7 @@ def reasons(answers: Sequence[Given]) -> list[dict[str, Any]]:
     return rows
 
 
-def cautions(answers: Sequence[Given], read: Readings) -> list[str]:
+def cautions(answers: Sequence[RecordedAnswer], read: Readings) -> list[str]:
     """What a reader of the report should know of one survey before its numbers."""
     lines = []
     left = sorted({one.reader for one in answers if not one.submitted})
@@ -190,7 +190,7 @@ FOR_CHANCE: tuple[Rule, ...] = ("left_out", "half")
 ALL_SURVEYS = "All surveys"
 
 
-def everything(surveys: Mapping[str, Sequence[Given]], *, margin: float, draws: int) -> dict[str, Any]:
+def everything(surveys: Mapping[str, Sequence[RecordedAnswer]], *, margin: float, draws: int) -> dict[str, Any]:
     """The whole analysis; JSON but for numbers that are nan or infinite.
 
     Args:
@@ -222,7 +222,7 @@ def everything(surveys: Mapping[str, Sequence[Given]], *, margin: float, draws: 
     }
 
 
-def one_survey(surveys: Mapping[str, Sequence[Given]], *, margin: float, draws: int) -> dict[str, Any]:
+def one_survey(surveys: Mapping[str, Sequence[RecordedAnswer]], *, margin: float, draws: int) -> dict[str, Any]:
     """One survey, or several as one."""
     read = readings(surveys)
     answers = [one for several in surveys.values() for one in several]
@@ -268,7 +268,7 @@ def _kappa(read: Readings, draws: int) -> tuple[float, float]:
     return kappa_interval(read.choices, read.synthetic, seed=SEED, draws=draws)
 
 
-def _shared(surveys: Mapping[str, Sequence[Given]]) -> list[str]:
+def _shared(surveys: Mapping[str, Sequence[RecordedAnswer]]) -> list[str]:
     """Labels that are in several surveys."""
     labels = [{one.reader for one in answers} for answers in surveys.values()]
     several = sorted({label for one in labels for label in one if sum(label in other for other in labels) > 1})
@@ -288,7 +288,7 @@ def words(chance: Mapping[Rule, AgainstChance], name: str) -> list[str]:
 
 
 def comparisons(
-    surveys: Mapping[str, Sequence[Given]], *, draws: int
+    surveys: Mapping[str, Sequence[RecordedAnswer]], *, draws: int
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Table 3, and which survey's scans are told better."""
     names = list(surveys)

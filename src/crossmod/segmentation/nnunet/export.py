@@ -26,9 +26,9 @@ from crossmod.data.splits import patient_folds
 from crossmod.data.store import CaseRecord
 from crossmod.data.volume import Volume
 from crossmod.errors import InputError
-from crossmod.files import held, refuse_filled, write_json, write_text
+from crossmod.files import lock, require_empty, write_json, write_text
 from crossmod.progress import track
-from crossmod.segmentation.data import Chosen, Sides, choose_cases
+from crossmod.segmentation.data import SegmentationData, Split, choose_cases
 from crossmod.segmentation.nnunet.plan import MARK, REAL, SYNTHETIC, grids, name_of, write_plan
 from crossmod.settings import SegmentSettings
 
@@ -60,7 +60,7 @@ def export_nnunet(
     if not 1 <= dataset <= 999:
         found, do = f"--dataset {dataset}", "Choose one that no other dataset of yours has."
         raise InputError("nnunet export", found=found, wanted="a number from 1 to 999", do=do)
-    refuse_filled(out)
+    require_empty(out)
     chosen = choose_cases(real, synthetic, settings)
     sides = chosen.load()
     name = f"Dataset{dataset:03d}_{_words(settings.organs[0])}{settings.modality.upper()}"
@@ -112,7 +112,7 @@ def _words(organ: str) -> str:
     return "".join(part.capitalize() for part in re.findall("[A-Za-z0-9]+", organ)) or "Organ"
 
 
-def _write_raw(folder: Path, chosen: Chosen, sides: Sides, mark: str) -> None:
+def _write_raw(folder: Path, chosen: SegmentationData, sides: Split, mark: str) -> None:
     organ = chosen.settings.organs[0]
     for name in ("imagesTr", "labelsTr", "imagesTs"):
         (folder / name).mkdir(parents=True)
@@ -186,7 +186,7 @@ def whole_folder(path: Path) -> Iterator[Path]:
     path = path.resolve()
     temporary = path.with_name(f".{path.name}.partial")
     temporary.mkdir(parents=True, exist_ok=True)
-    with held(temporary / WRITING):
+    with lock(temporary / WRITING):
         try:
             for left in temporary.iterdir():
                 if left.is_dir():

@@ -21,7 +21,7 @@ from crossmod.errors import InputError
 from crossmod.files import read_json, sha256
 from crossmod.progress import track
 from crossmod.runs import Run, is_run, start_run
-from crossmod.segmentation.data import Chosen, Sides, choose_cases
+from crossmod.segmentation.data import SegmentationData, Split, choose_cases
 from crossmod.segmentation.nnunet.export import ENDING
 from crossmod.segmentation.nnunet.plan import MARK, REAL, NnunetPlan, grids, name_of, read_plan
 from crossmod.segmentation.predict import KIND, THRESHOLD, score
@@ -70,7 +70,7 @@ def read_nnunet(out: Path, *, export: Path, predictions: Path) -> Run:
 
 
 def _scored(
-    test: SliceSet, probability: Float[np.ndarray, "slices size size"], chosen: Chosen, softmax: bool
+    test: SliceSet, probability: Float[np.ndarray, "slices size size"], chosen: SegmentationData, softmax: bool
 ) -> dict[str, Any]:
     """The scores of `segment`; labels alone have one threshold and no curve, so no ROC and no AUC."""
     scores = score(test, probability, chosen.real)
@@ -78,7 +78,7 @@ def _scored(
 
 
 def _card(
-    out: Path, settings: dict[str, Any], chosen: Chosen, sides: Sides, plan: NnunetPlan, softmax: bool
+    out: Path, settings: dict[str, Any], chosen: SegmentationData, sides: Split, plan: NnunetPlan, softmax: bool
 ) -> dict[str, Any]:
     return {
         "settings": settings,

@@ -27,7 +27,7 @@ from crossmod.data.store_writer import MOST_SPACING
 from crossmod.data.volume import Affine
 from crossmod.errors import InputError
 from crossmod.files import read_json, write_json
-from crossmod.segmentation.data import Chosen, Sides
+from crossmod.segmentation.data import SegmentationData, Split
 from crossmod.settings import SegmentSettings, as_recorded
 from crossmod.version import __version__
 
@@ -39,7 +39,7 @@ def name_of(kind: str, key: SliceKey) -> str:
     return f"{kind}-{key.case}-{key.slice:04d}"
 
 
-def described(sides: Sides) -> dict[str, dict[str, dict[str, Any]]]:
+def described(sides: Split) -> dict[str, dict[str, dict[str, Any]]]:
     """Every case of nnU-Net by side and name, with where it came from and a checksum of its pixels."""
     return {
         "train": _described(sides.train, REAL),
@@ -119,7 +119,7 @@ class NnunetPlan:
     cases: dict[str, dict[str, dict[str, Any]]]
     sha256: str
 
-    def check_stores(self, chosen: Chosen) -> None:
+    def check_stores(self, chosen: SegmentationData) -> None:
         """Refuse stores whose cases are others than were exported.
 
         Raises:
@@ -136,7 +136,7 @@ class NnunetPlan:
                     do="Bring the store back as it was, or export, train and predict anew.",
                 )
 
-    def check_slices(self, sides: Sides) -> None:
+    def check_slices(self, sides: Split) -> None:
         """Refuse slices that are others than were exported, though the stores are the same.
 
         Raises:
@@ -164,7 +164,7 @@ def checksum(content: dict[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def write_plan(folder: Path, out: Path, dataset: str, chosen: Chosen, sides: Sides) -> str:
+def write_plan(folder: Path, out: Path, dataset: str, chosen: SegmentationData, sides: Split) -> str:
     """Write the plan.
 
     Args:
