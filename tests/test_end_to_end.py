@@ -50,7 +50,7 @@ def test_the_demo_from_end_to_end(tmp_path: Path) -> None:
     after = {path: path.stat().st_mtime_ns for path in (tmp_path / "demo").rglob("*") if path != page}
     touched = {path for path in after if after[path] != before.get(path)}
     assert touched <= {tmp_path / "demo", tmp_path / "demo" / ".lock"}
-    with pytest.raises(InputError, match=r"a demo with --seed 1\. Wanted: a new folder, or the one with --seed 2"):
+    with pytest.raises(InputError, match=r"a demo with --seed 1\. Expected: a new folder, or the one with --seed 2"):
         demo.run_demo(tmp_path / "demo", seed=2)
 
     alone = tmp_path / "alone"

@@ -125,7 +125,7 @@ def test_the_command_line_follows(capsys: pytest.CaptureFixture[str]) -> None:
     assert (printed["epochs"], printed["steps"]) == (3, 0)
     with pytest.raises(SystemExit):
         main(["segment", "out", "--real", "x", "--preset", "tiny", "--epochs", "3", "--steps", "3", "--dry-run"])
-    assert "--epochs 3 and --steps 3. Wanted: one of the two" in capsys.readouterr().err
+    assert "--epochs 3 and --steps 3. Expected: one of the two" in capsys.readouterr().err
 
 
 def test_a_file_wins_too_and_a_run_s_own_file_is_taken_as_it_is(

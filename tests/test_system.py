@@ -11,7 +11,7 @@ def test_a_system_that_is_not_supported_is_a_sentence() -> None:
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
-    assert "Wanted: Linux or macOS; on Windows, crossmod runs in WSL 2" in done.stderr
+    assert "Expected: Linux or macOS; on Windows, crossmod runs in WSL 2" in done.stderr
 
 
 def test_for_programs_it_is_an_import_error_that_says_so() -> None:

@@ -83,7 +83,7 @@ def test_a_nifti_file_a_store_and_a_volume_are_refused_in_the_same_words(tmp_pat
         said(lambda: translate_volume([model], [volume])),
     )
     assert all(re.search(words, error.found) for error in errors), [error.found for error in errors]
-    assert len({(error.found, error.wanted) for error in errors}) == 1
+    assert len({(error.found, error.expected) for error in errors}) == 1
     # What to do about the values is the same; how to take them all the same is each command's own.
     assert all("--accept-units" in error.do for error in errors)
     assert not (tmp_path / "store").exists()
@@ -102,7 +102,7 @@ def test_training_segmenting_and_synthesis_refuse_an_old_store_in_the_same_words
         said(lambda: Store(old).read("somebody0")),
     )
     assert all(re.search(words, error.found) for error in errors), [error.found for error in errors]
-    assert {error.wanted for error in errors} == {"CT in HU: air -1000, fat -100, water 0"}
+    assert {error.expected for error in errors} == {"CT in HU: air -1000, fat -100, water 0"}
     assert not (tmp_path / "run").exists()
     assert not (tmp_path / "made").exists()
 

@@ -80,13 +80,13 @@ def invalid(error: ValidationError, subject: object) -> InputError:
     """
     first = error.errors()[0]
     name = "".join(f" --{str(part).replace('_', '-')}" for part in first["loc"] if isinstance(part, str))
-    wanted = first["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
-    wanted = PLAIN_WORDS.get(first["type"], wanted)
+    expected = first["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+    expected = PLAIN_WORDS.get(first["type"], expected)
     # Our own checks say "<wanted>, got <found>".
-    wanted, _, got = wanted.partition(", got ")
+    expected, _, got = expected.partition(", got ")
     found = got or (repr(first["input"]) if first["type"] != "missing" else "nothing")
     do = "Change it; `--help` lists what each option takes."
-    return InputError(f"{subject}{name}".strip() or "options", found=found, wanted=wanted, do=do)
+    return InputError(f"{subject}{name}".strip() or "options", found=found, expected=expected, do=do)
 
 
 # pydantic's words for what a reader of a settings file may get wrong.
@@ -107,11 +107,11 @@ def read_yaml(path: Path) -> dict[str, Any]:
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise InputError(path, found="no such file", wanted="a YAML file of settings", do="Check the path.") from None
+        raise InputError(path, found="no such file", expected="a YAML file of settings", do="Check the path.") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         found = f"not YAML ({str(error).splitlines()[0]})"
-        raise InputError(path, found=found, wanted="a YAML file of settings", do="Correct the file.") from None
+        raise InputError(path, found=found, expected="a YAML file of settings", do="Correct the file.") from None
     if not isinstance(content, dict):
         found = "an empty file" if content is None else f"a {type(content).__name__}"
-        raise InputError(path, found=found, wanted="a mapping of settings", do="Write `name: value` lines.")
+        raise InputError(path, found=found, expected="a mapping of settings", do="Write `name: value` lines.")
     return content

@@ -7,10 +7,10 @@ class InputError(Exception):
     Args:
         subject: what it is about, nearly always a file, a folder or an option.
         found: what came.
-        wanted: what would have been right.
+        expected: what would have been right.
         do: what to do about it, a whole sentence.
     """
 
-    def __init__(self, subject: object, *, found: str, wanted: str, do: str):
-        self.subject, self.found, self.wanted, self.do = str(subject), found, wanted, do
-        super().__init__(f"{subject}: {found}. Wanted: {wanted}. {do}")
+    def __init__(self, subject: object, *, found: str, expected: str, do: str):
+        self.subject, self.found, self.expected, self.do = str(subject), found, expected, do
+        super().__init__(f"{subject}: {found}. Expected: {expected}. {do}")

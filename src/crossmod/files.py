@@ -82,7 +82,7 @@ def disk_full(path: Path) -> InputError:
     return InputError(
         path,
         found="the disk is full, or a quota or file-size limit is reached",
-        wanted="room for this file",
+        expected="room for this file",
         do="Free some space or choose another folder, then run the same command again.",
     )
 
@@ -98,9 +98,9 @@ def lock(path: Path) -> Iterator[None]:
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            found, wanted = "another crossmod command that writes here", "one at a time"
+            found, expected = "another crossmod command that writes here", "one at a time"
             do = "Wait for it, or choose another folder."
-            raise InputError(path.parent, found=found, wanted=wanted, do=do) from None
+            raise InputError(path.parent, found=found, expected=expected, do=do) from None
         yield
 
 
@@ -130,10 +130,10 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise InputError(path, found="no such file", wanted="a JSON file", do="Check the path.") from None
+        raise InputError(path, found="no such file", expected="a JSON file", do="Check the path.") from None
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
         raise InputError(
-            path, found=f"not JSON ({error})", wanted="a JSON file", do="Restore it from a copy or make it anew."
+            path, found=f"not JSON ({error})", expected="a JSON file", do="Restore it from a copy or make it anew."
         ) from None
 
 
@@ -155,7 +155,7 @@ def require_empty(folder: Path) -> None:
     """
     if folder.is_symlink() or (folder.exists() and (not folder.is_dir() or any(folder.iterdir()))):
         found = "a folder with something in it" if folder.is_dir() else "a file"
-        raise InputError(folder, found=found, wanted="a new or empty folder", do="Choose another, or remove it.")
+        raise InputError(folder, found=found, expected="a new or empty folder", do="Choose another, or remove it.")
 
 
 @contextmanager
@@ -195,7 +195,7 @@ def _rename(temporary: Path, out: Path) -> None:
         if error.errno not in FILLED:
             raise
         found = "something was written there meanwhile"
-        raise InputError(out, found=found, wanted="a new folder", do="Choose another, or remove it.") from None
+        raise InputError(out, found=found, expected="a new folder", do="Choose another, or remove it.") from None
 
 
 def _remove_abandoned(out: Path) -> None:

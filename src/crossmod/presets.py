@@ -137,7 +137,7 @@ def with_asked(settings: Chosen, asked: Mapping[str, Any], *, every: bool = True
             switched[other] = off
     if every and asked.get("epochs") and asked.get("steps"):
         found = f"--epochs {asked['epochs']} and --steps {asked['steps']}"
-        raise InputError("--epochs", found=found, wanted="one of the two", do="Leave one out.")
+        raise InputError("--epochs", found=found, expected="one of the two", do="Leave one out.")
     made = build(type(settings), {**settings.model_dump(), **switched, **asked}, subject=subject)
     if every:
         _refuse_idle(settings, made, asked)
@@ -151,7 +151,7 @@ def _refuse_idle(before: Chosen, made: Chosen, asked: Mapping[str, Any]) -> None
         if name in reasons and getattr(made, name) != getattr(before, name):
             option = f"--{name.replace('_', '-')}"
             found, do = "a setting that would have no effect", f"Leave {option} out, or change the other setting."
-            raise InputError(option, found=found, wanted=reasons[name], do=do)
+            raise InputError(option, found=found, expected=reasons[name], do=do)
 
 
 def idle(settings: SplitSettings) -> dict[str, str]:

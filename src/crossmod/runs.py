@@ -60,7 +60,7 @@ class Run:
         """
         if not self.finished:
             do = "Run its command again: it continues where it stopped."
-            raise InputError(self.path, found="a run that is not finished", wanted="a finished run", do=do)
+            raise InputError(self.path, found="a run that is not finished", expected="a finished run", do=do)
         return _with_keys(self.path / CARD, read_json(self.path / CARD), ("kind", "settings", "data", "steps"))
 
     def finish(self, card: Mapping[str, Any]) -> None:
@@ -89,8 +89,8 @@ class Run:
 
 def _with_keys(path: Path, content: Any, keys: tuple[str, ...]) -> dict[str, Any]:
     if not isinstance(content, dict) or not all(key in content for key in keys):
-        found, wanted = "other content than a crossmod command writes", ", ".join(keys)
-        raise InputError(path, found=found, wanted=wanted, do="Restore the file, or make the run anew.")
+        found, expected = "other content than a crossmod command writes", ", ".join(keys)
+        raise InputError(path, found=found, expected=expected, do="Restore the file, or make the run anew.")
     return content
 
 
@@ -107,11 +107,11 @@ def open_run(path: Path, kind: str | None = None) -> Run:
     """
     if not is_run(path):
         found = f"no {CONFIG} in it" if path.is_dir() else "no such folder"
-        raise InputError(path, found=found, wanted="a run folder", do="Give the folder that a crossmod command made.")
+        raise InputError(path, found=found, expected="a run folder", do="Give the folder that a crossmod command made.")
     run = Run(path)
     have = run.config.get("kind")
     if kind is not None and have != kind:
-        raise InputError(path, found=f"a run of `{have}`", wanted=f"a run of `{kind}`", do="Give another run folder.")
+        raise InputError(path, found=f"a run of `{have}`", expected=f"a run of `{kind}`", do="Give another run folder.")
     return run
 
 
@@ -140,8 +140,8 @@ def start_run(
     config = json.loads(json.dumps({"kind": kind, "settings": settings, "inputs": inputs}))
     if is_run(path):
         if Run(path).config["kind"] != kind:
-            found, wanted = f"a run of `{Run(path).config['kind']}`", f"a new folder, or a run of `{kind}`"
-            raise InputError(path, found=found, wanted=wanted, do="Choose another --out.")
+            found, expected = f"a run of `{Run(path).config['kind']}`", f"a new folder, or a run of `{kind}`"
+            raise InputError(path, found=found, expected=expected, do="Choose another --out.")
         before = Run(path).config
         known = json.loads(json.dumps({**(unknown or {}), **before["settings"]}))
         differences = list(_differences({**before, "settings": known}, config))
@@ -151,14 +151,14 @@ def start_run(
             raise InputError(
                 path,
                 found=f"a run with another {'; '.join(differences[:3])}",
-                wanted="the same command as before, or a new folder",
+                expected="the same command as before, or a new folder",
                 do="Choose another --out, or repeat the settings in its config.yaml to continue it.",
             )
         return _complete(Run(path))
     remove_partial(path)
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         found = "a file" if path.is_file() else "a folder with something else in it"
-        raise InputError(path, found=found, wanted="a new or empty folder", do="Choose another --out.")
+        raise InputError(path, found=found, expected="a new or empty folder", do="Choose another --out.")
     path.mkdir(parents=True, exist_ok=True)
     return _begin(Run(path), config)
 

@@ -11,4 +11,4 @@ def unsupported() -> str | None:
         found = find_spec("fcntl") is not None
     except ValueError:  # a module that is barred has no specification
         found = False
-    return None if found else f"this system has no file locks of Unix (Python's fcntl). Wanted: {WANTED}."
+    return None if found else f"this system has no file locks of Unix (Python's fcntl). Expected: {WANTED}."

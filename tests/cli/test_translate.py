@@ -71,12 +71,12 @@ def test_more_models_give_an_uncertainty(tmp_path: Path, run: Path, patient: Pat
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["{ct}"], "1 path after the run. Wanted: INPUT and OUTPUT"),
+        (["{ct}"], "1 path after the run. Expected: INPUT and OUTPUT"),
         (["{ct}", "{out}", "--input", "ct={ct}"], "the output alone beside --input"),
         (["{out}", "--input", "{ct}"], "NAME=PATH"),
         (["{ct}", "{ct}", "{out}"], "one path twice"),
-        (["{ct}", "{other}", "{out}"], "2 volumes. Wanted: 1: ct"),
-        (["{ct}", "{out}", "--batch", "0"], "--batch: 0. Wanted: greater than or equal to 1"),
+        (["{ct}", "{other}", "{out}"], "2 volumes. Expected: 1: ct"),
+        (["{ct}", "{out}", "--batch", "0"], "--batch: 0. Expected: greater than or equal to 1"),
         (["{ct}", "{out}", "--executor", "ray"], "--list with them"),
         (["{ct}", "{out}", "--echo-time", "4.6"], "NIfTI, which is one series"),
         (["{ct}", "{nrrd}"], "a file that is not written here (.nrrd)"),
@@ -213,7 +213,7 @@ def test_a_truth_of_somebody_else_is_refused_before_the_work(
 def test_a_list_takes_no_truth(tmp_path: Path, run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["translate", str(run), "--list", "cases.csv", str(tmp_path), "--truth", "truth.nii"])
-    assert "1 path after the run and --truth. Wanted: the folder of the outputs alone" in capsys.readouterr().err
+    assert "1 path after the run and --truth. Expected: the folder of the outputs alone" in capsys.readouterr().err
 
 
 def test_a_list_writes_organs_where_asked(tmp_path: Path, run: Path, patient: Path) -> None:

@@ -101,9 +101,9 @@ def test_a_statement_against_the_header_is_refused(tmp_path):
 
 def test_contrast_stated_of_mr_alone_is_refused(tmp_path):
     write_series(tmp_path / "src", body()[0], modality="MR")
-    with pytest.raises(InputError, match=r"--contrast: images that are all MR\. Wanted: CT"):
+    with pytest.raises(InputError, match=r"--contrast: images that are all MR\. Expected: CT"):
         prepare_dicom(tmp_path / "src", tmp_path / "store", contrast=True)
-    with pytest.raises(InputError, match=r"--contrast: images that are all MR\. Wanted: CT"):
+    with pytest.raises(InputError, match=r"--contrast: images that are all MR\. Expected: CT"):
         prepare_nifti(tmp_path / "src", tmp_path / "store", modality="mr", contrast=False)
 
 

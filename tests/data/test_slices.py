@@ -112,7 +112,7 @@ def test_classes_follow_the_order_of_the_organs(rng: np.random.Generator) -> Non
     labels[0, 0, 0], labels[0, 0, 1], labels[0, 0, 2] = 6, 1, 3
     volume = volume.with_labels(labels, {6: "liver", 1: "spleen", 3: "left_kidney"})
     assert class_map(volume, ("liver", "left_kidney"), "x")[0, 0, :3].tolist() == [1, 0, 2]
-    with pytest.raises(InputError, match=r"labels of liver, spleen, left_kidney\. Wanted: labels of aorta"):
+    with pytest.raises(InputError, match=r"labels of liver, spleen, left_kidney\. Expected: labels of aorta"):
         class_map(volume, ("aorta",), "x")
 
 

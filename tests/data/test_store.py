@@ -61,7 +61,7 @@ def test_cases_are_chosen_by_modality_sequence_and_organ(path):
 def test_a_store_without_a_modality_says_what_it_has(tmp_path):
     with writing_store(tmp_path / "s") as writer:
         writer.add("a", a_volume("ct"), patient="p")
-    with pytest.raises(InputError, match=r"a store of ct\. Wanted: mr cases"):
+    with pytest.raises(InputError, match=r"a store of ct\. Expected: mr cases"):
         Store(tmp_path / "s").select("mr")
 
 
@@ -147,7 +147,7 @@ def test_a_record_that_does_not_fit_is_named_with_its_field(path):
     refused(lambda cases: cases[2].pop("id"), r".*\(record 3, id: ")
     refused(lambda cases: cases.append(7), r".*\(record 4, the whole: ")
     refused(lambda cases: cases[0].clear() or cases[0].update(id="a"), r".*\(case 'a', .* and \d+ more\)")
-    refused(lambda cases: cases.append(cases[1]), r"two cases 'b'\. Wanted: one record a case")
+    refused(lambda cases: cases.append(cases[1]), r"two cases 'b'\. Expected: one record a case")
 
 
 def test_a_case_that_may_not_be_read_is_not_called_missing(path, monkeypatch):

@@ -59,7 +59,7 @@ def test_none_where_there_is_none(tmp_path: Path) -> None:
 
 def test_weights_of_another_architecture_are_refused_by_name() -> None:
     small, large = nn.Linear(2, 3), nn.Linear(2, 4)
-    with pytest.raises(InputError, match=r"another architecture: G1 holds \[4, 2\] for weight. Wanted: \[3, 2\]"):
+    with pytest.raises(InputError, match=r"another architecture: G1 holds \[4, 2\] for weight. Expected: \[3, 2\]"):
         checkpoint.load_weights(small, large.state_dict(), "G1", "a run")
     with pytest.raises(InputError, match="holds nothing for bias"):
         checkpoint.load_weights(small, {"weight": torch.zeros(3, 2)}, "G1", "a run")

@@ -55,7 +55,7 @@ def test_all_of_it_comes_back(tmp_path: Path) -> None:
         3, 1.5, False, {"score": 2.0, "step": 2, "epoch": 0}, 1, [], {"square": [1.0]}, {"square": 3.0}, 2
     )
     checkpoint.save(run.path / "checkpoints", 3, snapshot(trainee, at, ALONE))
-    drawn, wanted = torch.rand(4), snapshot(trainee, at, ALONE)
+    drawn, expected = torch.rand(4), snapshot(trainee, at, ALONE)
 
     again = Counter()
     other = averaged(replace(regression(), memory={"counter": again}), ("net",), 0.9)
@@ -64,8 +64,8 @@ def test_all_of_it_comes_back(tmp_path: Path) -> None:
     assert again.kept.tolist() == [7, 7]
     found = snapshot(other, at, ALONE)
     for part in ("networks", "averages"):
-        assert all(torch.equal(found[part]["net"][key], wanted[part]["net"][key]) for key in wanted[part]["net"])
-    moments = [state["optimizers"]["net"]["state"] for state in (found, wanted)]
+        assert all(torch.equal(found[part]["net"][key], expected[part]["net"][key]) for key in expected[part]["net"])
+    moments = [state["optimizers"]["net"]["state"] for state in (found, expected)]
     assert all(torch.equal(moments[0][i][name], moments[1][i][name]) for i in moments[1] for name in moments[1][i])
 
 
@@ -141,7 +141,7 @@ def test_a_kill_around_a_best_epoch_changes_nothing(
 ) -> None:
     whole = new_run(tmp_path / "whole")
     plan = replace(PATIENT, patience=2)
-    wanted = fit(regression(), Numbers(), whole, plan, ALONE, scored)
+    expected = fit(regression(), Numbers(), whole, plan, ALONE, scored)
 
     run, count = new_run(tmp_path / "cut"), []
     write, save = checkpoint.write, checkpoint.save
@@ -167,7 +167,7 @@ def test_a_kill_around_a_best_epoch_changes_nothing(
             fit(regression(), Numbers(), run, plan, ALONE, scored)
     again = regression()
     found = fit(again, Numbers(), run, plan, ALONE, scored)
-    assert replace(found, seconds=0.0) == replace(wanted, seconds=0.0)
+    assert replace(found, seconds=0.0) == replace(expected, seconds=0.0)
     assert found.best == best_file(run)["best"]
     pairs = [best_file(one)["networks"]["net"] for one in (run, whole)]
     assert all(torch.equal(pairs[0][key], pairs[1][key]) for key in pairs[1])
@@ -268,8 +268,8 @@ def test_rates_that_fell_fall_on_from_where_they_began(tmp_path: Path) -> None:
         fit(watched(17), Numbers(), run, plan, ALONE)
     fit(watched(-1), Numbers(), run, plan, ALONE)
     # The last two of four epochs fall to two thirds and one third.
-    wanted = [0.05] * 10 + [0.05 * 2 / 3] * 5 + [0.05 / 3] * 5
-    assert seen == pytest.approx(wanted)
+    expected = [0.05] * 10 + [0.05 * 2 / 3] * 5 + [0.05 / 3] * 5
+    assert seen == pytest.approx(expected)
 
 
 def test_weights_are_not_shared_with_what_was_saved(tmp_path: Path) -> None:

@@ -56,10 +56,10 @@ def test_killed_and_given_again_it_ends_bit_for_bit_the_same(
     assert train(out, stores, moment, count, minutes=minutes) == -signal.SIGKILL
     assert not Run(out).finished
     assert train(out, stores, "never", 0, minutes=minutes) == 0
-    card, wanted = Run(out).card, whole.card
-    assert card["weights_sha256"] == wanted["weights_sha256"]
-    assert card["best"] == wanted["best"]
-    assert card["steps"] == wanted["steps"] == 18
+    card, expected = Run(out).card, whole.card
+    assert card["weights_sha256"] == expected["weights_sha256"]
+    assert card["best"] == expected["best"]
+    assert card["steps"] == expected["steps"] == 18
     left = [path.name for path in (out / "checkpoints").iterdir()]
     assert not [name for name in left if "partial" in name or "whole" in name]
     assert len(left) <= 3

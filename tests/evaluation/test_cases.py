@@ -80,9 +80,9 @@ def test_what_cannot_be_compared(people: People, tmp_path: Path) -> None:
         ((people.mr, people.good, ct), {}, "good of mr and as-ct of ct"),
         ((people.mr, people.good, other), {}, r"several sequences \(t1_in, t2_spir\)"),
         ((people.mr, other), {}, "sequence t1_in"),
-        ((people.mr, people.good), {"sequence": "t1_in"}, "images of t2_spir. Wanted: sequence t1_in"),
-        ((people.ct, people.good), {}, "a store of ct. Wanted: mr cases"),
-        ((lone, people.good), {}, "1 real patient. Wanted: two or more"),
+        ((people.mr, people.good), {"sequence": "t1_in"}, "images of t2_spir. Expected: sequence t1_in"),
+        ((people.ct, people.good), {}, "a store of ct. Expected: mr cases"),
+        ((lone, people.good), {}, "1 real patient. Expected: two or more"),
         ((people.good, people.good), {}, "synthetic cases"),
         ((tmp_path / "none", people.good), {}, "no such folder"),
     )

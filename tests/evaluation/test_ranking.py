@@ -118,7 +118,7 @@ def test_models_of_one_name_in_two_results(tmp_path: Path) -> None:
 def test_what_cannot_be_ranked(tmp_path: Path) -> None:
     one = result(tmp_path / "one", {"a": {"values": scores(1.0), "half": 0.1}})
     ct = result(tmp_path / "ct", {"b": {"values": scores(1.0), "half": 0.1}}, modality="ct")
-    with pytest.raises(InputError, match=r"1 model\. Wanted: two models"):
+    with pytest.raises(InputError, match=r"1 model\. Expected: two models"):
         compare_evaluations([one])
     with pytest.raises(InputError, match="results of ct and mr"):
         compare_evaluations([one, ct])

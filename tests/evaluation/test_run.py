@@ -217,7 +217,7 @@ def test_layers_that_no_set_shares(people: People, tmp_path: Path) -> None:
 
 def test_what_is_refused_leaves_nothing(people: People, tmp_path: Path) -> None:
     out = tmp_path / "r"
-    with pytest.raises(InputError, match=r"'xception'.*Wanted: "):
+    with pytest.raises(InputError, match=r"'xception'.*Expected: "):
         evaluate_images(people.mr, [people.good], out, settings=EvaluationSettings(detector="xception"))
     with pytest.raises(InputError, match="mr of other patients"):
         evaluate_images(people.mr, [people.good], out, truth=people.mr)

@@ -78,7 +78,7 @@ def test_translators_and_segmenters_of_two_modalities(tmp_path: Path) -> None:
         "segmenters": {"one": {"preset": "tiny", "settings": {"modality": "ct"}}},
     }
     (tmp_path / "d.yaml").write_text(yaml.safe_dump(values))
-    with pytest.raises(InputError, match="Wanted: one modality"):
+    with pytest.raises(InputError, match="Expected: one modality"):
         read_design(str(tmp_path / "d.yaml"))
 
 

@@ -214,7 +214,7 @@ def test_the_papers_split_by_slice(stores: Stores) -> None:
     plan = plan_of(stores, split="slice", test_slices=6, segmenters={"unet": segmenter}, counts=[0, "1x"])
     assert plan.arms["real + 1x essnet"].slices == {0: 14}
     assert [kinds(plan).count(kind) for kind in ("train", "segment")] == [1, 4]
-    with pytest.raises(InputError, match=r"2x essnet: 24 synthetic slices in fold 0\. Wanted: 28"):
+    with pytest.raises(InputError, match=r"2x essnet: 24 synthetic slices in fold 0\. Expected: 28"):
         plan_of(stores, split="slice", test_slices=6, segmenters={"unet": segmenter}, counts=[0, "2x"])
 
 
@@ -222,7 +222,7 @@ def test_the_papers_split_by_slice(stores: Stores) -> None:
     ("changes", "words"),
     [
         ({"folds": 6}, r"5 patients.*at least 6"),
-        ({"counts": [0, 25]}, "Wanted: 25"),
+        ({"counts": [0, 25]}, "Expected: 25"),
         ({"labelled": [4]}, "labelled patients on the training side"),
     ],
 )

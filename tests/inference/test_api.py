@@ -100,11 +100,11 @@ def test_two_models_at_once_tell_how_far_they_differ(tmp_path: Path, run: Path, 
 def test_what_cannot_be_is_said(tmp_path: Path, run: Path, patient: Path) -> None:
     with pytest.raises(InputError, match="does not say its modality"):
         crossmod.read_volume(patient / "mr.nii.gz")
-    with pytest.raises(InputError, match=r"CT\. Wanted: MR"):
+    with pytest.raises(InputError, match=r"CT\. Expected: MR"):
         crossmod.load_model(run).translate(crossmod.read_volume(patient / "ct.nii.gz", "ct"))
-    with pytest.raises(InputError, match=r"t1_in\. Wanted: t2_spir"):
+    with pytest.raises(InputError, match=r"t1_in\. Expected: t2_spir"):
         crossmod.load_model(run).translate(crossmod.read_volume(patient / "mr.nii.gz", "mr", sequence="t1_in"))
-    with pytest.raises(InputError, match=r"no such folder\. Wanted: the folder of a training run or of a bundle"):
+    with pytest.raises(InputError, match=r"no such folder\. Expected: the folder of a training run or of a bundle"):
         crossmod.load_model(tmp_path / "nothing")
     made = crossmod.load_model(run).translate(crossmod.read_volume(patient / "mr.nii.gz", "mr"))
     with pytest.raises(InputError, match="there already"):
@@ -134,7 +134,7 @@ def test_several_inputs_are_read_by_name(tmp_path: Path, patient: Path) -> None:
     assert [(volume.sequence, volume.modality) for volume in volumes] == [("t1_in", "mr"), ("t1_out", "mr")]
     with pytest.raises(InputError, match="one path twice"):
         crossmod.read_volumes([patient / "mr.nii.gz", patient / ".." / patient.name / "mr.nii.gz"], "mr")
-    with pytest.raises(InputError, match=r"the modality 'pet'\. Wanted: ct or mr"):
+    with pytest.raises(InputError, match=r"the modality 'pet'\. Expected: ct or mr"):
         crossmod.read_volume(patient / "mr.nii.gz", "pet")
     with pytest.raises(InputError, match="NIfTI, which is one series"):
         crossmod.read_volume(patient / "mr.nii.gz", "mr", echo_time=2.3)

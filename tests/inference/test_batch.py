@@ -276,7 +276,7 @@ def test_one_case_is_read_and_one_written_while_one_is_computed(folder: Path, mo
 def test_what_only_dicom_holds_is_refused_for_nifti_before_anything_is_made(folder: Path, asked: str) -> None:
     one = model()
     job = BatchJob.model_validate({"out": folder / "out", asked: True})
-    with pytest.raises(InputError, match=r"--\S+ and the output a\.nii\.gz\. Wanted: DICOM for it"):
+    with pytest.raises(InputError, match=r"--\S+ and the output a\.nii\.gz\. Expected: DICOM for it"):
         translate_list(one, folder / "cases.csv", job)
     assert not (folder / "out").exists()
     assert calls(one) == 0

@@ -37,9 +37,9 @@ def turned(degrees: float) -> np.ndarray:
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ("a path", "a str. Wanted: a crossmod.Volume"),
-        (np.zeros((3, 4, 5)), "a ndarray. Wanted: a crossmod.Volume"),
-        (spoiled(voxels=np.zeros((4, 4))), r"voxels of shape (4, 4). Wanted: [slices, rows, columns]"),
+        ("a path", "a str. Expected: a crossmod.Volume"),
+        (np.zeros((3, 4, 5)), "a ndarray. Expected: a crossmod.Volume"),
+        (spoiled(voxels=np.zeros((4, 4))), r"voxels of shape (4, 4). Expected: [slices, rows, columns]"),
         (spoiled(voxels=np.zeros((0, 4, 4))), r"voxels of shape (0, 4, 4)"),
         (spoiled(voxels=np.zeros((2, 4, 4), bool)), "voxels of type bool"),
         (spoiled(voxels=np.zeros((2, 4, 4), complex)), "voxels of type complex128"),
@@ -50,9 +50,9 @@ def turned(degrees: float) -> np.ndarray:
         (spoiled(affine=turned(90)), "axes in another order"),
         (spoiled(voxels=with_voxel(np.nan)), "a voxel that is NaN or infinite"),
         (spoiled(voxels=np.full((2, 4, 4), np.inf)), "32 voxels that are NaN or infinite"),
-        (spoiled(voxels=with_voxel(1e20)), "values from -1000 to 1e+20. Wanted: CT in HU"),
+        (spoiled(voxels=with_voxel(1e20)), "values from -1000 to 1e+20. Expected: CT in HU"),
         (spoiled(voxels=body().voxels + 1024), "none below 0, which is water"),
-        (body(modality="mr"), "MR. Wanted: CT"),
+        (body(modality="mr"), "MR. Expected: CT"),
     ],
 )
 def test_what_is_no_ct_is_named(given: Any, said: str) -> None:

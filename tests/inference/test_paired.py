@@ -95,7 +95,7 @@ def test_mr_is_compared_by_its_own_range() -> None:
 
 
 def test_what_is_no_truth_is_refused() -> None:
-    with pytest.raises(crossmod.InputError, match=r"the truth: MR\. Wanted: CT"):
+    with pytest.raises(crossmod.InputError, match=r"the truth: MR\. Expected: CT"):
         crossmod.evaluate_translation(translation(body()), body(modality="mr"))
     far = body()
     far.affine[0, 3] += 500
@@ -118,7 +118,7 @@ def test_a_translation_of_a_known_network() -> None:
 
 def test_a_synthetic_image_is_no_truth() -> None:
     own = replace(body(), notes=("kept", SYNTHETIC))
-    with pytest.raises(crossmod.InputError, match=r"the truth: a synthetic image\. Wanted: a scan"):
+    with pytest.raises(crossmod.InputError, match=r"the truth: a synthetic image\. Expected: a scan"):
         crossmod.evaluate_translation(translation(body()), own)
 
 

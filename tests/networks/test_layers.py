@@ -18,12 +18,12 @@ def test_under_autocast_it_computes_in_fp32(given: torch.dtype) -> None:
         image, plain = Float32Sequential(*layers())(x), nn.Sequential(*layers())(x)
         # Outside of it autocast goes on.
         assert nn.functional.conv2d(x.float(), torch.ones(1, 4, 1, 1)).dtype == torch.bfloat16
-    wanted = nn.Sequential(*layers()).double()(x.double())
+    expected = nn.Sequential(*layers()).double()(x.double())
     assert image.dtype == torch.float32
-    assert (image - wanted).abs().max() < 1e-5
+    assert (image - expected).abs().max() < 1e-5
     assert len(image.unique()) > 256
     assert plain.dtype == torch.bfloat16
-    assert (plain - wanted).abs().max() > 1e-4
+    assert (plain - expected).abs().max() > 1e-4
 
 
 def test_its_gradients_come_back_in_what_came_in() -> None:

@@ -137,7 +137,7 @@ def test_too_much_is_said(tmp_path: Path, changes: dict[str, object], words: str
 def test_stores_that_do_not_fit_are_said(tmp_path: Path) -> None:
     ct, mr = pair("ct"), pair("mr")
     cases = [
-        ([mr.real], [ct.synthetic], "real cases of mr t2_spir. Wanted: ct"),
+        ([mr.real], [ct.synthetic], "real cases of mr t2_spir. Expected: ct"),
         ([ct.real], [ct.real], "no synthetic cases"),
         ([ct.synthetic], [ct.synthetic], "real cases of nothing"),
         ([ct.real], [ct.synthetic, mr.synthetic], "synthetic cases of ct, mr t2_spir"),

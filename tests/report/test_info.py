@@ -109,7 +109,7 @@ def test_a_nifti_file_without_voxels_is_refused(tmp_path):
 
 
 def test_what_is_none_of_these(tmp_path):
-    wanted = r"Wanted: a run, a store, a NIfTI file or a folder of DICOM"
+    wanted = r"Expected: a run, a store, a NIfTI file or a folder of DICOM"
     with pytest.raises(InputError, match=rf"none: no such file or folder\. {wanted}"):
         describe(tmp_path / "none")
     with pytest.raises(InputError, match="an empty folder"):

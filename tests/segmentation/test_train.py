@@ -78,7 +78,7 @@ def test_with_synthetic_slices(tmp_path: Path, stores: Stores, synthetic: Path, 
 
 
 def test_more_than_there_is(tmp_path: Path, stores: Stores, synthetic: Path) -> None:
-    with pytest.raises(InputError, match=r"--count 25: 24 synthetic slices .* Wanted: a count up to 24"):
+    with pytest.raises(InputError, match=r"--count 25: 24 synthetic slices .* Expected: a count up to 24"):
         segment(tmp_path / "run", stores.mr, synthetic, count=25)
     assert not (tmp_path / "run").exists()
 
@@ -166,7 +166,7 @@ def test_by_slice_it_is_labelled(tmp_path: Path, stores: Stores) -> None:
 
 
 def test_real_cases_are_no_synthetic_ones(tmp_path: Path, stores: Stores) -> None:
-    with pytest.raises(InputError, match=r"real cases\. Wanted: synthetic mr"):
+    with pytest.raises(InputError, match=r"real cases\. Expected: synthetic mr"):
         segment(tmp_path / "run", stores.mr, stores.mr, count=1)
 
 

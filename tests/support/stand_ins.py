@@ -28,7 +28,7 @@ def pretend(job: Job, root: Path, machine: Machine) -> None:
     first = len((folder / "tries").read_text().splitlines()) == 1
     print(f"doing {job.name}")
     if how.get("fail"):
-        raise InputError(job.name, found="bad luck", wanted="good luck", do="Try again.")
+        raise InputError(job.name, found="bad luck", expected="good luck", do="Try again.")
     if how.get("crash"):
         raise RuntimeError("broke\nat once")
     if first and how.get("die"):

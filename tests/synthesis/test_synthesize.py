@@ -143,7 +143,7 @@ def test_all_slices(tmp_path: Path, run: Path, stores: Stores) -> None:
 
 
 def test_a_store_without_the_source_modality(tmp_path: Path, run: Path, stores: Stores) -> None:
-    with pytest.raises(InputError, match="Wanted: ct cases"):
+    with pytest.raises(InputError, match="Expected: ct cases"):
         synthesize(run, source=stores.mr, out=tmp_path / "store")
 
 

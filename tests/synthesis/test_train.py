@@ -168,7 +168,7 @@ def test_both_directions(tmp_path: Path, stores: Stores, source: Modality, shape
 
 
 def test_a_store_of_the_wrong_modality(tmp_path: Path, stores: Stores) -> None:
-    with pytest.raises(InputError, match=r"a store of ct\. Wanted: mr cases"):
+    with pytest.raises(InputError, match=r"a store of ct\. Expected: mr cases"):
         train(tmp_path / "run", Stores(stores.ct, stores.ct))
     assert not (tmp_path / "run").exists()
 

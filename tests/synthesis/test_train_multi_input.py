@@ -97,8 +97,8 @@ def test_two_inputs_are_scored_on_who_is_not_trained_on(tmp_path: Path, stores: 
     with torch.no_grad():
         again = G["G1"](G["G2"](x)) - x
         gaps = (again[:, 0].abs().mean() + again[:, 1].abs().mean()) / 2, (G["G2"](G["G1"](y)) - y).abs().mean()
-    wanted = readings[card["best"]["epoch"]]["select_cycle"]
-    assert float(sum(gaps)) / 2 == pytest.approx(wanted, rel=1e-3)
+    expected = readings[card["best"]["epoch"]]["select_cycle"]
+    assert float(sum(gaps)) / 2 == pytest.approx(expected, rel=1e-3)
 
 
 def test_the_best_epoch_of_two_inputs_is_used(

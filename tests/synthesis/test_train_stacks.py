@@ -63,8 +63,8 @@ def test_a_synthetic_slice_is_made_of_the_three_that_lie_around_it(run: Run, sto
         assert model.segmentor is not None
         answer = model.segmentor(whole[:, :1]).argmax(dim=1)
     side = run.card["data"]["mr"]
-    wanted = (whole[:, 0].numpy() + 1) / 2 * (side["high"] - side["low"]) + side["low"]
-    np.testing.assert_allclose(made.read("ct-2-as-mr").voxels, wanted, atol=1e-2)
+    expected = (whole[:, 0].numpy() + 1) / 2 * (side["high"] - side["low"]) + side["low"]
+    np.testing.assert_allclose(made.read("ct-2-as-mr").voxels, expected, atol=1e-2)
     np.testing.assert_array_equal(made.tensors("ct-2-as-mr")["answer"], answer)
     # What lies above and below counts.
     for image in (1, 2):
@@ -118,8 +118,8 @@ def test_stacks_of_several_inputs(stores: Stores, tmp_path: Path) -> None:
         stacks += [images[1:5], images[0:4], images[2:6]]
     with torch.inference_mode():
         whole = model.generator(torch.from_numpy(np.stack(stacks, axis=1).astype(np.float32)))
-    wanted = (whole[:, 0].numpy() + 1) * 200 - 160
-    np.testing.assert_allclose(made.read("1-t1_in-as-ct").voxels, wanted, atol=0.51)  # HU are whole numbers
+    expected = (whole[:, 0].numpy() + 1) * 200 - 160
+    np.testing.assert_allclose(made.read("1-t1_in-as-ct").voxels, expected, atol=0.51)  # HU are whole numbers
 
 
 def test_one_input_of_the_family_of_several_is_cyclegan_also_with_stacks() -> None:

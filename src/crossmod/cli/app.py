@@ -88,5 +88,5 @@ def _about_place(error: OSError) -> InputError:
     if is_disk_full(error):
         return disk_full(place)
     found = (error.strerror or str(error)).lower()
-    wanted = "a file or folder that you may read and write there"
-    return InputError(place, found=found, wanted=wanted, do="Check the path and its permissions.")
+    expected = "a file or folder that you may read and write there"
+    return InputError(place, found=found, expected=expected, do="Check the path and its permissions.")

@@ -97,7 +97,7 @@ def _measure(bench_of: "Callable[[Any], Bench]", options: Timing, path: Path | N
 def _check_place(path: Path | None) -> None:
     # Not after minutes of measuring.
     if path is not None and not path.absolute().parent.is_dir():
-        raise InputError("--json", found=f"{path}, in no folder", wanted="a file in one", do="Make the folder first.")
+        raise InputError("--json", found=f"{path}, in no folder", expected="a file in one", do="Make the folder first.")
 
 
 @app.command(sort_key=10)

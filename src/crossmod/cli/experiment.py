@@ -57,7 +57,7 @@ def experiment(
     if show:
         return _print(design.model_dump(mode="json", exclude_defaults=True))
     if out is None:
-        raise InputError("--out", found="nothing", wanted="a folder", do="Name the experiment's folder.")
+        raise InputError("--out", found="nothing", expected="a folder", do="Name the experiment's folder.")
     where = where or ExecutorOptions()
     if where.executor == "local":
         from crossmod.experiment.executors.options import side_by_side

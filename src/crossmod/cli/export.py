@@ -37,7 +37,7 @@ def export(
     """
     if len(paths) < 2:
         found = f"{len(paths)} folder" if paths else "no folder"
-        raise InputError("crossmod export", found=found, wanted="RUN... OUT", do="Give a run folder and a new one.")
+        raise InputError("crossmod export", found=found, expected="RUN... OUT", do="Give a run folder and a new one.")
     out = paths[-1]
     bundle = crossmod.export_bundle(paths[:-1], out, epoch=epoch, licence=licence, scores=scores, onnx=onnx)
     say(f"{out}: {', '.join(one.name for one in bundle.networks)}; {bundle.source.upper()} to {bundle.target.upper()}")

@@ -89,7 +89,7 @@ def demo(*, out: Path = Path("demo"), seed: int = 0, jobs: int = 0) -> None:
         Runs at once; 0: one on each core. The results are the same.
     """
     if jobs < 0:
-        raise InputError("--jobs", found=str(jobs), wanted="0 or more", do="Leave it out for one run on each core.")
+        raise InputError("--jobs", found=str(jobs), expected="0 or more", do="Leave it out for one run on each core.")
     from crossmod.experiment.demo import run_demo
 
     page = run_demo(out, seed, jobs)

@@ -245,8 +245,10 @@ def demo(*, out: Path = Path("reader-demo"), port: int = 8000, no_open: bool = F
 def _counts(text: str) -> dict[str, int]:
     real, plus, synthetic = text.partition("+")
     if not (plus and real.strip().isdecimal() and synthetic.strip().isdecimal()):
-        wanted = "real + synthetic scans, such as 10+10"
-        raise InputError("--count", found=repr(text), wanted=wanted, do="Write two numbers with a plus between them.")
+        expected = "real + synthetic scans, such as 10+10"
+        raise InputError(
+            "--count", found=repr(text), expected=expected, do="Write two numbers with a plus between them."
+        )
     return {"real": int(real), "synthetic": int(synthetic)}
 
 
@@ -254,7 +256,7 @@ def _range(text: str) -> tuple[int, int]:
     first, minus, last = text.partition("-")
     if not first.strip().isdecimal() or (minus and not last.strip().isdecimal()):
         do = "Write the first and the last one."
-        raise InputError("--layers", found=repr(text), wanted="layers such as 3-8", do=do)
+        raise InputError("--layers", found=repr(text), expected="layers such as 3-8", do=do)
     return int(first), int(last if minus else first)
 
 
@@ -282,4 +284,4 @@ def _extra() -> Iterator[None]:
         if name not in EXTRAS:
             raise
         do = f"pip install 'crossmod[{EXTRAS[name]}]'"
-        raise InputError("crossmod reader", found=f"no {name}", wanted="its packages", do=do) from None
+        raise InputError("crossmod reader", found=f"no {name}", expected="its packages", do=do) from None

@@ -168,8 +168,8 @@ def resolve(presets: dict[str, Chosen], setup: Setup, overrides: BaseModel | Non
         InputError: an unknown preset, values that the settings refuse, or an option that would have no effect.
     """
     if setup.preset not in presets:
-        found, wanted = f"{setup.preset!r}", f"one of {', '.join(presets)}"
-        raise InputError("--preset", found=found, wanted=wanted, do="Choose one of them.")
+        found, expected = f"{setup.preset!r}", f"one of {', '.join(presets)}"
+        raise InputError("--preset", found=found, expected=expected, do="Choose one of them.")
     settings = presets[setup.preset]
     if setup.config is not None:
         content = read_yaml(setup.config)

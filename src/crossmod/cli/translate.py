@@ -107,19 +107,19 @@ def translate(
     }
     options = build(crossmod.Options, chosen, subject="translate")
     models = (run, *(also or ()))
-    wanted = {"keep_identity": keep_identity, "segmentation": segmentation}
+    expected = {"keep_identity": keep_identity, "segmentation": segmentation}
     series = {"series_number": series_number, "echo_time": echo_time}
     if list is not None:
         if len(paths) != 1 or input or truth:
             more = (" and --input" if input else "") + (" and --truth" if truth else "")
             found, alone = f"{count(len(paths), 'path')} after the run{more}", "the folder of the outputs alone"
-            raise InputError("translate --list", found=found, wanted=alone, do="Leave the rest out.")
-        same = {"out": paths[0], "options": options, "device": device, **wanted, **series}
+            raise InputError("translate --list", found=found, expected=alone, do="Leave the rest out.")
+        same = {"out": paths[0], "options": options, "device": device, **expected, **series}
         job = build(crossmod.BatchJob, same, subject="translate")
         spread = None
         if executor != "ray" and (address is not None or gpus):
             found, do = "--address or --gpus with --executor local", "Leave them out, or give --executor ray."
-            raise InputError("translate", found=found, wanted="--executor ray with them", do=do)
+            raise InputError("translate", found=found, expected="--executor ray with them", do=do)
         if executor == "ray":
             from crossmod.experiment.executors.ray import cases_on_ray
 
@@ -127,16 +127,16 @@ def translate(
         return _translate_list(models, list, job, strict, spread)
     if executor != "local" or address is not None or gpus:
         found, do = "--executor, --address or --gpus", "Leave them out, or give a list."
-        raise InputError("translate", found=found, wanted="--list with them", do=do)
+        raise InputError("translate", found=found, expected="--list with them", do=do)
     named = _named(input or [])
     *inputs, out = paths or (None,)
     if out is None or bool(inputs) == bool(named):
         found = f"{count(len(paths), 'path')} after the run" + (" and --input" if named else "")
         one = "the output alone beside --input" if named else "INPUT and OUTPUT"
-        raise InputError("translate", found=found, wanted=one, do="See crossmod translate --help.")
+        raise InputError("translate", found=found, expected=one, do="See crossmod translate --help.")
     refuse_existing(out, *(Path(f"{out}{suffix}") for suffix in SUFFIXES))
     model = crossmod.load_model(*models, device=device)
-    trust = _translate_one(model, named or inputs, out, options, truth, wanted, series)
+    trust = _translate_one(model, named or inputs, out, options, truth, expected, series)
     if strict and trust.warnings:
         sys.exit(UNTRUSTED)
     return None
@@ -148,7 +148,7 @@ def _translate_one(
     out: Path,
     options: "crossmod.Options",
     truth: Path | None,
-    wanted: dict[str, bool],
+    expected: dict[str, bool],
     series: dict[str, Any],
 ) -> "crossmod.Trust":
     about = model.about
@@ -160,7 +160,7 @@ def _translate_one(
     # The model has an order of its own, where the inputs say what they are.
     sources = [given[at] for one in made.sources for at, volume in enumerate(volumes) if volume is one]
     against = None if real is None else crossmod.evaluate_translation(made, real)
-    crossmod.write_translation(made, out, source=sources, options=options, truth=against, **wanted)
+    crossmod.write_translation(made, out, source=sources, options=options, truth=against, **expected)
     say(f"{out}: synthetic {about.target.upper()} of {count(len(made.image.voxels), 'slice')}, not for diagnosis")
     if made.clipped > 0.005:
         say(f"{made.clipped:.1%} of the body lies beyond {about.window[0]:g} to {about.window[1]:g} {about.ct_words}.")
@@ -194,5 +194,5 @@ def _named(texts: Sequence[str]) -> dict[str, Path]:
     names = [name for name, _, _ in pairs]
     if not all(name and path for name, _, path in pairs) or len(set(names)) < len(names):
         do = "Write --input t1_in=PATH."
-        raise InputError("--input", found=" ".join(texts), wanted="NAME=PATH, each name once", do=do)
+        raise InputError("--input", found=" ".join(texts), expected="NAME=PATH, each name once", do=do)
     return {name: Path(path) for name, _, path in pairs}

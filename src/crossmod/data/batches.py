@@ -29,11 +29,11 @@ Stack = Tensor | list[Tensor]
 
 
 @lru_cache(maxsize=8)
-def order(total: int, wanted: int, seed: int, *names: str | int) -> np.ndarray:
+def order(total: int, expected: int, seed: int, *names: str | int) -> np.ndarray:
     """`wanted` indexes below `total`: one shuffle after another, each shuffle whole before the next begins."""
     generator = rng(seed, "order", *names)
-    rounds = [generator.permutation(total) for _ in range(-(-wanted // total))]
-    indexes = np.concatenate(rounds)[:wanted]
+    rounds = [generator.permutation(total) for _ in range(-(-expected // total))]
+    indexes = np.concatenate(rounds)[:expected]
     indexes.flags.writeable = False  # every step of an epoch is given the same array
     return indexes
 
@@ -103,9 +103,9 @@ class UnpairedBatches:
 
     def _places(self, name: str, slices: SliceSet, epoch: int, at: torch.device) -> Held:
         settings = self.settings
-        wanted = self.steps * settings.batch_size * self.ranks
+        expected = self.steps * settings.batch_size * self.ranks
         frame = (slices.size, settings.size, settings.flip)
-        return _crops(len(slices), wanted, frame, settings.seed, name, epoch, at)
+        return _crops(len(slices), expected, frame, settings.seed, name, epoch, at)
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,11 +138,11 @@ class LabelledBatches:
         """`image`: `[batch, 1, size, size]`; `mask`: `[batch, size, size]`."""
         settings, (pixels, masks) = self.settings, self._held
         mine = _part(step, settings.batch_size, self.rank, self.ranks)
-        wanted = self._total if self.ranks == 1 else self.steps * settings.batch_size * self.ranks
-        chosen = _chosen(self._total, wanted, settings.seed, epoch, _home_of(pixels))[mine]
+        expected = self._total if self.ranks == 1 else self.steps * settings.batch_size * self.ranks
+        chosen = _chosen(self._total, expected, settings.seed, epoch, _home_of(pixels))[mine]
         image, mask = _images(_gathered(pixels, chosen), self.device), _classes(_gathered(masks, chosen), self.device)
         if settings.augment:
-            image, mask = warp(image, mask, _affines(wanted, settings.seed, epoch, self.device)[mine])
+            image, mask = warp(image, mask, _affines(expected, settings.seed, epoch, self.device)[mine])
         return {"image": image, "mask": mask}
 
     @cached_property
@@ -167,22 +167,22 @@ def _part(step: int, count: int, rank: int, ranks: int) -> slice:
 
 @lru_cache(maxsize=8)
 def _crops(
-    total: int, wanted: int, frame: tuple[int, int, bool], seed: int, name: str, epoch: int, at: torch.device
+    total: int, expected: int, frame: tuple[int, int, bool], seed: int, name: str, epoch: int, at: torch.device
 ) -> Held:
     """`[4, wanted]`: slice, top, left and whether mirrored, for each position of an epoch."""
     loaded, size, flip = frame
-    crops = draw_crops(rng(seed, "augment", name, epoch), wanted, loaded, size, flip=flip)
-    return _table(np.concatenate([order(total, wanted, seed, name, epoch)[None], crops]), at)
+    crops = draw_crops(rng(seed, "augment", name, epoch), expected, loaded, size, flip=flip)
+    return _table(np.concatenate([order(total, expected, seed, name, epoch)[None], crops]), at)
 
 
 @lru_cache(maxsize=8)
-def _chosen(total: int, wanted: int, seed: int, epoch: int, at: torch.device) -> Held:
-    return _table(order(total, wanted, seed, epoch), at)
+def _chosen(total: int, expected: int, seed: int, epoch: int, at: torch.device) -> Held:
+    return _table(order(total, expected, seed, epoch), at)
 
 
 @lru_cache(maxsize=8)
-def _affines(wanted: int, seed: int, epoch: int, device: torch.device) -> Float[Tensor, "wanted 2 3"]:
-    return _sent(torch.from_numpy(draw_affines(rng(seed, "augment", epoch), wanted)), device)
+def _affines(expected: int, seed: int, epoch: int, device: torch.device) -> Float[Tensor, "wanted 2 3"]:
+    return _sent(torch.from_numpy(draw_affines(rng(seed, "augment", epoch), expected)), device)
 
 
 def data_device(arrays: Sequence[np.ndarray], device: torch.device) -> torch.device:

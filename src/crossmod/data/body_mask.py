@@ -97,8 +97,8 @@ def lung_mask(
     return _each(lambda piece: _opened(piece, max(1, 2 * size // OPENING)), dark & body)
 
 
-def _threshold(wanted: float, window: tuple[float, float] | None) -> float:
-    return wanted if window is None else max(wanted, window[0] + CUT_MARGIN * (window[1] - window[0]))
+def _threshold(expected: float, window: tuple[float, float] | None) -> float:
+    return expected if window is None else max(expected, window[0] + CUT_MARGIN * (window[1] - window[0]))
 
 
 def _above_air_ct(image: Num[np.ndarray, "rows columns"]) -> Bool[np.ndarray, "rows columns"]:
@@ -164,4 +164,4 @@ def _slices(images: np.ndarray) -> np.ndarray:
 def _refuse_unusable(images: Num[np.ndarray, "..."]) -> None:
     if not np.isfinite(images).all():
         found = "values that are no numbers"
-        raise InputError("body", found=found, wanted="finite ones", do="Look at the images.")
+        raise InputError("body", found=found, expected="finite ones", do="Look at the images.")

@@ -49,7 +49,7 @@ def settled_contrast(subject: object, *, header: bool | None, stated: bool | Non
     if header is not None and stated is not None and header != stated:
         found = f"a header that names a contrast agent, where contrast was stated to be {'yes' if stated else 'no'}"
         do = "Leave out --contrast, or prepare CT with and without contrast apart."
-        raise InputError(subject, found=found, wanted="header and statement that agree", do=do)
+        raise InputError(subject, found=found, expected="header and statement that agree", do=do)
     return header if stated is None else stated
 
 

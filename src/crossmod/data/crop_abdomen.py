@@ -336,9 +336,9 @@ def _refuse_cut_off(volume: Volume, subject: object) -> None:
     if lowest > LEAST_HU:
         found = f"no labelled liver or kidneys, and values cut off at {lowest:g} HU, where lung and gas are alike"
         do = "Label them, export it down to -1000 HU, or prepare it without --crop."
-        raise InputError(subject, found=found, wanted="one of the two, to find the abdomen by", do=do)
+        raise InputError(subject, found=found, expected="one of the two, to find the abdomen by", do=do)
 
 
 def _no_abdomen(subject: object, found: str) -> InputError:
     do = "Leave out this case (--exclude), label its liver or kidneys, or prepare it without --crop."
-    return InputError(subject, found=found, wanted="a CT that shows the abdomen", do=do)
+    return InputError(subject, found=found, expected="a CT that shows the abdomen", do=do)

@@ -89,7 +89,7 @@ def intensity_of(volume: Volume, settings: ImageSettings) -> Intensity:
         raise InputError(
             "MR volume",
             found=f"the value {low} at both percentiles {settings.percentiles}",
-            wanted="contrast",
+            expected="contrast",
             do="Leave the case out, or widen --percentiles.",
         )
     return Intensity(low, high)

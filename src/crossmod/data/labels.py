@@ -34,15 +34,17 @@ def read_label_names(path: Path, stem: str) -> dict[int, str]:
     if isinstance(table, dict) and table and all(isinstance(value, dict) for value in table.values()):
         if stem not in table:
             found = f"labels for {listed(table)}"
-            raise InputError(path, found=found, wanted=f"labels for {stem}", do=f"Add an entry {stem!r}.")
+            raise InputError(path, found=found, expected=f"labels for {stem}", do=f"Add an entry {stem!r}.")
         table = table[stem]
     if not isinstance(table, dict) or not table:
         found = f"a {type(table).__name__}" if not isinstance(table, dict) else "no labels"
-        raise InputError(path, found=found, wanted='{"labels": {"liver": 1}}', do="Correct the file.")
+        raise InputError(path, found=found, expected='{"labels": {"liver": 1}}', do="Correct the file.")
     table = _by_name(path, table)
     names = {_value(path, name, value): str(name) for name, value in table.items()}
     if len(names) != len(table):
-        raise InputError(path, found="a label value with two names", wanted="one name a value", do="Correct the file.")
+        raise InputError(
+            path, found="a label value with two names", expected="one name a value", do="Correct the file."
+        )
     return {value: name for value, name in names.items() if value != BACKGROUND}
 
 
@@ -51,19 +53,19 @@ def _by_name(path: Path, table: dict[str, Any]) -> dict[str, Any]:
     if not all(str(key).isdigit() and isinstance(name, str) for key, name in table.items()):
         return table
     if len(set(table.values())) < len(table):
-        raise InputError(path, found="a name for two label values", wanted="one value a name", do="Correct the file.")
+        raise InputError(path, found="a name for two label values", expected="one value a name", do="Correct the file.")
     return {name: int(key) for key, name in table.items()}
 
 
 def _value(path: Path, name: str, value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= 255:
-        wanted = "a whole number from 0 to 255"
+        expected = "a whole number from 0 to 255"
         do = 'Write name: value, such as {"labels": {"background": 0, "liver": 1}}.'
-        raise InputError(path, found=f"label {name!r} with value {value!r}", wanted=wanted, do=do)
+        raise InputError(path, found=f"label {name!r} with value {value!r}", expected=expected, do=do)
     if value == BACKGROUND and name.casefold() != "background":
-        wanted = f"{BACKGROUND} for background alone"
+        expected = f"{BACKGROUND} for background alone"
         do = "Give it another value, in the label files too; or call it background."
-        raise InputError(path, found=f"label {name!r} with value {value}", wanted=wanted, do=do)
+        raise InputError(path, found=f"label {name!r} with value {value}", expected=expected, do=do)
     return value
 
 
@@ -79,16 +81,16 @@ def label_map(
     if not np.isfinite(held).all() or (held != np.rint(held)).any():
         odd = next(float(value) for value in held if not np.isfinite(value) or value != np.rint(value))
         do = "Save the labels as integers, without interpolation; or check that this is the label file."
-        raise InputError(subject, found=f"the label value {odd:g}", wanted="whole numbers", do=do)
+        raise InputError(subject, found=f"the label value {odd:g}", expected="whole numbers", do=do)
     if held.size and (held[0] < 0 or held[-1] > 255):
         found = f"label values from {held[0]:g} to {held[-1]:g}"
         do = "Renumber the labels; or check that this is the label file."
-        raise InputError(subject, found=found, wanted="values from 0 to 255", do=do)
+        raise InputError(subject, found=found, expected="values from 0 to 255", do=do)
     unnamed = [int(value) for value in held if value != BACKGROUND and int(value) not in names]
     if unnamed:
         plural = "s" if len(unnamed) != 1 else ""
         found = f"label value{plural} without a name: {listed(map(str, unnamed))}"
         known = listed(f"{value} {name}" for value, name in names.items()) or "none"
         do = 'Name them in labels.json, for instance {"labels": {"liver": 1}}.'
-        raise InputError(subject, found=found, wanted=f"values with a name (known: {known})", do=do)
+        raise InputError(subject, found=found, expected=f"values with a name (known: {known})", do=do)
     return values.astype(np.uint8)

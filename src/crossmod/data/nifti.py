@@ -91,7 +91,7 @@ def write_nifti(volume: Volume, path: Path, *, labels_path: Path | None = None) 
     """
     if labels_path is not None and volume.labels is None:
         found = "a volume without labels"
-        raise InputError(labels_path, found=found, wanted="labels to write", do="Leave out the path for labels.")
+        raise InputError(labels_path, found=found, expected="labels to write", do="Leave out the path for labels.")
     _write(volume.voxels, volume, path)
     if labels_path is not None and volume.labels is not None:
         _write(volume.labels, volume, labels_path)
@@ -101,7 +101,7 @@ def _read(path: Path, orientation: str | None) -> tuple[Shaped[np.ndarray, "i j 
     """The values in the file's own order, and their affine in millimetres."""
     if not path.is_file():
         found = "a folder" if path.is_dir() else "no such file"
-        raise InputError(path, found=found, wanted="a NIfTI file", do="Check the path.")
+        raise InputError(path, found=found, expected="a NIfTI file", do="Check the path.")
     # nibabel calls a file that nobody may read no image; the system says what is wrong.
     path.open("rb").close()
     try:
@@ -109,17 +109,17 @@ def _read(path: Path, orientation: str | None) -> tuple[Shaped[np.ndarray, "i j 
     except (ImageFileError, HeaderDataError, EOFError, OSError, zlib.error, ValueError) as error:
         _pass_on(error)
         found = "a file that is not NIfTI, or cut"
-        raise InputError(path, found=found, wanted="a .nii or .nii.gz file", do="Restore it from a copy.") from None
+        raise InputError(path, found=found, expected="a .nii or .nii.gz file", do="Restore it from a copy.") from None
     if not isinstance(loaded, Nifti1Pair):
         found = "an image of another format"
-        raise InputError(path, found=found, wanted="a .nii or .nii.gz file", do="Convert it to NIfTI.")
+        raise InputError(path, found=found, expected="a .nii or .nii.gz file", do="Convert it to NIfTI.")
     if 0 in loaded.shape:
         found = f"axes of lengths {' x '.join(map(str, loaded.shape))}, so no voxels"
-        raise InputError(path, found=found, wanted="an image", do="Export it anew; leave out this case.")
+        raise InputError(path, found=found, expected="an image", do="Export it anew; leave out this case.")
     dtype = np.dtype(loaded.get_data_dtype())
     if dtype.kind not in "iuf":
         found = f"values of type {dtype}"
-        raise InputError(path, found=found, wanted="one number a voxel", do="Convert it to a grey image.")
+        raise InputError(path, found=found, expected="one number a voxel", do="Convert it to a grey image.")
     return _three_axes(path, _values(path, loaded)), _affine(path, loaded, orientation)
 
 
@@ -131,7 +131,7 @@ def _values(path: Path, loaded: Nifti1Pair) -> Shaped[np.ndarray, "..."]:
     except (EOFError, OSError, zlib.error, ValueError) as error:
         _pass_on(error)
         found = "a file that ends too early or is damaged"
-        raise InputError(path, found=found, wanted="a whole NIfTI file", do="Restore it from a copy.") from None
+        raise InputError(path, found=found, expected="a whole NIfTI file", do="Restore it from a copy.") from None
 
 
 def _pass_on(error: Exception) -> None:
@@ -152,7 +152,7 @@ def _three_axes(path: Path, values: Shaped[np.ndarray, "..."]) -> Shaped[np.ndar
     if any(length != 1 for length in shape[3:]):
         found = f"{len(shape)} axes of lengths {' x '.join(map(str, shape))}"
         do = "Split it into one file a volume (a time point, a channel)."
-        raise InputError(path, found=found, wanted="three axes", do=do)
+        raise InputError(path, found=found, expected="three axes", do=do)
     return values.reshape(shape[:3])
 
 
@@ -173,14 +173,14 @@ def _affine(path: Path, loaded: Nifti1Pair, orientation: str | None) -> Affine:
     else:
         found = "a file that does not say how its axes lie (sform_code and qform_code are 0)"
         do = "If you know it, write it into the file, or say it to `prepare` with --orientation RAS."
-        raise InputError(path, found=found, wanted="an orientation", do=do)
+        raise InputError(path, found=found, expected="an orientation", do=do)
     affine[:3] *= _millimetres(header)
     lengths = np.linalg.norm(affine[:3, :3], axis=0)
     # A zero or NaN length must not reach the division.
     straight = np.isfinite(affine).all() and bool((lengths > 0).all())
     if not straight or abs(np.linalg.det(affine[:3, :3] / lengths)) < LEAST_VOLUME:
         found = f"an affine that is singular (axes {np.round(affine[:3, :3], 4).T.tolist()})"
-        raise InputError(path, found=found, wanted="three independent axes", do="Correct the file's sform or qform.")
+        raise InputError(path, found=found, expected="three independent axes", do="Correct the file's sform or qform.")
     _check_right_angles(path, affine[:3, :3] / lengths)
     check_spacing(path, affine)
     return affine
@@ -192,15 +192,15 @@ def _check_right_angles(path: Path, axes: Float[np.ndarray, "3 3"]) -> None:
     if off > MOST_SHEAR_DEGREES:
         found = f"axes that are {off:.1f} degrees off right angles (sheared, as from a tilted gantry)"
         do = "Resample the image to a straight grid, or leave out this case."
-        raise InputError(path, found=found, wanted="three axes at right angles", do=do)
+        raise InputError(path, found=found, expected="three axes at right angles", do=do)
 
 
 def _assumed(path: Path, loaded: Nifti1Pair, orientation: str) -> Affine:
     codes = orientation.upper()
     if len(codes) != 3 or sorted(next((pair for pair in AXES if code in pair), "") for code in codes) != sorted(AXES):
-        wanted = "three letters, one each of R/L, A/P and S/I"
+        expected = "three letters, one each of R/L, A/P and S/I"
         raise InputError(
-            f"--orientation {orientation}", found=repr(orientation), wanted=wanted, do="Say --orientation RAS."
+            f"--orientation {orientation}", found=repr(orientation), expected=expected, do="Say --orientation RAS."
         )
     affine = np.zeros((4, 4))
     affine[3, 3] = 1.0
@@ -214,22 +214,22 @@ def _assumed(path: Path, loaded: Nifti1Pair, orientation: str) -> Affine:
 def _check_same_grid(path: Path, drawn: np.ndarray, affine: Affine, volume: Volume) -> None:
     if drawn.shape != volume.voxels.shape:
         found = f"labels of {' x '.join(map(str, drawn.shape))} voxels (slices, rows, columns)"
-        wanted = f"{' x '.join(map(str, volume.voxels.shape))}, as the image has"
-        raise InputError(path, found=found, wanted=wanted, do="Resample the labels to the image.")
+        expected = f"{' x '.join(map(str, volume.voxels.shape))}, as the image has"
+        raise InputError(path, found=found, expected=expected, do="Resample the labels to the image.")
     ends = np.array(drawn.shape) - 1
     corners = np.array([[*(ends * corner), 1] for corner in np.ndindex(2, 2, 2)])
     away = float(np.linalg.norm(corners @ (affine - volume.affine).T, axis=1).max())
     if away > SAME_PLACE_MM:
         found = f"labels that lie {away:.2f} mm away from the image (another affine)"
         do = "Resample the labels to the image, or correct the affine."
-        raise InputError(path, found=found, wanted="the image's grid", do=do)
+        raise InputError(path, found=found, expected="the image's grid", do=do)
 
 
 def _write(array: Shaped[np.ndarray, "slices rows columns"], volume: Volume, path: Path) -> None:
     ending = next((ending for ending in (".nii.gz", ".nii") if path.name.endswith(ending)), None)
     if ending is None:
         found = f"the ending {path.suffix or 'none'}"
-        raise InputError(path, found=found, wanted=".nii or .nii.gz", do="Name the file so.")
+        raise InputError(path, found=found, expected=".nii or .nii.gz", do="Name the file so.")
     values, affine = reorient(array, volume.affine, volume.orientation)
     image = Nifti1Image(values, affine)
     image.header.set_xyzt_units("mm")

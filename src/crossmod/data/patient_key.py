@@ -80,7 +80,7 @@ def key_path(environment: Mapping[str, str] = os.environ) -> Path:
         path = Path(stated)
         if not path.is_absolute():
             found = f"{stated}, a path that depends on the current folder"
-            raise InputError(VARIABLE, found=found, wanted="an absolute path", do="Write the whole path.")
+            raise InputError(VARIABLE, found=found, expected="an absolute path", do="Write the whole path.")
         return path
     configuration = environment.get("XDG_CONFIG_HOME", "")
     if Path(configuration).is_absolute():
@@ -91,7 +91,7 @@ def key_path(environment: Mapping[str, str] = os.environ) -> Path:
         home = Path()
     if not home.is_absolute():
         do = f"Set {VARIABLE} to the path of a file that only you can read, outside of all stores."
-        raise InputError("patient key", found="no home folder", wanted="a place for the key", do=do)
+        raise InputError("patient key", found="no home folder", expected="a place for the key", do=do)
     return home / ".config" / "crossmod" / "patient-key"
 
 
@@ -143,7 +143,7 @@ def patient_key_for(store: Path) -> PatientKey:
     key = patient_key()
     if key.path.resolve().is_relative_to(store.resolve()):
         do = f"Set {VARIABLE} to a file elsewhere: who gets the store could test PatientIDs with the key."
-        raise InputError(key.path, found="the patient key inside the store", wanted="a key outside of it", do=do)
+        raise InputError(key.path, found="the patient key inside the store", expected="a key outside of it", do=do)
     return key
 
 
@@ -187,7 +187,7 @@ def _read(path: Path) -> bytes:
             break
         time.sleep(WAIT_STEP)
     do = "Restore it from a copy. If it is lost, remove the file: a new key is made, which old stores do not match."
-    raise InputError(path, found="a file that is not a patient key", wanted="64 hexadecimal digits", do=do)
+    raise InputError(path, found="a file that is not a patient key", expected="64 hexadecimal digits", do=do)
 
 
 def _warn_if_open(path: Path) -> None:
@@ -198,7 +198,7 @@ def _warn_if_open(path: Path) -> None:
 def _no_place(path: Path, error: OSError) -> InputError:
     found = f"a place where no key can be made or read ({error.strerror or error})"
     do = f"Set {VARIABLE} to the path of a file that you can write, outside of all stores."
-    return InputError(path, found=found, wanted="a file for the patient key", do=do)
+    return InputError(path, found=found, expected="a file for the patient key", do=do)
 
 
 # Without accents and punctuation. Only whole words count, and a number makes an id of a word: ANON001 and ANON002, or

@@ -152,7 +152,7 @@ def needed_mm(sides: Mapping[str, Sequence[Extent]]) -> float:
         if rising:
             most = max(most, rising[math.ceil(PATIENTS * len(rising)) - 1])
     if not most:
-        raise InputError("--pixel-mm", found="no case to measure", wanted="some", do="Give it yourself.")
+        raise InputError("--pixel-mm", found="no case to measure", expected="some", do="Give it yourself.")
     return most / FILLED
 
 
@@ -269,7 +269,7 @@ def _check_pair(a: str, first: SideExtent, b: str, second: SideExtent, *, stated
             raise InputError(
                 f"{a} and {b}",
                 found=found,
-                wanted="scans of people, with the spacing that they have",
+                expected="scans of people, with the spacing that they have",
                 do="Correct the spacing in the headers and prepare again; if it is right, give --pixel-mm yourself.",
             )
         log.warning("%s: spacings that cannot both be right.", found[0].upper() + found[1:])

@@ -57,7 +57,7 @@ def group_cases(
                 raise InputError(
                     f"{store.path}, patient {patient}",
                     found=f"{len(fitting) or 'no'} cases of {which}",
-                    wanted="one of each input",
+                    expected="one of each input",
                     do="Prepare what is missing, or leave the patient out of the store.",
                 )
             records.append(fitting[0])
@@ -101,7 +101,7 @@ def resample_to(volume: Volume, grid: Volume, *, subject: object, outside: float
             raise InputError(
                 subject,
                 found=f"{_named(volume)} that holds {inside:.0%} of what {_other(grid, volume)} shows",
-                wanted="volumes that are registered",
+                expected="volumes that are registered",
                 do="Register them first, or take them from one examination.",
             )
     voxels = (

@@ -159,7 +159,7 @@ class Graph:
                         )
                         do = "Give --same-people no, or rename the cases that are other people and prepare them again."
                         raise InputError(
-                            "--same-people yes", found=found, wanted="names that mean the same people", do=do
+                            "--same-people yes", found=found, expected="names that mean the same people", do=do
                         )
 
 

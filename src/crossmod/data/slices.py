@@ -188,7 +188,7 @@ def load_slices(
         found = f"no slice that shows {' or '.join(settings.organs)}"
         without = "train without a segmentor: --family cyclegan --slices all" if labelled else "take all: --slices all"
         do = f"Check the labels, name other --organs, or {without}."
-        raise InputError(store.path, found=found, wanted="some", do=do)
+        raise InputError(store.path, found=found, expected="some", do=do)
     warn_of_windows(store.path, cases[0].modality, uses, intensities)
     for array in (pixels, masks):
         if array is not None:
@@ -234,7 +234,9 @@ def class_map(volume: Volume, organs: Sequence[str], case: str) -> UInt8[np.ndar
     for organ in organs:
         if volume.labels is None or label_value(volume.label_names, organ) is None:
             found = f"labels of {', '.join(volume.label_names.values()) or 'nothing'}"
-            raise InputError(case, found=found, wanted=f"labels of {organ}", do="Name other --organs, or leave it out.")
+            raise InputError(
+                case, found=found, expected=f"labels of {organ}", do="Name other --organs, or leave it out."
+            )
     labels = np.zeros(volume.voxels.shape, np.uint8) if volume.labels is None else volume.labels
     return in_classes(labels, volume.label_names, organs)
 
@@ -269,7 +271,7 @@ def draw_evenly(slices: SliceSet, indexes: Sequence[int], count: int, seed: int)
         raise InputError(
             "--real-slices or --count",
             found=f"{count}, with {len(indexes)} there",
-            wanted=f"at most {len(indexes)}",
+            expected=f"at most {len(indexes)}",
             do="Lower the count, or use a store with more.",
         )
     if count in (0, len(indexes)):
@@ -334,15 +336,15 @@ def load_beside(
     for record in track(used, f"Reading the neighbours of {len(slices)} slices"):
         volume, own = read(record), rows[record.id]
         middle = [slices.keys[row].slice for row in own]
-        wanted = [places(middle, offset, len(volume.voxels)) for offset in of_stack(record)[1:]]
+        expected = [places(middle, offset, len(volume.voxels)) for offset in of_stack(record)[1:]]
         beyond += sum(
             not 0 <= index + offset < len(volume.voxels) for index in middle for offset in of_stack(record)[1:]
         )
-        needed = sorted({index for one in wanted for index in one})
+        needed = sorted({index for one in expected for index in one})
         step = slices.intensities[record.id]
         runs = resampled(volume.with_labels(None, {}), needed, slices.frame(record))
         found = np.concatenate([to_pixels(step.to_model(run.voxels)) for run in runs])
-        for into, names, one in zip(pixels, keys, wanted, strict=True):
+        for into, names, one in zip(pixels, keys, expected, strict=True):
             into[own] = found[np.searchsorted(needed, one)]
             for row, index in zip(own, one, strict=True):
                 names[row] = SliceKey(record.id, record.patient, index)

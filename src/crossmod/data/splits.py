@@ -38,7 +38,7 @@ def split_patients(patients: Sequence[str], settings: SplitSettings, *, otherwis
         raise InputError(
             "--test-patients and --train-patients",
             found=f"{', '.join(both)} on both sides",
-            wanted="each patient on one side of the split",
+            expected="each patient on one side of the split",
             do="Take it out of one of the two.",
         )
     for option in ("test_patients", "train_patients"):
@@ -47,7 +47,7 @@ def split_patients(patients: Sequence[str], settings: SplitSettings, *, otherwis
             raise InputError(
                 f"--{option.replace('_', '-')}",
                 found=f"{', '.join(strangers)}, not in the store",
-                wanted=f"some of {', '.join(known[:8])}{' ...' if len(known) > 8 else ''}",
+                expected=f"some of {', '.join(known[:8])}{' ...' if len(known) > 8 else ''}",
                 do="`crossmod info STORE` lists the patients.",
             )
     test = sorted(settings.test_patients) or list(
@@ -59,7 +59,7 @@ def split_patients(patients: Sequence[str], settings: SplitSettings, *, otherwis
         raise InputError(
             "--train-patients",
             found=f"{', '.join(overlap)} held out by fold {settings.fold}",
-            wanted="each patient on one side of the split",
+            expected="each patient on one side of the split",
             do="Name --test-patients too, or choose another --fold.",
         )
     return Split(tuple(train), tuple(test))
@@ -87,11 +87,11 @@ def patient_folds(patients: Sequence[str], folds: int, seed: int, *, otherwise: 
     known = sorted(set(patients))
     if len(known) < folds:
         found = f"{len(known)} patient{'s' if len(known) != 1 else ''} ({', '.join(known)})"
-        wanted = f"at least {folds}, one a fold"
+        expected = f"at least {folds}, one a fold"
         # One patient cannot be divided.
         fewer = f"Use fewer folds ({len(known)} at most), or a" if len(known) > 1 else "Give a"
         do = f"{fewer} store with more patients. {otherwise}".rstrip()
-        raise InputError("--folds", found=found, wanted=wanted, do=do)
+        raise InputError("--folds", found=found, expected=expected, do=do)
     order = rng(seed, "folds").permutation(known)
     return [tuple(sorted(str(patient) for patient in part)) for part in np.array_split(order, folds)]
 
@@ -120,7 +120,7 @@ def split_slices(slices: SliceSet, settings: SplitSettings, patients: Sequence[s
     showing = [int(i) for i in np.flatnonzero(slices.shows & slices.known)]
     if settings.test_slices >= len(showing):
         found = f"{settings.test_slices} of {len(showing)} slices"
-        raise InputError("--test-slices", found=found, wanted="fewer than there are", do="Lower it.")
+        raise InputError("--test-slices", found=found, expected="fewer than there are", do="Lower it.")
     order = rng(settings.split_seed, "slices").permutation(len(showing))
     test = {showing[int(i)] for i in order[: settings.test_slices]}
     return [i for i in range(len(slices)) if i not in test], sorted(test)

@@ -131,12 +131,12 @@ class Store:
         manifest = path / MANIFEST
         if not manifest.is_file():
             found = "no such folder" if not path.exists() else f"no {MANIFEST} in it"
-            raise InputError(path, found=found, wanted="a crossmod store", do="Make one with `crossmod prepare`.")
+            raise InputError(path, found=found, expected="a crossmod store", do="Make one with `crossmod prepare`.")
         content = read_json(manifest)
         if not isinstance(content, dict) or content.get("format") != FORMAT:
             found = f"store format {content.get('format') if isinstance(content, dict) else content!r}"
             raise InputError(
-                manifest, found=found, wanted=f"format {FORMAT}", do="Use the crossmod that made it, or prepare anew."
+                manifest, found=found, expected=f"format {FORMAT}", do="Use the crossmod that made it, or prepare anew."
             )
         self.cases = _records(manifest, content.get("cases"))
 
@@ -164,7 +164,7 @@ class Store:
             if record.id == case:
                 return record
         known = listed(record.id for record in self.cases) or "none, since the store is empty"
-        raise InputError(self.path, found=f"no case {case!r}", wanted=f"one of {known}", do="Check the name.")
+        raise InputError(self.path, found=f"no case {case!r}", expected=f"one of {known}", do="Check the name.")
 
     def select(
         self, modality: Modality, *, sequence: str | None = None, organ: str | None = None
@@ -185,33 +185,36 @@ class Store:
             raise InputError(
                 self.path,
                 found=found,
-                wanted=f"{modality} cases",
+                expected=f"{modality} cases",
                 do="Give the store that holds them; `crossmod info`.",
             )
         made = [case.id for case in cases if case.synthetic is not None]
         if made:
             found = f"synthetic cases ({made[0]})"
-            raise InputError(self.path, found=found, wanted="real ones", do="Give it as --synthetic to `segment`.")
+            raise InputError(self.path, found=found, expected="real ones", do="Give it as --synthetic to `segment`.")
         sequences = sorted({case.sequence or "unnamed" for case in cases})
         if sequence is None and len(sequences) > 1:
             raise InputError(
                 self.path,
                 found=f"{modality} of several sequences ({', '.join(sequences)})",
-                wanted="one",
+                expected="one",
                 do=f"Name one, for instance --sequence {sequences[-1]}.",
             )
         if sequence is not None:
             cases = [case for case in cases if case.sequence == sequence]
         if not cases:
             found = f"{modality} of {', '.join(sequences)}"
-            raise InputError(self.path, found=found, wanted=f"sequence {sequence}", do="Name one that is there.")
+            raise InputError(self.path, found=found, expected=f"sequence {sequence}", do="Name one that is there.")
         if organ is not None:
             known = sorted({name for case in cases for name in case.labels.values()})
             cases = [case for case in cases if organ in case.labels.values()]
             if not cases:
                 found = f"no {modality} case with {organ} labels (labels: {', '.join(known) or 'none'})"
                 raise InputError(
-                    self.path, found=found, wanted=f"labelled {organ}", do="Prepare with labels, or name another organ."
+                    self.path,
+                    found=found,
+                    expected=f"labelled {organ}",
+                    do="Prepare with labels, or name another organ.",
                 )
         return tuple(sorted(cases, key=lambda case: case.id))
 
@@ -224,8 +227,8 @@ class Store:
         cases = [case for case in self.cases if case.modality == modality and organ in case.labels.values()]
         if not cases or any(case.synthetic is None for case in cases):
             found = "real cases" if cases else f"no {modality} case with {organ} labels"
-            wanted = f"synthetic {modality} with {organ} labels"
-            raise InputError(self.path, found=found, wanted=wanted, do="Give a store that `synthesize` made.")
+            expected = f"synthetic {modality} with {organ} labels"
+            raise InputError(self.path, found=found, expected=expected, do="Give a store that `synthesize` made.")
         return tuple(sorted(cases, key=lambda case: case.id))
 
     def read(self, case: str, *, check_units: bool = True) -> Volume:
@@ -294,7 +297,7 @@ class Store:
             if isinstance(error, OSError) and error.errno is not None and not missing:
                 raise
             found = "no such file" if missing else f"a damaged file ({error})"
-            raise InputError(path, found=found, wanted="the case's arrays", do="Prepare the store anew.") from None
+            raise InputError(path, found=found, expected="the case's arrays", do="Prepare the store anew.") from None
 
     def file(self, case: str) -> Path:
         """The file of a case."""
@@ -313,15 +316,15 @@ class Store:
         path = self.file(record.id)
         if not path.is_file() or sha256(path) != record.sha256:
             found = "no such file" if not path.is_file() else "other bytes than when it was written"
-            raise InputError(path, found=found, wanted="the checksum in the manifest", do="Prepare the store anew.")
+            raise InputError(path, found=found, expected="the checksum in the manifest", do="Prepare the store anew.")
 
 
 def _records(manifest: Path, content: object) -> tuple[CaseRecord, ...]:
     """The records of a manifest's `cases`."""
-    wanted, do = "case records", "Restore the manifest from a copy, or prepare the store anew."
+    expected, do = "case records", "Restore the manifest from a copy, or prepare the store anew."
     if not isinstance(content, list):
         found = "no list of cases, so that it does not fit"
-        raise InputError(manifest, found=found, wanted=wanted, do=do)
+        raise InputError(manifest, found=found, expected=expected, do=do)
     records: dict[str, CaseRecord] = {}
     for number, raw in enumerate(content, 1):
         case = raw.get("id") if isinstance(raw, dict) else None
@@ -333,9 +336,9 @@ def _records(manifest: Path, content: object) -> tuple[CaseRecord, ...]:
             field = ".".join(map(str, first["loc"])) or "the whole"
             more = f" and {count - 1} more" if count > 1 else ""
             found = f"a record that does not fit ({which}, {field}: {first['msg']}{more})"
-            raise InputError(manifest, found=found, wanted=wanted, do=do) from None
+            raise InputError(manifest, found=found, expected=expected, do=do) from None
         if record.id in records:
-            raise InputError(manifest, found=f"two cases {record.id!r}", wanted="one record a case", do=do)
+            raise InputError(manifest, found=f"two cases {record.id!r}", expected="one record a case", do=do)
         records[record.id] = record
     return tuple(records.values())
 

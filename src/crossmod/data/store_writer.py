@@ -56,11 +56,11 @@ class StoreWriter:
         """
         file = self.path / f"{case}.safetensors"
         if not re.fullmatch(CASE_NAME, case):
-            wanted = "letters, digits, '.', '_' and '-'"
-            raise InputError(self.path, found=f"case name {case!r}", wanted=wanted, do="Rename the case.")
+            expected = "letters, digits, '.', '_' and '-'"
+            raise InputError(self.path, found=f"case name {case!r}", expected=expected, do="Rename the case.")
         if any(record.id == case for record in self.cases):
             found = f"a case {case!r} already"
-            raise InputError(self.path, found=found, wanted="a new name", do="Use a new store, or another --name.")
+            raise InputError(self.path, found=found, expected="a new name", do="Use a new store, or another --name.")
         check_values(case, volume.voxels)
         tensors = {"image": compact(volume.voxels), "label": volume.labels, "answer": answer}
         with atomic_write(file) as temporary:
@@ -136,10 +136,10 @@ def _check_free(path: Path, *, append: bool) -> None:
     if (path / MANIFEST).is_file():
         if not append:
             do = "Choose another folder, or remove it; `crossmod prepare` adds to it with --append."
-            raise InputError(path, found="a store already", wanted="a new folder", do=do)
+            raise InputError(path, found="a store already", expected="a new folder", do=do)
     elif not (path / WRITING).is_file():
         found = "a file" if path.is_file() else "something that is not a store"
-        raise InputError(path, found=found, wanted="a new folder or a store", do="Choose another folder.")
+        raise InputError(path, found=found, expected="a new folder or a store", do="Choose another folder.")
 
 
 def check_spacing(subject: object, affine: Affine) -> None:
@@ -155,9 +155,9 @@ def check_spacing(subject: object, affine: Affine) -> None:
     lengths = np.linalg.norm(affine[:3, :3], axis=0)
     if not ((lengths >= LEAST_SPACING) & (lengths <= MOST_SPACING)).all():
         found = f"a spacing of {' x '.join(f'{length:.4g}' for length in lengths)} mm"
-        wanted = f"{LEAST_SPACING} to {MOST_SPACING:g} mm along each axis"
+        expected = f"{LEAST_SPACING} to {MOST_SPACING:g} mm along each axis"
         do = "Correct the spacing in the header (its unit may be wrong), or leave out this case."
-        raise InputError(subject, found=found, wanted=wanted, do=do)
+        raise InputError(subject, found=found, expected=expected, do=do)
 
 
 def check_values(subject: object, voxels: np.ndarray) -> None:
@@ -169,10 +169,10 @@ def check_values(subject: object, voxels: np.ndarray) -> None:
     if not np.isfinite(voxels).all():
         broken = np.count_nonzero(~np.isfinite(voxels))
         found = f"{broken} voxel{'s that are' if broken != 1 else ' that is'} NaN or infinite"
-        raise InputError(subject, found=found, wanted="numbers", do="Mend or leave out this case.")
+        raise InputError(subject, found=found, expected="numbers", do="Mend or leave out this case.")
     if voxels.size == 0 or voxels.min() == voxels.max():
         found = "no voxels" if voxels.size == 0 else f"the value {voxels.flat[0]} everywhere"
-        raise InputError(subject, found=found, wanted="an image", do="Check the export; leave out this case.")
+        raise InputError(subject, found=found, expected="an image", do="Check the export; leave out this case.")
 
 
 def compact(voxels: np.ndarray) -> np.ndarray:

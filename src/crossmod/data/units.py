@@ -230,7 +230,7 @@ def check_stored(subject: object, volume: Volume) -> None:
 
 def _refusal(subject: object, modality: Modality, finding: Finding, advice: str) -> InputError:
     do = " ".join(part for part in (finding.do, advice) if part)
-    return InputError(subject, found=finding.found, wanted=WANTED[modality], do=do)
+    return InputError(subject, found=finding.found, expected=WANTED[modality], do=do)
 
 
 def one_unit(subject: object, cases: Iterable[tuple[str, str]]) -> str:
@@ -251,7 +251,7 @@ def one_unit(subject: object, cases: Iterable[tuple[str, str]]) -> str:
         some = ", ".join(named[rarer][:NAMED]) + (", ..." if len(named[rarer]) > NAMED else "")
         found = f"CT in {' and in '.join(sorted(named))} units ({rarer}: {some})"
         do = "Prepare these cases again in HU, or leave them out."
-        raise InputError(subject, found=found, wanted="one unit", do=do)
+        raise InputError(subject, found=found, expected="one unit", do=do)
     if set(named) == {UNKNOWN}:
         logger.warning("%s: CT in an unknown unit: windows are in that unit, and nothing made of it is in HU", subject)
     return next(iter(named), "HU")

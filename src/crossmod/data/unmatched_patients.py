@@ -244,7 +244,7 @@ def _check_names(questions: Sequence[Question]) -> None:
     question = nameless or questions[0]
     found = unmatched_in_words(question) if nameless else f"no case name that is {_both(question)}"
     do = f"Give --same-people no if {_no_one(question)}. {_how(question)}"
-    raise InputError("--same-people yes", found=found, wanted="equal names", do=do)
+    raise InputError("--same-people yes", found=found, expected="equal names", do=do)
 
 
 def _refusal(questions: Sequence[Question]) -> InputError:
@@ -257,11 +257,11 @@ def _refusal(questions: Sequence[Question]) -> InputError:
     question = nameless or questions[0]
     # The answer counts for all questions.
     also = f", and {pairs_in_words(named)} {_both(named[0])} are different people, too" if named else ""
-    wanted = "to know whether the same people are in both"
+    expected = "to know whether the same people are in both"
     if question.one_call:
-        wanted = "to know whether two of them are one person"
+        expected = "to know whether two of them are one person"
     do = f"Give --same-people no if {_no_one(question)}{also}. {_how(question)}"
-    return InputError("patients", found=unmatched_in_words(question), wanted=wanted, do=do)
+    return InputError("patients", found=unmatched_in_words(question), expected=expected, do=do)
 
 
 def _no_one(question: Question) -> str:
@@ -273,10 +273,10 @@ def _ask_of_names(questions: Sequence[Question]) -> InputError:
     spelled = any(one.spelled for one in questions)
     several = spelled or sum(len(one.pairs) for one in questions) > 1
     found = f"{'cases' if several else 'the case'} {names} {_both(questions[0])}"
-    wanted, which = "to know whether equal names are the same people", "equal names are one person"
+    expected, which = "to know whether equal names are the same people", "equal names are one person"
     if spelled:
         found += ", which may be one name in two spellings"
-        wanted = "to know whether these are the same people"
+        expected = "to know whether these are the same people"
         which = "the two of each pair are one person"
         if any(one.equal for one in questions):
             which = f"equal names are one person, and {which}"
@@ -285,7 +285,7 @@ def _ask_of_names(questions: Sequence[Question]) -> InputError:
         "Give --same-people no if they are different people; if that is wrong, people are tested on whom the model "
         "saw, and the results are too good."
     )
-    return InputError("patients", found=found, wanted=wanted, do=do)
+    return InputError("patients", found=found, expected=expected, do=do)
 
 
 def _both(question: Question) -> str:

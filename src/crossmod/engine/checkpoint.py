@@ -106,7 +106,7 @@ def restore(trainee: TrainingTask, run: Run, world: Distributed) -> TrainerState
         raise InputError(
             run.path,
             found=f"a run of {len(state['ranks'])} processes, continued with {world.ranks}",
-            wanted="as many as it began with",
+            expected="as many as it began with",
             do="Give the same --devices and --nodes.",
         )
     for name, network in trainee.networks.items():
@@ -197,7 +197,7 @@ def newest(folder: Path) -> dict[str, Any] | None:
             log.warning("%s %s", error, "The checkpoint before it is used." if path != paths[0] else "")
     if paths:
         found = f"{len(paths)} checkpoints, all damaged"
-        raise InputError(folder, found=found, wanted="a whole one", do="Train anew in another folder.")
+        raise InputError(folder, found=found, expected="a whole one", do="Train anew in another folder.")
     return None
 
 
@@ -216,7 +216,7 @@ def load(path: Path) -> dict[str, Any]:
         return unflatten(tensors, json.loads(header["state"]))
     except (OSError, SafetensorError, KeyError, ValueError) as error:
         found = f"a damaged checkpoint ({error})"
-        raise InputError(path, found=found, wanted="the file as it was written", do="Remove it.") from None
+        raise InputError(path, found=found, expected="the file as it was written", do="Remove it.") from None
 
 
 def load_weights(network: nn.Module, state: dict[str, Tensor], name: str, subject: object) -> None:
@@ -233,7 +233,7 @@ def load_weights(network: nn.Module, state: dict[str, Tensor], name: str, subjec
         raise InputError(
             subject,
             found=f"weights of another architecture: {name} holds {sides[0]} for {key}",
-            wanted=sides[1],
+            expected=sides[1],
             do="Use the settings that the run was trained with; they are in its config.yaml.",
         )
     network.load_state_dict(state)

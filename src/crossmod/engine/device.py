@@ -37,7 +37,9 @@ def pick_device(name: str = "auto") -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if name == "cuda" and not torch.cuda.is_available():
         found = "no CUDA device that torch can use"
-        raise InputError("--device cuda", found=found, wanted="a GPU", do="Use --device cpu, or a CUDA build of torch.")
+        raise InputError(
+            "--device cuda", found=found, expected="a GPU", do="Use --device cpu, or a CUDA build of torch."
+        )
     return torch.device(name)
 
 
@@ -148,16 +150,16 @@ def choose(
         why.append(f"bf16 as asked for, though slow: {missing}.")
     bf16 = precision == "bf16" or (precision == "auto" and not missing)
     large = device.type == "cuda" or size >= COMPILED_FROM_PIXELS
-    wanted = blocks and (compiling == "on" or (compiling == "auto" and large))
-    broken = no_compiling(device) if wanted else None
+    expected = blocks and (compiling == "on" or (compiling == "auto" and large))
+    broken = no_compiling(device) if expected else None
     if broken:
         why.append(f"Not compiled: {broken}.")
-    elif blocks and not wanted and compiling == "auto":
+    elif blocks and not expected and compiling == "auto":
         why.append(f"Not compiled: under {COMPILED_FROM_PIXELS} pixels it takes longer than it wins; --compile on.")
     graphs = device.type == "cuda" and ranks == 1
     if device.type == "cuda" and ranks > 1:
         why.append("No CUDA graph: processes that train together exchange gradients in the middle of a step.")
-    return Compute(device, bf16, wanted and not broken, graphs, blocks, tuple(why))
+    return Compute(device, bf16, expected and not broken, graphs, blocks, tuple(why))
 
 
 def no_bf16(device: torch.device) -> str | None:

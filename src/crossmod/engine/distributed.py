@@ -85,7 +85,7 @@ class Distributed:
             try:
                 outcome[0] = work()
             except InputError as error:
-                outcome[1] = {name: vars(error)[name] for name in ("subject", "found", "wanted", "do")}
+                outcome[1] = {name: vars(error)[name] for name in ("subject", "found", "expected", "do")}
         distributed.broadcast_object_list(outcome, group=self.control_group)
         if outcome[1] is not None:
             raise InputError(**outcome[1])
@@ -130,8 +130,8 @@ def _launched(machine: Machine, device: torch.device) -> Iterator[Distributed]:
         yield Distributed(device, threads=machine.threads)
         return
     if device.type == "cuda" and machine.devices > torch.cuda.device_count():
-        found, wanted = f"{machine.devices}", f"at most {torch.cuda.device_count()}, which are there"
-        raise InputError("--devices", found=found, wanted=wanted, do="Lower it.")
+        found, expected = f"{machine.devices}", f"at most {torch.cuda.device_count()}, which are there"
+        raise InputError("--devices", found=found, expected=expected, do="Lower it.")
     world = _join(device, machine)
     try:
         yield world

@@ -216,7 +216,7 @@ class TrainingLogger:
             raise InputError(
                 self.run.path,
                 found=f"a {' and a '.join(bad)} loss that is no number at step {step}",
-                wanted="finite losses",
+                expected="finite losses",
                 do=loss_advice(names, kept=bool(checkpoints(self.run.path / "checkpoints"))),
             )
         return found

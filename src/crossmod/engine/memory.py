@@ -63,7 +63,7 @@ def fitting(out: Path, batch_size: int, size: int) -> Iterator[None]:
         raise InputError(
             out,
             found=f"too little {which} for --batch-size {batch_size} with --size {size}",
-            wanted="a training that fits into memory",
+            expected="a training that fits into memory",
             do=f"Lower {lower} or the width of the networks, or use a machine with more memory{where}.",
         ) from error
 

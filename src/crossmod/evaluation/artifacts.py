@@ -115,13 +115,13 @@ def shown_slices(question: EvaluationCases, measured: Mapping[str, Measured]) ->
     shown = {}
     for layer in range(1, LAYERS + 1):
         real = typical(measured["reference"].statistics, layer)
-        models, wanted = {}, None
+        models, expected = {}, None
         for model in question.models:
             one = measured[model.name]
-            index = _same_slice(model, one, wanted)
+            index = _same_slice(model, one, expected)
             index = typical(one.statistics, layer) if index is None else index
             if index is not None:
-                wanted = wanted or _source(model, one.rows[index])
+                expected = expected or _source(model, one.rows[index])
                 models[model.name] = vars(one.rows[index])
         if real is not None or models:
             shown[str(layer)] = {
@@ -136,10 +136,10 @@ def _source(model: SyntheticModel, row: CaseScores) -> tuple[str, int]:
     return record.synthetic.source_sha256 if record.synthetic else record.sha256, row.origin
 
 
-def _same_slice(model: SyntheticModel, measured: Measured, wanted: tuple[str, int] | None) -> int | None:
-    if wanted is None:
+def _same_slice(model: SyntheticModel, measured: Measured, expected: tuple[str, int] | None) -> int | None:
+    if expected is None:
         return None
-    return next((i for i, row in enumerate(measured.rows) if _source(model, row) == wanted), None)
+    return next((i for i, row in enumerate(measured.rows) if _source(model, row) == expected), None)
 
 
 def average_spectrum(statistics: ImageStatistics, layers: Collection[int]) -> Spectrum:

@@ -71,8 +71,8 @@ def hold_apart(patients: Sequence[str], seed: int) -> tuple[tuple[str, ...], tup
     names = sorted(set(patients))
     if len(names) < 2:
         found = f"{len(names)} real patient{'s' * (len(names) != 1)}"
-        wanted = "two or more, since a baseline holds one apart"
-        raise InputError("baseline", found=found, wanted=wanted, do="Give a store with more patients.")
+        expected = "two or more, since a baseline holds one apart"
+        raise InputError("baseline", found=found, expected=expected, do="Give a store with more patients.")
     order = rng(seed, "baseline").permutation(len(names))
     held = {names[int(i)] for i in order[: len(names) // 2]}
     return tuple(name for name in names if name not in held), tuple(name for name in names if name in held)
@@ -132,10 +132,10 @@ def _refuse_unusable(reference: ImageStatistics, held: ImageStatistics, models: 
     both = sorted(set(reference.patients) & set(held.patients))
     if both:
         do = "Divide the patients with `hold_apart`."
-        raise InputError("baseline", found=f"patient {both[0]} on both sides", wanted="other patients", do=do)
+        raise InputError("baseline", found=f"patient {both[0]} on both sides", expected="other patients", do=do)
     for name, statistics in {"reference": reference, "held apart": held, **models}.items():
         if len(statistics) == 0:
-            raise InputError(name, found="no slices", wanted="one or more", do="Leave it out, or give slices.")
+            raise InputError(name, found="no slices", expected="one or more", do="Leave it out, or give slices.")
 
 
 def _of_some_patients(statistics: ImageStatistics, count: int, seed: int) -> ImageStatistics:

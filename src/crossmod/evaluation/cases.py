@@ -130,7 +130,7 @@ def choose_cases(
     """
     if not synthetic:
         do = "Give one store or more that `synthesize` made."
-        raise InputError("evaluate images", found="no synthetic store", wanted="one or more", do=do)
+        raise InputError("evaluate images", found="no synthetic store", expected="one or more", do=do)
     opened = [Store(path) for path in (real, *synthetic, *((truth,) if truth is not None else ()))]
     # Nobody is trained here: where case names alone could tell, equal ones are taken for one person, which never
     # flatters a model.
@@ -148,7 +148,7 @@ def choose_cases(
         cases = tuple(case for case in cases if not any(model.saw(case) for model in models))
         if len({case.patient for case in cases}) < 2:
             found = f"{listed(case.patient for case in cases) or 'no patient'}, when those trained on are left out"
-            raise InputError(real, found=found, wanted="two real patients or more", do="Leave --unseen out.")
+            raise InputError(real, found=found, expected="two real patients or more", do="Leave --unseen out.")
     reference, held = hold_apart([case.patient for case in cases], settings.seed)
     return EvaluationCases(
         modality=modality,
@@ -202,14 +202,14 @@ def _modality(real: Store, stores: Sequence[Store]) -> Modality:
         found = " and ".join(f"{store.path.name} of {'nothing' if not m else ' and '.join(sorted(m))}"
                              for store, m in zip(stores, held, strict=True))  # fmt: skip
         raise InputError(
-            "synthetic stores", found=found, wanted="images of one modality", do="Judge each modality by itself."
+            "synthetic stores", found=found, expected="images of one modality", do="Judge each modality by itself."
         )
     there = common & {case.modality for case in real.cases}
     if len(common) == 1 or len(there) != 1:
         if len(common) > 1:
             found = "CT and MR on both sides, none marked as synthetic"
             do = "Prepare the modality that is to be judged as a store of its own."
-            raise InputError(stores[0].path, found=found, wanted="one modality", do=do)
+            raise InputError(stores[0].path, found=found, expected="one modality", do=do)
         return common.pop()
     return there.pop()
 
@@ -225,7 +225,7 @@ def _sequence(stores: Sequence[Store], modality: Modality) -> str | None:
     if len(named) > 1:
         found = f"images of several sequences ({', '.join(sorted(map(str, named)))})"
         do = "Judge each sequence by itself, or name one with --sequence."
-        raise InputError("synthetic stores", found=found, wanted="one", do=do)
+        raise InputError("synthetic stores", found=found, expected="one", do=do)
     return named.pop() if named else None
 
 
@@ -235,7 +235,7 @@ def _records(store: Store, modality: Modality, sequence: str | None) -> tuple[Ca
     if not fitting:
         found = f"images of {', '.join(sorted({str(case.sequence) for case in cases}))}"
         do = "Name the sequence that was synthesized, or leave --sequence out."
-        raise InputError(store.path, found=found, wanted=f"sequence {sequence}", do=do)
+        raise InputError(store.path, found=found, expected=f"sequence {sequence}", do=do)
     return tuple(sorted(fitting, key=lambda case: case.id))
 
 
@@ -243,7 +243,7 @@ def _names(stores: Sequence[Store]) -> list[str]:
     """The stores' folder names, with the folder above where two are alike."""
     paths = [store.path.resolve() for store in stores]
     if len(set(paths)) < len(paths):
-        raise InputError("synthetic stores", found="one store twice", wanted="each once", do="Leave one out.")
+        raise InputError("synthetic stores", found="one store twice", expected="each once", do="Leave one out.")
     short = [path.name for path in paths]
     short += TAKEN
     names = [path.name if short.count(path.name) == 1 else f"{path.parent.name}/{path.name}" for path in paths]

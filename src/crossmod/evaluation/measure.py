@@ -212,7 +212,7 @@ def measure(
                 jumps[placed.record.id] = float(np.mean(ratios))
     if not parts:
         do = "Give cases that show the abdomen, or --source with the scans that they were made from."
-        raise InputError(name, found="no slice in any axial layer", wanted="some", do=do)
+        raise InputError(name, found="no slice in any axial layer", expected="some", do=do)
     return Measured(joined(parts), tuple(rows), (min(lows), max(highs)), still, filled, jumps, tuple(stacks))
 
 

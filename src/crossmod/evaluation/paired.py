@@ -52,18 +52,18 @@ def truth_of(
     Raises:
         InputError: no patient of `cases` has one, or one has several.
     """
-    wanted = {case.patient for case in cases}
+    expected = {case.patient for case in cases}
     found: dict[str, CaseRecord] = {}
     for record in store.select(modality, sequence=sequence):
-        if record.patient in wanted:
+        if record.patient in expected:
             if record.patient in found:
                 what = f"two {modality} cases of {record.patient}"
-                raise InputError(store.path, found=what, wanted="one", do="Give a store with one truth a patient.")
+                raise InputError(store.path, found=what, expected="one", do="Give a store with one truth a patient.")
             found[record.patient] = record
     if not found:
-        what = f"{modality} of other patients than the synthetic cases' ({', '.join(sorted(wanted)[:3])})"
+        what = f"{modality} of other patients than the synthetic cases' ({', '.join(sorted(expected)[:3])})"
         do = "Prepare both modalities with the same patient names, or leave --truth out."
-        raise InputError(store.path, found=what, wanted="the same patients", do=do)
+        raise InputError(store.path, found=what, expected="the same patients", do=do)
     return found
 
 

@@ -185,11 +185,11 @@ def compare_evaluations(results: Sequence[Path]) -> Ranking:
     if len(models) < 2:
         found = f"{len(models)} model{'s' * (len(models) != 1)}"
         do = "Judge several synthetic stores in one go, or name several results."
-        raise InputError("evaluate compare", found=found, wanted="two models or more", do=do)
+        raise InputError("evaluate compare", found=found, expected="two models or more", do=do)
     modalities = sorted({model.card["modality"] for model in models})
     if len(modalities) > 1:
         do = "Compare models of one modality."
-        raise InputError("evaluate compare", found=f"results of {' and '.join(modalities)}", wanted="one", do=do)
+        raise InputError("evaluate compare", found=f"results of {' and '.join(modalities)}", expected="one", do=do)
     paired = len({model.model["pairing"] for model in models}) == 1 and all(m.draws is not None for m in models)
     scores, mean_rank, ranks = _by_draws(models) if paired else _by_ratios(models)
     order = sorted((model.name for model in models), key=lambda name: mean_rank[name].value)

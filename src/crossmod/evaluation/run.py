@@ -158,7 +158,7 @@ def _common_layers(placed: Mapping[str, Sequence[Placed]]) -> frozenset[int]:
     if not common:
         shown = "; ".join(f"{name}: {sum(count)} slices in layers" for name, count in counts.items())
         do = "Give labelled cases, or --source with the scans that the synthetic ones were made from."
-        raise InputError("axial layers", found=shown, wanted="a layer that all sets show", do=do)
+        raise InputError("axial layers", found=shown, expected="a layer that all sets show", do=do)
     return common
 
 

@@ -68,7 +68,7 @@ def run_demo(out: Path, seed: int = 0, jobs: int = 0) -> Path:
         if ledger.failures:
             name, why = next(iter(ledger.failures.items()))
             do = "Give the same command again: what was made is kept."
-            raise InputError(out, found=f"{name} failed: {why}", wanted="a whole demo", do=do)
+            raise InputError(out, found=f"{name} failed: {why}", expected="a whole demo", do=do)
         _say("Report")
         for line in build_report([job.folder(out) for job in runs.values() if job.kind != "synthesize"], page):
             _say(line)
@@ -115,8 +115,11 @@ def _refuse_other_settings(runs: dict[str, Job], out: Path) -> None:
     for job in runs.values():
         folder = job.folder(out)
         if is_run(folder) and (then := Run(folder).config["settings"]["seed"]) != job.settings["seed"]:
-            found, wanted = f"a demo with --seed {then}", f"a new folder, or the one with --seed {job.settings['seed']}"
-            raise InputError(out, found=found, wanted=wanted, do="Choose another --out.")
+            found, expected = (
+                f"a demo with --seed {then}",
+                f"a new folder, or the one with --seed {job.settings['seed']}",
+            )
+            raise InputError(out, found=found, expected=expected, do="Choose another --out.")
 
 
 def _phantom(out: Path, seed: int) -> None:

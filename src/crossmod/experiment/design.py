@@ -138,26 +138,28 @@ class Design(Settings):
             made = ", ".join(f"{modality} by {name}" for modality, name in targets.items())
             found = f"{made}; segmenters of {', '.join(sorted(modalities))}"
             do = "Set `source` of the translators or `modality` of the segmenters."
-            raise InputError("design", found=found, wanted="one modality", do=do)
+            raise InputError("design", found=found, expected="one modality", do=do)
         return next(iter(targets))
 
 
 def _settings(presets: dict[str, Any], recipe: Recipe, where: str) -> Any:
     if recipe.preset not in presets:
         do = "Name one of them."
-        raise InputError(f"{where}.preset", found=repr(recipe.preset), wanted=", ".join(sorted(presets)), do=do)
+        raise InputError(f"{where}.preset", found=repr(recipe.preset), expected=", ".join(sorted(presets)), do=do)
     decided = sorted(DECIDED & set(recipe.settings))
     if decided:
         raise InputError(
             f"{where}.settings",
             found=f"{decided[0]}, which the experiment decides for each run",
-            wanted="other settings only",
+            expected="other settings only",
             do=f"Set it for the experiment, or leave {decided[0]} out: two runs with sides of their own would leak.",
         )
     try:
         return with_asked(presets[recipe.preset], recipe.settings)
     except InputError as error:
-        raise InputError(f"{where}.settings", found=str(error), wanted="settings that fit", do="Change them.") from None
+        raise InputError(
+            f"{where}.settings", found=str(error), expected="settings that fit", do="Change them."
+        ) from None
 
 
 def presets() -> list[str]:
@@ -176,7 +178,7 @@ def read_design(name: str) -> Design:
         path = PRESETS / f"{name}.yaml"
         if name not in presets():
             do = "Name one of them, or give the path of a YAML file; --show PRESET prints one to copy."
-            raise InputError("PRESET", found=repr(name), wanted=f"a YAML file or {', '.join(presets())}", do=do)
+            raise InputError("PRESET", found=repr(name), expected=f"a YAML file or {', '.join(presets())}", do=do)
     design = build(Design, read_yaml(path), subject=path.name)
     # Whatever is wrong with a recipe is said before any data is looked at.
     _ = design.target

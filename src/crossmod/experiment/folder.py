@@ -70,7 +70,7 @@ def _refuse(plan: Plan, who: str, patients: frozenset[str], scans: frozenset[str
         what = f"patient {both[0]}" if both else "a test scan under another name"
         found = f"{what} both seen by {who} and tested on in fold {fold}"
         do = "Train translators by the folds of the design."
-        raise InputError("plan", found=found, wanted="each patient on one side of the split", do=do)
+        raise InputError("plan", found=found, expected="each patient on one side of the split", do=do)
 
 
 log = logging.getLogger(__name__)
@@ -89,7 +89,7 @@ def refuse_other_folder(root: Path) -> None:
     # A first try may have been stopped while it made its data.
     if not root.is_dir() or {path.name for path in root.iterdir()} - {DATA, LOCK}:
         found = "a folder with something else in it" if root.is_dir() else "a file"
-        raise InputError(root, found=found, wanted="a new folder, or an experiment's", do="Choose another --out.")
+        raise InputError(root, found=found, expected="a new folder, or an experiment's", do="Choose another --out.")
 
 
 def write_plan(plan: Plan, root: Path) -> None:
@@ -169,7 +169,7 @@ def refuse_changed_cases(plan: Plan, then: Any, path: Path) -> None:
     """
     old = then.get("cases") if isinstance(then, dict) else None
     if not isinstance(old, dict):
-        raise InputError(path, found="no plan", wanted="what an experiment wrote", do="Choose another --out.")
+        raise InputError(path, found="no plan", expected="what an experiment wrote", do="Choose another --out.")
     for side, now in plan.cases.items():
         before = old.get(side, {})
         kinds = {
@@ -181,4 +181,4 @@ def refuse_changed_cases(plan: Plan, then: Any, path: Path) -> None:
         if told:
             found = f"other {side} cases than when the plan was made ({told})"
             do = "Restore the store, or choose another --out."
-            raise InputError(path.parent, found=found, wanted="the same data", do=do)
+            raise InputError(path.parent, found=found, expected="the same data", do=do)

@@ -100,7 +100,7 @@ class FoldCases:
             return tuple(known)
         if int(count) > len(known):
             found = f"{len(known)} labelled patients on the training side of fold {fold}"
-            raise InputError("labelled", found=found, wanted=f"{count}", do="Lower it, or use fewer folds.")
+            raise InputError("labelled", found=found, expected=f"{count}", do="Lower it, or use fewer folds.")
         order = rng(seed, "labelled", fold).permutation(known)
         return tuple(sorted(str(patient) for patient in order[: int(count)]))
 
@@ -136,7 +136,7 @@ def sides_of(store: Store, settings: SegmentSettings) -> FoldCases:
         if not showing & set(names):
             found = f"no slice with {organ} among the {side} patients of fold {settings.fold} ({', '.join(names)})"
             do = "Use another split_seed or fewer folds, or label more."
-            raise InputError(store.path, found=found, wanted="some in every fold", do=do)
+            raise InputError(store.path, found=found, expected="some in every fold", do=do)
     return sides
 
 

@@ -89,7 +89,7 @@ def make_plan(design: Design, stores: Mapping[Modality, tuple[Path, ...]]) -> Pl
     target = design.target
     if len(stores[target]) > 1:
         found, do = f"{len(stores[target])} stores of {target}", "Prepare them into one with --append."
-        raise InputError("--data", found=found, wanted=f"one store of {target}", do=do)
+        raise InputError("--data", found=found, expected=f"one store of {target}", do=do)
     paths = {side: tuple(str(path.resolve()) for path in stores[side]) for side in ("ct", "mr")}
     source: Modality = "ct" if target == "mr" else "mr"
     people = who_is_who(
@@ -284,11 +284,11 @@ def _resolve(count: str, real: int) -> int:
     return int(match[1]) if match[1] else round(float(match[2]) * real)
 
 
-def _refuse_too_many(arm: str, wanted: int, there: int, fold: int) -> None:
-    if wanted > there:
+def _refuse_too_many(arm: str, expected: int, there: int, fold: int) -> None:
+    if expected > there:
         found = f"{there} synthetic slices in fold {fold}"
         do = (
             "Lower the count, use more folds (each leaves out its part of the source patients), or give more labelled "
             "cases of the source."
         )
-        raise InputError(arm, found=found, wanted=f"{wanted}", do=do)
+        raise InputError(arm, found=found, expected=f"{expected}", do=do)

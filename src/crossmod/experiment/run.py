@@ -215,14 +215,14 @@ def _by_modality(stores: Sequence[Path]) -> dict[Modality, tuple[Path, ...]]:
     missing = [modality for modality, paths in held_by.items() if not paths]
     if missing:
         found, do = f"no {' and no '.join(missing)} cases", "Name stores of both modalities."
-        raise InputError("--data", found=found, wanted="CT and MR", do=do)
+        raise InputError("--data", found=found, expected="CT and MR", do=do)
     return {"ct": tuple(held_by["ct"]), "mr": tuple(held_by["mr"])}
 
 
 def _phantom(design: Design, folder: Path) -> Path:
     if design.phantom is None:
         do = "Name the stores that `crossmod prepare` made, with --data."
-        raise InputError("--data", found="nothing", wanted="stores of CT and of MR", do=do)
+        raise InputError("--data", found="nothing", expected="stores of CT and of MR", do=do)
     store, made = folder / "store", folder / "phantom"
     if not (store / MANIFEST).is_file():
         if not made.exists():

@@ -21,7 +21,7 @@ def check_free(out: Path) -> None:
     if out.is_file() and not out.read_bytes()[:15].lower().startswith(b"<!doctype html"):
         found = "a file that is no HTML page"
     if found:
-        raise InputError(out, found=found, wanted="a new file, or an earlier report", do="Choose another --out.")
+        raise InputError(out, found=found, expected="a new file, or an earlier report", do="Choose another --out.")
 
 
 def write_page(room: str, template: str, out: Path, **parts: object) -> None:

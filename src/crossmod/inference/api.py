@@ -112,7 +112,7 @@ def read_volume(
     """
     path = Path(path)
     if modality is not None and str(modality).lower() not in ("ct", "mr"):
-        raise InputError(path, found=f"the modality {modality!r}", wanted="ct or mr", do="Name one of them.")
+        raise InputError(path, found=f"the modality {modality!r}", expected="ct or mr", do="Name one of them.")
     modality = None if modality is None else cast("Modality", str(modality).lower())
     if beside is not None:
         check_same_frame([Path(beside), path])
@@ -121,10 +121,10 @@ def read_volume(
         return volume if sequence is None else replace(volume, sequence=sequence)
     if modality is None:
         do = 'Say it: read_volume(path, "ct") or read_volume(path, "mr").'
-        raise InputError(path, found="NIfTI, which does not say its modality", wanted="a modality", do=do)
+        raise InputError(path, found="NIfTI, which does not say its modality", expected="a modality", do=do)
     if series_number is not None or echo_time is not None:
         do = "Leave --series-number and --echo-time out, or give DICOM."
-        raise InputError(path, found="NIfTI, which is one series", wanted="DICOM to choose from", do=do)
+        raise InputError(path, found="NIfTI, which is one series", expected="DICOM to choose from", do=do)
     return read_nifti(path, modality=modality, sequence=sequence)
 
 
@@ -150,7 +150,7 @@ def read_volumes(
     given = list(named.values()) if named is not None else list(paths)
     places = [Path(path).resolve() for path in given]
     if len(set(places)) < len(places):
-        raise InputError("inputs", found="one path twice", wanted="one for each input", do="Give the other scan.")
+        raise InputError("inputs", found="one path twice", expected="one for each input", do="Give the other scan.")
     names = list(named) if named is not None else [None] * len(given)
     if len(given) > 1:
         check_same_frame([Path(path) for path in given])
@@ -176,7 +176,7 @@ def load_model(path: PathName, *more: PathName, device: Device = "auto") -> Mode
     hashes = [network.about.weights for network in networks]
     if len(set(hashes)) < len(hashes):
         found, do = "the same weights twice", "They would agree, and tell nothing: leave one out."
-        raise InputError("models", found=found, wanted="models that were trained apart", do=do)
+        raise InputError("models", found=found, expected="models that were trained apart", do=do)
     return Model(networks)
 
 
@@ -190,7 +190,7 @@ def _load(path: Path, device: Device) -> tuple[Network, ...]:
         inside = f"no {CONFIG} and no {BUNDLE} in it" if path.is_dir() else "no such folder"
         what = "a file" if path.is_file() else inside
         do = "Give what `crossmod train` or `crossmod export` made."
-        raise InputError(path, found=what, wanted="the folder of a training run or of a bundle", do=do)
+        raise InputError(path, found=what, expected="the folder of a training run or of a bundle", do=do)
     # Only here: a bundle is loaded without any code that trains.
     from crossmod.inference.from_run import load_run
 
@@ -229,10 +229,10 @@ def write_translation(
     refuse_existing(path, path.with_name(path.name + ".json"))
     if keep_identity and is_nifti(path):
         do = "Leave --keep-identity out, or write DICOM."
-        raise InputError(path, found="NIfTI, which has no place for a name", wanted="a folder for DICOM", do=do)
+        raise InputError(path, found="NIfTI, which has no place for a name", expected="a folder for DICOM", do=do)
     if segmentation and is_nifti(path):
         do = "Leave --segmentation out, or write DICOM."
-        raise InputError(path, found="NIfTI, which is no DICOM SEG", wanted="a folder for DICOM", do=do)
+        raise InputError(path, found="NIfTI, which is no DICOM SEG", expected="a folder for DICOM", do=do)
     if is_nifti(path):
         write_nifti(translation.image, path)
     else:
@@ -262,16 +262,16 @@ def refuse_existing(*paths: Path) -> None:
     for path in paths:
         if path.is_file() or (path.is_dir() and any(path.iterdir())):
             found = "something that is there already"
-            raise InputError(path, found=found, wanted="a new file or folder", do="Choose another, or remove it.")
+            raise InputError(path, found=found, expected="a new file or folder", do="Choose another, or remove it.")
     path = paths[0]
     if not is_nifti(path) and path.name.lower().endswith(OTHER_FILES):
         found = f"the name of a file that is not written here (.{path.name.rpartition('.')[2]})"
-        wanted = "a name that ends in .nii or .nii.gz, or a folder for DICOM"
-        raise InputError(path, found=found, wanted=wanted, do="Choose another name.")
+        expected = "a name that ends in .nii or .nii.gz, or a folder for DICOM"
+        raise InputError(path, found=found, expected=expected, do="Choose another name.")
     there = next(folder for folder in path.absolute().parents if folder.exists())
     if not os.access(there, os.W_OK):
         do = "Choose another folder, or change its permissions."
-        raise InputError(there, found="a folder that may not be written", wanted="one that may", do=do)
+        raise InputError(there, found="a folder that may not be written", expected="one that may", do=do)
 
 
 def is_nifti(path: Path) -> bool:

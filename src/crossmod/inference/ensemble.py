@@ -38,10 +38,10 @@ def ct_windows(networks: Sequence[Network]) -> dict[Window, list[Network]]:
         other = network.about
         if other.ct_unit != first.ct_unit:
             found = f"CT in {first.ct_unit} ({first.name}) and in {other.ct_unit} ({other.name})"
-            raise InputError("models", found=found, wanted="one unit", do="Translate one by one.")
+            raise InputError("models", found=found, expected="one unit", do="Translate one by one.")
         if (other.source, other.target, other.inputs) != (first.source, first.target, first.inputs):
             found = " and ".join(f"{a.name} ({'+'.join(a.inputs)} to {a.target})" for a in (first, other))
-            raise InputError("models", found=found, wanted="the same way and inputs", do="Translate one by one.")
+            raise InputError("models", found=found, expected="the same way and inputs", do="Translate one by one.")
     if first.target == "mr":
         return {(first.low, first.high): list(networks)}
     groups: dict[Window, list[Network]] = {}
@@ -57,7 +57,9 @@ def _check_no_gap(windows: Sequence[Window]) -> None:
     for low, high in rising[1:]:
         if low > reach:
             found = f"windows with a gap from {reach:g} to {low:g} HU"
-            raise InputError("models", found=found, wanted="windows that touch", do="Add a model for what is missing.")
+            raise InputError(
+                "models", found=found, expected="windows that touch", do="Add a model for what is missing."
+            )
         reach = max(reach, high)
 
 

@@ -46,16 +46,16 @@ def check_same_frame(paths: Sequence[Path]) -> None:
     for one in known:
         if len(one.patients) > 1:
             found = f"slices of {len(one.patients)} patients"
-            raise InputError(one.path, found=found, wanted="one patient", do="Give each patient a folder.")
+            raise InputError(one.path, found=found, expected="one patient", do="Give each patient a folder.")
     for first, second in itertools.combinations(known, 2):
         subject = f"{first.path} and {second.path}"
         if _differ(first.patients, second.patients):
             do = "Check which folders you gave; if the ids of one patient differ, correct them."
-            raise InputError(subject, found="two patients: their PatientID differ", wanted="one patient", do=do)
+            raise InputError(subject, found="two patients: their PatientID differ", expected="one patient", do=do)
         if _differ(first.frames, second.frames):
-            found, wanted = "two frames of reference: their FrameOfReferenceUID differ", "images taken in one session"
+            found, expected = "two frames of reference: their FrameOfReferenceUID differ", "images taken in one session"
             do = "Positions cannot be compared: register one to the other, and give the result as NIfTI."
-            raise InputError(subject, found=found, wanted=wanted, do=do)
+            raise InputError(subject, found=found, expected=expected, do=do)
 
 
 def _differ(first: frozenset[str], second: frozenset[str]) -> bool:
@@ -99,11 +99,11 @@ def check_volume(volume: object, subject: object, modality: Modality, *, accept_
     """
     if not isinstance(volume, Volume):
         do = "Read it with crossmod.read_volume; options go in by name, as options=."
-        raise InputError(subject, found=f"a {type(volume).__name__}", wanted="a crossmod.Volume", do=do)
+        raise InputError(subject, found=f"a {type(volume).__name__}", expected="a crossmod.Volume", do=do)
     _check_grid(volume, subject)
     if volume.modality != modality:
         do = "Give another volume, or another model."
-        raise InputError(subject, found=volume.modality.upper(), wanted=modality.upper(), do=do)
+        raise InputError(subject, found=volume.modality.upper(), expected=modality.upper(), do=do)
     _check_numbers(volume, subject)
     checked = with_checked_units(subject, volume, accept=accept_units, advice=ADVICE)
     return tuple(note for note in checked.notes if note not in volume.notes)
@@ -113,19 +113,19 @@ def _check_grid(volume: Volume, subject: object) -> None:
     voxels, affine = volume.voxels, np.asarray(volume.affine)
     if voxels.ndim != 3 or not voxels.size:
         found, do = f"voxels of shape {voxels.shape}", "Give the array three axes."
-        raise InputError(subject, found=found, wanted="[slices, rows, columns]", do=do)
+        raise InputError(subject, found=found, expected="[slices, rows, columns]", do=do)
     if voxels.dtype.kind not in "iuf":
         found, do = f"voxels of type {voxels.dtype}", "Give the values of the scan."
-        raise InputError(subject, found=found, wanted="integers or floats", do=do)
+        raise InputError(subject, found=found, expected="integers or floats", do=do)
     if affine.shape != (4, 4) or not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-9:
         do = "Take that of the file."
-        raise InputError(subject, found="an affine that is none", wanted="4 x 4 numbers that span a grid", do=do)
+        raise InputError(subject, found="an affine that is none", expected="4 x 4 numbers that span a grid", do=do)
     steps = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
     if ((steps * AXES.T).sum(axis=0) < ALONG).any():
         raise InputError(
             subject,
             found="axes in another order than a Volume has",
-            wanted="slices feet to head, rows front to back, columns right to left",
+            expected="slices feet to head, rows front to back, columns right to left",
             do="Read it with crossmod.read_volume, which turns it.",
         )
 
@@ -135,7 +135,7 @@ def _check_numbers(volume: Volume, subject: object) -> None:
     broken = 0 if voxels.dtype.kind != "f" else int(np.count_nonzero(~np.isfinite(voxels)))
     if broken:
         found = f"{broken} voxels that are NaN or infinite" if broken > 1 else "a voxel that is NaN or infinite"
-        raise InputError(subject, found=found, wanted="numbers", do="Mend the volume, or leave it out.")
+        raise InputError(subject, found=found, expected="numbers", do="Mend the volume, or leave it out.")
 
 
 def notes_of(volumes: Sequence[Volume], about: About, *, accept_units: bool) -> tuple[str, ...]:
@@ -159,9 +159,12 @@ def notes_of(volumes: Sequence[Volume], about: About, *, accept_units: bool) -> 
         subject = f"{f'input {number}' if several else 'the input'} of {about.name}"
         notes += check_volume(volume, subject, about.source, accept_units=accept_units)
         if about.source == "ct" and about.ct_unit != "HU" and not accept_units:
-            found, wanted = f"CT in {volume.unit}", f"the {about.ct_unit} unit of the CT that the model was trained on"
+            found, expected = (
+                f"CT in {volume.unit}",
+                f"the {about.ct_unit} unit of the CT that the model was trained on",
+            )
             do = f"Prepare the CT in HU and train again. {ADVICE}"
-            raise InputError(subject, found=found, wanted=wanted, do=do)
+            raise InputError(subject, found=found, expected=expected, do=do)
     return tuple(dict.fromkeys(notes))
 
 
@@ -177,20 +180,20 @@ def in_order(volumes: Sequence[Volume], about: About) -> tuple[Volume, ...]:
     Raises:
         InputError: the wrong number or sequence.
     """
-    wanted = about.inputs or (about.source,)
+    expected = about.inputs or (about.source,)
     several = len(volumes) > 1
-    if len(volumes) != len(wanted):
+    if len(volumes) != len(expected):
         found = f"{len(volumes)} volume{'s' if several else ''}"
         do = "Give one volume for each, on the command line as --input NAME=PATH."
-        raise InputError(about.name, found=found, wanted=f"{len(wanted)}: {', '.join(wanted)}", do=do)
+        raise InputError(about.name, found=found, expected=f"{len(expected)}: {', '.join(expected)}", do=do)
     if any(one is other for one, other in itertools.combinations(volumes, 2)):
-        raise InputError(about.name, found="one volume twice", wanted="one for each input", do="Give the other one.")
-    fitting = (order for order in itertools.permutations(volumes) if all(map(_fits, order, wanted)))
+        raise InputError(about.name, found="one volume twice", expected="one for each input", do="Give the other one.")
+    fitting = (order for order in itertools.permutations(volumes) if all(map(_fits, order, expected)))
     ordered = next(fitting, None)
     if ordered is None:
         found = ", ".join(volume.sequence or "a volume that does not say its sequence" for volume in volumes)
         do = "Give those sequences, or another model."
-        raise InputError(about.name, found=found, wanted=", ".join(wanted), do=do)
+        raise InputError(about.name, found=found, expected=", ".join(expected), do=do)
     return ordered
 
 

@@ -83,21 +83,21 @@ def evaluate_translation(translation: Translation, truth: Volume) -> AgainstTrut
     """
     if not isinstance(translation, Translation):
         found, do = f"a {type(translation).__name__}", "Give what was made first, then the real scan."
-        raise InputError("evaluate_translation", found=found, wanted="a crossmod.Translation", do=do)
+        raise InputError("evaluate_translation", found=found, expected="a crossmod.Translation", do=do)
     about = translation.about
     hounsfield = translation.image.unit == "HU"
     # What a model of CT in an unknown unit makes can only be compared with CT in that unit.
     check_volume(truth, "the truth", about.target, accept_units=about.target == "ct" and not hounsfield)
     if SYNTHETIC in truth.notes:
         do = "Give a real scan of the same patient."
-        raise InputError("the truth", found="a synthetic image", wanted="a scan", do=do)
+        raise InputError("the truth", found="a synthetic image", expected="a scan", do=do)
     placed = resample_to(truth, translation.image, subject="the truth", outside=np.nan).voxels
     there = np.isfinite(placed)
     real = np.where(there, placed, placed[there].min()).astype(np.float64)
     made = translation.image.voxels.astype(np.float64)
     inside = body_mask(real, about.target) & there
     if not inside.any():
-        raise InputError("the truth", found="no body in it", wanted="a scan of one", do="Look at it.")
+        raise InputError("the truth", found="no body in it", expected="a scan of one", do="Look at it.")
     uncut = float(np.abs(made - real)[inside].mean()) if hounsfield else None
     if hounsfield:
         real, made = (np.clip(image, about.low, about.high) for image in (real, made))

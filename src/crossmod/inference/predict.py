@@ -127,7 +127,7 @@ class Predictor:
         seconds = time.monotonic() - before
         if not np.isfinite(made).all():
             found = "values that are no numbers in what it makes"
-            raise InputError(self.network.about.name, found=found, wanted="an image", do="Use another model.")
+            raise InputError(self.network.about.name, found=found, expected="an image", do="Use another model.")
         units = Intensity(self.network.about.low, self.network.about.high)
         mean = np.zeros((count, frame.work, frame.work), np.float32)
         spread = np.zeros_like(mean)

@@ -46,7 +46,7 @@ def translate_volume(
     """
     options = options or Options()
     if not networks:
-        raise InputError("models", found="none", wanted="one or more", do="Load one.")
+        raise InputError("models", found="none", expected="one or more", do="Load one.")
     groups, about = ct_windows(networks), about_all(networks)
     if "flip" in options.variants and not all(network.about.flip for network in networks):
         log.warning("%s was not trained on mirrored slices: what it makes of them may be worse.", about.name)

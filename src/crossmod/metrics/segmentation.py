@@ -43,10 +43,10 @@ def volume_difference(answer: Mask, truth: Mask) -> float:
     100 where nothing is found of something; without an upper end where too much is found. Both empty: 0, since they
     agree. Something found of nothing: nan, since no percentage says how much that is.
     """
-    found, wanted = np.count_nonzero(answer), np.count_nonzero(truth)
-    if wanted == 0:
+    found, expected = np.count_nonzero(answer), np.count_nonzero(truth)
+    if expected == 0:
         return 0.0 if found == 0 else float("nan")
-    return 100 * abs(found - wanted) / wanted
+    return 100 * abs(found - expected) / expected
 
 
 PERCENTILE = 95

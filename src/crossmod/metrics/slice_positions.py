@@ -81,9 +81,9 @@ def _synthetic(store: Store, record: CaseRecord, sources: Sources) -> Placed:
     if found is not None:
         volume = found[0].read(found[1])
         if origins.max() >= len(volume.voxels):
-            found_slices, wanted = f"{len(volume.voxels)} slices", f"{origins.max() + 1} or more"
+            found_slices, expected = f"{len(volume.voxels)} slices", f"{origins.max() + 1} or more"
             do = "Prepare or synthesize anew."
-            raise InputError(f"{found[0].path}: {found[1]}", found=found_slices, wanted=wanted, do=do)
+            raise InputError(f"{found[0].path}: {found[1]}", found=found_slices, expected=expected, do=do)
         if len(volume.voxels) > 1:
             placement = place(volume)
             return Placed(store, record, origins, placement.numbers(positions(volume))[origins], placement.rule)

@@ -86,7 +86,7 @@ def make(name: str, size: int) -> nn.Module:
         _nets()
     except ImportError as error:
         do = "Install it: pip install 'crossmod[monai]'."
-        raise InputError(f"--network {name}", found=f"no MONAI ({error})", wanted="MONAI and einops", do=do) from None
+        raise InputError(f"--network {name}", found=f"no MONAI ({error})", expected="MONAI and einops", do=do) from None
     return NETWORKS[name](size)
 
 

@@ -242,7 +242,7 @@ def render_mr(
         12-bit magnitudes as int16.
     """
     if sequence not in SEQUENCES:
-        raise InputError("sequence", found=repr(sequence), wanted=", ".join(SEQUENCES), do="Name one of these.")
+        raise InputError("sequence", found=repr(sequence), expected=", ".join(SEQUENCES), do="Name one of these.")
     weighting = "t2" if sequence == "t2_spir" else "t1"
     rng = _generator(seed, weighting)
     scanner = SCANNERS[source]

@@ -88,7 +88,7 @@ def candidates(real: Sequence[Path], synthetic: Sequence[Path], source: Sequence
         have = {_words(case.modality, case.sequence) for store in reals for case in store.cases if not case.synthetic}
         found = f"real cases of {listed(sorted(have)) or 'nothing'}"
         do = "Give the store that holds them."
-        raise InputError("--real", found=found, wanted=f"{_words(*kind)}, as the synthetic ones are", do=do)
+        raise InputError("--real", found=found, expected=f"{_words(*kind)}, as the synthetic ones are", do=do)
     sources = sources_of([*reals, *(Store(path) for path in source)])
     sides = Sides(
         modality=kind[0],
@@ -112,7 +112,7 @@ def _kind(cases: Sequence[CaseRecord], paths: Sequence[Path]) -> tuple[Modality,
         found = several if kinds else "no synthetic cases"
         do = "Give stores that `crossmod synthesize` made, of one modality and sequence."
         where = ", ".join(map(str, paths))
-        raise InputError(f"--synthetic {where}", found=found, wanted="synthetic cases of one kind", do=do)
+        raise InputError(f"--synthetic {where}", found=found, expected="synthetic cases of one kind", do=do)
     return next(iter(kinds))
 
 
@@ -136,6 +136,9 @@ def _check_layers(option: str, side: Sequence[Candidate]) -> None:
     if any((one.placed.layers != OUTSIDE).any() for one in side):
         return
     rules = listed(sorted({one.placed.rule for one in side}))
-    found, wanted = f"no slice with a known axial layer (placed by: {rules})", "scans that can be placed along the body"
+    found, expected = (
+        f"no slice with a known axial layer (placed by: {rules})",
+        "scans that can be placed along the body",
+    )
     do = "Give whole scans, labelled ones at best, and the synthetic ones' sources as --source."
-    raise InputError(option, found=found, wanted=wanted, do=do)
+    raise InputError(option, found=found, expected=expected, do=do)

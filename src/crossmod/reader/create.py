@@ -42,12 +42,12 @@ def database_url(folder: Path, database: str | None = None) -> str:
     """
     if not (folder / IMAGES).is_dir():
         found = "no such folder" if not folder.exists() else f"no {IMAGES} folder in it"
-        raise InputError(folder, found=found, wanted="a survey", do="Make one with `crossmod reader create`.")
+        raise InputError(folder, found=found, expected="a survey", do="Make one with `crossmod reader create`.")
     if database is not None:
         return database
     if not (folder / DATABASE).is_file():
         do = "Name the database that it was created with as --database."
-        raise InputError(folder, found=f"no {DATABASE} in it", wanted="a survey's database", do=do)
+        raise InputError(folder, found=f"no {DATABASE} in it", expected="a survey's database", do=do)
     return sqlite_url(folder / DATABASE)
 
 
@@ -64,7 +64,7 @@ def survey_in(study: ReaderRepository, folder: Path) -> int:
     if len(surveys) != 1:
         found = f"surveys {', '.join(sorted(surveys))}" if surveys else "no survey"
         do = "Give the folder its old name back, or name another --database."
-        raise InputError("database", found=found, wanted=f"one named {name!r}", do=do)
+        raise InputError("database", found=found, expected=f"one named {name!r}", do=do)
     return next(iter(surveys.values()))
 
 
@@ -95,10 +95,10 @@ def told() -> Iterator[None]:
     except AnswerRejected as refused:
         words = {"taken": "Choose another name.", "closed": "Make a new survey.", "open": "Close it first."}
         do = words.get(refused.why, "Change it.")
-        raise InputError("survey", found=str(refused), wanted="a step that it can take", do=do) from None
+        raise InputError("survey", found=str(refused), expected="a step that it can take", do=do) from None
     except NotSaved as error:
         do = "See that it runs, that the disk has room, and that nobody holds it; then try again."
-        raise InputError("database", found=f"no answer ({error})", wanted="a database of a survey", do=do) from error
+        raise InputError("database", found=f"no answer ({error})", expected="a database of a survey", do=do) from error
 
 
 log = logging.getLogger(__name__)
@@ -208,8 +208,8 @@ def _image(scan: StudySample, look: Look, design: Design) -> bytes:
     inside = voxels[scan.case.inside(design.layers)]
     cut = value_range(inside, design)
     if cut[0] >= cut[1]:
-        found, wanted = f"the value {cut[0]:g} at both percentiles {design.percentiles}", "contrast"
-        raise InputError(record.id, found=found, wanted=wanted, do="Leave the case out.")
+        found, expected = f"the value {cut[0]:g} at both percentiles {design.percentiles}", "contrast"
+        raise InputError(record.id, found=found, expected=expected, do="Leave the case out.")
     generator = rng(design.seed, "values", record.id, *scan.slices)
     mm = (record.spacing[1], record.spacing[2])
     levels, offset = levels_of(inside), scan.case.offset

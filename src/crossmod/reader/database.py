@@ -205,15 +205,15 @@ def _begin(connection: Connection) -> None:
 
 
 def _checked(url: str) -> URL:
-    wanted, do = "sqlite:///path or postgresql+psycopg://user@host/name", "Give another --database."
+    expected, do = "sqlite:///path or postgresql+psycopg://user@host/name", "Give another --database."
     try:
         parsed = make_url(url)
         name = parsed.get_driver_name()
     except (ArgumentError, NoSuchModuleError, ModuleNotFoundError):
-        raise InputError("--database", found="no such address", wanted=wanted, do=do) from None
+        raise InputError("--database", found="no such address", expected=expected, do=do) from None
     backend = parsed.get_backend_name()
     if (backend, name) not in (("sqlite", "pysqlite"), ("postgresql", "psycopg")) or not parsed.database:
-        raise InputError("--database", found=f"{backend} by {name}", wanted=wanted, do=do)
+        raise InputError("--database", found=f"{backend} by {name}", expected=expected, do=do)
     return parsed
 
 
@@ -268,5 +268,5 @@ def upgrade(database: Database, to: str = "head") -> None:
         try:
             command.upgrade(config, to)
         except CommandError as error:
-            found, wanted = f"tables that this crossmod does not know ({error})", "its own or older ones"
-            raise InputError("database", found=found, wanted=wanted, do="Use the crossmod that made it.") from None
+            found, expected = f"tables that this crossmod does not know ({error})", "its own or older ones"
+            raise InputError("database", found=found, expected=expected, do="Use the crossmod that made it.") from None

@@ -82,7 +82,7 @@ class Design(Settings):
         not ask for them.
         """
         more = {"realism": self.realism, "regions": self.regions}
-        asked = {"choice", "reason", *(name for name, wanted in more.items() if wanted)}
+        asked = {"choice", "reason", *(name for name, expected in more.items() if expected)}
         if not asked.issuperset(values):
             return "an answer to what was not asked"
         if values.get("choice") not in CHOICES:

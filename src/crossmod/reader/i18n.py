@@ -33,10 +33,10 @@ def languages() -> dict[str, Words]:
     return {code: Words(code, texts) for code, texts in read.items()}
 
 
-def words(wanted: Iterable[str | None]) -> Words:
+def words(expected: Iterable[str | None]) -> Words:
     """The first of the wanted languages that there is."""
     there = languages()
-    return next((there[code] for code in wanted if code in there), there[FALLBACK])
+    return next((there[code] for code in expected if code in there), there[FALLBACK])
 
 
 def accepted(header: str) -> list[str]:

@@ -80,8 +80,8 @@ def common_steps(stacks: Sequence[Float[np.ndarray, " _slices"]]) -> tuple[float
 
 def nearest_slices(z: Float[np.ndarray, " slices"], step: float, slices: int) -> list[int]:
     """Indexes of the slices that lie nearest to evenly spaced ones around the middle."""
-    wanted = (z[0] + z[-1]) / 2 + step * (np.arange(slices) - (slices - 1) / 2)
-    return [int(i) for i in np.abs(z[None] - wanted[:, None]).argmin(axis=1)]
+    expected = (z[0] + z[-1]) / 2 + step * (np.arange(slices) - (slices - 1) / 2)
+    return [int(i) for i in np.abs(z[None] - expected[:, None]).argmin(axis=1)]
 
 
 def value_range(voxels: Num[np.ndarray, "slices rows columns"], design: Design) -> tuple[float, float]:

@@ -72,8 +72,8 @@ def _flaw(path: Path) -> str | None:
     values = 1
     for side in sides[: max(rank, 0)]:
         values *= max(side, 1)
-    wanted = int(offset) + values * bits // 8
-    return None if size >= wanted else f"{size} bytes, {wanted} in its header"
+    expected = int(offset) + values * bits // 8
+    return None if size >= expected else f"{size} bytes, {expected} in its header"
 
 
 @router.get("/o/{token}", response_class=RedirectResponse, status_code=303)

@@ -156,7 +156,7 @@ def _new_id() -> str:
 def _no_volume(case: Candidate, slices: int, layers: tuple[int, int]) -> InputError:
     found = f"{slices} slices in the layers that all drawn volumes show ({layers[0]} to {layers[1]})"
     do = "Choose other --layers, leave the case out, or ask for slices."
-    return InputError(case.record.id, found=found, wanted=f"{LEAST_SLICES} or more", do=do)
+    return InputError(case.record.id, found=found, expected=f"{LEAST_SLICES} or more", do=do)
 
 
 # Of each layer, how many slices each patient has, or gives.
@@ -190,10 +190,10 @@ def draw(
     inside = range(layers[0], layers[1] + 1)
     order = [int(layer) for layer in generator.permutation(inside)]
     sides = [Counter(spot.layer for spot in side if spot.layer in inside) for side in (real, synthetic)]
-    wanted = _by_layer(sides, count, order)
+    expected = _by_layer(sides, count, order)
     return (
-        _side(real, wanted[0], generator),
-        _side(synthetic, wanted[1], generator),
+        _side(real, expected[0], generator),
+        _side(synthetic, expected[1], generator),
     )
 
 
@@ -217,7 +217,7 @@ def spread(
     return chosen
 
 
-def choose_patients(stock: Stock, wanted: Mapping[int, int], order: Sequence[str]) -> dict[int, dict[str, int]]:
+def choose_patients(stock: Stock, expected: Mapping[int, int], order: Sequence[str]) -> dict[int, dict[str, int]]:
     """How many slices each patient gives of each layer, so that patients give as alike as can be.
 
     Args:
@@ -225,9 +225,9 @@ def choose_patients(stock: Stock, wanted: Mapping[int, int], order: Sequence[str
         wanted: of each layer, at most what there is.
         order: of the patients, for those that come first among equals.
     """
-    given: dict[int, dict[str, int]] = {layer: dict.fromkeys(order, 0) for layer in wanted}
+    given: dict[int, dict[str, int]] = {layer: dict.fromkeys(order, 0) for layer in expected}
     load = dict.fromkeys(order, 0)
-    for layer, count in wanted.items():
+    for layer, count in expected.items():
         for _ in range(count):
             _add(layer, stock, given, load)
     return given
@@ -262,20 +262,20 @@ def _add(start: int, stock: Stock, given: dict[int, dict[str, int]], load: dict[
 def _by_layer(sides: Sequence[Counter[int]], count: tuple[int, int], order: Sequence[int]) -> list[dict[int, int]]:
     both = {layer: min(side[layer] for side in sides) for layer in order}
     alike = spread(both, min(count), order, {})
-    wanted = [None if alike is None else spread(side, n, order, alike) for side, n in zip(sides, count, strict=True)]
-    found = [one for one in wanted if one is not None]
+    expected = [None if alike is None else spread(side, n, order, alike) for side, n in zip(sides, count, strict=True)]
+    found = [one for one in expected if one is not None]
     if len(found) < 2:
         raise _too_few(sides, count, sorted(order))
     return found
 
 
-def _side(spots: Sequence[SliceRef], wanted: Mapping[int, int], generator: np.random.Generator) -> list[int]:
+def _side(spots: Sequence[SliceRef], expected: Mapping[int, int], generator: np.random.Generator) -> list[int]:
     where: dict[tuple[int, str], list[int]] = {}
     for index, spot in enumerate(spots):
         where.setdefault((spot.layer, spot.patient), []).append(index)
     patients = [str(name) for name in generator.permutation(sorted({spot.patient for spot in spots}))]
-    stock = {layer: {name: len(where.get((layer, name), [])) for name in patients} for layer in wanted}
-    given = choose_patients(stock, wanted, patients)
+    stock = {layer: {name: len(where.get((layer, name), [])) for name in patients} for layer in expected}
+    given = choose_patients(stock, expected, patients)
     chosen: list[int] = []
     for layer in sorted(given):
         for patient, count in sorted(given[layer].items()):
@@ -288,6 +288,6 @@ def _too_few(sides: Sequence[Counter[int]], count: tuple[int, int], layers: Sequ
     held = "; ".join(f"layer {layer}: {sides[0][layer]} real, {sides[1][layer]} synthetic" for layer in layers)
     if layers == [0]:
         held = f"{sides[0][0]} real, {sides[1][0]} synthetic volumes with enough slices in these layers"
-    wanted = f"{count[0]} real and {count[1]} synthetic scans, as many of either in each layer"
+    expected = f"{count[0]} real and {count[1]} synthetic scans, as many of either in each layer"
     do = "Give more stores, ask for fewer with --count, or for other --layers."
-    return InputError("--count", found=f"too few to draw from ({held})", wanted=wanted, do=do)
+    return InputError("--count", found=f"too few to draw from ({held})", expected=expected, do=do)

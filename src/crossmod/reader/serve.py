@@ -91,7 +91,7 @@ def _listen(host: str, port: int) -> socket.socket:
         listening.close()
         why = getattr(error, "strerror", None) or str(error)
         do = "Choose another --port; 0 takes any that is free."
-        raise InputError(f"port {port} at {host}", found=why, wanted="a port that is free", do=do) from None
+        raise InputError(f"port {port} at {host}", found=why, expected="a port that is free", do=do) from None
     return listening
 
 
@@ -104,12 +104,12 @@ def _secret(path: Path) -> bytes:
         pass
     except OSError as error:
         raise InputError(
-            path, found=f"not writable ({error.strerror})", wanted="a folder to write to", do="Change its rights."
+            path, found=f"not writable ({error.strerror})", expected="a folder to write to", do="Change its rights."
         ) from None
     secret = path.read_bytes()
     if len(secret) < 32:
         raise InputError(
-            path, found=f"{len(secret)} bytes", wanted="32", do="Remove it; readers open their links again."
+            path, found=f"{len(secret)} bytes", expected="32", do="Remove it; readers open their links again."
         )
     return secret
 

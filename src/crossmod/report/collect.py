@@ -60,10 +60,10 @@ def experiment_among(paths: Sequence[Path]) -> Path | None:
     others = [path for path in paths if path.resolve() != found.resolve()]
     if others:
         do = f"Report the experiment by itself, or name folders below {found / 'runs'}."
-        raise InputError(found, found=f"an experiment, beside {others[0]}", wanted="an experiment alone", do=do)
+        raise InputError(found, found=f"an experiment, beside {others[0]}", expected="an experiment alone", do=do)
     if not (found / FINDINGS).is_file():
         do = "Give its `crossmod experiment` command again: it continues, and ends with the results."
-        raise InputError(found, found=f"an experiment without {FINDINGS}", wanted="one that has results", do=do)
+        raise InputError(found, found=f"an experiment without {FINDINGS}", expected="one that has results", do=do)
     return found
 
 
@@ -83,14 +83,14 @@ def collect(paths: Sequence[Path], sources: Sequence[Path] = ()) -> Contents:
         if (path / MANIFEST).is_file():
             store = Store(path)
             if not all(case.synthetic for case in store.cases):
-                wanted = "runs, and stores that `synthesize` made"
-                raise InputError(path, found="a store of real cases", wanted=wanted, do="Leave it out.")
+                expected = "runs, and stores that `synthesize` made"
+                raise InputError(path, found="a store of real cases", expected=expected, do="Leave it out.")
             stores[path.resolve()] = store
         elif not is_run(path):
             found = "no such folder" if not path.exists() else "neither a run nor a store"
-            raise InputError(path, found=found, wanted="a run or a synthetic store", do="Check the path.")
+            raise InputError(path, found=found, expected="a run or a synthetic store", do="Check the path.")
     if not runs and not stores:
-        raise InputError("report", found="nothing", wanted="at least one run", do="Name run folders.")
+        raise InputError("report", found="nothing", expected="at least one run", do="Name run folders.")
     return Contents(
         translators=tuple(run for run in runs if run.card["kind"] == "train"),
         segmenters=tuple(run for run in runs if run.card["kind"] == "segment"),
@@ -234,7 +234,7 @@ def _arm(runs: tuple[Run, ...], varying: Sequence[str]) -> Arm:
                 raise InputError(
                     run.path,
                     found=f"patient {patient} tested with seed {card['settings']['seed']}, as in {other.path}",
-                    wanted="another seed or another fold in every run of an arm",
+                    expected="another seed or another fold in every run of an arm",
                     do="Leave one of the two out, or train it with another --seed.",
                 )
     data, settings = cards[0]["data"], cards[0]["settings"]

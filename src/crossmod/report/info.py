@@ -49,8 +49,8 @@ def describe_data(path: Path, *, modality: Modality | None = None) -> Group:
         return Group(*(_volume(folder, volume, volume.unit) for folder, volume in volumes))
     found = "a file" if path.is_file() else "an empty folder" if path.is_dir() else "no such file or folder"
     # `crossmod info` asks for runs before it comes here.
-    wanted = "a run, a store, a NIfTI file or a folder of DICOM"
-    raise InputError(path, found=found, wanted=wanted, do="Check the path.")
+    expected = "a run, a store, a NIfTI file or a folder of DICOM"
+    raise InputError(path, found=found, expected=expected, do="Check the path.")
 
 
 def _store(store: Store) -> Group:

@@ -161,8 +161,8 @@ def synthesis(contents: Contents, store: Store) -> dict[str, Any]:
         if known
         else None,
         "panels": {
-            name: figures.synthesis_panel(synthetic_slices(store, contents.sources, wanted), source, target)
-            for name, wanted in picks.items()
+            name: figures.synthesis_panel(synthetic_slices(store, contents.sources, expected), source, target)
+            for name, expected in picks.items()
         },
     }
 
@@ -178,13 +178,13 @@ def comparison(contents: Contents, names: Sequence[str] = ()) -> str | None:
     if len(stores) < 2 or len({store.cases[0].modality for store in stores}) > 1:
         return None
     order = ranked(stores[0])
-    wanted = [order[int(i)] for i in np.unique(np.linspace(0, len(order) - 1, SHOWN).astype(int))]
+    expected = [order[int(i)] for i in np.unique(np.linspace(0, len(order) - 1, SHOWN).astype(int))]
     columns = {}
     for number, store in enumerate(stores):
         synthetic = store.cases[0].synthetic
         assert synthetic is not None
         name = f"{FAMILY.get(synthetic.family, synthetic.family)} ({store.path.name})"
-        places = same_sources(stores[0], store, wanted)
+        places = same_sources(stores[0], store, expected)
         shown = iter(synthetic_slices(store, contents.sources, [place for place in places if place is not None]))
         columns[names[number] if names else name] = [None if place is None else next(shown) for place in places]
     return figures.comparison_panel(columns, "CT" if stores[0].cases[0].modality == "mr" else "MR")

@@ -41,7 +41,7 @@ class SyntheticSlice:
 
 
 def synthetic_slices(
-    store: Store, sources: Mapping[str, tuple[Store, str]], wanted: Sequence[tuple[str, int]]
+    store: Store, sources: Mapping[str, tuple[Store, str]], expected: Sequence[tuple[str, int]]
 ) -> list[SyntheticSlice]:
     """Read synthetic slices and what they were made from.
 
@@ -50,7 +50,7 @@ def synthetic_slices(
         sources: by checksum, where real cases lie.
         wanted: pairs of case and place in it.
     """
-    return [_synthetic_slice(store, sources, store.record(case), place) for case, place in wanted]
+    return [_synthetic_slice(store, sources, store.record(case), place) for case, place in expected]
 
 
 def _synthetic_slice(
@@ -92,7 +92,7 @@ def ranked(store: Store) -> list[tuple[str, int]]:
     return [(case, place) for _, _, place, case in sorted(rows)]
 
 
-def same_sources(first: Store, second: Store, wanted: Sequence[tuple[str, int]]) -> list[tuple[str, int] | None]:
+def same_sources(first: Store, second: Store, expected: Sequence[tuple[str, int]]) -> list[tuple[str, int] | None]:
     """Where `second` holds what was made from the same source slices as `wanted` in `first`; None where it does not."""
     have = {
         (case.synthetic.source_case, origin.source_slice): (case.id, place)
@@ -101,7 +101,7 @@ def same_sources(first: Store, second: Store, wanted: Sequence[tuple[str, int]])
         for place, origin in enumerate(case.synthetic.slices)
     }
     found = []
-    for case, place in wanted:
+    for case, place in expected:
         synthetic = first.record(case).synthetic
         assert synthetic is not None
         found.append(have.get((synthetic.source_case, synthetic.slices[place].source_slice)))

@@ -141,7 +141,7 @@ def choose_cases(real: Path, synthetic: Path | None, settings: SegmentSettings) 
     """
     if (synthetic is None) != (settings.count == 0):
         found = f"--count {settings.count} and {'no' if synthetic is None else 'a'} --synthetic store"
-        raise InputError("segment", found=found, wanted="both or neither", do="Give the other one too.")
+        raise InputError("segment", found=found, expected="both or neither", do="Give the other one too.")
     stores = [Store(path) for path in (real, synthetic) if path is not None]
     people = who_is_who(stores, same_people=settings.same_people, ask=settings.split == "patient")
     chosen = SegmentationData(people.stores[0], None if synthetic is None else people.stores[1], settings, people)
@@ -188,7 +188,7 @@ def _divide(slices: SliceSet, patients: Sequence[str], settings: SegmentSettings
         if not any(index in showing for index in indexes):
             found = f"no {side} slice that shows {settings.organs[0]}"
             raise InputError(
-                "the split", found=found, wanted="some on both sides", do=f"Use another --fold, or {option}."
+                "the split", found=found, expected="some on both sides", do=f"Use another --fold, or {option}."
             )
     return slices.take(draw_evenly(slices, train, settings.real_slices, settings.seed)), slices.take(test)
 
@@ -204,7 +204,7 @@ def _check_for_leaks(chosen: SegmentationData, patients: set[str], tested: set[s
                 raise InputError(
                     store.path,
                     found=f"slices of {case.synthetic.run}, trained by another split ({case.synthetic.split})",
-                    wanted=f"the same split ({split_in_words(settings)})",
+                    expected=f"the same split ({split_in_words(settings)})",
                     do="Train the translator with the same --split, --test-slices and --split-seed.",
                 )
             continue
@@ -215,7 +215,7 @@ def _check_for_leaks(chosen: SegmentationData, patients: set[str], tested: set[s
             raise InputError(
                 store.path,
                 found=f"slices of the model {case.synthetic.run}, which saw {who}",
-                wanted="each patient on one side of the split",
+                expected="each patient on one side of the split",
                 do="Train the translator with the same --folds, --fold and --split-seed, then synthesize anew.",
             )
 
@@ -230,14 +230,14 @@ def synthetic_slices(store: Store, cases: Sequence[CaseRecord], settings: Segmen
     origins = [origin.consistency for case in cases if case.synthetic for origin in case.synthetic.slices]
     if settings.min_consistency > 0 and None in origins:
         found = "slices without a consistency, from a model without a segmentor"
-        raise InputError(store.path, found=found, wanted="essnet slices", do="Leave --min-consistency out.")
+        raise InputError(store.path, found=found, expected="essnet slices", do="Leave --min-consistency out.")
     good = passes_consistency(origins, settings.min_consistency)
     if settings.count > len(good):
         raise InputError(
             f"--count {settings.count}",
             found=f"{len(good)} synthetic slices in {store.path}"
             + (f" with a consistency of {settings.min_consistency} or more" if settings.min_consistency else ""),
-            wanted=f"a count up to {len(good)}",
+            expected=f"a count up to {len(good)}",
             do="Lower --count, or synthesize from more labelled cases.",
         )
     return slices.take(draw_synthetic(slices, good, settings.count, settings.seed))

@@ -82,7 +82,7 @@ class Segmenter:
         if volume.modality != self.settings.modality:
             do = f"Give a segmenter that was trained with --modality {volume.modality}."
             found = f"a segmenter of {self.settings.modality}"
-            raise InputError(self.run, found=found, wanted=f"one of {volume.modality}", do=do)
+            raise InputError(self.run, found=found, expected=f"one of {volume.modality}", do=do)
         step = intensity_of(volume, self.settings)
         images = step.to_model(frame.place(volume.with_labels(None, {})).voxels)
         with self.compute.inference(), suited_to(self.network, self.settings.size, self.compute.device):
@@ -107,8 +107,8 @@ def load_segmenter(path: Path, *, machine: Machine | None = None) -> Segmenter:
     weights = {**state["networks"], **state.get("averages", {})}.get("segmenter", {})
     if checkpoint.weights_hash({"segmenter": weights}) != card["weights_sha256"]:
         do = "Restore the file, or train anew in another folder."
-        wanted = f"those of {card['weights_sha256'][:12]}"
-        raise InputError(file, found="other weights than the run ended with", wanted=wanted, do=do)
+        expected = f"those of {card['weights_sha256'][:12]}"
+        raise InputError(file, found="other weights than the run ended with", expected=expected, do=do)
     device = pick_device((machine or Machine()).device)
     compute = choose(device, settings.precision, "off", blocks=False)
     network = make_network(settings.network, settings.size)

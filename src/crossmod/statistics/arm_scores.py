@@ -120,7 +120,7 @@ def refuse_other_patients(base: ArmScores, arm: ArmScores) -> None:
         raise InputError(
             f"{arm.name} and {base.name}",
             found="different test patients or folds",
-            wanted="the same in both arms, in the same order",
+            expected="the same in both arms, in the same order",
             do="Use the same --fold, --folds and --split-seed for both.",
         )
 
@@ -150,7 +150,7 @@ def from_runs(name: str, runs: Mapping[tuple[int, int], Mapping[str, float]]) ->
             raise InputError(
                 f"{name}, fold {fold}",
                 found="runs that were tested on different patients",
-                wanted="the same patients in all runs of a fold",
+                expected="the same patients in all runs of a fold",
                 do="Use the same --fold, --folds and --split-seed for all.",
             )
         columns += [[table[patient] for table in tables[:rows]] for patient in patients]

@@ -80,8 +80,8 @@ def saturation(
         InputError: no arm of count 0, or arms of different patients.
     """
     if 0 not in arms:
-        wanted = "one without synthetic slices"
-        raise InputError("the counts", found=f"{sorted(arms)}", wanted=wanted, do="Train it too.")
+        expected = "one without synthetic slices"
+        raise InputError("the counts", found=f"{sorted(arms)}", expected=expected, do="Train it too.")
     counts = sorted(count for count in arms if count != 0)
     curve = effects(arms[0], [arms[count] for count in counts], higher_is_better=higher_is_better)
     means = {0: 0.0, **{count: found.mean for count, found in zip(counts, curve, strict=True)}}

@@ -90,11 +90,11 @@ def synthesize(
     """
     if not 0 <= min_consistency <= 1:
         found = f"{min_consistency}"
-        raise InputError("--min-consistency", found=found, wanted="a Dice from 0 to 1", do="Change it.")
+        raise InputError("--min-consistency", found=found, expected="a Dice from 0 to 1", do="Change it.")
     model = load_translator(run, epoch=epoch, machine=machine)
     if min_consistency > 0 and model.segmentor is None:
         found = f"a {model.settings.family} model, which has no segmentor to score slices with"
-        raise InputError(run, found=found, wanted="an essnet model", do="Leave --min-consistency out.")
+        raise InputError(run, found=found, expected="an essnet model", do="Leave --min-consistency out.")
     by_slice = model.settings.split == "slice"
     stated = same_people or model.settings.same_people
     people = who_is_who([open_stores(source)], seen=[model.people], same_people=stated, ask=not by_slice)
@@ -140,7 +140,7 @@ def synthesize(
         if kept == 0:
             found = f"{total} slices, none with a consistency of {min_consistency} or more" if total else "no slices"
             do = "Lower --min-consistency, or train longer."
-            raise InputError(store.path, found=found, wanted="some to keep", do=do)
+            raise InputError(store.path, found=found, expected="some to keep", do=do)
     store = Store(out)
     away = shift_mm(store)
     if away > SHIFT_LIMIT_MM:
@@ -175,7 +175,7 @@ def _check_unit(store: Store, groups: Sequence[RegisteredScans], model: Translat
     trained = model.card["data"][model.settings.source].get("unit", "HU")
     if model.settings.source == "ct" and unit != trained:
         do = "Give CT in the unit that the model was trained on."
-        raise InputError(store.path, found=f"CT in {unit} units", wanted=f"{trained}, as {model.run} has it", do=do)
+        raise InputError(store.path, found=f"CT in {unit} units", expected=f"{trained}, as {model.run} has it", do=do)
 
 
 def mean_shift(store: Store) -> tuple[float, float]:
@@ -240,7 +240,7 @@ def _translate_case(
         raise InputError(
             model.run,
             found=f"the same value all over what it makes of {record.id}",
-            wanted="an image",
+            expected="an image",
             do="The training collapsed: look at its samples folder; train again with another --seed.",
         )
     made = replace(

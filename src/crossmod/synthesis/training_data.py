@@ -96,7 +96,7 @@ def divide(stores: dict[Modality, Store], settings: TranslateSettings, *, otherw
             raise InputError(
                 stores[side].path,
                 found=found,
-                wanted="some to train on",
+                expected="some to train on",
                 do="Hold out fewer patients, or a lower --select-patients.",
             )
     return TrainingData(
@@ -116,7 +116,7 @@ def _check_labelled(store: Store, side: Modality, settings: TranslateSettings) -
         known = sorted({name for case in cases for name in case.labels.values()})
         found = f"no {side} case with {settings.organs[0]} labels (labels: {', '.join(known) or 'none'})"
         do = "Prepare with labels, name other --organs, or train without a segmentor: --family cyclegan."
-        raise InputError(store.path, found=found, wanted=f"labelled {settings.organs[0]} for --family essnet", do=do)
+        raise InputError(store.path, found=found, expected=f"labelled {settings.organs[0]} for --family essnet", do=do)
 
 
 def _one_name_a_person(
@@ -156,16 +156,16 @@ def side_groups(
 def _of_one_kind(store: Store, cases: Sequence[CaseRecord], settings: TranslateSettings) -> Sequence[CaseRecord]:
     """CT with contrast agent or without, never both."""
     if settings.contrast != "any":
-        wanted = settings.contrast == "yes"
-        chosen = [case for case in cases if case.contrast is wanted]
+        expected = settings.contrast == "yes"
+        chosen = [case for case in cases if case.contrast is expected]
         if not chosen:
-            found = f"no CT that is known to be {'with' if wanted else 'without'} contrast agent"
+            found = f"no CT that is known to be {'with' if expected else 'without'} contrast agent"
             do = "State it with `prepare ... --contrast`, or give another store."
-            raise InputError(store.path, found=found, wanted=f"--contrast {settings.contrast}", do=do)
+            raise InputError(store.path, found=found, expected=f"--contrast {settings.contrast}", do=do)
         return chosen
     if {case.contrast for case in cases} >= {True, False}:
         found = "CT with and CT without contrast agent"
-        raise InputError(store.path, found=found, wanted="one of the two", do="Choose with --contrast yes or no.")
+        raise InputError(store.path, found=found, expected="one of the two", do="Choose with --contrast yes or no.")
     return cases
 
 
@@ -194,7 +194,7 @@ def _source_left_out(patients: Sequence[str], held_out: set[str], settings: Tran
     if strangers or tested:
         why = f"{', '.join(strangers)}, not in the store" if strangers else f"{', '.join(tested)}, held out for testing"
         do = "Leave these names out; `crossmod info STORE` lists the patients."
-        raise InputError("--source-patients", found=why, wanted=f"{settings.source} patients to train on", do=do)
+        raise InputError("--source-patients", found=why, expected=f"{settings.source} patients to train on", do=do)
     return set(patients) - chosen
 
 
@@ -284,7 +284,7 @@ def _nothing_shown(store: Store, settings: TranslateSettings) -> InputError:
     """Labels that are all empty: a segmentor would be trained on nothing."""
     found = f"no slice that shows {' or '.join(settings.organs)} in the {settings.source} cases that are trained on"
     do = "Check the labels, name other --organs, or train without a segmentor: --family cyclegan --slices all."
-    return InputError(store.path, found=found, wanted="some, for --family essnet", do=do)
+    return InputError(store.path, found=found, expected="some, for --family essnet", do=do)
 
 
 def _stacks(

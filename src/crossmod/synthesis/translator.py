@@ -194,16 +194,16 @@ def _weights(path: Path, card: dict[str, Any], epoch: Epoch) -> tuple[dict[str, 
     best = card.get("best") or {}
     if epoch == "best" and not best:
         found, do = "a run that did not score its epochs", "Use --epoch last, or train with --select-every."
-        raise InputError(path, found=found, wanted="a best epoch", do=do)
+        raise InputError(path, found=found, expected="a best epoch", do=do)
     use_best = bool(best) and epoch != "last"
     if use_best:
-        file, wanted = checkpoint.best_at(path / "checkpoints", best["step"]), best["weights_sha256"]
+        file, expected = checkpoint.best_at(path / "checkpoints", best["step"]), best["weights_sha256"]
     else:
-        file, wanted = checkpoint.at_step(path / "checkpoints", card["steps"]), card["weights_sha256"]
+        file, expected = checkpoint.at_step(path / "checkpoints", card["steps"]), card["weights_sha256"]
     state = checkpoint.load(file)
     networks = {**state["networks"], **state.get("averages", {})}
-    if checkpoint.weights_hash(networks) != wanted:
+    if checkpoint.weights_hash(networks) != expected:
         found = f"other weights than the run {'had at its best' if use_best else 'ended with'}"
         do = "Restore the file, or train anew in another folder."
-        raise InputError(file, found=found, wanted=f"those of {wanted[:12]}", do=do)
-    return networks, wanted, use_best
+        raise InputError(file, found=found, expected=f"those of {expected[:12]}", do=do)
+    return networks, expected, use_best

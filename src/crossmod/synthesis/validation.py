@@ -106,7 +106,7 @@ def score_translator(
     for side, images in (("source", source_images), ("target", target_images)):
         if len(images) == 0:
             found, do = f"no held-out {side} slices", "Hold out a patient of each side."
-            raise InputError("selection", found=found, wanted="one or more", do=do)
+            raise InputError("selection", found=found, expected="one or more", do=do)
     count = min(len(source_images), len(target_images))
     with _evaluating([network for network in (forth, back, S) if network is not None]):
         closes, features, dices = [], [], []
@@ -185,7 +185,7 @@ def _frechet(
     if not np.isfinite(fakes).all():
         return math.inf
     kinds = zip(fakes.swapaxes(0, 1), real.swapaxes(0, 1), strict=True)
-    return float(np.mean([frechet_distance(made, wanted) for made, wanted in kinds]))
+    return float(np.mean([frechet_distance(made, expected) for made, expected in kinds]))
 
 
 # A panel shows the first few of the slices that alarms look at.

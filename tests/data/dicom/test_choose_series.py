@@ -48,7 +48,7 @@ def test_series_at_the_same_positions_are_chosen_by_number(tmp_path, stored):
     with raises(tmp_path, "series numbers 3, 12 with slices at the same positions", "Name one by its series number"):
         read_dicom_series(tmp_path)
     np.testing.assert_array_equal(read_dicom_series(tmp_path, series_number=12).voxels, stored.astype(np.int32) - 999)
-    with raises(tmp_path, "series numbers 3, 12. Wanted: 4", "Name one of them"):
+    with raises(tmp_path, "series numbers 3, 12. Expected: 4", "Name one of them"):
         read_dicom_series(tmp_path, series_number=4)
 
 

@@ -22,7 +22,7 @@ def test_a_ct_slice_without_rescale_is_refused_but_not_one_of_mr(tmp_path, store
 
     write_series(tmp_path / "ct", stored[:1])
     write_series(tmp_path / "ct", stored, change=lambda d, i: spoil(d, i) if i == 4 else None)
-    with pytest.raises(InputError, match=rf"i4\.dcm: no {keyword}\. Wanted: .* HU"):
+    with pytest.raises(InputError, match=rf"i4\.dcm: no {keyword}\. Expected: .* HU"):
         read_dicom_series(tmp_path / "ct")
     write_series(tmp_path / "mr", stored, modality="MR", change=spoil)
     np.testing.assert_array_equal(read_dicom_series(tmp_path / "mr").voxels, stored)
@@ -37,7 +37,7 @@ def test_a_rescale_that_is_no_finite_number_is_refused(tmp_path, stored, modalit
     number = number_of_length(len(value)).encode()
     assert whole.count(number) == 1
     paths[3].write_bytes(whole.replace(number, value.encode()))
-    with pytest.raises(InputError, match=r"i3\.dcm: RescaleSlope .*Wanted: a number"):
+    with pytest.raises(InputError, match=r"i3\.dcm: RescaleSlope .*Expected: a number"):
         read_dicom_series(tmp_path)
 
 

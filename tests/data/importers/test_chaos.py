@@ -33,7 +33,7 @@ def test_the_layout_is_found_from_three_places(tmp_path):
 
 def test_no_layout_says_what_was_found(tmp_path):
     (tmp_path / "photos").mkdir()
-    with pytest.raises(InputError, match=r"photos\. Wanted: Train_Sets"):
+    with pytest.raises(InputError, match=r"photos\. Expected: Train_Sets"):
         chaos_cases(tmp_path)
     with pytest.raises(InputError, match="none: no such folder"):
         chaos_cases(tmp_path / "none")
@@ -180,7 +180,7 @@ def test_masks_that_do_not_fit_the_slices(tmp_path):
     with pytest.raises(InputError, match=r"1/Ground: masks of 8 x 8 for slices of 16 x 16"):
         read_only(tmp_path)
     Image.fromarray(np.zeros((4, 4), dtype=np.uint8)).save(ground / "liver_GT_004.png")
-    with pytest.raises(InputError, match=r"liver_GT_004\.png: a mask of 4 x 4\. Wanted: 8 x 8"):
+    with pytest.raises(InputError, match=r"liver_GT_004\.png: a mask of 4 x 4\. Expected: 8 x 8"):
         read_only(tmp_path)
     (ground / "liver_GT_002.png").write_bytes(b"not a picture")
     with pytest.raises(InputError, match=r"liver_GT_002\.png: an image that cannot be read"):
@@ -195,7 +195,7 @@ def test_series_that_do_not_fit_the_layout(tmp_path):
     chaos_mr(tmp_path)
     folder = tmp_path / "MR" / "10" / "T1DUAL" / "DICOM_anon"
     shutil.rmtree(folder / "OutPhase")
-    with pytest.raises(InputError, match=r"T1DUAL/DICOM_anon: 1 series\. Wanted: two T1 phases"):
+    with pytest.raises(InputError, match=r"T1DUAL/DICOM_anon: 1 series\. Expected: two T1 phases"):
         read_chaos_case(chaos_cases(tmp_path)[0])
     write_series(tmp_path / "MR" / "10" / "T2SPIR" / "DICOM_anon" / "more", body()[0], modality="MR")
     with pytest.raises(InputError, match="T2SPIR/DICOM_anon: 2 series"):
@@ -203,7 +203,7 @@ def test_series_that_do_not_fit_the_layout(tmp_path):
     chaos_ct(tmp_path)
     for path in (tmp_path / "CT" / "1" / "DICOM_anon").iterdir():
         edit(path, lambda dataset: setattr(dataset, "Modality", "MR"))
-    with pytest.raises(InputError, match=r"CT/1/DICOM_anon: a series of modality MR\. Wanted: CT"):
+    with pytest.raises(InputError, match=r"CT/1/DICOM_anon: a series of modality MR\. Expected: CT"):
         read_chaos_case(chaos_cases(tmp_path)[0])
 
 

@@ -48,14 +48,14 @@ class Server:
         return hashlib.sha256(self.content).hexdigest()
 
     def answer(self, request) -> None:
-        wanted = request.headers.get("Range")
-        self.seen.append(wanted)
+        expected = request.headers.get("Range")
+        self.seen.append(expected)
         if self.statuses:
             request.send_error(self.statuses.pop(0))
             return
-        start = int(wanted.removeprefix("bytes=").rstrip("-")) if wanted else 0
+        start = int(expected.removeprefix("bytes=").rstrip("-")) if expected else 0
         if not self.ranges or request.headers.get("If-Range", self.tag) != self.tag:
-            start, wanted = 0, None
+            start, expected = 0, None
         if start >= len(self.content):
             request.send_response(416)
             request.send_header("Content-Range", f"bytes */{len(self.content)}")
@@ -63,8 +63,8 @@ class Server:
             request.end_headers()
             return
         body = self.content[start:]
-        request.send_response(206 if wanted else 200)
-        if wanted:
+        request.send_response(206 if expected else 200)
+        if expected:
             request.send_header("Content-Range", f"bytes {start}-{len(self.content) - 1}/{len(self.content)}")
         if self.tag:
             request.send_header("ETag", self.tag)
@@ -169,7 +169,7 @@ def test_a_busy_server_is_asked_again(tmp_path, server):
 
 
 def test_a_wrong_checksum_removes_the_file(tmp_path, server):
-    with pytest.raises(InputError, match=f"CHAOS_Train_Sets.zip: a file with sha256 {server.sha256}. Wanted: abc"):
+    with pytest.raises(InputError, match=f"CHAOS_Train_Sets.zip: a file with sha256 {server.sha256}. Expected: abc"):
         fetch(server.url, tmp_path / "file", checksum="abc")
     assert list(tmp_path.iterdir()) == []
 
@@ -228,7 +228,7 @@ def test_an_archive_with_a_link_is_refused(tmp_path):
 def test_what_is_no_zip_or_another_archive(tmp_path, server):
     for content, words in (
         (b"hello", "not a whole zip"),
-        (archive(other="x"), "an archive of other. Wanted: a folder"),
+        (archive(other="x"), "an archive of other. Expected: a folder"),
     ):
         server.content, server.tag = content, f'"{words}"'
         with pytest.raises(InputError, match=words):

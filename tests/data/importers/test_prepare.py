@@ -71,7 +71,7 @@ def test_what_to_take_of_chaos(tmp_path, arguments, ids):
         ({"only": ["7"]}, "--only 7: no such case.*chaos-ct-1"),
         ({"exclude": ["7"]}, "--exclude 7: no such case"),
         ({"exclude": ["1"]}, "src: no case that is left"),
-        ({"sequences": ["flair"]}, "--sequences: flair. Wanted: ct, t1_in, t1_out, t2_spir"),
+        ({"sequences": ["flair"]}, "--sequences: flair. Expected: ct, t1_in, t1_out, t2_spir"),
     ],
 )
 def test_wrong_choices_are_named_and_leave_nothing(tmp_path, arguments, words):
@@ -280,7 +280,7 @@ def test_folders_that_hold_no_nifti_cases(tmp_path):
         prepare_nifti(tmp_path / "none", tmp_path / "store", modality="mr")
     (tmp_path / "src").mkdir()
     (tmp_path / "src" / "a.nii.gz").write_text("x")
-    with pytest.raises(InputError, match=r"src: a\.nii\.gz\. Wanted: files \{case\}/image\.nii\.gz.*--image"):
+    with pytest.raises(InputError, match=r"src: a\.nii\.gz\. Expected: files \{case\}/image\.nii\.gz.*--image"):
         prepare_nifti(tmp_path / "src", tmp_path / "store", modality="mr")
 
 
@@ -355,7 +355,7 @@ def test_crop_cuts_what_is_longer_than_an_abdomen(tmp_path):
     assert Store(tmp_path / "cut").read(cut.id).affine[2, 3] == whole.affine[2, 3] + 10 * first_slice(cut)
     (tmp_path / "src" / "1" / "label.nii.gz").unlink()
     write_nifti(part_of(whole, 0, 20), tmp_path / "src" / "1" / "image.nii.gz")
-    with pytest.raises(InputError, match=r"1/image\.nii\.gz: legs\. Wanted: a CT that shows the abdomen"):
+    with pytest.raises(InputError, match=r"1/image\.nii\.gz: legs\. Expected: a CT that shows the abdomen"):
         prepare_nifti(tmp_path / "src", tmp_path / "legs", modality="ct", crop="abdomen")
     assert not (tmp_path / "legs").exists()
 

@@ -62,7 +62,7 @@ def test_jobs_run_side_by_side_and_what_happens_to_one_is_no_matter_to_others(
     (lost, _), (again, _) = tries(tmp_path, "killed")
     assert lost != again
     assert ledger.tries == {"a": 1, "b": 1, "killed": 2, "refused": 1, "broken": 1, "after": 1}
-    assert ledger.failures["refused"].startswith("refused: bad luck. Wanted: good luck.")
+    assert ledger.failures["refused"].startswith("refused: bad luck. Expected: good luck.")
     note = tmp_path / "failures" / "broken.txt"
     assert ledger.failures["broken"] == f"RuntimeError: broke (details: {note})"
     assert "in pretend" in note.read_text()
@@ -142,7 +142,7 @@ def test_workers_end_with_a_parent_that_is_killed(tmp_path: Path) -> None:
 
 
 def test_one_process_for_each_run(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"--devices 2 --nodes 1 .* Wanted: one process for each run"):
+    with pytest.raises(InputError, match=r"--devices 2 --nodes 1 .* Expected: one process for each run"):
         LocalExecutor(tmp_path, Machine(devices=2), 2)
 
 

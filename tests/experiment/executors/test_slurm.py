@@ -152,7 +152,7 @@ def test_plain_processes_of_submitit(tmp_path: Path, monkeypatch: pytest.MonkeyP
 def test_no_slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(on_slurm, "package", lambda name, extra: None)
-    with pytest.raises(InputError, match=r"--executor slurm: no srun\. Wanted: a SLURM cluster"):
+    with pytest.raises(InputError, match=r"--executor slurm: no srun\. Expected: a SLURM cluster"):
         SlurmExecutor(tmp_path, ONE_THREAD)
 
 

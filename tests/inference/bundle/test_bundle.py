@@ -87,7 +87,7 @@ def test_several_windows_are_one_bundle(essnet: Path, wide: Path, tmp_path: Path
     one = load_bundle(tmp_path / "out", device="cpu", network="ct-1000+1000")
     assert one.about == networks[1].about
     assert one.segmentor is None
-    with pytest.raises(InputError, match=r"no network 'lung'. Wanted: one of ct-160\+240, ct-1000\+1000"):
+    with pytest.raises(InputError, match=r"no network 'lung'. Expected: one of ct-160\+240, ct-1000\+1000"):
         load_bundle(tmp_path / "out", device="cpu", network="lung")
 
 

@@ -92,7 +92,7 @@ def refused(folder: Path, match: str | None = None) -> str:
     sentence = str(caught.value)
     assert all(one.isprintable() for one in sentence)
     assert len(sentence) < 1000
-    assert caught.value.wanted
+    assert caught.value.expected
     assert caught.value.do.endswith(".")
     return sentence
 
@@ -285,7 +285,7 @@ CHANGES: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
     "a field that there is not": (lambda p: p.update(command="rm"), "command"),
     "one missing": (lambda p: p.pop("card"), "card"),
     "many patients": (entry(trained_on={"ct": {"patients": 10**12, "slices": 1}}), "trained_on"),
-    "a newer version": (lambda p: p.update(format=2), "format 2, made by a newer crossmod. Wanted: format 1"),
+    "a newer version": (lambda p: p.update(format=2), "format 2, made by a newer crossmod. Expected: format 1"),
     "a much newer one": (lambda p: p.update(format=10**4000), "a bundle of a newer crossmod"),
     "an older one than any": (lambda p: p.update(format=0), "format"),
     "a version of truth": (lambda p: p.update(format=True), "format"),

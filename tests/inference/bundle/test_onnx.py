@@ -73,7 +73,7 @@ def test_several_inputs_and_what_answers_otherwise(tmp_path: Path, monkeypatch: 
     assert 0 < difference < 1e-5
     content = (tmp_path / "merge.onnx").read_bytes()
     monkeypatch.setattr(onnx_export, "_converted", lambda *_: content)
-    with pytest.raises(InputError, match=r"answers up to .* away from PyTorch. Wanted: at most 0.0001"):
+    with pytest.raises(InputError, match=r"answers up to .* away from PyTorch. Expected: at most 0.0001"):
         export_onnx(MultiInputGenerator(2, 2, 2, 1).eval(), tmp_path / "other.onnx", channels=2, size=32)
     assert [path.name for path in tmp_path.iterdir()] == ["merge.onnx"]
 

@@ -360,10 +360,10 @@ DAMAGE: dict[str, Callable[[Path], object]] = {
     [
         ("missing", r"1 missing: real-mr-\d-0000\.nii\.gz"),
         ("extra", r"1 of no test slice of this export: real-mr-9-0000\.nii\.gz"),
-        ("shape", r"31 x 32 x 1 pixels\. Wanted: 32 x 32 x 1"),
+        ("shape", r"31 x 32 x 1 pixels\. Expected: 32 x 32 x 1"),
         ("affine", "lies 3.00 mm away"),
         ("flipped", "mm away from its image"),
-        ("value", "the value 2. Wanted: 0 and 1 alone"),
+        ("value", "the value 2. Expected: 0 and 1 alone"),
         ("cut", "not NIfTI, or cut"),
         ("no gzip", "not NIfTI, or cut"),
         ("unmarked", "trained on something else"),

@@ -97,7 +97,7 @@ def with_number(folder: Path, slices: Sequence[DicomSlice], number: int) -> list
     kept = [one for one in slices if one.number == number]
     if not kept:
         known = _listed({one.number for one in slices}) or "none"
-        raise InputError(folder, found=f"series numbers {known}", wanted=str(number), do="Name one of them.")
+        raise InputError(folder, found=f"series numbers {known}", expected=str(number), do="Name one of them.")
     return kept
 
 
@@ -111,7 +111,7 @@ def the_one(folder: Path, found: Sequence[Series], echo_time: float | None) -> S
         known = ", ".join(sorted({str(series.echo_time) for series in found}))
         found = [one for one in found if one.echo_time is not None and abs(one.echo_time - echo_time) < SAME_ECHO_MS]
         if not found:
-            raise InputError(folder, found=f"echo times {known}", wanted=f"{echo_time:g} ms", do="Name one of them.")
+            raise InputError(folder, found=f"echo times {known}", expected=f"{echo_time:g} ms", do="Name one of them.")
     if len(found) == 1:
         _check_one_number(found[0])
         return found[0]
@@ -119,10 +119,10 @@ def the_one(folder: Path, found: Sequence[Series], echo_time: float | None) -> S
     if None not in echoes and len(set(echoes)) == len(found):
         listed = ", ".join(f"{echo:g}" for echo in echoes if echo is not None)
         found_text = f"{len(found)} series with echo times {listed} ms"
-        raise InputError(folder, found=found_text, wanted="one series", do="Name one by its echo time.")
+        raise InputError(folder, found=found_text, expected="one series", do="Name one by its echo time.")
     numbers = _listed({one.number for series in found for one in series.slices})
     described_all = "; ".join(described(series) for series in found[:4])
-    raise InputError(folder, found=f"{len(found)} series ({described_all})", wanted="one series", do=_advice(numbers))
+    raise InputError(folder, found=f"{len(found)} series ({described_all})", expected="one series", do=_advice(numbers))
 
 
 def _check_one_number(series: Series) -> None:
@@ -130,7 +130,7 @@ def _check_one_number(series: Series) -> None:
     numbers = {one.number for one in series.slices}
     if len(places) < len(series.slices) and len(numbers) > 1:
         found = f"series numbers {_listed(numbers)} with slices at the same positions"
-        raise InputError(series.folder, found=found, wanted="one series", do=_advice(_listed(numbers)))
+        raise InputError(series.folder, found=found, expected="one series", do=_advice(_listed(numbers)))
 
 
 def _advice(numbers: str) -> str:
@@ -178,7 +178,7 @@ def check_one_unit(found: Sequence[Series]) -> None:
             raise InputError(
                 first.folder,
                 found=f"{counts} ({listed}), by RescaleType (0028,1054) or ImageType (0008,0008)",
-                wanted="one unit in all slices of a series",
+                expected="one unit in all slices of a series",
                 do="Export the series anew, or correct these files' headers if their values are like the rest.",
             )
 

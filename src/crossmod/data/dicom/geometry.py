@@ -67,13 +67,13 @@ def _normal(
     if float(np.linalg.norm(normal)) < 0.999 * area or area == 0:
         found = "rows and columns that are not at right angles"
         do = "Export the series with its geometry, or convert it to NIfTI."
-        raise InputError(first.path, found=found, wanted="an ImageOrientationPatient of two unit vectors", do=do)
+        raise InputError(first.path, found=found, expected="an ImageOrientationPatient of two unit vectors", do=do)
     return normal / np.linalg.norm(normal)
 
 
 def _no_thickness(only: DicomSlice) -> NoReturn:
     found = "a series of one slice with neither SpacingBetweenSlices nor SliceThickness"
-    raise InputError(only.path, found=found, wanted="the thickness of the slice", do="Leave out this series.")
+    raise InputError(only.path, found=found, expected="the thickness of the slice", do="Leave out this series.")
 
 
 def _check_spacing(folder: Path, ordered: Sequence[DicomSlice], along: Float[np.ndarray, " slices"]) -> None:
@@ -84,7 +84,7 @@ def _check_spacing(folder: Path, ordered: Sequence[DicomSlice], along: Float[np.
         positions = f"{doubled.size} position{'s' if doubled.size != 1 else ''}"
         found = f"{positions} held twice, the first at {along[doubled[0]]:.2f} mm ({first} and {second})"
         do = "Put each series in a folder of its own, or remove the copies."
-        raise InputError(folder, found=found, wanted="one slice at each position", do=do)
+        raise InputError(folder, found=found, expected="one slice at each position", do=do)
     usual = float(np.median(steps))
     uneven = np.flatnonzero(np.abs(steps - usual) > 0.15 * usual + 0.05)
     if not uneven.size:
@@ -100,7 +100,7 @@ def _check_spacing(folder: Path, ordered: Sequence[DicomSlice], along: Float[np.
     else:
         found = f"uneven steps: {steps[at]:.2f} mm between {where}, where the usual step is {usual:.2f} mm"
         do = "Resample the series to even steps and give it as NIfTI, or leave it out."
-    raise InputError(folder, found=found, wanted="slices at even steps", do=do)
+    raise InputError(folder, found=found, expected="slices at even steps", do=do)
 
 
 def _check_straight(
@@ -111,7 +111,7 @@ def _check_straight(
     if tilt > MOST_TILT_DEGREES:
         found = f"slices whose positions run {tilt:.1f} degrees off their normal (a tilted gantry)"
         do = "Correct the tilt (resample) and give the result as NIfTI, or leave out this series."
-        raise InputError(folder, found=found, wanted="slices stacked along their normal", do=do)
+        raise InputError(folder, found=found, expected="slices stacked along their normal", do=do)
     # Only sideways: how evenly they lie along the step was checked before.
     expected = positions[0] + np.arange(len(positions))[:, None] * step
     astray = positions - expected
@@ -119,7 +119,7 @@ def _check_straight(
     if sideways.max() > MOST_SIDEWAYS_MM:
         found = f"a slice {sideways.max():.2f} mm beside the line of the others"
         do = "Export the series anew, or leave it out."
-        raise InputError(folder, found=found, wanted="positions on one line", do=do)
+        raise InputError(folder, found=found, expected="positions on one line", do=do)
 
 
 # How a radiologist looks at each plane: columns to the patient's left (or back), rows to the back (or feet).
@@ -207,4 +207,4 @@ def _check_square(folder: Path, affine: Affine) -> None:
     if angle > MOST_TILT_DEGREES or slant > MOST_SLANT_DEGREES:
         found = f"axes {max(angle, slant):.1f} degrees off a right angle"
         do = "Resample the volume to a straight grid first, or write NIfTI."
-        raise InputError(folder, found=found, wanted="axes at right angles, which is all that DICOM can say", do=do)
+        raise InputError(folder, found=found, expected="axes at right angles, which is all that DICOM can say", do=do)

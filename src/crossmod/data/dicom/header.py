@@ -38,7 +38,7 @@ def is_dicom(path: Path) -> bool:
             return stream.read(132)[128:] == b"DICM"
     except OSError as error:
         found = f"a file that cannot be opened ({error.strerror})"
-        raise InputError(path, found=found, wanted="a file that you may read", do="Check its permissions.") from None
+        raise InputError(path, found=found, expected="a file that you may read", do="Check its permissions.") from None
 
 
 class _Quiet:
@@ -99,7 +99,7 @@ def read_dataset(path: Path, *, pixels: bool) -> Dataset:
             raise  # the system's own words say it better
         # A cut file can fail in any part of the parser.
         do = "Copy this file anew; it is cut or damaged."
-        raise InputError(path, found="a DICOM file that cannot be read", wanted="a whole file", do=do) from None
+        raise InputError(path, found="a DICOM file that cannot be read", expected="a whole file", do=do) from None
     deflated = dataset.file_meta.get("TransferSyntaxUID") == DeflatedExplicitVRLittleEndian
     if not pixels and "Rows" in dataset and at_end and not deflated:
         raise cut(path)
@@ -120,7 +120,7 @@ def copied(dataset: Dataset) -> Dataset:
 def cut(path: Path) -> InputError:
     """The error for a file that ends before its pixels."""
     do = "Copy this file anew; it is cut."
-    return InputError(path, found="a file that ends before its pixels", wanted="a whole slice", do=do)
+    return InputError(path, found="a file that ends before its pixels", expected="a whole slice", do=do)
 
 
 MODALITIES: dict[str, Modality] = {"CT": "ct", "MR": "mr"}
@@ -245,7 +245,7 @@ def slice_of(path: Path, header: Dataset, *, frame: int | None = None) -> DicomS
     spacing = _numbers(path, header, "PixelSpacing", 2, "the pixel size")
     if min(spacing) <= 0:
         found = f"a PixelSpacing of {spacing[0]:g} x {spacing[1]:g}"
-        raise InputError(path, found=found, wanted="millimetres above 0", do="Correct or leave out this series.")
+        raise InputError(path, found=found, expected="millimetres above 0", do="Correct or leave out this series.")
     directions = _numbers(path, header, "ImageOrientationPatient", 6, "the directions of rows and columns")
     along_row, along_column = np.array(directions[:3]), np.array(directions[3:])
     echo_time = header.get("EchoTime")
@@ -318,5 +318,5 @@ def _numbers(path: Path, header: Dataset, keyword: str, count: int, meaning: str
     if len(numbers) != count or not np.isfinite(numbers).all():
         found = f"no {keyword}" if value is None else f"{keyword} {value!s}"
         do = "Export the series with its geometry, or convert it to NIfTI."
-        raise InputError(path, found=found, wanted=f"{count} numbers for {meaning}", do=do)
+        raise InputError(path, found=found, expected=f"{count} numbers for {meaning}", do=do)
     return numbers

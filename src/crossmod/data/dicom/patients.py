@@ -60,7 +60,7 @@ def check_one_patient_a_folder(src: Path, without_id: Sequence[Series], *, ignor
                 "Give SRC with one folder a patient. Or prepare each patient's folders one by one, with"
                 f"{also} --patient NAME --append and the same NAME for all scans of a person."
             )
-            raise InputError(src, found=found, wanted="one patient in each folder of SRC", do=do)
+            raise InputError(src, found=found, expected="one patient in each folder of SRC", do=do)
 
 
 def like_two_people(found: Iterable[Series], *, without: Collection[str] = ()) -> tuple[Series, Series] | None:
@@ -123,10 +123,10 @@ def checked_name(patient: str) -> str:
     name = patient.strip()
     if not re.fullmatch(CASE_NAME, name):
         found = repr(patient) if name else "an empty name"
-        wanted = "letters, digits, '.', '_' and '-', beginning with a letter or digit"
+        expected = "letters, digits, '.', '_' and '-', beginning with a letter or digit"
         suggested = CASE_NAME_LETTERS.sub("_", name).lstrip("._-")
         do = f"Give for instance --patient {suggested or 'P1'}."
-        raise InputError("--patient", found=found, wanted=wanted, do=do)
+        raise InputError("--patient", found=found, expected=expected, do=do)
     return name
 
 
@@ -183,7 +183,7 @@ def _named(
     if len(set(ids) - {""}) > 1:
         found = f"series of {len(set(ids) - {''})} PatientIDs for --patient {patient}"
         raise InputError(
-            src, found=found, wanted="one patient", do="Leave out --patient, or give one patient's folder."
+            src, found=found, expected="one patient", do="Leave out --patient, or give one patient's folder."
         )
     own = next((one for one in ids if one), "")
     if key is None or not own:
@@ -192,12 +192,12 @@ def _named(
     hashes = known_values((text for one in known if one.patient == patient for text in one.person), mark.domain)
     if hashes - {mark.value}:
         found = f"patient {patient} already, whose PatientID is another one"
-        raise InputError(store, found=found, wanted="one person by one name", do="Give another --patient.")
+        raise InputError(store, found=found, expected="one person by one name", do="Give another --patient.")
     others = sorted({one.patient for one in known if str(mark) in one.person} - {patient})
     if others:
         found = f"this patient already, by the name {others[0]}"
         do = f"Give --patient {others[0]}. If one PatientID was given to several people: --ignore-ids, too."
-        raise InputError(store, found=found, wanted="one name a person", do=do)
+        raise InputError(store, found=found, expected="one name a person", do=do)
     return [Owner(patient, str(mark))] * len(ids)
 
 
@@ -264,7 +264,7 @@ def _refuse_strangers(
             do = "Its PatientIDs were hashed under another patient key: set CROSSMOD_PATIENT_KEY to that key's file."
         else:
             do = "Its patients have no hash of their PatientID, since an earlier version wrote it: prepare it again."
-        raise InputError(store, found=found, wanted="series that can be matched with it", do=do)
+        raise InputError(store, found=found, expected="series that can be matched with it", do=do)
 
 
 def _warn_of_missing_ids(src: Path, ids: Sequence[str], found: Sequence[Series], *, ignored: bool) -> None:

@@ -138,7 +138,7 @@ def _unreadable(path: Path, dataset: Dataset, error: Exception) -> InputError:
         do = (
             "Decompress the series first, for instance with gdcmconv --raw or dcmdjpeg; or, if it is cut, copy it anew."
         )
-    return InputError(path, found=found, wanted="a whole slice", do=do)
+    return InputError(path, found=found, expected="a whole slice", do=do)
 
 
 def _rescale(path: Path, header: Dataset, keyword: str, neutral: float) -> float:
@@ -154,9 +154,9 @@ def _rescale(path: Path, header: Dataset, keyword: str, neutral: float) -> float
             number = float("nan")
         text = f"no {keyword}" if absent else f"{keyword} {value!s}"
     if not np.isfinite(number):
-        wanted = "a number that turns stored values into HU" if header.get("Modality") == "CT" else "a number"
+        expected = "a number that turns stored values into HU" if header.get("Modality") == "CT" else "a number"
         do = "Export the series anew with its rescale, or convert it to NIfTI with values in HU."
-        raise InputError(path, found=text, wanted=wanted, do=do)
+        raise InputError(path, found=text, expected=expected, do=do)
     return number
 
 
@@ -200,7 +200,7 @@ def frame_headers(path: Path, header: Dataset) -> list[Dataset]:
     own = list(header.get(PER_FRAME) or [])
     if len(own) != frames:
         found = f"{frames} frame{'s' if frames != 1 else ''} and functional groups for {len(own)}"
-        raise InputError(path, found=found, wanted="a group for each frame", do="Export the series anew.")
+        raise InputError(path, found=found, expected="a group for each frame", do="Export the series anew.")
     common = _without_groups(header)
     _lay_flat(common, header.get(SHARED) or [])
     _lay_agent_flat(common)
@@ -258,7 +258,7 @@ def read_headers(path: Path) -> tuple[DicomSlice, ...] | NotASlice:
         if path.suffix.lower() in IMAGE_SUFFIXES:
             size = path.stat().st_size
             found = f"{size} byte{'s' if size != 1 else ''} that are not DICOM"
-            raise InputError(path, found=found, wanted="a DICOM slice", do="Restore or remove this file.")
+            raise InputError(path, found=found, expected="a DICOM slice", do="Restore or remove this file.")
         return NotASlice("a file that is not DICOM")
     header = read_dataset(path, pixels=False)
     kind = _not_a_slice(path, header)

@@ -77,7 +77,7 @@ def read_dicom_series(
     series, notes = find_series(path, echo_time=echo_time, series_number=series_number)
     if modality is not None and series.modality != modality:
         found = f"a series of modality {series.modality.upper()}"
-        raise InputError(path, found=found, wanted=modality.upper(), do="Check which folder you gave.")
+        raise InputError(path, found=found, expected=modality.upper(), do="Check which folder you gave.")
     check_one_patient(series)
     volume = read_series(series)[0]
     return replace(volume, notes=(*volume.notes, *notes))
@@ -95,7 +95,7 @@ def find_series(
     for stranger, kind in others:
         if slices and kind.image:
             found = f"{kind.what} among the slices"
-            raise InputError(stranger, found=found, wanted="slices of one series", do="Move this file elsewhere.")
+            raise InputError(stranger, found=found, expected="slices of one series", do="Move this file elsewhere.")
     if not slices:
         raise _nothing(path, others)
     if series_number is not None:
@@ -146,10 +146,10 @@ def check_one_patient(series: Series) -> None:
     if len(patients) == 1 and without:
         found = f"slices without a PatientID ({without} of {len(series.slices)}) among slices with one"
         do = "Remove the slices that do not belong. If all are one patient's, give each slice the PatientID."
-        raise InputError(series.folder, found=found, wanted="one patient", do=do)
+        raise InputError(series.folder, found=found, expected="one patient", do=do)
     if len(patients) > 1:
         found = f"slices of {len(patients)} patients in one folder"
-        raise InputError(series.folder, found=found, wanted="one patient", do="Give each patient a folder.")
+        raise InputError(series.folder, found=found, expected="one patient", do="Give each patient a folder.")
 
 
 def check_uniform(found: Iterable[Series]) -> None:
@@ -176,7 +176,7 @@ def check_uniform(found: Iterable[Series]) -> None:
             listed = "; ".join(described(series) for series in by_size[:4])
             found_text = f"slices of several sizes or directions ({listed}; look at {odd})"
             do = "Put each series in a folder of its own, or remove the slices that do not belong."
-            raise InputError(folder, found=found_text, wanted="slices of one size, spacing and direction", do=do)
+            raise InputError(folder, found=found_text, expected="slices of one size, spacing and direction", do=do)
 
 
 def slices_in(path: Path) -> tuple[list[DicomSlice], list[tuple[Path, NotASlice]]]:
@@ -194,7 +194,7 @@ def slices_in(path: Path) -> tuple[list[DicomSlice], list[tuple[Path, NotASlice]
 def _check_folder(folder: Path) -> None:
     if not folder.is_dir():
         found = "a file" if folder.exists() else "no such folder"
-        raise InputError(folder, found=found, wanted="a folder of DICOM slices", do="Check the path.")
+        raise InputError(folder, found=found, expected="a folder of DICOM slices", do="Check the path.")
 
 
 def _read_headers(folder: Path) -> tuple[list[DicomSlice], list[tuple[Path, NotASlice]]]:
@@ -214,8 +214,8 @@ def _read_file(path: Path) -> tuple[list[DicomSlice], list[tuple[Path, NotASlice
     if isinstance(read, NotASlice):
         return [], [(path, read)]
     if read[0].frame is None:
-        found, wanted = "one slice of a series", "a folder of slices, or a multi-frame file"
-        raise InputError(path, found=found, wanted=wanted, do="Give the folder that holds the series.")
+        found, expected = "one slice of a series", "a folder of slices, or a multi-frame file"
+        raise InputError(path, found=found, expected=expected, do="Give the folder that holds the series.")
     return list(read), []
 
 
@@ -227,7 +227,7 @@ def _nothing(folder: Path, others: list[tuple[Path, NotASlice]]) -> InputError:
         more = f" and {len(others) - 1} more file{'s' if len(others) > 2 else ''}" if len(others) > 1 else ""
         found = f"{kind.what} ({path.name}){more}"
     do = "Give the folder that holds the files of a series."
-    return InputError(folder, found=found, wanted="slices of a CT or MR series", do=do)
+    return InputError(folder, found=found, expected="slices of a CT or MR series", do=do)
 
 
 def _natural_path(path: Path) -> list:

@@ -61,14 +61,14 @@ def read_masks(ground: Path, modality: Modality) -> UInt8[np.ndarray, "masks row
     """
     paths = [path for path in files_in(ground) if path.suffix.lower() == ".png"] if ground.is_dir() else []
     if not paths:
-        raise InputError(ground, found="no PNG files", wanted="masks", do="Unpack the training set anew.")
+        raise InputError(ground, found="no PNG files", expected="masks", do="Unpack the training set anew.")
     convert = _ct_labels if modality == "ct" else _mr_labels
     masks = [convert(path, _pixels(path)) for path in paths]
     for path, mask in zip(paths, masks, strict=True):
         if mask.shape != masks[0].shape:
             found = f"a mask of {mask.shape[0]} x {mask.shape[1]}"
-            wanted = f"{masks[0].shape[0]} x {masks[0].shape[1]}, as {paths[0].name}"
-            raise InputError(path, found=found, wanted=wanted, do="Unpack the training set anew.")
+            expected = f"{masks[0].shape[0]} x {masks[0].shape[1]}, as {paths[0].name}"
+            raise InputError(path, found=found, expected=expected, do="Unpack the training set anew.")
     return np.stack(masks)
 
 
@@ -80,7 +80,7 @@ def _pixels(path: Path) -> Shaped[np.ndarray, "rows columns"]:
         if isinstance(error, OSError) and error.errno is not None:
             raise  # the system's own words say it better
         found = "an image that cannot be read"
-        raise InputError(path, found=found, wanted="a mask", do="Unpack the training set anew.") from None
+        raise InputError(path, found=found, expected="a mask", do="Unpack the training set anew.") from None
 
 
 def _ct_labels(path: Path, pixels: Shaped[np.ndarray, "rows columns"]) -> UInt8[np.ndarray, "rows columns"]:
@@ -101,9 +101,9 @@ def _mr_labels(path: Path, pixels: Shaped[np.ndarray, "rows columns"]) -> UInt8[
     return labels
 
 
-def _unknown(path: Path, values: set[int], wanted: str) -> InputError:
+def _unknown(path: Path, values: set[int], expected: str) -> InputError:
     found = f"label value unknown: {listed(map(str, sorted(values)), 5)}"
-    return InputError(path, found=found, wanted=wanted, do="Unpack the training set anew, or leave out this case.")
+    return InputError(path, found=found, expected=expected, do="Unpack the training set anew, or leave out this case.")
 
 
 def paired(
@@ -162,8 +162,8 @@ def _laid(
         # Shuffled masks have no order that fits: that says more.
         _check_follow(ground, laid == 1)
         found = f"masks whose order cannot be told (spread under the liver {ratio:.2f} of the next order's)"
-        wanted = f"at most {DECISIVE}, so that one order clearly fits"
-        raise InputError(ground, found=found, wanted=wanted, do="Look at this case; leave it out with --exclude.")
+        expected = f"at most {DECISIVE}, so that one order clearly fits"
+        raise InputError(ground, found=found, expected=expected, do="Look at this case; leave it out with --exclude.")
     logger.warning("%s: %s", ground, UNDECIDED)
     return masks[orders["file names"]], UNDECIDED
 
@@ -184,7 +184,7 @@ def _check_follow(ground: Path, liver: Bool[np.ndarray, "slices rows columns"]) 
     else:
         return
     do = "The masks may be shuffled or renamed: unpack the training set anew, or leave out this case with --exclude."
-    raise InputError(ground, found=found, wanted="masks that follow one another along the body", do=do)
+    raise InputError(ground, found=found, expected="masks that follow one another along the body", do=do)
 
 
 def _overlap(masks: Bool[np.ndarray, "slices rows columns"]) -> tuple[float, float]:

@@ -70,8 +70,8 @@ def prepare_chaos(
     """
     unknown = sorted(set(sequences) - {"ct", *MR_SEQUENCES})
     if unknown:
-        wanted = ", ".join(("ct", *MR_SEQUENCES))
-        raise InputError("--sequences", found=unknown[0], wanted=wanted, do="Name some of these.")
+        expected = ", ".join(("ct", *MR_SEQUENCES))
+        raise InputError("--sequences", found=unknown[0], expected=expected, do="Name some of these.")
     every = chaos_cases(src, _safe(name) if name else "chaos")
     cases = [case for case in every if not sequences or (case.sequence or "ct") in sequences]
     keep = _chosen(src, [{case.id, case.patient, case.number} for case in cases], only, exclude)
@@ -128,7 +128,7 @@ def prepare_dicom(
     if len(found) < len(every):
         logger.warning("%s: left out %d series of scout views", src, len(every) - len(found))
     if not found:
-        raise InputError(src, found="only scout views", wanted="CT or MR series", do="Give the folder of a series.")
+        raise InputError(src, found="only scout views", expected="CT or MR series", do="Give the folder of a series.")
     check_uniform(found)
     _check_stated(contrast, {series.modality for series in found})
     # Never the folder's name: a scanner's export is often named after the patient.
@@ -232,7 +232,7 @@ def prepare_nifti(
 def _check_stated(contrast: bool | None, modalities: Collection[Modality]) -> None:
     if contrast is not None and "ct" not in modalities:
         do = "Leave it out: agents in MR are not told apart."
-        raise InputError("--contrast", found="images that are all MR", wanted="CT", do=do)
+        raise InputError("--contrast", found="images that are all MR", expected="CT", do=do)
 
 
 def _stated(subject: Path, volume: Volume, contrast: bool | None) -> Volume:
@@ -263,7 +263,7 @@ def _nifti_cases(src: Path, image: str) -> list[tuple[str, Path]]:
     """Case names and their images, in natural order."""
     if not src.is_dir():
         found = "a file" if src.exists() else "no such folder"
-        raise InputError(src, found=found, wanted="a folder of cases", do="Check the path.")
+        raise InputError(src, found=found, expected="a folder of cases", do="Check the path.")
     pattern = _pattern(image)
     # The first {case} names it; a later one must repeat it.
     expression = re.escape(pattern).replace(re.escape("{case}"), "(?P<case>[^/]+)", 1)
@@ -276,7 +276,7 @@ def _nifti_cases(src: Path, image: str) -> list[tuple[str, Path]]:
     if not cases:
         inside = listed(sorted(path.name for path in src.iterdir()), 6) or "an empty folder"
         do = "Name the files with --image, for instance --image '{case}_0000.nii.gz'."
-        raise InputError(src, found=inside, wanted=f"files {pattern}", do=do)
+        raise InputError(src, found=inside, expected=f"files {pattern}", do=do)
     return sorted(cases, key=lambda case: natural_key(Path(case[0])))
 
 
@@ -288,7 +288,7 @@ def _check_distinct(src: Path, cases: Sequence[_NiftiCase]) -> None:
         if other != case.name:
             found = f"cases {other!r} and {case.name!r}, which would both be called {case.patient}"
             do = "Rename one of them, or number the patients with --number-patients."
-            raise InputError(src, found=found, wanted="one name a patient", do=do)
+            raise InputError(src, found=found, expected="one name a patient", do=do)
 
 
 def _label_files(src: Path, cases: Sequence[_NiftiCase], label: str | None) -> dict[str, Path]:
@@ -301,7 +301,7 @@ def _label_files(src: Path, cases: Sequence[_NiftiCase], label: str | None) -> d
     there = {name: path for name, path in paths.items() if path.is_file()}
     if not there and label != LABEL_FILE:
         do = "Name the files with --label, for instance --label '{case}_seg.nii.gz'."
-        raise InputError(src, found=f"no file {pattern} for any case", wanted="label files of this name", do=do)
+        raise InputError(src, found=f"no file {pattern} for any case", expected="label files of this name", do=do)
     without = [name for name in paths if name not in there]
     if without:
         count = f"{len(without)} of {len(cases)} case{'s' if len(cases) != 1 else ''}"
@@ -322,12 +322,12 @@ def _chosen(src: Path, names: Sequence[set[str]], only: Collection[str], exclude
     for option, given in (("--only", only), ("--exclude", exclude)):
         for one in given:
             if one not in known:
-                wanted = f"one of {listed(sorted(known, key=lambda text: natural_key(Path(text))))}"
-                raise InputError(f"{option} {one}", found="no such case", wanted=wanted, do="Check the name.")
+                expected = f"one of {listed(sorted(known, key=lambda text: natural_key(Path(text))))}"
+                raise InputError(f"{option} {one}", found="no such case", expected=expected, do="Check the name.")
     keep = [i for i, own in enumerate(names) if (not only or own & set(only)) and not own & set(exclude)]
     if not keep:
         do = "Loosen --only, --exclude or --sequences."
-        raise InputError(src, found="no case that is left", wanted="at least one", do=do)
+        raise InputError(src, found="no case that is left", expected="at least one", do=do)
     return keep
 
 
@@ -339,7 +339,7 @@ def _check_new(store: Path, append: bool, patients: Iterable[str]) -> None:
     again = sorted(known & set(patients))
     if again:
         found = f"patient {again[0]} already, who may be somebody else"
-        raise InputError(store, found=found, wanted="new pseudonyms", do="Give another --name.")
+        raise InputError(store, found=found, expected="new pseudonyms", do="Give another --name.")
 
 
 def _check_not_again(folder: Path, record: CaseRecord, known: Iterable[CaseRecord]) -> None:
@@ -349,8 +349,8 @@ def _check_not_again(folder: Path, record: CaseRecord, known: Iterable[CaseRecor
             getattr(other, name) == getattr(record, name) for name in ("patient", "sha256", "sequence", "acquisition")
         )
         if alike:
-            found, wanted = f"a scan that is in the store already, as {other.id}", "new scans"
-            raise InputError(folder, found=found, wanted=wanted, do="Leave its folder out.")
+            found, expected = f"a scan that is in the store already, as {other.id}", "new scans"
+            raise InputError(folder, found=found, expected=expected, do="Leave its folder out.")
 
 
 def _by_echo(series: Series) -> str | None:

@@ -68,7 +68,7 @@ def fetch(
     if found != checksum.lower():
         _forget(part)
         do = "Run the same command again; if it stays so, the file on the server has changed."
-        raise InputError(url, found=f"a file with {algorithm} {found}", wanted=checksum, do=do)
+        raise InputError(url, found=f"a file with {algorithm} {found}", expected=checksum, do=do)
     part.replace(target)
     _forget(part)
     return target
@@ -85,7 +85,7 @@ def _all_of_it(url: str, part: Path, attempts: int, pause: float) -> None:
             if failures >= attempts:
                 found = f"a connection that broke {failures} times ({error})"
                 do = "Run the same command again later; it goes on where it stopped."
-                raise InputError(url, found=found, wanted="the whole file", do=do) from None
+                raise InputError(url, found=found, expected="the whole file", do=do) from None
             time.sleep(pause * 2 ** max(failures - 1, 0))
 
 
@@ -122,7 +122,7 @@ def _refused(url: str, part: Path, error: urllib.error.HTTPError) -> None:
         raise _UnfinishedError(f"HTTP {error.code}") from None
     found = f"HTTP {error.code} {error.reason}"
     do = "Check the address; or download the file by hand and unpack it."
-    raise InputError(url, found=found, wanted="the file", do=do) from None
+    raise InputError(url, found=found, expected="the file", do=do) from None
 
 
 def _receive(response: http.client.HTTPResponse, part: Path, have: int) -> None:
@@ -228,7 +228,7 @@ def download_chaos(
         if inside is None:
             held = ", ".join(sorted(path.name for path in temporary.iterdir())[:5]) or "nothing"
             do = "Check the address of the archive."
-            raise InputError(archive, found=f"an archive of {held}", wanted=f"a folder {CHAOS_FOLDER}", do=do)
+            raise InputError(archive, found=f"an archive of {held}", expected=f"a folder {CHAOS_FOLDER}", do=do)
         inside.replace(unpacked)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -253,7 +253,7 @@ def unzip(archive: Path, folder: Path) -> None:
                 packed.extract(member, folder)
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
         found = f"not a whole zip file ({error})"
-        raise InputError(archive, found=found, wanted="a zip file", do="Remove it and download it again.") from None
+        raise InputError(archive, found=found, expected="a zip file", do="Remove it and download it again.") from None
     except OSError as error:
         if is_disk_full(error):
             raise disk_full(folder) from error
@@ -266,4 +266,4 @@ def _check_member(archive: Path, member: zipfile.ZipInfo) -> None:
     if outside or stat.S_ISLNK(member.external_attr >> 16):
         found = f"a member {member.filename!r} that leads outside"
         do = "Do not use this archive; get it from where it is published."
-        raise InputError(archive, found=found, wanted="plain files", do=do)
+        raise InputError(archive, found=found, expected="plain files", do=do)

@@ -66,12 +66,12 @@ def truths(plan: Plan, results: Sequence[Result]) -> tuple[dict[tuple[int, int],
         InputError: a store of real cases or of predictions is not there any more.
     """
     firsts = {(result.fold, _size(result)): result for result in reversed(results)}
-    wanted = {case for result in firsts.values() for case in result.card["tested"]}
+    expected = {case for result in firsts.values() for case in result.card["tested"]}
     placed: dict[str, Placed] = {}
     for path in dict.fromkeys(real_store(plan, result) for result in firsts.values()):
         store = Store(path)
         # A design has one store of the target: no name comes twice.
-        placed |= {one.record.id: one for one in place_real(store, [one for one in store.cases if one.id in wanted])}
+        placed |= {one.record.id: one for one in place_real(store, [one for one in store.cases if one.id in expected])}
     return {key: _truth(result, placed) for key, result in sorted(firsts.items())}, list(placed.values())
 
 

@@ -134,9 +134,9 @@ def _refuse_idle(where: ExecutorOptions) -> None:
     for name, executors in ONLY.items():
         default = type(where).model_fields[name].default
         if where.executor not in executors and getattr(where, name) != default:
-            option, wanted = f"--{name.replace('_', '-')}", f"--executor {' or '.join(executors)} with it"
+            option, expected = f"--{name.replace('_', '-')}", f"--executor {' or '.join(executors)} with it"
             found = f"{getattr(where, name)} with --executor {where.executor}, which does not know it"
-            raise InputError(option, found=found, wanted=wanted, do=f"Leave {option} out, or change the executor.")
+            raise InputError(option, found=found, expected=expected, do=f"Leave {option} out, or change the executor.")
 
 
 def _slurm(root: Path, machine: Machine, where: ExecutorOptions) -> "Executor":
@@ -144,7 +144,7 @@ def _slurm(root: Path, machine: Machine, where: ExecutorOptions) -> "Executor":
 
     if where.gpus != int(where.gpus):
         do = "Use --executor ray to share one."
-        raise InputError("--gpus", found=f"{where.gpus:g}", wanted="whole GPUs with SLURM", do=do)
+        raise InputError("--gpus", found=f"{where.gpus:g}", expected="whole GPUs with SLURM", do=do)
     return SlurmExecutor(
         root,
         machine,

@@ -150,8 +150,8 @@ class RayExecutor:
         count = sum(fit(cpus, gpus, self._cpus, self._gpus) for cpus, gpus in have)
         if not count and not self._held:
             found = ", ".join(f"a machine of {cpus:g} CPUs and {gpus:g} GPUs" for cpus, gpus in have) or "no machine"
-            wanted = f"one with {self._cpus:g} CPUs and {self._gpus:g} GPUs for a run"
-            raise InputError("--executor ray", found=found, wanted=wanted, do="Ask for less for each run.")
+            expected = f"one with {self._cpus:g} CPUs and {self._gpus:g} GPUs for a run"
+            raise InputError("--executor ray", found=found, expected=expected, do="Ask for less for each run.")
         return count
 
     def _outcome(self, reference: Any) -> Outcome:
@@ -212,7 +212,7 @@ class Connection:
             self.ray.init(self._address, **quiet)
         except ConnectionError as error:
             do = "Start it (ray start --head), or leave the address out for a Ray of this machine alone."
-            raise InputError(f"Ray at {self._address}", found=_first(error), wanted="a cluster", do=do) from None
+            raise InputError(f"Ray at {self._address}", found=_first(error), expected="a cluster", do=do) from None
 
 
 def fit(cpus: float, gpus: float, each_cpus: float, each_gpus: float) -> int:

@@ -80,7 +80,7 @@ class SlurmExecutor:
         self._submitit = package("submitit", "slurm")
         if cluster == "slurm" and shutil.which("srun") is None:
             do = "Start the experiment where jobs are submitted, or use another executor."
-            raise InputError("--executor slurm", found="no srun", wanted="a SLURM cluster", do=do)
+            raise InputError("--executor slurm", found="no srun", expected="a SLURM cluster", do=do)
         self._asked: dict[str, Any] = {
             "name": "crossmod",
             "timeout_min": max(round(hours * 60), 1),

@@ -117,7 +117,7 @@ def alone(machine: Machine, executor: str) -> Machine:
     if machine.devices * machine.nodes > 1:
         found = f"--devices {machine.devices} --nodes {machine.nodes} with {executor}"
         do = "Leave both out: an experiment has runs enough for all GPUs."
-        raise InputError("experiment", found=found, wanted="one process for each run", do=do)
+        raise InputError("experiment", found=found, expected="one process for each run", do=do)
     return machine
 
 
@@ -131,7 +131,7 @@ def package(name: str, extra: str) -> Any:
         return importlib.import_module(name)
     except ImportError:
         do = f"Install it: pip install 'crossmod[{extra}]'."
-        raise InputError(f"--executor {extra}", found=f"no package {name}", wanted=name, do=do) from None
+        raise InputError(f"--executor {extra}", found=f"no package {name}", expected=name, do=do) from None
 
 
 _SHARED = "the experiment's folder and the stores must lie on a disk that all machines share, under the same path."

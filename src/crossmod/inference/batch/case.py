@@ -213,7 +213,7 @@ def _done_before(case: Case, job: BatchJob, key: str) -> Row | None:
     if told.get("key") != key:
         found = "an output of other inputs, another model or other options" if told else "something that is no output"
         do = "Choose another folder, or remove it."
-        raise InputError(output, found=found, wanted="a free place", do=do)
+        raise InputError(output, found=found, expected="a free place", do=do)
     return Row(
         case.name,
         "done before",
@@ -227,10 +227,10 @@ def _done_before(case: Case, job: BatchJob, key: str) -> Row | None:
 
 def _hash(case: Case, path: Path | None) -> str:
     if path is None:
-        raise InputError(case.name, found="no path", wanted="one for each input", do="Complete its line in the list.")
+        raise InputError(case.name, found="no path", expected="one for each input", do="Complete its line in the list.")
     if not path.exists():
         do = "Check the list: its paths are seen from its own folder."
-        raise InputError(path, found="no such file or folder", wanted="a series or a file", do=do)
+        raise InputError(path, found="no such file or folder", expected="a series or a file", do=do)
     if path.is_file():
         return sha256(path)
     files = sorted(one for one in path.rglob("*") if one.is_file())

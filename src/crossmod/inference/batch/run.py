@@ -116,7 +116,7 @@ def translate_list(
     cases = read_table(Path(table).absolute(), loaded.about.inputs, job.suffix)
     _check_outputs(Path(table), cases, job)
     if job.out.is_file():
-        raise InputError(job.out, found="a file", wanted="a folder", do="Choose another --out.")
+        raise InputError(job.out, found="a file", expected="a folder", do="Choose another --out.")
     (job.out / WORKING).mkdir(parents=True, exist_ok=True)
     rows = {case.name: Row(case.name, "waiting", 0.0, case.output) for case in cases}
     with lock(job.out / WORKING / "lock"), progress("Translating", len(cases)) as advance:
@@ -136,7 +136,7 @@ def _check_outputs(table: Path, cases: Sequence[Case], job: BatchJob) -> None:
     nifti = next((case.output for case in cases if is_nifti(Path(case.output))), None)
     if asked is not None and nifti is not None:
         do = "Add a column `output` with names of folders, which become DICOM."
-        raise InputError(table, found=f"{asked} and the output {nifti}", wanted="DICOM for it", do=do)
+        raise InputError(table, found=f"{asked} and the output {nifti}", expected="DICOM for it", do=do)
 
 
 def _rows(

@@ -107,30 +107,30 @@ def _lines(path: Path) -> list[dict[str, str]]:
     try:
         text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
-        raise InputError(path, found="no such file", wanted="a CSV file", do="Check the path.") from None
+        raise InputError(path, found="no such file", expected="a CSV file", do="Check the path.") from None
     except (UnicodeDecodeError, OSError) as error:
-        raise InputError(path, found=f"no text ({error})", wanted="CSV in UTF-8", do=do) from None
+        raise InputError(path, found=f"no text ({error})", expected="CSV in UTF-8", do=do) from None
     head = text.partition("\n")[0]
     reader = csv.reader(io.StringIO(text), delimiter=";" if ";" in head and "," not in head else ",")
     try:
         rows = [[cell.strip() for cell in row] for row in reader if any(cell.strip() for cell in row)]
     except csv.Error as error:
-        raise InputError(path, found=f"no CSV ({error})", wanted="CSV", do=do) from None
+        raise InputError(path, found=f"no CSV ({error})", expected="CSV", do=do) from None
     if len(rows) < 2:
-        raise InputError(path, found="no case", wanted="one or more", do=do)
+        raise InputError(path, found="no case", expected="one or more", do=do)
     head, *others = rows
     for number, row in enumerate(others, start=2):
         if len(row) > len(head):
             found = f"{len(row)} cells in line {number}, {len(head)} in the head"
-            raise InputError(path, found=found, wanted="as many", do="Put quotes around paths with a comma.")
+            raise InputError(path, found=found, expected="as many", do="Put quotes around paths with a comma.")
     return [dict(zip(head, [*row, *[""] * (len(head) - len(row))], strict=True)) for row in others]
 
 
 def _check_columns(path: Path, have: Sequence[str], inputs: Sequence[str]) -> None:
-    wanted, allowed = {"case", *inputs}, {"case", *inputs, "output"}
-    if not wanted <= set(have) or not set(have) <= allowed:
+    expected, allowed = {"case", *inputs}, {"case", *inputs, "output"}
+    if not expected <= set(have) or not set(have) <= allowed:
         found, needed = f"columns {', '.join(have)}", f"{', '.join(('case', *inputs))}, and output where wanted"
-        raise InputError(path, found=found, wanted=needed, do="Correct the first line.")
+        raise InputError(path, found=found, expected=needed, do="Correct the first line.")
 
 
 def _case(path: Path, number: int, line: dict[str, str], columns: Sequence[str], suffix: str, single: bool) -> Case:
@@ -138,8 +138,8 @@ def _case(path: Path, number: int, line: dict[str, str], columns: Sequence[str],
     for one in (name, output):
         reserved = one == SUMMARY or one.endswith(SUFFIXES)
         if not NAME.fullmatch(one) or reserved or one.endswith((".", " ")):
-            wanted = "a name without folders, of letters, digits, spaces and -_+@., that is none of the batch's own"
-            raise InputError(path, found=f"{one!r} in line {number}", wanted=wanted, do="Give another name.")
+            expected = "a name without folders, of letters, digits, spaces and -_+@., that is none of the batch's own"
+            raise InputError(path, found=f"{one!r} in line {number}", expected=expected, do="Give another name.")
     places = ((column, line[column]) for column in columns)
     inputs = tuple((None if single else column, path.parent / place if place else None) for column, place in places)
     return Case(name, inputs, output)
@@ -151,4 +151,4 @@ def _refuse_twice(path: Path, kind: str, names: Sequence[str]) -> None:
     twice = sorted({name for name, low in zip(names, folded, strict=True) if folded.count(low) > 1})
     if twice:
         found = f"the {kind} {twice[0]} more than once"
-        raise InputError(path, found=found, wanted="each once", do="Rename or remove one.")
+        raise InputError(path, found=found, expected="each once", do="Rename or remove one.")

@@ -62,9 +62,9 @@ def scores_of(results: Sequence[Path], models: Models) -> tuple[Score, ...]:
     for path in results:
         own = list(_of_one(path, models))
         if not own:
-            wanted = "a result about a model that is exported"
+            expected = "a result about a model that is exported"
             do = "Give a result whose synthetic images were made with this run and epoch, or leave it out."
-            raise InputError(path, found="scores of other models, or none", wanted=wanted, do=do)
+            raise InputError(path, found="scores of other models, or none", expected=expected, do=do)
         found += own
     return tuple(found)
 
@@ -73,14 +73,14 @@ def _of_one(path: Path, models: Models) -> Iterator[Score]:
     if (path / FINDINGS).is_file():
         return _experiment(path, models)
     if not is_run(path):
-        wanted = "a folder of `evaluate images`, `segment` or an experiment"
-        raise InputError(path, found="no result", wanted=wanted, do="Check the path.")
+        expected = "a folder of `evaluate images`, `segment` or an experiment"
+        raise InputError(path, found="no result", expected=expected, do="Check the path.")
     run = open_run(path)
     kinds = {"evaluate": _images, "segment": _segment}
     kind = run.config["kind"]
     if kind not in kinds:
-        wanted = "one of `evaluate images` or `segment`, or an experiment"
-        raise InputError(path, found=f"a run of `{kind}`", wanted=wanted, do="Give another folder.")
+        expected = "one of `evaluate images` or `segment`, or an experiment"
+        raise InputError(path, found=f"a run of `{kind}`", expected=expected, do="Give another folder.")
     return kinds[kind](run, models)
 
 
@@ -167,11 +167,11 @@ def export_bundle(
         model = load_run(path, device="cpu", epoch=epoch)
         if model.about.ct_unit != "HU":
             do = "Prepare the CT in HU and train again: a bundle says of its CT that it is in HU."
-            raise InputError(path, found=f"a model of CT in an {model.about.ct_unit} unit", wanted="CT in HU", do=do)
+            raise InputError(path, found=f"a model of CT in an {model.about.ct_unit} unit", expected="CT in HU", do=do)
         name = "ct{:+g}{:+g}".format(*model.about.window)
         if name in networks:
             do = "Export them one by one, or train one of them with another --window."
-            raise InputError(path, found=f"a second run of CT window {name[2:]}", wanted="one a window", do=do)
+            raise InputError(path, found=f"a second run of CT window {name[2:]}", expected="one a window", do=do)
         networks[name] = model
     _refuse_strangers(paths, list(networks.values()))
     known = scores_of(scores, {model.about.weights: name for name, model in networks.items()})
@@ -190,10 +190,10 @@ def _refuse_strangers(runs: Sequence[Path], models: Sequence[RunNetwork]) -> Non
     first = models[0].about
     for path, model in zip(runs, models, strict=True):
         for what in ("source", "inputs"):
-            have, wanted = getattr(model.about, what), getattr(first, what)
-            if have != wanted:
+            have, expected = getattr(model.about, what), getattr(first, what)
+            if have != expected:
                 do = "Export it by itself: the networks of a bundle differ in their CT window."
-                raise InputError(path, found=f"{what} {have}", wanted=f"{wanted}, as {runs[0]} has it", do=do)
+                raise InputError(path, found=f"{what} {have}", expected=f"{expected}, as {runs[0]} has it", do=do)
 
 
 def _tensors(networks: dict[str, RunNetwork]) -> dict[str, Tensor]:
@@ -288,7 +288,7 @@ def _written(folder: Path, plain: dict[str, Any], subject: Path) -> Bundle:
         first = error.errors(include_url=False)[0]
         where = ".".join(str(part) for part in first["loc"])
         do = "Train with other settings; docs/reference/bundle.md has the bounds."
-        raise InputError(subject, found=f"{where} {first['input']!r}"[:200], wanted=first["msg"], do=do) from None
+        raise InputError(subject, found=f"{where} {first['input']!r}"[:200], expected=first["msg"], do=do) from None
     plain["files"][README_FILE] = _file(folder / README_FILE)
     text = json.dumps(plain, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
     write_text(folder / JSON_FILE, text)

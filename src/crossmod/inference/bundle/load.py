@@ -86,12 +86,12 @@ def _places(content: bytearray, shapes: Shapes, data: int, path: Path) -> Iterat
     ends = 0
     for name, told in sorted(header.items(), key=lambda item: _begin(item[1])):
         shape = shapes[name]
-        wanted = {"dtype": "F32", "shape": list(shape), "data_offsets": [ends, ends + 4 * math.prod(shape)]}
+        expected = {"dtype": "F32", "shape": list(shape), "data_offsets": [ends, ends + 4 * math.prod(shape)]}
         # As text, since 1.0 and True equal 1.
-        if repr(_plain(told)) != repr(_plain(wanted)):
-            raise damaged(path, f"{told} for {name} where there should be {wanted}")
+        if repr(_plain(told)) != repr(_plain(expected)):
+            raise damaged(path, f"{told} for {name} where there should be {expected}")
         yield name, 8 + length + ends
-        ends = wanted["data_offsets"][1]
+        ends = expected["data_offsets"][1]
 
 
 def _begin(told: Any) -> int:
@@ -165,8 +165,8 @@ def load_bundle(path: Path, *, device: str = "auto", network: str | None = None)
     bundle = read_bundle(path)
     names = [entry.name for entry in bundle.networks]
     if network is not None and network not in names:
-        wanted = f"one of {', '.join(names)}"
-        raise InputError(path, found=f"no network {network!r}", wanted=wanted, do="Choose one of them.")
+        expected = f"one of {', '.join(names)}"
+        raise InputError(path, found=f"no network {network!r}", expected=expected, do="Choose one of them.")
     return _loaded(path, bundle, device, (network or names[0],))[0]
 
 
@@ -180,12 +180,12 @@ def load_networks(path: Path, *, device: str = "auto") -> tuple[BundleNetwork, .
     return _loaded(path, bundle, device, tuple(entry.name for entry in bundle.networks))
 
 
-def _loaded(path: Path, bundle: Bundle, device: str, wanted: tuple[str, ...]) -> tuple[BundleNetwork, ...]:
+def _loaded(path: Path, bundle: Bundle, device: str, expected: tuple[str, ...]) -> tuple[BundleNetwork, ...]:
     place = pick_device(device)
     tensors = read_weights(path, bundle)
     made = []
     for entry in bundle.networks:
-        if entry.name not in wanted:
+        if entry.name not in expected:
             continue
         if hash_of(entry, tensors) != entry.weights:
             raise damaged(path, f"other weights than {entry.name} is said to have")

@@ -56,7 +56,7 @@ def refuse_without_onnx() -> None:
     missing = [name for name in NEEDED if find_spec(name) is None]
     if missing:
         found, do = f"no {missing[0]} installed", "pip install 'crossmod[onnx]'"
-        raise InputError("--onnx", found=found, wanted="the packages of crossmod[onnx]", do=do)
+        raise InputError("--onnx", found=found, expected="the packages of crossmod[onnx]", do=do)
 
 
 def export_onnx(network: nn.Module, path: Path, *, channels: int, size: int) -> float:
@@ -82,7 +82,7 @@ def export_onnx(network: nn.Module, path: Path, *, channels: int, size: int) -> 
         raise InputError(
             path.name,
             found=f"an ONNX network that answers up to {difference:.1e} away from PyTorch",
-            wanted=f"at most {TOLERANCE:g}",
+            expected=f"at most {TOLERANCE:g}",
             do="Export without --onnx, or try other versions of onnx and onnxruntime.",
         )
     with atomic_write(path) as temporary:
@@ -169,8 +169,8 @@ def _difference(network: nn.Module, content: bytes, inputs: Iterator[np.ndarray]
     session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     most = 0.0
     for images in inputs:
-        wanted = network(torch.from_numpy(images)).numpy()
+        expected = network(torch.from_numpy(images)).numpy()
         (found,) = session.run(["result"], {"images": images})
         # NaN anywhere stays NaN, which no tolerance allows.
-        most = float(np.maximum(most, np.abs(np.asarray(found) - wanted).max()))
+        most = float(np.maximum(most, np.abs(np.asarray(found) - expected).max()))
     return most

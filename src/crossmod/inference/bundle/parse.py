@@ -67,9 +67,9 @@ DEEPEST = 16
 
 def damaged(subject: object, found: str) -> InputError:
     """The sentence for a bundle that is not as it was written; `found` may hold what a stranger wrote."""
-    wanted, do = "a bundle as `crossmod export` writes it", "Get it anew from who made it, or export the run again."
+    expected, do = "a bundle as `crossmod export` writes it", "Get it anew from who made it, or export the run again."
     text = printable(found)
-    return InputError(subject, found=text if len(text) <= 300 else f"{text[:300]}...", wanted=wanted, do=do)
+    return InputError(subject, found=text if len(text) <= 300 else f"{text[:300]}...", expected=expected, do=do)
 
 
 def read_bounded(path: Path, most: int, *, exactly: int | None = None) -> bytearray:
@@ -155,7 +155,7 @@ def read_bundle(path: Path) -> Bundle:
     if not path.is_dir() or not os.path.lexists(place):
         found = f"no {JSON_FILE} in it" if path.is_dir() else "a file" if path.exists() else "no such folder"
         do = "Give the folder that `crossmod export` made."
-        raise InputError(path, found=found, wanted="a bundle", do=do)
+        raise InputError(path, found=found, expected="a bundle", do=do)
     return parse_bundle(read_bounded(place, MOST_JSON), place)
 
 
@@ -167,7 +167,7 @@ def parse_bundle(content: bytes | bytearray, subject: object) -> Bundle:
         raise InputError(
             subject,
             found=f"bundle format {made}, made by a newer crossmod" if made < 10**6 else "a bundle of a newer crossmod",
-            wanted=f"format {FORMAT}",
+            expected=f"format {FORMAT}",
             do="Update crossmod, or ask for a bundle made by this version.",
         )
     try:

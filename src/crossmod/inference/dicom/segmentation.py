@@ -58,14 +58,14 @@ def check_segmentation(translation: Translation, subject: object) -> bool:
     """
     if translation.labels is None or not translation.about.organs:
         do = "Leave --segmentation out, or take a model with a segmentor."
-        raise InputError(subject, found="a model that finds no organs", wanted="labels to write", do=do)
+        raise InputError(subject, found="a model that finds no organs", expected="labels to write", do=do)
     held = [value for value in np.unique(translation.labels).tolist() if value]
     if not held:
         log.warning("%s: no organ was found, so that there is no segmentation to write.", subject)
         return False
     if held[-1] > len(translation.about.organs):
         found = f"the label {held[-1]} of a model with {len(translation.about.organs)} organs"
-        raise InputError(subject, found=found, wanted="labels of its organs", do="Leave out the labels.")
+        raise InputError(subject, found=found, expected="labels of its organs", do="Leave out the labels.")
     _highdicom(subject)
     return True
 
@@ -156,7 +156,7 @@ def _highdicom(subject: object) -> ModuleType:
         import highdicom
     except ImportError:
         do = "Install it: pip install 'crossmod[seg]'."
-        raise InputError(subject, found="no highdicom", wanted="highdicom to write segmentations", do=do) from None
+        raise InputError(subject, found="no highdicom", expected="highdicom to write segmentations", do=do) from None
     # It tells of every attribute that it copies.
     logging.getLogger("highdicom").setLevel(logging.WARNING)
     return highdicom

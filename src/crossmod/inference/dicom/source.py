@@ -73,7 +73,7 @@ def source_of(path: Path, volume: Volume) -> Source | None:
         InputError: nothing is there, no series there lies on this grid, or several do and hold the same values.
     """
     if not path.exists():
-        raise InputError(path, found="nothing", wanted="what the volume was read from", do="Check the path.")
+        raise InputError(path, found="nothing", expected="what the volume was read from", do="Check the path.")
     if not _holds_dicom(path):
         return None
     found = [(ordered, affine) for ordered, affine in _stacks(path) if _turn(volume, ordered, affine) is not None]
@@ -82,7 +82,7 @@ def source_of(path: Path, volume: Volume) -> Source | None:
     if len(found) != 1:
         what = "several series with these values" if found else "no series on the grid of the translated volume"
         do = "Give the folder that the volume was read from."
-        raise InputError(path, found=what, wanted="the series that was translated", do=do)
+        raise InputError(path, found=what, expected="the series that was translated", do=do)
     ordered, affine = found[0]
     return Source(tuple(ordered), tuple(_headers(ordered)), affine)
 

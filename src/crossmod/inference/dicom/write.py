@@ -59,7 +59,7 @@ def write_translated(
         origin = None if source is None else source_of(source, translation.sources[0])
         if keep_identity and origin is None:
             do = "Leave --keep-identity out."
-            raise InputError(source or folder, found="no DICOM source", wanted="a header to copy", do=do)
+            raise InputError(source or folder, found="no DICOM source", expected="a header to copy", do=do)
         voxels, layout = placed(folder, translation.image, origin)
         further = zip(others, translation.sources[1:], strict=True) if others else ()
         found = [origin, *(source_of(path, volume) for path, volume in further)] if origin else []
@@ -87,15 +87,15 @@ def placed(folder: Path, volume: Volume, origin: Source | None) -> tuple[Shaped[
         return laid_out(folder, volume)
     turn = turn_onto(origin.affine, (len(origin.slices), *origin.slices[0].shape), volume)
     if turn is None:
-        found, wanted = "a translated volume on another grid than its source", "the grid of the source"
-        raise InputError(folder, found=found, wanted=wanted, do="Write it without the source, or as NIfTI.")
+        found, expected = "a translated volume on another grid than its source", "the grid of the source"
+        raise InputError(folder, found=found, expected=expected, do="Write it without the source, or as NIfTI.")
     return turn.of(volume.voxels), origin.layout
 
 
 def _check_numbers(folder: Path, translation: Translation) -> None:
     if not np.isfinite(translation.image.voxels).all():
         do = "Translate again, or use another model."
-        raise InputError(folder, found="voxels that are NaN or infinite", wanted="numbers", do=do)
+        raise InputError(folder, found="voxels that are NaN or infinite", expected="numbers", do=do)
 
 
 def _write(

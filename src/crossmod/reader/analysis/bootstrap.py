@@ -95,9 +95,9 @@ def _rest(values: Float[np.ndarray, "readers scans"]) -> float:
         return float((left**2).sum()) / freedom
     design = np.zeros((len(readers), sum(values.shape)))
     design[np.arange(len(readers)), readers] = design[np.arange(len(readers)), values.shape[0] + scans] = 1
-    wanted = left[known]
-    fitted = design @ np.linalg.lstsq(design, wanted, rcond=None)[0]
-    return float(((wanted - fitted) ** 2).sum()) / freedom
+    expected = left[known]
+    fitted = design @ np.linalg.lstsq(design, expected, rcond=None)[0]
+    return float(((expected - fitted) ** 2).sum()) / freedom
 
 
 def crossed(

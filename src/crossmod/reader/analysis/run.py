@@ -71,7 +71,7 @@ def analyze_surveys(
     for path in surveys:
         name, answers = _read(path, database)
         if name in found:
-            raise InputError(path, found=f"a second survey {name!r}", wanted="each once", do="Leave one out.")
+            raise InputError(path, found=f"a second survey {name!r}", expected="each once", do="Leave one out.")
         found[name] = answers
     return analyze(found, out=out, margin=margin, draws=draws)
 
@@ -96,18 +96,20 @@ def _read(path: Path, database: str | None) -> tuple[str, list[RecordedAnswer]]:
     with opened(path, database) as (study, survey):
         if study.closed(survey) is None:
             do = "Close it first; no answer is taken from then on."
-            raise InputError(path, found="a survey that is open", wanted="a closed one, since its key is shown", do=do)
+            raise InputError(
+                path, found="a survey that is open", expected="a closed one, since its key is shown", do=do
+            )
         return study.design(survey).name, study.answers(survey)
 
 
 def _check(surveys: Sequence[Path], margin: float, draws: int) -> None:
     if not surveys:
-        raise InputError("SURVEY", found="none", wanted="one or several", do="Name a survey.")
+        raise InputError("SURVEY", found="none", expected="one or several", do="Name a survey.")
     if not 0 < margin < 0.5:
-        wanted = "more than 0 and less than 0.5, such as 0.1 for 10 points"
-        raise InputError("--margin", found=f"{margin:g}", wanted=wanted, do="Choose another margin.")
+        expected = "more than 0 and less than 0.5, such as 0.1 for 10 points"
+        raise InputError("--margin", found=f"{margin:g}", expected=expected, do="Choose another margin.")
     if draws < FEWEST_DRAWS:
-        raise InputError("--draws", found=f"{draws}", wanted=f"{FEWEST_DRAWS} or more", do="Take 10000.")
+        raise InputError("--draws", found=f"{draws}", expected=f"{FEWEST_DRAWS} or more", do="Take 10000.")
 
 
 def check_answers(name: str, answers: Sequence[RecordedAnswer]) -> None:
@@ -118,18 +120,18 @@ def check_answers(name: str, answers: Sequence[RecordedAnswer]) -> None:
     """
     if name == ALL_SURVEYS:
         raise InputError(
-            f"survey {name!r}", found="the name of the report's own row", wanted="another name", do="Rename it."
+            f"survey {name!r}", found="the name of the report's own row", expected="another name", do="Rename it."
         )
     firsts = [one for one in first_showings(answers) if choice_of(one.values) != MISSING]
     if not firsts:
         do = "Wait until readers have answered."
-        raise InputError(f"survey {name!r}", found="no answers", wanted="those of two or more readers", do=do)
+        raise InputError(f"survey {name!r}", found="no answers", expected="those of two or more readers", do=do)
     if len({one.reader for one in firsts}) < 2:
         do = "One reader tells nothing about others: invite more."
-        raise InputError(f"survey {name!r}", found="a single reader", wanted="two or more", do=do)
+        raise InputError(f"survey {name!r}", found="a single reader", expected="two or more", do=do)
     if len({one.synthetic for one in firsts}) < 2:
-        found, wanted = "answers to one class of scans alone", "to real and to synthetic ones"
-        raise InputError(f"survey {name!r}", found=found, wanted=wanted, do="Check how the survey was made.")
+        found, expected = "answers to one class of scans alone", "to real and to synthetic ones"
+        raise InputError(f"survey {name!r}", found=found, expected=expected, do="Check how the survey was made.")
 
 
 def table(answers: Sequence[RecordedAnswer]) -> str:

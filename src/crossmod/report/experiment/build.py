@@ -33,7 +33,7 @@ def answer(experiment: Experiment) -> dict[str, Any]:
     arms = [arm for arm in experiment.arms if arm["baseline"] is not None]
     shown = [arm for arm in arms if _verdict(arm) in ("improves", "hurts")] if len(arms) > GLANCE else arms
     largest = sorted(shown, key=lambda arm: -abs((arm["effects"]["dice"] or {}).get("mean") or 0.0))[:GLANCE]
-    first, rest = ([arm for arm in arms if (arm in largest) == wanted] for wanted in (True, False))
+    first, rest = ([arm for arm in arms if (arm in largest) == expected] for expected in (True, False))
     return {
         "headline": headline(arms),
         "first": [_sentence(arm) for arm in first],

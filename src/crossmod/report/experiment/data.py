@@ -139,8 +139,8 @@ def read_experiment(root: Path) -> Experiment:
     findings, plan = read_json(root / FINDINGS), read_json(root / PLAN)
     for name, content, keys in ((FINDINGS, findings, ("arms", "curves", "seeds")), (PLAN, plan, ("jobs", "arms"))):
         if not isinstance(content, dict) or not all(key in content for key in keys):
-            wanted, do = "what `crossmod experiment` writes", "Give its command again."
-            raise InputError(root / name, found="something else", wanted=wanted, do=do)
+            expected, do = "what `crossmod experiment` writes", "Give its command again."
+            raise InputError(root / name, found="something else", expected=expected, do=do)
     trained = [job["name"] for job in plan["jobs"] if job["kind"] == "train"]
     tested = dict.fromkeys(one["run"] for arm in findings["arms"] for one in arm["runs"])
     return Experiment(

@@ -59,7 +59,7 @@ def export_nnunet(
     """
     if not 1 <= dataset <= 999:
         found, do = f"--dataset {dataset}", "Choose one that no other dataset of yours has."
-        raise InputError("nnunet export", found=found, wanted="a number from 1 to 999", do=do)
+        raise InputError("nnunet export", found=found, expected="a number from 1 to 999", do=do)
     require_empty(out)
     chosen = choose_cases(real, synthetic, settings)
     sides = chosen.load()

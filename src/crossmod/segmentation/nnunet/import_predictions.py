@@ -105,13 +105,13 @@ def _check_files(folder: Path, plan: NnunetPlan) -> bool:
     Raises:
         InputError: something is missing, too much, or of another export.
     """
-    wanted = set(plan.cases["test"])
+    expected = set(plan.cases["test"])
     do = "Give the folder that `nnUNetv2_predict -o` wrote."
     if not folder.is_dir():
-        raise InputError(folder, found="no such folder", wanted="predictions", do=do)
+        raise InputError(folder, found="no such folder", expected="predictions", do=do)
     dataset = folder / "dataset.json"
     if not dataset.is_file():
-        raise InputError(dataset, found="no such file", wanted="the copy that nnU-Net leaves there", do=do)
+        raise InputError(dataset, found="no such file", expected="the copy that nnU-Net leaves there", do=do)
     content = read_json(dataset)
     mark = content.get(MARK) if isinstance(content, dict) else None
     if mark != plan.sha256:
@@ -119,21 +119,21 @@ def _check_files(folder: Path, plan: NnunetPlan) -> bool:
             f"another export ({mark[:12]})" if isinstance(mark, str) else "something else"
         )
         do = "Give the --export that the model was trained on, or train on this one."
-        raise InputError(dataset, found=found, wanted=f"a model of {plan.path} ({plan.sha256[:12]})", do=do)
-    _check_names(folder, ENDING, wanted)
+        raise InputError(dataset, found=found, expected=f"a model of {plan.path} ({plan.sha256[:12]})", do=do)
+    _check_names(folder, ENDING, expected)
     if any(folder.glob(f"*{SOFTMAX}")):
-        _check_names(folder, SOFTMAX, wanted)
+        _check_names(folder, SOFTMAX, expected)
         return True
     return False
 
 
-def _check_names(folder: Path, ending: str, wanted: set[str]) -> None:
+def _check_names(folder: Path, ending: str, expected: set[str]) -> None:
     have = {path.name.removesuffix(ending) for path in folder.iterdir() if path.name.endswith(ending)}
-    for names, what in ((wanted - have, "missing"), (have - wanted, "of no test slice of this export")):
+    for names, what in ((expected - have, "missing"), (have - expected, "of no test slice of this export")):
         if names:
             found = f"{len(names)} {what}: {listed(f'{name}{ending}' for name in sorted(names))}"
             do = "Predict the export's imagesTs anew, into a new folder."
-            raise InputError(folder, found=found, wanted=f"{len(wanted)} {ending} files, one a test slice", do=do)
+            raise InputError(folder, found=found, expected=f"{len(expected)} {ending} files, one a test slice", do=do)
 
 
 def _checksums(folder: Path, plan: NnunetPlan, softmax: bool) -> dict[str, str]:
@@ -170,24 +170,24 @@ def read_label(path: Path, affine: Affine, size: int) -> UInt8[np.ndarray, "size
         image = Nifti1Image.from_bytes(gzip.decompress(path.read_bytes()))
         values = np.asarray(image.dataobj)
     except (ImageFileError, HeaderDataError, EOFError, gzip.BadGzipFile, zlib.error, ValueError):
-        found, wanted = "a file that is not NIfTI, or cut", "a .nii.gz file"
-        raise InputError(path, found=found, wanted=wanted, do=do) from None
+        found, expected = "a file that is not NIfTI, or cut", "a .nii.gz file"
+        raise InputError(path, found=found, expected=expected, do=do) from None
     have = np.array(image.affine, dtype=np.float64)
     if values.shape != (size, size, 1):
         found = f"{' x '.join(map(str, values.shape))} pixels"
-        raise InputError(path, found=found, wanted=f"{size} x {size} x 1, as in imagesTs", do=do)
+        raise InputError(path, found=found, expected=f"{size} x {size} x 1, as in imagesTs", do=do)
     if not np.isfinite(have).all() or abs(np.linalg.det(have)) < 1e-6:
-        raise InputError(path, found="an affine that is singular", wanted="that of imagesTs", do=do)
+        raise InputError(path, found="an affine that is singular", expected="that of imagesTs", do=do)
     values, have = reorient(values, have, CANONICAL)
     ends = np.array([[0, row, column, 1] for row in (0, size - 1) for column in (0, size - 1)])
     away = float(np.linalg.norm(ends @ (have - affine).T, axis=1).max())
     if values.shape != (1, size, size) or away > SAME_PLACE_MM:
         found = f"a slice that lies {away:.2f} mm away from its image (another affine)"
-        raise InputError(path, found=found, wanted="the place that it has in imagesTs", do=do)
+        raise InputError(path, found=found, expected="the place that it has in imagesTs", do=do)
     other = np.setdiff1d(values, [0, 1])
     if other.size:
         found = f"the value{'s' if other.size > 1 else ''} {listed(f'{value:g}' for value in other)}"
-        raise InputError(path, found=found, wanted="0 and 1 alone", do=do)
+        raise InputError(path, found=found, expected="0 and 1 alone", do=do)
     return values[0].astype(np.uint8)
 
 
@@ -198,16 +198,16 @@ def _read_softmax(path: Path, label: UInt8[np.ndarray, "size size"]) -> Float[np
         with np.load(path, allow_pickle=False) as content:
             found = content["probabilities"]
     except (KeyError, EOFError, zipfile.BadZipFile, zlib.error, ValueError):
-        raise InputError(path, found="no probabilities", wanted="what nnU-Net saves", do=do) from None
+        raise InputError(path, found="no probabilities", expected="what nnU-Net saves", do=do) from None
     shape = (2, 1, *label.shape)
     if found.shape != shape or found.dtype.kind != "f" or not ((found >= 0) & (found <= 1 + ROUNDING)).all():
-        wanted = f"probabilities of {' x '.join(map(str, shape))}"
+        expected = f"probabilities of {' x '.join(map(str, shape))}"
         other = f"{found.dtype} values of {' x '.join(map(str, found.shape))}, or outside 0 to 1"
-        raise InputError(path, found=other, wanted=wanted, do=do)
+        raise InputError(path, found=other, expected=expected, do=do)
     organ = found[1, 0].astype(np.float32)
     against = np.where(label == 1, organ < THRESHOLD - ROUNDING, organ > THRESHOLD + ROUNDING)
     if against.any():
         said = f"{np.count_nonzero(against)} pixels whose label is not the likelier class"
-        raise InputError(path, found=said, wanted="the probabilities behind the label map", do=do)
+        raise InputError(path, found=said, expected="the probabilities behind the label map", do=do)
     below = np.nextafter(np.float32(THRESHOLD), np.float32(0))
     return np.where(label == 1, np.maximum(organ, np.float32(THRESHOLD)), np.minimum(organ, below)).clip(0, 1)

@@ -72,11 +72,11 @@ def grids(slices: SliceSet, cases: tuple[CaseRecord, ...]) -> list[Affine]:
 
     Its pixels and its place are the slice's; its thickness is `MOST_SPACING`, which no pixel is as wide as.
     """
-    wanted = {key.case for key in slices.keys}
+    expected = {key.case for key in slices.keys}
     whole = {
         record.id: slices.frame(record).affine(np.array(record.affine, dtype=np.float64))
         for record in cases
-        if record.id in wanted
+        if record.id in expected
     }
     return [_alone(whole[key.case], key.slice) for key in slices.keys]
 
@@ -132,7 +132,7 @@ class NnunetPlan:
                 raise InputError(
                     store.path,
                     found=f"cases that were changed, added or removed since the export ({listed(other)})",
-                    wanted=f"the cases that {self.path / PLAN} lists",
+                    expected=f"the cases that {self.path / PLAN} lists",
                     do="Bring the store back as it was, or export, train and predict anew.",
                 )
 
@@ -153,7 +153,7 @@ class NnunetPlan:
             raise InputError(
                 self.path / PLAN,
                 found=f"slices that this crossmod would not export today ({listed(other)})",
-                wanted="the same slices",
+                expected="the same slices",
                 do="Use the crossmod that made the export, or export, train and predict anew.",
             )
 
@@ -202,7 +202,7 @@ def read_plan(folder: Path) -> NnunetPlan:
     if not file.is_file():
         found = f"no {PLAN} in it" if folder.is_dir() else "no such folder"
         do = "Give the folder that `crossmod nnunet export` made."
-        raise InputError(folder, found=found, wanted="an export", do=do)
+        raise InputError(folder, found=found, expected="an export", do=do)
     content = read_json(file)
     keys = {"format", "dataset", "stores", "sha256", *CONTENT}
     whole = isinstance(content, dict) and keys <= set(content) and content["format"] == FORMAT
@@ -210,7 +210,7 @@ def read_plan(folder: Path) -> NnunetPlan:
     if not whole or set(content["stores"]) != {"real", "synthetic"} or checksum(content) != content["sha256"]:
         found = "a plan that was changed, or of another crossmod"
         do = "Restore it from a copy, or export, train and predict anew."
-        raise InputError(file, found=found, wanted="the plan as `crossmod nnunet export` wrote it", do=do)
+        raise InputError(file, found=found, expected="the plan as `crossmod nnunet export` wrote it", do=do)
     stores = {side: _store(file, folder, path) for side, path in content["stores"].items()}
     real = stores["real"]
     assert real is not None
@@ -233,5 +233,5 @@ def _store(file: Path, folder: Path, path: str | None) -> Path | None:
     if not (store / MANIFEST).is_file():
         found = f"the store {path} of the export is not there"
         do = "Put store and export back to where they lay to each other, or correct `stores` in the plan."
-        raise InputError(file, found=found, wanted="the store that was exported", do=do)
+        raise InputError(file, found=found, expected="the store that was exported", do=do)
     return store
