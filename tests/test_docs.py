@@ -62,7 +62,7 @@ def test_snippets_run(document: Path, tmp_path: Path) -> None:
 
 def test_every_command_of_the_readme_exists() -> None:
     """The README's own commands need data that is not here; at least each of them and its options are real."""
-    from crossmod.cli import app
+    from crossmod.cli.app import app
 
     text = (ROOT / "README.md").read_text()
     lines = [line.split("#")[0] for line in text.splitlines() if line.startswith("crossmod ")]

@@ -11,7 +11,8 @@ from crossmod.data.nifti import write_nifti
 from crossmod.data.store import Store
 from crossmod.data.store_writer import writing_store
 from crossmod.errors import InputError
-from crossmod.evaluation.cases import EvaluationSettings, choose_cases, warn_of_bodies
+from crossmod.evaluation.cases import choose_cases, warn_of_bodies
+from crossmod.settings import EvaluationSettings
 from crossmod.synthesis.synthesize import synthesize
 from tests.support.common import Stores
 from tests.support.evaluated_people import People, make_people

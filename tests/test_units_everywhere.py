@@ -17,7 +17,6 @@ from crossmod.data.store import Store
 from crossmod.data.store_writer import writing_store
 from crossmod.data.volume import Volume
 from crossmod.errors import InputError
-from crossmod.evaluation.cases import EvaluationSettings
 from crossmod.evaluation.run import evaluate_images
 from crossmod.inference.api import load_model, read_volume, write_translation
 from crossmod.inference.bundle.export import export_bundle
@@ -25,6 +24,7 @@ from crossmod.inference.paired import evaluate_translation
 from crossmod.inference.translate_volume import translate_volume
 from crossmod.inference.trust.assess import assess_trust
 from crossmod.inference.types import Options
+from crossmod.settings import EvaluationSettings
 from crossmod.synthesis.synthesize import synthesize
 from tests.support.common import Stores
 from tests.support.dicom import write_series

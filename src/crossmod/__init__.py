@@ -57,11 +57,10 @@ _HOMES = {
     "translate_list": "crossmod.inference.batch.run",
     "write_translation": "crossmod.inference.api",
     "write_trust": "crossmod.inference.trust.report",
-    # Names of version 0.1.
-    "Job": "crossmod.inference.batch.case:BatchJob",
-    "judge_images": "crossmod.evaluation.run:evaluate_images",
 }
-__getattr__ = loading(__name__, _HOMES)
+# Names of version 0.1, which go on working.
+_OLD = {"Job": "crossmod.inference.batch.case:BatchJob", "judge_images": "crossmod.evaluation.run:evaluate_images"}
+__getattr__ = loading(__name__, {**_HOMES, **_OLD})
 
 
 def __dir__() -> list[str]:

@@ -15,7 +15,7 @@ from crossmod.benchmark import prepare, session, synthesize, train
 from crossmod.benchmark.prepare import bench_prepare
 from crossmod.benchmark.result import Bench, load, rows, save, show, verdict
 from crossmod.benchmark.segment import bench_segment
-from crossmod.benchmark.session import PrepareBench, SegmentBench, TranslateBench, segment_settings, translate_settings
+from crossmod.benchmark.settings import PrepareBench, SegmentBench, TranslateBench, segment_settings, translate_settings
 from crossmod.benchmark.synthesize import bench_synthesize
 from crossmod.benchmark.train import bench_train
 from crossmod.engine.device import Compute, choose

@@ -83,7 +83,7 @@ def test_a_failed_run_is_exit_code_1(
             raise RuntimeError("out of memory")
         execute_job(job, root, machine)
 
-    monkeypatch.setattr(executor, "perform", failing)
+    monkeypatch.setattr(executor, "execute_job", failing)
     with pytest.raises(SystemExit) as stop:
         main(words(design, stores, tmp_path / "x", "--jobs", "1"))
     assert stop.value.code == 1

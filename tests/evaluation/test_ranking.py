@@ -9,11 +9,11 @@ import pytest
 
 from crossmod.errors import InputError
 from crossmod.evaluation.artifacts import save_draws
-from crossmod.evaluation.cases import EvaluationSettings
 from crossmod.evaluation.ranking import ModelResult, compare_evaluations, pair_of, table, to_json
 from crossmod.evaluation.run import evaluate_images
 from crossmod.metrics.distribution import HIGHER_IS_BETTER, METRICS
 from crossmod.runs import start_run
+from crossmod.settings import EvaluationSettings
 from tests.support.evaluated_people import flat, look_alike, make_people, synthetic_store
 
 LOWER = [metric for metric in METRICS if metric not in HIGHER_IS_BETTER]

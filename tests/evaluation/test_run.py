@@ -10,11 +10,11 @@ from safetensors.numpy import load_file
 from crossmod.data.store import Store
 from crossmod.errors import InputError
 from crossmod.evaluation.baseline import hold_apart
-from crossmod.evaluation.cases import EvaluationSettings
 from crossmod.evaluation.result import lines
 from crossmod.evaluation.run import evaluate_images
 from crossmod.metrics.distribution import METRICS
 from crossmod.runs import Run
+from crossmod.settings import EvaluationSettings
 from tests.support.evaluated_people import People, look_alike, make_people, real_store, synthetic_store
 
 

@@ -146,11 +146,11 @@ def test_killed_and_given_again_it_ends_with_the_same_numbers(
             raise TrainingInterrupted(15, 0, 1)
         execute_job(job, root, machine)
 
-    monkeypatch.setattr(executor, "perform", stopping)
+    monkeypatch.setattr(executor, "execute_job", stopping)
     with pytest.raises(TrainingInterrupted):
         experiment(tmp_path / "x", stores)
     assert not (tmp_path / "x" / "findings.json").exists()
-    monkeypatch.setattr(executor, "perform", execute_job)
+    monkeypatch.setattr(executor, "execute_job", execute_job)
     assert without_times(experiment(tmp_path / "x", stores).findings) == without_times(ran.done.findings)
 
 
@@ -165,7 +165,7 @@ def test_one_failed_run_among_many(
             raise RuntimeError("out of memory\nand more words")
         execute_job(job, root, machine)
 
-    monkeypatch.setattr(executor, "perform", failing)
+    monkeypatch.setattr(executor, "execute_job", failing)
     done = experiment(tmp_path / "x", stores)
     titles = sorted(done.plan.jobs[name].title for name in done.failed)
     assert titles == [
@@ -178,7 +178,7 @@ def test_one_failed_run_among_many(
     assert [arm["name"] for arm in found["arms"]] == ["real"]
     (note,) = (tmp_path / "x" / "failures").iterdir()
     assert "Traceback" in note.read_text()
-    monkeypatch.setattr(executor, "perform", execute_job)
+    monkeypatch.setattr(executor, "execute_job", execute_job)
     assert experiment(tmp_path / "x", stores).failed == []
     assert not list((tmp_path / "x" / "failures").iterdir())
 

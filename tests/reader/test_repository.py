@@ -247,9 +247,9 @@ def test_many_at_once_lose_nothing(study: ReaderRepository) -> None:
 
 WRITER = """
 import sys
-from crossmod.reader.repository import Study
+from crossmod.reader.repository import ReaderRepository
 url, token, name = sys.argv[1:]
-study = Study(url)
+study = ReaderRepository(url)
 seat = study.seat(token)
 for place in range(1, seat.total + 1):
     scan = study.shown(seat, place).scan
@@ -357,8 +357,8 @@ def test_other_databases_are_refused(url: str) -> None:
 
 KILLED = """
 import sys
-from crossmod.reader.repository import Study
-study = Study(sys.argv[1])
+from crossmod.reader.repository import ReaderRepository
+study = ReaderRepository(sys.argv[1])
 seat = study.seat(sys.argv[2])
 for number in range(100000):
     place = number % seat.total + 1

@@ -1,4 +1,4 @@
-"""The command line: one function a command, all heavy imports inside, so that `--help` answers at once."""
+"""The command line: one function per command, all heavy imports inside, so that `--help` answers at once."""
 
 import sys
 
@@ -9,28 +9,33 @@ if why := unsupported():
     sys.exit(2)
 
 
-from crossmod.cli import benchmark as measure
-from crossmod.cli import evaluate as judge
-from crossmod.cli import experiment, export, nnunet, prepare, reader, translate
-from crossmod.cli import phantom as make_up
-from crossmod.cli import report as look
-from crossmod.cli import train as learn
-from crossmod.cli.app import app as app
+# Importing a module of commands adds them to the application.
+from crossmod.cli import (
+    benchmark,
+    evaluate,
+    experiment,
+    export,
+    nnunet,
+    phantom,
+    prepare,
+    reader,
+    report,
+    train,
+    translate,
+)
 from crossmod.cli.app import main as main
 
-# Importing a room of commands hangs them on the application.
 __all__ = [
-    "app",
+    "benchmark",
+    "evaluate",
     "experiment",
     "export",
-    "judge",
-    "learn",
-    "look",
     "main",
-    "make_up",
-    "measure",
     "nnunet",
+    "phantom",
     "prepare",
     "reader",
+    "report",
+    "train",
     "translate",
 ]

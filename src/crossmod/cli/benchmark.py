@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import App, Parameter
 
-from crossmod.benchmark.session import PrepareBench, SegmentBench, Timing, TranslateBench
+from crossmod.benchmark.settings import PrepareBench, SegmentBench, Timing, TranslateBench
 from crossmod.cli.app import app
 from crossmod.errors import InputError
 

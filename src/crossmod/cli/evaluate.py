@@ -7,7 +7,7 @@ from cyclopts import App, Parameter
 
 import crossmod
 from crossmod.cli.app import app, say
-from crossmod.evaluation.cases import EvaluationSettings
+from crossmod.settings import EvaluationSettings
 
 Flat = Parameter(name="*")
 

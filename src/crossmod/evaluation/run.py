@@ -13,7 +13,7 @@ from crossmod.data.store import CaseRecord, Store
 from crossmod.errors import InputError
 from crossmod.evaluation.artifacts import digest, model_draws, save_draws, save_spectra, shown_slices
 from crossmod.evaluation.baseline import BaselineComparison, judge
-from crossmod.evaluation.cases import EvaluationCases, EvaluationSettings, SyntheticModel, choose_cases, warn_of_bodies
+from crossmod.evaluation.cases import EvaluationCases, SyntheticModel, choose_cases, warn_of_bodies
 from crossmod.evaluation.measure import Measured, MeasurementSetup, edges_for, layer_counts, measure
 from crossmod.evaluation.organs import organs_of
 from crossmod.evaluation.paired import against_truth, truth_of
@@ -25,6 +25,7 @@ from crossmod.metrics.features import FeatureExtractor, detector
 from crossmod.metrics.slice_positions import Placed, Sources, place_real, place_synthetic, sources_of
 from crossmod.runs import Run, start_run
 from crossmod.segmentation.predict import Segmenter, load_segmenter
+from crossmod.settings import EvaluationSettings
 
 log = logging.getLogger(__name__)
 

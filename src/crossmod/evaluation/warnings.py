@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 from crossmod.config import Modality
 from crossmod.data.body_mask import FILLED
 from crossmod.data.store import listed
-from crossmod.evaluation.cases import EvaluationCases, EvaluationSettings, SyntheticModel
+from crossmod.evaluation.cases import EvaluationCases, SyntheticModel
 from crossmod.evaluation.measure import Measured, layer_counts
 from crossmod.metrics.axial_layers import LAYERS
 from crossmod.metrics.slice_positions import LOST, Placed
 from crossmod.segmentation.predict import Segmenter
+from crossmod.settings import EvaluationSettings
 
 # Of the window: a synthetic CT that ends this far inside of it was cut there.
 CUT_SHARE = 0.02

@@ -16,12 +16,10 @@ from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from crossmod.reader import routes as owner
-from crossmod.reader import routes as pages
-from crossmod.reader import routes as pictures
 from crossmod.reader.context import AppContext, Failure, render, words_for
 from crossmod.reader.design import LONGEST_REASON
 from crossmod.reader.repository import ReaderRepository
+from crossmod.reader.routes import router
 from crossmod.reader.schema import AnswerRejected, NotSaved
 from crossmod.reader.security import BodyLimit, RateLimiter, SessionKeys, TooLarge, harden
 
@@ -148,8 +146,7 @@ def make_app(
     # No redirect for a slash too many: its address is made of what the client calls this server.
     app = FastAPI(title="crossmod reader", docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
     app.state.room = AppContext(study, images, SessionKeys(secret, clock), RateLimiter(clock))
-    for part in (pages, pictures, owner):
-        app.include_router(part.router)
+    app.include_router(router)
     app.mount("/static", StaticFiles(directory=str(files("crossmod.reader") / "static")))
     answer_failures(app)
     app.add_middleware(BodyLimit)

@@ -11,12 +11,11 @@ from crossmod.config import Modality
 from crossmod.data.pixel_size import training_scale
 from crossmod.data.slices import SliceSet, load_slices
 from crossmod.engine import checkpoint
-from crossmod.engine.device import Compute
+from crossmod.engine.device import Compute, apply
 from crossmod.errors import InputError
 from crossmod.metrics.fingerprint import MOST_PATIENTS, CaseGrid, Training, fingerprint
 from crossmod.settings import TranslateSettings
 from crossmod.synthesis.training_data import TrainingData
-from crossmod.synthesis.translator import apply
 
 Slices = Mapping[Modality, tuple[SliceSet, ...]]
 

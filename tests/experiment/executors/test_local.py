@@ -125,9 +125,9 @@ def test_a_worker_that_is_killed_while_idle_costs_nothing(tmp_path: Path) -> Non
 def test_workers_end_with_a_parent_that_is_killed(tmp_path: Path) -> None:
     script = (
         "from pathlib import Path\nfrom tests.support.stand_ins import job, pretend\n"
-        "from crossmod.experiment.executors.local import Workers\nfrom crossmod.settings import Machine\n"
+        "from crossmod.experiment.executors.local import LocalExecutor\nfrom crossmod.settings import Machine\n"
         "if __name__ == '__main__':\n"
-        f"    workers = Workers(Path({str(tmp_path)!r}), Machine(threads=1, device='cpu'), 1, work=pretend)\n"
+        f"    workers = LocalExecutor(Path({str(tmp_path)!r}), Machine(threads=1, device='cpu'), 1, work=pretend)\n"
         "    workers.start(job('a', sleep=60))\n"
         "    while True: workers.wait()\n"
     )

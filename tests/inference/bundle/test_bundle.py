@@ -13,7 +13,6 @@ import pytest
 from crossmod.cli import main
 from crossmod.data.store import Store
 from crossmod.errors import InputError
-from crossmod.evaluation.cases import EvaluationSettings
 from crossmod.evaluation.run import evaluate_images
 from crossmod.files import sha256, write_json
 from crossmod.inference.bundle import export as bundle_export
@@ -24,7 +23,7 @@ from crossmod.inference.from_run import load_run
 from crossmod.inference.translate_volume import translate_volume
 from crossmod.inference.types import Network
 from crossmod.runs import start_run
-from crossmod.settings import TranslateSettings
+from crossmod.settings import EvaluationSettings, TranslateSettings
 from crossmod.synthesis.train import train_translator
 from tests.support.common import Stores
 from tests.support.evaluated_people import make_people
@@ -156,12 +155,11 @@ TRAINING = {
     "crossmod.synthesis.translator",
     "crossmod.synthesis.training_data",
     "crossmod.engine.loop",
-    "crossmod.engine.state",
     "crossmod.data.batches",
     "lightning_fabric",
 }
 # Those of several inputs stand in one module with the step of their training, which is then defined and not used.
-BESIDE_SEVERAL = {"crossmod.engine.optimizers", "crossmod.synthesis.cyclegan", "crossmod.synthesis.image_pool"}
+BESIDE_SEVERAL = {"crossmod.synthesis.cyclegan", "crossmod.synthesis.image_pool"}
 
 
 def test_it_loads_without_training_code_or_pickle_and_writes_nothing(

@@ -13,7 +13,9 @@ COUNTS = [0, 3, 4, 5, 6, 7, 8, 20]
 
 
 def page(findings: dict[str, Any]) -> str:
-    environment = Environment(loader=PackageLoader("crossmod.report"), autoescape=True, undefined=StrictUndefined)
+    environment = Environment(
+        loader=PackageLoader("crossmod.report.experiment"), autoescape=True, undefined=StrictUndefined
+    )
     return environment.get_template("experiment_why.html").render(why=why_section(findings))
 
 

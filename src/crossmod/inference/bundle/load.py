@@ -19,7 +19,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from crossmod.engine.checkpoint import weights_hash
-from crossmod.engine.device import Compute, choose, pick_device, prepare
+from crossmod.engine.device import Compute, apply, choose, pick_device, prepare
 from crossmod.engine.threads import suited_to
 from crossmod.errors import InputError
 from crossmod.files import atomic_write
@@ -36,7 +36,6 @@ from crossmod.inference.bundle.schema import WEIGHTS_FILE, Bundle, Entry
 from crossmod.inference.trust.similarity import Fingerprint
 from crossmod.inference.types import About
 from crossmod.networks.blocks import blocks
-from crossmod.synthesis.translator import apply
 
 MOST_HEADER = 2**20
 

@@ -1,0 +1,109 @@
+"""What the benches ask: the size of the work, the path, and how long to measure."""
+
+from typing import Literal, TypeVar
+
+from pydantic import Field
+
+from crossmod.config import Settings, with_changes
+from crossmod.presets import SEGMENT, TRANSLATE
+from crossmod.settings import Compile, Device, Precision, SegmentSettings, TrainSettings, TranslateSettings
+
+Trained = TypeVar("Trained", bound=TrainSettings)
+
+# From here on the paper's preset is what is meant, also on a CPU.
+PAPER_FROM_PIXELS = 128
+
+
+class Timing(Settings):
+    """How to measure."""
+
+    steps: int = Field(default=0, ge=0)
+    """Steps to time of each path; 0: 20 on a CPU, 200 on a GPU, and 3 of `prepare`."""
+    device: Device = "auto"
+    """Where to compute."""
+    threads: int = Field(default=0, ge=0)
+    """CPU threads; 0: all."""
+
+
+class SegmentBench(Timing):
+    """What `bench segment` asks."""
+
+    preset: Literal["rafiq2025", "tiny"] | None = None
+    """Settings to start from; default: rafiq2025 on a GPU or from 128 pixels on, else tiny."""
+    size: int | None = None
+    """Pixels a side; default: the preset's."""
+    batch_size: int | None = None
+    """Slices in a step; default: the preset's."""
+    precision: Precision | None = None
+    """What convolutions compute in; default: the preset's, which is `auto` in rafiq2025 and fp32 in tiny."""
+
+
+class TranslateBench(SegmentBench):
+    """What `bench train` and `bench synthesize` ask."""
+
+    family: Literal["cyclegan", "essnet"] = "essnet"
+    """The networks: essnet has a segmentor, cyclegan has none."""
+    filters: int | None = Field(default=None, ge=1)
+    """Width of the first layer of all networks; default: the preset's."""
+    blocks: int | None = Field(default=None, ge=0)
+    """Residual blocks of generators and segmentor; default: the preset's."""
+    compile: Compile | None = None
+    """Compile the networks' blocks; default: the preset's, which is `auto` in rafiq2025 and off in tiny."""
+
+
+class PrepareBench(Timing):
+    """What `bench prepare` asks."""
+
+    patients: int = Field(default=2, ge=1)
+    """Made-up CT patients, and as many MR patients with three series each."""
+    size: int = Field(default=256, ge=16, le=1024)
+    """Pixels a side of the made-up slices."""
+    slices: int = Field(default=32, ge=4, le=400)
+    """CT slices of a patient; MR slices are fewer."""
+
+
+def preset_name(options: SegmentBench, *, gpu: bool) -> str:
+    """The preset to start from: a full-size step takes seconds on a CPU, so there it must be asked for."""
+    large = (options.size or 0) >= PAPER_FROM_PIXELS
+    return options.preset or ("rafiq2025" if gpu or large else "tiny")
+
+
+def preset_in_words(options: SegmentBench, *, gpu: bool) -> str:
+    """Where the settings come from, and how to get the others."""
+    name = preset_name(options, gpu=gpu)
+    other = "; --preset rafiq2025 is the paper's size, seconds a step on a CPU" if name == "tiny" and not gpu else ""
+    return f"Preset {name}{other}."
+
+
+def translate_settings(options: TranslateBench, *, gpu: bool) -> TranslateSettings:
+    """Settings of a training as `bench train` asks for it; they hold for synthesis too.
+
+    Raises:
+        InputError: a value that the settings refuse, named by its option.
+    """
+    asked = {
+        **_asked(options),
+        "family": options.family,
+        "generator_filters": options.filters,
+        "discriminator_filters": options.filters,
+        "generator_blocks": options.blocks,
+        "compile": options.compile,
+    }
+    return _changed(TRANSLATE[preset_name(options, gpu=gpu)], asked)
+
+
+def segment_settings(options: SegmentBench, *, gpu: bool) -> SegmentSettings:
+    """Settings of a training as `bench segment` asks for it.
+
+    Raises:
+        InputError: a value that the settings refuse, named by its option.
+    """
+    return _changed(SEGMENT[preset_name(options, gpu=gpu)], _asked(options))
+
+
+def _asked(options: SegmentBench) -> dict[str, object]:
+    return {name: getattr(options, name) for name in ("size", "batch_size", "precision")}
+
+
+def _changed(settings: Trained, asked: dict[str, object]) -> Trained:
+    return with_changes(settings, **{name: value for name, value in asked.items() if value is not None})
