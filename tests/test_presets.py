@@ -8,6 +8,7 @@ from typing import Any, Literal
 import pytest
 import yaml
 
+from crossmod import registry
 from crossmod.cli.app import main
 from crossmod.config import Settings
 from crossmod.data.store_writer import writing_store
@@ -36,11 +37,15 @@ def literals(kind: Any) -> tuple[Any, ...]:
     return tuple(word for part in typing.get_args(kind) for word in literals(part))
 
 
+MEMBERS: dict[str, registry.Kind] = {"family": "family", "adversarial": "adversarial_loss", "network": "segmenter"}
+
+
 def other_values(settings: Settings, name: str) -> Iterator[Any]:
     """Values of one setting that the preset has not; at least one of them is in range."""
     before, kind = getattr(settings, name), type(settings).model_fields[name].annotation
     choices: tuple[Any, ...] = (
         *literals(kind),
+        *(registry.names(MEMBERS[name]) if name in MEMBERS else ()),
         *((True,) if isinstance(before, bool) else ()),
         *((before * 2, before + 1, 1, 3, 8) if isinstance(before, int) and not isinstance(before, bool) else ()),
         *((before / 2, before * 2 + 0.25, 0.5) if isinstance(before, float) else ()),

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from crossmod.inference.trust.report import write_trust as write_trust
     from crossmod.inference.types import Options as Options
     from crossmod.inference.types import Translation as Translation
+    from crossmod.registry import register as register
 
 _HOMES = {
     "AgainstTruth": "crossmod.inference.paired",
@@ -54,6 +55,7 @@ _HOMES = {
     "load_model": "crossmod.inference.api",
     "read_volume": "crossmod.inference.api",
     "read_volumes": "crossmod.inference.api",
+    "register": "crossmod.registry",
     "translate_list": "crossmod.inference.batch.run",
     "write_translation": "crossmod.inference.api",
     "write_trust": "crossmod.inference.trust.report",

@@ -113,7 +113,8 @@ def first_layer(settings: AnySettings) -> int:
     if isinstance(settings, TranslateSettings):
         channels = max(settings.generator_filters, settings.discriminator_filters)
     else:
-        channels = CHANNELS[settings.network]
+        # A network that a package added counts as wide.
+        channels = CHANNELS.get(settings.network, 64)
     return settings.size**2 * channels * settings.batch_size
 
 

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from crossmod.config import build, with_changes
 from crossmod.errors import InputError
-from crossmod.settings import SegmentSettings, SplitSettings, TranslateSettings
+from crossmod.settings import ONE_INPUT, WITHOUT_SEGMENTOR, SegmentSettings, SplitSettings, TranslateSettings
 
 TRANSLATE: dict[str, TranslateSettings] = {
     # Rafiq et al. 2025, section 4, and what the code that they adapted defaults to.
@@ -177,9 +177,9 @@ def _idle_of_split(s: SplitSettings) -> dict[str, str]:
 
 def _idle_of_translate(s: TranslateSettings) -> dict[str, str]:
     found = {}
-    if s.family != "essnet":
+    if s.family in WITHOUT_SEGMENTOR:
         found |= dict.fromkeys(("lambda_5", "bounded_logits"), "--family essnet with it, which has a segmentor")
-    if s.family != "multi_input" or len(s.mr_inputs) < 2:
+    if s.family in ONE_INPUT or len(s.mr_inputs) < 2:
         found["branch_blocks"] = "--family multi_input and several --inputs with it"
     elif s.branch_blocks > s.generator_blocks:
         found["branch_blocks"] = f"at most {s.generator_blocks}, the residual blocks of the generators"

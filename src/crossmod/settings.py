@@ -1,10 +1,12 @@
 """The settings of training a translator and of training a segmenter: the one place where each is documented."""
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from functools import partial
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
+from crossmod import registry
 from crossmod.config import Modality, Settings
 
 Slices = Literal["organ", "all"]
@@ -15,6 +17,16 @@ FrameKind = Literal["body", "field", "stretch"]
 
 # What the settings of a run mean that was made before there were these: the whole field of view was stretched.
 BEFORE_FRAMES: Mapping[str, Any] = {"frame": "stretch", "pixel_mm": 0.0}
+# Of the built-in families.
+ONE_INPUT = ("cyclegan", "essnet")
+WITHOUT_SEGMENTOR = ("cyclegan", "multi_input")
+
+
+def member_of(kind: registry.Kind) -> AfterValidator:
+    """The check of a setting that names a member of a registry."""
+    return AfterValidator(partial(registry.known, kind))
+
+
 # Without a load size: share of the frame by which windows are moved at random, towards each side.
 TRANSLATION = 0.05
 
@@ -117,7 +129,7 @@ class TrainSettings(ImageSettings):
 class TranslateSettings(TrainSettings):
     """Training a translator; the defaults are those of Rafiq et al. 2025."""
 
-    family: Literal["cyclegan", "essnet", "multi_input"] = "essnet"
+    family: Annotated[str, member_of("family")] = "essnet"
     """`cyclegan`; `essnet`: it with a segmentor on the synthetic images; `multi_input`: it with several MR inputs."""
     inputs: tuple[str, ...] = ()
     """MR sequences that are one input each, registered by patient; `t1_in+t1_out` is one input that may be either."""
@@ -152,7 +164,7 @@ class TranslateSettings(TrainSettings):
     """Width of the first layer of D1 and D2."""
     discriminator_layers: int = Field(default=3, ge=1, le=5)
     """Layers of stride 2 in D1 and D2: 3 see patches of 70 x 70 pixels."""
-    adversarial: Literal["least_squares", "cross_entropy"] = "least_squares"
+    adversarial: Annotated[str, member_of("adversarial_loss")] = "least_squares"
     """Form of the adversarial loss: what the public code trains with, or the cross-entropy of Eqs. 1-2."""
     bounded_logits: bool = False
     """Squeeze the segmentor's logits through tanh as the public code does."""
@@ -215,7 +227,7 @@ class TranslateSettings(TrainSettings):
         several = len(self.inputs) > 1
         if self.inputs and self.sequence:
             raise ValueError(f"--sequence or --inputs, got both ({self.sequence} and {', '.join(self.inputs)})")
-        if several and self.family != "multi_input":
+        if several and self.family in ONE_INPUT:
             raise ValueError(f"--family multi_input for several inputs, got --family {self.family}")
         if several and any("+" in one for one in self.inputs):
             raise ValueError(f"`+` with a single input only, got {', '.join(self.inputs)}")
@@ -249,7 +261,7 @@ class SegmentSettings(TrainSettings):
 
     modality: Modality = "mr"
     """What it segments."""
-    network: Literal["unet", "tiny", "dynunet", "attention_unet", "swin_unetr", "segresnet"] = "unet"
+    network: Annotated[str, member_of("segmenter")] = "unet"
     """`unet`: the paper's, 31,031,685 parameters; `tiny`: a small one, for a CPU; the others are MONAI's, an extra."""
     train_on: Slices = "all"
     """Train on slices that show the organ, or on all."""

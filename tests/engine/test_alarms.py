@@ -9,7 +9,7 @@ from crossmod.engine.alarms import LEVELS, Alarm, DiscriminatorLevels, discrimin
 from crossmod.phantom.anatomy import Anatomy, Grid, lay_on_grid
 from crossmod.phantom.person import draw_person
 from crossmod.phantom.scanners import SEQUENCES, Sequence, render_ct, render_mr
-from crossmod.synthesis.losses import Adversarial, discriminator_adversarial
+from crossmod.synthesis.losses import discriminator_adversarial
 
 LEAST = DiscriminatorLevels(chance=0.25, zero=0.005)
 
@@ -119,7 +119,7 @@ def test_the_median_slice_decides(ct: np.ndarray) -> None:
 
 
 @pytest.mark.parametrize("kind", ["least_squares", "cross_entropy"])
-def test_chance_is_the_best_loss_of_a_discriminator_that_says_the_same_of_all(kind: Adversarial) -> None:
+def test_chance_is_the_best_loss_of_a_discriminator_that_says_the_same_of_all(kind: str) -> None:
     ones = torch.ones(1, 1, 4, 4, dtype=torch.float64)
     said = torch.linspace(-3, 3, 601, dtype=torch.float64)
     best = min(float(discriminator_adversarial(kind, ones * d, ones * d)) for d in said)
@@ -131,7 +131,7 @@ def test_chance_is_the_best_loss_of_a_discriminator_that_says_the_same_of_all(ki
     ("least_squares", 0.07, True), ("least_squares", 0.072, False),
     ("cross_entropy", 0.019, True), ("cross_entropy", 0.021, False),
 ])  # fmt: skip
-def test_zero_is_a_discriminator_that_errs_by_little(kind: Adversarial, error: float, zero: bool) -> None:
+def test_zero_is_a_discriminator_that_errs_by_little(kind: str, error: float, zero: bool) -> None:
     real, fake = (1 - error, error) if kind == "least_squares" else (log(1 / error - 1), -log(1 / error - 1))
     ones = torch.ones(1, 1, 4, 4, dtype=torch.float64)
     loss = float(discriminator_adversarial(kind, ones * real, ones * fake))

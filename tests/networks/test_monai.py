@@ -10,7 +10,7 @@ from crossmod.engine.device import accelerate, choose
 from crossmod.engine.state import parameters
 from crossmod.errors import InputError
 from crossmod.networks.blocks import on_grid
-from crossmod.networks.monai import NETWORKS, dynunet
+from crossmod.networks.monai import dynunet
 from crossmod.networks.unet import make_network
 from crossmod.segmentation.model import begin, build
 from crossmod.settings import SegmentSettings
@@ -46,7 +46,7 @@ def test_dynunet_halves_while_four_pixels_are_left(size: int, step: int) -> None
     assert 4 <= size / step < 8
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", PARAMETERS)
 def test_a_training_step_on_an_odd_size_reaches_every_weight(name: str) -> None:
     trainee = build(settings_of(name), torch.device("cpu"))
     # Channels last, as segmenters are trained.

@@ -16,7 +16,7 @@ from crossmod.engine.logger import write_panel
 from crossmod.errors import InputError
 from crossmod.runs import Run
 from crossmod.settings import Machine, TranslateSettings
-from crossmod.synthesis import train as room
+from crossmod.synthesis.families import family_of
 from crossmod.synthesis.synthesize import synthesize
 from crossmod.synthesis.translator import load_translator
 from tests.support.common import Stores
@@ -38,7 +38,7 @@ def test_a_run_folder_holds_what_it_promises(tmp_path: Path, stores: Stores) -> 
 
 
 def networks() -> dict[str, torch.nn.Module]:
-    return room.FAMILIES["essnet"](TranslateSettings(**TINY), torch.device("cpu")).networks
+    return family_of("essnet").build(TranslateSettings(**TINY), torch.device("cpu")).networks
 
 
 def test_no_held_out_patient_is_seen(tmp_path: Path, stores: Stores, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,7 +18,8 @@ from crossmod.engine.device import choose
 from crossmod.engine.state import Batches, TrainingTask
 from crossmod.seeds import rng
 from crossmod.settings import TranslateSettings
-from crossmod.synthesis.train import FAMILIES, build
+from crossmod.synthesis.families import family_of
+from crossmod.synthesis.train import build
 
 # Slices of each modality: an epoch long enough that what it draws at its beginning is spread as in a training.
 SLICES = 100
@@ -38,7 +39,7 @@ def bench_train(options: TranslateBench) -> Bench:
         reference = Way(
             reference_path(device),
             "fp32",
-            lambda: stepping(plain(FAMILIES[settings.family](settings, device)), batches, settings.seed, device),
+            lambda: stepping(plain(family_of(settings.family).build(settings, device)), batches, settings.seed, device),
         )
         shipped = Way(
             f"{compute}, fused Adam",

@@ -31,6 +31,7 @@ from crossmod.settings import Machine, SegmentSettings, TranslateSettings
 from crossmod.statistics.arm_scores import fold_inflation
 from crossmod.statistics.power import Luck, holm_level, smallest_effect
 from crossmod.synthesis import train
+from crossmod.synthesis.families import family_of
 
 # SD of what the patients of a fold gain in common: least on the phantom, most on real patients.
 FOLD_SD = (0.01, 0.06)
@@ -221,7 +222,7 @@ def _timed(trainee: TrainingTask, batches: Batches, seed: int, device: torch.dev
 
 def _translator(s: TranslateSettings, device: torch.device) -> tuple[TrainingTask, Batches, int]:
     compute = choose(device, s.precision, "off", size=s.size)
-    classes = 1 + len(s.organs) if s.family == "essnet" else 0
+    classes = 1 + len(s.organs) if family_of(s.family).segmentor else 0
     many = {"ct": s.stack, "mr": s.stack * len(s.mr_inputs)}
     ct, mr = (
         tuple(

@@ -15,6 +15,7 @@ from crossmod.experiment.folds import FoldCases, ScaledSettings, scaled, sides_o
 from crossmod.experiment.jobs import Job, name_of
 from crossmod.seeds import derive
 from crossmod.settings import SegmentSettings, TranslateSettings, pixel_words
+from crossmod.synthesis.families import family_of
 from crossmod.synthesis.training_data import divide, side_groups
 
 log = logging.getLogger(__name__)
@@ -220,7 +221,7 @@ class _Builder:
                     self._segment(base, with_changes(settings, **changes), {}, fold, sides)
                 continue
             for translator, translated in self.settings.translators.items():
-                for least in d.min_consistency if translated.family == "essnet" else (0.0,):
+                for least in d.min_consistency if family_of(translated.family).segmentor else (0.0,):
                     arm = self._name(name, translator, count, least, str(labelled))
                     self._arm(arm, name, translator, count, least, str(labelled), base)
                     self.arms[arm].slices[fold] = number

@@ -6,11 +6,8 @@ Notable:
 - Last layers compute in fp32, as those of our own networks do.
 """
 
-from collections.abc import Callable
 from importlib import import_module
 from typing import Any
-
-from torch import nn
 
 from crossmod.errors import InputError
 from crossmod.networks.blocks import Float32Sequential, PadToMultiple
@@ -29,7 +26,7 @@ def dynunet(size: int) -> PadToMultiple:
         size: pixels along each side of the images that it will see.
     """
     halvings = (size // 4).bit_length() - 1
-    network = _nets().DynUNet(
+    network = _nets("dynunet").DynUNet(
         **SHAPE,
         kernel_size=[3] * (halvings + 1),
         strides=[1] + [2] * halvings,
@@ -43,52 +40,30 @@ def dynunet(size: int) -> PadToMultiple:
 
 def attention_unet(size: int) -> PadToMultiple:
     """Attention U-Net (Oktay et al. 2018): the U-Net's 64 to 1024 channels, gates on the skips, batch norm."""
-    network = _nets().AttentionUnet(**SHAPE, channels=(64, 128, 256, 512, 1024), strides=(2, 2, 2, 2))
+    network = _nets("attention_unet").AttentionUnet(**SHAPE, channels=(64, 128, 256, 512, 1024), strides=(2, 2, 2, 2))
     network.model[-1] = Float32Sequential(network.model[-1])
     return PadToMultiple(network, step=16, least=32)
 
 
 def swin_unetr(size: int) -> PadToMultiple:
     """Swin UNETR (Hatamizadeh et al. 2022) with its 48 features: windows of 7 x 7 patches of 2 x 2 pixels."""
-    network = _nets().SwinUNETR(in_channels=1, out_channels=1, feature_size=48, spatial_dims=2)
+    network = _nets("swin_unetr").SwinUNETR(in_channels=1, out_channels=1, feature_size=48, spatial_dims=2)
     network.out = Float32Sequential(network.out)
     return PadToMultiple(network, step=32, least=64)
 
 
 def segresnet(size: int) -> PadToMultiple:
     """SegResNet (Myronenko 2018) with its 32 filters, group norm and dropout of 0.2, without the autoencoder."""
-    network = _nets().SegResNet(**SHAPE, init_filters=32, dropout_prob=0.2)
+    network = _nets("segresnet").SegResNet(**SHAPE, init_filters=32, dropout_prob=0.2)
     network.conv_final = Float32Sequential(network.conv_final)
     return PadToMultiple(network, step=8)
 
 
-NETWORKS: dict[str, Callable[[int], PadToMultiple]] = {
-    "dynunet": dynunet,
-    "attention_unet": attention_unet,
-    "swin_unetr": swin_unetr,
-    "segresnet": segresnet,
-}
-
-
-def make(name: str, size: int) -> nn.Module:
-    """A network by its name.
-
-    Args:
-        name: of `NETWORKS`.
-        size: pixels along each side of the images that it will see.
-
-    Raises:
-        InputError: MONAI is not installed.
-    """
+def _nets(name: str) -> Any:
     try:
-        # SwinUNETR alone wants it, and MONAI would complain in the middle of a step.
+        # SwinUNETR alone needs it, and MONAI would complain in the middle of a step.
         import_module("einops")
-        _nets()
+        return import_module("monai.networks.nets")
     except ImportError as error:
         do = "Install it: pip install 'crossmod[monai]'."
         raise InputError(f"--network {name}", found=f"no MONAI ({error})", expected="MONAI and einops", do=do) from None
-    return NETWORKS[name](size)
-
-
-def _nets() -> Any:
-    return import_module("monai.networks.nets")

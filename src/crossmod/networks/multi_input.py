@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from crossmod.networks.blocks import CompiledSequential, InstanceNorm, ResidualBlock, decoder, encoder
+from crossmod.networks.blocks import CompiledSequential, InstanceNorm, PatchGAN, ResidualBlock, decoder, encoder
 
 
 class MultiInputGenerator(nn.Module):
@@ -60,3 +60,19 @@ class MultiOutputGenerator(nn.Module):
         """Images in [-1, 1] in and out, the stack of the first output first; rows and columns are multiples of 4."""
         latent = self.blocks(self.encode(x))
         return torch.cat([head(latent) for head in self.heads], dim=1)
+
+
+class MultiDiscriminator(nn.Module):
+    """One discriminator for each of several images, or of several stacks of them."""
+
+    def __init__(self, inputs: int, filters: int, layers: int, stack: int = 1):
+        super().__init__()
+        self.stack = stack
+        self.judges = nn.ModuleList(PatchGAN(filters, layers, inputs=stack) for _ in range(inputs))
+
+    def forward(
+        self, x: Float[Tensor, "batch images rows columns"]
+    ) -> Float[Tensor, "batch inputs patch_rows patch_columns"]:
+        """One logit a patch of each image."""
+        parts = zip(self.judges, x.split(self.stack, dim=1), strict=True)
+        return torch.cat([judge(image) for judge, image in parts], dim=1)

@@ -14,7 +14,7 @@ import torch.nn.functional as F  # noqa: N812 - the name everybody knows
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from crossmod.networks import monai as monai_networks
+from crossmod import registry
 from crossmod.networks.blocks import Float32Sequential, on_grid
 
 PAPER_WIDTHS = (64, 128, 256, 512, 1024)
@@ -96,18 +96,18 @@ def initialise(network: nn.Module) -> None:
     nn.init.xavier_uniform_(convolutions[-1].weight)
 
 
-def paper_unet() -> UNet:
+def paper_unet(size: int = 256) -> UNet:
     """The paper's U-Net: 31,031,685 parameters."""
     return UNet()
 
 
-def tiny_unet() -> UNet:
+def tiny_unet(size: int = 64) -> UNet:
     """A U-Net with batch norm and few channels, for a demonstration on a CPU."""
     return UNet(TINY_WIDTHS, norm=True, dropout=0.1, head=0)
 
 
-# Their weights begin as `initialise` draws them.
-OWN = {"unet": paper_unet, "tiny": tiny_unet}
+# Their weights begin as `initialise` draws them; those of others as their makers do.
+OWN = ("unet", "tiny")
 
 
 def make_network(name: str, size: int) -> nn.Module:
@@ -120,4 +120,4 @@ def make_network(name: str, size: int) -> nn.Module:
     Raises:
         InputError: it is MONAI's, and MONAI is not installed.
     """
-    return OWN[name]() if name in OWN else monai_networks.make(name, size)
+    return registry.member("segmenter", name)(size)

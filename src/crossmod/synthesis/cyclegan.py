@@ -19,6 +19,7 @@ from crossmod.engine.state import Batch, Losses, TrainingTask
 from crossmod.networks.blocks import PatchGAN, ResNet, blocks, initialise
 from crossmod.seeds import derive
 from crossmod.settings import TranslateSettings
+from crossmod.synthesis.families import Family
 from crossmod.synthesis.image_pool import ImagePool
 from crossmod.synthesis.losses import cycle, discriminator_adversarial, generator_adversarial
 
@@ -140,3 +141,11 @@ def _initialise_all(networks: Mapping[str, nn.Module], seed: int) -> None:
 
 def _weights(networks: Iterable[nn.Module]) -> list[nn.Parameter]:
     return list(itertools.chain.from_iterable(network.parameters() for network in networks))
+
+
+FAMILY = Family(
+    title="CycleGAN",
+    build=build,
+    generators=generators,
+    reference="Zhu et al., Unpaired Image-to-Image Translation Using Cycle-Consistent Adversarial Networks, ICCV 2017",
+)

@@ -14,6 +14,7 @@ from crossmod.engine.state import Batch, TrainingTask
 from crossmod.networks.blocks import ResNet
 from crossmod.settings import TranslateSettings
 from crossmod.synthesis import cyclegan
+from crossmod.synthesis.families import Family
 from crossmod.synthesis.losses import segmentation
 
 
@@ -35,3 +36,13 @@ def build(settings: TranslateSettings, device: torch.device) -> TrainingTask:
         return {"segmentation": (settings.lambda_5, loss)}
 
     return cyclegan.build(settings, device, more={"S": S}, term=on_labels)
+
+
+FAMILY = Family(
+    title="EssNet",
+    build=build,
+    generators=cyclegan.generators,
+    segmentor=segmentor,
+    reference="Rafiq et al., Cross Modality Medical Image Synthesis for Improving Liver Segmentation, "
+    "arXiv 2503.00945, 2025; Huo et al., EssNet, ISBI 2018",
+)

@@ -8,38 +8,40 @@ Notable:
 - Eq. 5 is printed without its minus and as a sum; computed is cross-entropy, averaged over pixels.
 """
 
-from collections.abc import Callable, Mapping
-from typing import Literal
-
 import torch.nn.functional as F  # noqa: N812 - the name everybody knows
 from jaxtyping import Float, Int
 from torch import Tensor
 
-Adversarial = Literal["least_squares", "cross_entropy"]
+from crossmod import registry
+
 Logits = Float[Tensor, "batch judged patch_rows patch_columns"]
 Images = Float[Tensor, "batch images rows columns"]
 Scalar = Float[Tensor, ""]
 
-# How far logits are from "all real" (1) or "all synthetic" (0).
-# Least squares: Mao et al. 2017, what the public EssNet code trains with. Cross-entropy: Eqs. 1-2, see above.
-_DISTANCE: Mapping[Adversarial, Callable[[Tensor, Tensor], Tensor]] = {
-    "least_squares": F.mse_loss,
-    "cross_entropy": F.binary_cross_entropy_with_logits,
-}
+
+def least_squares(logits: Tensor, target: Tensor) -> Scalar:
+    """Mean squared distance from "all real" (1) or "all synthetic" (0): Mao et al. 2017, as in the public code."""
+    return F.mse_loss(logits, target)
 
 
-def generator_adversarial(kind: Adversarial, fake: Logits) -> Scalar:
+def cross_entropy(logits: Tensor, target: Tensor) -> Scalar:
+    """Binary cross-entropy of logits with "all real" (1) or "all synthetic" (0): Eqs. 1-2, see above."""
+    return F.binary_cross_entropy_with_logits(logits, target)
+
+
+def generator_adversarial(kind: str, fake: Logits) -> Scalar:
     """What G wants of L_GAN (Eq. 1 for G1 and D1, Eq. 2 for G2 and D2): that its images be taken for real ones."""
-    return _DISTANCE[kind](fake, fake.new_ones(()).expand_as(fake))
+    return registry.member("adversarial_loss", kind)(fake, fake.new_ones(()).expand_as(fake))
 
 
-def discriminator_adversarial(kind: Adversarial, real: Logits, fake: Logits) -> Scalar:
+def discriminator_adversarial(kind: str, real: Logits, fake: Logits) -> Scalar:
     """What D wants of L_GAN (Eqs. 1-2): to tell real from synthetic.
 
     Halved as in the public code, so that D learns at half the speed of G (Zhu et al. 2017, section 7.1).
     """
-    for_real = _DISTANCE[kind](real, real.new_ones(()).expand_as(real))
-    for_fake = _DISTANCE[kind](fake, fake.new_zeros(()).expand_as(fake))
+    distance = registry.member("adversarial_loss", kind)
+    for_real = distance(real, real.new_ones(()).expand_as(real))
+    for_fake = distance(fake, fake.new_zeros(()).expand_as(fake))
     return (for_real + for_fake) / 2
 
 

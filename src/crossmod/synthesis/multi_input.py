@@ -11,30 +11,14 @@ Notable:
 """
 
 import torch
-from jaxtyping import Float
-from torch import Tensor, nn
+from torch import nn
 
 from crossmod.engine.state import TrainingTask
 from crossmod.networks.blocks import PatchGAN
-from crossmod.networks.multi_input import MultiInputGenerator, MultiOutputGenerator
+from crossmod.networks.multi_input import MultiDiscriminator, MultiInputGenerator, MultiOutputGenerator
 from crossmod.settings import TranslateSettings
 from crossmod.synthesis import cyclegan
-
-
-class Panel(nn.Module):
-    """One discriminator for each of several images, or of several stacks of them."""
-
-    def __init__(self, inputs: int, filters: int, layers: int, stack: int = 1):
-        super().__init__()
-        self.stack = stack
-        self.judges = nn.ModuleList(PatchGAN(filters, layers, inputs=stack) for _ in range(inputs))
-
-    def forward(
-        self, x: Float[Tensor, "batch images rows columns"]
-    ) -> Float[Tensor, "batch inputs patch_rows patch_columns"]:
-        """One logit a patch of each image."""
-        parts = zip(self.judges, x.split(self.stack, dim=1), strict=True)
-        return torch.cat([judge(image) for judge, image in parts], dim=1)
+from crossmod.synthesis.families import Family
 
 
 def generators(settings: TranslateSettings) -> dict[str, nn.Module]:
@@ -51,7 +35,17 @@ def build(settings: TranslateSettings, device: torch.device) -> TrainingTask:
     s, inputs = settings, len(settings.mr_inputs)
     networks = {
         **generators(s),
-        "D1": Panel(inputs, s.discriminator_filters, s.discriminator_layers, s.stack),
+        "D1": MultiDiscriminator(inputs, s.discriminator_filters, s.discriminator_layers, s.stack),
         "D2": PatchGAN(s.discriminator_filters, s.discriminator_layers, inputs=s.stack),
     }
     return cyclegan.build(s, device, networks=networks)
+
+
+FAMILY = Family(
+    title="Multi-input CycleGAN",
+    build=build,
+    generators=generators,
+    reference="Crespi et al., multi-input synthesis of CT from MR, whose network this is; Zhu et al., CycleGAN, "
+    "ICCV 2017",
+    several_inputs=True,
+)

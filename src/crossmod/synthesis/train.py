@@ -1,11 +1,9 @@
 """Training a translator: stores in, a finished run folder out."""
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from crossmod.config import Modality
 from crossmod.data.batches import UnpairedBatches
@@ -22,7 +20,7 @@ from crossmod.engine.state import TrainerState, TrainingTask, parameters
 from crossmod.machine import is_small
 from crossmod.runs import Run, is_run, start_run
 from crossmod.settings import BEFORE_FRAMES, Machine, TranslateSettings
-from crossmod.synthesis import cyclegan, essnet, multi_input
+from crossmod.synthesis.families import family_of
 from crossmod.synthesis.training_data import (
     TrainingData,
     data_card,
@@ -40,12 +38,6 @@ log = logging.getLogger(__name__)
 
 # A set an image of what goes in.
 Slices = dict[Modality, tuple[SliceSet, ...]]
-
-FAMILIES: Mapping[str, Callable[[TranslateSettings, torch.device], TrainingTask]] = {
-    "cyclegan": cyclegan.build,
-    "essnet": essnet.build,
-    "multi_input": multi_input.build,
-}
 
 
 def train_translator(
@@ -127,7 +119,7 @@ def _train(out: Path, data: TrainingData, asked: TranslateSettings, machine: Mac
 
 def build(settings: TranslateSettings, compute: Compute) -> TrainingTask:
     """The family of `settings` as it is trained: averaged where wanted, on the path of `compute`."""
-    trainee = FAMILIES[settings.family](settings, compute.device)
+    trainee = family_of(settings.family).build(settings, compute.device)
     names = tuple(name for name in trainee.networks if name in ("G1", "G2", "S"))
     return accelerate(averaged(trainee, names, settings.ema), compute)
 

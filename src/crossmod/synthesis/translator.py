@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -22,18 +21,12 @@ from crossmod.errors import InputError
 from crossmod.networks.blocks import blocks
 from crossmod.runs import open_run
 from crossmod.settings import Machine, TranslateSettings, as_recorded
-from crossmod.synthesis import cyclegan, essnet, multi_input
+from crossmod.synthesis.families import family_of
 
 # The kind of run that this is.
 KIND = "train"
 
 Epoch = Literal["auto", "best", "last"]
-
-GENERATORS: Mapping[str, Callable[[TranslateSettings], dict[str, nn.Module]]] = {
-    "cyclegan": cyclegan.generators,
-    "essnet": cyclegan.generators,
-    "multi_input": multi_input.generators,
-}
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,7 +124,7 @@ def load_translator(path: Path, *, epoch: Epoch = "auto", machine: Machine | Non
     machine = machine or Machine()
     networks, sha256, best = _weights(path, card, epoch)
     device = pick_device(machine.device)
-    forth = "G1" if settings.source == "ct" else "G2"
+    family, forth = family_of(settings.family), "G1" if settings.source == "ct" else "G2"
     # On a CPU compiling takes longer than a store of slices.
     compute = choose(device, settings.precision, settings.compile if device.type == "cuda" else "off")
 
@@ -145,8 +138,8 @@ def load_translator(path: Path, *, epoch: Epoch = "auto", machine: Machine | Non
         settings=settings,
         card=card,
         run=path.resolve().name,
-        generator=loaded(forth, GENERATORS[settings.family](settings)[forth]),
-        segmentor=loaded("S", essnet.segmentor(settings)) if settings.family == "essnet" else None,
+        generator=loaded(forth, family.generators(settings)[forth]),
+        segmentor=loaded("S", family.segmentor(settings)) if family.segmentor else None,
         weights=sha256,
         compute=compute,
         best=best,

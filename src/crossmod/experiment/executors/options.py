@@ -8,13 +8,14 @@ Notable:
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
+from crossmod import registry
 from crossmod.errors import InputError
 from crossmod.machine import AnySettings, free_memory, is_small, usable_cores
-from crossmod.settings import Machine
+from crossmod.settings import Machine, member_of
 
 if TYPE_CHECKING:
     from crossmod.experiment.executors.base import Executor
@@ -78,7 +79,7 @@ def _on_gpu(machine: Machine) -> bool:
 class ExecutorOptions(Machine):
     """Where the runs of an experiment are made."""
 
-    executor: Literal["local", "ray", "slurm"] = "local"
+    executor: Annotated[str, member_of("executor")] = "local"
     """This machine; a Ray cluster (extra `ray`); or SLURM array jobs (extra `slurm`)."""
     jobs: int = Field(default=0, ge=0)
     """Runs at once; 0: as many as fit. On this machine that is one a core where runs are small, and otherwise 1."""
@@ -104,18 +105,26 @@ def executor_of(root: Path, where: ExecutorOptions) -> "Executor":
     """
     _refuse_idle(where)
     machine = Machine(**where.model_dump(include=set(Machine.model_fields)))
-    if where.executor == "ray":
-        from crossmod.experiment.executors.ray import RayExecutor
+    return registry.member("executor", where.executor)(root, machine, where)
 
-        return RayExecutor(
-            root, machine, address=where.address, cpus=float(where.cpus), gpus=where.gpus, most=where.jobs
-        )
-    if where.executor == "slurm":
-        return _slurm(root, machine, where)
+
+def local(root: Path, machine: Machine, where: ExecutorOptions) -> "Executor":
+    """Runs of this machine: one after another, or side by side in processes of their own."""
     from crossmod.experiment.executors.base import InProcess
     from crossmod.experiment.executors.local import LocalExecutor
 
     return InProcess(root, machine) if where.jobs <= 1 else LocalExecutor(root, machine, where.jobs)
+
+
+def ray(root: Path, machine: Machine, where: ExecutorOptions) -> "Executor":
+    """Runs on a Ray cluster.
+
+    Raises:
+        InputError: Ray is not installed.
+    """
+    from crossmod.experiment.executors.ray import RayExecutor
+
+    return RayExecutor(root, machine, address=where.address, cpus=float(where.cpus), gpus=where.gpus, most=where.jobs)
 
 
 # Options that only some executors know.
@@ -133,13 +142,22 @@ def _refuse_idle(where: ExecutorOptions) -> None:
     """An option of another executor would be ignored."""
     for name, executors in ONLY.items():
         default = type(where).model_fields[name].default
-        if where.executor not in executors and getattr(where, name) != default:
+        if (
+            where.executor in registry.built_in("executor")
+            and where.executor not in executors
+            and getattr(where, name) != default
+        ):
             option, expected = f"--{name.replace('_', '-')}", f"--executor {' or '.join(executors)} with it"
             found = f"{getattr(where, name)} with --executor {where.executor}, which does not know it"
             raise InputError(option, found=found, expected=expected, do=f"Leave {option} out, or change the executor.")
 
 
-def _slurm(root: Path, machine: Machine, where: ExecutorOptions) -> "Executor":
+def slurm(root: Path, machine: Machine, where: ExecutorOptions) -> "Executor":
+    """Runs as SLURM array jobs.
+
+    Raises:
+        InputError: submitit is not installed, no SLURM, or a part of a GPU.
+    """
     from crossmod.experiment.executors.slurm import SlurmExecutor
 
     if where.gpus != int(where.gpus):

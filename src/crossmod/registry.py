@@ -1,0 +1,117 @@
+"""Parts that a package or a notebook can add: families of translators, losses, networks, executors.
+
+Built-in members are named here as `module:attribute`, so that nothing is imported before it is used. A package adds its
+own with an entry point of the group `crossmod.KIND`, which every process finds, workers too; a notebook with
+`crossmod.register(KIND, NAME, MEMBER)`, which holds for its own process. docs/how-to/extend.md shows one of each kind.
+"""
+
+from functools import cache
+from importlib import import_module
+from importlib.metadata import entry_points
+from typing import Any, Literal, get_args
+
+from crossmod.errors import InputError
+
+Kind = Literal["family", "adversarial_loss", "segmenter", "executor"]
+
+_BUILT_IN: dict[str, dict[str, str]] = {
+    "family": {
+        "cyclegan": "crossmod.synthesis.cyclegan:FAMILY",
+        "essnet": "crossmod.synthesis.essnet:FAMILY",
+        "multi_input": "crossmod.synthesis.multi_input:FAMILY",
+    },
+    "adversarial_loss": {
+        "least_squares": "crossmod.synthesis.losses:least_squares",
+        "cross_entropy": "crossmod.synthesis.losses:cross_entropy",
+    },
+    "segmenter": {
+        "unet": "crossmod.networks.unet:paper_unet",
+        "tiny": "crossmod.networks.unet:tiny_unet",
+        "dynunet": "crossmod.networks.monai:dynunet",
+        "attention_unet": "crossmod.networks.monai:attention_unet",
+        "swin_unetr": "crossmod.networks.monai:swin_unetr",
+        "segresnet": "crossmod.networks.monai:segresnet",
+    },
+    "executor": {
+        "local": "crossmod.experiment.executors.options:local",
+        "ray": "crossmod.experiment.executors.options:ray",
+        "slurm": "crossmod.experiment.executors.options:slurm",
+    },
+}
+_REGISTERED: dict[str, dict[str, Any]] = {kind: {} for kind in get_args(Kind)}
+
+
+def register(kind: str, name: str, member: Any) -> None:
+    """Add a member in this process, under a name that settings and options then take.
+
+    Args:
+        kind: which table: `family`, `adversarial_loss`, `segmenter` or `executor`.
+        name: its name; registered again, the later member counts.
+        member: what the table holds, see docs/how-to/extend.md; or `module:attribute`, imported when it is used.
+
+    Raises:
+        InputError: no such kind, or a built-in member's name.
+    """
+    if kind not in _BUILT_IN:
+        raise InputError(
+            "register", found=f"the kind {kind!r}", expected=f"one of {', '.join(_BUILT_IN)}", do="Change it."
+        )
+    if name in _BUILT_IN[kind]:
+        found = f"the {kind} {name!r}, which is built in"
+        raise InputError("register", found=found, expected="a new name", do="Choose another name.")
+    _REGISTERED[kind][name] = member
+
+
+def names(kind: Kind) -> tuple[str, ...]:
+    """The names of all members, built-in ones first."""
+    return tuple(dict.fromkeys((*_BUILT_IN[kind], *_of_packages(kind), *_REGISTERED[kind])))
+
+
+def member(kind: Kind, name: str) -> Any:
+    """A member by its name, imported if it was not yet.
+
+    Raises:
+        InputError: no member has this name, or the package that adds it cannot be imported.
+    """
+    if name in _BUILT_IN[kind]:
+        return _imported(_BUILT_IN[kind][name])
+    if name in _REGISTERED[kind]:
+        found = _REGISTERED[kind][name]
+        return _imported(found) if isinstance(found, str) else found
+    point = _of_packages(kind).get(name)
+    if point is None:
+        do = "Check the name, or install the package that adds it."
+        raise InputError(kind, found=repr(name), expected=f"one of {', '.join(names(kind))}", do=do)
+    try:
+        return point.load()
+    except (ImportError, AttributeError) as error:
+        found = f"{point.value}, which cannot be imported ({error})"
+        raise InputError(
+            f"{kind} {name}", found=found, expected="an importable member", do="Repair its package."
+        ) from None
+
+
+def known(kind: Kind, name: str) -> str:
+    """The name, if a member has it.
+
+    Raises:
+        ValueError: otherwise, in the form that settings report ("EXPECTED, got FOUND").
+    """
+    if name not in names(kind):
+        raise ValueError(f"one of {', '.join(names(kind))}, got {name!r}")
+    return name
+
+
+def built_in(kind: Kind) -> tuple[str, ...]:
+    """The names of the built-in members."""
+    return tuple(_BUILT_IN[kind])
+
+
+def _imported(address: str) -> Any:
+    module, _, attribute = address.partition(":")
+    return getattr(import_module(module), attribute)
+
+
+@cache
+def _of_packages(kind: str) -> dict[str, Any]:
+    return {point.name: point for point in entry_points(group=f"crossmod.{kind}")}

@@ -1,0 +1,145 @@
+"""Members of each kind that are added from outside: by `crossmod.register`, and by the entry points of a package."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from pydantic import ValidationError
+from torch import nn
+
+import crossmod
+from crossmod import registry
+from crossmod.errors import InputError
+from crossmod.settings import SegmentSettings, TranslateSettings
+from crossmod.synthesis.families import family_of
+from crossmod.synthesis.losses import discriminator_adversarial
+from tests.support.common import Stores
+from tests.support.paths import PYTHONPATH
+
+
+@pytest.fixture(autouse=True)
+def nothing_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "_REGISTERED", {kind: {} for kind in registry._BUILT_IN})
+
+
+@pytest.mark.parametrize("kind", registry._BUILT_IN)
+def test_every_built_in_member_is_where_the_table_says(kind: registry.Kind) -> None:
+    for name in registry.built_in(kind):
+        assert callable(registry.member(kind, name)) or kind == "family"
+    assert registry.names(kind)[: len(registry.built_in(kind))] == registry.built_in(kind)
+
+
+def test_a_member_is_taken_by_settings_and_used() -> None:
+    with pytest.raises(ValidationError, match="one of least_squares, cross_entropy, got 'hinge'"):
+        TranslateSettings(adversarial="hinge")
+
+    def hinge(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        return torch.relu(1 - (2 * target - 1) * logits).mean()
+
+    crossmod.register("adversarial_loss", "hinge", hinge)
+    assert TranslateSettings(adversarial="hinge").adversarial == "hinge"
+    zero = torch.zeros(1, 1, 2, 2)
+    assert discriminator_adversarial("hinge", zero, zero).item() == 1.0
+
+
+def test_what_cannot_be_registered_or_found() -> None:
+    with pytest.raises(InputError, match=r"the kind 'sound'\. Expected: one of family"):
+        crossmod.register("sound", "x", object())
+    with pytest.raises(InputError, match="'essnet', which is built in"):
+        crossmod.register("family", "essnet", object())
+    with pytest.raises(InputError, match=r"family: 'pix2pix'\. Expected: one of cyclegan, essnet, multi_input"):
+        family_of("pix2pix")
+
+
+def test_a_registered_segmenter_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    from crossmod.networks.unet import make_network
+
+    crossmod.register("segmenter", "one_layer", lambda size: nn.Conv2d(1, 1, 1))
+    settings = SegmentSettings(network="one_layer")
+    assert isinstance(make_network(settings.network, settings.size), nn.Conv2d)
+
+
+# A package of somebody else: an EssNet whose generators are narrower by half, and an executor that counts.
+PACKAGE = """
+from dataclasses import replace
+
+from crossmod.experiment.executors.base import InProcess
+from crossmod.networks.blocks import ResNet
+from crossmod.synthesis import cyclegan
+from crossmod.synthesis.families import Family
+
+
+def generators(settings):
+    return {name: ResNet(1, settings.generator_filters // 2, 1) for name in ("G1", "G2")}
+
+
+def build(settings, device):
+    networks = {**cyclegan.build(settings, device).networks, **generators(settings)}
+    return cyclegan.build(settings, device, networks=networks)
+
+
+HALF = Family(title="Half CycleGAN", build=build, generators=generators, reference="Nobody et al. 2026")
+
+
+def executor(root, machine, options):
+    (root / "made-by").write_text("the executor of another package")
+    return InProcess(root, machine)
+"""
+
+
+@pytest.fixture
+def installed(tmp_path: Path) -> dict[str, str]:
+    """The environment of processes that find the package and its entry points."""
+    site = tmp_path / "site"
+    meta = site / "theirs-1.dist-info"
+    meta.mkdir(parents=True)
+    (site / "theirs.py").write_text(PACKAGE)
+    (meta / "METADATA").write_text("Metadata-Version: 2.1\nName: theirs\nVersion: 1\n")
+    (meta / "entry_points.txt").write_text(
+        "[crossmod.family]\nhalf = theirs:HALF\nbroken = theirs:MISSING\n"
+        "[crossmod.executor]\ncounted = theirs:executor\n"
+    )
+    return {**os.environ, "PYTHONPATH": os.pathsep.join((str(site), PYTHONPATH)), "OMP_NUM_THREADS": "1"}
+
+
+def crossmod_in(environment: dict[str, str], *words: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", "from crossmod.cli import main; main()", *map(str, words)]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+
+
+SMALL = [
+    "--preset",
+    "tiny",
+    "--size",
+    "32",
+    "--generator-filters",
+    "4",
+    "--discriminator-filters",
+    "4",
+    "--folds",
+    "3",
+    "--epochs",
+    "1",
+]
+
+
+def test_a_family_of_another_package_goes_the_whole_way(
+    installed: dict[str, str], stores: Stores, tmp_path: Path
+) -> None:
+    run, made, page = tmp_path / "run", tmp_path / "synthetic", tmp_path / "page.html"
+    sides = ("--ct", stores.ct, "--mr", stores.mr, "--same-people", "no")
+    done = crossmod_in(installed, "train", run, *sides, "--family", "half", *SMALL)
+    assert done.returncode == 0, done.stderr
+    assert json.loads((run / "card.json").read_text())["family"] == "half"
+    done = crossmod_in(installed, "synthesize", run, "--source", stores.ct, "--out", made, "--same-people", "no")
+    assert done.returncode == 0, done.stderr
+    done = crossmod_in(installed, "report", run, made, "--out", page)
+    assert done.returncode == 0, done.stderr
+    assert "half" in page.read_text(encoding="utf-8")
+    done = crossmod_in(installed, "train", tmp_path / "x", *sides, "--family", "broken", *SMALL)
+    assert done.returncode == 2
+    assert "theirs:MISSING, which cannot be imported" in done.stderr
