@@ -31,10 +31,10 @@ from crossmod.inference.from_run import load_run
 from crossmod.inference.translate_volume import translate_volume
 from crossmod.inference.trust.assess import assess_trust
 from crossmod.inference.trust.findings import Trust
-from crossmod.inference.trust.similarity import Fingerprint, fingerprint_of, read_fingerprint
+from crossmod.inference.trust.similarity import fingerprint_of
 from crossmod.inference.types import About, Network, Translation
 from crossmod.metrics.appearance import bodies_of
-from crossmod.metrics.fingerprint import CaseGrid, Training, fingerprint
+from crossmod.metrics.fingerprint import CaseGrid, Fingerprint, Training, fingerprint
 from crossmod.phantom.anatomy import Grid, lay_on_grid, organ_labels
 from crossmod.phantom.person import draw_person
 from crossmod.phantom.scanners import render_ct, render_mr
@@ -79,9 +79,7 @@ def stand_in(folder: Path, people: Sequence[tuple[Volume, Volume]], size: int) -
         return np.interp(images[:, 0], (np.arange(64) + 0.5) / 32 - 1, table).astype(np.float32)
 
     training = Training((sets["ct"],), (sets["ct"],), sets["mr"], sets["mr"], grids, work)
-    card = {"fingerprint": {**fingerprint(training, settings), "made_epoch": "last"}}
-    reference = read_fingerprint(card)
-    assert reference is not None
+    reference = fingerprint(training, settings)
     steps = list(sets["mr"].intensities.values())
     low, high = (float(np.median([getattr(one, end) for one in steps])) for end in ("low", "high"))
     about = About(
@@ -119,8 +117,7 @@ def matched(
         return np.interp(images[:, 0], ranks[0], ranks[1]).astype(np.float32)
 
     training = Training((sets[0],), (sets[0],), sets[1], sets[1], grids, work)
-    reference = read_fingerprint({"fingerprint": {**fingerprint(training, settings), "made_epoch": "last"}})
-    assert reference is not None
+    reference = fingerprint(training, settings)
     steps = list(sets[1].intensities.values())
     low, high = (float(np.median([getattr(one, end) for one in steps])) for end in ("low", "high"))
     about = About(

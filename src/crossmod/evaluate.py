@@ -1,7 +1,4 @@
-"""Scores, and what they prove.
-
-The scores that a program may want by themselves are names of this package, loaded when they are first used.
-"""
+"""Public scores, each loaded when it is first used."""
 
 from typing import TYPE_CHECKING
 

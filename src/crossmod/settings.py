@@ -329,29 +329,29 @@ def pixel_words(values: Mapping[str, Any]) -> str:
 
 
 class EvaluationSettings(Settings):
-    """How synthetic images are held against real ones; the defaults count whole slices, as Crespi et al. do."""
+    """How synthetic images are compared with real ones; the defaults count whole slices, as in Crespi et al."""
 
     sequence: str | None = None
     """MR sequence (or CT phase) of the real cases; default: the synthetic's."""
     size: int | None = Field(default=None, ge=16)
-    """Pixels a side at which all slices are compared; default: the synthetic's, the smallest of several."""
+    """Side of the compared slices in pixels; default: the synthetic's, the smallest of several."""
     window: tuple[float, float] = (-160.0, 240.0)
-    """CT: the HU that become black and white; what lies outside is cut, on both sides."""
+    """CT: the HU that become black and white, on both sides; values outside are cut."""
     percentiles: tuple[float, float] = (0.5, 99.5)
     """MR: the percentiles of each case that become black and white, on both sides."""
     detector: str = "random"
-    """Network of whose features Fréchet and kernel distance are taken: random, inception (needs the extra `fid`), or
-    the path of a weights file of Inception."""
+    """Network whose features give the Fréchet and kernel distance: random, inception (needs the extra `fid`), or the
+    path of a weights file of Inception."""
     draws: int = Field(default=1000, ge=0)
     """Draws of patients for the intervals; 0: none."""
     seed: int = 0
-    """Seed of which patients are held apart for the baseline, of equal numbers, and of the draws."""
+    """Seed of the choice of patients that are held out for the baseline, of equal numbers, and of the draws."""
     inside: bool = False
-    """Count histograms inside the body only; the paper counts whole slices, half of which is air."""
+    """Count histograms only inside the body; the paper counts whole slices, half of which is air."""
     unseen: bool = False
     """Leave out the real patients that one of the models was trained on."""
     same_people: Literal["yes", "no"] | None = None
-    """Whether equal case names in two stores are one person, where no patient id tells; default: as if they were."""
+    """Whether equal case names in two stores are one person, if there are no patient ids; default: yes."""
 
     @model_validator(mode="after")
     def _check_intensity(self) -> "EvaluationSettings":

@@ -17,7 +17,7 @@ def test_from_stores_to_a_ranking(tmp_path: Path, capsys: pytest.CaptureFixture[
     text = capsys.readouterr().out
     assert "further than real" in text
     assert "poor   KL, 256 bins" in text
-    assert "Note: good, poor: trained on" in text
+    assert "Warning: good, poor: trained on" in text
     assert f"Next: crossmod report {out}" in text
     main(["evaluate", "compare", str(out), "--json", str(ranking)])
     text = capsys.readouterr().out

@@ -7,9 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crossmod.errors import InputError
-from crossmod.evaluation.baseline import BaselineComparison, hold_apart, judge
-from crossmod.metrics.distribution import METRICS, ImageStatistics, average, score, score_layers
+from crossmod.evaluation.baseline import BaselineComparison, hold_out, judge
+from crossmod.metrics.distribution import METRICS, ImageStatistics
 from crossmod.statistics.intervals import estimate, patient_draws
+from tests.support.plain_scores import average, in_layer, score, score_layers
 
 
 def slices(
@@ -99,7 +100,7 @@ def test_numbers_are_made_equal() -> None:
     assert found.patients == (4, 2)
     assert found.images[1] == (12, 8)
     # The score is one of two of the six, with four slices of each.
-    pairs = [model.in_layer(1).of_patients(two) for two in itertools.combinations(sorted(people("m", 6)), 2)]
+    pairs = [in_layer(model, 1).of_patients(two) for two in itertools.combinations(sorted(people("m", 6)), 2)]
     fours = [sorted(itertools.combinations(range(start, start + 5), 4)) for start in (0, 5)]
     choices = [pair.take([*a, *b]) for pair in pairs for a in fours[0] for b in fours[1]]
     value = found.scores["m"].layers[1]["kl_256"].value
@@ -127,7 +128,7 @@ def test_layers_that_one_side_lacks() -> None:
 
 
 def test_a_baseline_of_zero_divides_nothing() -> None:
-    """The held-apart slices are those of the reference, under other names."""
+    """The held-out slices are those of the reference, under other names."""
     reference, same = slices(1, people("r", 3)), slices(1, people("h", 3))
     found = judge(reference, same, {"m": slices(3, people("m", 3))}, draws=5)
     assert found.baseline.average["kl_256"].value == 0
@@ -153,12 +154,12 @@ def test_mistakes_are_refused() -> None:
 def test_holding_apart(patients: list[str], seed: int) -> None:
     if len(set(patients)) < 2:
         with pytest.raises(InputError, match="1 real patient"):
-            hold_apart(patients, seed)
+            hold_out(patients, seed)
         return
-    reference, held = hold_apart(patients, seed)
+    reference, held = hold_out(patients, seed)
     assert sorted((*reference, *held)) == sorted(set(patients))
     assert 0 <= len(reference) - len(held) <= 1
-    assert hold_apart(patients[::-1], seed) == (reference, held)
+    assert hold_out(patients[::-1], seed) == (reference, held)
 
 
 @given(st.lists(st.sampled_from("abcde"), min_size=1, max_size=12), st.integers(0, 99))

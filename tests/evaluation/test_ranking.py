@@ -11,12 +11,12 @@ from crossmod.errors import InputError
 from crossmod.evaluation.artifacts import save_draws
 from crossmod.evaluation.ranking import ModelResult, compare_evaluations, pair_of, table, to_json
 from crossmod.evaluation.run import evaluate_images
-from crossmod.metrics.distribution import HIGHER_IS_BETTER, METRICS
+from crossmod.metrics.distribution import METRICS
 from crossmod.runs import start_run
 from crossmod.settings import EvaluationSettings
 from tests.support.evaluated_people import flat, look_alike, make_people, synthetic_store
 
-LOWER = [metric for metric in METRICS if metric not in HIGHER_IS_BETTER]
+LOWER = [metric.name for metric in METRICS.values() if not metric.higher_is_better]
 
 
 def result(folder: Path, models: dict[str, dict[str, Any]], *, modality: str = "mr", draws: bool = True) -> Path:
@@ -78,7 +78,7 @@ def test_the_same_draws_show_what_overlapping_intervals_do_not(tmp_path: Path) -
     loose = compare_evaluations([result(tmp_path / "s", other)])
     assert (loose.pairs[0].how, loose.ranked_by) == ("intervals", "ratios")
     assert set(loose.pairs[0].nearer.values()) == {None}
-    assert "no difference is shown (told from whether intervals overlap" in loose.pairs[0].sentence
+    assert "no difference is shown (from whether intervals overlap" in loose.pairs[0].sentence
     assert any("Not all models can be paired" in line for line in loose.warnings)
 
 
@@ -159,7 +159,7 @@ def test_a_difference_of_a_score_that_rises_with_nearness() -> None:
         return ModelResult(name, "r", {}, {"pairing": "p"}, rows)
 
     pair = pair_of(model("low", 0.2), model("high", 0.8))
-    assert pair.nearer == {metric: "high" if metric in HIGHER_IS_BETTER else "low" for metric in METRICS}
+    assert pair.nearer == {m.name: "high" if m.higher_is_better else "low" for m in METRICS.values()}
     same = pair_of(model("low", 0.2), replace(model("low", 0.2), name="twin"))
     assert set(same.nearer.values()) == {None}
 

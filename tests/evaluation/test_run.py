@@ -9,7 +9,7 @@ from safetensors.numpy import load_file
 
 from crossmod.data.store import Store
 from crossmod.errors import InputError
-from crossmod.evaluation.baseline import hold_apart
+from crossmod.evaluation.baseline import hold_out
 from crossmod.evaluation.result import lines
 from crossmod.evaluation.run import evaluate_images
 from crossmod.metrics.distribution import METRICS
@@ -107,7 +107,7 @@ def test_the_same_seed_gives_the_same_numbers(result: Run, people: People, tmp_p
 
 
 def test_the_very_images_of_the_reference_have_no_distance(people: People, tmp_path: Path) -> None:
-    reference, _ = hold_apart([case.patient for case in Store(people.mr).cases], seed=0)
+    reference, _ = hold_out([case.patient for case in Store(people.mr).cases], seed=0)
     numbers = [int(name.removeprefix("mr-")) for name in reference]
     copy = real_store(tmp_path / "copy", "mr", numbers)
     run = evaluate_images(people.mr, [copy], tmp_path / "r", settings=EvaluationSettings(draws=10))
@@ -138,7 +138,7 @@ def test_constant_slices_have_no_spectrum_and_that_is_said(people: People, tmp_p
     run = evaluate_images(people.mr, [made], tmp_path / "r", source=[people.ct], settings=EvaluationSettings(draws=5))
     assert average(run, "blank", "scores", "spectrum")[0] is None
     assert run.card["models"]["blank"]["verdicts"]["spectrum"] == "undefined"
-    assert any("slices are of one value all over" in line for line in run.card["warnings"])
+    assert any("slices have a single value" in line for line in run.card["warnings"])
     assert any("spectral correlation" in line and "undefined" in line for line in lines(run.card))
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from crossmod.inference.batch.run import overlapped
 from crossmod.inference.ensemble import about_all, ct_windows, merged
-from crossmod.inference.predict import Prediction, pooled, prepare_sweep
+from crossmod.inference.predict import Prediction, pooled, prepare
 from crossmod.inference.types import Network, Options
 from tests.support.small_models import Made, about, body
 
@@ -27,7 +27,7 @@ def test_the_spread_of_several_networks_is_that_within_and_between() -> None:
 def test_the_moments_are_those_of_all_variants() -> None:
     volume = body((3, 32, 32), (5.0, 10.0, 10.0))
     network = Made(about(flip=True), lambda images: np.tanh(images[:, 0] * 3 + np.arange(32) / 40))
-    sweep = prepare_sweep(network, [volume], Options(variants=("flip", "shift", "neighbours")))
+    sweep = prepare(network, [volume], Options(variants=("flip", "shift", "neighbours")))
     given = sweep._inputs(0, 3)
     each = np.stack([move.back(network.translate(move.there(given)[0][:, None])[0]) * 1000 for move in sweep.moves])
     found = sweep.answer(0, 3)
@@ -46,7 +46,7 @@ def test_a_stack_is_the_slice_and_those_at_its_distance(stack: int, batch: int) 
         seen.append(images[:, :, 0, 0])
         return images[:, 0]
 
-    sweep = prepare_sweep(Made(about(stack=stack, stack_mm=4.0), keep), [volume], Options())
+    sweep = prepare(Made(about(stack=stack, stack_mm=4.0), keep), [volume], Options())
     for start in range(0, 7, batch):
         found = sweep.answer(start, min(start + batch, 7))
         np.testing.assert_allclose(found.mean[:, 0, 0], np.arange(start, min(start + batch, 7)) * 10, atol=1e-2)
@@ -65,7 +65,7 @@ def test_stacks_of_two_inputs_follow_each_other_and_half_way_slices_are_of_all()
         return images[:, 0]
 
     network = Made(about(stack=3, stack_mm=5.0, inputs=("ct", "ct")), keep)
-    prepare_sweep(network, [first, second], Options(variants=("neighbours",))).answer(1, 3)
+    prepare(network, [first, second], Options(variants=("neighbours",))).answer(1, 3)
     own, up, down = np.split(seen[0] * 1000, 3)
     np.testing.assert_allclose(own, [[10, 0, 20, -100, 0, -200], [20, 10, 30, -200, -100, -300]], atol=1e-2)
     np.testing.assert_allclose(up, [[15, 5, 25, -150, -50, -250], [25, 15, 30, -250, -150, -300]], atol=1e-2)

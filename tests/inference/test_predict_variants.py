@@ -1,16 +1,17 @@
 from dataclasses import replace
+from typing import get_args
 
 import numpy as np
 import pytest
 
 from crossmod.inference.predict import PART, SHIFTS, Augmentation, moves
 from crossmod.inference.translate_volume import translate_volume
-from crossmod.inference.types import VARIANTS, Options
+from crossmod.inference.types import Options, Variant
 from tests.support.small_models import Made, about, body
 
 
 def test_the_slice_itself_comes_first_and_every_move_is_undone(rng: np.random.Generator) -> None:
-    found = moves(VARIANTS)
+    found = moves(get_args(Variant))
     assert found[0] == Augmentation()
     assert len(found) == 2 + len(SHIFTS) + 2
     slices = rng.normal(size=(2, 5, 8, 8)).astype(np.float32)

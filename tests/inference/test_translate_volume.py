@@ -177,9 +177,9 @@ def test_inputs_of_another_place_are_refused() -> None:
 def test_other_mistakes_have_a_sentence() -> None:
     with pytest.raises(InputError, match="none below 0"):
         translate_volume([IDENTITY], [replace(body(modality="mr"), modality="ct")])
-    with pytest.raises(InputError, match="no numbers"):
+    with pytest.raises(InputError, match="NaN or infinity"):
         translate_volume([Made(about(), lambda images: images[:, 0] * np.nan)], [body()])
-    with pytest.raises(InputError, match="the same way"):
+    with pytest.raises(InputError, match="the same direction"):
         translate_volume([IDENTITY, Made(about(target="mr"))], [body()])
     with pytest.raises(InputError, match="gap from 240 to 300"):
         translate_volume([Made(about(low=-160.0, high=240.0)), Made(about(low=300.0, high=900.0))], [body()])

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from crossmod.metrics.appearance import BINS, PARTS, QUANTITIES, WIDTH, looks
+from crossmod.metrics.appearance import BINS, COLUMNS, QUANTITIES, WIDTH, looks
 from crossmod.metrics.fingerprint import distances, summary, turned
 
-AT = PARTS[-1].columns.start
+AT = COLUMNS["quantities"].start
 
 
 def of(images: np.ndarray, body: np.ndarray) -> np.ndarray:
@@ -60,5 +60,5 @@ def test_grey_values_moved_by_a_share_of_the_range(body: np.ndarray, rng: np.ran
 def test_one_patient_has_no_distances(body: np.ndarray, rng: np.random.Generator) -> None:
     image = rng.uniform(-0.9, 0.1, (3, 50, 50))
     alone, nobody = summary([of(image, body)]), summary([])
-    assert alone["histogram_distances"] == nobody["histogram_distances"] == []
-    assert len(summary([of(image, body)] * 3)["upright"]) == 3
+    assert alone.histogram_distances == nobody.histogram_distances == ()
+    assert len(summary([of(image, body)] * 3).upright) == 3

@@ -16,7 +16,6 @@ from crossmod.metrics.axial_layers import (
     LUNGS_LOW,
     Placement,
     extent,
-    layer_numbers,
     place,
     placement_by_lungs,
     placement_by_organs,
@@ -89,7 +88,7 @@ def test_without_anything_the_scan_is_divided() -> None:
     affine = np.array([[0, 0, -1, 0], [0, -1, 0, 0], [5, 0, 0, -30], [0, 0, 0, 1]], dtype=np.float64)
     volume = Volume(np.full((20, 9, 9), -1000, np.int16), affine, "ct")
     assert place(volume) == Placement("scan", -32.5, 67.5)
-    np.testing.assert_array_equal(layer_numbers(volume), np.repeat(np.arange(1, 11), 2))
+    np.testing.assert_array_equal(place(volume).numbers(positions(volume)), np.repeat(np.arange(1, 11), 2))
     np.testing.assert_array_equal(positions(volume), -30 + 5.0 * np.arange(20))
 
 

@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crossmod.metrics.distribution import ImageStatistics, pairing, score, side, weighted_frechet
-from crossmod.metrics.features import frechet_distance
+from crossmod.metrics.distribution import ImageStatistics, weighted_comparison, weighted_set
+from crossmod.metrics.features import frechet_distance, weighted_frechet_distance
+from tests.support.plain_scores import score
 
 
 def made(seed: int, count: int, features: int = 5, size: int = 9) -> ImageStatistics:
@@ -35,7 +36,9 @@ def test_a_draw_is_the_plain_score_of_repeated_images(n: int, m: int, features: 
     rng = np.random.default_rng(seed)
     real, synthetic = made(seed, n, features), made(seed + 1, m, features)
     a, b = times(rng, n), times(rng, m)
-    found = pairing(side(real), side(synthetic)).scores(a.astype(np.float64), b.astype(np.float64))
+    found = weighted_comparison(weighted_set(real), weighted_set(synthetic)).scores(
+        a.astype(np.float64), b.astype(np.float64)
+    )
     expected = score(real.take(np.repeat(np.arange(n), a)), synthetic.take(np.repeat(np.arange(m), b)))
     assert found == pytest.approx(expected, rel=1e-6, abs=1e-6)
 
@@ -46,13 +49,13 @@ def test_frechet_distance_of_repeated_rows(n: int, m: int, features: int, seed: 
     mix = rng.normal(size=(features, features))
     x, y = rng.normal(size=(n, features)) @ mix, rng.normal(1, 2, (m, features)) @ mix
     a, b = times(rng, n), times(rng, m)
-    found = weighted_frechet(x @ x.T, y @ y.T, x @ y.T, a.astype(np.float64), b.astype(np.float64))
+    found = weighted_frechet_distance(x @ x.T, y @ y.T, x @ y.T, a.astype(np.float64), b.astype(np.float64))
     expected = frechet_distance(np.repeat(x, a, axis=0), np.repeat(y, b, axis=0))
     assert found == pytest.approx(expected, rel=1e-9, abs=1e-9 * np.sum(mix**2))
 
 
 def test_draws_without_enough_images_have_no_score() -> None:
-    pair = pairing(side(made(1, 3)), side(made(2, 3)))
+    pair = weighted_comparison(weighted_set(made(1, 3)), weighted_set(made(2, 3)))
     one, none, some = np.array([0.0, 1, 0]), np.zeros(3), np.array([1.0, 2, 0])
     assert np.isnan([*pair.scores(some, none).values()]).all()
     found = pair.scores(some, one)
@@ -62,5 +65,5 @@ def test_draws_without_enough_images_have_no_score() -> None:
 def test_without_tissue_bins() -> None:
     first, second = (replace(made(seed, 3), tissue=None, edges=None) for seed in (1, 2))
     ones = np.ones(3)
-    found = pairing(side(first), side(second)).scores(ones, ones)
+    found = weighted_comparison(weighted_set(first), weighted_set(second)).scores(ones, ones)
     assert found == pytest.approx(score(first, second), rel=1e-6, nan_ok=True)

@@ -122,7 +122,7 @@ def test_the_same_every_time_and_no_global_draw(found: FeatureExtractor, rng: np
 
 def test_an_unknown_name_is_refused_with_the_names_that_there_are() -> None:
     with pytest.raises(
-        InputError, match=r"'incepton' is no name of one, and no file\. Expected: inception or random, or"
+        InputError, match=r"'incepton' is neither a detector nor a file\. Expected: inception or random, or"
     ):
         detector("incepton")
 

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crossmod.errors import InputError
-from crossmod.metrics.features import kernel, kernel_distance, weighted_distance
+from crossmod.metrics.features import kernel, kernel_distance, weighted_kernel_distance
 
 
 def naive(a: np.ndarray, b: np.ndarray) -> float:
@@ -27,7 +27,7 @@ def test_against_a_double_loop(n: int, m: int, features: int, seed: int) -> None
     assert kernel_distance(b, a) == pytest.approx(kernel_distance(a, b), rel=1e-9, abs=1e-9)
     times_a, times_b = rng.integers(0, 4, n), rng.integers(0, 4, m)
     times_a[0], times_b[0] = 2, 3
-    found = weighted_distance(
+    found = weighted_kernel_distance(
         kernel(a, a), kernel(b, b), kernel(a, b), times_a.astype(np.float64), times_b.astype(np.float64)
     )
     expected = naive(np.repeat(a, times_a, axis=0), np.repeat(b, times_b, axis=0))
@@ -55,5 +55,5 @@ def test_one_image_is_refused(few: int) -> None:
 
 
 def test_features_that_are_no_numbers_are_refused() -> None:
-    with pytest.raises(InputError, match="no numbers"):
+    with pytest.raises(InputError, match="NaN or infinite"):
         kernel_distance(np.zeros((3, 2)), np.array([[0.0, 1.0], [np.nan, 0.0]]))

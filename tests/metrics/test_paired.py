@@ -71,5 +71,5 @@ def test_mistakes_are_refused() -> None:
         paired_scores(image, image, ~all_of_it, 1.0)
     with pytest.raises(InputError, match="more than 0"):
         paired_scores(image, image, all_of_it, 0.0)
-    with pytest.raises(InputError, match="no numbers"):
+    with pytest.raises(InputError, match="NaN or infinite"):
         paired_scores(image, image + np.nan, all_of_it, 1.0)

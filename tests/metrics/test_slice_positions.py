@@ -7,9 +7,14 @@ import pytest
 from crossmod.data.store import Store
 from crossmod.data.store_writer import writing_store
 from crossmod.errors import InputError
-from crossmod.metrics.axial_layers import layer_numbers
+from crossmod.metrics.axial_layers import place, positions
 from crossmod.metrics.slice_positions import place_real, place_synthetic, slice_positions, sources_of
 from tests.support.evaluated_people import LIVER, MM, SLICES, look_alike, person, real_store, synthetic_store
+
+
+def layers_of_person() -> np.ndarray:
+    volume = person(0, "ct")
+    return place(volume).numbers(positions(volume))
 
 
 def test_a_synthetic_case_has_the_layers_of_its_source(tmp_path: Path) -> None:
@@ -19,7 +24,7 @@ def test_a_synthetic_case_has_the_layers_of_its_source(tmp_path: Path) -> None:
     made = synthetic_store(tmp_path / "made", ct, lambda v, _: -v.voxels.astype(np.float32), slices=kept)
     store = Store(made)
     placed = place_synthetic(store, store.cases, sources_of([Store(ct)]))[0]
-    np.testing.assert_array_equal(placed.layers, layer_numbers(person(0, "ct"))[kept])
+    np.testing.assert_array_equal(placed.layers, layers_of_person()[kept])
     np.testing.assert_array_equal(placed.origins, kept)
     assert placed.rule == "liver"
 
@@ -29,7 +34,7 @@ def test_without_its_source_the_organ_by_which_slices_were_chosen_ends_where_the
     made = Store(synthetic_store(tmp_path / "made", ct, look_alike, slices=range(*LIVER)))
     placed = place_synthetic(made, made.cases, {})[0]
     assert placed.rule == "liver, own labels"
-    np.testing.assert_array_equal(placed.layers, layer_numbers(person(0, "ct"))[LIVER[0] : LIVER[1]])
+    np.testing.assert_array_equal(placed.layers, layers_of_person()[LIVER[0] : LIVER[1]])
 
 
 def test_another_organ_does_not_end_where_slices_end(tmp_path: Path) -> None:

@@ -273,7 +273,7 @@ def test_a_path_without_a_file(there: bool, tmp_path: Path) -> None:
     path = tmp_path / "weights.pth"
     if there:
         path.mkdir()
-    with pytest.raises(InputError, match=r"weights\.pth' is no name of one, and no file\. .* random needs no file"):
+    with pytest.raises(InputError, match=r"weights\.pth' is neither a detector nor a file\. .* random needs no file"):
         detector(str(path))
 
 

@@ -1,33 +1,31 @@
-"""What a score is worth: real against real as the unit, with intervals over patients (Crespi et al., Sec. 4.1).
+"""Models compared with real images: real against real as the unit, with intervals over patients (Crespi et al., 4.1).
 
 "Two subsets of the two real CT datasets [...] have been kept apart to be compared with the other real images to compute
 a baseline [...]. The scores of our models are then normalized by dividing by their baseline"; "also, the averaged value
 is divided by the average value of its baseline".
 
-Notable:
-- The same real slices, the reference, stand on one side of every comparison. On the other side, the held-apart real
-  slices and those of every model are as many in each layer, and of as many patients. Distances shrink with either
-  number, whatever the images: a set of more patients would come out nearer to real than real is.
-- The kernel distance is not divided: without bias, its baseline is near 0, and may be less.
+Notable: the reference, a set of real slices, is one side of every comparison. On the other side, the held-out real
+slices and those of every model are equal in number in each layer, and of equally many patients. Distances shrink with
+either number: a set of more patients would come out nearer to real than real is.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from jaxtyping import Float
 
 from crossmod.errors import InputError
 from crossmod.metrics.axial_layers import LAYERS
-from crossmod.metrics.distribution import LIMITS, METRICS, ImageStatistics, WeightedComparison, pairing, side
+from crossmod.metrics.distribution import METRICS, ImageStatistics, weighted_comparison, weighted_set
 from crossmod.seeds import rng
 from crossmod.statistics.intervals import Estimate, Move, estimate, patient_draws
 
-UNDIVIDED = frozenset({"kid"})
-
 Values = Float[np.ndarray, "draws layers metrics"]
 Row = Float[np.ndarray, "draws metrics"]
+Name = TypeVar("Name", bound=Hashable)
 
 
 @dataclass(frozen=True)
@@ -45,13 +43,13 @@ class Table:
 
 @dataclass(frozen=True)
 class BaselineComparison:
-    """Models against a baseline.
+    """Models and the baseline, compared with the reference.
 
     Args:
-        patients: of the reference, and of each set on the other side.
-        images: layer -> slices of the reference, and of each set on the other side.
-        baseline: held-apart real slices against the reference.
-        scores: model -> its synthetic slices against the reference.
+        patients: of the reference, and of each other set.
+        images: layer -> slices of the reference, and of each other set.
+        baseline: scores of held-out real slices.
+        scores: model -> scores of its synthetic slices.
         ratios: model -> score divided by baseline: 1 is as near to real as real is.
     """
 
@@ -62,8 +60,8 @@ class BaselineComparison:
     ratios: Mapping[str, Table]
 
 
-def hold_apart(patients: Sequence[str], seed: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Divide real patients in two: the reference, and those held apart for the baseline (half of them, rounded down).
+def hold_out(patients: Sequence[str], seed: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Divide real patients in two: the reference, and those held out for the baseline (half of them, rounded down).
 
     Raises:
         InputError: fewer than two patients.
@@ -71,7 +69,7 @@ def hold_apart(patients: Sequence[str], seed: int) -> tuple[tuple[str, ...], tup
     names = sorted(set(patients))
     if len(names) < 2:
         found = f"{len(names)} real patient{'s' * (len(names) != 1)}"
-        expected = "two or more, since a baseline holds one apart"
+        expected = "two or more, since a baseline holds one out"
         raise InputError("baseline", found=found, expected=expected, do="Give a store with more patients.")
     order = rng(seed, "baseline").permutation(len(names))
     held = {names[int(i)] for i in order[: len(names) // 2]}
@@ -86,75 +84,103 @@ def judge(
     seed: int = 0,
     draws: int = 1000,
 ) -> BaselineComparison:
-    """Score models against real slices, by layer and on average, divided by what real slices score.
+    """Score models against real slices, by layer and on average, and divide by what real slices score.
 
     Args:
-        reference: the real slices on the one side of every comparison.
+        reference: real slices, one side of every comparison.
         held: real slices of other patients.
-        models: name -> synthetic slices; those of the same source patients are drawn together in all models.
+        models: name -> synthetic slices; the same source patients are drawn together in all models.
         seed: of the choice of equal numbers, and of the draws.
-        draws: of patients, with repetition, from each set; 0 for no intervals.
+        draws: of patients, with replacement, from each set; 0: no intervals.
 
     Raises:
-        InputError: a patient in `reference` and in `held`, a set without slices, or sets that were not taken alike.
+        InputError: a patient in both `reference` and `held`, a set without slices, or sets not measured alike.
     """
     _refuse_unusable(reference, held, models)
-    # None names the baseline, which no model can.
+    # None is the baseline, which no model can be called.
     others: dict[str | None, ImageStatistics] = {None: held, **models}
     count = min(len(set(statistics.patients)) for statistics in others.values())
     others = {name: _of_some_patients(statistics, count, seed) for name, statistics in others.items()}
-    times = {name: patient_draws(statistics.patients, seed, draws) for name, statistics in others.items()}
-    times_real = patient_draws(reference.patients, seed, draws)
-    values = {name: np.full((draws + 1, LAYERS, len(METRICS)), math.nan) for name in others}
-    images = {}
-    for layer in range(1, LAYERS + 1):
-        real = np.flatnonzero(reference.layers == layer)
-        chosen = _equally_many({name: (s, np.flatnonzero(s.layers == layer)) for name, s in others.items()}, seed)
-        images[layer] = len(real), max(map(len, chosen.values()))
-        unit = side(reference.take(real)) if len(real) else None
-        for name, which in chosen.items():
-            if unit is not None and len(which):
-                pair = pairing(unit, side(others[name].take(which)))
-                values[name][:, layer - 1] = _scored(pair, times_real[:, real], times[name][:, which])
+    chosen = {layer: _equally_many(others, layer, seed) for layer in range(1, LAYERS + 1)}
+    values = layer_scores(reference, others, chosen, seed, draws)
     patients = len(set(reference.patients)), count
-    baseline = values[None]
-    sure = min(patients) > 1
+    baseline, sure = values[None], min(patients) > 1
     return BaselineComparison(
         patients=patients,
-        images=images,
+        images={
+            layer: (int(np.count_nonzero(reference.layers == layer)), max(map(len, sets.values())))
+            for layer, sets in chosen.items()
+        },
         baseline=_scores(baseline, sure),
         scores={name: _scores(values[name], sure) for name in models},
         ratios={name: _ratios(values[name], baseline, sure) for name in models},
     )
 
 
+def layer_scores(
+    reference: ImageStatistics,
+    sets: Mapping[Name, ImageStatistics],
+    chosen: Mapping[int, Mapping[Name, np.ndarray]],
+    seed: int,
+    draws: int,
+    advance: Callable[[], object] = lambda: None,
+) -> dict[Name, Values]:
+    """Every metric of each set against the reference, by draw and layer; NaN where it is undefined.
+
+    Args:
+        sets: the sets that are compared with them.
+        chosen: layer -> set -> the indexes of its slices in that layer.
+        draws: how many; the first row of the result is the sets themselves.
+        advance: called after each comparison.
+    """
+    times_real = patient_draws(reference.patients, seed, draws)
+    times = {name: patient_draws(statistics.patients, seed, draws) for name, statistics in sets.items()}
+    values = {name: np.full((draws + 1, LAYERS, len(METRICS)), math.nan) for name in sets}
+    for layer, slices in chosen.items():
+        real = np.flatnonzero(reference.layers == layer)
+        one_side = weighted_set(reference.take(real)) if len(real) else None
+        for name, which in slices.items():
+            if one_side is not None and len(which):
+                pair = weighted_comparison(one_side, weighted_set(sets[name].take(which)))
+                drawn = zip(times_real[:, real], times[name][:, which], strict=True)
+                values[name][:, layer - 1] = [[*pair.scores(a, b).values()] for a, b in drawn]
+            advance()
+    return values
+
+
+def mean_of_known(values: Float[np.ndarray, "draws several ..."]) -> Float[np.ndarray, "draws ..."]:
+    """Mean over the second axis of what is not NaN; NaN if nothing is."""
+    known = ~np.isnan(values)
+    counts = known.sum(axis=1)
+    return np.where(counts > 0, np.where(known, values, 0).sum(axis=1) / np.maximum(counts, 1), math.nan)
+
+
 def _refuse_unusable(reference: ImageStatistics, held: ImageStatistics, models: Mapping[str, ImageStatistics]) -> None:
     both = sorted(set(reference.patients) & set(held.patients))
     if both:
-        do = "Divide the patients with `hold_apart`."
+        do = "Divide the patients with `hold_out`."
         raise InputError("baseline", found=f"patient {both[0]} on both sides", expected="other patients", do=do)
-    for name, statistics in {"reference": reference, "held apart": held, **models}.items():
+    for name, statistics in {"reference": reference, "held out": held, **models}.items():
         if len(statistics) == 0:
-            raise InputError(name, found="no slices", expected="one or more", do="Leave it out, or give slices.")
+            raise InputError(name, found="no slices", expected="one or more", do="Omit the set, or give slices.")
 
 
 def _of_some_patients(statistics: ImageStatistics, count: int, seed: int) -> ImageStatistics:
-    """`count` of the patients, the same of every set of the same patients."""
+    """`count` of the patients; sets of the same patients keep the same ones."""
     names = sorted(set(statistics.patients))
     order = rng(seed, "equal patients", *names).permutation(len(names))
     return statistics if len(names) == count else statistics.of_patients([names[int(i)] for i in order[:count]])
 
 
-def _equally_many(
-    sets: Mapping[str | None, tuple[ImageStatistics, np.ndarray]], seed: int
-) -> dict[str | None, np.ndarray]:
-    """As many slices of each set as the smallest has; sets without two, which have no distance, do not count."""
-    count = min((len(where) for _, where in sets.values() if len(where) > 1), default=1)
-    return {name: _evenly(statistics, where, count, seed) for name, (statistics, where) in sets.items()}
+def _equally_many(sets: Mapping[str | None, ImageStatistics], layer: int, seed: int) -> dict[str | None, np.ndarray]:
+    """Equally many slices of each set in a layer; sets of one slice, which have no distance, do not count."""
+    there = {name: np.flatnonzero(statistics.layers == layer) for name, statistics in sets.items()}
+    count = min((len(where) for where in there.values() if len(where) > 1), default=1)
+    return {name: _evenly(statistics, there[name], count, seed) for name, statistics in sets.items()}
 
 
 def _evenly(statistics: ImageStatistics, where: np.ndarray, count: int, seed: int) -> np.ndarray:
-    """`count` of the slices at `where`, taking turns between patients so that none dominates."""
+    """`count` of the slices at `where`, from all patients in turn so that none dominates."""
     if len(where) <= count:
         return where
     turns: dict[str, int] = {}
@@ -166,38 +192,28 @@ def _evenly(statistics: ImageStatistics, where: np.ndarray, count: int, seed: in
     return np.sort([index for _, _, index in sorted(ranked)[:count]])
 
 
-def _scored(pair: WeightedComparison, real: np.ndarray, synthetic: np.ndarray) -> Row:
-    return np.array([[*pair.scores(a, b).values()] for a, b in zip(real, synthetic, strict=True)])
-
-
-def _mean_of_layers(values: Values) -> Row:
-    there = ~np.isnan(values)
-    counts = there.sum(axis=1)
-    return np.where(counts > 0, np.where(there, values, 0).sum(axis=1) / np.maximum(counts, 1), math.nan)
-
-
 def _scores(values: Values, sure: bool) -> Table:
-    return _table(values, _mean_of_layers(values), LIMITS, "difference", sure)
+    return _table(values, mean_of_known(values), "difference", sure, limited=True)
 
 
 def _ratios(values: Values, baseline: Values, sure: bool) -> Table:
-    # Means over the layers that both have, and one divided by the other.
-    usable = ~np.isnan(values) & ~np.isnan(baseline) & np.array([metric not in UNDIVIDED for metric in METRICS])
+    # Means over the layers that both have, then one divided by the other.
+    usable = ~np.isnan(values) & ~np.isnan(baseline) & np.array([metric.divided for metric in METRICS.values()])
     over, under = (np.where(usable, part, math.nan) for part in (values, baseline))
-    means = _divided(_mean_of_layers(over), _mean_of_layers(under))
-    return _table(_divided(over, under), means, {}, "factor", sure)
+    means = _divided(mean_of_known(over), mean_of_known(under))
+    return _table(_divided(over, under), means, "factor", sure, limited=False)
 
 
 def _divided(values: np.ndarray, baseline: np.ndarray) -> np.ndarray:
-    """nan where the baseline is not above 0: nothing can be measured by it."""
+    """NaN where the baseline is not above 0."""
     above = baseline > 0
     return np.where(above, values / np.where(above, baseline, 1), math.nan)
 
 
-def _table(values: Values, means: Row, limits: Mapping[str, tuple[float, float]], move: Move, sure: bool) -> Table:
+def _table(values: Values, means: Row, move: Move, sure: bool, *, limited: bool) -> Table:
     def estimates(columns: Row) -> dict[str, Estimate]:
-        columns = columns if sure else columns[:1]  # draws of one patient are all alike
-        wide = (-math.inf, math.inf)
-        return {m: estimate(columns[:, i], move, limits.get(m, wide)) for i, m in enumerate(METRICS)}
+        columns = columns if sure else columns[:1]  # all draws of one patient are equal
+        limits = [metric.limits if limited else (-math.inf, math.inf) for metric in METRICS.values()]
+        return {name: estimate(columns[:, i], move, limits[i]) for i, name in enumerate(METRICS)}
 
     return Table({layer: estimates(values[:, layer - 1]) for layer in range(1, LAYERS + 1)}, estimates(means))

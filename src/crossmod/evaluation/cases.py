@@ -1,4 +1,4 @@
-"""What an evaluation compares: its settings, and the cases of both sides, checked before anything is read."""
+"""What an evaluation compares: its settings and cases, checked before images are read."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,22 +10,20 @@ from crossmod.data.pixel_size import Scale, extents, side_extent, warn_of_pair, 
 from crossmod.data.store import CaseRecord, Store, listed
 from crossmod.data.units import one_unit
 from crossmod.errors import InputError
-from crossmod.evaluation.baseline import hold_apart
+from crossmod.evaluation.baseline import hold_out
 from crossmod.settings import EvaluationSettings
 
-# What the two sets of real cases are called.
+# Names of the two sets of real cases.
 TAKEN = ("reference", "held")
 
 
 @dataclass(frozen=True, eq=False)
 class SyntheticModel:
-    """The images that one model made.
+    """The images made by one model.
 
     Args:
-        name: that of its store.
-        store: where they lie.
-        records: the cases that are judged, sorted by name.
-        trained_on: the people that it was trained on; none where its images do not say.
+        records: the evaluated cases, sorted by name.
+        trained_on: the people that it was trained on; none if its images do not say.
     """
 
     name: str
@@ -35,28 +33,25 @@ class SyntheticModel:
 
     @property
     def trained_cases(self) -> frozenset[str]:
-        """Checksums of the cases that it was trained on."""
+        """Checksums of its training cases."""
         return frozenset(case for record in self.records if record.synthetic for case in record.synthetic.trained_cases)
 
     def saw(self, record: CaseRecord) -> bool:
-        """Whether the model was trained on a real case, under whatever name."""
+        """Whether the model was trained on a real case, under any name."""
         return record.patient in self.trained_on or record.sha256 in self.trained_cases
 
 
 @dataclass(frozen=True, eq=False)
 class EvaluationCases:
-    """Everything that is to be compared.
+    """All that is compared.
 
     Args:
-        modality: of all images.
-        sequence: of the real cases, where they have one.
-        real: store of the real cases.
-        reference: real cases on the one side of every comparison.
-        held: real cases of other patients, on the other side, for the baseline.
-        models: what is judged.
-        people: who is one person in all stores.
-        truth: store with real images of the people that were translated, where there is one.
-        scale: millimetres and pixels at which all slices are compared.
+        sequence: of the real cases, if they have one.
+        reference: real cases on one side of every comparison.
+        held: real cases of other patients, for the baseline.
+        people: identifies persons across stores.
+        scale: millimetres and pixels of the compared slices.
+        truth: store with real images of the translated people.
     """
 
     modality: Modality
@@ -81,38 +76,34 @@ def choose_cases(
     """Choose the cases of both sides.
 
     Args:
-        real: store with real cases.
-        synthetic: stores that `synthesize` made; or stores of images that another program made, which then do not say
-            what they were made from, nor what was trained on.
-        settings: sequence, size, seed.
-        truth: store with real images of the very people that were translated.
+        synthetic: stores made by `synthesize`, or by other programs: their sources and training cases are then unknown.
+        truth: store with real images of the translated people.
 
     Raises:
         InputError: stores of several modalities, no real cases of the synthetic's modality and sequence, fewer than two
             real patients.
     """
     if not synthetic:
-        do = "Give one store or more that `synthesize` made."
+        do = "Give one or more stores made by `synthesize`."
         raise InputError("evaluate images", found="no synthetic store", expected="one or more", do=do)
     opened = [Store(path) for path in (real, *synthetic, *((truth,) if truth is not None else ()))]
-    # Nobody is trained here: where case names alone could tell, equal ones are taken for one person, which never
-    # flatters a model.
+    # Without other identification equal case names are one person, which never flatters a model.
     people = who_is_who(opened, same_people=settings.same_people, ask=False)
     store, *stores = people.stores[: 1 + len(synthetic)]
     modality = _modality(store, stores)
     sequence = settings.sequence or _sequence(stores, modality)
     models = tuple(
-        _model(name, one, _records(one, modality, sequence), people)
-        for name, one in zip(_names(stores), stores, strict=True)
+        _model(name, own, _records(own, modality, sequence), people)
+        for name, own in zip(_names(stores), stores, strict=True)
     )
     cases = store.select(modality, sequence=sequence)
-    one_unit(real, [(one.id, one.unit) for one in (*cases, *(one for model in models for one in model.records))])
+    one_unit(real, [(case.id, case.unit) for case in (*cases, *(r for model in models for r in model.records))])
     if settings.unseen:
         cases = tuple(case for case in cases if not any(model.saw(case) for model in models))
         if len({case.patient for case in cases}) < 2:
             found = f"{listed(case.patient for case in cases) or 'no patient'}, when those trained on are left out"
-            raise InputError(real, found=found, expected="two real patients or more", do="Leave --unseen out.")
-    reference, held = hold_apart([case.patient for case in cases], settings.seed)
+            raise InputError(real, found=found, expected="two real patients or more", do="Omit --unseen.")
+    reference, held = hold_out([case.patient for case in cases], settings.seed)
     return EvaluationCases(
         modality=modality,
         sequence=sequence,
@@ -127,7 +118,7 @@ def choose_cases(
 
 
 def warn_of_bodies(question: EvaluationCases) -> None:
-    """Tell of real cases whose body is no person's or far from the others', and of models whose bodies differ so."""
+    """Warn of real cases with an implausible or deviating body size, and of models whose bodies differ in size."""
     real = extents(question.real, (*question.reference, *question.held))
     name = str(question.real.path)
     warn_of_sizes(name, real)
@@ -141,44 +132,36 @@ def _model(name: str, store: Store, records: tuple[CaseRecord, ...], people: Peo
 
 
 def _scale(models: Sequence[SyntheticModel], settings: EvaluationSettings) -> Scale:
-    """The pixels of the synthetic slices; of several, the widest field in the fewest pixels.
-
-    Slices of models that stretched the whole field of view are compared as such, unless others lie beside them.
-    """
+    """The pixels of the synthetic slices, the widest field in the fewest pixels; stretched only if all models are."""
     records = [record for model in models for record in model.records]
     size = settings.size or min(max(record.shape[1:]) for record in records)
-    framed = [
-        (record.synthetic, record.shape[1]) for record in records if record.synthetic and record.synthetic.pixel_mm
-    ]
+    framed = [(r.synthetic, r.shape[1]) for r in records if r.synthetic and r.synthetic.pixel_mm]
     if not framed:
         return Scale("stretch", size, 0.0)
-    field_mm = max(made.pixel_mm * pixels for made, pixels in framed)
-    kind = "body" if any(made.frame == "body" for made, _ in framed) else "field"
+    field_mm = max(origin.pixel_mm * pixels for origin, pixels in framed)
+    kind = "body" if any(origin.frame == "body" for origin, _ in framed) else "field"
     return Scale(kind, size, round(field_mm / size, 6))
 
 
 def _modality(real: Store, stores: Sequence[Store]) -> Modality:
-    """The one that all synthetic stores hold; where that leaves two, the one that the real store holds."""
+    """The modality of all synthetic stores; if there are two, that of the real store."""
     held = [{case.modality for case in _made(store)} for store in stores]
     common = set.intersection(*held)
     if not common:
-        found = " and ".join(f"{store.path.name} of {'nothing' if not m else ' and '.join(sorted(m))}"
-                             for store, m in zip(stores, held, strict=True))  # fmt: skip
-        raise InputError(
-            "synthetic stores", found=found, expected="images of one modality", do="Judge each modality by itself."
-        )
-    there = common & {case.modality for case in real.cases}
-    if len(common) == 1 or len(there) != 1:
-        if len(common) > 1:
-            found = "CT and MR on both sides, none marked as synthetic"
-            do = "Prepare the modality that is to be judged as a store of its own."
-            raise InputError(stores[0].path, found=found, expected="one modality", do=do)
-        return common.pop()
-    return there.pop()
+        pairs = zip(stores, held, strict=True)
+        found = " and ".join(f"{store.path.name} of {' and '.join(sorted(m)) or 'nothing'}" for store, m in pairs)
+        do = "Evaluate each modality separately."
+        raise InputError("synthetic stores", found=found, expected="images of one modality", do=do)
+    fitting = common if len(common) == 1 else common & {case.modality for case in real.cases}
+    if len(fitting) != 1:
+        found = "CT and MR on both sides, none marked as synthetic"
+        do = "Prepare a separate store of the modality to evaluate."
+        raise InputError(stores[0].path, found=found, expected="one modality", do=do)
+    return fitting.pop()
 
 
 def _made(store: Store) -> tuple[CaseRecord, ...]:
-    """The synthetic cases; all of a store that says of none how it was made."""
+    """The synthetic cases; all cases of a store without any."""
     return tuple(case for case in store.cases if case.synthetic) or store.cases
 
 
@@ -187,7 +170,7 @@ def _sequence(stores: Sequence[Store], modality: Modality) -> str | None:
     named.discard(None)
     if len(named) > 1:
         found = f"images of several sequences ({', '.join(sorted(map(str, named)))})"
-        do = "Judge each sequence by itself, or name one with --sequence."
+        do = "Evaluate each sequence separately, or name one with --sequence."
         raise InputError("synthetic stores", found=found, expected="one", do=do)
     return named.pop() if named else None
 
@@ -197,16 +180,16 @@ def _records(store: Store, modality: Modality, sequence: str | None) -> tuple[Ca
     fitting = [case for case in cases if None in (sequence, case.sequence) or case.sequence == sequence]
     if not fitting:
         found = f"images of {', '.join(sorted({str(case.sequence) for case in cases}))}"
-        do = "Name the sequence that was synthesized, or leave --sequence out."
+        do = "Name the sequence that was synthesized, or omit --sequence."
         raise InputError(store.path, found=found, expected=f"sequence {sequence}", do=do)
     return tuple(sorted(fitting, key=lambda case: case.id))
 
 
 def _names(stores: Sequence[Store]) -> list[str]:
-    """The stores' folder names, with the folder above where two are alike."""
+    """The stores' folder names, with the parent folder if two are equal."""
     paths = [store.path.resolve() for store in stores]
     if len(set(paths)) < len(paths):
-        raise InputError("synthetic stores", found="one store twice", expected="each once", do="Leave one out.")
+        raise InputError("synthetic stores", found="one store twice", expected="each once", do="Omit one.")
     short = [path.name for path in paths]
     short += TAKEN
     names = [path.name if short.count(path.name) == 1 else f"{path.parent.name}/{path.name}" for path in paths]

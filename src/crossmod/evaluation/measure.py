@@ -1,4 +1,4 @@
-"""A set of cases as numbers: slices read at one size and intensity, and their statistics."""
+"""Measure a set of cases: read slices at one size and intensity, and compute their statistics."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -23,15 +23,14 @@ from crossmod.settings import EvaluationSettings
 
 @dataclass(frozen=True, eq=False)
 class Images:
-    """The judged slices of one case.
+    """The evaluated slices of one case.
 
     Args:
-        placed: the case.
-        places: where in the stored case each slice is.
+        places: index of each slice in the stored case.
         images: in [-1, 1].
         body: which pixels are the patient.
         layers: 1 to 10.
-        intensity: the step from the case's units.
+        intensity: from the case's units to [-1, 1].
     """
 
     placed: Placed
@@ -43,14 +42,12 @@ class Images:
 
 
 def read_images(placed: Placed, scale: Scale, settings: EvaluationSettings, common: Collection[int]) -> Images | None:
-    """Read the slices of a case that lie in a layer; None where there is none.
+    """Read the slices of a case that lie in a layer; None if there is none.
 
     Args:
-        placed: the case and its layers.
-        scale: millimetres and pixels; real and synthetic slices have the same.
-        settings: window and percentiles.
-        common: layers that all sets show. MR has no unit: its percentiles are of the slices in these layers, so that a
-            set without the lowest slices is not stretched in another way than one with them.
+        scale: millimetres and pixels, for both real and synthetic slices.
+        common: layers that all sets show; the percentiles of MR are of slices in these layers, so that sets of
+            different slices are scaled equally.
     """
     places = np.flatnonzero(placed.layers)
     if places.size == 0:
@@ -76,11 +73,11 @@ def _intensity(volume: Volume, shared: Bool[np.ndarray, " slices"], settings: Ev
     if volume.modality == "ct":
         return Intensity(*settings.window)
     low, high = (float(value) for value in np.percentile(volume.voxels[shared], settings.percentiles))
-    return Intensity(low, high if high > low else low + 1)  # of one value: all black, whatever it is
+    return Intensity(low, high if high > low else low + 1)  # a constant is all black
 
 
 def stack_of(case: Images, common: Collection[int]) -> Stack | None:
-    """The longest run of neighbouring slices in the layers that all sets show; None where no two are neighbours."""
+    """The longest run of neighbouring slices in the layers that all sets show; None without neighbours."""
     origins = case.placed.origins[case.places]
     inside = np.isin(case.layers, list(common))
     steps = np.diff(origins)
@@ -95,13 +92,13 @@ def stack_of(case: Images, common: Collection[int]) -> Stack | None:
     longest = int(np.argmax(ends - begins))
     run = slice(int(begins[longest]), int(ends[longest]) + 1)
     record = case.placed.record
-    # A store's spacing is that from one slice of it to the next where they are evenly apart, else the scan's.
+    # A store's spacing is that of its own slices if they are evenly spaced, else the scan's.
     every = np.diff(case.placed.origins)
     per_origin = record.spacing[0] / (int(every[0]) if len(set(every.tolist())) == 1 else 1)
     return Stack(case.images[run], case.body[run], per_origin * step)
 
 
-# Real volumes that the steps of each volume are held against, evenly drawn; more change their mean little.
+# Real volumes, evenly chosen, with which the steps of each volume are compared; more change their mean little.
 COMPARED_STACKS = 8
 
 
@@ -110,11 +107,10 @@ class CaseScores:
     """Which slice a row of the statistics is of.
 
     Args:
-        case: name of its case.
-        place: its place in the stored case.
-        origin: its number in the scan that it was made from.
-        low: what became -1, in the case's units.
-        high: what became 1.
+        place: its index in the stored case.
+        origin: its index in the source scan.
+        low: the value that became -1, in the case's units.
+        high: the value that became 1.
     """
 
     case: str
@@ -126,16 +122,14 @@ class CaseScores:
 
 @dataclass(frozen=True, eq=False)
 class Measured:
-    """A set of slices as numbers.
+    """Measurements of a set of slices.
 
     Args:
-        statistics: of its slices.
-        rows: which slice each is.
-        values: least and most value, in the cases' units, as far as they were not cut.
-        still: slices of one single value.
-        filled: cases whose body takes more than `FILLED` of their slices, so that it is no body.
-        jumps: by case, slice-to-slice jump divided by that of real volumes; without cases that have no neighbours.
-        stacks: some of its volumes, where they were asked for.
+        values: smallest and largest value after cutting, in the cases' units.
+        still: slices of a single value.
+        filled: cases whose body mask fills more than `FILLED` of their slices.
+        jumps: case -> slice-to-slice jump divided by that of real volumes, for cases with neighbouring slices.
+        stacks: some of its volumes, if requested.
     """
 
     statistics: ImageStatistics
@@ -149,14 +143,11 @@ class Measured:
 
 @dataclass(frozen=True, eq=False)
 class MeasurementSetup:
-    """What all sets are measured with.
+    """How all sets are measured.
 
     Args:
-        detector: of the features.
-        edges: of the three tissue bins; None where there are none.
-        scale: millimetres and pixels.
-        settings: intensity, and where histograms look.
-        common: layers that all sets show.
+        edges: of the three tissue bins; None without them.
+        settings: intensity, and the pixels of histograms.
     """
 
     detector: FeatureExtractor
@@ -167,7 +158,7 @@ class MeasurementSetup:
 
 
 def edges_for(settings: EvaluationSettings) -> Float[np.ndarray, " edges"] | None:
-    """The three tissue bins of CT; None for a window that does not reach from fluid to bone."""
+    """The three tissue bins of CT; None if the window does not reach from fluid to bone."""
     try:
         return tissue_edges(Intensity(*settings.window))
     except InputError:
@@ -175,14 +166,11 @@ def edges_for(settings: EvaluationSettings) -> Float[np.ndarray, " edges"] | Non
 
 
 def measure(
-    name: str, cases: Sequence[Placed], ruler: MeasurementSetup, real: Sequence[Stack] = (), *, keep: bool = False
+    name: str, cases: Sequence[Placed], setup: MeasurementSetup, real: Sequence[Stack] = (), *, keep: bool = False
 ) -> Measured:
-    """Read a set, case by case, and keep numbers only.
+    """Read and measure a set, case by case.
 
     Args:
-        name: what it is called.
-        cases: placed cases.
-        ruler: what to measure with.
         real: real volumes, for the slice-to-slice jumps.
         keep: whether to keep some volumes, for the jumps of others.
 
@@ -193,46 +181,31 @@ def measure(
     parts, rows, stacks, jumps = [], [], [], {}
     lows, highs, still, filled = [], [], 0, 0
     for placed in track(cases, f"Measuring {name}"):
-        case = read_images(placed, ruler.scale, ruler.settings, ruler.common)
+        case = read_images(placed, setup.scale, setup.settings, setup.common)
         if case is None:
             continue
-        parts.append(_statistics(case, ruler))
-        rows += _rows(case)
+        patients, inside = [placed.record.patient] * len(case.images), case.body if setup.settings.inside else None
+        parts.append(image_statistics(case.images, case.layers, patients, setup.detector, setup.edges, inside))
         step = case.intensity
+        rows += [
+            CaseScores(placed.record.id, int(place), int(placed.origins[place]), step.low, step.high)
+            for place in case.places
+        ]
         lows.append(step.low + (float(case.images.min()) + 1) / 2 * (step.high - step.low))
         highs.append(step.low + (float(case.images.max()) + 1) / 2 * (step.high - step.low))
         still += int(np.count_nonzero(np.ptp(case.images, axis=(1, 2)) == 0))
         filled += bool(case.body.mean() > FILLED)
-        stack = stack_of(case, ruler.common)
+        stack = stack_of(case, setup.common)
         if stack is not None:
             if placed.record.id in kept:
                 stacks.append(stack)
-            ratios = [ratio for one in real if not np.isnan(ratio := jump_ratio(stack, one))]
+            ratios = [ratio for other in real if not np.isnan(ratio := jump_ratio(stack, other))]
             if ratios:
                 jumps[placed.record.id] = float(np.mean(ratios))
     if not parts:
         do = "Give cases that show the abdomen, or --source with the scans that they were made from."
         raise InputError(name, found="no slice in any axial layer", expected="some", do=do)
     return Measured(joined(parts), tuple(rows), (min(lows), max(highs)), still, filled, jumps, tuple(stacks))
-
-
-def _statistics(case: Images, ruler: MeasurementSetup) -> ImageStatistics:
-    return image_statistics(
-        case.images,
-        case.layers,
-        [case.placed.record.patient] * len(case.images),
-        ruler.detector,
-        ruler.edges,
-        case.body if ruler.settings.inside else None,
-    )
-
-
-def _rows(case: Images) -> list[CaseScores]:
-    step = case.intensity
-    return [
-        CaseScores(case.placed.record.id, int(place), int(case.placed.origins[place]), step.low, step.high)
-        for place in case.places
-    ]
 
 
 def layer_counts(cases: Collection[Placed]) -> list[int]:

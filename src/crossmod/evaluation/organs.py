@@ -1,4 +1,4 @@
-"""What a model did to organs: labels of the source against what a segmentor finds in the synthetic image."""
+"""How a model changed organs: labels of the source compared with a segmentation of the synthetic image."""
 
 import math
 from collections.abc import Sequence
@@ -22,21 +22,18 @@ class OrganSummary:
     """One organ over all cases of a model.
 
     Args:
-        found_by: who looked for it in the synthetic images: the model's own segmentor, S, or the run of a segmenter.
-        on_real: 3D Dice of that segmenter on the real images that it was tested on; nan of S.
-        cases: how many.
+        found_by: what segmented the synthetic images: the model's own segmentor, S, or the run of a segmenter.
+        on_real: 3D Dice of that segmenter on its real test images; NaN for S.
         dice: mean over patients, of the whole volume.
         low: lower end of its 95 % interval over patients; -inf with one patient.
-        high: upper end.
-        worst: name of the case with the least Dice.
+        worst: name of the case with the lowest Dice.
         least: that Dice.
-        shift_mm: median way of the centre of mass; nan where no case has both sides.
-        growth: median size after by size before; nan where no case had any.
+        shift_mm: median shift of the centre of mass; NaN if no case has both sides.
+        growth: median size after divided by size before; NaN if no case had any.
         vanished: cases in which it vanished.
         appeared: cases in which it appeared.
-        slices_lost: slices that showed it before only.
-        slices_gained: slices that show it after only.
-        slices: how many slices were looked at.
+        slices_lost: slices that showed it only before.
+        slices_gained: slices that show it only after.
     """
 
     found_by: str
@@ -57,24 +54,23 @@ class OrganSummary:
 
 
 def organs_of(store: Store, cases: Sequence[Placed], segmenter: Segmenter | None = None) -> dict[str, OrganSummary]:
-    """What became of each organ: organ -> summary; nothing of what no label or nobody in the images shows.
+    """How each organ that labels and segmentation have in common changed: organ -> summary.
 
     Args:
-        store: the synthetic store.
-        cases: its cases. Slices that were left out between others are taken for neighbours.
-        segmenter: looks for its organ in the images; None: what S of the model answered is taken.
+        cases: its cases. Omitted slices are ignored.
+        segmenter: finds its organ in the images; None: the stored answer of the model's S.
 
     Raises:
         InputError: a segmenter of another modality.
     """
-    found: dict[str, list[tuple[str, str, int, OrganChange]]] = {}
-    for placed in track(cases, f"Looking at organs of {store.path.name}"):
+    rows: dict[str, list[tuple[str, str, int, OrganChange]]] = {}
+    for placed in track(cases, f"Comparing organs of {store.path.name}"):
         record = placed.record
         changes = _by_own(store, record) if segmenter is None else _by(segmenter, store, record)
         for organ, change in changes.items():
-            found.setdefault(organ, []).append((record.id, record.patient, record.shape[0], change))
+            rows.setdefault(organ, []).append((record.id, record.patient, record.shape[0], change))
     by, on_real = (OWN, math.nan) if segmenter is None else (segmenter.run, segmenter.on_real)
-    return {organ: _summary(rows, by, on_real) for organ, rows in found.items()}
+    return {organ: _summary(own, by, on_real) for organ, own in rows.items()}
 
 
 def _by_own(store: Store, record: CaseRecord) -> dict[str, OrganChange]:

@@ -1,6 +1,6 @@
-"""A synthetic image against the real one of the same patient, pixel by pixel, where there is one."""
+"""Synthetic images compared with real ones of the same patients, pixel by pixel."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,16 +23,16 @@ SAME_MM = 0.01
 
 @dataclass(frozen=True)
 class PairedSummary:
-    """A model against the truth.
+    """A model compared with the truth.
 
     Args:
         patients: how many have a truth; scores are means over them.
         slices: how many lie within it.
-        moved: cases whose truth lies on another grid and was interpolated: that blurs it.
+        moved: cases whose truth is on another grid and was interpolated, which blurs it.
         unit: of `mae`.
         mae: mean absolute error with its 95 % interval over patients.
-        psnr: dB, the same.
-        ssim: the same.
+        psnr: dB, with its interval.
+        ssim: with its interval.
     """
 
     patients: int
@@ -47,37 +47,39 @@ class PairedSummary:
 def truth_of(
     store: Store, modality: Modality, sequence: str | None, cases: Sequence[CaseRecord]
 ) -> dict[str, CaseRecord]:
-    """By patient, the real image that a synthetic one should be.
+    """By patient of the synthetic cases, the real image.
 
     Raises:
-        InputError: no patient of `cases` has one, or one has several.
+        InputError: no patient has one, or one has several.
     """
     expected = {case.patient for case in cases}
-    found: dict[str, CaseRecord] = {}
+    known: dict[str, CaseRecord] = {}
     for record in store.select(modality, sequence=sequence):
         if record.patient in expected:
-            if record.patient in found:
-                what = f"two {modality} cases of {record.patient}"
-                raise InputError(store.path, found=what, expected="one", do="Give a store with one truth a patient.")
-            found[record.patient] = record
-    if not found:
-        what = f"{modality} of other patients than the synthetic cases' ({', '.join(sorted(expected)[:3])})"
-        do = "Prepare both modalities with the same patient names, or leave --truth out."
-        raise InputError(store.path, found=what, expected="the same patients", do=do)
-    return found
+            if record.patient in known:
+                found, do = f"two {modality} cases of {record.patient}", "Give a store with one truth per patient."
+                raise InputError(store.path, found=found, expected="one", do=do)
+            known[record.patient] = record
+    if not known:
+        found = f"{modality} of other patients than the synthetic cases' ({', '.join(sorted(expected)[:3])})"
+        do = "Prepare both modalities with the same patient names, or omit --truth."
+        raise InputError(store.path, found=found, expected="the same patients", do=do)
+    return known
 
 
 def against_truth(
-    cases: Sequence[Placed], truth: Store, records: Mapping[str, CaseRecord], settings: EvaluationSettings
+    cases: Sequence[Placed], truth: Store | None, records: Mapping[str, CaseRecord], settings: EvaluationSettings
 ) -> PairedSummary | None:
-    """Score the cases that have a truth, on their own grid, inside the truth's body; None where none overlaps."""
+    """Score the cases that have a truth, on their own grid, inside the truth's body; None if none overlaps."""
+    if truth is None:
+        return None
     rows: dict[str, list[PairedScores]] = {}
     slices = moved = 0
     known = [placed for placed in cases if placed.record.patient in records]
     for placed in track(known, "Comparing with the truth"):
-        found = _one(placed, truth, records[placed.record.patient], settings)
-        if found is not None:
-            scores, count, elsewhere = found
+        scored = _score(placed, truth, records[placed.record.patient], settings)
+        if scored is not None:
+            scores, count, elsewhere = scored
             rows.setdefault(placed.record.patient, []).append(scores)
             slices += count
             moved += elsewhere
@@ -89,20 +91,20 @@ def against_truth(
         slices=slices,
         moved=moved,
         unit=unit,
-        mae=_mean([[one.mae for one in each] for each in rows.values()]),
-        psnr=_mean([[one.psnr for one in each] for each in rows.values()]),
-        ssim=_mean([[one.ssim for one in each] for each in rows.values()]),
+        mae=_mean(rows.values(), "mae"),
+        psnr=_mean(rows.values(), "psnr"),
+        ssim=_mean(rows.values(), "ssim"),
     )
 
 
-def _mean(values: Sequence[Sequence[float]]) -> tuple[float, float, float]:
-    means = np.array([np.mean(each) for each in values])
+def _mean(patients: Iterable[Sequence[PairedScores]], score: str) -> tuple[float, float, float]:
+    means = np.array([np.mean([getattr(scores, score) for scores in own]) for own in patients])
     if not np.isfinite(means).all():  # PSNR of equal images is infinite
         return float(means.mean()), float("-inf"), float("inf")
     return float(means.mean()), *interval(means)
 
 
-def _one(
+def _score(
     placed: Placed, truth: Store, record: CaseRecord, settings: EvaluationSettings
 ) -> tuple[PairedScores, int, bool] | None:
     synthetic = placed.store.tensors(placed.record.id, ("image",))["image"].astype(np.float64)
@@ -111,7 +113,7 @@ def _one(
         return None
     synthetic, real = synthetic[inside], real[inside]
     if placed.record.modality == "ct":
-        # Nothing outside of the window can be made: what is cut there is no error of the model.
+        # The model cannot produce values outside the window: cutting them is no error of the model.
         real, synthetic = (np.clip(side, *settings.window) for side in (real, synthetic))
         body, span = body_mask(real, "ct", settings.window), settings.window[1] - settings.window[0]
     else:
@@ -125,15 +127,14 @@ def _one(
 def on_grid(
     voxels: np.ndarray, truth: CaseRecord, synthetic: CaseRecord
 ) -> tuple[Float[np.ndarray, "slices rows columns"], Bool[np.ndarray, " slices"], bool]:
-    """A real image on the grid of a synthetic one, linearly interpolated where its voxels lie elsewhere.
+    """A real image on the grid of a synthetic one, which may lack slices; linearly interpolated if the grids differ.
 
     Args:
         voxels: of the truth.
-        truth: its record.
-        synthetic: the synthetic case's.
+        synthetic: the record of the synthetic case.
 
     Returns:
-        The image, which of its slices lie within the truth, and whether it had to be interpolated.
+        The image, which of its slices lie within the truth, and whether it was interpolated.
     """
     slices, rows, columns = synthetic.shape
     z = (slice_positions(synthetic) - synthetic.affine[2][3]) / synthetic.spacing[0]
@@ -145,7 +146,7 @@ def on_grid(
     along = there[0].reshape(slices, -1)
     slack = SAME_MM / truth.spacing[0]
     inside = np.asarray((along >= -slack).all(axis=1) & (along <= truth.shape[0] - 1 + slack).all(axis=1))
-    there[0] = np.clip(there[0], 0, truth.shape[0] - 1)  # rounding leads beyond the ends; other slices do not count
+    there[0] = np.clip(there[0], 0, truth.shape[0] - 1)  # rounding may exceed the ends; other slices do not count
     if not moved:
         there = np.rint(there)
     low = float(voxels.min())

@@ -2,10 +2,10 @@
 
 Notable:
 - Models are ranked by each metric's average over layers, and ranks averaged over metrics: metrics have different units,
-  and ranks have none. Some metrics are near kin (the two distances; the three histogram scores), and count apart.
-- Two models can be paired where they translated the same slices, and were held against the same real ones in the same
-  way: their scores of the same draws of patients are subtracted, draw by draw. Elsewhere all that is left is to ask
-  whether two intervals overlap, which finds less.
+  and ranks have none. Related metrics (the two distances; the three histogram scores) are counted separately.
+- Two models can be paired if they translated the same slices, and were compared with the same real ones in the same
+  way: their scores of the same draws of patients are subtracted, draw by draw. Otherwise the overlap of two intervals
+  is used, which finds less.
 """
 
 import itertools
@@ -21,17 +21,17 @@ from scipy.stats import rankdata
 
 from crossmod.errors import InputError
 from crossmod.evaluation.artifacts import Draws, load_draws
-from crossmod.evaluation.baseline import UNDIVIDED
-from crossmod.evaluation.result import NAMES, Values, number, text
-from crossmod.metrics.distribution import HIGHER_IS_BETTER, LIMITS, METRICS
+from crossmod.evaluation.baseline import mean_of_known
+from crossmod.evaluation.result import Values, text, values_of
+from crossmod.metrics.distribution import METRICS
 from crossmod.runs import Run, open_run
 from crossmod.settings import pixel_words
 from crossmod.statistics.intervals import Estimate, estimate
 
 How = Literal["paired draws", "intervals"]
 
-# Better is less: scores that rise with nearness are turned round.
-SIGNS = np.array([-1.0 if metric in HIGHER_IS_BETTER else 1.0 for metric in METRICS])
+# Times a score: lower is better for every metric.
+SIGNS = np.array([-1.0 if metric.higher_is_better else 1.0 for metric in METRICS.values()])
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,13 +46,13 @@ class ModelResult:
 
     @property
     def values(self) -> dict[str, Values]:
-        """What it is ranked by where models cannot be paired: ratios, and the score of what has no ratio."""
-        average = {side: self.model[side]["average"] for side in ("scores", "ratios")}
-        return {metric: average["scores" if metric in UNDIVIDED else "ratios"][metric] for metric in METRICS}
+        """What it is ranked by if models cannot be paired: ratios, and the scores of undivided metrics."""
+        sides = {metric.name: "ratios" if metric.divided else "scores" for metric in METRICS.values()}
+        return {metric: self.model[side]["average"][metric] for metric, side in sides.items()}
 
 
 def judged(results: Sequence[Path]) -> list[ModelResult]:
-    """The models of some results, each under a name of its own."""
+    """The models of some results, under distinct names."""
     runs: dict[Path, Run] = {path.resolve(): open_run(path, "evaluate") for path in results}
     found = []
     for path, run in runs.items():
@@ -71,13 +71,11 @@ class Pair:
     """One model against another.
 
     Args:
-        first: name.
-        second: name.
         how: from paired draws, or by whether two intervals overlap.
-        nearer: metric -> the model that is nearer to real, where that is shown; None where it is not.
-        differences: metric -> first minus second, of paired draws, in the metric's units; empty without.
-        lead: share of metrics by which the first is nearer, less the share by which the second is, of paired draws: 1
-            where the first is by all; None without.
+        nearer: metric -> the model shown to be nearer to real; None if no difference is shown.
+        differences: metric -> first minus second, of paired draws, in the metric's units; empty without draws.
+        lead: share of metrics by which the first is nearer, minus the share by which the second is, of paired draws;
+            None without draws.
     """
 
     first: str
@@ -94,40 +92,39 @@ class Pair:
         shown: dict[str, list[str]] = {}
         for metric, name in self.nearer.items():
             if name is not None:
-                shown.setdefault(name, []).append(NAMES[metric])
-        told = [f"{name} is nearer by {', '.join(metrics)}" for name, metrics in sorted(shown.items())]
-        open_ = [NAMES[metric] for metric, name in self.nearer.items() if name is None]
-        if open_:
-            told.append(f"no difference is shown by {', '.join(open_)}" if told else "no difference is shown")
+                shown.setdefault(name, []).append(METRICS[metric].title)
+        parts = [f"{name} is nearer by {', '.join(metrics)}" for name, metrics in sorted(shown.items())]
+        unclear = [METRICS[metric].title for metric, name in self.nearer.items() if name is None]
+        if unclear:
+            parts.append(f"no difference is shown by {', '.join(unclear)}" if parts else "no difference is shown")
         if self.lead is not None:
             ahead = self.first if self.lead.low > 0 else self.second if self.lead.high < 0 else None
-            told.append(f"over all metrics {ahead} leads" if ahead else "over all metrics no order is shown")
-        return f"{self.first} and {self.second}: {'; '.join(told)} (told from {by})."
+            parts.append(f"over all metrics {ahead} leads" if ahead else "over all metrics no order is shown")
+        return f"{self.first} and {self.second}: {'; '.join(parts)} (from {by})."
 
 
 def pair_of(first: ModelResult, second: ModelResult) -> Pair:
-    """Which of two models is nearer to real, metric by metric, where that is shown."""
+    """Which of two models is shown to be nearer to real, by each metric."""
     if first.draws is None or second.draws is None or first.model["pairing"] != second.model["pairing"]:
         both = [m for m in METRICS if first.values[m][0] is not None and second.values[m][0] is not None]
         apart = {metric: _apart(metric, first, second) for metric in both}
         return Pair(first.name, second.name, "intervals", apart, {}, None)
     differences = first.draws - second.draws
-    found = {metric: estimate(differences[:, i], "difference") for i, metric in enumerate(METRICS)}
-    known = {metric: one for metric, one in found.items() if not math.isnan(one.value)}
-    signs = dict(zip(METRICS, SIGNS, strict=True))
-    nearer = {metric: _sign(signs[metric], one, first.name, second.name) for metric, one in known.items()}
+    estimates = {metric: estimate(differences[:, i], "difference") for i, metric in enumerate(METRICS)}
+    known = {metric: one for metric, one in estimates.items() if not math.isnan(one.value)}
+    nearer = {metric: _nearer(metric, one, first.name, second.name) for metric, one in known.items()}
     return Pair(first.name, second.name, "paired draws", nearer, known, _lead(differences))
 
 
-def _sign(sign: float, difference: Estimate, first: str, second: str) -> str | None:
+def _nearer(metric: str, difference: Estimate, first: str, second: str) -> str | None:
     if not (difference.low > 0 or difference.high < 0):
         return None
-    return second if sign * difference.value > 0 else first
+    return first if (difference.value > 0) == METRICS[metric].higher_is_better else second
 
 
 def _lead(differences: Float[np.ndarray, "draws metrics"]) -> Estimate:
     usable = ~np.isnan(differences[0])
-    return estimate(mean_of_metrics(np.sign(differences[:, usable] * -SIGNS[usable])), "difference", (-1.0, 1.0))
+    return estimate(mean_of_known(np.sign(differences[:, usable] * -SIGNS[usable])), "difference", (-1.0, 1.0))
 
 
 def _apart(metric: str, first: ModelResult, second: ModelResult) -> str | None:
@@ -138,17 +135,7 @@ def _apart(metric: str, first: ModelResult, second: ModelResult) -> str | None:
     if lower is None:
         return None
     higher = second if lower is first else first
-    return (higher if metric in HIGHER_IS_BETTER else lower).name
-
-
-def mean_of_metrics(rows: Float[np.ndarray, "draws metrics"]) -> Float[np.ndarray, " draws"]:
-    """Over the metrics that a draw has; nan where it has none."""
-    there = ~np.isnan(rows)
-    count = there.sum(axis=1)
-    return np.where(count > 0, np.where(there, rows, 0).sum(axis=1) / np.maximum(count, 1), math.nan)
-
-
-WIDE = (-math.inf, math.inf)
+    return (higher if METRICS[metric].higher_is_better else lower).name
 
 
 @dataclass(frozen=True)
@@ -157,11 +144,10 @@ class Ranking:
 
     Args:
         models: names, the nearest to real first.
-        mean_rank: name -> mean rank over metrics; with an interval where all models can be paired.
-        ranks: name -> metric -> rank; of the metrics that all models have.
+        mean_rank: name -> mean rank over metrics; with an interval if all models can be paired.
+        ranks: name -> metric -> rank, for the metrics that all models have.
         scores: name -> metric -> what it was ranked by.
-        ranked_by: `scores` where all models can be paired, else `ratios` to each result's baseline.
-        pairs: every two models.
+        ranked_by: `scores` if all models can be paired, else `ratios` to each result's baseline.
         warnings: what makes the models hard to compare.
     """
 
@@ -178,13 +164,13 @@ def compare_evaluations(results: Sequence[Path]) -> Ranking:
     """Rank the models of some results.
 
     Raises:
-        InputError: a path that is no finished result of `evaluate images`, fewer than two models, or results of other
+        InputError: a path without a finished result of `evaluate images`, fewer than two models, or several
             modalities.
     """
     models = judged(results)
     if len(models) < 2:
         found = f"{len(models)} model{'s' * (len(models) != 1)}"
-        do = "Judge several synthetic stores in one go, or name several results."
+        do = "Evaluate several synthetic stores together, or give several results."
         raise InputError("evaluate compare", found=found, expected="two models or more", do=do)
     modalities = sorted({model.card["modality"] for model in models})
     if len(modalities) > 1:
@@ -192,64 +178,55 @@ def compare_evaluations(results: Sequence[Path]) -> Ranking:
         raise InputError("evaluate compare", found=f"results of {' and '.join(modalities)}", expected="one", do=do)
     paired = len({model.model["pairing"] for model in models}) == 1 and all(m.draws is not None for m in models)
     scores, mean_rank, ranks = _by_draws(models) if paired else _by_ratios(models)
-    order = sorted((model.name for model in models), key=lambda name: mean_rank[name].value)
+    ordered = sorted(models, key=lambda model: mean_rank[model.name].value)
     return Ranking(
-        models=tuple(order),
+        models=tuple(model.name for model in ordered),
         mean_rank=mean_rank,
         ranks=ranks,
         scores=scores,
         ranked_by="scores" if paired else "ratios",
-        pairs=tuple(pair_of(a, b) for a, b in itertools.combinations(_in_order(models, order), 2)),
+        pairs=tuple(pair_of(a, b) for a, b in itertools.combinations(ordered, 2)),
         warnings=tuple(_warnings(models)),
     )
-
-
-def _in_order(models: Sequence[ModelResult], order: Sequence[str]) -> list[ModelResult]:
-    return sorted(models, key=lambda model: order.index(model.name))
 
 
 def _by_draws(
     models: Sequence[ModelResult],
 ) -> tuple[dict[str, dict[str, Values]], dict[str, Estimate], dict[str, dict[str, float]]]:
-    """Ranks with intervals: models are ranked anew in each draw."""
+    """Ranks with intervals: models are ranked in each draw."""
     names = [model.name for model in models]
     table = np.stack([model.draws for model in models if model.draws is not None])  # models, draws, metrics
-    usable = ~np.isnan(table[:, 0]).any(axis=0)
+    usable = np.asarray(~np.isnan(table[:, 0]).any(axis=0))
     # Rounded, since equal images may differ in the last digit.
     ranks = rankdata(np.round(table[:, :, usable] * SIGNS[usable], 12), axis=0, nan_policy="omit")
     limits = (1.0, float(len(models)))
-    metrics = [METRICS[i] for i in np.flatnonzero(usable)]
+    metrics = [metric for metric, use in zip(METRICS, usable, strict=True) if use]
     scores = {
-        name: {
-            metric: _plain(estimate(rows[:, i], "difference", LIMITS.get(metric, WIDE)))
-            for i, metric in enumerate(METRICS)
-        }
+        name: {m.name: values_of(estimate(rows[:, i], "difference", m.limits)) for i, m in enumerate(METRICS.values())}
         for name, rows in zip(names, table, strict=True)
     }
-    means = {
-        name: estimate(mean_of_metrics(rows), "difference", limits) for name, rows in zip(names, ranks, strict=True)
-    }
+    means = {name: estimate(mean_of_known(rows), "difference", limits) for name, rows in zip(names, ranks, strict=True)}
     return scores, means, {n: dict(zip(metrics, r[0].tolist(), strict=True)) for n, r in zip(names, ranks, strict=True)}
 
 
 def _by_ratios(
     models: Sequence[ModelResult],
 ) -> tuple[dict[str, dict[str, Values]], dict[str, Estimate], dict[str, dict[str, float]]]:
-    """Ranks without intervals, by what each result says."""
+    """Ranks without intervals, by the ratios in each result."""
     scores = {model.name: model.values for model in models}
     metrics = [metric for metric in METRICS if all(one[metric][0] is not None for one in scores.values())]
-    signs = dict(zip(METRICS, SIGNS, strict=True))
     ranks: dict[str, dict[str, float]] = {model.name: {} for model in models}
     for metric in metrics:
-        found = rankdata([signs[metric] * (one[metric][0] or 0.0) for one in scores.values()])
-        for name, rank in zip(scores, found, strict=True):
+        sign = -1.0 if METRICS[metric].higher_is_better else 1.0
+        in_order = rankdata([sign * (one[metric][0] or 0.0) for one in scores.values()])
+        for name, rank in zip(scores, in_order, strict=True):
             ranks[name][metric] = float(rank)
-    means = {name: Estimate(float(np.mean([*one.values()])) if one else math.nan, *WIDE) for name, one in ranks.items()}
-    return scores, means, ranks
+    means = {name: float(np.mean([*one.values()])) if one else math.nan for name, one in ranks.items()}
+    return scores, {name: Estimate(mean, -math.inf, math.inf) for name, mean in means.items()}, ranks
 
 
 def _warnings(models: Sequence[ModelResult]) -> list[str]:
-    found = []
+    warnings = []
     cards = [model.card for model in models]
     for what, values in (
         ("detectors", [card["detector"]["sha256"][:12] for card in cards]),
@@ -261,27 +238,23 @@ def _warnings(models: Sequence[ModelResult]) -> list[str]:
         ("histograms (whole slices, or the body)", [str(card["settings"]["inside"]) for card in cards]),
     ):
         if len(set(values)) > 1:
-            found.append(f"The results have different {what}: a part of any difference is one of how it was measured.")
+            warnings.append(f"The results have different {what}: part of any difference is due to that.")
     if len({model.model["pairing"] for model in models}) > 1:
-        found.append(
-            "Not all models can be paired, since they did not translate the same slices, or were not judged alike: "
+        warnings.append(
+            "Not all models can be paired, since they did not translate the same slices, or were evaluated otherwise: "
             "they are ranked by their ratios to each result's baseline, without intervals of ranks."
         )
     if any(model.draws is None for model in models):
-        found.append("A result holds no draws (--draws 0, or one patient): its differences are not shown.")
-    return found
-
-
-def _plain(one: Estimate) -> Values:
-    return [number(one.value), number(one.low), number(one.high)]
+        warnings.append("A result has no draws (--draws 0, or one patient): its differences are not shown.")
+    return warnings
 
 
 def to_json(ranking: Ranking) -> dict[str, Any]:
-    """A ranking as plain values."""
+    """A ranking for JSON."""
     return {
         "models": list(ranking.models),
         "ranked_by": ranking.ranked_by,
-        "mean_rank": {name: _plain(one) for name, one in ranking.mean_rank.items()},
+        "mean_rank": {name: values_of(one) for name, one in ranking.mean_rank.items()},
         "ranks": {name: dict(one) for name, one in ranking.ranks.items()},
         "scores": {name: {m: list(v) for m, v in one.items()} for name, one in ranking.scores.items()},
         "pairs": [
@@ -290,8 +263,8 @@ def to_json(ranking: Ranking) -> dict[str, Any]:
                 "second": pair.second,
                 "how": pair.how,
                 "nearer": dict(pair.nearer),
-                "differences": {metric: _plain(one) for metric, one in pair.differences.items()},
-                "lead": None if pair.lead is None else _plain(pair.lead),
+                "differences": {metric: values_of(one) for metric, one in pair.differences.items()},
+                "lead": None if pair.lead is None else values_of(pair.lead),
                 "sentence": pair.sentence,
             }
             for pair in ranking.pairs
@@ -301,10 +274,10 @@ def to_json(ranking: Ranking) -> dict[str, Any]:
 
 
 def table(ranking: Ranking) -> list[tuple[str, ...]]:
-    """Rows for people, the head first: a model a row, the nearest first."""
+    """Rows for people, header first: one row per model, the nearest first."""
     metrics = [metric for metric in METRICS if metric in next(iter(ranking.ranks.values()))]
     rows = [("model", "mean rank", *metrics)]
     for name in ranking.models:
-        shown = (text(_plain(ranking.mean_rank[name])), *(text(ranking.scores[name][metric]) for metric in metrics))
+        shown = (text(values_of(ranking.mean_rank[name])), *(text(ranking.scores[name][metric]) for metric in metrics))
         rows.append((name, *shown))
     return rows

@@ -1,87 +1,98 @@
-"""The result of an evaluation: its folder, its `card.json`, and its text."""
+"""The result of an evaluation: its `card.json`, and its text."""
 
 import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict
 
 import numpy as np
 
 from crossmod.data.store import Store
-from crossmod.evaluation.baseline import UNDIVIDED, BaselineComparison, Table
+from crossmod.evaluation.baseline import BaselineComparison, Table
 from crossmod.evaluation.cases import TAKEN, EvaluationCases, SyntheticModel
 from crossmod.evaluation.measure import Measured, layer_counts
-from crossmod.metrics.distribution import HIGHER_IS_BETTER, METRICS
+from crossmod.metrics.distribution import METRICS
 from crossmod.metrics.slice_positions import Placed, Sources
 from crossmod.settings import pixel_words
 from crossmod.statistics.intervals import Estimate
 
-NAMES: Mapping[str, str] = {
-    "frechet": "Fréchet distance",
-    "kid": "kernel distance",
-    "kl_256": "KL, 256 bins",
-    "kl_3": "KL, 3 bins",
-    "correlation": "histogram correlation",
-    "intersection": "histogram intersection",
-    "spectrum": "spectral correlation",
-}
-
 Verdict = Literal["undefined", "not shown", "not told from real", "further than real", "nearer than real"]
 
 Values = Sequence[float | None]
-"""Score, lower and upper end of its interval; None for what is not there."""
+"""Score, lower and upper end of its interval; None for what is not known."""
+
+
+class TableCard(TypedDict):
+    """Scores by layer and metric, and their averages over layers by metric."""
+
+    layers: dict[str, dict[str, Values]]
+    average: dict[str, Values]
+
+
+class JumpsCard(TypedDict):
+    """Steps from slice to slice of a model's volumes, relative to those of real ones; `real`: of held-out volumes."""
+
+    cases: int
+    ratio: float | None
+    most: float | None
+    real: float | None
+
+
+class ScoresCard(TypedDict):
+    """What one model scores; models with equal `pairing` have draws that can be subtracted."""
+
+    scores: TableCard
+    ratios: TableCard
+    verdicts: dict[str, Verdict]
+    pairing: str | None
+    jumps: JumpsCard
 
 
 def number(value: float) -> float | None:
-    """JSON knows no nan and no infinity."""
+    """A number for JSON, which has neither NaN nor infinity."""
     return value if math.isfinite(value) else None
 
 
-def plain(table: Table) -> dict[str, Any]:
-    """A table of estimates: `layers` -> layer -> metric -> [score, low, high], and `average`."""
-    return {
-        "layers": {str(layer): _row(estimates) for layer, estimates in table.layers.items()},
-        "average": _row(table.average),
-    }
+def values_of(one: Estimate) -> Values:
+    """An estimate for JSON."""
+    return [number(one.value), number(one.low), number(one.high)]
 
 
-def _row(estimates: Mapping[str, Estimate]) -> dict[str, list[float | None]]:
-    return {metric: [number(one.value), number(one.low), number(one.high)] for metric, one in estimates.items()}
+def _table(table: Table) -> TableCard:
+    def row(estimates: Mapping[str, Estimate]) -> dict[str, Values]:
+        return {metric: values_of(one) for metric, one in estimates.items()}
+
+    layers = {str(layer): row(estimates) for layer, estimates in table.layers.items()}
+    return {"layers": layers, "average": row(table.average)}
 
 
 def plain_fields(summary: object) -> dict[str, Any]:
-    """A dataclass of numbers and words."""
+    """The fields of a dataclass of numbers and text, for JSON."""
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, tuple):
+            return [plain(part) for part in value]
+        return number(value) if isinstance(value, float) else value
+
     fields = asdict(summary)  # pyright: ignore[reportArgumentType] - a dataclass
-    return {name: _plain_field(value) for name, value in fields.items()}
-
-
-def _plain_field(value: Any) -> Any:
-    if isinstance(value, tuple | list):
-        return [_plain_field(one) for one in value]
-    return number(value) if isinstance(value, float) else value
+    return {name: plain(value) for name, value in fields.items()}
 
 
 def verdict(metric: str, score: Values, ratio: Values) -> Verdict:
-    """What an interval says of a model: whether it holds what real images score.
+    """Whether an interval includes what real images score.
 
     The kernel distance is not divided by its baseline; that of two samples of one distribution is 0 on average.
     """
-    expected = 0.0 if metric in UNDIVIDED else 1.0
-    value, low, high = score if metric in UNDIVIDED else ratio
+    expected, (value, low, high) = (1.0, ratio) if METRICS[metric].divided else (0.0, score)
     if value is None:
         return "undefined"
     if low is None or high is None:
         return "not shown"
     if low <= expected <= high:
         return "not told from real"
-    return "nearer than real" if (low > expected) == (metric in HIGHER_IS_BETTER) else "further than real"
-
-
-def verdicts(scores: Mapping[str, Values], ratios: Mapping[str, Values]) -> dict[str, Verdict]:
-    """A verdict for every metric, by the averages over layers."""
-    return {metric: verdict(metric, scores[metric], ratios[metric]) for metric in METRICS}
+    return "nearer than real" if (low > expected) == METRICS[metric].higher_is_better else "further than real"
 
 
 def text(values: Values, digits: int = 3) -> str:
@@ -94,13 +105,12 @@ def text(values: Values, digits: int = 3) -> str:
 
 
 def inputs_of(question: EvaluationCases, sources: Sources, truth: Store | None, finder: str | None) -> dict[str, Any]:
-    """Checksums of all cases that decide the numbers, so that changed data is noticed.
+    """Checksums of all cases that determine the numbers, so that changed data is noticed.
 
     Args:
-        question: both sides.
-        sources: the scans that are at hand; of them those count that a synthetic case was made from.
-        truth: store of the truth, where one was given.
-        finder: hash of the segmenter that looks for organs, where one was given.
+        sources: the available scans; those that a synthetic case was made from are included.
+        truth: store of the truth, if given.
+        finder: hash of the segmenter that finds organs, if given.
     """
     made_from = {r.synthetic.source_sha256 for model in question.models for r in model.records if r.synthetic}
     return {
@@ -113,55 +123,59 @@ def inputs_of(question: EvaluationCases, sources: Sources, truth: Store | None, 
 
 
 def numbers_of(judgement: BaselineComparison) -> dict[str, Any]:
-    """How many were compared, and what real slices score."""
+    """How many patients and slices were compared, and what real slices score."""
     return {
         "patients": list(judgement.patients),
         "images": {str(layer): list(count) for layer, count in judgement.images.items()},
-        "baseline": plain(judgement.baseline),
+        "baseline": _table(judgement.baseline),
     }
 
 
 def model_of(
     judgement: BaselineComparison, pairing: str | None, measured: Mapping[str, Measured], model: SyntheticModel
-) -> dict[str, Any]:
-    """What one model scores; `pairing` tells whose draws it can be paired with."""
-    scores, ratios = (plain(side[model.name]) for side in (judgement.scores, judgement.ratios))
-    jumps = {name: measured[name].jumps for name in ("held", model.name)}
+) -> ScoresCard:
+    """What one model scores.
+
+    Args:
+        pairing: digest of what its draws depend on; None without draws.
+    """
+    scores, ratios = (_table(side[model.name]) for side in (judgement.scores, judgement.ratios))
+    own, real = measured[model.name].jumps, measured["held"].jumps
     return {
         "scores": scores,
         "ratios": ratios,
-        "verdicts": verdicts(scores["average"], ratios["average"]),
+        "verdicts": {name: verdict(name, scores["average"][name], ratios["average"][name]) for name in METRICS},
         "pairing": pairing,
         "jumps": {
-            "cases": len(jumps[model.name]),
-            "ratio": number(_median(jumps[model.name])),
-            "most": number(max(jumps[model.name].values(), default=float("nan"))),
-            "real": number(_median(jumps["held"])),
+            "cases": len(own),
+            "ratio": _median(own),
+            "most": max(own.values(), default=None),
+            "real": _median(real),
         },
     }
 
 
-def _median(jumps: Mapping[str, float]) -> float:
-    return float(np.median(list(jumps.values()))) if jumps else float("nan")
+def _median(jumps: Mapping[str, float]) -> float | None:
+    return float(np.median(list(jumps.values()))) if jumps else None
 
 
 def data_of(
     out: Path, question: EvaluationCases, placed: Mapping[str, Sequence[Placed]], measured: Mapping[str, Measured]
 ) -> dict[str, Any]:
-    """Who was compared, from which stores, and which real patients each model was trained on."""
+    """Which patients were compared, from which stores, and which real ones each model was trained on."""
 
     def side(name: str) -> dict[str, Any]:
         patients = sorted({case.record.patient for case in placed[name]})
         return {"patients": patients, "cases": len(placed[name]), "slices": len(measured[name].rows)}
 
     def model_side(model: SyntheticModel) -> dict[str, Any]:
-        made = [record.synthetic for record in model.records if record.synthetic]
+        origins = [record.synthetic for record in model.records if record.synthetic]
         return {
             **side(model.name),
             "store": os.path.relpath(model.store.path, out),
-            "family": " + ".join(sorted({one.family for one in made})) or None,
-            "run": " + ".join(sorted({one.run for one in made})) or None,
-            "weights": sorted({one.model for one in made}),
+            "family": " + ".join(sorted({origin.family for origin in origins})) or None,
+            "run": " + ".join(sorted({origin.run for origin in origins})) or None,
+            "weights": sorted({origin.model for origin in origins}),
             "reference_trained_on": sorted({case.patient for case in question.reference if model.saw(case)}),
             "held_trained_on": sorted({case.patient for case in question.held if model.saw(case)}),
         }
@@ -182,67 +196,70 @@ def layers_of(placed: Mapping[str, Sequence[Placed]], common: frozenset[int]) ->
 
 
 def columns(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Rows of words as lines in columns."""
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    return ["  ".join(word.ljust(width) for word, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    """Rows of cells as lines with aligned columns."""
+    widths = [max(map(len, cells)) for cells in zip(*rows, strict=True)]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+
+
+SHOWN = {"not told from real": "not distinguishable from real"}
+"""Verdicts whose name in cards reads oddly."""
 
 
 def rows(card: Mapping[str, Any]) -> list[tuple[str, ...]]:
-    """The table of a result, its head first: averages over layers, a row a model and metric."""
-    found = [("model", "metric", "score [95 %]", "real scores", "ratio [95 %]", "")]
+    """The table of a result, header first: averages over layers, one row per model and metric."""
+    table: list[tuple[str, ...]] = [("model", "metric", "score [95 %]", "real scores", "ratio [95 %]", "")]
     for name, model in card["models"].items():
         for metric in METRICS:
             score, ratio = (model[side]["average"][metric] for side in ("scores", "ratios"))
             base = card["baseline"]["average"][metric]
             if score[0] is None and base[0] is None:
                 continue
-            shown = "not divided" if metric in UNDIVIDED else text(ratio)
-            found.append(
-                (name, NAMES[metric], text(score), text([base[0], None, None]), shown, model["verdicts"][metric])
-            )
-    return found
+            divided = text(ratio) if METRICS[metric].divided else "not divided"
+            shown = SHOWN.get(model["verdicts"][metric], model["verdicts"][metric])
+            table.append((name, METRICS[metric].title, text(score), text([base[0], None, None]), divided, shown))
+    return table
 
 
 def lines(card: Mapping[str, Any]) -> list[str]:
-    """What is told of a result: the table, organs, steps from slice to slice, the truth, and warnings."""
+    """A result for people: the table, organs, steps from slice to slice, the truth, and warnings."""
     real, others = card["patients"]
-    told = [
+    printed = [
         f"{card['modality'].upper()}{' ' + card['sequence'] if card['sequence'] else ''}, {card['size']} px "
-        f"({pixel_words(card)}); averages over layers; {real} real patients against {others} of each other set; "
+        f"({pixel_words(card)}); averages over layers; {real} real patients compared with {others} of each other set; "
         f"detector {card['detector']['name']}",
         *columns(rows(card)),
     ]
     for name, model in card["models"].items():
-        alike = [NAMES[metric] for metric, word in model["verdicts"].items() if word == "not told from real"]
-        told.append(f"{name}: not told from real by {', '.join(alike) or 'none of them'}.")
-        told += [organ_line(name, organ, one) for organ, one in model["organs"].items()]
-        told += jump_line(name, model["jumps"])
+        alike = [METRICS[metric].title for metric, word in model["verdicts"].items() if word == "not told from real"]
+        printed.append(f"{name}: metrics that do not distinguish it from real images: {', '.join(alike) or 'none'}.")
+        printed += [organ_line(name, organ, summary) for organ, summary in model["organs"].items()]
+        printed += jump_line(name, model["jumps"])
         if model["truth"]:
-            told.append(truth_line(name, model["truth"]))
-    return told + [f"Note: {line}" for line in card["warnings"]]
+            printed.append(truth_line(name, model["truth"]))
+    return printed + [f"Warning: {line}" for line in card["warnings"]]
 
 
-def organ_line(name: str, organ: str, one: Mapping[str, Any]) -> str:
-    """What became of an organ."""
-    moved = "" if one["shift_mm"] is None else f", moved by {one['shift_mm']:.1f} mm"
-    grown = "" if one["growth"] is None else f", {one['growth']:.2f} of its size"
-    fates = f"vanished in {one['vanished']} and appeared in {one['appeared']} of {one['cases']} cases"
-    dice = text([one["dice"], one["low"], one["high"]])
-    real = "" if one["on_real"] is None else f", {one['on_real']:.3f} on its real test patients"
-    by = f"what {one['found_by']} finds{real}"
+def organ_line(name: str, organ: str, summary: Mapping[str, Any]) -> str:
+    """How an organ changed."""
+    moved = "" if summary["shift_mm"] is None else f", moved by {summary['shift_mm']:.1f} mm"
+    grown = "" if summary["growth"] is None else f", {summary['growth']:.2f} of its size"
+    fates = f"vanished in {summary['vanished']} and appeared in {summary['appeared']} of {summary['cases']} cases"
+    dice = text([summary["dice"], summary["low"], summary["high"]])
+    real = "" if summary["on_real"] is None else f", {summary['on_real']:.3f} on its real test patients"
+    by = f"what {summary['found_by']} finds{real}"
     return f"{name}: {organ} Dice {dice} between label and {by}{moved}{grown} (medians); {fates}."
 
 
-def jump_line(name: str, jumps: Mapping[str, Any]) -> list[str]:
-    """How well slices fit together; nothing where there are no neighbours."""
+def jump_line(name: str, jumps: JumpsCard) -> list[str]:
+    """How well slices fit together; empty without neighbouring slices."""
     if jumps["ratio"] is None:
         return []
-    real = "" if jumps["real"] is None else f"; of other real volumes {jumps['real']:.2f}"
-    return [f"{name}: steps from slice to slice are {jumps['ratio']:.2f} of those of real volumes (median){real}."]
+    real = "" if jumps["real"] is None else f"; other real volumes: {jumps['real']:.2f}"
+    return [f"{name}: steps from slice to slice are {jumps['ratio']:.2f} times those of real volumes (median){real}."]
 
 
 def truth_line(name: str, truth: Mapping[str, Any]) -> str:
-    """How near the truth is."""
+    """How far the truth is."""
     moved = f"; {truth['moved']} cases on another grid, interpolated" if truth["moved"] else ""
     mae = f"{text(truth['mae'])} {truth['unit']}"
     scores = f"MAE {mae}, PSNR {text(truth['psnr'])} dB, SSIM {text(truth['ssim'])}"

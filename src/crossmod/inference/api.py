@@ -1,4 +1,4 @@
-"""What a program uses, and the command line too: read a volume, load a model, translate, write.
+"""Python interface: read a volume, load a model, translate, write.
 
     model = crossmod.load_model("essnet")
     made = model.translate(crossmod.read_volume("patient/CT"))
@@ -32,23 +32,19 @@ from crossmod.settings import Device
 
 NIFTI = (".nii", ".nii.gz")
 BUNDLE = "bundle.json"
-# What people may expect to get, and would find a folder in place of.
+# File types that users may expect, in place of a folder.
 OTHER_FILES = (".nrrd", ".mha", ".mhd", ".dcm", ".img", ".hdr", ".nii", ".nii.gz", ".gz", ".zip")
 
 
 @dataclass(frozen=True, eq=False)
 class Model:
-    """A trained model, or several that answer together.
-
-    Args:
-        networks: each from a run folder or a bundle.
-    """
+    """A trained model, or several that translate together; each network is from a run folder or a bundle."""
 
     networks: tuple[Network, ...]
 
     @property
     def about(self) -> About:
-        """What is known of it: modalities, inputs, window, hash of the weights, patients that it was trained on."""
+        """What is known of it: modalities, inputs, window, hash of the weights, numbers of training patients."""
         return about_all(self.networks)
 
     def translate(self, volume: Volume, *more: Volume, options: Options | None = None) -> Translation:
@@ -56,31 +52,30 @@ class Model:
 
         Args:
             volume: `[slices, rows, columns]`, any size, spacing and direction; CT in HU, MR in any unit.
-            more: the other inputs, told apart by their `sequence`, else by their order; they are brought to the
-                first input's grid.
-            options: variants to average over, tiles, slices at a time.
+            more: the other inputs, identified by their `sequence`, else by their order; they are resampled to the first
+                input's grid.
+            options: variants to average over, tiles, batch size.
 
         Returns:
-            `image` on the grid of the first input: int16 HU for CT, float32 for MR; `body`, where something was made;
-            `uncertainty` in the image's unit, where there were variants or several networks; `labels`, where the model
-            has a segmentor.
+            `image` on the grid of the first input: int16 HU for CT, float32 for MR; `body`, where it is synthetic;
+            `uncertainty` in the image's unit, with variants or several networks; `labels`, if the model has a
+            segmentor.
 
         Raises:
-            InputError: the wrong number of volumes, modality or sequence; values that cannot be of the modality; grids
-                that do not share half of what they show; MR without contrast.
+            InputError: the wrong number of volumes, modality or sequence; values that are impossible for the modality;
+                grids that share less than half of what they show; MR without contrast.
         """
         return translate_volume(self.networks, (volume, *more), options)
 
     def trust(self, translation: Translation, limits: Limits | None = None) -> Trust:
-        """Check a translation of this model against its source and against what the model was trained on.
+        """Compare a translation of this model with its source and with the model's training images.
 
         Args:
-            translation: what `translate` made; without variants or several models its uncertainty is not known.
-            limits: beyond which is warned.
+            translation: from `translate`; without variants or several models its uncertainty is unknown.
 
         Returns:
-            `warnings`, a sentence for each limit that is exceeded; `unknown`, what could not be checked; and the
-            numbers. No warning does not mean that the image is right.
+            `warnings`, a sentence for each exceeded limit; `unknown`, the checks that could not be made; and the
+            numbers. A translation without warnings may still be wrong.
         """
         return assess_trust(translation, fingerprint_of(self.networks), limits)
 
@@ -97,12 +92,12 @@ def read_volume(
     """Read a CT or MR volume.
 
     Args:
-        path: a folder of one DICOM series, a multi-frame DICOM file, or a file that ends in `.nii` or `.nii.gz`.
-        modality: `ct` or `mr`; needed for NIfTI, which does not say it. DICOM of another modality is refused.
+        path: a folder of one DICOM series, a multi-frame DICOM file, or a `.nii` or `.nii.gz` file.
+        modality: `ct` or `mr`; required for NIfTI. DICOM of another modality is refused.
         sequence: the MR sequence (`t1_in`, `t1_out`, `t2_spir`), for models of several inputs.
-        series_number: which series, where a DICOM folder holds several.
-        echo_time: likewise, in milliseconds.
-        beside: another scan that it is to be laid over: DICOM of two patients or frames of reference is refused.
+        series_number: selects one of several series in a DICOM folder.
+        echo_time: selects one of several echoes, milliseconds.
+        beside: another scan in the same position: DICOM of two patients or frames of reference is refused.
 
     Returns:
         Voxels `[slices, rows, columns]`, HU for CT, and the affine to RAS+ millimetres.
@@ -120,10 +115,10 @@ def read_volume(
         volume = read_dicom_series(path, modality=modality, series_number=series_number, echo_time=echo_time)
         return volume if sequence is None else replace(volume, sequence=sequence)
     if modality is None:
-        do = 'Say it: read_volume(path, "ct") or read_volume(path, "mr").'
+        do = 'Give it: read_volume(path, "ct") or read_volume(path, "mr").'
         raise InputError(path, found="NIfTI, which does not say its modality", expected="a modality", do=do)
     if series_number is not None or echo_time is not None:
-        do = "Leave --series-number and --echo-time out, or give DICOM."
+        do = "Omit --series-number and --echo-time, or give DICOM."
         raise InputError(path, found="NIfTI, which is one series", expected="DICOM to choose from", do=do)
     return read_nifti(path, modality=modality, sequence=sequence)
 
@@ -138,50 +133,47 @@ def read_volumes(
     """Read the inputs of one patient.
 
     Args:
-        paths: as of `read_volume`; or sequence -> path.
-        modality: as of `read_volume`.
-        series_number: as of `read_volume`, of every folder.
-        echo_time: likewise.
+        paths: as in `read_volume`; or sequence -> path.
+        modality: as in `read_volume`.
+        series_number: as in `read_volume`, for every folder.
+        echo_time: as in `read_volume`, for every folder.
 
     Raises:
-        InputError: as of `read_volume`; DICOM of two patients or two frames of reference.
+        InputError: as in `read_volume`; DICOM of two patients or two frames of reference.
     """
-    named = dict(paths) if isinstance(paths, Mapping) else None
-    given = list(named.values()) if named is not None else list(paths)
-    places = [Path(path).resolve() for path in given]
-    if len(set(places)) < len(places):
+    named = list(paths.items()) if isinstance(paths, Mapping) else [(None, path) for path in paths]
+    files = [Path(path) for _, path in named]
+    if len({path.resolve() for path in files}) < len(files):
         raise InputError("inputs", found="one path twice", expected="one for each input", do="Give the other scan.")
-    names = list(named) if named is not None else [None] * len(given)
-    if len(given) > 1:
-        check_same_frame([Path(path) for path in given])
+    if len(files) > 1:
+        check_same_frame(files)
     chosen = {"series_number": series_number, "echo_time": echo_time}
-    return tuple(read_volume(path, modality, sequence=name, **chosen) for path, name in zip(given, names, strict=True))
+    return tuple(read_volume(path, modality, sequence=name, **chosen) for name, path in named)
 
 
 def load_model(path: PathName, *more: PathName, device: Device = "auto") -> Model:
     """Load a trained model.
 
     Args:
-        path: a finished training run, or a bundle made of one by `crossmod export`.
-        more: others to answer together with it. Those of the same window are averaged, and how far they differ is the
+        path: a finished training run, or a bundle from `crossmod export`.
+        more: other models to combine. Those of the same window are averaged, and their differences give the
             uncertainty; CT models of other windows (bone, lung) widen the range.
-        device: `cpu`, `cuda`, or `auto`: a GPU where there is one.
+        device: `cpu`, `cuda`, or `auto`: a GPU if there is one.
 
     Raises:
-        InputError: no run, an unfinished one, damaged weights; models of other modalities or inputs, or one twice; no
-            GPU.
+        InputError: no run, an unfinished one, damaged weights; models of different modalities or inputs, or one twice;
+            no GPU.
     """
-    networks = tuple(network for one in (path, *more) for network in _load(Path(one), device))
-    ct_windows(networks)  # refuses what does not belong together
-    hashes = [network.about.weights for network in networks]
-    if len(set(hashes)) < len(hashes):
-        found, do = "the same weights twice", "They would agree, and tell nothing: leave one out."
-        raise InputError("models", found=found, expected="models that were trained apart", do=do)
+    networks = tuple(network for each in (path, *more) for network in _load(Path(each), device))
+    ct_windows(networks)  # refuses models that do not belong together
+    if len({network.about.weights for network in networks}) < len(networks):
+        found, do = "the same weights twice", "Omit one, since they would agree."
+        raise InputError("models", found=found, expected="separately trained models", do=do)
     return Model(networks)
 
 
 def _load(path: Path, device: Device) -> tuple[Network, ...]:
-    """A run holds one network, a bundle one a window."""
+    """A run has one network, a bundle one per window."""
     if (path / BUNDLE).is_file():
         from crossmod.inference.bundle.load import load_networks
 
@@ -189,9 +181,9 @@ def _load(path: Path, device: Device) -> tuple[Network, ...]:
     if not is_run(path):
         inside = f"no {CONFIG} and no {BUNDLE} in it" if path.is_dir() else "no such folder"
         what = "a file" if path.is_file() else inside
-        do = "Give what `crossmod train` or `crossmod export` made."
+        do = "Give the folder of `crossmod train` or `crossmod export`."
         raise InputError(path, found=what, expected="the folder of a training run or of a bundle", do=do)
-    # Only here: a bundle is loaded without any code that trains.
+    # Imported here: a bundle is loaded without training code.
     from crossmod.inference.from_run import load_run
 
     return (load_run(path, device=device),)
@@ -207,33 +199,30 @@ def write_translation(
     options: Options | None = None,
     truth: AgainstTruth | None = None,
 ) -> None:
-    """Write the synthetic volume, and beside it `<path>.json`: what made it, from what, and what it is not for.
+    """Write the synthetic volume, and beside it its card, `<path>.json`.
 
     Args:
-        translation: what `Model.translate` made.
+        translation: from `Model.translate`.
         path: `.nii` or `.nii.gz`: a NIfTI file with the stored axes of the first input; else a new folder for a DICOM
-            series. Nothing that is there is overwritten.
-        source: DICOM: what the input was read from, for references to it; of several inputs all paths, in the order of
-            `translation.sources`, or the first alone; None, or NIfTI, where there is none.
+            series. Existing files are not overwritten.
+        source: DICOM: path of the input, for references to it; of several inputs all paths, in the order of
+            `translation.sources`, or the first alone; None for NIfTI.
         keep_identity: DICOM: copy the patient's data from the source.
-        segmentation: DICOM: write the organs that S found, too, as DICOM SEG (extra `seg`).
-        options: that were given to `translate`, for the card.
-        truth: what `evaluate_translation` found, for the card.
+        segmentation: DICOM: also write the organs that S found, as DICOM SEG (extra `seg`).
+        options: of `translate`, for the card.
+        truth: from `evaluate_translation`, for the card.
 
     Raises:
-        InputError: there is something already, the disk is full, an identity is to be kept that is not there, or organs
-            are wanted of a model without a segmentor.
+        InputError: the path exists, the disk is full, there is no identity to keep, or the model has no segmentor.
     """
     path = Path(path)
-    paths = [Path(one) for one in ([source] if isinstance(source, str | PathLike) else source or ())]
+    paths = [Path(each) for each in ([source] if isinstance(source, str | PathLike) else source or ())]
     refuse_existing(path, path.with_name(path.name + ".json"))
-    if keep_identity and is_nifti(path):
-        do = "Leave --keep-identity out, or write DICOM."
-        raise InputError(path, found="NIfTI, which has no place for a name", expected="a folder for DICOM", do=do)
-    if segmentation and is_nifti(path):
-        do = "Leave --segmentation out, or write DICOM."
-        raise InputError(path, found="NIfTI, which is no DICOM SEG", expected="a folder for DICOM", do=do)
     if is_nifti(path):
+        for option, asked in (("--keep-identity", keep_identity), ("--segmentation", segmentation)):
+            if asked:
+                do = f"Omit {option}, or write DICOM."
+                raise InputError(path, found=f"NIfTI with {option}", expected="a folder for DICOM", do=do)
         write_nifti(translation.image, path)
     else:
         from crossmod.inference.dicom.write import write_translated
@@ -250,14 +239,14 @@ def write_translation(
 
 
 def refuse_existing(*paths: Path) -> None:
-    """Say so before an hour of work where a result could not be written.
+    """Check that a result can be written, before it is computed.
 
     Args:
-        paths: of the result, and of what will lie beside it.
+        paths: of the result, and of the files beside it.
 
     Raises:
-        InputError: a file, or a folder that holds something; a folder that may not be written; the name of another kind
-            of file.
+        InputError: an existing file, or a folder with content; a folder without write permission; the name of an
+            unsupported kind of file.
     """
     for path in paths:
         if path.is_file() or (path.is_dir() and any(path.iterdir())):
@@ -265,13 +254,13 @@ def refuse_existing(*paths: Path) -> None:
             raise InputError(path, found=found, expected="a new file or folder", do="Choose another, or remove it.")
     path = paths[0]
     if not is_nifti(path) and path.name.lower().endswith(OTHER_FILES):
-        found = f"the name of a file that is not written here (.{path.name.rpartition('.')[2]})"
+        found = f"the name of an unsupported file (.{path.name.rpartition('.')[2]})"
         expected = "a name that ends in .nii or .nii.gz, or a folder for DICOM"
         raise InputError(path, found=found, expected=expected, do="Choose another name.")
     there = next(folder for folder in path.absolute().parents if folder.exists())
     if not os.access(there, os.W_OK):
         do = "Choose another folder, or change its permissions."
-        raise InputError(there, found="a folder that may not be written", expected="one that may", do=do)
+        raise InputError(there, found="a folder that may not be written", expected="a writable folder", do=do)
 
 
 def is_nifti(path: Path) -> bool:

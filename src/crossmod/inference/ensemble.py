@@ -1,9 +1,8 @@
-"""Several networks in one translation: the same kind for a mean, CT of other windows for a wider range.
+"""Several networks in one translation: equal windows are averaged, other CT windows widen the range.
 
-Notable:
-- What has the narrowest window has the most gray levels for what lies in it, and has the word there. Where it says "the
-  upper end or more", the next network that reaches further up says how much more, and likewise at the lower end. It
-  cannot fall back below the end that sent for it: else two neighbours of 239 and 241 HU could come out 100 apart.
+Notable: the narrowest window has the finest gray levels and takes precedence. Where its network gives the upper end of
+the window, the next network that reaches higher gives the value, but not less than that end: otherwise two neighbours
+of 239 and 241 HU could come out 100 apart. The lower end is treated in the same way.
 """
 
 from collections.abc import Sequence
@@ -18,14 +17,14 @@ from crossmod.errors import InputError
 from crossmod.inference.predict import Prediction, pooled
 from crossmod.inference.types import About, Network
 
-# Of a window's width: networks end in tanh, which never reaches the ends.
+# Share of a window's width: networks end in tanh, which never reaches the ends.
 AT_END = 0.01
 
 Window = tuple[float, float]
 
 
 def ct_windows(networks: Sequence[Network]) -> dict[Window, list[Network]]:
-    """Networks by the range that they make, the narrowest first; those that make MR are all of one range.
+    """Networks by their output range, the narrowest first; those of MR have one range.
 
     Args:
         networks: of one source and one target.
@@ -41,7 +40,9 @@ def ct_windows(networks: Sequence[Network]) -> dict[Window, list[Network]]:
             raise InputError("models", found=found, expected="one unit", do="Translate one by one.")
         if (other.source, other.target, other.inputs) != (first.source, first.target, first.inputs):
             found = " and ".join(f"{a.name} ({'+'.join(a.inputs)} to {a.target})" for a in (first, other))
-            raise InputError("models", found=found, expected="the same way and inputs", do="Translate one by one.")
+            raise InputError(
+                "models", found=found, expected="the same direction and inputs", do="Translate one by one."
+            )
     if first.target == "mr":
         return {(first.low, first.high): list(networks)}
     groups: dict[Window, list[Network]] = {}
@@ -57,24 +58,22 @@ def _check_no_gap(windows: Sequence[Window]) -> None:
     for low, high in rising[1:]:
         if low > reach:
             found = f"windows with a gap from {reach:g} to {low:g} HU"
-            raise InputError(
-                "models", found=found, expected="windows that touch", do="Add a model for what is missing."
-            )
+            do = "Add a model for the missing range."
+            raise InputError("models", found=found, expected="windows that touch", do=do)
         reach = max(reach, high)
 
 
 def about_all(networks: Sequence[Network]) -> About:
-    """What is known of several networks as one model: the first's, with the range of them all."""
+    """Several networks as one model: the first, with the range of all."""
     abouts = [network.about for network in networks]
     first = abouts[0]
     if len(abouts) == 1:
         return first
     wide = first.target == "ct"
-    together = sha256("".join(about.weights for about in abouts).encode()).hexdigest()
     return replace(
         first,
         name=" + ".join(about.name for about in abouts),
-        weights=together,
+        weights=sha256("".join(about.weights for about in abouts).encode()).hexdigest(),
         low=min(about.low for about in abouts) if wide else first.low,
         high=max(about.high for about in abouts) if wide else first.high,
         window=(min(about.window[0] for about in abouts), max(about.window[1] for about in abouts)),
@@ -83,22 +82,18 @@ def about_all(networks: Sequence[Network]) -> About:
 
 
 def merged(answers: Sequence[tuple[Window, Prediction]]) -> Prediction:
-    """CT of several windows as CT of the wide range.
-
-    Args:
-        answers: by window, the narrowest first.
-    """
+    """CT of several windows, the narrowest first, as CT of the wide range."""
     (window, whole), *others = answers
     if not others:
         return whole
     mean, variance = whole.mean.copy(), whole.variance.copy()
-    _reach(mean, variance, window, others, up=True)
-    _reach(mean, variance, window, others, up=False)
+    _extend(mean, variance, window, others, up=True)
+    _extend(mean, variance, window, others, up=False)
     labels = pooled([answer for _, answer in answers]).labels
     return Prediction(mean, variance, labels, sum(answer.seconds for _, answer in answers))
 
 
-def _reach(
+def _extend(
     mean: Float32[np.ndarray, "slices rows columns"],
     variance: Float32[np.ndarray, "slices rows columns"],
     window: Window,
@@ -106,35 +101,32 @@ def _reach(
     *,
     up: bool,
 ) -> None:
-    """Go on beyond one end, in place, from window to window."""
+    """Extend one end in place, window by window."""
     low, high = window
     for (other_low, other_high), answer in others:
         if (other_high <= high) if up else (other_low >= low):
             continue
-        beyond = trailing_inputs(mean, low, high, up=up)
+        beyond = at_end(mean, low, high, up=up)
         limit = np.maximum if up else np.minimum
         mean[beyond] = limit(mean[beyond], answer.mean[beyond])
         variance[beyond] = answer.variance[beyond]
         low, high = (low, other_high) if up else (other_low, high)
 
 
-def trailing_inputs(
-    values: Float32[np.ndarray, "*shape"], low: float, high: float, *, up: bool
-) -> Bool[np.ndarray, "*shape"]:
-    """Where values lie at the upper (or lower) end of a window, or beyond."""
+def at_end(values: Float32[np.ndarray, "*shape"], low: float, high: float, *, up: bool) -> Bool[np.ndarray, "*shape"]:
+    """Where values are at the upper (or lower) end of a window, or beyond."""
     margin = AT_END * (high - low)
     return values >= high - margin if up else values <= low + margin
 
 
 def unknown(
-    given: Float32[np.ndarray, "*shape"], made: Float32[np.ndarray, "*shape"], source: Modality, about: About
+    values: Float32[np.ndarray, "*shape"], output: Float32[np.ndarray, "*shape"], source: Modality, about: About
 ) -> Bool[np.ndarray, "*shape"]:
-    """Where the CT, given or made, lies outside of all that the model can know; nowhere if neither is CT."""
-    outside = np.zeros(made.shape, dtype=bool)
+    """Where the CT of either side is outside the model's range."""
+    outside = np.zeros(output.shape, dtype=bool)
     if source == "ct":
-        outside |= (given < about.window[0]) | (given > about.window[1])
+        outside |= (values < about.window[0]) | (values > about.window[1])
     if about.target == "ct":
-        outside |= trailing_inputs(made, about.low, about.high, up=False) | trailing_inputs(
-            made, about.low, about.high, up=True
-        )
+        for up in (False, True):
+            outside |= at_end(output, about.low, about.high, up=up)
     return outside

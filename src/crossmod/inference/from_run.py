@@ -1,4 +1,4 @@
-"""A finished training run as a network that translates, and what is known of it."""
+"""A finished training run as a network that translates."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,12 +21,7 @@ from crossmod.version import __version__
 
 @dataclass(frozen=True, eq=False)
 class RunNetwork:
-    """A `Network` from a run folder.
-
-    Args:
-        about: what is known of it.
-        translator: what computes.
-    """
+    """A `Network` from a run folder."""
 
     about: About
     translator: Translator
@@ -34,47 +29,44 @@ class RunNetwork:
     def translate(
         self, images: Float32[np.ndarray, "slices images size size"]
     ) -> tuple[Float32[np.ndarray, "slices size size"], UInt8[np.ndarray, "slices size size"] | None]:
-        """Slices in [-1, 1] to slices in [-1, 1], and the class that S sees at each pixel, where there is an S."""
-        # For one volume compiling would take longer than the volume.
-        one = self.translator
-        with one.compute.inference(), suited_to(one.generator, images.shape[-1], one.compute.device):
-            return one.translate(images)
+        """Translate slices in [-1, 1], and give the class of each pixel from S, if there is an S."""
+        own = self.translator
+        with own.compute.inference(), suited_to(own.generator, images.shape[-1], own.compute.device):
+            return own.translate(images)
 
 
 def load_run(path: Path, *, device: Device = "auto", epoch: Epoch = "auto") -> RunNetwork:
-    """The network that a finished training run made.
+    """The network of a finished training run.
 
     Args:
-        path: the run folder.
-        device: where to compute.
-        epoch: `best` or `last`; `auto`: the best where the run scored its epochs, otherwise the last.
+        epoch: `best` or `last`; `auto`: the best if the run scored its epochs, otherwise the last.
 
     Raises:
-        InputError: the folder is no finished training run, or its weights are damaged.
+        InputError: the folder is not a finished training run, or its weights are damaged.
     """
     translator = load_translator(path, epoch=epoch, machine=Machine(device=device))
     return RunNetwork(about_run(translator, path), translator)
 
 
 def about_run(translator: Translator, path: Path) -> About:
-    """What a run's card says of its model.
+    """What is known of a run's model.
 
     Args:
-        translator: taken from the run.
-        path: the run folder: of the stores that it was trained on, where they are still there, the field is learnt.
+        path: the run folder; the field of view is read from the training stores, if they still exist.
     """
     settings, card = translator.settings, translator.card
-    made = card["data"][translator.target]
+    target = card["data"][translator.target]
     return About(
         name=translator.run,
         family=settings.family,
         source=settings.source,
         target=translator.target,
-        inputs=_inputs(translator),
+        # Older cards and stores do not name the sequence.
+        inputs=("ct",) if settings.source == "ct" else settings.inputs or (card["data"]["mr"]["sequence"] or "mr",),
         size=settings.size,
         field_mm=_field(path, card["data"][settings.source], settings.source),
-        low=float(made["low"]),
-        high=float(made["high"]),
+        low=float(target["low"]),
+        high=float(target["high"]),
         window=settings.window,
         organs=settings.organs if translator.segmentor is not None else (),
         weights=translator.weights,
@@ -85,27 +77,19 @@ def about_run(translator: Translator, path: Path) -> About:
         },
         percentiles=settings.percentiles,
         flip=settings.flip,
-        sequence=made["sequence"],
-        contrast=made.get("contrast"),
+        sequence=target["sequence"],
+        contrast=target.get("contrast"),
         stack=settings.stack,
         stack_mm=card.get("stack_mm"),
-        # Older runs do not say it: they took all CT for HU.
+        # Older runs assumed HU.
         ct_unit=card["data"]["ct"].get("unit", "HU"),
         frame=settings.frame,
         pixel_mm=settings.pixel_mm,
     )
 
 
-def _inputs(translator: Translator) -> tuple[str, ...]:
-    settings = translator.settings
-    if settings.source == "ct":
-        return ("ct",)
-    # Older cards and stores that do not name sequences leave the input open.
-    return settings.inputs or (translator.card["data"]["mr"]["sequence"] or "mr",)
-
-
 def _field(path: Path, data: dict[str, Any], side: Modality) -> float | None:
-    """Millimetres a side of the squared slices that were trained on, the median over cases; None if they are gone."""
+    """Median side of the squared training slices in millimetres; None if they are gone."""
     try:
         cases = Store(path / data["store"]).cases
     except InputError:

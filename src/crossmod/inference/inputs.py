@@ -1,9 +1,9 @@
-"""The inputs of a translation: which volume is which, on one grid, of one patient, with values in the right unit.
+"""The inputs of a translation: in order, on one grid, of one patient, with values in the right unit.
 
 Notable:
-- Messages say that ids differ and never what they are.
-- A PatientID that was made up for a synthetic series says nothing of who it is.
-- Where every slice has a frame of reference of its own, an anonymiser was at work, and it says nothing.
+- Messages say that ids differ, but never show them.
+- The invented PatientID of a synthetic series does not identify a person.
+- If every slice has its own frame of reference, an anonymiser replaced it, and it is ignored.
 """
 
 import itertools
@@ -14,19 +14,18 @@ from pathlib import Path
 import numpy as np
 
 from crossmod.config import Modality
-from crossmod.data.dicom.header import is_dicom
 from crossmod.data.dicom.series import slices_in
 from crossmod.data.dicom.write import MADE_UP
 from crossmod.data.registration import resample_to
 from crossmod.data.units import with_checked_units
 from crossmod.data.volume import Volume
 from crossmod.errors import InputError
-from crossmod.files import files_in
+from crossmod.inference.dicom.source import holds_dicom
 from crossmod.inference.types import About
 
 
 @dataclass(frozen=True, repr=False)
-class _Whose:
+class _Origin:
     path: Path
     patients: frozenset[str]
     frames: frozenset[str]
@@ -36,13 +35,12 @@ def check_same_frame(paths: Sequence[Path]) -> None:
     """Refuse inputs of different patients, or of different frames of reference.
 
     Args:
-        paths: folders of slices or multi-frame files; what is not DICOM, such as NIfTI, is not judged, and neither is
-            an id that a header does not have.
+        paths: folders of slices or multi-frame files; other files, such as NIfTI, and missing ids are ignored.
 
     Raises:
         InputError: PatientID or FrameOfReferenceUID of two of them differ.
     """
-    known = [_whose(path) for path in paths if _holds_dicom(path)]
+    known = [_origin(path) for path in paths if holds_dicom(path)]
     for one in known:
         if len(one.patients) > 1:
             found = f"slices of {len(one.patients)} patients"
@@ -62,43 +60,34 @@ def _differ(first: frozenset[str], second: frozenset[str]) -> bool:
     return len(first) == len(second) == 1 and first != second
 
 
-def _whose(path: Path) -> _Whose:
-    slices = [one for one in slices_in(path)[0] if not one.localizer]
-    patients = frozenset(one.patient for one in slices if one.patient and not one.patient.startswith(MADE_UP))
-    return _Whose(path, patients, frozenset(one.frame_of_reference for one in slices if one.frame_of_reference))
+def _origin(path: Path) -> _Origin:
+    slices = [each for each in slices_in(path)[0] if not each.localizer]
+    patients = frozenset(s.patient for s in slices if s.patient and not s.patient.startswith(MADE_UP))
+    return _Origin(path, patients, frozenset(s.frame_of_reference for s in slices if s.frame_of_reference))
 
 
-def _holds_dicom(path: Path) -> bool:
-    if path.is_dir():
-        return any(is_dicom(file) for file in files_in(path))
-    return path.is_file() and is_dicom(path)
-
-
-# Axes are feet to head, front to back, right to left, in RAS+; no more askew than this, as a cosine: 75 degrees.
+# Axes are feet to head, front to back, right to left, in RAS+; oblique by at most 75 degrees, as a cosine.
 AXES, ALONG = np.array([[0, 0, 1], [0, -1, 0], [-1, 0, 0]], dtype=float), 0.25
 
 
-ADVICE = "To use it all the same: --accept-units (in Python: Options(accept_units=True))."
+ADVICE = "To use it anyway: --accept-units (in Python: Options(accept_units=True))."
 
 
 def check_volume(volume: object, subject: object, modality: Modality, *, accept_units: bool = False) -> tuple[str, ...]:
-    """Refuse what is no volume of this modality.
+    """Refuse anything but a valid volume of this modality.
 
     Args:
-        volume: whatever was given.
-        subject: whom a message names.
-        modality: that it should be of.
-        accept_units: take values that cannot be of their unit all the same.
+        accept_units: accept values that are impossible in their unit.
 
     Returns:
-        Warnings of its values, which are logged too.
+        Warnings about its values, which are also logged.
 
     Raises:
-        InputError: no `Volume`; an array or an affine that is none; values that are no numbers or cannot be HU (CT) or
+        InputError: not a `Volume`; an invalid array or affine; values that are not finite, or impossible for HU (CT) or
             signal (MR).
     """
     if not isinstance(volume, Volume):
-        do = "Read it with crossmod.read_volume; options go in by name, as options=."
+        do = "Read it with crossmod.read_volume; give options by name, as options=."
         raise InputError(subject, found=f"a {type(volume).__name__}", expected="a crossmod.Volume", do=do)
     _check_grid(volume, subject)
     if volume.modality != modality:
@@ -118,8 +107,8 @@ def _check_grid(volume: Volume, subject: object) -> None:
         found, do = f"voxels of type {voxels.dtype}", "Give the values of the scan."
         raise InputError(subject, found=found, expected="integers or floats", do=do)
     if affine.shape != (4, 4) or not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-9:
-        do = "Take that of the file."
-        raise InputError(subject, found="an affine that is none", expected="4 x 4 numbers that span a grid", do=do)
+        do = "Use the affine of the file."
+        raise InputError(subject, found="an invalid affine", expected="an invertible 4 x 4 matrix", do=do)
     steps = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
     if ((steps * AXES.T).sum(axis=0) < ALONG).any():
         raise InputError(
@@ -131,26 +120,24 @@ def _check_grid(volume: Volume, subject: object) -> None:
 
 
 def _check_numbers(volume: Volume, subject: object) -> None:
-    voxels = volume.voxels
-    broken = 0 if voxels.dtype.kind != "f" else int(np.count_nonzero(~np.isfinite(voxels)))
+    broken = int(np.count_nonzero(~np.isfinite(volume.voxels)))
     if broken:
         found = f"{broken} voxels that are NaN or infinite" if broken > 1 else "a voxel that is NaN or infinite"
-        raise InputError(subject, found=found, expected="numbers", do="Mend the volume, or leave it out.")
+        raise InputError(subject, found=found, expected="numbers", do="Correct the volume, or omit it.")
 
 
 def notes_of(volumes: Sequence[Volume], about: About, *, accept_units: bool) -> tuple[str, ...]:
-    """Check each volume by itself.
+    """Check each volume separately.
 
     Args:
-        volumes: as read, one an input.
-        about: the model.
-        accept_units: take values that cannot be of their unit all the same.
+        volumes: as read, one per input.
+        accept_units: accept values that are impossible in their unit.
 
     Returns:
-        Warnings of their values.
+        Warnings about their values.
 
     Raises:
-        InputError: something that is no volume of the model's source, values that cannot be of their unit, or CT in HU
+        InputError: anything but a volume of the model's source, values that are impossible in their unit, or CT in HU
             for a model of CT in another unit.
     """
     several = len(volumes) > 1
@@ -159,23 +146,17 @@ def notes_of(volumes: Sequence[Volume], about: About, *, accept_units: bool) -> 
         subject = f"{f'input {number}' if several else 'the input'} of {about.name}"
         notes += check_volume(volume, subject, about.source, accept_units=accept_units)
         if about.source == "ct" and about.ct_unit != "HU" and not accept_units:
-            found, expected = (
-                f"CT in {volume.unit}",
-                f"the {about.ct_unit} unit of the CT that the model was trained on",
-            )
+            expected = f"the {about.ct_unit} unit of the CT that the model was trained on"
             do = f"Prepare the CT in HU and train again. {ADVICE}"
-            raise InputError(subject, found=found, expected=expected, do=do)
+            raise InputError(subject, found=f"CT in {volume.unit}", expected=expected, do=do)
     return tuple(dict.fromkeys(notes))
 
 
 def in_order(volumes: Sequence[Volume], about: About) -> tuple[Volume, ...]:
-    """The volumes in the order of the model's inputs.
-
-    A volume goes where its `sequence` belongs; those that do not know theirs take what is left, in the given order.
+    """The volumes in the order of the model's inputs, by `sequence`; those without one fill the rest in order.
 
     Args:
-        volumes: as read and checked (`notes_of`), one an input.
-        about: the model.
+        volumes: checked by `notes_of`, one per input.
 
     Raises:
         InputError: the wrong number or sequence.
@@ -186,35 +167,28 @@ def in_order(volumes: Sequence[Volume], about: About) -> tuple[Volume, ...]:
         found = f"{len(volumes)} volume{'s' if several else ''}"
         do = "Give one volume for each, on the command line as --input NAME=PATH."
         raise InputError(about.name, found=found, expected=f"{len(expected)}: {', '.join(expected)}", do=do)
-    if any(one is other for one, other in itertools.combinations(volumes, 2)):
+    if any(first is second for first, second in itertools.combinations(volumes, 2)):
         raise InputError(about.name, found="one volume twice", expected="one for each input", do="Give the other one.")
     fitting = (order for order in itertools.permutations(volumes) if all(map(_fits, order, expected)))
     ordered = next(fitting, None)
     if ordered is None:
-        found = ", ".join(volume.sequence or "a volume that does not say its sequence" for volume in volumes)
+        found = ", ".join(volume.sequence or "a volume of unknown sequence" for volume in volumes)
         do = "Give those sequences, or another model."
         raise InputError(about.name, found=found, expected=", ".join(expected), do=do)
     return ordered
 
 
 def on_one_grid(volumes: Sequence[Volume], about: About) -> tuple[Volume, ...]:
-    """The volumes on the grid of the first, by where they say that they lie.
+    """The volumes on the grid of the first, by their affines.
 
     Args:
         volumes: in the order of the model's inputs.
-        about: the model, for messages.
 
     Raises:
-        InputError: one shows less than half of what the first does.
+        InputError: one shows less than half of the first.
     """
     first, *others = volumes
     return (first, *(resample_to(volume, first, subject=about.name) for volume in others))
-
-
-def matched(volumes: Sequence[Volume], about: About) -> tuple[Volume, ...]:
-    """The volumes in the order of the model's inputs, on one grid: `notes_of`, `in_order`, then `on_one_grid`."""
-    notes_of(volumes, about, accept_units=False)
-    return on_one_grid(in_order(volumes, about), about)
 
 
 def _fits(volume: Volume, name: str) -> bool:

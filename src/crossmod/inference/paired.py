@@ -19,25 +19,24 @@ from crossmod.inference.types import Options, Translation
 from crossmod.metrics.paired import in_percent, paired_scores
 from crossmod.version import __version__
 
-# Below this share of the body it is said that a part is left out.
+# Below this share of the body, the text says that the rest is not compared.
 ALL = 0.99
-# MR has no unit: both images are brought to 0 to 100 by their own percentiles.
+# MR has no unit: both images are scaled to 0 to 100 by their own percentiles.
 MR_PERCENTILES = (0.5, 99.5)
 
 
 @dataclass(frozen=True)
 class AgainstTruth:
-    """How far a translation is from the truth, inside the truth's body, as far as the truth reaches.
+    """Scores of a translation, inside the truth's body.
 
     Args:
-        unit: of the errors: `HU`; of MR `% of the range`: from the 0.5th to the 99.5th percentile of all voxels of each
-            of the two, what lies outside cut.
-        mae: mean absolute error; of CT, where both are cut to the model's range: it can make nothing beyond.
-        mae_uncut: of CT, against the truth as it is; None of MR.
+        unit: of the errors: `HU`; for MR `% of the range`: each image cut to its 0.5th and 99.5th percentile.
+        mae: mean absolute error; for CT, of both images cut to the model's range.
+        mae_uncut: for CT, with the uncut truth; None for MR.
         psnr: dB, of the cut images.
         ssim: structural similarity of the cut images, 1 for equal ones.
-        voxels: that count: of the truth's body, as far as the truth reaches.
-        share: of the translation's body that the truth shows at all.
+        voxels: of the truth's body.
+        share: of the translation's body that the truth shows.
         body_share: share of the truth's slices that is body.
         placed: the truth on the translation's grid, NaN beyond it; for pictures.
     """
@@ -52,41 +51,41 @@ class AgainstTruth:
     body_share: float = 0.0
     placed: Num[np.ndarray, "slices rows columns"] | None = field(default=None, repr=False, compare=False)
 
-    def plain(self) -> dict[str, Any]:
-        """As JSON can hold it: the PSNR of equal images, which is infinite, is None."""
-        told = {name: value for name, value in vars(self).items() if name != "placed"}
-        return {**told, "psnr": self.psnr if math.isfinite(self.psnr) else None}
+    def plain(self) -> dict[str, str | float | None]:
+        """The scores for JSON; an infinite PSNR, of equal images, is None."""
+        scores = {name: value for name, value in vars(self).items() if name != "placed"}
+        return {**scores, "psnr": self.psnr if math.isfinite(self.psnr) else None}
 
     @property
     def words(self) -> str:
-        """In one line."""
+        """The scores in one line."""
         beyond = self.mae_uncut is not None and self.mae_uncut > self.mae + 0.05
         uncut = f" ({self.mae_uncut:.1f} where the truth is not cut to the window)" if beyond else ""
         part = "" if self.share > ALL else f"; the scan shows {self.share:.0%} of the body, the rest is not compared"
         filled = (
-            "" if self.body_share <= FILLED else f"; {self.body_share:.0%} of its slices are taken for body: look at it"
+            f"; {self.body_share:.0%} of its slices are taken for body: check it" if self.body_share > FILLED else ""
         )
-        likeness = f"PSNR {self.psnr:.1f} dB, SSIM {self.ssim:.3f}"
-        return f"mean absolute error {self.mae:.1f} {self.unit}{uncut}, {likeness}{part}{filled}"
+        similarity = f"PSNR {self.psnr:.1f} dB, SSIM {self.ssim:.3f}"
+        return f"mean absolute error {self.mae:.1f} {self.unit}{uncut}, {similarity}{part}{filled}"
 
 
 def evaluate_translation(translation: Translation, truth: Volume) -> AgainstTruth:
-    """Hold a translation against a real scan of the same patient.
+    """Compare a translation with a real scan of the same patient.
 
     Args:
-        translation: what was made.
-        truth: of the modality that was made, any grid: brought to the translation's linearly, by where it says that it
-            lies. Interpolated values are smoother than real ones.
+        translation: the synthetic volume.
+        truth: of the target modality, on any grid: resampled linearly to the translation's, by its affine. Interpolated
+            values are smoother than real ones.
 
     Raises:
-        InputError: another modality, or a scan that shows less than half of what the translation does, or no body.
+        InputError: another modality, a scan that shows less than half of the translation, or no body.
     """
     if not isinstance(translation, Translation):
-        found, do = f"a {type(translation).__name__}", "Give what was made first, then the real scan."
+        found, do = f"a {type(translation).__name__}", "Give the translation first, then the real scan."
         raise InputError("evaluate_translation", found=found, expected="a crossmod.Translation", do=do)
     about = translation.about
     hounsfield = translation.image.unit == "HU"
-    # What a model of CT in an unknown unit makes can only be compared with CT in that unit.
+    # CT in an unknown unit can only be compared with CT in that unit.
     check_volume(truth, "the truth", about.target, accept_units=about.target == "ct" and not hounsfield)
     if SYNTHETIC in truth.notes:
         do = "Give a real scan of the same patient."
@@ -94,16 +93,16 @@ def evaluate_translation(translation: Translation, truth: Volume) -> AgainstTrut
     placed = resample_to(truth, translation.image, subject="the truth", outside=np.nan).voxels
     there = np.isfinite(placed)
     real = np.where(there, placed, placed[there].min()).astype(np.float64)
-    made = translation.image.voxels.astype(np.float64)
+    synthetic = translation.image.voxels.astype(np.float64)
     inside = body_mask(real, about.target) & there
     if not inside.any():
-        raise InputError("the truth", found="no body in it", expected="a scan of one", do="Look at it.")
-    uncut = float(np.abs(made - real)[inside].mean()) if hounsfield else None
+        raise InputError("the truth", found="no body in it", expected="a scan of one", do="Check the image.")
+    uncut = float(np.abs(synthetic - real)[inside].mean()) if hounsfield else None
     if hounsfield:
-        real, made = (np.clip(image, about.low, about.high) for image in (real, made))
+        real, synthetic = (np.clip(image, about.low, about.high) for image in (real, synthetic))
     else:
-        real, made = (in_percent(image, MR_PERCENTILES) for image in (real, made))
-    scores = paired_scores(real, made, inside, about.high - about.low if hounsfield else 100.0)
+        real, synthetic = (in_percent(image, MR_PERCENTILES) for image in (real, synthetic))
+    scores = paired_scores(real, synthetic, inside, about.high - about.low if hounsfield else 100.0)
     return AgainstTruth(
         unit="HU" if hounsfield else "% of the range",
         mae=scores.mae,
@@ -117,16 +116,14 @@ def evaluate_translation(translation: Translation, truth: Volume) -> AgainstTrut
     )
 
 
-WARNING = "Synthetic, not for diagnosis: no scanner made this image. Organs can be missing, moved or made up."
+WARNING = "Synthetic, not for diagnosis: no scanner made this image. Organs can be missing, moved or invented."
 
 
 def card_of(translation: Translation, options: Options, truth: AgainstTruth | None = None) -> dict[str, Any]:
-    """What is told of a translation, as plain values; nothing of the patient.
+    """The card of a translation for JSON, without data of the patient.
 
     Args:
-        translation: what was made.
-        options: how.
-        truth: how far it is from the truth, where that is known.
+        truth: its scores, if a truth is known.
     """
     about, image = translation.about, translation.image
     spread = translation.uncertainty
@@ -161,7 +158,7 @@ def card_of(translation: Translation, options: Options, truth: AgainstTruth | No
 
 
 def write_card(translation: Translation, path: Path, options: Options, truth: AgainstTruth | None = None) -> Path:
-    """Write the card of a translation that lies at `path`, and say where: `<path>.json`."""
+    """Write the card of the translation at `path` to `<path>.json`, and return that path."""
     card = path.with_name(path.name + ".json")
     card.parent.mkdir(parents=True, exist_ok=True)
     write_json(card, card_of(translation, options, truth))

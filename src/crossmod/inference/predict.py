@@ -1,14 +1,14 @@
-"""A network over a volume, some slices at a time, with test-time augmentation.
+"""Apply a network to a volume in batches of slices, with test-time augmentation.
 
 Notable:
-- `flip` mirrors left and right. A network that never saw a mirrored body makes another image of it; the spread is then
-  that of a network led astray, and a warning says so.
-- `shift` moves the slice by pixels that are no multiple of 4: a network that goes down to a quarter of the size makes
-  its checkerboard at another place.
-- `neighbours` translates what lies a part of the way to the slice above, and below. The mean of the translations is
-  not the translation of the mean: what comes and goes from slice to slice, noise made by the network, averages out.
-  On the phantom (CT to MR, 64 px) steps from slice to slice fell from 1.32 to 1.02 times the real ones; the error
-  against the truth stayed the same. A quarter of the way gave 1.17, shifts alone 1.27.
+- `flip` mirrors left and right. A network that never saw mirrored bodies translates them worse, which inflates the
+  spread; a warning says so.
+- `shift` moves the slice by pixels that are not a multiple of 4: a network that downsamples to a quarter of the size
+  then makes its checkerboard in another place.
+- `neighbours` translates interpolations between the slice and the next one above, and below. Noise of the network that
+  differs from slice to slice averages out. On the phantom (CT to MR, 64 px) steps from slice to slice fell from 1.32 to
+  1.02 times the real ones; the error against the truth stayed the same. A quarter of the way gave 1.17, shifts alone
+  1.27.
 """
 
 import time
@@ -28,19 +28,19 @@ from crossmod.settings import ImageSettings
 
 # Rows and columns.
 SHIFTS = ((1, 2), (-2, 1))
-# Of the distance to the next slice.
+# Share of the distance to the next slice.
 PART = 0.5
 
 
 @dataclass(frozen=True)
 class Augmentation:
-    """One variant: how slices are changed before, and how the answer is changed back.
+    """One variant of slices, and its inverse.
 
     Args:
-        rows: by which the slice is moved down; what leaves it comes in at the other side, which is air.
-        columns: by which it is moved to the right.
+        rows: by which the slice is moved down, cyclically.
+        columns: by which it is moved to the right, cyclically.
         mirrored: whether left and right are swapped.
-        along: share of the way to the next slice, towards the head where positive.
+        along: share of the way to the next slice, towards the head if positive.
     """
 
     rows: int = 0
@@ -51,7 +51,7 @@ class Augmentation:
     def there(
         self, slices: Float32[np.ndarray, "inputs wider rows columns"]
     ) -> Float32[np.ndarray, "inputs slices rows columns"]:
-        """The variant of every slice but the first and the last, which are there as neighbours."""
+        """The variant of every slice except the first and the last, which are only neighbours."""
         middle = slices[:, 1:-1]
         if self.along:
             other = slices[:, 2:] if self.along > 0 else slices[:, :-2]
@@ -61,32 +61,32 @@ class Augmentation:
         return np.roll(middle, (self.rows, self.columns), axis=(-2, -1))
 
     def back(self, images: Num[np.ndarray, "*stack rows columns"]) -> Num[np.ndarray, "*stack rows columns"]:
-        """Where it was before."""
+        """Undo the changes within the slice."""
         images = np.roll(images, (-self.rows, -self.columns), axis=(-2, -1))
         return np.ascontiguousarray(images[..., ::-1]) if self.mirrored else images
 
 
 def moves(variants: Sequence[str], slices: int = 2) -> tuple[Augmentation, ...]:
-    """The slice itself, then its variants; a volume of one slice has no neighbours to vary by."""
-    found = [Augmentation()]
+    """The slice itself, then its variants; a volume of one slice has no `neighbours`."""
+    augmentations = [Augmentation()]
     if "flip" in variants:
-        found.append(Augmentation(mirrored=True))
+        augmentations.append(Augmentation(mirrored=True))
     if "shift" in variants:
-        found += [Augmentation(rows=rows, columns=columns) for rows, columns in SHIFTS]
+        augmentations += [Augmentation(rows=rows, columns=columns) for rows, columns in SHIFTS]
     if "neighbours" in variants and slices > 1:
-        found += [Augmentation(along=PART), Augmentation(along=-PART)]
-    return tuple(found)
+        augmentations += [Augmentation(along=PART), Augmentation(along=-PART)]
+    return tuple(augmentations)
 
 
 @dataclass(frozen=True, eq=False)
 class Prediction:
-    """What a network, or several, makes of some slices, on their own pixels.
+    """The output of one or more networks for some slices, on the volume's own pixels.
 
     Args:
         mean: in units of the target.
-        variance: over variants and networks, in the square of these units; 0 where there was but one.
-        labels: what S sees in the slice itself.
-        seconds: that the network took.
+        variance: over variants and networks, in squared units; 0 for a single one.
+        labels: from S, for the slice itself.
+        seconds: of the network.
     """
 
     mean: Float32[np.ndarray, "slices rows columns"]
@@ -97,16 +97,15 @@ class Prediction:
 
 @dataclass(frozen=True, eq=False)
 class Predictor:
-    """One network, and the volumes that go into it.
+    """One network and its input volumes.
 
     Args:
-        network: what translates.
-        volumes: one an input, on one grid.
+        volumes: one per input, on one grid.
         frame: from their slices to the network's.
-        steps: from the units of each to [-1, 1].
-        fills: what surrounds each where it is padded.
+        steps: from the units of each volume to [-1, 1].
+        fills: padding value of each volume.
         moves: the slice itself and its variants.
-        of_stack: which slices the network sees together, counted from the slice itself.
+        of_stack: offsets of the slices that the network sees together.
     """
 
     network: Network
@@ -118,39 +117,37 @@ class Predictor:
     of_stack: tuple[int, ...] = (0,)
 
     def answer(self, start: int, stop: int) -> Prediction:
-        """What the network makes of the slices from `start` to before `stop`."""
-        given = self._inputs(start, stop)
+        """Translate the slices from `start` to before `stop`."""
+        inputs = self._inputs(start, stop)
         frame, count = self.frame, stop - start
-        tiles = [frame.cut(self._stacked(move.there(given), count)) for move in self.moves]
+        tiles = [frame.cut(self._stacked(move.there(inputs), count)) for move in self.moves]
         before = time.monotonic()
-        made, classes = self.network.translate(np.concatenate(tiles))
+        output, classes = self.network.translate(np.concatenate(tiles))
         seconds = time.monotonic() - before
-        if not np.isfinite(made).all():
-            found = "values that are no numbers in what it makes"
+        if not np.isfinite(output).all():
+            found = "NaN or infinity in its output"
             raise InputError(self.network.about.name, found=found, expected="an image", do="Use another model.")
         units = Intensity(self.network.about.low, self.network.about.high)
         mean = np.zeros((count, frame.work, frame.work), np.float32)
         spread = np.zeros_like(mean)
-        # Welford's way: neither loses digits nor holds all variants at once.
-        for number, (move, one) in enumerate(zip(self.moves, np.split(made, len(self.moves)), strict=True), start=1):
-            values = units.to_units(move.back(frame.blend(one)))
-            away = values - mean
-            mean += away / np.float32(number)
-            spread += away * (values - mean)
+        # Welford's algorithm: keeps all digits, and one variant at a time.
+        for number, (move, part) in enumerate(zip(self.moves, np.split(output, len(self.moves)), strict=True), start=1):
+            values = units.to_units(move.back(frame.blend(part)))
+            difference = values - mean
+            mean += difference / np.float32(number)
+            spread += difference * (values - mean)
+        several = len(self.moves) > 1
         return Prediction(
             mean=frame.back(mean, units.low),
             variance=frame.back(spread / np.float32(len(self.moves)), 0.0)
-            if len(self.moves) > 1
-            else _zeros(self, count),
+            if several
+            else np.zeros((count, *frame.shape), np.float32),
             labels=None if classes is None else frame.labels_back(frame.blend_labels(classes[: len(tiles[0])])),
             seconds=seconds,
         )
 
     def _inputs(self, start: int, stop: int) -> Float32[np.ndarray, "inputs wider work work"]:
-        """The slices in [-1, 1], with a neighbour of theirs, and of each of their stack's, at either end.
-
-        The volume's last slice is its own neighbour.
-        """
+        """The slices in [-1, 1], with all neighbours of their stacks; the volume's end slices are repeated."""
         last, more = len(self.volumes[0].voxels) - 1, max(self.of_stack) + 1
         held = np.clip(np.arange(start - more, stop + more), 0, last)
         parts = zip(self.volumes, self.steps, self.fills, strict=True)
@@ -159,26 +156,18 @@ class Predictor:
     def _stacked(
         self, slices: Float32[np.ndarray, "inputs wider work work"], count: int
     ) -> Float32[np.ndarray, "slices images work work"]:
-        """Of each slice the stacks of all inputs, one after the other."""
+        """The stacks of all inputs for each slice."""
         begins = [max(self.of_stack) + offset for offset in self.of_stack]
         stacks = np.stack([slices[:, begin : begin + count] for begin in begins], axis=2)
         return np.concatenate(list(stacks), axis=1)
 
 
-def _zeros(sweep: Predictor, count: int) -> Float32[np.ndarray, "slices rows columns"]:
-    return np.zeros((count, *sweep.frame.shape), np.float32)
-
-
-def prepare_sweep(
-    network: Network, volumes: Sequence[Volume], options: Options, body: BodyPlace | None = None
-) -> Predictor:
-    """What is worked out once a volume: how intensities and pixels are brought to the network's.
+def prepare(network: Network, volumes: Sequence[Volume], options: Options, body: BodyPlace | None = None) -> Predictor:
+    """Determine the steps from a volume's intensities and pixels to the network's.
 
     Args:
-        network: what translates.
-        volumes: one an input, on one grid.
-        options: variants and tiles.
-        body: where it lies in them; default: it is looked for.
+        volumes: one per input, on one grid.
+        body: its position in them; default: it is searched.
 
     Raises:
         InputError: an MR volume without contrast.
@@ -197,7 +186,7 @@ def prepare_sweep(
 
 
 def pooled(answers: Sequence[Prediction]) -> Prediction:
-    """Several networks' answers as one: the mean of all, and the spread within and between them."""
+    """Predictions of several networks as one: their mean, and the variance within and between them."""
     if len(answers) == 1:
         return answers[0]
     means = np.stack([answer.mean for answer in answers])

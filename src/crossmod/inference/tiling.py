@@ -1,13 +1,13 @@
-"""From a slice of any size to what a network sees, and back.
+"""From slices of any size to the network's input, and back.
 
 Notable:
-- Along the body nothing is resampled: a slice goes in, a slice comes out.
+- Nothing is resampled along the body.
 - The frame is that of training and of `synthesize` (`crossmod.data.frame`): the model's millimetres, around the body.
-- A body that is larger than the frame is cut into tiles of the model's pixels that overlap, and these are put together
-  by Gaussian weights, so that no edge of a tile shows.
+- A body larger than the frame is cut into overlapping tiles of the model's pixels, which are merged with Gaussian
+  weights, so that no edge of a tile is visible.
 - Models that stretch the whole field of view see it whole, unless a pixel would be more than 1.5 times as large as in
-  training: organs would then look smaller than any that the network saw. There the slice is cut into tiles as well.
-- The way back is the same grid turned round: a pixel ends exactly where it came from.
+  training: organs would then look smaller than in training. Then the slice is cut into tiles as well.
+- The inverse uses the same grid: every pixel returns exactly to its position.
 """
 
 import logging
@@ -25,24 +25,24 @@ from crossmod.inference.types import About, Options
 
 log = logging.getLogger(__name__)
 
-# So many times as coarse as in training is still seen whole. Fields of view differ by as much among patients.
+# Maximum ratio to the training pixel size at which whole slices are used. Fields of view of patients differ as much.
 COARSER = 1.5
-# A body that fills less of the frame, or more than so many frames, is of no patient like those of the training.
+# Plausible size of a body, in frames.
 SMALL, LARGE = 0.35, 1.6
-# Of a tile: standard deviation of its weights, and the least of them.
+# Standard deviation of a tile's weights in tiles, and the smallest weight.
 SIGMA, LEAST_WEIGHT = 0.125, 1e-3
 
 
 @dataclass(frozen=True)
 class Tiling:
-    """How slices of one shape become a network's, and back.
+    """Conversion of slices of one shape to the network's, and back.
 
     Args:
         shape: rows and columns of a slice.
-        spacing: their millimetres.
-        frame: what of a slice is seen, in the network's pixels.
-        size: pixels a side of what the network sees: those of the frame, or of a tile of it.
-        starts: where tiles begin, along either axis.
+        spacing: millimetres of rows and columns.
+        frame: the part of a slice that is seen, in the network's pixels.
+        size: side of the network's input in pixels: of the frame, or of a tile.
+        starts: of the tiles, along either axis.
     """
 
     shape: Shape
@@ -53,7 +53,7 @@ class Tiling:
 
     @property
     def work(self) -> int:
-        """Pixels a side of the frame."""
+        """Side of the frame in pixels."""
         return self.frame.size
 
     @property
@@ -64,27 +64,27 @@ class Tiling:
     def to_work(
         self, slices: Num[np.ndarray, "slices rows columns"], fill: float
     ) -> Float32[np.ndarray, "slices work work"]:
-        """Slices on the frame's pixels, `fill` where it reaches beyond them."""
+        """Slices on the frame's pixels, `fill` beyond them."""
         return self.frame.take(slices, self.spacing, fill)
 
     def back(
         self, images: Float32[np.ndarray, "slices work work"], fill: float
     ) -> Float32[np.ndarray, "slices rows columns"]:
-        """What was made, on the slices' own pixels; `fill` beyond the frame."""
+        """The output on the slices' own pixels; `fill` beyond the frame."""
         return self.frame.back(images, self.shape, self.spacing, fill)
 
     def labels_back(self, labels: UInt8[np.ndarray, "slices work work"]) -> UInt8[np.ndarray, "slices rows columns"]:
-        """Classes, on the slices' own pixels: those of the nearest; 0 beyond the frame."""
+        """Classes of the nearest pixels on the slices' own pixels; 0 beyond the frame."""
         return self.frame.labels_back(labels, self.shape, self.spacing)
 
     def cut(
         self, images: Float32[np.ndarray, "slices images work work"]
     ) -> Float32[np.ndarray, "many images size size"]:
-        """All tiles of all slices: those of the first place first."""
+        """All tiles of all slices: those of the first position first."""
         return np.concatenate([images[..., rows, columns] for rows, columns in self.places])
 
     def blend(self, tiles: Float32[np.ndarray, "many size size"]) -> Float32[np.ndarray, "slices work work"]:
-        """Tiles put together; where they overlap, by their weights, which add up to 1."""
+        """Merge tiles with weights that sum to 1."""
         if len(self.places) == 1:
             return tiles
         by_place = np.split(tiles, len(self.places))
@@ -94,7 +94,7 @@ class Tiling:
         return whole
 
     def blend_labels(self, tiles: UInt8[np.ndarray, "many size size"]) -> UInt8[np.ndarray, "slices work work"]:
-        """Tiles of classes put together: of the tile whose middle is nearest."""
+        """Merge tiles of classes: the tile with the nearest centre."""
         if len(self.places) == 1:
             return tiles
         by_place = np.split(tiles, len(self.places))
@@ -122,26 +122,26 @@ class Tiling:
 
 @dataclass(frozen=True)
 class BodyPlace:
-    """Where the body of a volume lies.
+    """Position of the body in a volume.
 
     Args:
-        box: as training measures it, of the first input.
-        ends: first and last row and column, in millimetres from the first pixel's centre, over all slices; None where
-            no slice shows a body.
+        box: as measured in training, of the first input.
+        ends: first and last row and column, in millimetres from the first pixel's centre, over all slices; None
+            without a body.
     """
 
     box: BodyBox
     ends: tuple[Pair, Pair] | None
 
     def side_around(self, centre: Pair) -> float:
-        """Millimetres a side of the smallest square around `centre` that holds all of it."""
+        """Side in millimetres of the smallest square around `centre` that contains the body."""
         if self.ends is None:
             return 0.0
         return 2 * max(max(at - low, high - at) for (low, high), at in zip(self.ends, centre, strict=True))
 
 
 def place_of(volume: Volume, body: Bool[np.ndarray, "slices rows columns"]) -> BodyPlace:
-    """Where a body lies, from the mask of every slice."""
+    """Position of a body, from its mask."""
     ends = []
     for axis, mm in zip((1, 2), volume.spacing[1:], strict=True):
         on = np.flatnonzero(body.any(axis=(0, 3 - axis)))
@@ -152,7 +152,7 @@ def place_of(volume: Volume, body: Bool[np.ndarray, "slices rows columns"]) -> B
 
 
 def frame_of(volume: Volume, about: About) -> Frame:
-    """What of a volume's slices a model sees where there are no tiles."""
+    """The part of a volume's slices that a model sees without tiles."""
     shape, spacing = (volume.voxels.shape[1], volume.voxels.shape[2]), volume.spacing[1:]
     if about.frame == "stretch":
         return whole_frame(shape, spacing, about.size)
@@ -160,13 +160,11 @@ def frame_of(volume: Volume, about: About) -> Frame:
 
 
 def tiling_of(volume: Volume, about: About, options: Options, body: BodyPlace | None = None) -> Tiling:
-    """How the slices of a volume become those that a model sees.
+    """Conversion of a volume's slices to a model's input.
 
     Args:
-        volume: of any size.
         about: the model's millimetres and pixels.
-        options: whether to use tiles.
-        body: where it lies; default: it is looked for.
+        body: its position; default: it is searched.
     """
     shape, spacing = (volume.voxels.shape[1], volume.voxels.shape[2]), volume.spacing[1:]
     if about.frame == "stretch":
@@ -176,41 +174,41 @@ def tiling_of(volume: Volume, about: About, options: Options, body: BodyPlace | 
         body = body or place_of(volume, body_mask(volume.voxels, volume.modality))
         frame = about.scale.frame(shape, spacing, body.box)
         frame = frame.resized(_work(frame, shape, spacing, options, body))
-        _tell_of_size(about, frame, body)
+        _warn_of_size(about, frame, body)
     return Tiling(shape, spacing, frame, about.size, _starts(frame.size, about.size, options.overlap))
 
 
 def _work(frame: Frame, shape: Shape, spacing: Pair, options: Options, body: BodyPlace) -> int:
-    """Pixels a side that hold the body, or the whole field where tiles are wanted: the network's, or more."""
+    """Side in pixels that contains the body, or the whole field with tiles `on`; at least the network's."""
     if options.tiles == "off":
         return frame.size
     needs = body.side_around(frame.centre)
     if options.tiles == "on":
         middle, half = field_centre(shape, spacing), (n * mm / 2 for n, mm in zip(shape, spacing, strict=True))
         needs = 2 * max(abs(a - b) + h for a, b, h in zip(middle, frame.centre, half, strict=True))
-    # A border that is off by rounding is none.
+    # Ignores rounding.
     return max(int(np.ceil(needs / frame.pixel_mm[0] - 1e-6)), frame.size)
 
 
-def _tell_of_size(about: About, frame: Frame, body: BodyPlace) -> None:
-    """Warn of a body that is cut, or of a size that no patient of the training can have had."""
+def _warn_of_size(about: About, frame: Frame, body: BodyPlace) -> None:
+    """Warn of a body that is cut, or of an implausible size."""
     model_mm, seen_mm = about.size * about.pixel_mm, frame.size * about.pixel_mm
     needs = body.side_around(frame.centre)
     if needs > seen_mm + about.pixel_mm / 2:
         log.warning(
-            "The body reaches beyond the %.0f mm that %s sees, and is cut there: it needs %.0f mm. Leave --tiles off "
-            "out to translate all of it.", seen_mm, about.name, needs,
+            "The body reaches beyond the %.0f mm that %s sees, and is cut there: it needs %.0f mm. Omit --tiles off to "
+            "translate all of it.", seen_mm, about.name, needs,
         )  # fmt: skip
     largest = max(body.box.height, body.box.width)
     if body.box.slices and not SMALL * model_mm <= largest <= LARGE * model_mm:
         log.warning(
-            "The body measures %.0f x %.0f mm, where %s sees %.0f mm around those that it was trained on: check the "
+            "The body measures %.0f x %.0f mm, but %s sees %.0f mm around the bodies of its training: check the "
             "spacing in the header.", body.box.height, body.box.width, about.name, model_mm,
         )  # fmt: skip
 
 
 def _stretched_work(shape: Shape, spacing: Pair, about: About, options: Options) -> int:
-    """Pixels a side of the whole field of view: the network's, or more, for tiles."""
+    """Side in pixels of the whole field of view; at least the network's."""
     side = max(count * mm for count, mm in zip(shape, spacing, strict=True))
     pixels = max(count + sum(pad) for count, pad in zip(shape, padding(shape, spacing), strict=True))
     fine = pixels if about.field_mm is None else round(about.size * side / about.field_mm)
@@ -219,6 +217,6 @@ def _stretched_work(shape: Shape, spacing: Pair, about: About, options: Options)
 
 
 def _starts(work: int, size: int, overlap: float) -> tuple[int, ...]:
-    """Evenly spread, the first at the beginning and the last at the end."""
+    """Evenly spaced from the beginning to the end."""
     count = int(np.ceil((work - size) / max(size * (1 - overlap), 1))) + 1
     return tuple(int(start) for start in np.rint(np.linspace(0, work - size, count)))

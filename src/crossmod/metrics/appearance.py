@@ -1,13 +1,12 @@
 """What slices look like as numbers, and whether the slices of a stack follow one another.
 
 Notable:
-- All is measured inside the body; what lies outside of it is set to -1 first. So a table, or noise in the air, counts
-  for nothing, and images whose background was left empty can be compared with scans.
+- Everything is measured inside the body; pixels outside are set to -1 first. So the table and noise in the air do not
+  count, and images with an empty background can be compared with scans.
 - Noise is the mean absolute response to the mask of Immerkaer (Computer Vision and Image Understanding 64, 300, 1996),
   scaled so that white noise gives its standard deviation.
-- A slice between two others resembles each of them more than they resemble each other. Where it differs from both by
-  more than these differ, it is not between them. Of 21 volumes of patients and 16 of phantoms in their order no slice
-  was so; with the slices shuffled, a fifth to a half were.
+- A slice between two others resembles each of them more than they resemble each other; otherwise it is misplaced. Of 21
+  ordered volumes of patients and 16 of phantoms no slice was misplaced; with shuffled slices, a fifth to a half were.
 """
 
 from dataclasses import dataclass
@@ -24,17 +23,17 @@ from crossmod.data.intensity import Intensity
 from crossmod.metrics.features import detector
 from crossmod.metrics.histograms import histograms
 
-# Bins of [-1, 1]; features: those of the first three stages of `random`, structure of 2 to 8 pixels; cells of a side of
-# the body's bounding box.
+# Bins of [-1, 1]; features of the first three stages of `random` (structure of 2 to 8 pixels); cells along each side
+# of the body's bounding box.
 BINS, FEATURES, CELLS = 64, 224, 8
 LAYOUT = CELLS * CELLS
-# Quantities of a slice whose logarithms are compared: noise, texture and edges in units of [-1, 1], area in mm2; and by
-# how much brightness rises from front to back and from the patient's right to left, in units of [-1, 1].
+# Quantities of a slice whose logarithms are compared: noise, texture and edges in units of [-1, 1], area in mm2; and
+# the rise of brightness from front to back and from the right to the left of the patient, in units of [-1, 1].
 LOGARITHMS = ("noise", "texture", "edges", "area")
 QUANTITIES = (*LOGARITHMS, "down", "across")
 # Pixels of the body's rim that are left out of texture, noise and edges.
 RIM = 3
-# Least value of noise, texture and edges that is told from none: 0.02 HU in a window of 400.
+# Smallest detectable noise, texture and edges: 0.02 HU in a window of 400.
 STILL = 1e-4
 # Immerkaer's mask.
 LAPLACE = np.array([[1.0, -2.0, 1.0], [-2.0, 4.0, -2.0], [1.0, -2.0, 1.0]])
@@ -42,21 +41,14 @@ LAPLACE = np.array([[1.0, -2.0, 1.0], [-2.0, 4.0, -2.0], [1.0, -2.0, 1.0]])
 Look = Float[np.ndarray, " 358"]
 
 
-@dataclass(frozen=True)
-class Part:
-    """Columns of a look that are compared together."""
-
-    name: str
-    columns: slice
-
-
-PARTS = (
-    Part("histogram", slice(0, BINS)),
-    Part("features", slice(BINS, BINS + FEATURES)),
-    Part("layout", slice(BINS + FEATURES, BINS + FEATURES + LAYOUT)),
-    Part("quantities", slice(BINS + FEATURES + LAYOUT, BINS + FEATURES + LAYOUT + len(QUANTITIES))),
-)
-WIDTH = PARTS[-1].columns.stop
+# Columns of a look that are compared together.
+WIDTH = BINS + FEATURES + LAYOUT + len(QUANTITIES)
+COLUMNS = {
+    "histogram": slice(0, BINS),
+    "features": slice(BINS, BINS + FEATURES),
+    "layout": slice(BINS + FEATURES, BINS + FEATURES + LAYOUT),
+    "quantities": slice(BINS + FEATURES + LAYOUT, WIDTH),
+}
 
 
 def bodies_of(
@@ -66,8 +58,7 @@ def bodies_of(
 
     Args:
         images: as a network sees them.
-        modality: theirs.
-        window: of CT: the HU that are -1 and 1.
+        window: CT only: the HU that are -1 and 1.
     """
     units = Intensity(*window).to_units(images) if modality == "ct" else images
     return body_mask(units, modality, window if modality == "ct" else None)
@@ -76,7 +67,7 @@ def bodies_of(
 def looks(
     images: Float[np.ndarray, "slices size size"], bodies: Bool[np.ndarray, "slices size size"], pixel_mm: float
 ) -> Float[np.ndarray, "seen 358"]:
-    """A row for each slice that shows a body: histogram, features, layout, quantities.
+    """One row per slice that shows a body: histogram, features, layout, quantities.
 
     Args:
         images: in [-1, 1].
@@ -97,8 +88,8 @@ def looks(
 
 def to_size(images: Float[np.ndarray, "n a a"], size: int) -> Float[np.ndarray, "n size size"]:
     """Whole slices in [-1, 1] as a translation sees them; training cuts random parts out of larger ones."""
-    given = torch.from_numpy(images)[:, None]
-    return F.interpolate(given, (size, size), mode="bilinear", antialias=True)[:, 0].clamp(-1, 1).numpy()
+    tensor = torch.from_numpy(images)[:, None]
+    return F.interpolate(tensor, (size, size), mode="bilinear", antialias=True)[:, 0].clamp(-1, 1).numpy()
 
 
 def _core(body: Bool[np.ndarray, "rows columns"]) -> Bool[np.ndarray, "rows columns"]:
@@ -108,7 +99,7 @@ def _core(body: Bool[np.ndarray, "rows columns"]) -> Bool[np.ndarray, "rows colu
 def _layout(
     image: Float[np.ndarray, "rows columns"], body: Bool[np.ndarray, "rows columns"]
 ) -> Float[np.ndarray, " cells"]:
-    """Mean of each cell of the body's box, in spreads of the body from its mean; 0 where a cell has no body."""
+    """Mean of each cell of the body's box, standardized over the body; 0 in cells without body."""
     values = image[body].astype(np.float64)
     scale = max(float(values.std()), 1e-3)
     rows, columns = np.nonzero(body)
@@ -124,7 +115,7 @@ def _quantities(
 ) -> Float[np.ndarray, " quantities"]:
     core, values = _core(body), image.astype(np.float64)
     noise = np.sqrt(np.pi / 2) / 6 * np.abs(ndimage.convolve(values, LAPLACE, mode="nearest"))[core].mean()
-    mean, square = (ndimage.uniform_filter(one, 5, mode="nearest") for one in (values, values**2))
+    mean, square = (ndimage.uniform_filter(each, 5, mode="nearest") for each in (values, values**2))
     texture = np.median(np.sqrt(np.maximum(square - mean**2, 0))[core])
     edges = np.percentile(ndimage.gaussian_gradient_magnitude(values, 1.0)[core], 95)
     area = np.count_nonzero(body) * pixel_mm**2
@@ -133,20 +124,20 @@ def _quantities(
 
 
 def _slopes(values: Float[np.ndarray, "rows columns"], body: Bool[np.ndarray, "rows columns"]) -> np.ndarray:
-    """Of the plane that fits the body's values best, from one end of the body to the other, down and across."""
+    """Slopes of the least-squares plane through the body's values, from end to end, down and across."""
     at = np.nonzero(body)
-    sides = [(one - one.mean()) / max(np.ptp(one), 1) for one in at]
+    sides = [(axis - axis.mean()) / max(np.ptp(axis), 1) for axis in at]
     plane = np.stack([*sides, np.ones(len(at[0]))], axis=1)
     return np.linalg.lstsq(plane, values[at], rcond=None)[0][:2]
 
 
-# A slice has no content where its values vary less than this share of what they do in the middle slice.
+# A slice has no content if its standard deviation is below this share of the median slice's.
 FLAT = 0.05
 
 
 @dataclass(frozen=True)
 class Sequence:
-    """What is wrong with the order of slices, as slice numbers counted from 0.
+    """Errors in the order of slices, as slice numbers counted from 0.
 
     Args:
         copies: slices that equal the one before, inside the body.
@@ -164,19 +155,19 @@ class Sequence:
 def sequence_of(
     values: Num[np.ndarray, "slices rows columns"], body: Bool[np.ndarray, "slices rows columns"]
 ) -> Sequence:
-    """Look at a stack, from feet to head.
+    """Check a stack, from feet to head.
 
     Args:
-        values: in any unit, cut to what is to be compared.
+        values: in any unit, cut to the range to compare.
         body: where the patient is.
     """
     shows = np.asarray(body.any(axis=(1, 2)))
     seen = np.flatnonzero(shows)
     inside = range(int(seen[0]), int(seen[-1]) + 1) if len(seen) else range(0)
     first, second = _steps(values, body, 1), _steps(values, body, 2)
-    # Of a stack in which slices equal each other, nothing can be said of their order.
+    # Slices that equal each other have no order.
     misplaced = [i + 1 for i in range(len(second)) if min(first[i], first[i + 1]) > second[i] > 0]
-    spread = np.array([_spread(values[i][body[i]]) if shows[i] else np.nan for i in range(len(values))])
+    spread = np.array([values[i][body[i]].astype(np.float64).std() if shows[i] else np.nan for i in range(len(values))])
     usual = float(np.nanmedian(spread)) if shows.any() else 0.0
     return Sequence(
         copies=tuple(i + 1 for i, step in enumerate(first) if step == 0 and spread[i] > FLAT * usual),
@@ -189,14 +180,10 @@ def sequence_of(
 def _steps(
     values: Num[np.ndarray, "slices rows columns"], body: Bool[np.ndarray, "slices rows columns"], apart: int
 ) -> Float[np.ndarray, " pairs"]:
-    """Mean absolute difference of slices so far apart, where both show body; nan where none do."""
-    found = np.full(max(len(values) - apart, 0), np.nan)
-    for index in range(len(found)):
+    """Mean absolute difference of slices `apart` slices apart, inside both bodies; NaN without such pixels."""
+    steps = np.full(max(len(values) - apart, 0), np.nan)
+    for index in range(len(steps)):
         both = body[index] & body[index + apart]
         if both.any():
-            found[index] = np.abs(values[index][both].astype(np.float64) - values[index + apart][both]).mean()
-    return found
-
-
-def _spread(values: Num[np.ndarray, " pixels"]) -> float:
-    return float(values.astype(np.float64).std())
+            steps[index] = np.abs(values[index][both].astype(np.float64) - values[index + apart][both]).mean()
+    return steps

@@ -1,15 +1,15 @@
-"""Axial layers: which tenth of the abdomen a slice shows, so that like is compared with like (Crespi et al., Sec. 4.1).
+"""Axial layers: which tenth of the abdomen a slice shows, to compare similar slices (Crespi et al., Sec. 4.1).
 
 The paper names ten layers, from the lowest part of the kidneys (1) to the lung bases (8 to 10), "based on the size of
-observable organs". How they are bounded it leaves open. Here they are tenths of the way from the kidneys' lower end to
-the liver's dome, or of what other landmarks say that this way is.
+observable organs", without their bounds. Here they are tenths of the distance from the kidneys' lower end to the
+liver's dome, or of its estimate from other landmarks.
 
 Notable:
-- A landmark is where an organ's cross-section passes 1 cm^2, between two slices where it does: slices of any thickness
-  place it alike, and single voxels of a wrong label do not move it. An organ that the scan cuts off has no end there.
-- Rules are tried in the order of `Rule`; each places the same ten layers, the later ones less exactly. Scores of
-  volumes that were placed by different rules compare layers that are off by the errors given there.
-- A translation does not move a patient: a synthetic volume has the layers of its source. Never place it anew.
+- A landmark is where an organ's cross-section passes 1 cm^2, interpolated between slices: it does not depend on the
+  slice thickness, nor on single mislabelled voxels. An organ that the scan cuts off has no end there.
+- Rules are tried in the order of `Rule`; all place the same ten layers, the later ones less exactly. Scores of volumes
+  placed by different rules compare layers that are off by the errors given there.
+- A translation does not move a patient: a synthetic volume has the layers of its source.
 """
 
 from collections.abc import Mapping
@@ -30,35 +30,34 @@ OUTSIDE = 0
 Rule = Literal["kidneys to dome", "liver", "kidneys", "lungs", "scan"]
 """Which landmarks placed the layers, best first.
 
-`kidneys to dome`: the definition. `liver`: its lower end and its dome, as where only the liver is labelled (CT of
-CHAOS). `kidneys`: their lower and upper ends, where the scan cuts the dome off. `lungs`: where they begin, and
-`LAYER_MM` a layer, where nothing is labelled; CT and T1 only. `scan`: tenths of the scan itself, where nothing else is
-left; comparable only between scans of one protocol. Against finely sliced phantoms, layers were off by 0.1 on average
-(`kidneys to dome`, other slices), 0.2 (`liver`), 0.2 to 0.5 (`lungs`: CT, T1), and never by more than 2.
+`kidneys to dome`: the definition. `liver`: its lower end and its dome, if only the liver is labelled (CT of CHAOS).
+`kidneys`: their lower and upper ends, if the scan cuts off the dome. `lungs`: where they begin, and `LAYER_MM` per
+layer, without labels; CT and T1 only. `scan`: tenths of the scan itself, if nothing else is known; comparable only
+between scans of one protocol. Compared with finely sliced phantoms, layers were off by 0.1 on average (`kidneys to
+dome`, other slices), 0.2 (`liver`), 0.2 to 0.5 (`lungs`: CT, T1), and never by more than 2.
 """
 
-# Where the other landmarks lie, in layers above the kidneys' lower end, as the mean of 60 phantoms (standard deviation
-# 0.4 and 0.3); a layer was 20 mm (1.1). Phantoms are drawn from ranges of adults, and are no measured population.
+# The other landmarks, in layers above the kidneys' lower end, as the mean of 60 phantoms (standard deviation 0.4 and
+# 0.3); a layer was 20 mm (1.1). Phantoms are drawn from ranges of adults, not from a measured population.
 LIVER_LOW, KIDNEYS_HIGH = 1.7, 6.2
 LAYER_MM = 20.0
-# The same for where `lung_mask` sees the lungs begin (0.4 and 0.6): in MR, only what is nearly all lung is dark.
+# Where `lung_mask` sees the lungs begin (0.4 and 0.6): in MR, only pixels that are nearly all lung are dark.
 LUNGS_LOW: Mapping[Modality, float] = {"ct": 7.9, "mr": 8.8}
 
-# An organ begins where it measures so much, mm^2.
+# Cross-section at which an organ begins, mm^2.
 LEAST_AREA = 100.0
-# The lungs begin where they take so much of the body.
+# Share of the body at which the lungs begin.
 LEAST_LUNG = 0.05
-# All ten layers, mm: landmarks that leave less or more than this for a person were labelled wrongly.
+# Plausible length of all ten layers, mm; other landmarks were labelled wrongly.
 PLAUSIBLE = (120.0, 320.0)
 
 
 @dataclass(frozen=True)
 class Placement:
-    """Where a patient's ten layers lie.
+    """Position of a patient's ten layers.
 
     Args:
-        rule: what they were placed by.
-        low: lower end of layer 1, mm along the body as `positions` counts them.
+        low: lower end of layer 1, mm along the body as in `positions`.
         high: upper end of layer 10, mm.
     """
 
@@ -67,15 +66,10 @@ class Placement:
     high: float
 
     def numbers(self, z: Float[np.ndarray, " slices"]) -> Int[np.ndarray, " slices"]:
-        """The layer that the middle of each slice lies in, 1 to 10; 0 below the first and above the last."""
+        """The layer of the middle of each slice, 1 to 10; 0 below the first and above the last."""
         way = (z - self.low) / (self.high - self.low)
         numbers = np.minimum(np.floor(way * LAYERS).astype(np.int64) + 1, LAYERS)
         return np.where((way >= 0) & (way <= 1), numbers, OUTSIDE)
-
-
-def layer_numbers(volume: Volume, window: tuple[float, float] | None = None) -> Int[np.ndarray, " slices"]:
-    """The layer of each slice, 1 (feet) to 10 (head); 0 outside of them. See `place`."""
-    return place(volume, window).numbers(positions(volume))
 
 
 def positions(volume: Volume) -> Float[np.ndarray, " slices"]:
@@ -84,25 +78,24 @@ def positions(volume: Volume) -> Float[np.ndarray, " slices"]:
 
 
 def place(volume: Volume, window: tuple[float, float] | None = None) -> Placement:
-    """Where the layers of a volume lie, by the first `Rule` that its labels and its scan allow.
+    """Place the layers of a volume, by the first `Rule` that its labels and its scan allow.
 
     Args:
-        volume: real, CT in HU; labels named `liver`, `left_kidney` and `right_kidney` are used where there are any.
-        window: CT: the HU at which values were cut, where they were.
+        volume: real, CT in HU; labels named `liver`, `left_kidney` and `right_kidney` are used if present.
+        window: CT: the HU at which values were cut, if they were.
 
     Raises:
-        InputError: a single slice, which shows no end of anything.
+        InputError: a single slice, which shows no end of any organ.
     """
     z = positions(volume)
     if len(z) < 2:
         found, do = "one slice", "Place it by the whole scan that it is from."
         raise InputError("axial layers", found=found, expected="two slices or more, to see where organs end", do=do)
-    by_labels = None
     if volume.labels is not None:
         pixel = volume.spacing[1] * volume.spacing[2]
         by_labels = placement_by_organs(z, organ_areas(volume.labels, volume.label_names, pixel))
-    if by_labels is not None:
-        return by_labels
+        if by_labels is not None:
+            return by_labels
     body = body_mask(volume.voxels, volume.modality, window)
     lung = lung_mask(volume.voxels, body, volume.modality, window)
     return placement_by_lungs(z, lung.sum(axis=(1, 2)) / np.maximum(body.sum(axis=(1, 2)), 1), volume.modality)
@@ -111,12 +104,11 @@ def place(volume: Volume, window: tuple[float, float] | None = None) -> Placemen
 def organ_areas(
     labels: UInt8[np.ndarray, "slices rows columns"], label_names: Mapping[int, str], pixel: float
 ) -> dict[str, Float[np.ndarray, " slices"]]:
-    """Cross-sections of `liver` and `kidneys` (both together), mm^2; only of those that the labels know.
+    """Cross-sections of `liver` and `kidneys` (both together), mm^2, if the labels have them.
 
     Args:
-        labels: label map.
         label_names: label value -> organ.
-        pixel: mm^2 of one.
+        pixel: mm^2 of a pixel.
     """
     groups = {"liver": ("liver",), "kidneys": ("left_kidney", "right_kidney")}
     areas = {}
@@ -130,11 +122,11 @@ def organ_areas(
 def placement_by_organs(
     z: Float[np.ndarray, " slices"], areas: Mapping[str, Float[np.ndarray, " slices"]]
 ) -> Placement | None:
-    """The layers by the first pair of landmarks that are both seen; None where there is none.
+    """The layers by the first pair of visible landmarks; None without one.
 
     Args:
         z: rising positions of the slices, mm.
-        areas: cross-sections, as `organ_areas` gives them.
+        areas: cross-sections, from `organ_areas`.
     """
     ends = {organ: extent(z, area) for organ, area in areas.items()}
     (kidney_low, kidney_high), (liver_low, dome) = (ends.get(organ, (None, None)) for organ in ("kidneys", "liver"))
@@ -156,12 +148,11 @@ def placement_by_organs(
 def placement_by_lungs(
     z: Float[np.ndarray, " slices"], lung: Float[np.ndarray, " slices"], modality: Modality
 ) -> Placement:
-    """The layers by where the lungs begin, and by the scan's own ends where they are not seen to begin.
+    """The layers by the lower end of the lungs, or by the scan's own ends if it is not visible.
 
     Args:
         z: rising positions of the slices, mm.
-        lung: share of the body that is lung, in each.
-        modality: `ct` or `mr`.
+        lung: share of the body that is lung, in each slice.
     """
     below = np.flatnonzero(lung < LEAST_LUNG)
     last = int(below[-1]) if below.size else -1
@@ -173,10 +164,9 @@ def placement_by_lungs(
 
 
 def extent(z: Float[np.ndarray, " slices"], area: Float[np.ndarray, " slices"]) -> tuple[float | None, float | None]:
-    """Lower and upper end of an organ, mm: where its cross-section passes `LEAST_AREA`.
+    """Lower and upper end of an organ, mm: where its cross-section, linear between slices, passes `LEAST_AREA`.
 
-    It is taken to change in straight lines between slices. Of several pieces along the body, the largest counts. None
-    for an end that lies beyond the scan.
+    Of several pieces along the body, the largest counts. None for an end beyond the scan.
     """
     there = np.concatenate([[False], area >= LEAST_AREA, [False]])
     begins, ends = (np.flatnonzero(step) for step in (there[1:] & ~there[:-1], there[:-1] & ~there[1:]))

@@ -1,21 +1,20 @@
-"""Histograms and spectra of slices, and how alike those of two sets are.
+"""Histograms and spectra of slices, and their similarity between two sets.
 
 Crespi et al. convert images "into their spectral representation" and take "the distance between generated and original
-ones through their correlation", after Frank et al. 2020, who look for what transposed convolutions leave behind. Which
-transform, whether of logarithms, and which image against which, they leave open. Here: the two-dimensional Fourier
-transform, the logarithm of its magnitude, averaged over each set, and Pearson's correlation over all frequencies.
+ones through their correlation", after Frank et al. 2020, who look for artifacts of transposed convolutions. They do not
+specify the transform, the use of logarithms, or the pairs of images. Here: the two-dimensional Fourier transform, the
+logarithm of its magnitude, averaged over each set, and Pearson's correlation over all frequencies.
 
 Notable:
 - A histogram is of one slice and sums to 1; the distribution of a set is the mean of its slices' histograms
   ("Distributions are derived by averaging image histograms", Crespi et al., Sec. 3).
-- The paper leaves open which HU its three bins part. Here they part what a reader of CT calls fluid, soft tissue and
-  bone; fat, which lies between gas and fluid, falls into the first bin with them ("gases and liquids (first bin and
-  darkest values)").
-- Logarithms, since magnitudes fall by orders with frequency: without them, a handful of low ones were all that counts.
-- Averages of sets, since no real slice belongs to a synthetic one. What generators leave is at the same frequencies in
-  all of their slices, and stays; what is one patient's is averaged out.
-- A Hann window: a slice that does not fade out towards its border (a table, an arm, a narrow field) is a cliff to a
-  transform that repeats it, and a bright cross in its spectrum; the window costs two frequencies of sharpness.
+- The paper does not specify the HU that separate its three bins. Here they separate fluid, soft tissue and bone; fat is
+  in the first bin ("gases and liquids (first bin and darkest values)").
+- Logarithms, since magnitudes fall by orders with frequency: without them, only a few low frequencies would count.
+- Averages of sets, since no real slice belongs to a synthetic one. Artifacts of generators are at the same frequencies
+  in all slices and remain; what is specific to a patient is averaged out.
+- A Hann window: the transform repeats the slice, so that content at its border (a table, an arm, a narrow field) would
+  give a bright cross in the spectrum. The window costs two frequencies of sharpness.
 - Correlations of averaged spectra are all near 1, since all images are brightest at low frequencies. The radial
   profile shows where two sets differ.
 """
@@ -26,18 +25,18 @@ from jaxtyping import Bool, Float, Float32
 from crossmod.data.intensity import Intensity
 from crossmod.errors import InputError
 
-# Grey values of 8-bit images, which the paper's histograms were of.
+# The grey values of 8-bit images, as in the paper.
 GREY_BINS = 256
 # Simple fluid measures up to 20 HU, muscle and organs above 30.
 SOFT_TISSUE_FROM_HU = 20.5
-# Enhanced kidneys and vessels reach 200 HU in the portal-venous phase, cortical bone lies above 300; and it must lie
-# below 240, where the default window ends. Both edges lie between whole HU, so that no rounding moves a value over.
+# Enhanced kidneys and vessels reach 200 HU in the portal-venous phase, cortical bone is above 300; and the default
+# window ends at 240. Both edges are between whole HU, so that rounding moves no value across.
 BONE_FROM_HU = 220.5
 
-# Added to each bin before logarithms are taken. One pixel of a hundred slices of 256 px is 1.5e-7: a bin that no
-# synthetic slice reaches costs little more than one that a single pixel reaches, and 18 times its share at most.
+# Added to each bin before logarithms are taken. One pixel of a hundred slices of 256 px is 1.5e-7: an empty bin costs
+# little more than a bin of one pixel, and at most 18 times its share.
 SMOOTHING = 1e-8
-# From model units, rounding may lead out of [-1, 1] by this much.
+# Rounding may exceed [-1, 1] by this share of the range.
 ROUNDING = 1e-6
 
 
@@ -47,7 +46,7 @@ def grey_edges() -> Float[np.ndarray, " edges"]:
 
 
 def tissue_edges(intensity: Intensity) -> Float[np.ndarray, " edges"]:
-    """Gas and fluid, soft tissue, bone: three bins of the model's [-1, 1], for CT that was windowed by `intensity`.
+    """Gas and fluid, soft tissue, bone: three bins of the model's [-1, 1], for CT windowed by `intensity`.
 
     Raises:
         InputError: a window that does not reach from fluid to bone, so that a bin would always be empty.
@@ -56,10 +55,9 @@ def tissue_edges(intensity: Intensity) -> Float[np.ndarray, " edges"]:
     edges = np.concatenate([[-1.0], (inner - intensity.low) * (2 / (intensity.high - intensity.low)) - 1, [1.0]])
     if not (np.diff(edges) > 0).all():
         found = f"a window from {intensity.low:g} to {intensity.high:g} HU"
-        expected = f"one that holds {SOFT_TISSUE_FROM_HU:g} and {BONE_FROM_HU:g} HU, which part fluid, tissue and bone"
-        raise InputError(
-            "--window", found=found, expected=expected, do="Train with a wider window, or leave 3 bins out."
-        )
+        expected = f"one with {SOFT_TISSUE_FROM_HU:g} and {BONE_FROM_HU:g} HU, which separate fluid, tissue and bone"
+        do = "Train with a wider window, or omit the 3 bins."
+        raise InputError("--window", found=found, expected=expected, do=do)
     return edges
 
 
@@ -68,15 +66,15 @@ def histograms(
     edges: Float[np.ndarray, " edges"],
     inside: Bool[np.ndarray, "slices rows columns"] | None = None,
 ) -> Float[np.ndarray, "slices bins"]:
-    """The share of each slice's pixels in each bin; a bin holds its lower edge, the last one its upper edge as well.
+    """The share of each slice's pixels in each bin; a bin includes its lower edge, the last one its upper edge too.
 
     Args:
         images: in the units of `edges`.
         edges: rising, one more than bins.
-        inside: count these pixels only, such as the body's; a slice without any has zeros in all bins.
+        inside: count only these pixels, such as the body's; a slice without any has zeros in all bins.
 
     Raises:
-        InputError: values outside of the edges, or that are no numbers.
+        InputError: NaN, or values outside the edges.
     """
     refuse_out_of_range(images, float(edges[0]), float(edges[-1]))
     bins = len(edges) - 1
@@ -94,19 +92,19 @@ def kl_divergence(p: Float[np.ndarray, " bins"], q: Float[np.ndarray, " bins"], 
     Args:
         p: distribution of the real images, with sum 1.
         q: distribution of the synthetic images, with sum 1.
-        smoothing: what is added to each bin of both, which are then divided by their sum; with 0, a bin that q leaves
-            empty and p does not makes the divergence infinite, and a bin that p leaves empty counts as 0.
+        smoothing: added to each bin of both, which are then divided by their sum; with 0, a bin that is empty only in q
+            makes the divergence infinite, and a bin that is empty in p counts as 0.
     """
     p, q = ((side + smoothing) / (side + smoothing).sum() for side in (p, q))
     held = p > 0
     with np.errstate(divide="ignore"):
-        return max(0.0, float(np.sum(p[held] * np.log(p[held] / q[held]))))  # rounding may leave a little less than 0
+        return max(0.0, float(np.sum(p[held] * np.log(p[held] / q[held]))))  # rounding may give a little less than 0
 
 
 def correlation(first: Float[np.ndarray, " bins"], second: Float[np.ndarray, " bins"]) -> float:
     """Pearson's correlation over bins: 1 for equal histograms (Crespi et al., Eq. 3 and 4; OpenCV's HISTCMP_CORREL).
 
-    nan where a histogram has the same value in all bins, so that nothing can be said of its shape.
+    NaN if a histogram has the same value in all bins.
     """
     a, b = first - first.mean(), second - second.mean()
     scale = float(np.sqrt((a @ a) * (b @ b)))
@@ -114,41 +112,41 @@ def correlation(first: Float[np.ndarray, " bins"], second: Float[np.ndarray, " b
 
 
 def intersection(first: Float[np.ndarray, " bins"], second: Float[np.ndarray, " bins"]) -> float:
-    """Sum over bins of the lesser share: 0 to 1, 1 for equal histograms (Crespi et al., Eq. 5; HISTCMP_INTERSECT).
+    """Sum over bins of the smaller share: 0 to 1, 1 for equal histograms (Crespi et al., Eq. 5; HISTCMP_INTERSECT).
 
-    The paper's own has no upper end, since its histograms need not sum to 1; ours do, or slices of different sizes
-    could not be compared.
+    The paper's has no upper limit, since its histograms need not sum to 1; these do, so that slices of different sizes
+    can be compared.
     """
     return float(np.minimum(first, second).sum())
 
 
 def refuse_out_of_range(images: Float[np.ndarray, "..."], low: float, high: float) -> None:
-    """Refuse values outside of a range, but for rounding.
+    """Refuse values outside a range, except for rounding.
 
     Raises:
-        InputError: there are such.
+        InputError: NaN, or a value outside the range.
     """
     if images.size == 0:
         return
     least, most = float(images.min()), float(images.max())
     slack = ROUNDING * (high - low)
-    if not (low - slack <= least and most <= high + slack):  # also where one is no number
+    if not (low - slack <= least and most <= high + slack):  # NaN fails too
         found = f"values from {least:g} to {most:g}"
-        do = "Bring them to the model's range first, by the intensity step of their case."
+        do = "Convert them to the model's range first, by the intensity step of their case."
         raise InputError("images", found=found, expected=f"values from {low:g} to {high:g}", do=do)
 
 
-# Least magnitude that is told from none: noise of 1e-4 of half the range, 0.02 HU in a window of 400 HU, below that of
-# any scanner and above what 16 bits leave. It keeps the emptiest frequencies from being the loudest.
+# Smallest magnitude: noise of 1e-4 of half the range, 0.02 HU in a window of 400 HU, below that of any scanner and
+# above the rounding of 16 bits. Without it, empty frequencies would dominate the logarithms.
 FLOOR = 1e-4
-# Correlation of what does not vary is undefined; rounding leaves about so much of a constant.
+# Variance below which a spectrum is constant but for rounding, and its correlation undefined.
 STILL = 1e-12
 
 
 def log_spectra(images: Float[np.ndarray, "slices size size"]) -> Float32[np.ndarray, "slices size half"]:
     """log10 of the magnitude of each slice's frequencies, half of the plane: the other mirrors it.
 
-    In units of white noise: of noise with standard deviation s, all magnitudes are about s.
+    In units of white noise: all magnitudes of noise with standard deviation s are about s.
 
     Args:
         images: in [-1, 1].
@@ -159,7 +157,7 @@ def log_spectra(images: Float[np.ndarray, "slices size size"]) -> Float32[np.nda
     scale = 1 / np.sqrt(np.sum(window**2))
     spectra = np.empty((len(images), size, size // 2 + 1), np.float32)
     for index, image in enumerate(images):
-        # The mean is not structure; left in, the window would spread it over its neighbours.
+        # The mean is not structure, and the window would spread it over neighbouring frequencies.
         mean = np.sum(window * image) / window.sum()
         magnitude = np.abs(np.fft.rfft2(window * (image - mean))) * scale
         spectra[index] = np.log10(np.maximum(magnitude, FLOOR))
@@ -177,7 +175,7 @@ def multiplicity(size: int) -> Float[np.ndarray, "size half"]:
 
 
 def centred_spectra(spectra: Float[np.ndarray, "sets size half"]) -> Float[np.ndarray, "sets frequencies"]:
-    """Rows whose scalar products are the covariances, over the full plane, of the spectra that they are made of.
+    """Rows whose scalar products are the covariances of the spectra over the full plane.
 
     They are linear in the spectrum: the row of an average is the average of the rows.
     """
@@ -188,24 +186,21 @@ def centred_spectra(spectra: Float[np.ndarray, "sets size half"]) -> Float[np.nd
 
 
 def spectral_correlation(real: Float[np.ndarray, "size half"], synthetic: Float[np.ndarray, "size half"]) -> float:
-    """Pearson's correlation over all frequencies of two averaged log spectra; 1 where they have one shape.
-
-    nan where one does not vary, as that of constant images: it has no shape to compare.
-    """
+    """Pearson's correlation over all frequencies of two averaged log spectra; NaN if one is constant."""
     a, b = centred_spectra(np.stack([real, synthetic]))
     return correlation_of(float(a @ b), float(a @ a), float(b @ b))
 
 
 def correlation_of(covariance: float, first: float, second: float) -> float:
-    """Covariance over the root of two variances; nan where one of those is 0."""
+    """Covariance divided by the root of two variances; NaN if one of them is 0."""
     return float("nan") if min(first, second) < STILL else covariance / float(np.sqrt(first * second))
 
 
 def radial_profile(spectrum: Float[np.ndarray, "size half"]) -> Float[np.ndarray, " radii"]:
-    """Mean of a log spectrum over rings: 1 period a slice, 2, to size // 2, the finest that all directions hold.
+    """Mean of a log spectrum over rings of 1, 2, ... size // 2 periods per slice, the highest of all directions.
 
     Args:
-        spectrum: log spectrum of a slice, or an average of such.
+        spectrum: log spectrum of a slice, or an average of several.
     """
     size = spectrum.shape[0]
     rows, columns = np.fft.fftfreq(size) * size, np.arange(spectrum.shape[1])

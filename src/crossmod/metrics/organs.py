@@ -1,15 +1,11 @@
-"""Organs between two label maps: moved, grown, vanished, invented, and pieces that Dice does not show.
+"""Changes of organs between two label maps: moved, grown, vanished, invented, and pieces that Dice does not show.
 
-A second lump of a fifth of the organ leaves a Dice of 0.91 and a growth of 1.20, both of which pass. As a connected
-piece outside of the organ it is found.
+A second piece of a fifth of the organ leaves a Dice of 0.91 and a growth of 1.20, which both pass; as a connected piece
+outside the organ it is found. Crespi et al. found an invented kidney in images whose distributions agreed. Label maps
+before and after a translation, and the steps from slice to slice, show such errors.
 
-Crespi et al. found a kidney that was not there, in images whose distributions fitted, and had readers who could not
-scroll through a volume; both papers translate slice by slice. Label maps before and after a translation, from whoever
-drew them, and the steps from slice to slice show such things.
-
-Notable:
-- A surface that moved by some pixels leaves a thin shell. So only what lies further than a margin from the other label
-  map counts as a piece.
+Notable: a surface that moved by some pixels leaves a thin shell. So only voxels further than a margin from the other
+label map count as a piece.
 """
 
 from collections.abc import Mapping
@@ -29,12 +25,11 @@ class Pieces:
 
     Args:
         before: connected pieces of the organ before, of a hundredth of it or more.
-        after: pieces after.
-        second: size of the second largest piece after; 0 where there is one.
-        apart_mm: least distance of that piece from the largest; nan where there is one.
-        invented: size of the largest piece that is after only.
-        lost: size of the largest piece that is before only.
-        holes: size of what the organ encloses after and not before, slice by slice.
+        second: size of the second largest piece after; 0 if there is one piece.
+        apart_mm: smallest distance of that piece from the largest; NaN if there is one piece.
+        invented: size of the largest piece that exists only after.
+        lost: size of the largest piece that exists only before.
+        holes: growth of the area enclosed by the organ, slice by slice.
     """
 
     before: int
@@ -46,7 +41,7 @@ class Pieces:
     holes: float
 
 
-# Pieces below this share of an organ are crumbs.
+# Pieces below this share of an organ are not counted.
 CRUMB = 0.01
 
 
@@ -61,8 +56,7 @@ def pieces_of(
         spacing: mm along each axis.
         margin_mm: by which a surface may move.
     """
-    unit = float(np.prod(spacing)) / (100 if len(spacing) == 2 else 1000)
-    box = _box(before | after)
+    unit, box = _unit(spacing), _box(before | after)
     before, after = before[box], after[box]
     sides = [_labelled(side) for side in (before, after)]
     counts = [int(np.count_nonzero(sizes >= max(CRUMB * sizes.sum(), 1))) for _, sizes in sides]
@@ -84,6 +78,11 @@ def pieces_of(
     )
 
 
+def _unit(spacing: tuple[float, ...]) -> float:
+    """Of a voxel in ml, or of a pixel in cm^2."""
+    return float(np.prod(spacing)) / (100 if len(spacing) == 2 else 1000)
+
+
 def _box(where: Bool[np.ndarray, "*shape"]) -> tuple[slice, ...]:
     if not where.any():
         return tuple(slice(0, 1) for _ in where.shape)
@@ -97,51 +96,45 @@ def _labelled(where: Bool[np.ndarray, "*shape"]) -> tuple[np.ndarray, np.ndarray
 
 
 def _only_in(
-    one: Bool[np.ndarray, "*shape"], other: Bool[np.ndarray, "*shape"], spacing: tuple[float, ...], margin_mm: float
+    mask: Bool[np.ndarray, "*shape"], other: Bool[np.ndarray, "*shape"], spacing: tuple[float, ...], margin_mm: float
 ) -> int:
-    """Voxels of the largest piece of `one` outside of `other` that reaches further from it than the margin."""
-    if not one.any():
-        return 0
-    labels, sizes = _labelled(one & ~other)
+    """Voxels beyond the margin of the largest piece of `mask` outside `other`."""
+    labels, sizes = _labelled(mask & ~other)
     if not len(sizes):
         return 0
     if not other.any():
         return int(sizes.max())
     far = np.asarray(ndimage.distance_transform_edt(~other, sampling=spacing)) > margin_mm
-    reaching = np.unique(labels[far & (labels > 0)])
-    # What is within the margin is the surface's own; only what lies beyond counts.
-    return max((int(np.count_nonzero(far & (labels == number))) for number in reaching), default=0)
+    return int(np.bincount(labels[far & (labels > 0)], minlength=1).max())
 
 
 def _enclosed(where: Bool[np.ndarray, "*shape"]) -> int:
     slices = where.reshape(-1, *where.shape[-2:])
-    return int(
-        sum(np.count_nonzero(np.asarray(ndimage.binary_fill_holes(one))) - np.count_nonzero(one) for one in slices)
-    )
+    return sum(int(np.count_nonzero(np.asarray(ndimage.binary_fill_holes(each)) & ~each)) for each in slices)
 
 
 Fate = Literal["kept", "vanished", "appeared", "absent"]
 
-# An organ of which less than this share is left has vanished; the other way round, it has appeared. Segmentors leave
-# crumbs where nothing is.
+# An organ has vanished if less than this share is left, and appeared if less than this share was there before:
+# segmentors leave a few voxels where nothing is.
 LEAST_LEFT = 0.05
 
 
 @dataclass(frozen=True)
 class OrganChange:
-    """What a translation made of one organ.
+    """How a translation changed one organ.
 
     Args:
-        dice: overlap of before and after; 1 where both are empty.
-        shift_mm: how far the centre of mass moved; nan where one side is empty.
-        size_before: in ml; of a single slice, in cm^2.
-        size_after: the same.
-        growth: size after by size before; nan where there was none.
-        fate: `vanished` where less than a twentieth is left of it, `appeared` where there was less than a twentieth of
-            it before, `absent` where neither side has any.
-        slices_lost: slices that showed it before only.
-        slices_gained: slices that show it after only.
-        pieces: its connected pieces; None where they were not looked at.
+        dice: overlap of before and after; 1 if both are empty.
+        shift_mm: how far the centre of mass moved; NaN if one side is empty.
+        size_before: ml; cm^2 of a single slice.
+        size_after: ml; cm^2 of a single slice.
+        growth: size after divided by size before; NaN if there was none.
+        fate: `vanished` if less than a twentieth is left, `appeared` if there was less than a twentieth before,
+            `absent` if neither side has any.
+        slices_lost: slices that showed it only before.
+        slices_gained: slices that show it only after.
+        pieces: its connected pieces; None if they were not compared.
     """
 
     dice: float
@@ -162,14 +155,14 @@ def organ_changes(
     spacing: tuple[float, ...],
     margin_mm: float | None = None,
 ) -> dict[str, OrganChange]:
-    """What a translation made of each organ: organ -> change.
+    """How a translation changed each organ: organ -> change.
 
     Args:
         before: labels of the source, of a volume or of one slice.
         after: labels of the synthetic image, on the same grid.
-        label_names: label value -> organ, the same on both sides.
+        label_names: label value -> organ, for both sides.
         spacing: mm along each axis of the arrays.
-        margin_mm: by which a surface may move before what is beyond counts as a piece; None: pieces are not looked at.
+        margin_mm: by which a surface may move before voxels beyond count as a piece; None: pieces are not compared.
     """
     return {organ: _change(before == value, after == value, spacing, margin_mm) for value, organ in label_names.items()}
 
@@ -180,7 +173,7 @@ def _change(
     spacing: tuple[float, ...],
     margin_mm: float | None,
 ) -> OrganChange:
-    unit = float(np.prod(spacing)) / (100 if len(spacing) == 2 else 1000)  # mm^2 to cm^2, mm^3 to ml
+    unit = _unit(spacing)
     sizes = np.count_nonzero(before) * unit, np.count_nonzero(after) * unit
     shown, shows = (side.any(axis=(-2, -1)) for side in (before, after))
     return OrganChange(
@@ -213,7 +206,7 @@ def _shift(before: Bool[np.ndarray, "*shape"], after: Bool[np.ndarray, "*shape"]
 
 @dataclass(frozen=True, eq=False)
 class Stack:
-    """A volume whose slices are to be held against one another.
+    """A volume whose slices are compared with one another.
 
     Args:
         values: in any unit.
@@ -227,31 +220,30 @@ class Stack:
 
 
 def slice_jump(stack: Stack, distance: float | None = None) -> float:
-    """Mean absolute difference of slices a distance apart, over pixels that are body in both.
+    """Mean absolute difference of slices a distance apart, over pixels that are body in both, in units of the values.
 
-    In the units of the values; nan where no two slices are so far apart, or nothing is body in both.
+    NaN if no two slices are this far apart, or share body pixels.
 
     Args:
-        stack: the volume.
-        distance: mm, taken to the nearest whole number of slices; by default that of neighbours.
+        distance: mm, rounded to a whole number of slices; default: that of neighbours.
     """
     apart = 1 if distance is None else max(1, round(distance / stack.spacing))
     upper, lower = stack.values[apart:], stack.values[:-apart]
     both = stack.body[apart:] & stack.body[:-apart]
     if not both.any():
         return float("nan")
-    # One pair at a time: a volume of differences would take several times the memory of the volume.
+    # Pair by pair: a volume of differences would take several times the memory of the volume.
     pairs = zip(upper, lower, both, strict=True)
     total = sum(float(np.abs(a[inside].astype(np.float64) - b[inside]).sum()) for a, b, inside in pairs)
     return total / np.count_nonzero(both)
 
 
 def jump_ratio(synthetic: Stack, real: Stack) -> float:
-    """The slice-to-slice jump of a synthetic volume by that of a real one, in the same units, of any patient.
+    """The slice-to-slice jump of a synthetic volume divided by that of a real one, in the same units, of any patient.
 
-    More than 1 where slices do not fit together, as those of a translator that sees one at a time may not; less where
-    they are blurred. Slices differ the more the further they lie apart: both jumps are over the distance of the coarser
-    volume's neighbours. nan where one of the two has none (see `slice_jump`), or the real one a jump of 0.
+    More than 1 if slices do not fit together, as when a translator sees one at a time; less if they are blurred. Both
+    jumps are over the slice distance of the coarser volume. NaN if either has none (see `slice_jump`), or the real one
+    is 0.
     """
     distance = max(synthetic.spacing, real.spacing)
     over, under = slice_jump(synthetic, distance), slice_jump(real, distance)

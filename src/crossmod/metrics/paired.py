@@ -1,26 +1,23 @@
-"""A synthetic image against its source or its paired real image: shift, structure that was kept, MAE, PSNR, SSIM.
+"""A synthetic image compared with its source or its paired real image: shift, kept structure, MAE, PSNR, SSIM.
 
-A translator may shift everything and shift it back on the way home: the cycle closes, the discriminators see no source,
-and a segmentor trained along learns the same shift. The labels then do not match the image, and label consistency does
-not show it.
+A translator may shift the image and shift it back: the cycle closes, the discriminators do not see the source, and a
+segmentor trained jointly learns the same shift. The labels then do not match the image, which label consistency does
+not show.
 
 Notable:
 - Gradient magnitudes are compared, so that contrast may differ, or be inverted, between the two images.
 - The peak of the cross-correlation is found to the pixel, then on a grid 20 times as fine around it, by the matrix form
   of the discrete Fourier transform (Guizar-Sicairos, Thurman and Fienup, Optics Letters 33, 156, 2008).
-- Only what lies inside the body is compared: a translation takes its outline from the source, whatever the network
-  does. Brightness that varies slowly is taken away, since CT and MR differ in it.
-- All slices are taken together, since a network shifts and scales all alike: the correlations of their edges are added
-  up, which leaves chance behind.
-- Scale: the second stack is scaled by some percent either way and compared again; a parabola through the best three
-  correlations gives the scale. Of true pairs of CT and MR phantoms it was within 2 %.
-- Inside the body only: air is easy, and most of the picture.
-- Of two unpaired or badly registered images these scores say how they are misplaced, not how they look.
+- Only the inside of the body is compared: a translation takes its outline from the source, and air is easy and most of
+  the picture. Slowly varying brightness is removed, since CT and MR differ in it.
+- The correlations of all slices are averaged, which reduces noise: a network shifts and scales all of them equally.
+- Scale: the second stack is scaled by some percent and compared again; a parabola through the best three correlations
+  gives the scale. For true pairs of CT and MR phantoms it was within 2 %.
+- For unpaired or badly registered images the paired scores measure the misregistration, not the quality.
 """
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Complex, Float, Num
@@ -29,9 +26,9 @@ from scipy.ndimage import affine_transform, binary_erosion, gaussian_filter, gau
 from crossmod.data.intensity import Intensity
 from crossmod.errors import InputError
 
-# No translator was seen to shift further; a wider search finds chance likenesses.
+# Share of the image's size. No translator was seen to shift further; a wider search finds false peaks.
 FURTHEST = 1 / 8
-# Steps of a pixel to which the peak is found.
+# Steps per pixel in which the peak is found.
 FINE = 20
 # A shift of this many millimetres or more is a warning, in the trust report and in `synthesize`.
 SHIFT_LIMIT_MM = 2.0
@@ -55,27 +52,19 @@ class Peak:
 def shift_between(
     first: Float[np.ndarray, "rows columns"], second: Float[np.ndarray, "rows columns"]
 ) -> tuple[float, float]:
-    """How many rows and columns `second` lies away from `first`, to a fraction of a pixel; (0, 0) without edges."""
-    found = peak_of(cross_spectrum(edges_of(first), edges_of(second)), first.shape)
-    return found.rows, found.columns
-
-
-def edges_of(image: Float[np.ndarray, "rows columns"]) -> Float[np.ndarray, "rows columns"]:
-    """Gradient magnitudes, smoothed by a pixel."""
-    return gaussian_gradient_magnitude(image.astype(np.float64), 1.0)
+    """Rows and columns from `first` to `second`, to a fraction of a pixel; (0, 0) without edges."""
+    edges = [gaussian_gradient_magnitude(image.astype(np.float64), 1.0) for image in (first, second)]
+    peak = peak_of(cross_spectrum(*edges), first.shape)
+    return peak.rows, peak.columns
 
 
 def cross_spectrum(
     first: Float[np.ndarray, "rows columns"],
     second: Float[np.ndarray, "rows columns"],
 ) -> Complex[np.ndarray, "rows half"]:
-    """Spectrum of the correlation of two edge images over all shifts; divided so that equal images reach 1.
+    """Spectrum of the correlation of two edge images over all shifts, scaled so that equal images reach 1.
 
-    Zeros where one of the two has no edges.
-
-    Args:
-        first: from `edges_of`.
-        second: likewise.
+    Zeros if one of the two has no edges.
     """
     sides = [edge - edge.mean() for edge in (first, second)]
     scale = float(np.sqrt((sides[0] ** 2).sum() * (sides[1] ** 2).sum()))
@@ -90,12 +79,11 @@ def peak_of(spectrum: Complex[np.ndarray, "rows half"], shape: tuple[int, int]) 
 
     Args:
         spectrum: of the correlation, from `cross_spectrum`, or a mean of several.
-        shape: of the images.
     """
-    likeness = np.fft.irfft2(spectrum, shape)
+    correlation = np.fft.irfft2(spectrum, shape)
     limits = [max(1, int(length * FURTHEST)) for length in shape]
-    near = np.roll(likeness, limits, axis=(0, 1))[: 2 * limits[0] + 1, : 2 * limits[1] + 1]
-    if near.max() <= 0:  # an image without edges lies nowhere
+    near = np.roll(correlation, limits, axis=(0, 1))[: 2 * limits[0] + 1, : 2 * limits[1] + 1]
+    if near.max() <= 0:  # an image has no edges
         return Peak(0.0, 0.0, 0.0)
     row, column = np.unravel_index(int(np.argmax(near)), near.shape)
     rows, columns = (float(at) + np.arange(-FINE, FINE + 1) / FINE for at in (row - limits[0], column - limits[1]))
@@ -112,7 +100,7 @@ def correlation_at(
 ) -> Float[np.ndarray, "r c"]:
     """The correlation at shifts between pixels: the inverse transform, written as two products of matrices."""
     height, width = shape
-    # Each column of the half plane stands for itself and its mirror image, but the first and, of even widths, the last.
+    # Each column of the half plane stands for itself and its mirror image, except the first and, if even, the last.
     counts = np.full(spectrum.shape[1], 2.0)
     counts[0] = 1
     if width % 2 == 0:
@@ -122,26 +110,26 @@ def correlation_at(
     return np.real(down @ (spectrum * counts) @ along) / (height * width)
 
 
-# Pixels: what is coarser is taken away before edges are compared, and what lies at the body's rim.
+# Pixels: smoothing of what is subtracted before edges are compared; width of the excluded rim of the body.
 COARSE, RIM = 3.0, 4
-# Scales that are tried.
+# Scales that are tested.
 SCALES = (0.92, 0.96, 1.0, 1.04, 1.08)
-# Edges below this share of the largest value are rounding.
+# Edges below this share of the largest value are rounding errors.
 FLAT = 1e-6
-# Slices that must agree to a pixel with all of them, or the shift is not known; and below this correlation it is not.
+# The shift is unknown if fewer slices than this share agree with it to a pixel, or below this correlation.
 AGREE, LEAST_STRUCTURE = 0.5, 0.1
 
 
 @dataclass(frozen=True)
 class Kept:
-    """How a stack of slices lies on its source.
+    """Position of a stack of slices relative to its source.
 
     Args:
-        structure: correlation of edges inside the body, in the best place: 1 for the same edges, about 0 for others.
+        structure: correlation of edges inside the body, in the best position: 1 for equal edges, about 0 for others.
         rows: pixels by which it is shifted down.
-        columns: and to the right.
+        columns: pixels by which it is shifted to the right.
         scale: 1.05: 5 % larger.
-        agreement: share of the slices whose own shift is within a pixel of that of all.
+        agreement: share of the slices whose own shift is within a pixel of the common one.
     """
 
     structure: float
@@ -152,7 +140,7 @@ class Kept:
 
     @property
     def placed(self) -> bool:
-        """Whether shift and scale are known at all."""
+        """Whether shift and scale are known."""
         return self.structure >= LEAST_STRUCTURE and self.agreement >= AGREE
 
 
@@ -163,13 +151,13 @@ def kept_structure(
     *,
     scaled: bool = False,
 ) -> Kept | None:
-    """Compare the structure of two stacks inside the body; None where no body is wide enough to look inside.
+    """Compare the structure of two stacks inside the body; None if no body is wider than the excluded rim.
 
     Args:
         sources: in any unit.
-        made: in any other.
+        made: translated from the sources, in any unit.
         bodies: of the sources.
-        scaled: whether the scale is wanted, which takes five times as long; else it is 1.
+        scaled: whether to find the scale, which takes five times as long; else it is 1.
     """
     chosen = [index for index, body in enumerate(bodies) if _core(body).any()]
     if not chosen:
@@ -178,9 +166,9 @@ def kept_structure(
     seconds = [inner_edges(made[index], bodies[index]) for index in chosen]
     shape = bodies.shape[1:]
     spectra = [cross_spectrum(a, b) for a, b in zip(firsts, seconds, strict=True)]
-    best = peak_of(_mean(spectra), shape)
-    own = [peak_of(one, shape) for one in spectra]
-    near = [abs(one.rows - best.rows) <= 1 and abs(one.columns - best.columns) <= 1 for one in own if one.height > 0]
+    best = peak_of(np.mean(spectra, axis=0), shape)
+    own = [peak for peak in (peak_of(spectrum, shape) for spectrum in spectra) if peak.height > 0]
+    near = [abs(peak.rows - best.rows) <= 1 and abs(peak.columns - best.columns) <= 1 for peak in own]
     scale = _best_scale(firsts, seconds, bodies[chosen], best) if scaled and best.height >= LEAST_STRUCTURE else 1.0
     return Kept(best.height, best.rows, best.columns, scale, float(np.mean(near)) if near else 0.0)
 
@@ -188,13 +176,10 @@ def kept_structure(
 def inner_edges(
     image: Float[np.ndarray, "rows columns"], body: Bool[np.ndarray, "rows columns"]
 ) -> Float[np.ndarray, "rows columns"]:
-    """Edges of the fine structure inside the body, as differences from their mean; 0 towards the rim and outside.
-
-    Zeros for an image that is flat there.
-    """
+    """Edges of the fine structure inside the body, minus their mean; 0 at the rim, outside, and for flat images."""
     values, weights = image.astype(np.float64), body.astype(np.float64)
     slow = gaussian_filter(values * weights, COARSE) / np.maximum(gaussian_filter(weights, COARSE), 1e-6)
-    edges = edges_of((values - slow) * weights)
+    edges = gaussian_gradient_magnitude((values - slow) * weights, 1.0)
     fading = gaussian_filter(_core(body).astype(np.float64), RIM / 2) * weights
     flat = FLAT * max(float(np.abs(values[body]).max(initial=0.0)), 1.0)
     if fading.sum() <= 0 or float(edges[fading > 0.5].max(initial=0.0)) < flat:
@@ -216,11 +201,11 @@ def _best_scale(
         if scale == 1:
             heights.append(best.height)
             continue
-        offset: Any = middle * (1 - scale)
-        # Taken back: what is 1 / scale as large as it should be fits best when it is scaled so.
-        back = [affine_transform(one, [scale, scale], offset, order=1) for one in seconds]
+        # Scales back: an image that is `scale` times too large fits best.
+        offset = tuple(middle * (1 - scale))
+        back = [affine_transform(edges, [scale, scale], offset, order=1) for edges in seconds]  # pyright: ignore[reportArgumentType]
         spectra = [cross_spectrum(a, b) for a, b in zip(firsts, back, strict=True)]
-        heights.append(peak_of(_mean(spectra), shape).height)
+        heights.append(peak_of(np.mean(spectra, axis=0), shape).height)
     at = int(np.clip(np.argmax(heights), 1, len(SCALES) - 2))
     before, here, after = heights[at - 1 : at + 2]
     bend = before - 2 * here + after
@@ -228,18 +213,14 @@ def _best_scale(
     return float(SCALES[at] + np.clip(step, -1, 1) * (SCALES[1] - SCALES[0]))
 
 
-def _mean(spectra: list[Complex[np.ndarray, "rows half"]]) -> Complex[np.ndarray, "rows half"]:
-    return np.mean(spectra, axis=0)
-
-
-# Wang et al. 2004, Sec. III-B and III-C: Gaussian weights of 11 x 11 pixels, and what keeps the quotients from 0 / 0.
+# Wang et al. 2004, Sec. III-B and III-C: Gaussian weights of 11 x 11 pixels, and constants that avoid 0 / 0.
 SIGMA, RADIUS = 1.5, 5
 K1, K2 = 0.01, 0.03
 
 
 @dataclass(frozen=True)
 class PairedScores:
-    """A synthetic image against its truth.
+    """A synthetic image compared with its truth.
 
     Args:
         mae: mean absolute error, in the images' units: HU for CT.
@@ -261,25 +242,24 @@ def paired_scores(
     """All three scores of a slice or a volume.
 
     Args:
-        truth: what the synthetic image should be.
-        synthetic: in the same units.
+        synthetic: in the units of the truth.
         inside: pixels that count, such as the body's.
-        span: least to most that the images can hold, such as the width of the window in HU: what PSNR and SSIM take
-            for the size of the signal. Scores of different spans cannot be compared.
+        span: range of possible values, such as the width of the window in HU: the size of the signal for PSNR and SSIM.
+            Scores of different spans cannot be compared.
 
     Raises:
-        InputError: no pixel counts, a span of 0 or less, or values that are no numbers.
+        InputError: no pixel counts, a span of 0 or less, or values that are NaN or infinite.
     """
     if not inside.any():
-        do = "Look at the mask, or leave the case out."
+        do = "Check the mask, or omit the case."
         raise InputError("paired scores", found="an empty mask", expected="pixels that count", do=do)
     if not span > 0:
         raise InputError("span", found=f"{span}", expected="more than 0", do="Give the width of the window.")
     first, second = truth.astype(np.float64), synthetic.astype(np.float64)
     error = (second - first)[inside]
     if not np.isfinite(error).all():
-        found = "values that are no numbers"
-        raise InputError("paired scores", found=found, expected="finite ones", do="Look at the images.")
+        found, do = "values that are NaN or infinite", "Check the images."
+        raise InputError("paired scores", found=found, expected="finite values", do=do)
     squared = float(np.mean(error**2))
     return PairedScores(
         mae=float(np.mean(np.abs(error))),
@@ -291,12 +271,7 @@ def paired_scores(
 def in_percent(
     image: Num[np.ndarray, "*slices rows columns"], percentiles: tuple[float, float]
 ) -> Float[np.ndarray, "*slices rows columns"]:
-    """MR, which has no unit, by its own percentiles: 0 to 100, what lies outside is cut.
-
-    Args:
-        image: in any unit.
-        percentiles: of all its values, those that become 0 and 100.
-    """
+    """MR, which has no unit, scaled so that two percentiles of its values become 0 and 100, and cut there."""
     low, high = (float(value) for value in np.percentile(image, percentiles))
     return (Intensity(low, high if high > low else low + 1).to_model(image) + 1).astype(np.float64) * 50
 
@@ -304,10 +279,7 @@ def in_percent(
 def ssim_map(
     first: Float[np.ndarray, "*slices rows columns"], second: Float[np.ndarray, "*slices rows columns"], span: float
 ) -> Float[np.ndarray, "*slices rows columns"]:
-    """Structural similarity around each pixel, in each slice by itself (Wang et al. 2004, Eq. 13).
-
-    Images go on as their own mirror beyond the border.
-    """
+    """Structural similarity around each pixel, slice by slice, with mirrored borders (Wang et al. 2004, Eq. 13)."""
     c1, c2 = (K1 * span) ** 2, (K2 * span) ** 2
     mean_x, mean_y = _local(first), _local(second)
     variance_x, variance_y = _local(first**2) - mean_x**2, _local(second**2) - mean_y**2

@@ -2,18 +2,18 @@
 
 Definitions, since tools differ:
 
-- Surface: the object's voxels with a background voxel across one of their faces (6 neighbours in 3D). Where the volume
-  ends, no surface is seen: an organ that the scan cuts off has none there, and a single slice has an outline. This is
-  the surface of CHAOS's evaluation code (Kavur et al. 2021), where the erosion continues the object beyond the border;
-  MedPy and MONAI take what lies outside for background.
+- Surface: the object's voxels with a background voxel across one of their faces (6 neighbours in 3D). There is no
+  surface at the end of the volume: an organ that the scan cuts off has none there, and a single slice has an outline.
+  This is the surface of CHAOS's evaluation code (Kavur et al. 2021), where the erosion continues the object beyond the
+  border; MedPy and MONAI treat the outside as background.
 - Distance of a surface voxel: from its centre to the nearest surface voxel's centre of the other mask.
 - HD95: the larger of the two directed 95th percentiles (linear between ranks), as in MONAI; MedPy takes one percentile
   of both directions together.
 - ASSD: the mean over all surface voxels of both masks, as in CHAOS and in MONAI with `symmetric=True`; MedPy gives both
   directions the same weight.
 - MSSD: the largest distance of all surface voxels of both masks (the Hausdorff distance), as in CHAOS.
-- Both masks empty: 0, since they agree. One without a surface (empty, or filling the volume): nan, unless both masks
-  are equal; CHAOS's code stops with an error there (Python) or takes a length of the volume in voxels (MATLAB).
+- Both masks empty: 0, since they agree. One without a surface (empty, or filling the volume): NaN, unless both masks
+  are equal; CHAOS's code raises an error (Python) or takes a length of the volume in voxels (MATLAB).
 """
 
 from dataclasses import dataclass
@@ -26,13 +26,13 @@ Mask = Bool[np.ndarray, "..."]
 
 
 def dice(first: Mask, second: Mask) -> float:
-    """2 |A and B| / (|A| + |B|): 1 where both are empty, since they agree."""
+    """2 |A and B| / (|A| + |B|): 1 if both are empty, since they agree."""
     total = np.count_nonzero(first) + np.count_nonzero(second)
     return 1.0 if total == 0 else 2 * np.count_nonzero(first & second) / total
 
 
 def iou(first: Mask, second: Mask) -> float:
-    """|A and B| / |A or B|: 1 where both are empty, since they agree."""
+    """|A and B| / |A or B|: 1 if both are empty, since they agree."""
     union = np.count_nonzero(first | second)
     return 1.0 if union == 0 else np.count_nonzero(first & second) / union
 
@@ -40,18 +40,18 @@ def iou(first: Mask, second: Mask) -> float:
 def volume_difference(answer: Mask, truth: Mask) -> float:
     """RAVD: | |A| - |T| | / |T|, in percent of the truth (Kavur et al. 2021, CHAOS's evaluation code).
 
-    100 where nothing is found of something; without an upper end where too much is found. Both empty: 0, since they
-    agree. Something found of nothing: nan, since no percentage says how much that is.
+    100 for an empty answer, without an upper limit if the answer is too large. Both empty: 0, since they agree. Empty
+    truth only: NaN.
     """
-    found, expected = np.count_nonzero(answer), np.count_nonzero(truth)
+    answered, expected = np.count_nonzero(answer), np.count_nonzero(truth)
     if expected == 0:
-        return 0.0 if found == 0 else float("nan")
-    return 100 * abs(found - expected) / expected
+        return 0.0 if answered == 0 else float("nan")
+    return 100 * abs(answered - expected) / expected
 
 
 PERCENTILE = 95
-# Names of the distances, and which surface they are of: the cards of earlier versions, whose surface went along the
-# end of the volume too, name none.
+# Names of the distances, and their surface. Cards of earlier versions, whose surface included the end of the volume, do
+# not name it.
 DISTANCES = ("hd95", "assd", "mssd")
 SURFACE = "inside the volume"
 
@@ -60,7 +60,7 @@ Volume = Bool[np.ndarray, "slices rows columns"]
 
 @dataclass(frozen=True)
 class SurfaceDistance:
-    """In millimetres; nan where one mask has no surface.
+    """In millimetres; NaN if one mask has no surface.
 
     Args:
         hd95: the larger directed 95th percentile.
@@ -74,41 +74,39 @@ class SurfaceDistance:
 
 
 def surface_distance(first: Volume, second: Volume, spacing: tuple[float, float, float]) -> SurfaceDistance:
-    """HD95, ASSD and MSSD of two masks; symmetric in them.
+    """HD95, ASSD and MSSD of two masks of the same shape, in either order.
 
     Args:
-        first: a mask.
-        second: another of the same shape.
         spacing: millimetres between neighbouring slices, rows and columns.
     """
     if np.array_equal(first, second):
         return SurfaceDistance(0.0, 0.0, 0.0)
     box = _box(first | second)
-    one, other = surface(first[box]), surface(second[box])
-    if not one.any() or not other.any():
+    first, second = surface(first[box]), surface(second[box])
+    if not first.any() or not second.any():
         return SurfaceDistance(float("nan"), float("nan"), float("nan"))
-    there, back = _directed(one, other, spacing), _directed(other, one, spacing)
+    there, back = _directed(first, second, spacing), _directed(second, first, spacing)
     hd95 = max(float(np.percentile(distances, PERCENTILE)) for distances in (there, back))
     both = np.concatenate([there, back])
     return SurfaceDistance(hd95, float(both.mean()), float(both.max()))
 
 
 def surface(mask: Volume) -> Volume:
-    """The voxels of a mask with background across a face; beyond the border the object is taken to go on."""
+    """The voxels of a mask with background across a face; the object continues beyond the border."""
     cross = ndimage.generate_binary_structure(3, 1)
     inside = np.asarray(ndimage.binary_erosion(mask, cross, border_value=1), dtype=np.bool_)
     return mask & ~inside
 
 
 def _box(mask: Volume) -> tuple[slice, ...]:
-    """The smallest box that holds all of a mask that is not empty, and the voxels around it as far as there are any."""
+    """The bounding box of a mask, one voxel wider on each side within the volume."""
     others = ((1, 2), (0, 2), (0, 1))
     inside = [np.flatnonzero(mask.any(axis=axes)) for axes in others]
     return tuple(slice(max(int(places[0]) - 1, 0), int(places[-1]) + 2) for places in inside)
 
 
 def _directed(start: Volume, goal: Volume, spacing: tuple[float, float, float]) -> Float[np.ndarray, " voxels"]:
-    """From each voxel of `start` to the nearest of `goal`, which is not empty."""
+    """Distance from each voxel of `start` to the nearest voxel of `goal`."""
     distance = ndimage.distance_transform_edt(~goal, sampling=spacing)
     assert isinstance(distance, np.ndarray)
     return distance[start]
@@ -122,9 +120,8 @@ class Roc:
     """A receiver operating characteristic.
 
     Args:
-        auc: area under the curve; None where the truth is all of one class, so that there is no curve.
+        auc: area under the curve; None if the truth has one class only.
         false_positive_rate: rising from 0 to 1, thinned to a few hundred points for drawing.
-        true_positive_rate: the same points.
     """
 
     auc: float | None
@@ -133,7 +130,7 @@ class Roc:
 
 
 def roc(probability: Float[np.ndarray, " pixels"], truth: Bool[np.ndarray, " pixels"]) -> Roc:
-    """The curve of all thresholds; ties are crossed in a straight line (trapezoids, Fawcett 2006)."""
+    """The curve of all thresholds, with straight lines across ties (trapezoids, Fawcett 2006)."""
     positives = int(np.count_nonzero(truth))
     negatives = truth.size - positives
     if positives == 0 or negatives == 0:

@@ -1,7 +1,7 @@
-"""Which axial layer each slice shows, and by what that was told.
+"""Which axial layer each slice of a case shows, and by which rule.
 
-A synthetic case has the layers of its source, since a translation moves nobody. Where the source is not at hand, its
-own labels say where the organ ends.
+A synthetic case has the layers of its source, since a translation does not move the patient. Without the source, its
+own labels give the ends of the organ.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,7 +16,7 @@ from crossmod.errors import InputError
 from crossmod.metrics.axial_layers import OUTSIDE, Placement, organ_areas, place, placement_by_organs, positions
 from crossmod.progress import track
 
-# By the checksum of a case: the store that holds it, and its name there.
+# Checksum of a case -> its store, and its name there.
 Sources = Mapping[str, tuple[Store, str]]
 
 LOST = "not placed"
@@ -27,11 +27,9 @@ class Placed:
     """One case with the layers of its slices.
 
     Args:
-        store: where it lies.
-        record: which it is.
-        origins: number of each slice in the scan that it was made from; its own number in a real scan.
-        layers: layer of each slice; 0 outside of all.
-        rule: what placed them, in words.
+        origins: number of each slice in its source scan; its own number in a real scan.
+        layers: layer of each slice; 0 outside.
+        rule: that placed them, in words.
     """
 
     store: Store
@@ -42,7 +40,7 @@ class Placed:
 
 
 def sources_of(stores: Sequence[Store]) -> dict[str, tuple[Store, str]]:
-    """Where real cases lie, by their checksums."""
+    """Checksum -> store and name of each real case."""
     return {case.sha256: (store, case.id) for store in stores for case in store.cases if case.synthetic is None}
 
 
@@ -50,16 +48,16 @@ def place_real(store: Store, records: Sequence[CaseRecord]) -> list[Placed]:
     """Place real cases by their own labels and scans.
 
     Raises:
-        InputError: a case whose values cannot be of their unit.
+        InputError: a case with values that are impossible in their unit.
     """
     return [_by_itself(store, record) for record in track(records, "Placing real cases")]
 
 
 def place_synthetic(store: Store, records: Sequence[CaseRecord], sources: Sources) -> list[Placed]:
-    """Place synthetic cases: by their source, else by their own labels, else by what the image shows.
+    """Place synthetic cases: by their source, else by their own labels, else by the image.
 
     Raises:
-        InputError: a case whose values cannot be of their unit, or a source that has fewer slices than were made of it.
+        InputError: a case with values that are impossible in their unit, or a source with too few slices.
     """
     return [_synthetic(store, record, sources) for record in track(records, f"Placing {store.path.name}")]
 
@@ -67,7 +65,7 @@ def place_synthetic(store: Store, records: Sequence[CaseRecord], sources: Source
 def _by_itself(store: Store, record: CaseRecord) -> Placed:
     volume = store.read(record.id)
     origins = np.arange(record.shape[0])
-    if record.shape[0] < 2:  # shows no end of anything
+    if record.shape[0] < 2:  # shows no end of any organ
         return Placed(store, record, origins, np.full(record.shape[0], OUTSIDE), LOST)
     placement = place(volume)
     return Placed(store, record, origins, placement.numbers(positions(volume)), placement.rule)
@@ -77,13 +75,13 @@ def _synthetic(store: Store, record: CaseRecord, sources: Sources) -> Placed:
     if record.synthetic is None:
         return _by_itself(store, record)
     origins = np.array([origin.source_slice for origin in record.synthetic.slices], dtype=np.int64)
-    found = sources.get(record.synthetic.source_sha256)
-    if found is not None:
-        volume = found[0].read(found[1])
+    source = sources.get(record.synthetic.source_sha256)
+    if source is not None:
+        volume = source[0].read(source[1])
         if origins.max() >= len(volume.voxels):
-            found_slices, expected = f"{len(volume.voxels)} slices", f"{origins.max() + 1} or more"
-            do = "Prepare or synthesize anew."
-            raise InputError(f"{found[0].path}: {found[1]}", found=found_slices, expected=expected, do=do)
+            found, expected = f"{len(volume.voxels)} slices", f"{origins.max() + 1} or more"
+            do = "Prepare or synthesize again."
+            raise InputError(f"{source[0].path}: {source[1]}", found=found, expected=expected, do=do)
         if len(volume.voxels) > 1:
             placement = place(volume)
             return Placed(store, record, origins, placement.numbers(positions(volume))[origins], placement.rule)
@@ -99,9 +97,9 @@ def _synthetic(store: Store, record: CaseRecord, sources: Sources) -> Placed:
 
 
 def slice_positions(record: CaseRecord) -> Float[np.ndarray, " slices"]:
-    """Middle of each slice, mm along the body; also where slices were left out between others.
+    """Middle of each slice, mm along the body, also if slices between others were left out.
 
-    `take_slices` keeps the spacing of the original slices where what it took is not evenly apart.
+    `take_slices` keeps the original spacing if its slices are not evenly spaced.
     """
     steps = np.arange(record.shape[0])
     if record.synthetic is not None:
@@ -118,7 +116,7 @@ def _by_own_labels(volume: Volume, z: Float[np.ndarray, " slices"]) -> Placement
     areas = organ_areas(volume.labels, volume.label_names, spacing[1] * spacing[2])
     everywhere = [name for value, name in volume.label_names.items() if (volume.labels == value).any(axis=(1, 2)).all()]
     if everywhere == ["liver"]:
-        # Slices were chosen by it: the ones next to the first and the last show none. Of other organs nothing is known.
+        # Slices were chosen by the liver: the ones before the first and after the last do not show it.
         z = np.concatenate([[z[0] - spacing[0]], z, [z[-1] + spacing[0]]])
         areas = {organ: np.pad(area, 1, "constant" if organ == "liver" else "edge") for organ, area in areas.items()}
     return placement_by_organs(z, areas)

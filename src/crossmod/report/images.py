@@ -18,10 +18,9 @@ from crossmod.data.pixel_size import Scale
 from crossmod.data.store import MANIFEST, Store
 from crossmod.data.volume import take_slices
 from crossmod.evaluation.artifacts import load_spectra
-from crossmod.evaluation.baseline import UNDIVIDED
 from crossmod.evaluation.ranking import compare_evaluations, judged, table
-from crossmod.evaluation.result import NAMES, text
-from crossmod.metrics.distribution import HIGHER_IS_BETTER, METRICS
+from crossmod.evaluation.result import text
+from crossmod.metrics.distribution import METRICS
 from crossmod.metrics.histograms import radial_profile
 from crossmod.report.figures import COLOURS, data_url
 from crossmod.report.slices import Gray
@@ -82,7 +81,7 @@ def layer_curves(card: Mapping[str, Any]) -> str | None:
 
 
 def _one_metric(axis: Axes, card: Mapping[str, Any], metric: str) -> None:
-    undivided = metric in UNDIVIDED
+    undivided = not METRICS[metric].divided
     side = "scores" if undivided else "ratios"
     tops, bottoms = [1.0] if not undivided else [], [1.0] if not undivided else []
     if undivided:
@@ -100,8 +99,8 @@ def _one_metric(axis: Axes, card: Mapping[str, Any], metric: str) -> None:
         # Intervals may be far longer than all differences of models.
         low = min(bottoms) - ROOM * span
         axis.set_ylim(low if undivided else max(low, 0.0), max(tops) + ROOM * span)
-    arrow = "higher is nearer" if metric in HIGHER_IS_BETTER else "lower is nearer"
-    axis.set_title(f"{NAMES[metric]}{' (score)' if undivided else ''}\n{arrow}", fontsize=8)
+    arrow = "higher is nearer" if METRICS[metric].higher_is_better else "lower is nearer"
+    axis.set_title(f"{METRICS[metric].title}{' (score)' if undivided else ''}\n{arrow}", fontsize=8)
     axis.set_xticks(range(1, 11))
     axis.tick_params(labelsize=7)
     axis.set_xlim(0.5, 10.5)
@@ -193,7 +192,7 @@ def _result(run: Run) -> dict[str, Any]:
         "patients": card["patients"],
         "draws": card["settings"]["draws"],
         "counted": "the body only" if card["settings"]["inside"] else "whole slices, air and all",
-        "metrics": [NAMES[metric] for metric in metrics],
+        "metrics": [METRICS[metric].title for metric in metrics],
         "rows": _rows(card, metrics),
         "warnings": card["warnings"],
         "layers": layer_picture(run),
@@ -212,7 +211,7 @@ def _rows(card: Mapping[str, Any], metrics: Sequence[str]) -> list[dict[str, Any
     for name, model in card["models"].items():
         cells = []
         for metric in metrics:
-            side = "scores" if metric in UNDIVIDED else "ratios"
+            side = "ratios" if METRICS[metric].divided else "scores"
             cells.append(_cell(text(model[side]["average"][metric]), model["verdicts"][metric]))
         rows.append({"model": name, "cells": cells})
     return rows
@@ -343,7 +342,7 @@ def _ranking(runs: Sequence[Run]) -> dict[str, Any] | None:
     ranking = compare_evaluations(paths)
     head, *rows = table(ranking)
     return {
-        "head": [NAMES.get(word, word) for word in head],
+        "head": [METRICS[word].title if word in METRICS else word for word in head],
         "rows": [[_cell(word) for word in row] for row in rows],
         "sentences": [pair.sentence for pair in ranking.pairs],
         "warnings": ranking.warnings,

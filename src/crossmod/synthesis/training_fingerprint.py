@@ -66,7 +66,8 @@ def training_fingerprint(
     finally:
         generator.load_state_dict(last)
         generator.train(was_training)
-    return {**found, "made_epoch": "last" if best is None else "best"}
+    found = found.model_copy(update={"made_epoch": "last" if best is None else "best"})
+    return found.model_dump(mode="json", exclude_unset=True)
 
 
 def _grids(data: TrainingData, settings: TranslateSettings) -> dict[str, CaseGrid]:

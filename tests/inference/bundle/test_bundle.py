@@ -17,7 +17,7 @@ from crossmod.evaluation.run import evaluate_images
 from crossmod.files import sha256, write_json
 from crossmod.inference.bundle import export as bundle_export
 from crossmod.inference.bundle.export import export_bundle, scores_of
-from crossmod.inference.bundle.load import load_bundle, load_networks
+from crossmod.inference.bundle.load import load_networks
 from crossmod.inference.bundle.schema import JSON_FILE, WEIGHTS_FILE
 from crossmod.inference.from_run import load_run
 from crossmod.inference.translate_volume import translate_volume
@@ -68,7 +68,7 @@ def check_equal(bundle: Network, run: Network) -> None:
 
 def test_it_answers_as_the_run_does(essnet: Path, tmp_path: Path) -> None:
     export_bundle([essnet], tmp_path / "out", licence="CC-BY-4.0")
-    bundle, run = load_bundle(tmp_path / "out", device="cpu"), load_run(essnet, device="cpu")
+    bundle, run = load_networks(tmp_path / "out", device="cpu")[0], load_run(essnet, device="cpu")
     assert isinstance(bundle, Network)
     check_equal(bundle, run)
     about = bundle.about
@@ -83,16 +83,12 @@ def test_several_windows_are_one_bundle(essnet: Path, wide: Path, tmp_path: Path
     assert [one.about.window for one in networks] == [(-160, 240), (-1000, 1000)]
     for network, path in zip(networks, (essnet, wide), strict=True):
         check_equal(network, load_run(path, device="cpu"))
-    one = load_bundle(tmp_path / "out", device="cpu", network="ct-1000+1000")
-    assert one.about == networks[1].about
-    assert one.segmentor is None
-    with pytest.raises(InputError, match=r"no network 'lung'. Expected: one of ct-160\+240, ct-1000\+1000"):
-        load_bundle(tmp_path / "out", device="cpu", network="lung")
+    assert networks[1].segmentor is None
 
 
 def test_several_inputs(two_inputs: Path, tmp_path: Path) -> None:
     export_bundle([two_inputs], tmp_path / "out")
-    bundle = load_bundle(tmp_path / "out", device="cpu")
+    bundle = load_networks(tmp_path / "out", device="cpu")[0]
     assert bundle.about.inputs == ("t1_in", "t1_out")
     check_equal(bundle, load_run(two_inputs, device="cpu"))
 
@@ -106,7 +102,7 @@ def test_stacks(stores: Stores, tmp_path: Path, family: str, source: str, kind: 
     made = export_bundle([run.path], tmp_path / "out").networks[0]
     assert (made.architecture.kind, made.architecture.stack, made.stack_mm) == (kind, 3, 5.0)
     assert "3 slices, 5.0 mm apart" in (tmp_path / "out" / "README.md").read_text()
-    bundle, own = load_bundle(tmp_path / "out", device="cpu"), load_run(run.path, device="cpu")
+    bundle, own = load_networks(tmp_path / "out", device="cpu")[0], load_run(run.path, device="cpu")
     assert bundle.about.stack == own.about.stack == 3
     check_equal(bundle, own)
     volume = Store(stores.ct if source == "ct" else stores.mr).read(f"{source}-1")
@@ -119,7 +115,7 @@ def test_one_input_of_the_family_of_several(stores: Stores, tmp_path: Path, sour
     run = train(tmp_path / "run", stores, family="multi_input", source=source, epochs=1)
     bundle = export_bundle([run.path], tmp_path / "out")
     assert bundle.networks[0].architecture.kind == kind
-    check_equal(load_bundle(tmp_path / "out", device="cpu"), load_run(run.path, device="cpu"))
+    check_equal(load_networks(tmp_path / "out", device="cpu")[0], load_run(run.path, device="cpu"))
 
 
 def test_the_best_epoch(stores: Stores, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -136,12 +132,12 @@ WITHOUT_TRAINING = """
 import sys
 from pathlib import Path
 import numpy as np
-from crossmod.inference.bundle.load import load_bundle
+from crossmod.inference.bundle.load import load_networks
 events, watching = [], False
 sys.addaudithook(lambda event, given: events.append((event, given)) if watching else None)
 for path in sys.argv[1:]:
     watching = True
-    network = load_bundle(Path(path), device="cpu")
+    network = load_networks(Path(path), device="cpu")[0]
     watching = False
     assert events
     for event, given in events:
@@ -295,7 +291,7 @@ def test_scores_of_an_experiment_and_of_its_segmenters(tmp_path: Path) -> None:
 def test_on_the_command_line(essnet: Path, wide: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     main(["export", str(essnet), str(wide), str(tmp_path / "out"), "--licence", "CC0-1.0"])
     assert "ct-160+240, ct-1000+1000; CT to MR" in capsys.readouterr().out
-    assert load_bundle(tmp_path / "out", device="cpu").about.licence == "CC0-1.0"
+    assert load_networks(tmp_path / "out", device="cpu")[0].about.licence == "CC0-1.0"
     with pytest.raises(SystemExit, match="2"):
         main(["export", str(essnet)])
     assert "RUN... OUT" in capsys.readouterr().err

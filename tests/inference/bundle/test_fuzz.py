@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 from crossmod.errors import InputError
 from crossmod.inference.bundle.export import export_bundle
-from crossmod.inference.bundle.load import MOST_HEADER, load_bundle, load_networks
+from crossmod.inference.bundle.load import MOST_HEADER, load_networks
 from crossmod.inference.bundle.parse import MOST_JSON
 from tests.support.common import Stores
 from tests.support.training import train
@@ -86,7 +86,7 @@ def refused(folder: Path, match: str | None = None) -> str:
     there = sorted(folder.parent.rglob("*"))
     began = time.process_time()
     with pytest.raises(InputError, match=match) as caught:
-        load_bundle(folder, device="cpu")
+        load_networks(folder, device="cpu")[0]
     assert time.process_time() - began < SECONDS
     assert sorted(folder.parent.rglob("*")) == there
     sentence = str(caught.value)
@@ -104,7 +104,7 @@ def changed(good: Good, change: Callable[[dict[str, Any]], Any]) -> dict[str, An
 
 
 def test_the_good_one_loads(good: Good, tmp_path: Path) -> None:
-    assert load_bundle(good.write(tmp_path / "b"), device="cpu").about.licence == "CC0"
+    assert load_networks(good.write(tmp_path / "b"), device="cpu")[0].about.licence == "CC0"
 
 
 # --- weights.safetensors
@@ -186,8 +186,8 @@ def test_weights_that_overflow(good: Good, tmp_path: Path) -> None:
     assert sentence
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("crossmod.inference.bundle.load.hash_of", lambda entry, tensors: entry.weights)
-        network = load_bundle(folder, device="cpu")
-    with pytest.raises(InputError, match="values that are no numbers"):
+        network = load_networks(folder, device="cpu")[0]
+    with pytest.raises(InputError, match="NaN or infinity in its output"):
         network.translate(np.random.default_rng(0).uniform(-1, 1, (1, 1, 32, 32)).astype(np.float32))
 
 
@@ -309,8 +309,8 @@ def test_numbers_that_lie(good: Good, tmp_path: Path, name: str) -> None:
         (b"[" * 200_000, "nested deeper than 16"),
         (b'{"a":' * 200_000, "nested deeper than 16"),
         (b'{"format": 1, "format": 1}', "'format' twice"),
-        (b'{"format": 1, "name": NaN}', "NaN, which JSON has not"),
-        (b'{"format": -Infinity}', "-Infinity, which JSON has not"),
+        (b'{"format": 1, "name": NaN}', "NaN, which is not JSON"),
+        (b'{"format": -Infinity}', "-Infinity, which is not JSON"),
         (b'{"format": ' + b"9" * 5000 + b"}", "no such JSON"),
         (b'{"format": 1e999}', "format"),
         (b'{"format": 1, "name": "\\ud800"}', "Invalid JSON"),
@@ -383,7 +383,7 @@ def test_what_a_terminal_would_obey_is_not_shown(good: Good, tmp_path: Path) -> 
     plain = changed(good, lambda p: (p.update(name=tricks, card=card), entry(organs=[tricks])(p)))
     folder = good.write(tmp_path / "b")
     (folder / "bundle.json").write_text(json.dumps(plain))
-    about = load_bundle(folder, device="cpu").about
+    about = load_networks(folder, device="cpu")[0].about
     assert about.name == about.licence == about.organs[0] == "a gnp.exe [31m b c"
 
 
@@ -419,4 +419,4 @@ def test_what_else_lies_in_the_folder_is_not_looked_at(good: Good, tmp_path: Pat
     (folder / "model.pkl").write_bytes(b"cos\nsystem\n(S'false'\ntR.")
     (folder / "link").symlink_to("/nowhere")
     (folder / "sub").mkdir()
-    load_bundle(folder, device="cpu")
+    load_networks(folder, device="cpu")[0]

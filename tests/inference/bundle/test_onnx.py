@@ -11,7 +11,7 @@ from crossmod.errors import InputError
 from crossmod.files import sha256
 from crossmod.inference.bundle import onnx as onnx_export
 from crossmod.inference.bundle.export import export_bundle
-from crossmod.inference.bundle.load import load_bundle
+from crossmod.inference.bundle.load import load_networks
 from crossmod.inference.bundle.onnx import OPSET, TOLERANCE, export_onnx
 from crossmod.networks.blocks import ResNet, initialise
 from crossmod.networks.multi_input import MultiInputGenerator
@@ -44,7 +44,7 @@ def test_a_bundle_with_onnx(stores: Stores, tmp_path: Path) -> None:
         "segmentor": "ct-160+240.segmentor.onnx",
     }
     assert (plain["onnx"]["opset"], plain["onnx"]["tolerance"]) == (OPSET, TOLERANCE)
-    network = load_bundle(out, device="cpu")
+    network = load_networks(out, device="cpu")[0]
     for batch in (1, 5):
         fakes, classes = network.translate(noise(batch, 1))
         assert classes is not None
@@ -73,7 +73,7 @@ def test_several_inputs_and_what_answers_otherwise(tmp_path: Path, monkeypatch: 
     assert 0 < difference < 1e-5
     content = (tmp_path / "merge.onnx").read_bytes()
     monkeypatch.setattr(onnx_export, "_converted", lambda *_: content)
-    with pytest.raises(InputError, match=r"answers up to .* away from PyTorch. Expected: at most 0.0001"):
+    with pytest.raises(InputError, match=r"differs by up to .* from PyTorch. Expected: at most 0.0001"):
         export_onnx(MultiInputGenerator(2, 2, 2, 1).eval(), tmp_path / "other.onnx", channels=2, size=32)
     assert [path.name for path in tmp_path.iterdir()] == ["merge.onnx"]
 

@@ -23,9 +23,9 @@ from crossmod.inference.paired import AgainstTruth
 from crossmod.inference.translate_volume import translate_volume
 from crossmod.inference.trust.assess import Limits, Trust, assess_trust
 from crossmod.inference.trust.report import write_trust
-from crossmod.inference.trust.similarity import Fingerprint, fingerprint_of, read_fingerprint
+from crossmod.inference.trust.similarity import fingerprint_of, read_fingerprint
 from crossmod.inference.types import Options, Translation
-from crossmod.metrics.fingerprint import CaseGrid, Training, fingerprint
+from crossmod.metrics.fingerprint import CaseGrid, Fingerprint, Training, fingerprint
 from crossmod.settings import TranslateSettings
 from tests.support.common import Stores, made_volume
 from tests.support.small_models import Made, about, body
@@ -161,8 +161,8 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Fingerprint, list
     found = load_slices(store, store.cases, settings, scale=training_scale(settings), labelled=False)
     grids = {case.id: CaseGrid(32, 10.0) for case in store.cases}
     training = Training((found,), (found,), found, None, grids, lambda images: images[:, 0])
-    card = json.loads(json.dumps({"fingerprint": fingerprint(training, settings)}))
-    read = read_fingerprint(card)
+    plain = fingerprint(training, settings).model_dump(mode="json", exclude_unset=True)
+    read = read_fingerprint({"fingerprint": json.loads(json.dumps(plain))})
     assert read is not None
     assert (read.patients, read.slices_each) == (12, 6)
     return read, volumes

@@ -1,7 +1,6 @@
 """Many patients through one model: finished cases are skipped, and failures are listed.
 
-Notable:
-- While one case is computed the next is read and the last is judged and written: three are in memory at most.
+Notable: while one case is computed, the next is read and the last is written: at most three are in memory.
 """
 
 import logging
@@ -32,20 +31,16 @@ def overlapped(
     *,
     thread_begins: Callable[[], object] | None = None,
 ) -> Iterator[tuple[Item, End | Exception]]:
-    """Read, compute and write item after item, each kind of work on a thread of its own; `work` runs on the caller's.
+    """Read, compute and write items in parallel: `read` and `write` have a thread each, `work` runs on the caller's.
 
     One item is read ahead and one is being written: memory does not grow with the number of items.
 
     Args:
-        items: patients, whatever says where they are.
-        read: gives what goes in.
-        work: makes what comes out.
-        write: puts it away.
+        work: computes from what was read.
         thread_begins: called first on each of the two threads.
 
     Yields:
-        Each item, in order, with what `write` gave for it, or with what went wrong in any of the three: the rest goes
-        on. Reading has moved on by then.
+        Each item, in order, with the result of `write`, or the exception of any of the three; the others continue.
     """
     with (
         ThreadPoolExecutor(1, initializer=thread_begins) as reader,
@@ -62,7 +57,7 @@ def overlapped(
             if last is not None:
                 yield last[0], _end(last[1])
             last = item, writer.submit(lambda made=made, item=item: write(item, made.result()))
-            del given, made  # not kept while the next is computed
+            del given, made  # frees memory while the next is computed
         if last is not None:
             yield last[0], _end(last[1])
 
@@ -70,7 +65,7 @@ def overlapped(
 def _settle(made: Future[Made], work: Callable[[], Made]) -> None:
     try:
         made.set_result(work())
-    except Exception as error:  # one bad patient does not stop the rest; the caller is told
+    except Exception as error:  # one failing patient does not stop the others
         made.set_exception(error)
 
 
@@ -85,30 +80,29 @@ def _end(future: Future[End]) -> End | Exception:
 
 log = logging.getLogger(__name__)
 
-# Does cases elsewhere, such as on a cluster, and gives their rows as they come, in any order. What it is given to do a
-# case with can be pickled.
+# Runs a function, which can be pickled, on all cases elsewhere, such as on a cluster; yields their rows in any order.
 Spread = Callable[[Callable[[Case], Row], Sequence[Case]], Iterable[Row]]
 
 
 def translate_list(
     model: Model | Sequence[PathName], table: PathName, job: BatchJob, *, spread: Spread | None = None
 ) -> tuple[Row, ...]:
-    """Translate all cases of a list; given again after an interruption, it goes on.
+    """Translate all cases of a list; rerunning resumes.
 
-    Beside each output lie its card, `<output>.json`, and its trust report; `summary.csv` tells of all cases and is
-    written anew after each.
+    Beside each output are its card, `<output>.json`, and its trust report; `summary.csv` lists all cases and is updated
+    after each.
 
     Args:
-        model: loaded, or paths as of `load_model`; for `spread`, paths, which all machines see.
+        model: loaded, or paths as in `load_model`; for `spread`, paths that all machines can read.
         table: the list.
-        job: how, and where to.
-        spread: in place of this process.
+        job: settings of all cases, and the output folder.
+        spread: used in place of this process.
 
     Returns:
-        A row a case, in the order of the list.
+        One row per case, in the order of the list.
 
     Raises:
-        InputError: a list that cannot be used, another batch that writes to the same folder, or a disk that is full.
+        InputError: an invalid list, another batch that writes to the same folder, or a full disk.
     """
     job = job.model_copy(update={"out": job.out.absolute()})
     model = model if isinstance(model, Model) else [Path(path).absolute() for path in model]
@@ -144,8 +138,7 @@ def _rows(
 ) -> Iterable[Row]:
     if spread is None:
         return _one_by_one(loaded, cases, job)
-    given = model if isinstance(model, Model) else tuple(model)
-    return spread(partial(translate_case, given, job=job), cases)
+    return spread(partial(translate_case, model if isinstance(model, Model) else tuple(model), job=job), cases)
 
 
 def _one_by_one(model: Model, cases: Sequence[Case], job: BatchJob) -> Iterator[Row]:
@@ -158,6 +151,6 @@ def _one_by_one(model: Model, cases: Sequence[Case], job: BatchJob) -> Iterator[
     )
     for _, end in ends:
         if isinstance(end, Exception):
-            # What is wrong with a case is told in its row: this is wrong with the program.
+            # A bug: errors of a case are in its row.
             raise end
         yield end

@@ -1,9 +1,9 @@
-"""The list of a batch, and the summary of what became of it.
+"""The list of a batch, and the summary of its results.
 
     case,input                       case,t1_in,t1_out,output
     anna,scans/anna                  anna,scans/anna/in,scans/anna/out,anna.nii.gz
 
-Paths are seen from the folder of the list.
+Paths are relative to the folder of the list.
 """
 
 import csv
@@ -19,7 +19,7 @@ from crossmod.files import write_text
 
 SUMMARY = "summary.csv"
 HEAD = ("case", "status", "seconds", "output", "verdict", "sentences", "trust")
-# A name becomes that of a file on any system.
+# Valid as a file name on any system.
 NAME = re.compile(r"[\w+@-][\w .+@-]{0,99}")
 SUFFIXES = (".json", ".trust.html", ".trust.json")
 
@@ -31,9 +31,7 @@ class Case:
     """One line of the list.
 
     Args:
-        name: of the case.
-        inputs: name and path of each; the name is None where the model has one input. A path is None where the line
-            leaves it out.
+        inputs: name and path of each; the name is None if the model has one input, the path if the cell is empty.
         output: name of the file or folder in the output folder.
     """
 
@@ -44,16 +42,14 @@ class Case:
 
 @dataclass(frozen=True)
 class Row:
-    """What became of a case.
+    """Result of a case.
 
     Args:
-        case: its name.
-        status: `done`, `done before` by an earlier run of the same, `failed`, or `waiting`.
-        seconds: that it took; 0 of what waits.
+        status: `done`, `done before` by an earlier run, `failed`, or `waiting`.
         output: name in the output folder.
-        verdict: of the trust report; empty where there is none.
-        sentences: its warnings, or why the case failed.
-        trust: overall status of the trust report: `within limits`, `doubtful` or `not assessed`; empty without one.
+        verdict: of the trust report; empty without one.
+        sentences: its warnings, or the error.
+        trust: status of the trust report: `within limits`, `doubtful` or `not assessed`; empty without one.
     """
 
     case: str
@@ -74,8 +70,8 @@ def read_table(path: Path, inputs: Sequence[str], suffix: str) -> tuple[Case, ..
         suffix: of outputs that the list does not name.
 
     Raises:
-        InputError: no such file, no CSV, columns that are missing or unknown, no case, or a name that comes twice or
-            cannot be that of a file.
+        InputError: no such file, invalid CSV, missing or unknown columns, no case, or a name that is repeated or no
+            valid file name.
     """
     lines = _lines(path)
     single = len(inputs) <= 1
@@ -88,11 +84,7 @@ def read_table(path: Path, inputs: Sequence[str], suffix: str) -> tuple[Case, ..
 
 
 def write_summary(path: Path, rows: Iterable[Row]) -> None:
-    """Write all rows, whole or not at all.
-
-    Raises:
-        InputError: the disk is full.
-    """
+    """Write all rows atomically."""
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(HEAD)
@@ -103,7 +95,7 @@ def write_summary(path: Path, rows: Iterable[Row]) -> None:
 
 
 def _lines(path: Path) -> list[dict[str, str]]:
-    do = "Write one line a case below the head `case,input`."
+    do = "Write one line per case below the header `case,input`."
     try:
         text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
@@ -121,7 +113,7 @@ def _lines(path: Path) -> list[dict[str, str]]:
     head, *others = rows
     for number, row in enumerate(others, start=2):
         if len(row) > len(head):
-            found = f"{len(row)} cells in line {number}, {len(head)} in the head"
+            found = f"{len(row)} cells in line {number}, {len(head)} in the header"
             raise InputError(path, found=found, expected="as many", do="Put quotes around paths with a comma.")
     return [dict(zip(head, [*row, *[""] * (len(head) - len(row))], strict=True)) for row in others]
 
@@ -129,24 +121,24 @@ def _lines(path: Path) -> list[dict[str, str]]:
 def _check_columns(path: Path, have: Sequence[str], inputs: Sequence[str]) -> None:
     expected, allowed = {"case", *inputs}, {"case", *inputs, "output"}
     if not expected <= set(have) or not set(have) <= allowed:
-        found, needed = f"columns {', '.join(have)}", f"{', '.join(('case', *inputs))}, and output where wanted"
+        found, needed = f"columns {', '.join(have)}", f"{', '.join(('case', *inputs))}, and optionally output"
         raise InputError(path, found=found, expected=needed, do="Correct the first line.")
 
 
 def _case(path: Path, number: int, line: dict[str, str], columns: Sequence[str], suffix: str, single: bool) -> Case:
     name, output = line["case"], line.get("output") or line["case"] + suffix
-    for one in (name, output):
-        reserved = one == SUMMARY or one.endswith(SUFFIXES)
-        if not NAME.fullmatch(one) or reserved or one.endswith((".", " ")):
-            expected = "a name without folders, of letters, digits, spaces and -_+@., that is none of the batch's own"
-            raise InputError(path, found=f"{one!r} in line {number}", expected=expected, do="Give another name.")
+    for text in (name, output):
+        reserved = text == SUMMARY or text.endswith(SUFFIXES)
+        if not NAME.fullmatch(text) or reserved or text.endswith((".", " ")):
+            expected = "a name without folders, of letters, digits, spaces and -_+@., not used by the batch"
+            raise InputError(path, found=f"{text!r} in line {number}", expected=expected, do="Give another name.")
     places = ((column, line[column]) for column in columns)
     inputs = tuple((None if single else column, path.parent / place if place else None) for column, place in places)
     return Case(name, inputs, output)
 
 
 def _refuse_twice(path: Path, kind: str, names: Sequence[str]) -> None:
-    # Some disks do not tell large letters from small ones.
+    # Some file systems ignore case.
     folded = [name.casefold() for name in names]
     twice = sorted({name for name, low in zip(names, folded, strict=True) if folded.count(low) > 1})
     if twice:

@@ -1,8 +1,8 @@
-"""`crossmod export`: finished training runs become one folder that can be given away.
+"""`crossmod export`: one folder of finished training runs that can be shared.
 
 Notable:
-- Nobody's name and no path goes in: what is written is listed here field by field, and a patient is a count.
-- The folder gets its name last of all, after everything in it was read back as a stranger's.
+- No names and no paths are written: every field is listed here, and patients are counted only.
+- The folder gets its name last, after its content was read back as untrusted.
 """
 
 import json
@@ -23,6 +23,7 @@ from crossmod.inference.bundle.parse import parse_bundle, read_bundle
 from crossmod.inference.bundle.schema import (
     FORMAT,
     JSON_FILE,
+    OF_ABOUT,
     README_FILE,
     WEIGHTS_FILE,
     Bundle,
@@ -32,44 +33,40 @@ from crossmod.inference.bundle.schema import (
 )
 from crossmod.inference.from_run import RunNetwork, load_run
 from crossmod.inference.trust.similarity import fingerprint_of
+from crossmod.metrics.distribution import METRICS
 from crossmod.runs import CARD, Run, is_run, open_run
 from crossmod.synthesis.translator import Epoch
 from crossmod.version import __version__
 
 FINDINGS = "findings.json"
-# Of `evaluate images`: by the name in its card what is told of it, and whether it is divided by what real images score.
-IMAGES = {
-    "frechet": ("Fréchet distance, real against real = 1", "ratios"),
-    "kid": ("kernel distance", "scores"),
-    "spectrum": ("spectral correlation, real against real = 1", "ratios"),
-}
+# Metrics of `evaluate images` that are written.
+IMAGES = ("frechet", "kid", "spectrum")
 
-# By the hash of a run's weights, the name of its network in the bundle.
+# Hash of a run's weights -> name of its network in the bundle.
 Models = Mapping[str, str]
 
 
 def scores_of(results: Sequence[Path], models: Models) -> tuple[Score, ...]:
-    """What results say of some models.
+    """Scores of the exported models.
 
     Args:
         results: folders of `evaluate images`, of `segment` or of an experiment.
-        models: what is exported.
 
     Raises:
-        InputError: a folder of something else, or one about other models.
+        InputError: a folder of something else, or of other models.
     """
-    found: list[Score] = []
+    scores: list[Score] = []
     for path in results:
-        own = list(_of_one(path, models))
+        own = list(_scores_in(path, models))
         if not own:
-            expected = "a result about a model that is exported"
-            do = "Give a result whose synthetic images were made with this run and epoch, or leave it out."
+            expected = "a result about an exported model"
+            do = "Give a result whose synthetic images were made with this run and epoch, or omit it."
             raise InputError(path, found="scores of other models, or none", expected=expected, do=do)
-        found += own
-    return tuple(found)
+        scores += own
+    return tuple(scores)
 
 
-def _of_one(path: Path, models: Models) -> Iterator[Score]:
+def _scores_in(path: Path, models: Models) -> Iterator[Score]:
     if (path / FINDINGS).is_file():
         return _experiment(path, models)
     if not is_run(path):
@@ -91,10 +88,11 @@ def _images(run: Run, models: Models) -> Iterator[Score]:
             own = card["models"][name]
             people = len(card["data"]["real"].get("held", {}).get("patients", []))
             on = f"{about['slices']} synthetic slices of {len(about['patients'])} patients against {people} real ones"
-            for metric, (words, which) in IMAGES.items():
-                yield from _score(network, words, own[which]["average"][metric], on)
-            for organ, told in own["organs"].items():
-                values = [told["dice"], told["low"], told["high"]]
+            for metric in (METRICS[name] for name in IMAGES):
+                side, unit = ("ratios", ", real against real = 1") if metric.divided else ("scores", "")
+                yield from _score(network, metric.title + unit, own[side]["average"][metric.name], on)
+            for organ, summary in own["organs"].items():
+                values = [summary["dice"], summary["low"], summary["high"]]
                 yield from _score(network, f"label consistency, 3D Dice of {organ}", values, on)
             if own["truth"]:
                 there = f"{own['truth']['slices']} slices of {own['truth']['patients']} patients with a truth"
@@ -115,8 +113,8 @@ def _experiment(path: Path, models: Models) -> Iterator[Score]:
     findings = read_json(path / FINDINGS)
     for arm in findings["arms"]:
         effect = (arm["effects"] or {}).get("dice")
-        cards = [path / "runs" / one["run"] / CARD for one in arm["runs"]]
-        weights = {one for card in cards if card.is_file() for one in read_json(card)["data"]["synthetic_models"]}
+        cards = [path / "runs" / run["run"] / CARD for run in arm["runs"]]
+        weights = {model for card in cards if card.is_file() for model in read_json(card)["data"]["synthetic_models"]}
         if effect is None:
             continue
         for network in _named(sorted(weights), models):
@@ -126,7 +124,7 @@ def _experiment(path: Path, models: Models) -> Iterator[Score]:
 
 
 def _named(weights: Sequence[str], models: Models) -> list[str]:
-    return [models[one] for one in weights if one in models]
+    return [models[sha256] for sha256 in weights if sha256 in models]
 
 
 def _score(network: str, metric: str, values: Sequence[float | None], on: str) -> Iterator[Score]:
@@ -144,19 +142,19 @@ def export_bundle(
     scores: Sequence[PathName] = (),
     onnx: bool = False,
 ) -> Bundle:
-    """Make a bundle of one run, or of several that differ in their CT window.
+    """Write a bundle of one run, or of several that differ in their CT window.
 
     Args:
         runs: run folders of `train`.
         out: the new folder.
-        epoch: `best` or `last`; `auto`: the best where a run scored its epochs, otherwise the last.
+        epoch: `best` or `last`; `auto`: the best if a run scored its epochs, otherwise the last.
         licence: of the weights, in a few words.
         scores: results about these models, for the card.
-        onnx: also write ONNX files, checked against PyTorch.
+        onnx: also write ONNX files, compared with PyTorch.
 
     Raises:
-        InputError: runs that do not belong together, results about other models, a folder that is there already, or
-            networks larger than a bundle holds.
+        InputError: runs that do not belong together, results about other models, a folder that already exists, or
+            networks larger than a bundle allows.
     """
     paths, out, scores = [Path(run) for run in runs], Path(out), [Path(score) for score in scores]
     if onnx:
@@ -171,29 +169,29 @@ def export_bundle(
         name = "ct{:+g}{:+g}".format(*model.about.window)
         if name in networks:
             do = "Export them one by one, or train one of them with another --window."
-            raise InputError(path, found=f"a second run of CT window {name[2:]}", expected="one a window", do=do)
+            raise InputError(path, found=f"a second run of CT window {name[2:]}", expected="one per window", do=do)
         networks[name] = model
-    _refuse_strangers(paths, list(networks.values()))
+    _refuse_different(paths, list(networks.values()))
     known = scores_of(scores, {model.about.weights: name for name, model in networks.items()})
     name = printable(out.resolve().name)[:100]
     card = card_of(networks, licence, known)
     with atomic_folder(out) as folder:
         write_weights(folder / WEIGHTS_FILE, _tensors(networks))
-        made = _onnx_files(networks, folder) if onnx else None
-        bundle = _written(folder, _plain(name, networks, card, made), out)
-        # As a stranger's: what cannot be read again is not given away.
+        files = _onnx_files(networks, folder) if onnx else None
+        bundle = _written(folder, _plain(name, networks, card, files), out)
+        # What cannot be read again is not exported.
         read_weights(folder, read_bundle(folder))
     return bundle
 
 
-def _refuse_strangers(runs: Sequence[Path], models: Sequence[RunNetwork]) -> None:
+def _refuse_different(runs: Sequence[Path], models: Sequence[RunNetwork]) -> None:
     first = models[0].about
     for path, model in zip(runs, models, strict=True):
         for what in ("source", "inputs"):
             have, expected = getattr(model.about, what), getattr(first, what)
             if have != expected:
-                do = "Export it by itself: the networks of a bundle differ in their CT window."
-                raise InputError(path, found=f"{what} {have}", expected=f"{expected}, as {runs[0]} has it", do=do)
+                do = "Export it separately: the networks of a bundle differ only in their CT window."
+                raise InputError(path, found=f"{what} {have}", expected=f"{expected}, as in {runs[0]}", do=do)
 
 
 def _tensors(networks: dict[str, RunNetwork]) -> dict[str, Tensor]:
@@ -214,16 +212,11 @@ def _onnx_files(networks: dict[str, RunNetwork], folder: Path) -> dict[str, Any]
     files = []
     for name, model in networks.items():
         for part, network in _parts(model).items():
-            inputs = len(model.translator.settings.mr_inputs) if _merges(model) else 1
-            channels = inputs * model.about.stack if part == "generator" else 1
+            channels = len(model.about.inputs) * model.about.stack if part == "generator" else 1
             file = f"{name}.{part}.onnx"
-            apart = onnx_export.export_onnx(network, folder / file, channels=channels, size=model.about.size)
-            files.append({"file": file, "network": name, "part": part, "max_difference": apart})
+            difference = onnx_export.export_onnx(network, folder / file, channels=channels, size=model.about.size)
+            files.append({"file": file, "network": name, "part": part, "max_difference": difference})
     return {"opset": onnx_export.OPSET, "tolerance": onnx_export.TOLERANCE, "files": files}
-
-
-def _merges(model: RunNetwork) -> bool:
-    return model.about.family == "multi_input" and model.about.source == "mr"
 
 
 def _plain(name: str, networks: dict[str, RunNetwork], card: Card, onnx: dict[str, Any] | None) -> dict[str, Any]:
@@ -243,39 +236,29 @@ def _plain(name: str, networks: dict[str, RunNetwork], card: Card, onnx: dict[st
 
 
 def _entry(name: str, model: RunNetwork) -> dict[str, Any]:
-    about, settings = model.about, model.translator.settings
-    described = fingerprint_of([model])
+    about, settings, fingerprint = model.about, model.translator.settings, fingerprint_of([model])
     kind = ("merge" if about.source == "mr" else "spread") if about.family == "multi_input" else "resnet"
     return {
         "name": name,
-        "family": about.family,
         "architecture": {
             "kind": kind,
-            "inputs": len(settings.mr_inputs) if kind == "merge" else 1,
+            "inputs": len(about.inputs),
             "stack": about.stack,
             "filters": settings.generator_filters,
             "blocks": settings.generator_blocks,
             "branch_blocks": settings.branch_blocks if kind == "merge" else 0,
             "classes": 1 + len(about.organs) if about.organs else 0,
         },
-        **{field: getattr(about, field) for field in ("size", "field_mm", "window", "percentiles", "low", "high")},
-        **{
-            field: getattr(about, field)
-            for field in ("frame", "pixel_mm", "stack_mm", "organs", "flip", "sequence", "contrast", "version")
-        },
+        **{field: getattr(about, field) for field in OF_ABOUT},
         "steps": steps_of(about),
         "precision": settings.precision,
-        "weights": _hash(model),
+        "weights": weights_hash({part: network.state_dict() for part, network in _parts(model).items()}),
         "run_weights": about.weights,
         "epoch": "best" if model.translator.best else "last",
         "training": training_of(model),
         "trained_on": about.trained_on,
-        "fingerprint": None if described is None else described.model_dump(mode="json"),
+        "fingerprint": None if fingerprint is None else fingerprint.model_dump(mode="json"),
     }
-
-
-def _hash(model: RunNetwork) -> str:
-    return weights_hash({part: network.state_dict() for part, network in _parts(model).items()})
 
 
 def _written(folder: Path, plain: dict[str, Any], subject: Path) -> Bundle:

@@ -8,8 +8,8 @@ from crossmod.inference.from_run import RunNetwork
 from crossmod.inference.types import About
 from crossmod.version import __version__
 
-# By name, so that no later setting carries a patient's name or a path out of the house.
-TOLD = (
+# Settings that are published: listed, so that no later setting discloses a patient's name or a path.
+PUBLISHED = (
     "epochs", "batch_size", "learning_rate", "discriminator_learning_rate", "beta_1", "decay", "ema", "adversarial",
     "bounded_logits", "lambda_1", "lambda_2", "lambda_3", "lambda_4", "lambda_5", "pool_size", "slices", "ct_slices",
     "mr_slices", "load_size", "contrast", "split", "seed", "select_every", "discriminator_filters",
@@ -26,23 +26,29 @@ PAPERS = {
 }
 
 
+STACK = (
+    "{} slices, {:.1f} mm apart or the nearest to it, go in together: the slice itself, then the next ones towards the "
+    "feet and the head; the first of the output slices is the result."
+)
+
+
 def training_of(model: RunNetwork) -> dict[str, Any]:
     """Settings of the training, for people."""
     settings = model.translator.settings.model_dump(mode="json")
-    return {**{name: settings[name] for name in TOLD}, "steps": int(model.translator.card["steps"])}
+    return {**{name: settings[name] for name in PUBLISHED}, "steps": int(model.translator.card["steps"])}
 
 
 def steps_of(about: About) -> list[str]:
-    """What happens to a slice on its way in and out, in words and numbers."""
+    """Pre- and postprocessing of a slice, in words."""
     window = f"{about.window[0]:g} to {about.window[1]:g} HU"
     share = f"percentiles {about.percentiles[0]:g} to {about.percentiles[1]:g} of each volume"
     field = "unknown" if about.field_mm is None else f"{about.field_mm:.0f} mm a side (median)"
     unit = "HU" if about.target == "ct" else "units of the middle training volume"
     return [
         *_pixels_of(about, field),
-        *([] if about.stack_mm is None else [_stack_of(about)]),
+        *([] if about.stack_mm is None else [STACK.format(about.stack, about.stack_mm)]),
         f"{about.source.upper()} in: {window if about.source == 'ct' else share} become -1 to 1; "
-        "what lies outside is cut.",
+        "values outside are cut.",
         f"{about.target.upper()} out: -1 to 1 become {about.low:g} to {about.high:g} ({unit}).",
     ]
 
@@ -64,20 +70,13 @@ def _pixels_of(about: About, field: str) -> list[str]:
     ]
 
 
-def _stack_of(about: About) -> str:
-    return (
-        f"{about.stack} slices, {about.stack_mm:.1f} mm apart or what is nearest to it, go in together: the slice "
-        "itself, then the next ones towards the feet and the head; of what comes out, the first is the slice."
-    )
-
-
 def card_of(networks: Mapping[str, RunNetwork], licence: str, scores: tuple[Score, ...]) -> Card:
     """The card of a bundle."""
     models = list(networks.values())
     first = models[0].about
     use = (
-        f"Research: makes synthetic {first.target.upper()} of real {first.source.upper()} of the same kind as it was "
-        "trained on, to train or to test other methods with."
+        f"Research: translates real {first.source.upper()} of the same kind as its training data to synthetic "
+        f"{first.target.upper()}, to train or test other methods."
     )
     papers = dict.fromkeys(PAPERS[model.about.family] for model in models)
     return Card(
@@ -93,19 +92,19 @@ def card_of(networks: Mapping[str, RunNetwork], licence: str, scores: tuple[Scor
 def _limits(models: list[RunNetwork]) -> list[str]:
     first = models[0].about
     windows = ", ".join(f"{m.about.window[0]:g} to {m.about.window[1]:g} HU" for m in models)
-    found = [
+    limits = [
         f"Not for diagnosis, not for planning a treatment: its {first.target.upper()} is synthetic.",
         f"Trained on {'; '.join(dict.fromkeys(_people(m.about) for m in models))}. Other scanners, protocols, ages and "
         "parts of the body are unknown to it.",
-        f"CT outside of {windows} is unknown to it.",
+        f"CT outside {windows} is unknown to it.",
         "It can move, remove or invent anatomy, small lesions above all.",
-        "A slice of one value has no defined answer, since it normalises by the spread within each slice.",
+        "The output for a slice of a single value is undefined, since each slice is divided by its standard deviation.",
     ]
     if first.target == "mr":
-        found.append("MR has no units: what comes out has those of one training volume.")
+        limits.append("MR has no units: the output has those of one training volume.")
     if any(m.translator.card["leaking"] for m in models):
-        found.append("Trained with a split by slice: scores on the other slices of its patients are too good.")
-    return found
+        limits.append("Trained with a split by slice: scores on the other slices of its patients are too good.")
+    return limits
 
 
 def _people(about: About) -> str:
@@ -121,12 +120,12 @@ def _lines(bundle: Bundle) -> Iterator[str]:
     card = bundle.card
     yield from (f"# {bundle.name}", "", f"{bundle.source.upper()} to {bundle.target.upper()}: **{card.notice}**.", "")
     yield from (card.intended_use, "", f"    crossmod translate {_quoted(bundle.name)} INPUT OUTPUT", "")
-    yield from ("## Limits", "", *(f"- {one}" for one in card.limits), "")
+    yield from ("## Limits", "", *(f"- {limit}" for limit in card.limits), "")
     for entry in bundle.networks:
         yield from _network(bundle, entry)
     yield from ("## Scores", "", *_scores(card.scores), "")
     yield from ("## Files", "", *_files(bundle), "")
-    yield from ("## Licence", "", card.licence or "Not stated by who made the bundle: ask before using it.", "")
+    yield from ("## Licence", "", card.licence or "Not stated: ask the author before using it.", "")
     yield from ("## Citation", "", card.citation)
 
 
@@ -143,8 +142,8 @@ def _network(bundle: Bundle, entry: Entry) -> Iterator[str]:
     if entry.organs:
         yield f"- Its segmentor S finds: {', '.join(entry.organs)}."
     sides = [
-        f"{one.slices} {side.upper()} slices of {one.patients} patient{'s' * (one.patients != 1)}"
-        for side, one in entry.trained_on.items()
+        f"{each.slices} {side.upper()} slices of {each.patients} patient{'s' * (each.patients != 1)}"
+        for side, each in entry.trained_on.items()
     ]
     yield f"- Trained on {' and '.join(sides)} by crossmod {entry.version}; the {entry.epoch} epoch."
     yield from (f"- SHA-256 of its weights: `{entry.weights}`", "")
@@ -152,12 +151,12 @@ def _network(bundle: Bundle, entry: Entry) -> Iterator[str]:
 
 def _scores(scores: tuple[Score, ...]) -> Iterator[str]:
     if not scores:
-        yield "None were given: nothing is known of what its images are worth."
+        yield "None were given: the quality of its images is unknown."
         return
     yield from ("| network | score | value | 95 % interval | on |", "| --- | --- | --- | --- | --- |")
-    for one in scores:
-        ends = "not known" if one.low is None or one.high is None else f"{one.low:.3g} to {one.high:.3g}"
-        yield f"| {one.network} | {one.metric} | {one.value:.3g} | {ends} | {one.on} |"
+    for each in scores:
+        ends = "not known" if each.low is None or each.high is None else f"{each.low:.3g} to {each.high:.3g}"
+        yield f"| {each.network} | {each.metric} | {each.value:.3g} | {ends} | {each.on} |"
 
 
 def _files(bundle: Bundle) -> Iterator[str]:
@@ -165,8 +164,8 @@ def _files(bundle: Bundle) -> Iterator[str]:
     yield f"- `{WEIGHTS_FILE}`: the weights, SHA-256 `{bundle.files[WEIGHTS_FILE].sha256}`"
     if bundle.onnx is None:
         return
-    for one in bundle.onnx.files:
+    for each in bundle.onnx.files:
         yield (
-            f"- `{one.file}`: {one.part} as ONNX (opset {bundle.onnx.opset}), at most {one.max_difference:.1e} "
-            f"away from PyTorch, SHA-256 `{bundle.files[one.file].sha256}`"
+            f"- `{each.file}`: {each.part} as ONNX (opset {bundle.onnx.opset}), at most {each.max_difference:.1e} "
+            f"away from PyTorch, SHA-256 `{bundle.files[each.file].sha256}`"
         )

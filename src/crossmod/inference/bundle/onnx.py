@@ -1,12 +1,12 @@
-"""Networks as ONNX, held against PyTorch before they are given away.
+"""Networks as ONNX, compared with PyTorch.
 
 Notable:
-- Instance norm is written out for the export, centred twice and averaged over columns, then rows. ONNX's own operator
-  and a plain mean round so much in onnxruntime that channels that hardly vary came out up to 8e-3 away at 256 pixels;
-  so it is 2e-5, about as far as PyTorch is from double precision.
-- What the exporter notes of itself is removed: it holds the paths of this machine.
-- Not checked on slices of one value: there instance norm divides rounding by rounding, and PyTorch itself answers
-  otherwise for another memory layout.
+- Instance norm is exported explicitly, centred twice and averaged over columns, then rows. ONNX's own operator and a
+  plain mean round so much in onnxruntime that channels that hardly vary differed by up to 8e-3 at 256 pixels; here they
+  differ by 2e-5, about as much as PyTorch from double precision.
+- The exporter's metadata is removed: it contains paths of this machine.
+- Slices of a single value are not checked: instance norm then divides rounding errors, and PyTorch's own result depends
+  on the memory layout.
 """
 
 import copy
@@ -38,7 +38,7 @@ class _ExactNorm(nn.Module):
     def forward(self, x: Float[Tensor, "batch width rows columns"]) -> Float[Tensor, "batch width rows columns"]:
         """Bring each channel of each image to mean 0 and variance 1."""
         centred = x - _mean(x)
-        # What rounding has left of the mean.
+        # The mean that rounding left.
         centred = centred - _mean(centred)
         return centred * torch.rsqrt(_mean(centred * centred) + 1e-5)
 
@@ -48,10 +48,10 @@ def _mean(x: Float[Tensor, "batch width rows columns"]) -> Float[Tensor, "batch 
 
 
 def refuse_without_onnx() -> None:
-    """Say it before anything is made.
+    """Check that the packages are installed.
 
     Raises:
-        InputError: the extra is not installed.
+        InputError: they are not.
     """
     missing = [name for name in NEEDED if find_spec(name) is None]
     if missing:
@@ -60,15 +60,13 @@ def refuse_without_onnx() -> None:
 
 
 def export_onnx(network: nn.Module, path: Path, *, channels: int, size: int) -> float:
-    """Write a network as one ONNX file and hold it against PyTorch.
+    """Write a network as one ONNX file and compare it with PyTorch.
 
     Its input is `images`, `[batch, channels, size, size]` in fp32 with any batch; its output is `result`.
 
     Args:
         network: on the CPU, in fp32.
-        path: the file.
-        channels: images that go in.
-        size: pixels a side.
+        size: side of the input in pixels.
 
     Returns:
         The largest absolute difference from PyTorch.
@@ -81,7 +79,7 @@ def export_onnx(network: nn.Module, path: Path, *, channels: int, size: int) -> 
     if not difference <= TOLERANCE:
         raise InputError(
             path.name,
-            found=f"an ONNX network that answers up to {difference:.1e} away from PyTorch",
+            found=f"an ONNX network whose output differs by up to {difference:.1e} from PyTorch",
             expected=f"at most {TOLERANCE:g}",
             do="Export without --onnx, or try other versions of onnx and onnxruntime.",
         )
@@ -93,7 +91,7 @@ def export_onnx(network: nn.Module, path: Path, *, channels: int, size: int) -> 
 def _converted(network: nn.Module, channels: int, size: int) -> bytes:
     exact = copy.deepcopy(network).eval()
     _with_exact_norm(exact)
-    # Two slices: a batch of one would be taken for the only one.
+    # Two slices: a batch of one would become a fixed size.
     example = torch.zeros(2, channels, size, size)
     with _quiet():
         program = torch.onnx.export(
@@ -122,7 +120,7 @@ def _with_exact_norm(network: nn.Module) -> None:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    # The exporter warns of its own use of PyTorch, and of a torchvision that nobody needs.
+    # The exporter warns of its own use of PyTorch, and of a missing torchvision.
     loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
     before = [logger.level for logger in loggers]
     for logger in loggers:
@@ -170,7 +168,7 @@ def _difference(network: nn.Module, content: bytes, inputs: Iterator[np.ndarray]
     most = 0.0
     for images in inputs:
         expected = network(torch.from_numpy(images)).numpy()
-        (found,) = session.run(["result"], {"images": images})
-        # NaN anywhere stays NaN, which no tolerance allows.
-        most = float(np.maximum(most, np.abs(np.asarray(found) - expected).max()))
+        (result,) = session.run(["result"], {"images": images})
+        # Stays NaN, which exceeds every tolerance.
+        most = float(np.maximum(most, np.abs(np.asarray(result) - expected).max()))
     return most

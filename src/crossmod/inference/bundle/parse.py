@@ -1,4 +1,4 @@
-"""Parse what a stranger sent: bounded before it is parsed, and networks built only from checked numbers."""
+"""Parse untrusted bundles: sizes are bounded before parsing, and networks built only from checked numbers."""
 
 import json
 import os
@@ -16,26 +16,25 @@ from crossmod.errors import InputError
 from crossmod.inference.bundle.schema import FORMAT, JSON_FILE, Architecture, Bundle, Entry, printable
 from crossmod.networks.blocks import ResNet
 
-# Of all networks of a bundle together: 800 MB. The paper's generator and S have 23 million.
+# Of all networks of a bundle: 800 MB. The paper's generator and S have 23 million.
 MOST_PARAMETERS = 200_000_000
 
 Shapes = Mapping[str, tuple[int, ...]]
 
 
 def networks_of(entry: Entry) -> dict[str, nn.Module]:
-    """`generator` and, where there is one, `segmentor`, as shapes alone (device `meta`)."""
+    """`generator` and, if there is one, `segmentor`, without values (device `meta`)."""
     with torch.device("meta"):
-        made = {"generator": _generator(entry.architecture)}
-        if entry.architecture.classes:
-            a = entry.architecture
-            made["segmentor"] = ResNet(a.classes, a.filters, a.blocks, head="linear")
-    return made
+        a, parts = entry.architecture, {"generator": _generator(entry.architecture)}
+        if a.classes:
+            parts["segmentor"] = ResNet(a.classes, a.filters, a.blocks, head="linear")
+    return parts
 
 
 def _generator(a: Architecture) -> nn.Module:
     if a.kind == "resnet":
         return ResNet(a.stack, a.filters, a.blocks, inputs=a.stack)
-    # Only here, since the module of several inputs defines their training, too.
+    # Imported here, since that module also defines their training.
     from crossmod.networks.multi_input import MultiInputGenerator, MultiOutputGenerator
 
     if a.kind == "spread":
@@ -44,10 +43,10 @@ def _generator(a: Architecture) -> nn.Module:
 
 
 def shapes_of(bundle: Bundle, subject: object) -> dict[str, tuple[int, ...]]:
-    """Every tensor that the weights must hold: `network/part/name` and its shape.
+    """Every tensor of the weights: `network/part/name` -> shape.
 
     Raises:
-        InputError: they would be more than any bundle has.
+        InputError: more parameters than a bundle may have.
     """
     shapes: dict[str, tuple[int, ...]] = {}
     total = 0
@@ -66,25 +65,25 @@ DEEPEST = 16
 
 
 def damaged(subject: object, found: str) -> InputError:
-    """The sentence for a bundle that is not as it was written; `found` may hold what a stranger wrote."""
-    expected, do = "a bundle as `crossmod export` writes it", "Get it anew from who made it, or export the run again."
+    """The error for a bundle that was changed or damaged; `found` may contain untrusted text."""
+    expected, do = "a bundle as `crossmod export` writes it", "Get it again from its author, or export the run again."
     text = printable(found)
     return InputError(subject, found=text if len(text) <= 300 else f"{text[:300]}...", expected=expected, do=do)
 
 
 def read_bounded(path: Path, most: int, *, exactly: int | None = None) -> bytearray:
-    """The bytes of a regular file, into memory that was not asked for by the file itself.
+    """The bytes of a regular file, of bounded size.
 
     Args:
-        path: the file; a link is refused, since a bundle could point it at anything.
-        most: bytes that it may have.
-        exactly: bytes that it must have.
+        path: the file; links are refused, since a bundle could point them anywhere.
+        most: the largest size in bytes.
+        exactly: the required size in bytes.
 
     Raises:
-        InputError: another size, no file, or none that can be read.
+        InputError: another size, or no readable file.
     """
     try:
-        # A pipe would wait for a writer; O_NONBLOCK opens it at once, and it is refused as no file.
+        # O_NONBLOCK: a pipe would wait for a writer.
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         with open(descriptor, "rb") as stream:  # noqa: PTH123 - a descriptor, not a path
             about = os.fstat(descriptor)
@@ -95,7 +94,7 @@ def read_bounded(path: Path, most: int, *, exactly: int | None = None) -> bytear
             if about.st_size > most:
                 raise damaged(path, f"{about.st_size} bytes, more than the {most} that such a file may have")
             content = bytearray(about.st_size)
-            # One byte more is asked for: the file may be growing.
+            # The file may be growing.
             if stream.readinto(content) != len(content) or stream.read(1):
                 raise damaged(path, "a file that changes while it is read")
             return content
@@ -105,10 +104,10 @@ def read_bounded(path: Path, most: int, *, exactly: int | None = None) -> bytear
 
 
 def strict_json(content: bytes | bytearray, subject: object) -> Any:
-    """JSON without repeated keys, NaN, infinity, or nesting that exhausts a parser.
+    """JSON without repeated keys, NaN, infinity, or deep nesting.
 
     Raises:
-        InputError: it is something else.
+        InputError: anything else.
     """
     try:
         text = content.decode("utf-8")
@@ -120,16 +119,16 @@ def strict_json(content: bytes | bytearray, subject: object) -> Any:
 
 def _refuse_depth(text: str) -> None:
     depth, quoted, escaped = 0, False, False
-    for one in text:
+    for letter in text:
         if quoted:
-            quoted, escaped = escaped or one != '"', one == "\\" and not escaped
-        elif one == '"':
+            quoted, escaped = escaped or letter != '"', letter == "\\" and not escaped
+        elif letter == '"':
             quoted = True
-        elif one in "[{":
+        elif letter in "[{":
             depth += 1
             if depth > DEEPEST:
                 raise ValueError(f"nested deeper than {DEEPEST}")
-        elif one in "]}":
+        elif letter in "]}":
             depth -= 1
 
 
@@ -142,14 +141,14 @@ def _once(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _refuse_constant(name: str) -> Any:
-    raise ValueError(f"{name}, which JSON has not")
+    raise ValueError(f"{name}, which is not JSON")
 
 
 def read_bundle(path: Path) -> Bundle:
-    """What a bundle's `bundle.json` says, every number within its bounds.
+    """The content of a bundle's `bundle.json`, with every number within its bounds.
 
     Raises:
-        InputError: the folder is no bundle, one of a newer crossmod, or its file says what none would.
+        InputError: the folder is not a bundle, or one of a newer crossmod, or its content is invalid.
     """
     place = path / JSON_FILE
     if not path.is_dir() or not os.path.lexists(place):
@@ -160,18 +159,17 @@ def read_bundle(path: Path) -> Bundle:
 
 
 def parse_bundle(content: bytes | bytearray, subject: object) -> Bundle:
-    """The same from the file's bytes."""
+    """The content of a `bundle.json` from its bytes."""
     plain = strict_json(content, subject)
-    made = plain.get("format") if isinstance(plain, dict) else None
-    if type(made) is int and made > FORMAT:
-        raise InputError(
-            subject,
-            found=f"bundle format {made}, made by a newer crossmod" if made < 10**6 else "a bundle of a newer crossmod",
-            expected=f"format {FORMAT}",
-            do="Update crossmod, or ask for a bundle made by this version.",
+    version = plain.get("format") if isinstance(plain, dict) else None
+    if type(version) is int and version > FORMAT:
+        found = (
+            f"bundle format {version}, made by a newer crossmod" if version < 10**6 else "a bundle of a newer crossmod"
         )
+        do = "Update crossmod, or ask for a bundle made by this version."
+        raise InputError(subject, found=found, expected=f"format {FORMAT}", do=do)
     try:
-        # From the text, since lists there are tuples here; strict_json has refused what the parsers read differently.
+        # From the text, in which lists can be tuples; strict_json has refused what parsers read differently.
         return Bundle.model_validate_json(bytes(content))
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]

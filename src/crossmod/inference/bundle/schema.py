@@ -1,9 +1,9 @@
-"""What `bundle.json` may say: every field with its bounds, since whoever sends a bundle may have written it by hand.
+"""Schema of `bundle.json`: every field with its bounds, since the file may be hand-written.
 
 Notable:
-- Nothing is converted: a number that came as text is refused, and so is a field that there is not.
-- Bounds are far above any model that can be trained, and far below what would fill a machine.
-- Text is shown on terminals: whatever is not printable, also marks that turn the direction of writing, becomes a space.
+- Nothing is converted: numbers as text and unknown fields are refused.
+- Bounds are far above any model that can be trained, and far below what would exhaust a machine.
+- Text is shown on terminals: characters that are not printable, including direction marks, become spaces.
 """
 
 from typing import Annotated, Literal
@@ -11,21 +11,21 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
 from crossmod.config import Modality, Settings
-from crossmod.inference.trust.similarity import Fingerprint
+from crossmod.metrics.fingerprint import Fingerprint
 from crossmod.settings import FrameKind
 
 FORMAT = 1
 JSON_FILE, WEIGHTS_FILE, README_FILE = "bundle.json", "weights.safetensors", "README.md"
 NOTICE = "synthetic, not for diagnosis"
-# Width of the first layer times pixels of a slice: what decides the memory that a slice takes, 256 MB a layer here.
+# Width of the first layer times pixels of a slice, which determine the memory per slice: 256 MB per layer here.
 MOST_ACTIVE = 2**26
-# Residual blocks of a bundle in all: what decides how long it takes to lay its networks out.
+# Total residual blocks of a bundle, which determine the time to build its networks.
 MOST_BLOCKS = 256
 
 
 def printable(text: str) -> str:
-    """`text` on one line, without what a terminal would obey instead of showing it."""
-    return " ".join("".join(one if one.isprintable() else " " for one in text).split())
+    """`text` on one line, without terminal control characters."""
+    return " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
 
 
 def _named(text: str) -> str:
@@ -45,18 +45,18 @@ Count = Annotated[int, Field(ge=0, le=10**9)]
 
 
 class Strict(Settings):
-    """Base of all parts: frozen, nothing converted, nothing unknown."""
+    """Base of all parts: frozen, without conversions and unknown fields."""
 
     model_config = ConfigDict(strict=True)
 
 
 class Architecture(Strict):
-    """The networks as plain numbers."""
+    """The networks as numbers."""
 
     kind: Literal["resnet", "merge", "spread"]
-    """`resnet`: one image in, one out; `merge`: several in; `spread`: the first of what would be several out."""
+    """`resnet`: one image in, one out; `merge`: several in; `spread`: the first of several out."""
     inputs: int = Field(ge=1, le=8)
-    """Volumes that go in."""
+    """Input volumes."""
     stack: int = Field(default=1, ge=1, le=7)
     """Slices of each that are seen together, an odd number."""
     filters: int = Field(ge=1, le=256)
@@ -64,9 +64,9 @@ class Architecture(Strict):
     blocks: int = Field(ge=0, le=32)
     """Residual blocks."""
     branch_blocks: int = Field(ge=0, le=32)
-    """Of `merge`: how many of them each input has for itself."""
+    """`merge`: the number of separate blocks per input."""
     classes: int = Field(ge=0, le=64)
-    """Classes of the segmentor S, background included; 0: there is none."""
+    """Classes of the segmentor S, with background; 0: no segmentor."""
 
     @model_validator(mode="after")
     def _check_inputs(self) -> "Architecture":
@@ -85,7 +85,7 @@ class Architecture(Strict):
 
 
 class Trained(Strict):
-    """How many were trained on; who they are is nobody's business."""
+    """Numbers of training patients and slices, without identities."""
 
     patients: Count
     slices: Count
@@ -95,45 +95,45 @@ class Entry(Strict):
     """One network of a bundle, with the segmentor that belongs to it."""
 
     name: Key
-    """Prefix of its tensors and of its files."""
+    """Prefix of its tensors and files."""
     family: Name
     architecture: Architecture
     size: int = Field(ge=16, le=2048, multiple_of=4)
-    """Pixels a side of what goes in and comes out."""
+    """Side of input and output in pixels."""
     field_mm: float | None = Field(gt=0, le=1e5)
-    """Millimetres a side of the slices that were trained on (median); null where nobody knows."""
+    """Side of the training slices in millimetres (median); null if unknown."""
     frame: FrameKind = "stretch"
-    """What of a slice is seen: a square around the body or the field's centre; or the whole field, stretched."""
+    """Part of a slice that is seen: a square around the body or the field's centre; or the whole field, stretched."""
     pixel_mm: float = Field(default=0.0, ge=0, le=100)
-    """Millimetres of a pixel; 0 where the field is stretched."""
+    """Millimetres of a pixel; 0 if the field is stretched."""
     stack_mm: float | None = Field(default=None, gt=0, le=1e3)
     """Millimetres between the slices of a stack; null without one."""
     window: Pair
-    """CT, on whichever side: the HU that are -1 and 1."""
+    """CT, of source or target: the HU that are -1 and 1."""
     percentiles: tuple[Annotated[float, Field(ge=0, le=100)], Annotated[float, Field(ge=0, le=100)]]
-    """MR that goes in: the percentiles of a volume that are -1 and 1."""
+    """MR input: the percentiles of a volume that are -1 and 1."""
     low: Unit
-    """Units of the target that are -1."""
+    """Target value that is -1."""
     high: Unit
-    """And 1."""
+    """Target value that is 1."""
     steps: tuple[Text, ...] = Field(max_length=20)
-    """The same in words."""
+    """Pre- and postprocessing in words."""
     organs: tuple[Name, ...] = Field(max_length=64)
-    """What S finds: its classes 1, 2 and so on."""
+    """Found by S: its classes 1, 2 and so on."""
     flip: bool
     """Whether it was trained on mirrored slices too."""
     sequence: Name | None
-    """Of the MR that comes out."""
+    """Of the MR output."""
     contrast: bool | None
-    """Whether the CT that comes out shows contrast agent; null where nobody knows."""
+    """Whether the CT output shows contrast agent; null if unknown."""
     precision: Literal["auto", "fp32", "bf16"]
-    """What it computes in, where the hardware can."""
+    """Of the computation, if the hardware supports it."""
     weights: Sha256
     """Of names and values of its tensors."""
     fingerprint: Fingerprint | None = None
-    """What the inputs of its training looked like: histograms and textures, nobody's in particular."""
+    """What the training images looked like: histograms and textures over patients."""
     run_weights: Sha256
-    """Of the run that it was taken from, discriminators included: what synthetic stores and reports name."""
+    """Of its run, with discriminators: the hash in synthetic stores and reports."""
     epoch: Literal["best", "last"]
     version: Name
     """Of crossmod that trained it."""
@@ -162,8 +162,15 @@ class Entry(Strict):
         return self
 
 
+# Fields with the same name in `crossmod.inference.types.About`.
+OF_ABOUT = (
+    "family", "size", "field_mm", "window", "percentiles", "low", "high", "frame", "pixel_mm", "stack_mm", "organs",
+    "flip", "sequence", "contrast", "version",
+)  # fmt: skip
+
+
 class File(Strict):
-    """What a file must be."""
+    """Size and hash of a file."""
 
     bytes: Annotated[int, Field(ge=0, le=2**40)]
     sha256: Sha256
@@ -178,11 +185,11 @@ class Score(Strict):
     low: float | None
     high: float | None
     on: Text
-    """What it was measured on."""
+    """Data of the measurement."""
 
 
 class Card(Strict):
-    """What a person should know before using it."""
+    """Model card."""
 
     intended_use: Text
     limits: tuple[Text, ...] = Field(max_length=20)
@@ -199,11 +206,11 @@ class OnnxFile(Strict):
     network: Key
     part: Literal["generator", "segmentor"]
     max_difference: float = Field(ge=0)
-    """Largest absolute difference from PyTorch on the inputs of the check."""
+    """Largest absolute difference from PyTorch on the test inputs."""
 
 
 class Onnx(Strict):
-    """What `--onnx` added."""
+    """The files of `--onnx`."""
 
     opset: int = Field(ge=1, le=100)
     tolerance: float = Field(gt=0)
@@ -215,12 +222,12 @@ class Bundle(Strict):
 
     format: int = Field(ge=1, le=FORMAT)
     crossmod: Name
-    """Version that made the bundle."""
+    """Version that wrote the bundle."""
     name: Name
     source: Modality
     target: Modality
     inputs: tuple[Name, ...] = Field(min_length=1, max_length=8)
-    """Sequences that go in, one a volume; `t1_in+t1_out` is either, `ct` and `mr` any."""
+    """Sequences of the inputs, one per volume; `t1_in+t1_out` is either, `ct` and `mr` any."""
     networks: tuple[Entry, ...] = Field(min_length=1, max_length=8)
     card: Card
     onnx: Onnx | None
@@ -230,13 +237,13 @@ class Bundle(Strict):
     def _check_parts(self) -> "Bundle":
         if self.source == self.target:
             raise ValueError(f"another target than the source, got {self.target} twice")
-        names = [one.name for one in self.networks]
+        names = [entry.name for entry in self.networks]
         if len(set(names)) < len(names):
             raise ValueError(f"each network once, got {', '.join(names)}")
-        for one in self.networks:
-            if one.architecture.inputs != len(self.inputs):
-                raise ValueError(f"{len(self.inputs)} inputs for {one.name}, got {one.architecture.inputs}")
-        if (many := sum(one.architecture.all_blocks for one in self.networks)) > MOST_BLOCKS:
+        for entry in self.networks:
+            if entry.architecture.inputs != len(self.inputs):
+                raise ValueError(f"{len(self.inputs)} inputs for {entry.name}, got {entry.architecture.inputs}")
+        if (many := sum(entry.architecture.all_blocks for entry in self.networks)) > MOST_BLOCKS:
             raise ValueError(f"up to {MOST_BLOCKS} residual blocks in all, got {many}")
         if WEIGHTS_FILE not in self.files:
             raise ValueError(f"{WEIGHTS_FILE} among the files, got none")

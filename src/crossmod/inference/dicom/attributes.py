@@ -1,15 +1,14 @@
 """Attributes of derived DICOM objects: identity, references to the source, and description.
 
-Notable: names of models may come out of a bundle that a stranger made; they are cut to what DICOM allows.
-
 Notable:
-- The first input has the same grid: a slice of it is a slice of the result. The others may lie askew to it; of them
-  every slice is named between which a pixel of the result may lie.
-- The frame of reference and the UIDs of the source's slices are kept always: without the one, the result opens beside
-  the source and not on it; without the others, nobody can say what it was made from. They name nobody, but lead whoever
-  has the source to the patient, and some scanners build dates into them.
-- The UIDs of study and series go along with the patient's data only. Without them each series is a person of its own:
-  an archive would put all that have no PatientID together.
+- Names of models may come from untrusted bundles; they are reduced to what DICOM allows.
+- The first input has the same grid: each of its slices is a slice of the result. The others may be oblique to it; every
+  slice next to a pixel of the result is referenced.
+- The frame of reference and the UIDs of the source's slices are always kept, so that viewers overlay the result on the
+  source, and its origin is known. They identify the patient only with access to the source; some scanners build dates
+  into them.
+- The UIDs of study and series are kept only with the patient's data. Otherwise each series gets its own PatientID,
+  since archives group series without one.
 """
 
 import hashlib
@@ -31,18 +30,18 @@ from crossmod.inference.dicom.source import Source
 from crossmod.inference.types import About, Translation
 from crossmod.version import __version__
 
-# Of the distance between two slices: closer to one than this, the other has no part in it.
+# Share of the slice distance: closer to a slice than this, the other slice does not contribute.
 ON_IT = 1e-3
 
 
 def put_references(one: Dataset, sources: Sequence[Source], index: int, *, keep: bool) -> None:
-    """Say which slices a slice was made from.
+    """Reference the source slices of a slice.
 
     Args:
-        one: the header of the slice, with its place.
-        sources: the series of the inputs that are DICOM, the one first whose grid the result has.
-        index: the slice, in the order of positions.
-        keep: name the series of the sources too.
+        one: the header of the slice, with its position.
+        sources: the series of the inputs that are DICOM, the one with the result's grid first.
+        index: of the slice, in the order of positions.
+        keep: also reference the series of the sources.
     """
     first, *others = sources
     named = [(first, index, True)]
@@ -60,7 +59,7 @@ def put_references(one: Dataset, sources: Sequence[Source], index: int, *, keep:
         item.PurposeOfReferenceCodeSequence = [coded(codes.cid7202.SourceImageForImageProcessingOperation)]
         item.SpatialLocationsPreserved = "YES" if same else "NO"
         items.append(item)
-        # Instances of the same study: the study is the source's only where it is kept.
+        # Only instances of the same study, which is the source's only if it is kept.
         if keep and header.get("SeriesInstanceUID") and header.get("StudyInstanceUID") == one.StudyInstanceUID:
             instances = series.setdefault(str(header.SeriesInstanceUID), [])
             # Frames of one file are one instance.
@@ -73,12 +72,7 @@ def put_references(one: Dataset, sources: Sequence[Source], index: int, *, keep:
 
 
 def slices_through(one: Dataset, source: Source) -> range:
-    """The slices of a series, by their order, between which some pixel of a slice lies; those that there are.
-
-    Args:
-        one: the header of the slice.
-        source: the series.
-    """
+    """Indexes of the slices of a series that are next to some pixel of the slice with header `one`."""
     along_row, along_column = np.reshape(one.ImageOrientationPatient, (2, 3)).astype(float)
     row_mm, column_mm = (float(length) for length in one.PixelSpacing)
     corner = np.array([float(length) for length in one.ImagePositionPatient])
@@ -87,7 +81,7 @@ def slices_through(one: Dataset, source: Source) -> range:
         for down in (0, int(one.Rows) - 1)
         for right in (0, int(one.Columns) - 1)
     ]
-    # DICOM counts towards the left and the back, affines towards the right and the front.
+    # DICOM axes point to the left and the back, those of affines to the right and the front.
     places = [np.linalg.inv(source.affine) @ [*(end * (-1, -1, 1)), 1] for end in ends]
     along = [float(place[0]) for place in places]
     low, high = int(np.floor(min(along) + ON_IT)), int(np.ceil(max(along) - ON_IT))
@@ -125,10 +119,10 @@ PATIENT = (
 )
 STUDY = ("StudyDate", "StudyTime", "StudyID", "StudyDescription", "AccessionNumber", "ReferringPhysicianName")
 
-# Says of the pixels what no later step can undo.
+# Irreversible changes of pixels.
 LOSSY = ("LossyImageCompression", "LossyImageCompressionRatio", "LossyImageCompressionMethod")
 
-# Behind the series of the scanner, so that no viewer opens a synthetic one first.
+# Added to the series number, so that no viewer opens a synthetic series first.
 BEHIND = 1000
 
 # LO holds 64 letters.
@@ -143,19 +137,18 @@ def coded(code: Code) -> Dataset:
 
 
 def put_identity(series: Dataset, source: Source | None, *, keep: bool) -> None:
-    """Say whose the series is.
+    """Set patient and study of a series.
 
     Args:
-        series: the header that all slices share; its patient is empty.
-        source: what it was made from, where that is DICOM.
-        keep: copy patient and study.
+        series: the common header of all slices; its patient is empty.
+        source: of the translation, if DICOM.
     """
     series.PatientIdentityRemoved, series.DeidentificationMethod = "YES", list(NOT_KEPT)
     series.PatientID = MADE_UP + hashlib.sha256(series.StudyInstanceUID.encode()).hexdigest()[:16]
     series.StudyDescription = "Synthetic, not for diagnosis"
     if source is None:
         return
-    frame = _the_only(header.get("FrameOfReferenceUID") for header in source.headers)
+    frame = _common(header.get("FrameOfReferenceUID") for header in source.headers)
     if frame:
         series.FrameOfReferenceUID = frame
     _copy(series, source.headers[0], LOSSY)
@@ -164,13 +157,13 @@ def put_identity(series: Dataset, source: Source | None, *, keep: bool) -> None:
         series.PatientID = ""
         series.SeriesNumber = BEHIND + _number_of(source.headers[0])
         _copy(series, source.headers[0], (*PATIENT, *STUDY))
-        study = _the_only(header.get("StudyInstanceUID") for header in source.headers)
+        study = _common(header.get("StudyInstanceUID") for header in source.headers)
         if study:
             series.StudyInstanceUID = study
 
 
 def _copy(series: Dataset, header: Dataset, keywords: Iterable[str]) -> None:
-    # What the scanner wrote is passed on as it is, valid or not; text that came in another alphabet is decoded.
+    # Values are copied as they are, valid or not; text in another character set is decoded.
     with quiet():
         for keyword in keywords:
             value = header.get(keyword)
@@ -180,30 +173,30 @@ def _copy(series: Dataset, header: Dataset, keywords: Iterable[str]) -> None:
 
 
 def _number_of(header: Dataset) -> int:
-    """SeriesNumber, where it is one."""
+    """SeriesNumber; 0 if it is invalid."""
     text = str(header.get("SeriesNumber") or "")
     return int(text) if text.isdecimal() and len(text) < 9 else 0
 
 
-def _the_only(values: Iterable[object]) -> str:
-    """The value that all share, or nothing: an anonymiser may have given every slice its own."""
+def _common(values: Iterable[object]) -> str:
+    """The common value, or "": an anonymiser may have replaced it in every slice."""
     distinct = {str(value or "") for value in values}
     return distinct.pop() if len(distinct) == 1 else ""
 
 
-# Long enough to be told from other models at a glance; the whole hash is in DerivationDescription.
+# Enough to distinguish models; the whole hash is in DerivationDescription.
 HASH_LETTERS = 16
 
-# Attributes of a scan that hold for what is made from it, in the words of closed lists.
+# Attributes of a scan that also hold for its translation, with defined terms.
 OF_THE_SCAN = ("BodyPartExamined", "PatientPosition")
 
 
 def put_description(series: Dataset, translation: Translation) -> None:
-    """Write what the series is, what made it and how to show it."""
+    """Set description, equipment and display window."""
     about = translation.about
     series.SpecificCharacterSet = "ISO_IR 192"
     series.SyntheticData = "YES"
-    # Of the making, not of the scan: several results in one study are told apart by it.
+    # Of the translation, not of the scan: it distinguishes several results in one study.
     now = datetime.now()
     series.SeriesDate = series.InstanceCreationDate = now.strftime("%Y%m%d")
     series.SeriesTime = series.InstanceCreationTime = now.strftime("%H%M%S")
@@ -222,61 +215,58 @@ def put_description(series: Dataset, translation: Translation) -> None:
         if value:
             setattr(series, keyword, str(value))
     if "BodyPartExamined" not in series:
-        # Empty: unknown. It may only be absent where the body part is known and there is one of it.
+        # Empty: unknown. It may only be absent for a known, unpaired body part.
         series.Laterality = ""
     _put_window(series, translation)
 
 
 def made_by(about: About) -> Dataset:
     """Manufacturer, model and versions, for the equipment modules."""
-    made = Dataset()
-    made.Manufacturer = "crossmod"
-    made.ManufacturerModelName = cleaned(about.name, 64) or "unnamed"
+    equipment = Dataset()
+    equipment.Manufacturer = "crossmod"
+    equipment.ManufacturerModelName = cleaned(about.name, 64) or "unnamed"
     versions = [f"crossmod {__version__}", f"weights {cleaned(about.weights, HASH_LETTERS)}"]
-    made.SoftwareVersions = [cleaned(version, 64) for version in versions]
-    return made
+    equipment.SoftwareVersions = [cleaned(version, 64) for version in versions]
+    return equipment
 
 
 def derivation(translation: Translation) -> str:
-    """What was done, for DerivationDescription (at most 1024 bytes)."""
+    """Text of DerivationDescription (at most 1024 bytes)."""
     about = translation.about
+    # The references name only the slice itself.
+    stack = "" if about.stack == 1 else f"{about.stack} neighbouring slices went into each. "
     return cleaned(
         f"Synthetic {about.target.upper()}, made from {about.source.upper()} by a neural network. Not for diagnosis. "
         f"crossmod {__version__}; model {cleaned(about.name, 200)} ({cleaned(about.family, 64)}), trained with "
-        f"crossmod {cleaned(about.version, 32)}, weights SHA-256 {cleaned(about.weights, 64)}. {_stack(about)}"
-        f"{100 * translation.clipped:.1f} % of the body lies at or beyond the ends of the CT window that the model "
-        "knows. Outside the body nothing was made: it has the model's lowest value.",
+        f"crossmod {cleaned(about.version, 32)}, weights SHA-256 {cleaned(about.weights, 64)}. {stack}"
+        f"{100 * translation.clipped:.1f} % of the body lies at or beyond the ends of the model's CT window. Outside "
+        "the body, the image has the model's lowest value.",
         1024,
     )
 
 
-def _stack(about: About) -> str:
-    # The references name the slice alone.
-    return "" if about.stack == 1 else f"{about.stack} neighbouring slices went into each. "
-
-
 def cleaned(text: str, limit: int) -> str:
-    """Printable text on one line without the backslash, which parts values in DICOM; at most `limit` bytes of UTF-8."""
+    """Printable text on one line without the backslash, DICOM's separator; at most `limit` bytes of UTF-8."""
     plain = "".join(letter if letter.isprintable() and letter != "\\" else " " for letter in text)
-    # DICOM counts letters, but many readers bytes.
+    # DICOM counts characters, but many readers bytes.
     return " ".join(plain.split()).encode()[:limit].decode(errors="ignore").strip()
 
 
 def _put_window(series: Dataset, translation: Translation) -> None:
-    """How a viewer shows it at first: CT in the model's window, MR from the 1st to the 99th percentile of the body."""
+    """Display window: the model's for CT, the 1st to the 99th percentile of the body for MR."""
     low, high = translation.about.window
     if translation.about.target == "mr":
         low, high = _percentiles(translation.image.voxels, translation.body)
     if high > low:
         series.WindowCenter = format_number_as_ds(float((low + high) / 2))
-        # Below 1 the standard's formula divides by nothing; MR in fractions is shown by the viewer's own choice.
+        # At least 1, since the standard's formula divides by the width minus 1.
         series.WindowWidth = format_number_as_ds(float(max(high - low, 1.0)))
 
 
 def _percentiles(
     voxels: Shaped[np.ndarray, "slices rows columns"], body: Bool[np.ndarray, "slices rows columns"]
 ) -> tuple[float, float]:
-    # One pixel of sixteen tells as much, of a body of any size that is worth a look.
+    # One pixel of sixteen is enough.
     some = (slice(None), slice(None, None, 4), slice(None, None, 4))
     values = voxels[some][body[some]]
     if not values.size:

@@ -1,7 +1,7 @@
-"""What S found, as a DICOM segmentation: coded organs, drawn on the synthetic series.
+"""Organs found by S as a DICOM segmentation of the synthetic series.
 
-Notable: the segmentation refers to the synthetic series, since that is what S looked at; it shares its frame of
-reference, so that viewers that show volumes lay it over the source too; in a stack of slices they do not.
+Notable: the segmentation refers to the synthetic series, the input of S. It shares its frame of reference, so that
+volume viewers overlay it on the source too; slice viewers do not.
 """
 
 import logging
@@ -27,7 +27,7 @@ from crossmod.version import __version__
 log = logging.getLogger(__name__)
 
 SCT = codes.SCT
-# SNOMED CT, and the side of what there are two of.
+# SNOMED CT codes, with the side of paired organs.
 ORGANS: dict[str, tuple[Code, Code | None]] = {
     "liver": (SCT.Liver, None),
     "spleen": (SCT.Spleen, None),
@@ -51,21 +51,21 @@ OTHER = (SCT.Organ, None)
 
 
 def check_segmentation(translation: Translation, subject: object) -> bool:
-    """Whether there is something to write; what would fail after all else was written is refused at once.
+    """Whether there are labels to write; checked before anything is written.
 
     Raises:
-        InputError: no labels, those of other organs, or no highdicom.
+        InputError: no labels, labels of other organs, or no highdicom.
     """
     if translation.labels is None or not translation.about.organs:
-        do = "Leave --segmentation out, or take a model with a segmentor."
-        raise InputError(subject, found="a model that finds no organs", expected="labels to write", do=do)
+        do = "Omit --segmentation, or use a model with a segmentor."
+        raise InputError(subject, found="a model without a segmentor", expected="labels to write", do=do)
     held = [value for value in np.unique(translation.labels).tolist() if value]
     if not held:
-        log.warning("%s: no organ was found, so that there is no segmentation to write.", subject)
+        log.warning("%s: no organ was found, so no segmentation is written.", subject)
         return False
     if held[-1] > len(translation.about.organs):
         found = f"the label {held[-1]} of a model with {len(translation.about.organs)} organs"
-        raise InputError(subject, found=found, expected="labels of its organs", do="Leave out the labels.")
+        raise InputError(subject, found=found, expected="labels of its organs", do="Omit the labels.")
     _highdicom(subject)
     return True
 
@@ -78,15 +78,14 @@ def write_segmentation(
     Args:
         about: the model; `labels` are 1, 2, ... for its organs.
         labels: in the order of the series.
-        series: the headers of the synthetic series, a slice each, whose patient and study are taken over.
-        path: a new file.
+        series: the headers of the synthetic series, one per slice; patient and study are copied.
 
     Raises:
         InputError: highdicom is not installed.
     """
     highdicom = _highdicom(path)
     held = [value for value in range(1, len(about.organs) + 1) if (labels == value).any()]
-    # Segments are numbered without gaps, whatever organs are missing here.
+    # Segments are numbered without gaps, also if organs are missing.
     numbers = np.zeros(256, dtype=np.uint8)
     numbers[held] = range(1, len(held) + 1)
     described = [_segment(highdicom, at + 1, about.organs[value - 1], about) for at, value in enumerate(held)]
@@ -109,7 +108,7 @@ def write_segmentation(
             content_description="Organs on a synthetic image, not for diagnosis",
         )
         segmentation.SeriesDescription = "Organs, segmented automatically (not for diagnosis)"
-        # Nobody, but it must be there.
+        # Required, may be empty.
         segmentation.ContentCreatorName = ""
         _put_identity(segmentation, series[0])
         segmentation.save_as(path, enforce_file_format=True)
@@ -137,7 +136,7 @@ def _segment(highdicom: ModuleType, number: int, organ: str, about: About) -> Da
 
 
 def _nameless(header: Dataset) -> Dataset:
-    # What scanners write of patients is not always valid, and highdicom refuses what is not.
+    # Patient data of scanners is not always valid, and highdicom refuses invalid values.
     one = copied(header)
     for keyword in EMPTY:
         setattr(one, keyword, "")
@@ -157,6 +156,6 @@ def _highdicom(subject: object) -> ModuleType:
     except ImportError:
         do = "Install it: pip install 'crossmod[seg]'."
         raise InputError(subject, found="no highdicom", expected="highdicom to write segmentations", do=do) from None
-    # It tells of every attribute that it copies.
+    # It logs every attribute that it copies.
     logging.getLogger("highdicom").setLevel(logging.WARNING)
     return highdicom

@@ -1,4 +1,4 @@
-"""The DICOM series that a translated volume came from, found again by its grid: its places, its UIDs, its patient."""
+"""The DICOM series of a translated volume, identified by its grid: positions, UIDs, patient."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,13 +23,13 @@ SAME_PLACE_MM = 1e-3
 
 @dataclass(frozen=True)
 class Turn:
-    """The order of the axes of one grid in another, and which of them run backwards (-1)."""
+    """The order of the axes of one grid in another, and their directions (-1: reversed)."""
 
     axes: tuple[int, ...]
     flips: tuple[int, ...]
 
     def of(self, array: Shaped[np.ndarray, "a b c"]) -> Shaped[np.ndarray, "i j k"]:
-        """An array on the one grid, as a view on the other."""
+        """A view of an array of the one grid on the other."""
         return np.transpose(array, self.axes)[tuple(slice(None, None, flip) for flip in self.flips)]
 
 
@@ -38,8 +38,8 @@ class Source:
     """A series, in the order of its positions.
 
     Args:
-        slices: what was read of each.
-        headers: of each slice, without pixels; frames of a multi-frame file laid flat.
+        slices: in the order of positions.
+        headers: of each slice, without pixels; those of multi-frame files are flattened.
         affine: `(slice, row, column)` to RAS+ millimetres.
     """
 
@@ -49,7 +49,7 @@ class Source:
 
     @property
     def layout(self) -> Layout:
-        """Where the slices lie, in the words of their own headers."""
+        """Positions of the slices, as text of their own headers."""
         first = self.headers[0]
         step = format_number_as_ds(float(np.linalg.norm(self.affine[:3, 0])))
         thickness = first.get("SliceThickness")
@@ -63,18 +63,18 @@ class Source:
 
 
 def source_of(path: Path, volume: Volume) -> Source | None:
-    """The series at `path` that lies on the grid of `volume`; None where there is no DICOM.
+    """The series at `path` on the grid of `volume`; None if it is not DICOM.
 
     Args:
-        path: what the volume was read from: a folder of slices or a multi-frame file.
+        path: of the volume: a folder of slices or a multi-frame file.
         volume: as read.
 
     Raises:
-        InputError: nothing is there, no series there lies on this grid, or several do and hold the same values.
+        InputError: the path does not exist, has no series on this grid, or several with the same values.
     """
     if not path.exists():
-        raise InputError(path, found="nothing", expected="what the volume was read from", do="Check the path.")
-    if not _holds_dicom(path):
+        raise InputError(path, found="nothing", expected="the path of the volume", do="Check the path.")
+    if not holds_dicom(path):
         return None
     found = [(ordered, affine) for ordered, affine in _stacks(path) if _turn(volume, ordered, affine) is not None]
     if len(found) > 1:
@@ -90,7 +90,7 @@ def source_of(path: Path, volume: Volume) -> Source | None:
 def turn_onto(affine: Affine, shape: Sequence[int], volume: Volume) -> Turn | None:
     """How to turn the axes of a volume to those of another affine; None if it describes another grid.
 
-    The grids are compared, and not the names of their directions: at 45 degrees, rounding turns those.
+    Grids are compared, not names of directions, which at 45 degrees depend on rounding.
     """
     change = np.linalg.inv(affine[:3, :3]) @ volume.affine[:3, :3]
     signs = np.rint(change).astype(int)
@@ -100,7 +100,7 @@ def turn_onto(affine: Affine, shape: Sequence[int], volume: Volume) -> Turn | No
     if tuple(volume.voxels.shape[axis] for axis in axes) != tuple(shape):
         return None
     flips = tuple(int(signs[new, old]) for new, old in enumerate(axes))
-    # Straight grids that agree in two opposite corners and in their steps' directions agree everywhere.
+    # Grids that agree in two opposite corners and in their directions agree everywhere.
     for end in (0, 1):
         corner = np.zeros(3)
         for flip, axis, length in zip(flips, axes, shape, strict=True):
@@ -111,7 +111,8 @@ def turn_onto(affine: Affine, shape: Sequence[int], volume: Volume) -> Turn | No
     return Turn(axes, flips)
 
 
-def _holds_dicom(path: Path) -> bool:
+def holds_dicom(path: Path) -> bool:
+    """Whether a path is a DICOM file, or a folder with one."""
     if path.is_dir():
         return any(is_dicom(file) for file in files_in(path))
     return path.is_file() and is_dicom(path)
@@ -120,7 +121,7 @@ def _holds_dicom(path: Path) -> bool:
 def _stacks(path: Path) -> list[tuple[list[DicomSlice], Affine]]:
     stacks = []
     found = grouped(path, slices_in(path)[0])
-    # Whoever read the volume was told of the scout views.
+    # Reading the volume has warned of scout views.
     for series in [one for one in found if not one.localizer] or found:
         stacks += _stacked(path, series.slices) or _by_number(path, series)
     return stacks
@@ -137,7 +138,7 @@ def _stacked(path: Path, slices: Sequence[DicomSlice]) -> list[tuple[list[DicomS
     try:
         return [stacked(path, slices)]
     except InputError:
-        # Another series of the folder, or several in one: none that was read as a volume.
+        # Another series of the folder, or several in one.
         return []
 
 
@@ -162,6 +163,6 @@ def _headers(ordered: Sequence[DicomSlice]) -> list[Dataset]:
 
 
 def _texts(numbers: Sequence) -> tuple[str, ...]:
-    """The numbers as the file has them, unless they are longer than the standard's 16 letters."""
+    """The numbers as in the file, unless they are longer than the standard's 16 characters."""
     texts = [str(number).strip() for number in numbers]
     return tuple(text if len(text) <= 16 else format_number_as_ds(float(text)) for text in texts)

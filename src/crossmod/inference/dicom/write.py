@@ -1,8 +1,8 @@
-"""A translated volume as a new, derived DICOM series, at the place of what it was made from.
+"""A translated volume as a new, derived DICOM series, at the position of its source.
 
 Notable:
-- CT is stored in whole HU: slope 1, intercept -1024, which every planning system reads alike.
-- Positions and directions are those of the source's own headers, where it is DICOM.
+- CT is stored in whole HU: slope 1, intercept -1024, which all planning systems support.
+- Positions and directions are those of the source's headers, if it is DICOM.
 """
 
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ from crossmod.inference.dicom.segmentation import check_segmentation, write_segm
 from crossmod.inference.dicom.source import Source, source_of, turn_onto
 from crossmod.inference.types import Translation
 
-# Below the series, so that its own folder holds slices and nothing else.
+# In a subfolder, so that the folder of the series has only slices.
 SEGMENTATION = Path("segmentation", "organs.dcm")
 
 
@@ -40,30 +40,28 @@ def write_translated(
     """Write a translated volume as a derived DICOM series.
 
     Args:
-        translation: what to write.
-        folder: a new or empty folder; it appears when all is written.
-        source: the DICOM folder or multi-frame file that the first input was read from; None, or another file, where
-            it was not DICOM.
-        others: what the further inputs were read from, in the model's order, for references to them.
+        folder: a new or empty folder, written atomically.
+        source: the DICOM folder or multi-frame file of the first input; None, or another file, if it was not DICOM.
+        others: paths of the other inputs, in the model's order, for references to them.
         keep_identity: copy the patient's and the study's data; else they are empty.
-        labels: write the organs too, as a DICOM segmentation in `segmentation/organs.dcm`.
+        labels: also write the organs, as a DICOM segmentation in `segmentation/organs.dcm`.
 
     Raises:
-        InputError: the folder holds something, the disk is full, the source is another volume, the volume is sheared,
-            or there is nothing to copy (`keep_identity`) or no labels or no highdicom to write (`labels`).
+        InputError: the folder has content, the disk is full, the source is another volume, the volume is sheared, or
+            there is nothing to copy (`keep_identity`), or there are no labels or no highdicom (`labels`).
     """
     labels = labels and check_segmentation(translation, folder)
-    # UIDs of the source are passed on as they are, valid or not.
+    # UIDs of the source are copied as they are, valid or not.
     with atomic_folder(folder) as temporary, quiet():
         _check_numbers(folder, translation)
         origin = None if source is None else source_of(source, translation.sources[0])
         if keep_identity and origin is None:
-            do = "Leave --keep-identity out."
+            do = "Omit --keep-identity."
             raise InputError(source or folder, found="no DICOM source", expected="a header to copy", do=do)
         voxels, layout = placed(folder, translation.image, origin)
         further = zip(others, translation.sources[1:], strict=True) if others else ()
-        found = [origin, *(source_of(path, volume) for path, volume in further)] if origin else []
-        origins = [one for one in found if one is not None]
+        all_origins = [origin, *(source_of(path, volume) for path, volume in further)] if origin else []
+        origins = [known for known in all_origins if known is not None]
         headers = _write(temporary, translation, voxels, layout, origins, keep_identity)
         if labels and translation.labels is not None:
             classes, _ = placed(folder, replace(translation.image, voxels=translation.labels), origin)
@@ -73,12 +71,11 @@ def write_translated(
 
 
 def placed(folder: Path, volume: Volume, origin: Source | None) -> tuple[Shaped[np.ndarray, "a b c"], Layout]:
-    """Voxels in the order of the series, and where its slices lie.
+    """Voxels in the order of the series, and the positions of its slices.
 
     Args:
-        folder: what errors are about.
-        volume: canonical, as all volumes are.
-        origin: the series that it lies on, where there is one.
+        volume: on the grid of `origin`.
+        origin: the source series, if there is one.
 
     Raises:
         InputError: a sheared volume, or one on another grid than the source.

@@ -1,7 +1,6 @@
 """How far a translation can be trusted: every check, and what could not be checked.
 
-Notable:
-- No check knows the truth. A translation within all limits may still be wrong: see `docs/concepts/trust.md`.
+Notable: no check knows the truth. A translation within all limits may still be wrong: see `docs/concepts/trust.md`.
 """
 
 import math
@@ -12,9 +11,9 @@ from crossmod.inference.trust.checks import Shift, body_share, jump_of, organs_o
 from crossmod.inference.trust.findings import Check, Trust
 from crossmod.inference.trust.findings import Limits as Limits
 from crossmod.inference.trust.images import Output, input_likenesses, output_of, shows_organs
-from crossmod.inference.trust.similarity import Fingerprint
-from crossmod.inference.trust.warnings import TrustWarning, warnings_of
+from crossmod.inference.trust.warnings import warnings_of
 from crossmod.inference.types import Translation
+from crossmod.metrics.fingerprint import Fingerprint
 from crossmod.statistics.intervals import LEAST_VALUES
 
 # With fewer patients the limits lie far out.
@@ -22,7 +21,7 @@ FEW = 10
 
 
 def unknown_of(found: Trust, translation: Translation, reference: Fingerprint | None) -> Iterator[str]:
-    """A sentence for each check that could not be made, or says little."""
+    """A sentence for each check that could not be made, or is not conclusive."""
     yield from _about_training(found, translation, reference)
     if translation.uncertainty is None:
         yield "Uncertainty was not assessed: there was one variant of one model."
@@ -34,7 +33,7 @@ def unknown_of(found: Trust, translation: Translation, reference: Fingerprint | 
         if organ.before is None and organ.after == 0:
             yield f"S finds no {organ.name.replace('_', ' ')}: it was not scanned, or is lost."
     if math.isnan(found.jump):
-        yield "Steps from slice to slice were not assessed: there are no neighbours, or they are all alike."
+        yield "Steps from slice to slice were not assessed: there are no neighbours, or all slices are equal."
     if found.shift is None:
         yield "A shift was not assessed: input and output share too little structure, or slices disagree."
 
@@ -79,9 +78,8 @@ def assess_trust(translation: Translation, reference: Fingerprint | None = None,
     """Check a translation against its source and its model's training.
 
     Args:
-        translation: what was made; with variants or several networks, else its uncertainty is not known.
-        reference: of the model's training, from `fingerprint_of`; None of models that do not tell.
-        limits: beyond which there is a warning.
+        translation: with variants or several networks; otherwise its uncertainty is unknown.
+        reference: of the model's training, from `fingerprint_of`; None if unknown.
     """
     limits = limits or Limits()
     output = output_of(translation, reference)
@@ -102,7 +100,7 @@ def assess_trust(translation: Translation, reference: Fingerprint | None = None,
     warned = list(warnings_of(found, translation))
     return replace(
         found,
-        warnings=tuple(one.sentence for one in warned),
+        warnings=tuple(sentence for _, sentence in warned),
         unknown=tuple(unknown_of(found, translation, reference)),
         checks=tuple(_checks(found, warned, translation)),
     )
@@ -115,7 +113,7 @@ def _shift(output: Output) -> Shift | None:
     return Shift(kept.rows, kept.columns, output.pixel_mm, kept.agreement, kept.scale)
 
 
-def _checks(found: Trust, warned: list[TrustWarning], translation: Translation) -> Iterator[Check]:
+def _checks(found: Trust, warned: list[tuple[str, str]], translation: Translation) -> Iterator[Check]:
     output, body = found.output, bool(translation.body.any())
     inputs = len(translation.sources)
     assessed = {
@@ -131,6 +129,6 @@ def _checks(found: Trust, warned: list[TrustWarning], translation: Translation) 
         "CT window": "ct" in (translation.about.source, translation.about.target) and body,
         "uncertainty": found.uncertainty is not None,
     }
-    exceeded = {one.check for one in warned}
+    exceeded = {check for check, _ in warned}
     for name, could in assessed.items():
         yield Check(name, "warning" if name in exceeded else "within limits" if could else "not assessed")

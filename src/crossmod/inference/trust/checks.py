@@ -1,4 +1,4 @@
-"""What can be measured of one translation without its truth: spread, organs, slices, body."""
+"""Measurements of a translation without its truth: spread, organs, slices, body."""
 
 from dataclasses import dataclass
 
@@ -11,9 +11,9 @@ from crossmod.inference.types import Translation
 from crossmod.metrics.appearance import Sequence, sequence_of
 from crossmod.metrics.organs import OrganChange, Stack, organ_changes, slice_jump
 
-# Pixels of the network by which an organ's surface may move, or mm, whichever is more.
+# Allowed movement of an organ's surface: pixels of the network, or mm, whichever is more.
 SURFACE_PIXELS, SURFACE_MM = 2.0, 10.0
-# Voxels whose spread of values is taken; more change it little.
+# Voxels from which a standard deviation is computed; more change it little.
 ENOUGH = 200_000
 
 
@@ -22,11 +22,10 @@ class Uncertainty:
     """Disagreement of variants and networks, inside the body.
 
     Args:
-        unit: `HU`, or `% of the range` of the model where MR is made.
-        mean: over the body.
+        unit: `HU`, or `% of the range` of the model for MR.
         high: 95th percentile.
-        share: of the body, where it is above the limit.
-        by_slice: mean of each slice; nan where there is no body.
+        share: of the body above the limit.
+        by_slice: mean of each slice; NaN without a body.
     """
 
     unit: str
@@ -38,13 +37,12 @@ class Uncertainty:
 
 @dataclass(frozen=True)
 class Organ:
-    """An organ in the source and in what was made.
+    """An organ in the source and in the output.
 
     Args:
-        name: of the organ.
-        before: ml by the source's labels; None where they do not know it.
-        after: ml by what S found; None without S, or where S does not know it.
-        change: overlap, place and fate, where both are known.
+        before: ml by the source's labels; None without labels of it.
+        after: ml by S; None if S does not segment it.
+        change: overlap, position and fate, if both are known.
     """
 
     name: str
@@ -55,14 +53,14 @@ class Organ:
 
 @dataclass(frozen=True)
 class Shift:
-    """How far the output lies from its source.
+    """Displacement of the output relative to its source.
 
     Args:
-        rows: pixels of the network, towards the back, to a fraction.
-        columns: towards the patient's left.
+        rows: pixels of the network, towards the back.
+        columns: pixels towards the patient's left.
         mm: length of a pixel.
-        agreement: share of the slices whose own shift is within a pixel of that of all.
-        scale: of the output, 1.05 where it is 5 % larger than its source.
+        agreement: share of the slices whose own shift is within a pixel of the common one.
+        scale: of the output; 1.05: 5 % larger than its source.
     """
 
     rows: float
@@ -73,18 +71,18 @@ class Shift:
 
     @property
     def furthest(self) -> float:
-        """Pixels, the larger of both."""
+        """Pixels, the larger of rows and columns."""
         return max(abs(self.rows), abs(self.columns))
 
     @property
     def distance_mm(self) -> float:
-        """Millimetres, over both directions."""
+        """Length of the displacement in millimetres."""
         return float(np.hypot(self.rows, self.columns)) * self.mm
 
 
 @dataclass(frozen=True)
 class Slices:
-    """Slices of the source and of the output that do not follow one another, as numbers counted from 0.
+    """Irregular slices of the source and of the output, as numbers counted from 0.
 
     Args:
         source: of the (first) input.
@@ -96,21 +94,15 @@ class Slices:
 
 
 def uncertainty_of(translation: Translation, limit: float) -> Uncertainty | None:
-    """Of a translation; None where there was but one variant, or nothing is body.
-
-    Args:
-        translation: what was made.
-        limit: share of the model's range.
-    """
+    """Uncertainty of a translation, with a limit as a share of the model's range; None for one variant or no body."""
     spread_of, body = translation.uncertainty, translation.body
     if spread_of is None or not body.any():
         return None
     width = translation.about.high - translation.about.low
     unit, scale = ("HU", 1.0) if translation.image.unit == "HU" else ("% of the range", 100 / width)
     inside = spread_of[body] * np.float32(scale)
-    means = [
-        float(one[here].mean()) * scale if here.any() else np.nan for one, here in zip(spread_of, body, strict=True)
-    ]
+    slices = zip(spread_of, body, strict=True)
+    means = [float(values[here].mean()) * scale if here.any() else np.nan for values, here in slices]
     return Uncertainty(
         unit=unit,
         mean=float(inside.mean()),
@@ -121,7 +113,7 @@ def uncertainty_of(translation: Translation, limit: float) -> Uncertainty | None
 
 
 def organs_of(translation: Translation) -> tuple[Organ, ...]:
-    """Every organ that S or the source's labels know."""
+    """Every organ of S or of the source's labels."""
     image, source, found = translation.image, translation.sources[0], translation.labels
     names = source.label_names if source.labels is not None else {}
     known = translation.about.organs if found is not None else ()
@@ -147,11 +139,11 @@ def organs_of(translation: Translation) -> tuple[Organ, ...]:
 
 
 def jump_of(translation: Translation) -> float:
-    """Steps from slice to slice of what was made, by those of its source; each in spreads of its own values.
+    """Steps from slice to slice of the output, divided by those of its source.
 
-    Contrast differs between CT and MR, so that values are divided by their standard deviation inside the body, those of
-    the source cut to what the model was given. 1: what was made changes from slice to slice as its source does. More:
-    its slices do not fit together. nan with one slice, or a source that does not change.
+    Since contrast differs between CT and MR, values are divided by their standard deviation inside the body; the source
+    is cut to the model's input range. More than 1: the slices of the output do not fit together. NaN with one slice, or
+    a source that does not change.
     """
     body, spacing = translation.body, translation.image.spacing[0]
     under = _step(_as_given(translation), body, spacing)
@@ -166,17 +158,17 @@ def slices_of(translation: Translation) -> Slices:
 
 
 def body_share(translation: Translation) -> float:
-    """Share of the slices that show a body that is body; nan without one."""
+    """Share of body pixels in the slices that show a body; NaN without one."""
     shows = translation.body.any(axis=(1, 2))
     return float(translation.body[shows].mean()) if shows.any() else float("nan")
 
 
 def _as_given(translation: Translation) -> np.ndarray:
-    """The source, cut to what the model was given."""
+    """The source, cut to the model's input range."""
     source, about = translation.sources[0], translation.about
-    every = source.voxels.size // ENOUGH | 1  # odd, so that not all lie in one column
+    every = source.voxels.size // ENOUGH | 1  # odd, so that not all are in one column
     ends = about.window if source.modality == "ct" else np.percentile(source.voxels.ravel()[::every], about.percentiles)
-    # In the volume's own type: a copy in float64 would take four times its memory.
+    # In the volume's own type, to save memory.
     low, high = np.clip(ends, source.voxels.min(), source.voxels.max()).astype(source.voxels.dtype)
     return np.clip(source.voxels, low, high)
 

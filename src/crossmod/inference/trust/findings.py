@@ -1,4 +1,4 @@
-"""What the checks of a translation found, their limits, and the overall status."""
+"""The results of all checks of a translation, their limits, and the overall status."""
 
 import math
 from dataclasses import dataclass, field
@@ -18,14 +18,14 @@ Outcome = Literal["within limits", "warning", "not assessed"]
 
 
 class Limits(Settings):
-    """Beyond these a translation gets a warning. Limits against the training follow from its patients."""
+    """Limits of warnings; those relative to the training follow from its patients."""
 
     uncertain: float = Field(default=0.1, gt=0)
     """A voxel is uncertain if its variants differ by more than this share of the range: 40 HU of 400."""
     uncertain_share: float = Field(default=0.1, ge=0, le=1)
     """Share of the body that may be uncertain: the rims of organs are about a tenth of it."""
     dice: float = Field(default=0.7, ge=0, le=1)
-    """Least overlap of an organ before and after: good segmentors of the liver reach 0.9, of small organs 0.8."""
+    """Minimum Dice of an organ before and after: good segmentors of the liver reach 0.9, of small organs 0.8."""
     organ_change: float = Field(default=0.25, ge=0)
     """Change of an organ's volume: readers of one liver differ by less than a tenth."""
     piece_ml: float = Field(default=5.0, ge=0)
@@ -50,39 +50,33 @@ class Limits(Settings):
 
 @dataclass(frozen=True)
 class Check:
-    """One check and how it ended.
-
-    Args:
-        name: of the check.
-        outcome: `within limits`, `warning`, or `not assessed`.
-    """
+    """One check and its outcome: `within limits`, `warning`, or `not assessed`."""
 
     name: str
     outcome: Outcome
 
 
-# Without these no translation is called within limits.
+# Checks without which no translation is within limits.
 REQUIRED = ("input against training", "output against real images", "structure")
 
 
 @dataclass(frozen=True, eq=False)
 class Trust:
-    """What the checks found.
+    """The results of all checks.
 
     Args:
-        uncertainty: None where there was but one variant.
-        organs: those that S or the source's labels know.
-        jump: steps from slice to slice by those of the source; nan where there are none.
-        shift: None where it cannot be measured.
-        clipped: share of the body.
-        likenesses: of the inputs with the training's; empty where the model does not tell.
-        warnings: a sentence for each limit that is exceeded.
-        unknown: a sentence for each check that could not be made, or says little.
-        limits: that were used.
-        output: what the output looks like, and whether it shows the source's structure.
-        slices: which slices do not follow one another; None without a body.
-        body_share: share of the slices that is body; nan without one.
-        checks: every check and how it ended.
+        uncertainty: None for a single variant.
+        organs: of S or the source's labels.
+        jump: steps from slice to slice relative to the source; NaN if unknown.
+        shift: None if it cannot be measured.
+        clipped: share of the body beyond the model's window.
+        likenesses: of each input with the training's; empty if unknown.
+        warnings: a sentence for each exceeded limit.
+        unknown: a sentence for each check that could not be made, or is not conclusive.
+        output: appearance of the output, and structure of the source in it.
+        slices: irregular slices; None without a body.
+        body_share: share of the slices that is body; NaN without one.
+        checks: every check and its outcome.
     """
 
     uncertainty: Uncertainty | None
@@ -101,12 +95,12 @@ class Trust:
 
     @property
     def ok(self) -> bool:
-        """Whether no limit is exceeded; no proof that the image is right."""
+        """Whether no limit is exceeded; the image may still be wrong."""
         return not self.warnings
 
     @property
     def status(self) -> Status:
-        """Overall: `doubtful` with a warning; else `not assessed` where too few checks could be made."""
+        """Overall: `doubtful` with a warning; else `not assessed` if too few checks could be made."""
         if self.warnings:
             return "doubtful"
         missing = [check.name for check in self.checks if check.outcome == "not assessed"]
@@ -116,13 +110,13 @@ class Trust:
 
     @property
     def verdict(self) -> str:
-        """In a word or three: how many warnings, or that it was not assessed."""
+        """The number of warnings, or that it was not assessed."""
         if self.ok:
             return "no warning" if self.status == "within limits" else "not assessed"
         return f"{len(self.warnings)} warning{'s' if len(self.warnings) > 1 else ''}"
 
     def plain(self) -> dict[str, Any]:
-        """As JSON can hold it; what is not known is None."""
+        """All results for JSON; unknown values are None."""
         spread, shift, output = self.uncertainty, self.shift, self.output
         return {
             "status": self.status,
@@ -159,12 +153,12 @@ class Trust:
             "clipped_share": number(self.clipped),
             "body_share": number(self.body_share),
             "unlike_training": {
-                one.name: {
-                    "grey_values": number(one.of("histogram")),
-                    "features": number(one.of("features")),
-                    "measures": _plain_measures(one),
+                like.name: {
+                    "grey_values": number(like.of("histogram")),
+                    "features": number(like.of("features")),
+                    "measures": _plain_measures(like),
                 }
-                for one in self.likenesses
+                for like in self.likenesses
             },
             "output": output and _plain_output(output),
             "limits": self.limits.model_dump(mode="json"),
@@ -175,8 +169,8 @@ def _from_one(places: tuple[int, ...]) -> list[int]:
     return [place + 1 for place in places]
 
 
-def _plain_measures(one: Likeness | None) -> dict[str, Any] | None:
-    return one and {
+def _plain_measures(like: Likeness | None) -> dict[str, dict[str, float | str | None]] | None:
+    return like and {
         measure.key: {
             "value": number(measure.value),
             "low": number(measure.low),
@@ -184,7 +178,7 @@ def _plain_measures(one: Likeness | None) -> dict[str, Any] | None:
             "unit": measure.unit,
             "relative_to_limit": number(measure.score),
         }
-        for measure in one.measures
+        for measure in like.measures
     }
 
 
@@ -196,8 +190,13 @@ def _plain_output(output: Output) -> dict[str, Any]:
         "least_structure": number(output.least_structure),
         "correlation_with_input": number(output.copy),
         "organs": {
-            one.name: {"value": number(one.value), "low": number(one.low), "high": number(one.high), "unit": one.unit}
-            for one in output.organs
+            organ.name: {
+                "value": number(organ.value),
+                "low": number(organ.low),
+                "high": number(organ.high),
+                "unit": organ.unit,
+            }
+            for organ in output.organs
         },
     }
 
@@ -223,5 +222,5 @@ def _plain_organ(organ: Organ) -> dict[str, float | str | None]:
 
 
 def number(value: float | None) -> float | None:
-    """Rounded; None where there is none."""
+    """Rounded to six digits; None if it is not finite."""
     return None if value is None or not math.isfinite(value) else float(f"{value:.6g}")

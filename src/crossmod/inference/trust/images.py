@@ -1,10 +1,9 @@
-"""What the trust report looks at: slices of source and output, bodies, and pictures of them.
+"""Comparison of source and output with the training images.
 
-Notable:
-- The output is compared twice. With real images of the target: no translator makes quite what a scanner does, so that
-  only what lies `GROSS` times beyond the limits of real images is a warning. And with what the model made of its
-  training slices, where limits are as tight as between patients: that shows an output that this model does not usually
-  make. With averaged variants or several models there is only the first.
+Notable: the output is compared twice. With real images of the target: since no translator matches a scanner exactly,
+limits are `GROSS` times as wide as between real images. And with the model's output for its training slices, with the
+limits between patients: this finds output that is unusual for the model. Averaged variants or several models have only
+the first comparison.
 """
 
 from collections.abc import Sequence
@@ -19,26 +18,26 @@ from crossmod.data.slices import in_classes, spread
 from crossmod.data.volume import Volume
 from crossmod.inference.inputs import on_one_grid
 from crossmod.inference.tiling import frame_of
-from crossmod.inference.trust.similarity import ALPHA, Fingerprint, Likeness, Scale, compare
+from crossmod.inference.trust.similarity import ALPHA, Likeness, Scale, compare
 from crossmod.inference.types import About, Translation
 from crossmod.metrics.appearance import bodies_of, looks, to_size
-from crossmod.metrics.fingerprint import organ_means
+from crossmod.metrics.fingerprint import Fingerprint, organ_medians
 from crossmod.metrics.paired import Kept, kept_structure
 from crossmod.settings import ImageSettings
 from crossmod.statistics.intervals import LEAST_VALUES, both_bounds, upper_bound
 
-# What a translator makes may lie so many times as far from real images as these from one another.
+# Factor on the limits of real images for the output.
 GROSS = 2.0
-# The output takes its body from the source, so that its area says nothing of the output. Nor is its noise compared with
-# that of scans: what a network makes has hardly any, and is interpolated.
+# The output has the body area of the source. Its noise is not compared with that of scans either: networks produce
+# hardly any, and the output is interpolated.
 NOT_MADE = ("area",)
 # Checks of the output against the training: ten quantities and the structure.
 OUTPUT_CHECKS = 11
-# Least standard deviation of an organ's value over patients, and of the structure: 1 % of half the range, 0.03.
+# Minimum standard deviation over patients of an organ's value, and of the structure.
 LEAST_ORGAN, LEAST_STRUCTURE_SPREAD = 0.02, 0.03
 # Slices whose structure is compared.
 COMPARED = 16
-# Below this correlation of edges the source's structure is lost, whatever is usual for the model.
+# Below this correlation of edges the source's structure is lost, for any model.
 LOST_STRUCTURE = 0.1
 # Linear correlation of input and output inside the body from which the output is a copy.
 COPY = 0.97
@@ -46,15 +45,7 @@ COPY = 0.97
 
 @dataclass(frozen=True)
 class OrganValue:
-    """What an organ measures in the output, beside real images of the target.
-
-    Args:
-        name: of the organ.
-        value: median, in `unit`.
-        low: least ordinary value of real images.
-        high: the largest.
-        unit: `HU` or `% of the range`.
-    """
+    """Median of an organ in the output, in `unit` (`HU` or `% of the range`), with the limits of real images."""
 
     name: str
     value: float
@@ -64,22 +55,21 @@ class OrganValue:
 
     @property
     def outside(self) -> bool:
-        """Whether it is outside of its limits."""
+        """Whether it is outside its limits."""
         return not self.low <= self.value <= self.high
 
 
 @dataclass(frozen=True, eq=False)
 class Output:
-    """What the output looks like.
+    """Appearance of the output.
 
     Args:
-        real: beside real images of the target; None where that is not known.
-        own: beside what the model made of its training slices; None where that is not known.
-        organs: values of organs.
-        kept: structure and place; None without a body to look into.
-        usual_structure: least that is usual for this model; nan where that is not known.
-        copy: linear correlation with the input, inside the body; nan of flat images.
-        pixel_mm: of the pixels in which the place is given.
+        real: compared with real images of the target; None if unknown.
+        own: compared with the model's output for its training slices; None if unknown.
+        kept: structure and position; None without a body.
+        usual_structure: smallest usual structure of this model; NaN if unknown.
+        copy: linear correlation with the input, inside the body; NaN for flat images.
+        pixel_mm: of the pixels of the position.
     """
 
     real: Likeness | None
@@ -92,12 +82,12 @@ class Output:
 
     @property
     def least_structure(self) -> float:
-        """Below this the structure is lost."""
+        """Limit below which the structure is lost."""
         return float(np.nanmax([LOST_STRUCTURE, self.usual_structure]))
 
 
 def input_likenesses(translation: Translation, reference: Fingerprint) -> tuple[Likeness, ...]:
-    """How each input compares; nothing where the fingerprint is not one of these inputs, or no slice shows a body."""
+    """Comparison of each input; empty if the fingerprint is of other inputs, or no slice shows a body."""
     if len(translation.sources) != len(reference.inputs) or reference.modality != translation.about.source:
         return ()
     inputs = on_one_grid(translation.sources, translation.about)
@@ -109,13 +99,13 @@ def input_likenesses(translation: Translation, reference: Fingerprint) -> tuple[
     pixel_mm = frame.pixel_mm[0] * reference.loaded / reference.size
     scale = _scale(reference.modality, about, reference.window)
     names = translation.about.inputs or (reference.modality,)
-    found = []
+    compared = []
     for name, volume, look in zip(names, inputs, reference.inputs, strict=True):
         images = to_size(source_slices(volume, about, chosen, frame), reference.size)
         seen = looks(images, bodies_of(images, reference.modality, reference.window), pixel_mm)
         alpha = ALPHA / 2 / len(inputs)
-        found.append(compare(name, seen, look, reference, scale, alpha=alpha, known=known))
-    return tuple(one for one in found if one is not None)
+        compared.append(compare(name, seen, look, reference, scale, alpha=alpha, known=known))
+    return tuple(like for like in compared if like is not None)
 
 
 def _scale(modality: str, about: About, window: tuple[float, float]) -> Scale:
@@ -124,7 +114,7 @@ def _scale(modality: str, about: About, window: tuple[float, float]) -> Scale:
 
 
 def output_of(translation: Translation, reference: Fingerprint | None) -> Output:
-    """What the output looks like, beside its source, real images and the model's usual output."""
+    """Compare the output with its source, real images and the model's usual output."""
     about = translation.about
     usable = reference is not None and reference.modality == about.source
     target_range = reference.window if reference is not None and about.target == "ct" else (about.low, about.high)
@@ -152,7 +142,7 @@ def output_of(translation: Translation, reference: Fingerprint | None) -> Output
         sides.append(compared)
     usual = float("nan")
     if reference.made is not None and single and len(reference.made.structure) >= LEAST_VALUES:
-        negative = [-one for one in reference.made.structure]
+        negative = [-structure for structure in reference.made.structure]
         bound = upper_bound(negative, ALPHA / 2 / OUTPUT_CHECKS, LEAST_STRUCTURE_SPREAD)
         usual = float("nan") if bound is None else -bound
     organs = _organ_values(translation, reference, target_range, scale)
@@ -160,7 +150,7 @@ def output_of(translation: Translation, reference: Fingerprint | None) -> Output
 
 
 def _structure(translation: Translation) -> tuple[Kept | None, float, float]:
-    """Structure and place, the length of a pixel, and the linear correlation of input and output."""
+    """Structure and position, the length of a pixel, and the linear correlation of input and output."""
     about = translation.about
     seen = np.flatnonzero(translation.body.any(axis=(1, 2)))
     chosen = [int(seen[i]) for i in spread(len(seen), COMPARED)]
@@ -168,11 +158,11 @@ def _structure(translation: Translation) -> tuple[Kept | None, float, float]:
         return None, float("nan"), float("nan")
     views = views_of(translation, chosen, about, (about.low, about.high))
     source = translation.sources[0]
-    given = source_slices(source, about, chosen, frame_of(source, about))
-    if given.shape != views.made.shape:
+    inputs = source_slices(source, about, chosen, frame_of(source, about))
+    if inputs.shape != views.made.shape:
         return None, views.pixel_mm, float("nan")
-    kept = kept_structure(given, views.made, views.bodies, scaled=True)
-    a, b = (side[views.bodies].astype(np.float64) for side in (given, views.made))
+    kept = kept_structure(inputs, views.made, views.bodies, scaled=True)
+    a, b = (side[views.bodies].astype(np.float64) for side in (inputs, views.made))
     spread_of = float(a.std() * b.std()) if a.size else 0.0
     copy = float(np.mean((a - a.mean()) * (b - b.mean())) / spread_of) if spread_of > 1e-9 else float("nan")
     return kept, views.pixel_mm, copy
@@ -181,7 +171,7 @@ def _structure(translation: Translation) -> tuple[Kept | None, float, float]:
 def _organ_values(
     translation: Translation, reference: Fingerprint, target_range: tuple[float, float], scale: Scale
 ) -> tuple[OrganValue, ...]:
-    """Of organs that the source's labels show, or else S finds."""
+    """Values of organs in the source's labels, or else in those of S."""
     if reference.target is None or not reference.target.organs:
         return ()
     source, image = translation.sources[0], translation.image
@@ -194,31 +184,30 @@ def _organ_values(
         return ()
     low, high = target_range
     middle, half = (low + high) / 2, (high - low) / 2
-    found = []
-    for name, value in organ_means(np.where(translation.body, image.voxels, low), labels, names).items():
+    values = []
+    for name, value in organ_medians(np.where(translation.body, image.voxels, low), labels, names).items():
         known = reference.target.organs.get(name, ())
         bounds = both_bounds(known, ALPHA / 2 / len(names), LEAST_ORGAN)
         if bounds is None:
             continue
-        # Limits are drawn twice as far, as for all that is compared with real images.
         centre, reach = sum(bounds) / 2, GROSS * (bounds[1] - bounds[0]) / 2
-        shown = [(one - middle) / half for one in (value,)] + [centre - reach, centre + reach]
-        numbers = [middle + half * one if scale.unit == "HU" else 50 * (one + 1) for one in shown]
-        found.append(OrganValue(name, numbers[0], numbers[1], numbers[2], scale.unit))
-    return tuple(found)
+        shares = ((value - middle) / half, centre - reach, centre + reach)
+        shown, low, high = (middle + half * s if scale.unit == "HU" else 50 * (s + 1) for s in shares)
+        values.append(OrganValue(name, shown, low, high, scale.unit))
+    return tuple(values)
 
 
-# Slices that are looked at; more take longer and say little more.
+# Compared slices; more take longer and change little.
 MOST_SLICES = 64
 
 
 @dataclass(frozen=True, eq=False)
 class Views:
-    """Some slices, from feet to head, on the network's pixels.
+    """Some slices of the output, from feet to head, on the network's pixels.
 
     Args:
-        made: what was made, in [-1, 1] of the target's range.
-        bodies: the body that it was made in.
+        made: the output, in [-1, 1] of the target's range.
+        bodies: of the source.
         pixel_mm: length of a pixel.
     """
 
@@ -228,16 +217,14 @@ class Views:
 
 
 def views_of(translation: Translation, chosen: Sequence[int], about: About, made_range: tuple[float, float]) -> Views:
-    """What was made, as the network gave it.
+    """Slices of the output on the network's pixels.
 
     Args:
-        translation: what was made.
-        chosen: which slices.
-        about: the model, with the size that is wanted.
-        made_range: units of the target that are -1 and 1.
+        about: the model, with the requested size.
+        made_range: target values that are -1 and 1.
     """
     image, picked = translation.image, list(chosen)
-    # The body that the frame lies around is the source's: what was made may show none.
+    # Around the source's body, since the output may not show one.
     frame = frame_of(translation.sources[0], about)
     made = Intensity(*made_range).to_model(frame.take(image.voxels[picked], image.spacing[1:], made_range[0]))
     bodies = frame.take(translation.body[picked].astype(np.uint8), image.spacing[1:], 0.0) > 0.5
@@ -247,26 +234,23 @@ def views_of(translation: Translation, chosen: Sequence[int], about: About, made
 def source_slices(
     volume: Volume, about: About, chosen: Sequence[int], frame: Frame
 ) -> Float[np.ndarray, "n size size"]:
-    """Some slices of a source as the network sees them where there are no tiles: one frame, in [-1, 1].
+    """Some slices of a source as the network sees them without tiles: one frame, in [-1, 1].
 
     Args:
         volume: one of the inputs, on the grid of the first.
-        about: the model.
-        chosen: which slices.
-        frame: that of the first input.
     """
     step = intensity_of(volume, ImageSettings(window=about.window, percentiles=about.percentiles))
     return step.to_model(frame.take(volume.voxels[list(chosen)], volume.spacing[1:], float(volume.voxels.min())))
 
 
 def as_trained(about: About, reference: Fingerprint, size: int) -> About:
-    """The model as it was when its fingerprint was taken: the same field of view in other pixels."""
+    """The model with the settings of its fingerprint: the same field of view in other pixels."""
     mm = about.pixel_mm * about.size / size
     return replace(about, size=size, pixel_mm=mm, window=reference.window, percentiles=reference.percentiles)
 
 
 def trained_slices(translation: Translation, reference: Fingerprint) -> tuple[list[int], bool]:
-    """Slices of the kind that the model was trained on, and whether it is known which those are."""
+    """Slices of the kind that the model was trained on, and whether these are known."""
     seen = np.flatnonzero(translation.body.any(axis=(1, 2)))
     if reference.slices == "all":
         return [int(seen[i]) for i in spread(len(seen), MOST_SLICES)], True
@@ -276,7 +260,7 @@ def trained_slices(translation: Translation, reference: Fingerprint) -> tuple[li
 
 
 def shows_organs(translation: Translation, organs: Sequence[str]) -> list[int]:
-    """Slices that show one of some organs, by the source's labels, or else by S; none where that is not known."""
+    """Slices that show one of the organs, by the source's labels, or else by S; empty if unknown."""
     source = translation.sources[0]
     if source.labels is not None:
         labels = in_classes(source.labels, source.label_names, organs)

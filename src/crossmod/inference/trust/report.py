@@ -1,4 +1,4 @@
-"""The trust report of a translation: one HTML page, and its numbers as JSON."""
+"""The trust report of a translation: an HTML page, and its numbers as JSON."""
 
 import itertools
 from collections.abc import Iterator, Sequence
@@ -21,7 +21,7 @@ from crossmod.report.figures import COLOURS, data_url, display_range, gray, outl
 
 SHOWN = 5
 INCHES = 2.2
-# Values that a display range is taken of; more change it little.
+# Values from which a display range is computed; more change it little.
 ENOUGH = 500_000
 
 
@@ -31,9 +31,7 @@ def slices_panel(
     """Source | synthetic | real | uncertainty | S's outlines, of some slices from head to feet.
 
     Args:
-        translation: what was made.
-        unit: of its uncertainty.
-        truth: a real scan on its grid, NaN where it shows nothing.
+        truth: a real scan on its grid, NaN beyond it.
     """
     image, spread = translation.image, translation.uncertainty
     rows = shown_slices(translation)
@@ -77,7 +75,7 @@ def reformats_panel(translation: Translation) -> str:
     for (volume, limits, name), row in zip(sides, axes, strict=True):
         cuts = (volume.voxels[:, middle[0]], volume.voxels[:, :, middle[1]])
         for axis, cut, mm, words in zip(row, cuts, (across, down), ("coronal", "sagittal"), strict=True):
-            # As they are: a smooth picture would hide steps from slice to slice.
+            # Not smoothed, which would hide steps from slice to slice.
             axis.imshow(cut[::-1], cmap="gray", vmin=limits[0], vmax=limits[1], interpolation="nearest")
             axis.set_aspect(along / mm)
             axis.set_axis_off()
@@ -85,26 +83,26 @@ def reformats_panel(translation: Translation) -> str:
     return data_url(figure)
 
 
-def uncertainty_curve(found: Uncertainty, jumps: Sequence[int]) -> str:
-    """Mean uncertainty of each slice, from feet to head; the slices that are shown are marked."""
+def uncertainty_curve(uncertainty: Uncertainty, shown: Sequence[int]) -> str:
+    """Mean uncertainty of each slice, from feet to head, with marks at the shown slices."""
     figure, axis = _plot()
-    numbers = np.arange(1, len(found.by_slice) + 1)
-    axis.plot(numbers, found.by_slice, color=COLOURS[5], linewidth=1.2, marker=".", markersize=3)
-    for index in jumps:
+    numbers = np.arange(1, len(uncertainty.by_slice) + 1)
+    axis.plot(numbers, uncertainty.by_slice, color=COLOURS[5], linewidth=1.2, marker=".", markersize=3)
+    for index in shown:
         axis.axvline(index + 1, color="0.8", linewidth=0.8, zorder=0)
     axis.set_ylim(bottom=0)
     axis.set_xlabel("slice, feet to head")
-    axis.set_ylabel(f"mean uncertainty, {found.unit}")
+    axis.set_ylabel(f"mean uncertainty, {uncertainty.unit}")
     return data_url(figure)
 
 
 def histogram_figure(likenesses: Sequence[Likeness]) -> str:
     """Gray values of the body, of each input and of its training patients."""
     figure, axis = _plot()
-    for one, colour in zip(likenesses, itertools.cycle(COLOURS), strict=False):
-        edges = np.linspace(-1, 1, len(one.histogram) + 1)
-        axis.stairs(100 * one.trained, edges, color=colour, fill=True, alpha=0.25, label=f"training: {plain(one.name)}")
-        axis.stairs(100 * one.histogram, edges, color=colour, linewidth=1.3, label=f"this input: {plain(one.name)}")
+    for like, colour in zip(likenesses, itertools.cycle(COLOURS), strict=False):
+        edges, name = np.linspace(-1, 1, len(like.histogram) + 1), plain(like.name)
+        axis.stairs(100 * like.trained, edges, color=colour, fill=True, alpha=0.25, label=f"training: {name}")
+        axis.stairs(100 * like.histogram, edges, color=colour, linewidth=1.3, label=f"this input: {name}")
     axis.set_xlabel("value as the network sees it")
     axis.set_ylabel("% of the body")
     axis.legend(fontsize=7)
@@ -117,7 +115,7 @@ def _ends(values: np.ndarray) -> tuple[float, float]:
 
 
 def shown_slices(translation: Translation) -> list[int]:
-    """Evenly over those with a body, from the head down; the ends, which show little, are left out."""
+    """Slices evenly spaced over the body, from head to feet, without its ends, which show little."""
     seen = np.flatnonzero(translation.body.any(axis=(1, 2)))
     if not len(seen):
         return [len(translation.image.voxels) // 2]
@@ -126,13 +124,13 @@ def shown_slices(translation: Translation) -> list[int]:
 
 
 def source_range(translation: Translation) -> tuple[float, float]:
-    """The CT window of the model, or what the body of MR spans."""
+    """The CT window of the model, or the range of MR in the body."""
     source = translation.sources[0]
     return translation.about.window if source.modality == "ct" else _spanned(source, translation)
 
 
 def image_range(translation: Translation) -> tuple[float, float]:
-    """The same of what was made."""
+    """The range of the model's CT output, or the range of MR in the body."""
     about, image = translation.about, translation.image
     return (about.low, about.high) if image.modality == "ct" else _spanned(image, translation)
 
@@ -153,7 +151,7 @@ def _show(axis: Axes, image: np.ndarray, limits: tuple[float, float], aspect: fl
 
 
 def _uncertain(figure: Figure, axes: np.ndarray, axis: Axes, translation: Translation, index: int, unit: str) -> None:
-    """The map, on one scale for all slices; its colour bar stands beside the first."""
+    """The map, on one scale for all slices, with one colour bar."""
     spread, about = translation.uncertainty, translation.about
     assert spread is not None
     scale = 1.0 if unit == "HU" else 100 / (about.high - about.low)
@@ -189,17 +187,15 @@ def _plot() -> tuple[Figure, Axes]:
     return figure, axis
 
 
-Row = dict[str, str]
+Row = tuple[str, str, str]
+"""Check, value, limit."""
 
 
 def write_trust(translation: Translation, trust: Trust, path: PathName, *, truth: AgainstTruth | None = None) -> None:
-    """Write the page, and beside it the numbers.
+    """Write the page, and the numbers to the same path with `.json`; an earlier report is overwritten.
 
     Args:
-        translation: what was judged.
-        trust: what was found.
-        truth: how far the translation is from the truth, where there is one.
-        path: of the page; the numbers lie at the same name with `.json`. An earlier report is written over.
+        truth: scores of the translation, if a truth is known.
 
     Raises:
         InputError: there is something else at `path`, or the disk is full.
@@ -207,8 +203,8 @@ def write_trust(translation: Translation, trust: Trust, path: PathName, *, truth
     path = Path(path)
     check_free(path)
     write_page("crossmod.inference.trust", "trust.html", path, **_parts(translation, trust, truth))
-    told = {} if truth is None else {"against_truth": truth.plain()}
-    write_json(path.with_suffix(".json"), {**trust.plain(), **told})
+    scores = {} if truth is None else {"against_truth": truth.plain()}
+    write_json(path.with_suffix(".json"), {**trust.plain(), **scores})
 
 
 def _parts(translation: Translation, trust: Trust, truth: AgainstTruth | None) -> dict[str, object]:
@@ -248,57 +244,53 @@ def _checks(trust: Trust) -> Iterator[Row]:
     if output is not None:
         for like in (output.real, output.own):
             if like is not None:
-                yield from _measures(f"Output, beside {like.name}", like)
+                yield from _measures(f"Output compared with {like.name}", like)
         for organ in output.organs:
             value = f"{organ.value:.3g} {organ.unit}"
-            yield _row(f"{organ.name.replace('_', ' ')} in the output", value, f"{organ.low:.3g} to {organ.high:.3g}")
+            yield f"{organ.name.replace('_', ' ')} in the output", value, f"{organ.low:.3g} to {organ.high:.3g}"
         structure = "not assessed" if output.kept is None else f"{output.kept.structure:.2f}"
-        yield _row("Structure kept: correlation of edges", structure, f"at least {output.least_structure:.2f}")
+        yield "Structure kept: correlation of edges", structure, f"at least {output.least_structure:.2f}"
     yield from _place(trust)
     jump = "not assessed" if trust.jump != trust.jump else f"{trust.jump:.2f}"
-    yield _row("Steps from slice to slice, relative to the input", jump, f"at most {limits.jump:g}")
-    yield _row("Body beyond the range of the model", f"{trust.clipped:.1%}", f"at most {limits.clipped:.0%}")
+    yield "Steps from slice to slice, relative to the input", jump, f"at most {limits.jump:g}"
+    yield "Body beyond the range of the model", f"{trust.clipped:.1%}", f"at most {limits.clipped:.0%}"
     share = "no body" if trust.body_share != trust.body_share else f"{trust.body_share:.0%}"
-    yield _row("Share of the slices that is body", share, f"at most {limits.body_share:.0%}")
+    yield "Share of the slices that is body", share, f"at most {limits.body_share:.0%}"
     if spread is not None:
         mean = f"mean {spread.mean:.3g}, 95th percentile {spread.high:.3g} {spread.unit}"
-        yield _row("Uncertainty inside the body", mean, "")
-        yield _row("Uncertain share of the body", f"{spread.share:.1%}", f"at most {limits.uncertain_share:.0%}")
+        yield "Uncertainty inside the body", mean, ""
+        yield "Uncertain share of the body", f"{spread.share:.1%}", f"at most {limits.uncertain_share:.0%}"
 
 
 def _measures(title: str, like: Likeness) -> Iterator[Row]:
-    for one in like.measures:
-        unit = f" {one.unit}" if one.unit else ""
-        limit = f"at most {one.high:.3g}" if one.low is None else f"{one.low:.3g} to {one.high:.3g}"
-        what = "difference of " if one.low is None else ""
-        yield _row(f"{title}: {what}{one.name}", f"{one.value:.3g}{unit}", f"{limit}{unit}")
+    for measure in like.measures:
+        unit = f" {measure.unit}" if measure.unit else ""
+        limit, what = f"at most {measure.high:.3g}", "difference of "
+        if measure.low is not None:
+            limit, what = f"{measure.low:.3g} to {measure.high:.3g}", ""
+        yield f"{title}: {what}{measure.name}", f"{measure.value:.3g}{unit}", f"{limit}{unit}"
 
 
 def _place(trust: Trust) -> Iterator[Row]:
     limits, shift = trust.limits, trust.shift
     if shift is None:
-        yield _row("Shift from the input", "not assessed", f"at most {limits.shift_mm:g} mm")
+        yield "Shift from the input", "not assessed", f"at most {limits.shift_mm:g} mm"
         return
-    found = f"{shift.distance_mm:.1f} mm ({shift.rows:+.1f} rows, {shift.columns:+.1f} columns of {shift.mm:.2g} mm)"
-    yield _row("Shift from the input", found, f"at most {limits.shift_mm:g} mm")
-    yield _row("Size relative to the input", f"{shift.scale:.1%}", f"100% ± {limits.scale:.0%}")
+    value = f"{shift.distance_mm:.1f} mm ({shift.rows:+.1f} rows, {shift.columns:+.1f} columns of {shift.mm:.2g} mm)"
+    yield "Shift from the input", value, f"at most {limits.shift_mm:g} mm"
+    yield "Size relative to the input", f"{shift.scale:.1%}", f"100% ± {limits.scale:.0%}"
 
 
-def _row(check: str, found: str, limit: str) -> Row:
-    return {"check": check, "found": found, "limit": limit}
-
-
-def _organ(organ: Organ) -> Row:
-    change, sizes = organ.change, ("" if size is None else f"{size:.0f}" for size in (organ.before, organ.after))
-    known = change is not None and organ.before
+def _organ(organ: Organ) -> dict[str, str]:
+    change = organ.change
     pieces = None if change is None else change.pieces
-    moved = change is not None and change.shift_mm == change.shift_mm
     return {
         "organ": organ.name.replace("_", " "),
-        **dict(zip(("before", "after"), sizes, strict=True)),
-        "change": f"{change.growth - 1:+.0%}" if change is not None and known else "",
+        "before": "" if organ.before is None else f"{organ.before:.0f}",
+        "after": "" if organ.after is None else f"{organ.after:.0f}",
+        "change": f"{change.growth - 1:+.0%}" if change is not None and organ.before else "",
         "dice": "" if change is None else f"{change.dice:.2f}",
-        "moved": f"{change.shift_mm:.1f} mm" if change is not None and moved else "",
+        "moved": "" if change is None or change.shift_mm != change.shift_mm else f"{change.shift_mm:.1f} mm",
         "pieces": "" if pieces is None else f"{pieces.before} to {pieces.after}",
         "invented": "" if pieces is None else f"{pieces.invented:.0f}",
         "lost": "" if pieces is None else f"{pieces.lost:.0f}",
@@ -306,9 +298,8 @@ def _organ(organ: Organ) -> Row:
 
 
 def _model(about: About) -> Iterator[tuple[str, str]]:
-    people = (
-        f"{one['patients']} {side.upper()} patients, {one['slices']} slices" for side, one in about.trained_on.items()
-    )
+    counts = about.trained_on.items()
+    people = (f"{count['patients']} {side.upper()} patients, {count['slices']} slices" for side, count in counts)
     yield "Family", about.family
     yield "Inputs", ", ".join(about.inputs)
     yield "Trained on", "; ".join(people) or "not known"

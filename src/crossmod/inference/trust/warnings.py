@@ -1,7 +1,6 @@
-"""The warnings of a translation: a sentence for each exceeded limit, with what was found and the limit."""
+"""The warnings of a translation: a sentence for each exceeded limit, with the value and the limit."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from crossmod.data.deidentify import SYNTHETIC
 from crossmod.data.units import ACCEPTED
@@ -11,29 +10,16 @@ from crossmod.inference.trust.images import COPY, Output
 from crossmod.inference.trust.similarity import Likeness, Measure
 from crossmod.inference.types import Translation
 
-# Slices this many times as far apart as in training are a warning.
+# Maximum ratio to the slice distance in training.
 COARSER = 1.5
-# What is said where a layout agrees better with the training once it is turned.
+# Text for a layout that agrees better with the training when it is turned.
 TURNS = {"upright": "front and back are exchanged", "sides": "left and right are exchanged"}
-# Slice numbers that are listed; the rest are counted.
+# Slice numbers that are listed; others are counted.
 LISTED = 5
 
 
-@dataclass(frozen=True)
-class TrustWarning:
-    """One warning.
-
-    Args:
-        check: whose limit is exceeded, by the names of `Trust.checks`.
-        sentence: for people.
-    """
-
-    check: str
-    sentence: str
-
-
-def warnings_of(found: Trust, translation: Translation) -> Iterator[TrustWarning]:
-    """A sentence for each limit that is exceeded, by check."""
+def warnings_of(found: Trust, translation: Translation) -> Iterator[tuple[str, str]]:
+    """The check, as in `Trust.checks`, and a sentence for each exceeded limit."""
     different = translation.about.source != translation.about.target
     sentences = {
         "body": _body(found, translation),
@@ -50,12 +36,12 @@ def warnings_of(found: Trust, translation: Translation) -> Iterator[TrustWarning
     }
     for check, lines in sentences.items():
         for line in lines:
-            yield TrustWarning(check, line)
+            yield check, line
 
 
 def _body(found: Trust, translation: Translation) -> Iterator[str]:
     if not translation.body.any():
-        yield "No body was found in the input: nothing was made."
+        yield "No body was found in the input: nothing was translated."
     elif found.body_share > found.limits.body_share:
         yield (
             f"{found.body_share:.0%} of the slices are taken for body (limit {found.limits.body_share:.0%}): the field "
@@ -65,7 +51,7 @@ def _body(found: Trust, translation: Translation) -> Iterator[str]:
 
 def _input(found: Trust, translation: Translation) -> Iterator[str]:
     about, source = translation.about, translation.sources[0]
-    if any(SYNTHETIC in one.notes for one in translation.sources):
+    if any(SYNTHETIC in source.notes for source in translation.sources):
         yield "The input is itself synthetic: its errors are carried over."
     for note in translation.image.notes:
         if note.startswith(ACCEPTED):
@@ -88,12 +74,12 @@ def _input(found: Trust, translation: Translation) -> Iterator[str]:
 
 
 def _measured(like: Likeness, limit: float) -> str:
-    """The quantities outside of their limits, the furthest first."""
-    outside = sorted((one for one in like.measures if one.score > limit), key=lambda one: -one.score)
-    return "; ".join(_one(measure) for measure in outside)
+    """The quantities outside their limits, the furthest first."""
+    outside = sorted((m for m in like.measures if m.score > limit), key=lambda measure: -measure.score)
+    return "; ".join(map(_value, outside))
 
 
-def _one(measure: Measure) -> str:
+def _value(measure: Measure) -> str:
     unit = f" {measure.unit}" if measure.unit else ""
     if measure.key in TURNS:
         return f"{TURNS[measure.key]} (correlation of the layout {measure.value:.2f}, limit {measure.low:.2f})"
@@ -132,11 +118,11 @@ def _real(output: Output, limits: Limits) -> Iterator[str]:
     like = output.real
     if like is not None and like.score is not None and like.score > limits.unlike:
         yield f"The output does not look like {like.name}: {_measured(like, limits.unlike)}."
-    for one in output.organs:
-        if one.outside:
+    for organ in output.organs:
+        if organ.outside:
             yield (
-                f"The {_named(one.name)} has {one.value:.3g} {one.unit} in the output; expected {one.low:.3g} to "
-                f"{one.high:.3g}, from real images."
+                f"The {_named(organ.name)} has {organ.value:.3g} {organ.unit} in the output; expected {organ.low:.3g} "
+                f"to {organ.high:.3g}, from real images."
             )
 
 
@@ -181,7 +167,7 @@ def _named(organ: str) -> str:
 
 
 def _organ(organ: Organ, limits: Limits) -> Iterator[str]:
-    """At most one sentence: the gravest."""
+    """At most one sentence: the most severe."""
     change, name = organ.change, _named(organ.name)
     if change is None or change.fate == "absent":
         return
@@ -224,10 +210,10 @@ def _window(found: Trust, translation: Translation) -> Iterator[str]:
 
 
 def _uncertainty(found: Trust, translation: Translation) -> Iterator[str]:
-    one, limits, about = found.uncertainty, found.limits, translation.about
-    if one is not None and one.share > limits.uncertain_share:
-        width = limits.uncertain * (about.high - about.low) if one.unit == "HU" else 100 * limits.uncertain
+    spread, limits, about = found.uncertainty, found.limits, translation.about
+    if spread is not None and spread.share > limits.uncertain_share:
+        width = limits.uncertain * (about.high - about.low) if spread.unit == "HU" else 100 * limits.uncertain
         yield (
-            f"In {one.share:.0%} of the body variants differ by more than {width:.3g} {one.unit} (limit "
+            f"In {spread.share:.0%} of the body variants differ by more than {width:.3g} {spread.unit} (limit "
             f"{limits.uncertain_share:.0%})."
         )
