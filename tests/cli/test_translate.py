@@ -79,7 +79,7 @@ def test_more_models_give_an_uncertainty(tmp_path: Path, run: Path, patient: Pat
         (["{ct}", "{out}", "--batch", "0"], "--batch: 0. Expected: greater than or equal to 1"),
         (["{ct}", "{out}", "--executor", "ray"], "--list with them"),
         (["{ct}", "{out}", "--echo-time", "4.6"], "NIfTI, which is one series"),
-        (["{ct}", "{nrrd}"], "a file that is not written here (.nrrd)"),
+        (["{ct}", "{nrrd}"], "an unsupported file (.nrrd)"),
         (["{ct}", "{beside}"], "beside.nii.gz.trust.json: something that is there already"),
         (["{ct}", "{ct}"], "there already"),
         (["{none}", "{out}"], "no such file"),

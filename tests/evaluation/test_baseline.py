@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crossmod.errors import InputError
-from crossmod.evaluation.baseline import BaselineComparison, hold_out, judge
+from crossmod.evaluation.baseline import BaselineComparison, compare_with_baseline, hold_out
 from crossmod.metrics.distribution import METRICS, ImageStatistics
 from crossmod.statistics.intervals import estimate, patient_draws
 from tests.support.plain_scores import average, in_layer, score, score_layers
@@ -45,7 +45,7 @@ def people(name: str, count: int, each: int = 3) -> dict[str, int]:
 def judged() -> tuple[ImageStatistics, ImageStatistics, dict[str, ImageStatistics], BaselineComparison]:
     reference, held = slices(1, people("r", 6)), slices(2, people("h", 5))
     models = {"near": slices(3, people("m", 5)), "far": slices(4, people("m", 5), shift=1.0)}
-    return reference, held, models, judge(reference, held, models, seed=3, draws=200)
+    return reference, held, models, compare_with_baseline(reference, held, models, seed=3, draws=200)
 
 
 def test_estimates_are_the_plain_scores(judged: tuple) -> None:
@@ -86,9 +86,9 @@ def test_intervals(judged: tuple) -> None:
 
 def test_the_same_seed_gives_the_same_intervals(judged: tuple) -> None:
     reference, held, models, found = judged
-    again = judge(reference, held, {"far": models["far"]}, seed=3, draws=200)
+    again = compare_with_baseline(reference, held, {"far": models["far"]}, seed=3, draws=200)
     assert again.scores["far"].average["frechet"] == found.scores["far"].average["frechet"]
-    other = judge(reference, held, {"far": models["far"]}, seed=4, draws=200)
+    other = compare_with_baseline(reference, held, {"far": models["far"]}, seed=4, draws=200)
     assert other.scores["far"].average["frechet"] != found.scores["far"].average["frechet"]
 
 
@@ -96,7 +96,7 @@ def test_numbers_are_made_equal() -> None:
     """A model of more patients and more slices is cut down to those of the baseline, evenly."""
     reference, held = slices(1, people("r", 4)), slices(2, people("h", 2, each=4))
     model = slices(3, people("m", 6, each=5))
-    found = judge(reference, held, {"m": model}, draws=0)
+    found = compare_with_baseline(reference, held, {"m": model}, draws=0)
     assert found.patients == (4, 2)
     assert found.images[1] == (12, 8)
     # The score is one of two of the six, with four slices of each.
@@ -110,7 +110,7 @@ def test_numbers_are_made_equal() -> None:
 
 def test_a_set_against_itself_scores_as_the_baseline() -> None:
     reference, held = slices(1, people("r", 4)), slices(2, people("h", 4))
-    found = judge(reference, held, {"held": held}, draws=50)
+    found = compare_with_baseline(reference, held, {"held": held}, draws=50)
     for metric in set(METRICS) - {"kid"}:
         one = found.ratios["held"].average[metric]
         assert (one.value, one.low, one.high) == pytest.approx((1, 1, 1))
@@ -118,7 +118,7 @@ def test_a_set_against_itself_scores_as_the_baseline() -> None:
 
 def test_layers_that_one_side_lacks() -> None:
     reference, held = slices(1, people("r", 3), (1, 2, 3)), slices(2, people("h", 3), (1, 3))
-    found = judge(reference, held, {"m": slices(3, people("m", 3), (1, 2))}, draws=20)
+    found = compare_with_baseline(reference, held, {"m": slices(3, people("m", 3), (1, 2))}, draws=20)
     assert math.isnan(found.baseline.layers[2]["frechet"].value)
     assert math.isfinite(found.scores["m"].layers[2]["frechet"].value)
     assert math.isnan(found.scores["m"].layers[3]["frechet"].value)
@@ -130,13 +130,13 @@ def test_layers_that_one_side_lacks() -> None:
 def test_a_baseline_of_zero_divides_nothing() -> None:
     """The held-out slices are those of the reference, under other names."""
     reference, same = slices(1, people("r", 3)), slices(1, people("h", 3))
-    found = judge(reference, same, {"m": slices(3, people("m", 3))}, draws=5)
+    found = compare_with_baseline(reference, same, {"m": slices(3, people("m", 3))}, draws=5)
     assert found.baseline.average["kl_256"].value == 0
     assert math.isnan(found.ratios["m"].average["kl_256"].value)
 
 
 def test_one_patient_a_side_has_a_score_and_no_interval() -> None:
-    found = judge(slices(1, {"r": 4}), slices(2, {"h": 4}), {"m": slices(3, {"m": 4})}, draws=20)
+    found = compare_with_baseline(slices(1, {"r": 4}), slices(2, {"h": 4}), {"m": slices(3, {"m": 4})}, draws=20)
     one = found.scores["m"].average["frechet"]
     assert math.isfinite(one.value)
     assert (one.low, one.high) == (-math.inf, math.inf)
@@ -145,9 +145,9 @@ def test_one_patient_a_side_has_a_score_and_no_interval() -> None:
 def test_mistakes_are_refused() -> None:
     some = slices(1, people("r", 2))
     with pytest.raises(InputError, match="patient r0 on both sides"):
-        judge(some, some, {})
+        compare_with_baseline(some, some, {})
     with pytest.raises(InputError, match="no slices"):
-        judge(some, slices(2, people("h", 2)), {"m": slices(3, people("m", 2)).take([])})
+        compare_with_baseline(some, slices(2, people("h", 2)), {"m": slices(3, people("m", 2)).take([])})
 
 
 @given(st.lists(st.sampled_from("abcdefgh"), min_size=1, max_size=20), st.integers(0, 99))
@@ -195,6 +195,6 @@ def test_the_interval_of_a_biased_distance_holds_its_expected_value() -> None:
     expected = np.mean([score(real, other, 1)["frechet"] for real, other in made])
     held = 0
     for real, other in made:
-        found = judge(real, other, {}, draws=60).baseline.layers[1]["frechet"]
+        found = compare_with_baseline(real, other, {}, draws=60).baseline.layers[1]["frechet"]
         held += found.low <= expected <= found.high
     assert held >= 50

@@ -1,8 +1,8 @@
 """What an evaluation keeps beside its card: bootstrap draws and averaged spectra.
 
-`baseline.judge` gives each model's own interval. Two models that translated the same slices of the same patients share
-those patients' variation: it cancels in their difference, draw by draw. So the scores of each draw, of all slices of a
-model, averaged over layers, are kept. A digest tells which models can be paired: all that their draws depend on is
+`compare_with_baseline` gives each model's own interval. Two models that translated the same slices of the same patients
+share those patients' variation: it cancels in their difference, draw by draw. So the scores of each draw, of all slices
+of a model, averaged over layers, are kept. A digest tells which models can be paired: all that their draws depend on is
 the same.
 """
 
@@ -10,7 +10,6 @@ import hashlib
 import json
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -36,7 +35,7 @@ def model_draws(
 
     Args:
         models: name -> synthetic slices.
-        seed: of the draws; the same seed gives the draws of `baseline.judge`.
+        seed: of the draws; the same seed gives the draws of `baseline.compare_with_baseline`.
         draws: how many; the first row of the result is the set itself.
     """
     layers = range(1, LAYERS + 1)
@@ -63,15 +62,22 @@ def digest(reference: Measured, model: Measured, sources: Mapping[str, str], abo
 
 def save_draws(folder: Path, draws: Mapping[str, Draws], names: Sequence[str]) -> None:
     """Write draws beside a card; keys are numbers, since a model's name may contain anything."""
-    with atomic_write(folder / DRAWS_FILE) as temporary:
-        save_file({str(names.index(name)): np.ascontiguousarray(rows) for name, rows in draws.items()}, temporary)
+    _save(folder / DRAWS_FILE, {names.index(name): rows for name, rows in draws.items()})
 
 
 def load_draws(folder: Path, names: Sequence[str]) -> dict[str, Draws]:
     """What `save_draws` wrote; empty without the file."""
-    path = folder / DRAWS_FILE
-    held = load_file(path) if path.is_file() else {}
-    return {name: held[str(number)] for number, name in enumerate(names) if str(number) in held}
+    return {names[number]: rows for number, rows in _load(folder / DRAWS_FILE).items()}
+
+
+def _save(path: Path, arrays: Mapping[int, np.ndarray]) -> None:
+    with atomic_write(path) as temporary:
+        save_file({str(number): np.ascontiguousarray(array) for number, array in arrays.items()}, temporary)
+
+
+def _load(path: Path) -> dict[int, np.ndarray]:
+    arrays = load_file(path) if path.is_file() else {}
+    return {number: arrays[str(number)] for number in sorted(map(int, arrays))}
 
 
 SPECTRA_FILE = "spectra.safetensors"
@@ -90,7 +96,7 @@ def typical(statistics: ImageStatistics, layer: int) -> int | None:
     return int(where[np.argmin((away**2).sum(axis=1))])
 
 
-def shown_slices(question: EvaluationCases, measured: Mapping[str, Measured]) -> dict[str, Any]:
+def shown_slices(question: EvaluationCases, measured: Mapping[str, Measured]) -> dict[str, dict[str, object]]:
     """By layer, a typical real slice and one of each model, of the same source slice if possible."""
     shown = {}
     for layer in range(1, LAYERS + 1):
@@ -130,13 +136,10 @@ def average_spectrum(statistics: ImageStatistics, layers: Collection[int]) -> Sp
 
 def save_spectra(folder: Path, measured: Mapping[str, Measured], common: Collection[int]) -> None:
     """Write the averaged spectrum of each set, by its number."""
-    with atomic_write(folder / SPECTRA_FILE) as temporary:
-        sets = enumerate(measured.values())
-        save_file({str(number): average_spectrum(each.statistics, common) for number, each in sets}, temporary)
+    spectra = [average_spectrum(each.statistics, common) for each in measured.values()]
+    _save(folder / SPECTRA_FILE, dict(enumerate(spectra)))
 
 
 def load_spectra(folder: Path) -> list[Spectrum]:
     """Those of the reference, the held-out real slices, and each model; empty without the file."""
-    path = folder / SPECTRA_FILE
-    held = load_file(path) if path.is_file() else {}
-    return [held[str(number)] for number in range(len(held))]
+    return [*_load(folder / SPECTRA_FILE).values()]

@@ -76,7 +76,7 @@ def hold_out(patients: Sequence[str], seed: int) -> tuple[tuple[str, ...], tuple
     return tuple(name for name in names if name not in held), tuple(name for name in names if name in held)
 
 
-def judge(
+def compare_with_baseline(
     reference: ImageStatistics,
     held: ImageStatistics,
     models: Mapping[str, ImageStatistics],

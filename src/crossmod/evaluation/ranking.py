@@ -51,7 +51,7 @@ class ModelResult:
         return {metric: self.model[side]["average"][metric] for metric, side in sides.items()}
 
 
-def judged(results: Sequence[Path]) -> list[ModelResult]:
+def load_models(results: Sequence[Path]) -> list[ModelResult]:
     """The models of some results, under distinct names."""
     runs: dict[Path, Run] = {path.resolve(): open_run(path, "evaluate") for path in results}
     found = []
@@ -167,7 +167,7 @@ def compare_evaluations(results: Sequence[Path]) -> Ranking:
         InputError: a path without a finished result of `evaluate images`, fewer than two models, or several
             modalities.
     """
-    models = judged(results)
+    models = load_models(results)
     if len(models) < 2:
         found = f"{len(models)} model{'s' * (len(models) != 1)}"
         do = "Evaluate several synthetic stores together, or give several results."

@@ -12,7 +12,7 @@ import numpy as np
 from crossmod.data.store import Store
 from crossmod.evaluation.baseline import BaselineComparison, Table
 from crossmod.evaluation.cases import TAKEN, EvaluationCases, SyntheticModel
-from crossmod.evaluation.measure import Measured, layer_counts
+from crossmod.evaluation.measure import Measured
 from crossmod.metrics.distribution import METRICS
 from crossmod.metrics.slice_positions import Placed, Sources
 from crossmod.settings import pixel_words
@@ -40,6 +40,25 @@ class JumpsCard(TypedDict):
     real: float | None
 
 
+class SideCard(TypedDict):
+    """The patients, cases and slices of a set."""
+
+    patients: list[str]
+    cases: int
+    slices: int
+
+
+class ModelSideCard(SideCard):
+    """The origin of a model's images, and the real patients that it was trained on."""
+
+    store: str
+    family: str | None
+    run: str | None
+    weights: list[str]
+    reference_trained_on: list[str]
+    held_trained_on: list[str]
+
+
 class ScoresCard(TypedDict):
     """What one model scores; models with equal `pairing` have draws that can be subtracted."""
 
@@ -60,7 +79,9 @@ def values_of(one: Estimate) -> Values:
     return [number(one.value), number(one.low), number(one.high)]
 
 
-def _table(table: Table) -> TableCard:
+def table_card(table: Table) -> TableCard:
+    """A table for JSON."""
+
     def row(estimates: Mapping[str, Estimate]) -> dict[str, Values]:
         return {metric: values_of(one) for metric, one in estimates.items()}
 
@@ -68,10 +89,10 @@ def _table(table: Table) -> TableCard:
     return {"layers": layers, "average": row(table.average)}
 
 
-def plain_fields(summary: object) -> dict[str, Any]:
+def plain_fields(summary: object) -> dict[str, object]:
     """The fields of a dataclass of numbers and text, for JSON."""
 
-    def plain(value: Any) -> Any:
+    def plain(value: object) -> object:
         if isinstance(value, tuple):
             return [plain(part) for part in value]
         return number(value) if isinstance(value, float) else value
@@ -104,7 +125,9 @@ def text(values: Values, digits: int = 3) -> str:
     return f"{value:.{digits}g}{ends}"
 
 
-def inputs_of(question: EvaluationCases, sources: Sources, truth: Store | None, finder: str | None) -> dict[str, Any]:
+def inputs_of(
+    question: EvaluationCases, sources: Sources, truth: Store | None, finder: str | None
+) -> dict[str, object]:
     """Checksums of all cases that determine the numbers, so that changed data is noticed.
 
     Args:
@@ -122,24 +145,15 @@ def inputs_of(question: EvaluationCases, sources: Sources, truth: Store | None, 
     }
 
 
-def numbers_of(judgement: BaselineComparison) -> dict[str, Any]:
-    """How many patients and slices were compared, and what real slices score."""
-    return {
-        "patients": list(judgement.patients),
-        "images": {str(layer): list(count) for layer, count in judgement.images.items()},
-        "baseline": _table(judgement.baseline),
-    }
-
-
 def model_of(
-    judgement: BaselineComparison, pairing: str | None, measured: Mapping[str, Measured], model: SyntheticModel
+    comparison: BaselineComparison, pairing: str | None, measured: Mapping[str, Measured], model: SyntheticModel
 ) -> ScoresCard:
     """What one model scores.
 
     Args:
         pairing: digest of what its draws depend on; None without draws.
     """
-    scores, ratios = (_table(side[model.name]) for side in (judgement.scores, judgement.ratios))
+    scores, ratios = (table_card(side[model.name]) for side in (comparison.scores, comparison.ratios))
     own, real = measured[model.name].jumps, measured["held"].jumps
     return {
         "scores": scores,
@@ -161,14 +175,14 @@ def _median(jumps: Mapping[str, float]) -> float | None:
 
 def data_of(
     out: Path, question: EvaluationCases, placed: Mapping[str, Sequence[Placed]], measured: Mapping[str, Measured]
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """Which patients were compared, from which stores, and which real ones each model was trained on."""
 
-    def side(name: str) -> dict[str, Any]:
+    def side(name: str) -> SideCard:
         patients = sorted({case.record.patient for case in placed[name]})
         return {"patients": patients, "cases": len(placed[name]), "slices": len(measured[name].rows)}
 
-    def model_side(model: SyntheticModel) -> dict[str, Any]:
+    def model_side(model: SyntheticModel) -> ModelSideCard:
         origins = [record.synthetic for record in model.records if record.synthetic]
         return {
             **side(model.name),
@@ -183,15 +197,6 @@ def data_of(
     return {
         "real": {"store": os.path.relpath(question.real.path, out), **{name: side(name) for name in TAKEN}},
         "models": {model.name: model_side(model) for model in question.models},
-    }
-
-
-def layers_of(placed: Mapping[str, Sequence[Placed]], common: frozenset[int]) -> dict[str, Any]:
-    """How many slices lie in each layer, and by which rule each case was placed."""
-    return {
-        "common": sorted(common),
-        "counts": {name: layer_counts(cases) for name, cases in placed.items()},
-        "rules": {name: {case.record.id: case.rule for case in cases} for name, cases in placed.items()},
     }
 
 
@@ -215,8 +220,9 @@ def rows(card: Mapping[str, Any]) -> list[tuple[str, ...]]:
             if score[0] is None and base[0] is None:
                 continue
             divided = text(ratio) if METRICS[metric].divided else "not divided"
-            shown = SHOWN.get(model["verdicts"][metric], model["verdicts"][metric])
-            table.append((name, METRICS[metric].title, text(score), text([base[0], None, None]), divided, shown))
+            word: str = model["verdicts"][metric]
+            cells = text(score), text([base[0], None, None]), divided, SHOWN.get(word, word)
+            table.append((name, METRICS[metric].title, *cells))
     return table
 
 

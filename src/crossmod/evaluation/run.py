@@ -8,13 +8,13 @@ from pathlib import Path
 from crossmod.data.store import Store
 from crossmod.errors import InputError
 from crossmod.evaluation.artifacts import digest, model_draws, save_draws, save_spectra, shown_slices
-from crossmod.evaluation.baseline import BaselineComparison, judge
+from crossmod.evaluation.baseline import BaselineComparison, compare_with_baseline
 from crossmod.evaluation.cases import EvaluationCases, SyntheticModel, choose_cases, warn_of_bodies
 from crossmod.evaluation.measure import Measured, MeasurementSetup, edges_for, layer_counts, measure
 from crossmod.evaluation.organs import organs_of
 from crossmod.evaluation.paired import against_truth, truth_of
-from crossmod.evaluation.result import data_of, inputs_of, layers_of, model_of, numbers_of, plain_fields
-from crossmod.evaluation.warnings import about_segmenter, notes
+from crossmod.evaluation.result import data_of, inputs_of, model_of, plain_fields, table_card
+from crossmod.evaluation.warnings import about_segmenter, warnings_of
 from crossmod.files import PathName, lock
 from crossmod.metrics.axial_layers import LAYERS
 from crossmod.metrics.features import detector
@@ -86,7 +86,7 @@ def evaluate_images(
     paired = {m.name: against_truth(placed[m.name], question.truth, known, settings) for m in question.models}
     run = start_run(out, KIND, plain_settings, inputs)
     with lock(run.path / ".lock"):
-        judgement, digests = _score(run.path, question, measured, setup)
+        comparison, digests = _score(run.path, question, measured, setup)
         save_spectra(run.path, measured, common)
         run.finish(
             {
@@ -98,18 +98,24 @@ def evaluate_images(
                 "pixel_mm": question.scale.pixel_mm,
                 "detector": {"name": features.name, "sha256": features.sha256},
                 "data": data_of(out, question, placed, measured),
-                "layers": layers_of(placed, common),
-                **numbers_of(judgement),
+                "layers": {
+                    "common": sorted(common),
+                    "counts": {name: layer_counts(cases) for name, cases in placed.items()},
+                    "rules": {name: {case.record.id: case.rule for case in cases} for name, cases in placed.items()},
+                },
+                "patients": list(comparison.patients),
+                "images": {str(layer): list(count) for layer, count in comparison.images.items()},
+                "baseline": table_card(comparison.baseline),
                 "models": {
                     model.name: {
-                        **model_of(judgement, digests.get(model.name), measured, model),
+                        **model_of(comparison, digests.get(model.name), measured, model),
                         "organs": {organ: plain_fields(summary) for organ, summary in organs[model.name].items()},
                         "truth": None if (scores := paired[model.name]) is None else plain_fields(scores),
                     }
                     for model in question.models
                 },
                 "shown": shown_slices(question, measured),
-                "warnings": notes(question, settings, placed, measured, judgement.images)
+                "warnings": warnings_of(question, settings, placed, measured, comparison.images)
                 + about_segmenter(question, finder),
                 "steps": settings.draws,
                 "seconds": round(time.monotonic() - began, 1),
@@ -140,7 +146,9 @@ def _score(
         "Scoring %d set%s and the baseline against %d real slices, with %d draws of patients each.",
         len(statistics), "s" * (len(statistics) != 1), len(reference), settings.draws,
     )  # fmt: skip
-    judgement = judge(reference, measured["held"].statistics, statistics, seed=settings.seed, draws=settings.draws)
+    comparison = compare_with_baseline(
+        reference, measured["held"].statistics, statistics, seed=settings.seed, draws=settings.draws
+    )
     # All draws of one patient are equal: they show no difference.
     several = {name: own for name, own in statistics.items() if len(set(own.patients)) > 1}
     if settings.draws == 0 or len(set(reference.patients)) < 2:
@@ -161,7 +169,7 @@ def _score(
         for model in question.models
         if model.name in several
     }
-    return judgement, digests
+    return comparison, digests
 
 
 def _origins(model: SyntheticModel) -> dict[str, str]:

@@ -19,7 +19,7 @@ CUT_SHARE = 0.02
 FEW = 5
 
 
-def notes(
+def warnings_of(
     question: EvaluationCases,
     settings: EvaluationSettings,
     placed: Mapping[str, Sequence[Placed]],

@@ -18,7 +18,7 @@ from crossmod.data.pixel_size import Scale
 from crossmod.data.store import MANIFEST, Store
 from crossmod.data.volume import take_slices
 from crossmod.evaluation.artifacts import load_spectra
-from crossmod.evaluation.ranking import compare_evaluations, judged, table
+from crossmod.evaluation.ranking import compare_evaluations, load_models, table
 from crossmod.evaluation.result import text
 from crossmod.metrics.distribution import METRICS
 from crossmod.metrics.histograms import radial_profile
@@ -337,7 +337,7 @@ def _sides(card: Mapping[str, Any]) -> list[Row]:
 def _ranking(runs: Sequence[Run]) -> dict[str, Any] | None:
     """The models of all results of one modality in order; None where there are fewer than two."""
     paths = [run.path for run in runs]
-    if len({run.card["modality"] for run in runs}) > 1 or len(judged(paths)) < 2:
+    if len({run.card["modality"] for run in runs}) > 1 or len(load_models(paths)) < 2:
         return None
     ranking = compare_evaluations(paths)
     head, *rows = table(ranking)

@@ -73,7 +73,7 @@ def test_what_is_missing_is_said_before_anything_is_written(tmp_path, monkeypatc
     translation = made(read_dicom_series(source))
     empty = np.zeros_like(translation.labels)
     for changed, found in (
-        (replace(translation, labels=None), "a model that finds no organs"),
+        (replace(translation, labels=None), "a model without a segmentor"),
         (replace(translation, labels=empty + 9), "the label 9 of a model with 2 organs"),
     ):
         with pytest.raises(InputError, match=found):

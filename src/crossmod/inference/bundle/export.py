@@ -8,7 +8,7 @@ Notable:
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import ValidationError
 from torch import Tensor, nn
@@ -28,6 +28,9 @@ from crossmod.inference.bundle.schema import (
     WEIGHTS_FILE,
     Bundle,
     Card,
+    File,
+    Onnx,
+    OnnxFile,
     Score,
     printable,
 )
@@ -203,23 +206,25 @@ def _tensors(networks: dict[str, RunNetwork]) -> dict[str, Tensor]:
     }
 
 
-def _parts(model: RunNetwork) -> dict[str, nn.Module]:
+def _parts(model: RunNetwork) -> dict[Literal["generator", "segmentor"], nn.Module]:
     S = model.translator.segmentor
     return {"generator": model.translator.generator, **({} if S is None else {"segmentor": S})}
 
 
-def _onnx_files(networks: dict[str, RunNetwork], folder: Path) -> dict[str, Any]:
-    files = []
+def _onnx_files(networks: dict[str, RunNetwork], folder: Path) -> Onnx:
+    files: list[OnnxFile] = []
     for name, model in networks.items():
         for part, network in _parts(model).items():
             channels = len(model.about.inputs) * model.about.stack if part == "generator" else 1
             file = f"{name}.{part}.onnx"
             difference = onnx_export.export_onnx(network, folder / file, channels=channels, size=model.about.size)
-            files.append({"file": file, "network": name, "part": part, "max_difference": difference})
-    return {"opset": onnx_export.OPSET, "tolerance": onnx_export.TOLERANCE, "files": files}
+            files.append(OnnxFile(file=file, network=name, part=part, max_difference=difference))
+    return Onnx(opset=onnx_export.OPSET, tolerance=onnx_export.TOLERANCE, files=tuple(files))
 
 
-def _plain(name: str, networks: dict[str, RunNetwork], card: Card, onnx: dict[str, Any] | None) -> dict[str, Any]:
+def _plain(name: str, networks: dict[str, RunNetwork], card: Card, onnx: Onnx | None) -> dict[str, Any]:
+    # As JSON: `_written` adds the files, and checks it as a `Bundle`.
+
     first = next(iter(networks.values())).about
     return {
         "format": FORMAT,
@@ -230,7 +235,7 @@ def _plain(name: str, networks: dict[str, RunNetwork], card: Card, onnx: dict[st
         "inputs": first.inputs,
         "networks": [_entry(name, model) for name, model in networks.items()],
         "card": card.model_dump(mode="json"),
-        "onnx": onnx,
+        "onnx": None if onnx is None else onnx.model_dump(mode="json"),
         "files": {},
     }
 
@@ -279,4 +284,4 @@ def _written(folder: Path, plain: dict[str, Any], subject: Path) -> Bundle:
 
 
 def _file(path: Path) -> dict[str, Any]:
-    return {"bytes": path.stat().st_size, "sha256": sha256(path)}
+    return File(bytes=path.stat().st_size, sha256=sha256(path)).model_dump()

@@ -10,7 +10,6 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -92,7 +91,7 @@ def _places(content: bytearray, shapes: Shapes, data: int, path: Path) -> Iterat
         ends = end
 
 
-def _begin(entry: Any) -> int:
+def _begin(entry: object) -> int:
     offsets = entry.get("data_offsets") if isinstance(entry, dict) else None
     return offsets[0] if isinstance(offsets, list) and offsets and type(offsets[0]) is int else -1
 

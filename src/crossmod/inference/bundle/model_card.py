@@ -1,7 +1,6 @@
 """The model card of a bundle, as data and as `README.md`."""
 
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 from crossmod.inference.bundle.schema import JSON_FILE, NOTICE, WEIGHTS_FILE, Bundle, Card, Entry, Score, printable
 from crossmod.inference.from_run import RunNetwork
@@ -32,7 +31,7 @@ STACK = (
 )
 
 
-def training_of(model: RunNetwork) -> dict[str, Any]:
+def training_of(model: RunNetwork) -> dict[str, bool | int | float | str | None]:
     """Settings of the training, for people."""
     settings = model.translator.settings.model_dump(mode="json")
     return {**{name: settings[name] for name in PUBLISHED}, "steps": int(model.translator.card["steps"])}

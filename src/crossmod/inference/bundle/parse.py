@@ -6,7 +6,7 @@ import stat
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import NoReturn
 
 import torch
 from pydantic import ValidationError
@@ -103,7 +103,7 @@ def read_bounded(path: Path, most: int, *, exactly: int | None = None) -> bytear
         raise damaged(path, "a link" if link else (error.strerror or "nothing that can be read").lower()) from None
 
 
-def strict_json(content: bytes | bytearray, subject: object) -> Any:
+def strict_json(content: bytes | bytearray, subject: object) -> object:
     """JSON without repeated keys, NaN, infinity, or deep nesting.
 
     Raises:
@@ -132,7 +132,7 @@ def _refuse_depth(text: str) -> None:
             depth -= 1
 
 
-def _once(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+def _once(pairs: Sequence[tuple[str, object]]) -> dict[str, object]:
     content = dict(pairs)
     if len(content) < len(pairs):
         name, _ = Counter(name for name, _ in pairs).most_common(1)[0]
@@ -140,7 +140,7 @@ def _once(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
     return content
 
 
-def _refuse_constant(name: str) -> Any:
+def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name}, which is not JSON")
 
 
