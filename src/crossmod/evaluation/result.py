@@ -237,7 +237,11 @@ def lines(card: Mapping[str, Any]) -> list[str]:
     ]
     for name, model in card["models"].items():
         alike = [METRICS[metric].title for metric, word in model["verdicts"].items() if word == "not told from real"]
-        printed.append(f"{name}: metrics that do not distinguish it from real images: {', '.join(alike) or 'none'}.")
+        worse = all(word == "further than real" for word in model["verdicts"].values())
+        summary = "worse than real by every metric" if worse else "not shown to be like real by any metric"
+        if alike:
+            summary = f"not distinguishable from real by {', '.join(alike)}"
+        printed.append(f"{name}: {summary}.")
         printed += [organ_line(name, organ, summary) for organ, summary in model["organs"].items()]
         printed += jump_line(name, model["jumps"])
         if model["truth"]:

@@ -1,47 +1,93 @@
-"""Numbers of an experiment as text; what is not there is said, and never shown as 0 or nan."""
+"""Numbers, names and tables as pages show them: an undefined number is called so, and never shown as 0 or nan."""
 
 import math
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 UNDEFINED = "undefined"
 
 
-def number(value: float | int | None, digits: int = 3) -> str:
-    """A number, or that there is none."""
-    return UNDEFINED if value is None else f"{value:.{digits}f}"
+class Cell(NamedTuple):
+    """A table cell with more than its text: lines below it, and the verdict that colours it."""
+
+    text: str
+    below: Sequence[str] = ()
+    verdict: str = ""
 
 
-def with_interval(found: Mapping[str, Any] | None, digits: int = 3, *, sign: bool = False) -> str:
-    """A mean and its 95 % interval, where it has ends."""
-    if found is None or found["mean"] is None:
+class Table(NamedTuple):
+    """What the macro `table` shows.
+
+    Args:
+        head: names of the columns.
+        rows: a cell per column.
+        baselines: indexes of the rows that stand out as baselines.
+    """
+
+    head: Sequence[str]
+    rows: Sequence[Sequence[str | Cell]]
+    baselines: Collection[int] = ()
+
+
+def number(value: float | int | None, digits: int = 3, *, sign: bool = False) -> str:
+    """A number, or `UNDEFINED`; -0 has no sign."""
+    return UNDEFINED if value is None or math.isnan(value) else f"{value:{'+' if sign else ''}z.{digits}f}"
+
+
+def between(
+    value: float | int | None,
+    ends: Sequence[float | int | None],
+    digits: int = 3,
+    *,
+    sign: bool = False,
+    unit: str = "",
+    without: str = "",
+) -> str:
+    """A number with its interval, such as `0.52 [0.48, 0.56]`.
+
+    Args:
+        value: None and NaN are undefined.
+        ends: of the interval; None, NaN and infinity are none.
+        digits: after the decimal point.
+        sign: whether positive numbers get a plus.
+        unit: after the number.
+        without: after a number without an interval.
+    """
+    text = number(value, digits, sign=sign)
+    if text == UNDEFINED:
+        return text
+    if any(end is None or not math.isfinite(end) for end in ends):
+        return f"{text}{unit}{without}"
+    return f"{text}{unit} [{', '.join(number(end, digits, sign=sign) for end in ends)}]"
+
+
+def with_interval(estimate: Mapping[str, Any] | None, digits: int = 3, *, sign: bool = False) -> str:
+    """The mean of an estimate with its 95 % interval."""
+    if estimate is None:
         return UNDEFINED
-    form = f"{'+' if sign else ''}.{digits}f"
-    if found["low"] is None or found["high"] is None:
-        return format(found["mean"], form)
-    return f"{found['mean']:{form}} [{found['low']:{form}}, {found['high']:{form}}]"
+    return between(estimate["mean"], (estimate["low"], estimate["high"]), digits, sign=sign)
 
 
 def from_to(values: Iterable[float | int], digits: int = 0) -> str:
-    """The smallest and the largest of some numbers, or the one that they all are; empty of none."""
+    """The smallest and the largest of some numbers, or the only one; empty for none."""
     texts = list(dict.fromkeys(f"{value:,.{digits}f}" for value in sorted(values)))
     return texts[0] if len(texts) == 1 else f"{texts[0]} to {texts[-1]}" if texts else ""
 
 
 def count(items: int, what: str) -> str:
-    """So many of something."""
+    """A number of things, with the plural where it is due."""
     return f"{items:,} {what}{'' if items == 1 else 's'}"
 
 
 def listed(names: Iterable[str], most: int = 5) -> str:
-    """Names in a row, the first few of many."""
+    """The first names, and how many more there are."""
     several = list(names)
     rest = f" and {len(several) - most} more" if len(several) > most else ""
     return ", ".join(several[:most]) + rest
 
 
-def length(seconds: float | int) -> str:
-    """A time, as long times are said."""
+def duration(seconds: float | int) -> str:
+    """Seconds, minutes or hours."""
     if seconds < 120:
         return f"{seconds:.1f} s"
     if seconds < 7200:
@@ -50,5 +96,5 @@ def length(seconds: float | int) -> str:
 
 
 def p_value(p: float | None) -> str:
-    """A p value; None and nan are no test."""
+    """A p value; None and NaN: no test was made."""
     return "no test" if p is None or math.isnan(p) else "< 0.001" if p < 0.001 else f"{p:.3f}"

@@ -1,4 +1,4 @@
-"""A page on disk: one HTML file, whole or not there, and written over nothing but an earlier one."""
+"""Pages on disk: one HTML file, written whole or not at all, and over nothing but an earlier report."""
 
 from pathlib import Path
 
@@ -24,17 +24,17 @@ def check_free(out: Path) -> None:
         raise InputError(out, found=found, expected="a new file, or an earlier report", do="Choose another --out.")
 
 
-def write_page(room: str, template: str, out: Path, **parts: object) -> None:
-    """Fill a template and write it; text is escaped, and a name that the template misses is an error.
+def templates(room: str) -> Environment:
+    """The templates of a package, such as `crossmod.report`, and those that all pages share.
 
-    Args:
-        room: the package whose template it is, as `crossmod.report`; `style.css` is that of all pages.
-        template: its name.
-        out: the page.
-        parts: what the template names.
+    Text is escaped, and an undefined name in a template is an error.
     """
     loader = ChoiceLoader([PackageLoader(room), PackageLoader("crossmod.html")])
-    environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined)
-    page = environment.get_template(template).render(version=__version__, **parts)
+    return Environment(loader=loader, autoescape=True, undefined=StrictUndefined)
+
+
+def write_page(room: str, template: str, out: Path, **parts: object) -> None:
+    """Fill a template of `templates(room)` with `parts` and write the page."""
+    page = templates(room).get_template(template).render(version=__version__, **parts)
     out.parent.mkdir(parents=True, exist_ok=True)
     write_text(out, page)

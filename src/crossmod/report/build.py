@@ -1,4 +1,4 @@
-"""The report: one HTML file, pictures and all, that opens without a network."""
+"""The report: one HTML file with its pictures, which opens without a network."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -12,7 +12,7 @@ from crossmod.report.images import images
 
 
 def build_report(paths: Sequence[Path], out: Path, *, sources: Sequence[Path] = ()) -> list[str]:
-    """Write the report of some runs, results and synthetic stores, or that of an experiment.
+    """Write the report of runs, results and synthetic stores, or that of an experiment.
 
     Args:
         paths: run folders and synthetic stores, or the folder of one experiment; the synthetic stores that segmentation
@@ -38,7 +38,7 @@ def build_report(paths: Sequence[Path], out: Path, *, sources: Sequence[Path] = 
     parts: dict[str, Callable[[], object]] = {
         "verdicts": lambda: verdicts,
         "warnings": lambda: sections.warnings(contents, all_arms),
-        "results": lambda: sections.results(all_arms, found),
+        "results": lambda: sections.results(all_arms, found) if all_arms else None,
         "patients": lambda: figures.patients_plot(all_arms) if all_arms else None,
         "roc": lambda: figures.roc_curves(all_arms) if all_arms else None,
         "synthesis": lambda: [sections.synthesis(contents, store) for store in contents.stores],
@@ -49,6 +49,6 @@ def build_report(paths: Sequence[Path], out: Path, *, sources: Sequence[Path] = 
         "costs": lambda: sections.costs(contents, all_arms),
         "data": lambda: sections.data(contents),
     }
-    made = {name: make() for name, make in track(parts.items(), "Drawing the report")}
-    write_page("crossmod.report", "report.html", out, **made)
+    content = {name: make() for name, make in track(parts.items(), "Drawing the report")}
+    write_page("crossmod.report", "report.html", out, **content)
     return verdicts

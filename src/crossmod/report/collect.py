@@ -1,7 +1,7 @@
-"""From paths to runs and arms: what a report is made of, and its tables."""
+"""From paths to runs and arms: what a report is built from."""
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,22 +11,25 @@ import numpy as np
 from crossmod.data.store import MANIFEST, Store
 from crossmod.engine.logger import training
 from crossmod.errors import InputError
+from crossmod.html.format import between, from_to, number
 from crossmod.runs import Run, is_run, open_run
 from crossmod.settings import as_recorded
-from crossmod.statistics.arm_scores import ArmScores, from_runs
+from crossmod.statistics.arm_scores import from_runs
 from crossmod.statistics.baseline_quality import untrained
 from crossmod.statistics.intervals import interval
 from crossmod.statistics.verdicts import MAIN, Compared, Facts, Origin, compare_arms, shared_by_folds
 
 log = logging.getLogger(__name__)
 
-# What `crossmod experiment` leaves in its folder: what was asked, what is to be done and, in the end, what came out.
+# A run's card as its command wrote it: three kinds of runs and several versions of crossmod have different keys.
+Card = Mapping[str, Any]
+# What `crossmod experiment` leaves in its folder: the question, the jobs and finally the results.
 DESIGN, PLAN, FINDINGS = "design.yaml", "plan.json", "findings.json"
 
 
 @dataclass(frozen=True)
 class Contents:
-    """What a report is made of.
+    """What a report is built from.
 
     Args:
         translators: training runs.
@@ -43,18 +46,15 @@ class Contents:
     sources: dict[str, tuple[Store, str]]
 
 
-def is_experiment(path: Path) -> bool:
-    """Whether a folder is that of an experiment."""
-    return (path / FINDINGS).is_file() or ((path / PLAN).is_file() and (path / DESIGN).is_file())
-
-
 def experiment_among(paths: Sequence[Path]) -> Path | None:
-    """The experiment, where it is one that is to be reported; None for runs, results and stores.
+    """The experiment to report; None for runs, results and stores.
 
     Raises:
         InputError: an experiment beside other paths, or one without results yet.
     """
-    found = next((path for path in paths if is_experiment(path)), None)
+    found = next(
+        (p for p in paths if (p / FINDINGS).is_file() or ((p / PLAN).is_file() and (p / DESIGN).is_file())), None
+    )
     if found is None:
         return None
     others = [path for path in paths if path.resolve() != found.resolve()]
@@ -62,8 +62,8 @@ def experiment_among(paths: Sequence[Path]) -> Path | None:
         do = f"Report the experiment by itself, or name folders below {found / 'runs'}."
         raise InputError(found, found=f"an experiment, beside {others[0]}", expected="an experiment alone", do=do)
     if not (found / FINDINGS).is_file():
-        do = "Give its `crossmod experiment` command again: it continues, and ends with the results."
-        raise InputError(found, found=f"an experiment without {FINDINGS}", expected="one that has results", do=do)
+        do = "Rerun its `crossmod experiment` command: it resumes, and ends with the results."
+        raise InputError(found, found=f"an experiment without {FINDINGS}", expected="an experiment with results", do=do)
     return found
 
 
@@ -77,7 +77,7 @@ def collect(paths: Sequence[Path], sources: Sequence[Path] = ()) -> Contents:
             used = run.card["data"].get("synthetic") if run.card["kind"] == "segment" else None
             runs.append(run)
             if used and not (path / used / MANIFEST).is_file():
-                log.warning("%s: its synthetic store is not at %s any more; name it too.", path, path / used)
+                log.warning("%s: its synthetic store is no longer at %s; name it too.", path, path / used)
                 continue
             path = (path / used).resolve() if used else path
         if (path / MANIFEST).is_file():
@@ -101,28 +101,33 @@ def collect(paths: Sequence[Path], sources: Sequence[Path] = ()) -> Contents:
 
 
 def sources_of(runs: Sequence[Run], named: Sequence[Path]) -> dict[str, tuple[Store, str]]:
-    """Where real cases lie, by checksum: in the stores that were named, and in those that training runs read."""
+    """Where real cases are, by checksum: in the named stores, and in those that training runs read."""
     used = [
         run.path / side["store"] for run in runs if run.card["kind"] == "train" for side in run.card["data"].values()
     ]
-    there = [*named, *(path for path in used if (path / MANIFEST).is_file())]
-    opened = [Store(path) for path in {path.resolve(): path for path in there}.values()]
+    existing = [*named, *(path for path in used if (path / MANIFEST).is_file())]
+    opened = [Store(path) for path in {path.resolve(): path for path in existing}.values()]
     return {case.sha256: (store, case.id) for store in opened for case in store.cases}
 
 
 FAMILY = {"essnet": "EssNet", "cyclegan": "CycleGAN"}
 
-# What may differ between the runs of one arm, and between an arm and the baseline that it is compared to.
-# Who is one person is a statement about the data, not a way of training.
+# What may differ between the runs of one arm, and between an arm and its baseline. `same_people` describes the data,
+# not the training.
 CHANCE = frozenset({"seed", "fold", "same_people"})
-# Share by which the millimetres of a pixel may differ between arms that are compared.
+# Share by which the pixel sizes (mm) of compared arms may differ.
 SAME_PIXELS = 0.05
 TREATMENT = frozenset({"count", "min_consistency"})
 
 
+def family_name(family: str | None) -> str:
+    """A family of translators as it is written in the literature."""
+    return FAMILY.get(family or "", family or "")
+
+
 @dataclass(frozen=True)
 class Arm:
-    """One line of the result table: runs that differ in their seed, and in the fold that they were tested on.
+    """Runs that differ only in their seed, and in the fold that they were tested on.
 
     Args:
         name: what was trained on.
@@ -134,7 +139,7 @@ class Arm:
 
     name: str
     runs: tuple[Run, ...]
-    cards: tuple[dict[str, Any], ...]
+    cards: tuple[Card, ...]
     settings: dict[str, str]
     synthetic: int
 
@@ -147,68 +152,58 @@ class Arm:
         }
 
     @property
-    def scores(self) -> ArmScores:
-        """3D Dice by seed and test patient.
-
-        Raises:
-            InputError: two runs of a fold were tested on different patients.
-        """
-        return from_runs(self.name, self.tables)
-
-    @property
     def by_seed(self) -> list[dict[str, float]]:
-        """3D Dice by test patient, all folds together: of the first seed of each fold, of the second, and so on."""
+        """3D Dice by test patient, all folds together: of each fold's first seed, of its second, and so on."""
         of_folds: dict[int, list[dict[str, float]]] = {}
         for (fold, _), table in sorted(self.tables.items()):
             of_folds.setdefault(fold, []).append(table)
-        rows = min(map(len, of_folds.values()))
+        # Folds with more seeds than others: the surplus is left out.
         return [
-            {patient: dice for tables in of_folds.values() for patient, dice in tables[row].items()}
-            for row in range(rows)
+            {patient: dice for table in tables for patient, dice in table.items()}
+            for tables in zip(*of_folds.values(), strict=False)
         ]
 
     @property
     def by_patient(self) -> dict[str, float]:
         """3D Dice of each test patient, averaged over seeds."""
-        found: dict[str, list[float]] = {}
+        by_patient: dict[str, list[float]] = {}
         for table in self.tables.values():
             for patient, dice in table.items():
-                found.setdefault(patient, []).append(dice)
-        return {patient: float(np.mean(values)) for patient, values in found.items()}
+                by_patient.setdefault(patient, []).append(dice)
+        return {patient: float(np.mean(values)) for patient, values in by_patient.items()}
 
     @property
     def dice(self) -> str:
         """3D Dice over patients with its interval."""
         values = np.array(list(self.by_patient.values()))
-        low, high = interval(values)
-        ends = f" [{low:.3f}, {high:.3f}]" if np.isfinite(low) else ""
-        return f"{values.mean():.3f}{ends}"
+        return between(float(values.mean()), interval(values))
 
     @property
     def spread(self) -> str:
         """Smallest and largest mean Dice among the seeds: what one lucky run could have shown."""
-        means = [float(np.mean(list(table.values()))) for table in self.by_seed]
-        return f"{min(means):.3f} to {max(means):.3f}" if len(means) > 1 else "one seed"
+        return spread_of([float(np.mean(list(table.values()))) for table in self.by_seed])
 
     def mean(self, *path: str) -> str:
-        """The mean over runs of a number in the scores."""
-        values = [_dig(card["scores"], path) for card in self.cards]
-        return f"{np.mean(values):.3f}" if all(value is not None for value in values) else "undefined"
+        """The mean over runs of a number in the scores; undefined if a card, as of an earlier version, lacks it."""
+        values = []
+        for card in self.cards:
+            value = card["scores"]
+            for key in path:
+                value = None if value is None else value.get(key)
+            values.append(value)
+        return number(None if None in values else float(np.mean(values)))
 
 
-def _dig(content: Mapping[str, Any], path: Sequence[str]) -> Any:
-    """What is there; None where the card of an earlier version has no such score."""
-    found: Any = content
-    for key in path:
-        found = None if found is None else found.get(key)
-    return found
+def spread_of(means: Sequence[float | int]) -> str:
+    """The range of the means of several seeds."""
+    return from_to(means, 3) if len(means) > 1 else "one seed"
 
 
 def arms(runs: Sequence[Run]) -> list[Arm]:
     """Group segmentation runs into arms, in the order in which they come; a run that is named twice counts once.
 
     Raises:
-        InputError: two runs of one arm that tested the same patient with the same seed: they are no two witnesses.
+        InputError: two runs of one arm tested the same patient with the same seed: they are not independent.
     """
     groups: dict[tuple[Any, ...], list[Run]] = {}
     for run in {run.path.resolve(): run for run in runs}.values():
@@ -220,7 +215,7 @@ def arms(runs: Sequence[Run]) -> list[Arm]:
     return [_arm(tuple(group), [key for key in varying if key not in TREATMENT]) for group in groups.values()]
 
 
-def _shared(card: Mapping[str, Any]) -> dict[str, str]:
+def _shared(card: Card) -> dict[str, str]:
     return {key: str(value) for key, value in as_recorded(card["settings"]).items() if key not in CHANCE}
 
 
@@ -241,7 +236,7 @@ def _arm(runs: tuple[Run, ...], varying: Sequence[str]) -> Arm:
     counts = sorted({card["data"]["train_slices"] for card in cards})
     name = f"{counts[0]} real" if len(counts) == 1 else f"{counts[0]} to {counts[-1]} real"
     if settings["count"]:
-        name += f" + {settings['count']} {FAMILY.get(data['synthetic_family'], data['synthetic_family'])}"
+        name += f" + {settings['count']} {family_name(data['synthetic_family'])}"
     if settings["min_consistency"]:
         name += f", consistency {settings['min_consistency']} or more"
     settings = as_recorded(settings)
@@ -252,32 +247,26 @@ def _arm(runs: tuple[Run, ...], varying: Sequence[str]) -> Arm:
 
 
 def baseline_of(all_arms: Sequence[Arm], arm: Arm) -> Arm | None:
-    """The arm without synthetic slices and with the same settings otherwise; None where there is none.
+    """The arm without synthetic slices and otherwise with the same settings; None if there is none.
 
-    Pixels may differ by `SAME_PIXELS`: without synthetic slices they follow from the bodies of the real ones. The
-    report warns of it.
+    Pixels may differ by `SAME_PIXELS`, with a warning: without synthetic slices they follow from the real bodies.
     """
     for other in all_arms:
         keys = (key for key in arm.settings if key not in TREATMENT and key != "pixel_mm")
         alike = all(other.settings[key] == arm.settings[key] for key in keys)
-        if other.synthetic == 0 and alike and _same_pixels(other, arm):
+        mm = [float(each.settings["pixel_mm"]) for each in (other, arm)]
+        if other.synthetic == 0 and alike and max(mm) <= min(mm) * (1 + SAME_PIXELS):
             return other
     return None
 
 
-def _same_pixels(one: Arm, two: Arm) -> bool:
-    mm = [float(arm.settings["pixel_mm"]) for arm in (one, two)]
-    return max(mm) <= min(mm) * (1 + SAME_PIXELS)
-
-
 def compared(all_arms: Sequence[Arm], translators: Sequence[Run]) -> list[Compared | None]:
-    """Each arm compared with its baseline in 3D Dice, as an experiment compares its arms; None where there is nothing
-    to compare with, or other patients were tested.
+    """The 3D Dice of each arm compared with its baseline, as in an experiment; None without one on the same patients.
 
     Args:
         all_arms: in any order.
-        translators: runs that may have made the synthetic slices: what they do not tell of their seed and their source
-            patients counts as shared by all folds.
+        translators: runs that may have made the synthetic slices; seeds and source patients of others count as shared
+            by all folds.
     """
     found: list[Compared | None] = [None] * len(all_arms)
     for base in all_arms:
@@ -289,51 +278,44 @@ def compared(all_arms: Sequence[Arm], translators: Sequence[Run]) -> list[Compar
         if not places:
             continue
         why = untrained([training(run, card) for run, card in zip(base.runs, base.cards, strict=True)])
-        arms_here = [all_arms[place] for place in places]
-        about = [Facts(_shared_by(arm, translators), why) for arm in arms_here]
-        rows = compare_arms({MAIN: base.scores}, [{MAIN: arm.scores} for arm in arms_here], about)
+        scores, *of_arms = (
+            {MAIN: from_runs(arm.name, arm.tables)} for arm in (base, *(all_arms[place] for place in places))
+        )
+        rows = compare_arms(scores, of_arms, [Facts(_shared_by(all_arms[place], translators), why) for place in places])
         for place, row in zip(places, rows[MAIN], strict=True):
             found[place] = row
     return found
 
 
 def _same_patients(base: Arm, arm: Arm) -> bool:
-    """Whether all runs of both arms in a fold tested the same patients, in the same folds."""
-    tested: dict[int, set[frozenset[str]]] = {}
-    for one in (base, arm):
-        for (fold, _), table in one.tables.items():
-            tested.setdefault(fold, set()).add(frozenset(table))
-    folds = [{fold for fold, _ in one.tables} for one in (base, arm)]
-    return folds[0] == folds[1] and all(len(seen) == 1 for seen in tested.values())
+    """Whether both arms have the same folds, and all runs of a fold tested the same patients."""
+    tested = [{(fold, frozenset(table)) for (fold, _), table in each.tables.items()} for each in (base, arm)]
+    return tested[0] == tested[1] and len({fold for fold, _ in tested[0]}) == len(tested[0])
 
 
 def _shared_by(arm: Arm, translators: Sequence[Run]) -> tuple[str, ...]:
-    split = "slice" if arm.cards[0]["leaking"] else "patient"
-    return shared_by_folds(list(_origins(arm, translators)), split=split)
-
-
-def _origins(arm: Arm, translators: Sequence[Run]) -> Iterator[Origin]:
-    """The translators behind the slices of each run, with what is known of them."""
+    """What the folds of an arm share through the translators behind their slices."""
     known = {run.card["weights_sha256"]: run.card for run in translators}
+    origins = []
     for card in arm.cards:
         for model in card["data"]["synthetic_models"]:
-            made = known.get(model)
-            fold = card["settings"]["fold"]
-            if made is None:
-                yield Origin(fold, model)
+            translator, fold = known.get(model), card["settings"]["fold"]
+            if translator is None:
+                origins.append(Origin(fold, model))
             else:
-                source = made["data"][made["settings"]["source"]]["patients"]
-                yield Origin(fold, model, made["settings"]["seed"], frozenset(source))
+                source = translator["data"][translator["settings"]["source"]]["patients"]
+                origins.append(Origin(fold, model, translator["settings"]["seed"], frozenset(source)))
+    return shared_by_folds(origins, split="slice" if arm.cards[0]["leaking"] else "patient")
 
 
 def verdict(arm: Arm, found: Compared | None) -> str:
-    """A sentence whose words follow the numbers."""
+    """The comparison of an arm in a sentence."""
     if found is None:
         return f"{arm.name}: not compared, since no arm without synthetic slices was trained and tested alike."
     return found.sentence
 
 
-def one_line(card: Mapping[str, Any]) -> str:
+def one_line(card: Card) -> str:
     """The result of one segmentation run in a line."""
     scores, data = card["scores"], card["data"]
     parts = [f"Dice {scores['patient']['dice']:.3f} by patient (3D, {len(data['test_patients'])} patients)"]

@@ -20,27 +20,31 @@ from crossmod.data.volume import take_slices
 from crossmod.evaluation.artifacts import load_spectra
 from crossmod.evaluation.ranking import compare_evaluations, load_models, table
 from crossmod.evaluation.result import text
+from crossmod.html.figures import COLOURS, data_url, legend_below, panels
+from crossmod.html.format import Cell, Table, count
 from crossmod.metrics.distribution import METRICS
 from crossmod.metrics.histograms import radial_profile
-from crossmod.report.figures import COLOURS, data_url
+from crossmod.report.collect import Card
 from crossmod.report.slices import Gray
 from crossmod.runs import Run
 from crossmod.settings import as_recorded, pixel_words
 
 INCHES = 1.15
-# Of the span of all scores, so much is left free above and below; intervals may reach far beyond.
+# The share of the span of all scores that is left free above and below; intervals may reach far beyond.
 ROOM = 0.6
-# A difference of log spectra of so much, a factor of two, is as dark as the colours go.
+# The difference of log spectra, a factor of two, that has the darkest colour.
 FURTHEST = 0.3
+HELD_OUT = "real, held out"
 
 Spectrum = Float[np.ndarray, "size half"]
+log = logging.getLogger(__name__)
 
 
 def layer_panel(columns: Mapping[str, Sequence[Gray | None]], names: Sequence[str]) -> str:
-    """A column a layer, real above synthetic.
+    """A column per layer, real above synthetic.
 
     Args:
-        columns: layer -> an image a row, in [-1, 1]; None where there is none.
+        columns: layer -> an image per row, in [-1, 1], or None.
         names: of the rows.
     """
     figure = Figure(figsize=(len(columns) * INCHES + 0.5, len(names) * INCHES + 0.3), layout="constrained")
@@ -59,31 +63,25 @@ def layer_panel(columns: Mapping[str, Sequence[Gray | None]], names: Sequence[st
     return data_url(figure)
 
 
-def layer_curves(card: Mapping[str, Any]) -> str | None:
-    """Every metric over the layers with its intervals, a colour a model (Crespi et al., Figs. 5 to 7).
+def layer_curves(card: Card) -> str | None:
+    """Every metric over the layers with its intervals, a colour per model (Crespi et al., Figs. 5 to 7).
 
-    Ratios to the baseline, whose 1 is real against real; scores of what is not divided.
+    Ratios to the baseline, where 1 is real against real; scores of metrics that are not divided.
     """
     metrics = [metric for metric in METRICS if any(v is not None for v in _curve(card["baseline"], metric)[0])]
     if not metrics:
         return None
-    columns = min(4, len(metrics))
-    rows = -(-len(metrics) // columns)
-    figure = Figure(figsize=(columns * 2.7, rows * 2.1 + 0.3), layout="constrained")
-    axes = figure.subplots(rows, columns, squeeze=False)
-    for axis in axes.flat[len(metrics) :]:
-        axis.set_axis_off()
-    for axis, metric in zip(axes.flat, metrics, strict=False):
+    figure, axes = panels(len(metrics), 4, 2.7, 2.1, more=0.3)
+    for axis, metric in zip(axes, metrics, strict=True):
         _one_metric(axis, card, metric)
-    handles, labels = axes.flat[0].get_legend_handles_labels()
-    figure.legend(handles, labels, fontsize=8, loc="outside lower center", ncols=min(len(labels), 5))
+    legend_below(figure, axes[0])
     return data_url(figure)
 
 
-def _one_metric(axis: Axes, card: Mapping[str, Any], metric: str) -> None:
+def _one_metric(axis: Axes, card: Card, metric: str) -> None:
     undivided = not METRICS[metric].divided
     side = "scores" if undivided else "ratios"
-    tops, bottoms = [1.0] if not undivided else [], [1.0] if not undivided else []
+    shown = [] if undivided else [1.0]
     if undivided:
         _draw(axis, card["baseline"], metric, "0.4", 0.0, "real against real")
     else:
@@ -91,20 +89,17 @@ def _one_metric(axis: Axes, card: Mapping[str, Any], metric: str) -> None:
     models = card["models"]
     for number, ((name, model), colour) in enumerate(zip(models.items(), itertools.cycle(COLOURS), strict=False)):
         values = _draw(axis, model[side], metric, colour, 0.12 * (number - (len(models) - 1) / 2), name)
-        known = [value for value in values if value is not None]
-        tops += known
-        bottoms += known
-    if tops:
-        span = max(max(tops) - min(bottoms), 0.05 * abs(max(tops)), 1e-9)
+        shown += [value for value in values if value is not None]
+    if shown:
+        top, bottom = max(shown), min(shown)
+        span = max(top - bottom, 0.05 * abs(top), 1e-9)
         # Intervals may be far longer than all differences of models.
-        low = min(bottoms) - ROOM * span
-        axis.set_ylim(low if undivided else max(low, 0.0), max(tops) + ROOM * span)
+        low = bottom - ROOM * span
+        axis.set_ylim(low if undivided else max(low, 0.0), top + ROOM * span)
     arrow = "higher is nearer" if METRICS[metric].higher_is_better else "lower is nearer"
     axis.set_title(f"{METRICS[metric].title}{' (score)' if undivided else ''}\n{arrow}", fontsize=8)
     axis.set_xticks(range(1, 11))
-    axis.tick_params(labelsize=7)
     axis.set_xlim(0.5, 10.5)
-    axis.grid(alpha=0.3)
 
 
 def _draw(
@@ -114,15 +109,16 @@ def _draw(
     layers = np.arange(1, len(values) + 1) + offset
     middle, low, high = (np.array([np.nan if v is None else v for v in side]) for side in (values, lows, highs))
     axis.plot(layers, middle, color=colour, linewidth=1.1, marker="o", markersize=2.5, label=name)
-    # An end that is not there leaves no bar. The score may lie at its limit, where the end is the score itself.
+    # No bar without both ends; at the limit of a score, an end may be the score itself.
     known = ~(np.isnan(low) | np.isnan(high) | np.isnan(middle))
     axis.vlines(layers[known], low[known], high[known], color=colour, linewidth=0.8, alpha=0.7)
     return values
 
 
-def _curve(table: Mapping[str, Any], metric: str) -> tuple[list[float | None], list[float | None], list[float | None]]:
+def _curve(table: Mapping[str, Any], metric: str) -> list[list[float | None]]:
+    """Scores of the layers, lower ends, upper ends."""
     rows = [table["layers"][str(layer)][metric] for layer in range(1, 11)]
-    return [row[0] for row in rows], [row[1] for row in rows], [row[2] for row in rows]
+    return [list(column) for column in zip(*rows, strict=True)]
 
 
 def spectra(averages: Mapping[str, Spectrum]) -> str:
@@ -159,23 +155,17 @@ def spectra(averages: Mapping[str, Spectrum]) -> str:
 
 
 def full_plane(half: Spectrum) -> Float[np.ndarray, "size size"]:
-    """All frequencies of a slice, the mean in the middle: the magnitude at (-r, -c) is that at (r, c)."""
+    """All frequencies of a slice, the mean in the middle; the magnitude at (-r, -c) equals that at (r, c)."""
     size = half.shape[0]
-    rows = np.arange(size)
-    columns = np.arange(size)
+    rows, columns = np.indices((size, size))
     mirrored = columns > size // 2
-    r = np.where(mirrored[None], -rows[:, None] % size, rows[:, None])
-    c = np.where(mirrored, size - columns, columns)[None]
-    return np.fft.fftshift(half[r, np.broadcast_to(c, r.shape)])
-
-
-log = logging.getLogger(__name__)
-
-Row = dict[str, str]
+    r = np.where(mirrored, -rows % size, rows)
+    c = np.where(mirrored, size - columns, columns)
+    return np.fft.fftshift(half[r, c])
 
 
 def images(runs: Sequence[Run]) -> dict[str, Any] | None:
-    """All results of `evaluate images`, and their models against one another; None where there are no results."""
+    """All results of `evaluate images`, and the ranking of their models; None without results."""
     if not runs:
         return None
     return {"results": [_result(run) for run in runs], "ranking": _ranking(runs)}
@@ -183,7 +173,6 @@ def images(runs: Sequence[Run]) -> dict[str, Any] | None:
 
 def _result(run: Run) -> dict[str, Any]:
     card = run.card
-    metrics = [metric for metric in METRICS if card["baseline"]["average"][metric][0] is not None]
     sequence = f" {card['sequence']}" if card["sequence"] else ""
     return {
         "name": run.path.resolve().name,
@@ -191,9 +180,8 @@ def _result(run: Run) -> dict[str, Any]:
         "detector": f"{card['detector']['name']} ({card['detector']['sha256'][:12]})",
         "patients": card["patients"],
         "draws": card["settings"]["draws"],
-        "counted": "the body only" if card["settings"]["inside"] else "whole slices, air and all",
-        "metrics": [METRICS[metric].title for metric in metrics],
-        "rows": _rows(card, metrics),
+        "counted": "the body only" if card["settings"]["inside"] else "whole slices, with air",
+        "scores": _scores(card),
         "warnings": card["warnings"],
         "layers": layer_picture(run),
         "curves": layer_curves(card),
@@ -204,29 +192,30 @@ def _result(run: Run) -> dict[str, Any]:
     }
 
 
-def _rows(card: Mapping[str, Any], metrics: Sequence[str]) -> list[dict[str, Any]]:
-    """Real against real, and a row a model: ratios, and the score of what is not divided."""
+def _scores(card: Card) -> Table:
+    """Real against real, and a row per model: ratios, or the scores of metrics that are not divided."""
     base = card["baseline"]["average"]
-    rows = [{"model": "real against real (scores)", "cells": [_cell(text(base[metric])) for metric in metrics]}]
+    metrics = [metric for metric in METRICS if base[metric][0] is not None]
+    rows: list[list[str | Cell]] = [["real against real (scores)", *(_cell(text(base[metric])) for metric in metrics)]]
     for name, model in card["models"].items():
-        cells = []
-        for metric in metrics:
-            side = "ratios" if METRICS[metric].divided else "scores"
-            cells.append(_cell(text(model[side]["average"][metric]), model["verdicts"][metric]))
-        rows.append({"model": name, "cells": cells})
-    return rows
+        sides = {metric: model["ratios" if METRICS[metric].divided else "scores"] for metric in metrics}
+        cells = [_cell(text(sides[metric]["average"][metric]), model["verdicts"][metric]) for metric in metrics]
+        rows.append([name, *cells])
+    return Table(["", *(METRICS[metric].title for metric in metrics)], rows)
 
 
-def _cell(words: str, verdict: str = "") -> Row:
+def _cell(score: str, verdict: str = "") -> Cell:
     """A score and, below it, its interval: side by side, a row would not fit a page."""
-    value, _, interval = words.partition(" [")
-    return {"value": value, "interval": f"[{interval}" if interval else "", "verdict": verdict}
+    value, _, interval = score.partition(" [")
+    # The card keeps the verdict under its first name.
+    label = "not distinguishable from real" if verdict == "not told from real" else verdict
+    return Cell(value, [line for line in (interval and f"[{interval}", label) if line])
 
 
 def layer_picture(run: Run) -> str | None:
     """A typical slice of each layer: real in the first row, synthetic below (Crespi et al., Fig. 4).
 
-    Pixels are read from the stores at the time of drawing: a result holds none. None where no store is left.
+    Pixels are read from the stores, since a result holds none; None without any store.
     """
     card, inputs = run.card, run.config["inputs"]
     real = _open(run.path / card["data"]["real"]["store"])
@@ -247,12 +236,12 @@ def layer_picture(run: Run) -> str | None:
 def _open(path: Path) -> Store | None:
     if (path / MANIFEST).is_file():
         return Store(path)
-    log.warning("%s is not there any more: its slices are not shown.", path)
+    log.warning("%s is missing: its slices are not shown.", path)
     return None
 
 
 def _slice(store: Store | None, row: Mapping[str, Any] | None, known: Mapping[str, str], scale: Scale) -> Gray | None:
-    """A slice as it was judged; None where there is none, or its case is not the one that was judged."""
+    """A slice as it was evaluated; None if there is none, or its case has changed since."""
     if store is None or row is None:
         return None
     if not any(case.id == row["case"] and case.sha256 == known[row["case"]] for case in store.cases):
@@ -264,86 +253,78 @@ def _slice(store: Store | None, row: Mapping[str, Any] | None, known: Mapping[st
 
 def _spectra(run: Run) -> str | None:
     stored = load_spectra(run.path)
-    names = ["real", "real, held apart", *run.card["models"]]
+    names = ["real", HELD_OUT, *run.card["models"]]
     return spectra(dict(zip(names, stored, strict=True))) if stored else None
 
 
-def _organs(card: Mapping[str, Any]) -> list[Row]:
+def _organs(card: Card) -> Table | None:
+    head = (
+        "Model", "Organ", "Dice of label and what is found [95 %]", "Found by", "Worst case", "Moved",
+        "Size, after by before", "Vanished / appeared", "Slices that lost / gained it",
+    )  # fmt: skip
     rows = []
     for name, model in card["models"].items():
-        for organ, one in model["organs"].items():
-            rows.append(
-                {
-                    "model": name,
-                    "organ": organ,
-                    "by": one["found_by"]
-                    + ("" if one["on_real"] is None else f" ({one['on_real']:.3f} on its real test patients)"),
-                    "dice": text([one["dice"], one["low"], one["high"]]),
-                    "worst": f"{one['least']:.2f} ({one['worst']})",
-                    "shift": "" if one["shift_mm"] is None else f"{one['shift_mm']:.1f} mm",
-                    "growth": "" if one["growth"] is None else f"{one['growth']:.2f}",
-                    "fates": f"{one['vanished']} / {one['appeared']} of {one['cases']}",
-                    "slices": f"{one['slices_lost']} / {one['slices_gained']} of {one['slices']}",
-                }
-            )
-    return rows
+        for organ, found in model["organs"].items():
+            on_real = "" if found["on_real"] is None else f" ({found['on_real']:.3f} on its real test patients)"
+            rows.append([
+                name,
+                organ,
+                text([found["dice"], found["low"], found["high"]]),
+                found["found_by"] + on_real,
+                f"{found['least']:.2f} ({found['worst']})",
+                "" if found["shift_mm"] is None else f"{found['shift_mm']:.1f} mm",
+                "" if found["growth"] is None else f"{found['growth']:.2f}",
+                f"{found['vanished']} / {found['appeared']} of {found['cases']}",
+                f"{found['slices_lost']} / {found['slices_gained']} of {found['slices']}",
+            ])  # fmt: skip
+    return Table(head, rows) if rows else None
 
 
-def _others(card: Mapping[str, Any]) -> list[Row]:
+def _others(card: Card) -> Table:
     """Steps from slice to slice, and scores against the truth."""
     rows = []
     for name, model in card["models"].items():
         jumps, truth = model["jumps"], model["truth"]
         steps = "" if jumps["ratio"] is None else f"{jumps['ratio']:.2f} (at most {jumps['most']:.2f})"
-        rows.append(
-            {
-                "model": name,
-                "steps": steps,
-                "real": "" if jumps["real"] is None else f"{jumps['real']:.2f}",
-                "mae": "" if truth is None else f"{text(truth['mae'])} {truth['unit']}",
-                "psnr": "" if truth is None else f"{text(truth['psnr'])} dB",
-                "ssim": "" if truth is None else text(truth["ssim"]),
-                "truth": ""
-                if truth is None
-                else f"{truth['patients']} patients, {truth['slices']} slices"
-                + (f", {truth['moved']} cases interpolated" if truth["moved"] else ""),
-            }
-        )
-    return rows
+        real = "" if jumps["real"] is None else f"{jumps['real']:.2f}"
+        scores = [""] * 4
+        if truth is not None:
+            scores = [f"{text(truth['mae'])} {truth['unit']}", f"{text(truth['psnr'])} dB", text(truth["ssim"])]
+            moved = f", {count(truth['moved'], 'case')} interpolated" if truth["moved"] else ""
+            scores.append(f"{count(truth['patients'], 'patient')}, {count(truth['slices'], 'slice')}{moved}")
+        rows.append([name, steps, real, *scores])
+    head = ("Model", "Steps from slice to slice", "of other real volumes", "MAE", "PSNR", "SSIM", "Truth")
+    return Table(head, rows)
 
 
-def _sides(card: Mapping[str, Any]) -> list[Row]:
-    """Who was compared, and by what layers were placed."""
+def _sides(card: Card) -> Table:
+    """The patients that were compared, and how slices were assigned to layers."""
+    data, layers = card["data"], card["layers"]
     sides = {
-        "real, reference": ("reference", card["data"]["real"]["reference"]),
-        "real, held apart": ("held", card["data"]["real"]["held"]),
-        **{name: (name, one) for name, one in card["data"]["models"].items()},
+        "real, reference": ("reference", data["real"]["reference"]),
+        HELD_OUT: ("held", data["real"]["held"]),
+        **{name: (name, side) for name, side in data["models"].items()},
     }
     rows = []
     for title, (name, side) in sides.items():
-        rules = Counter(card["layers"]["rules"][name].values())
-        rows.append(
-            {
-                "side": title,
-                "patients": ", ".join(side["patients"]),
-                "slices": str(side["slices"]),
-                "layers": " ".join(map(str, card["layers"]["counts"][name])),
-                "rules": ", ".join(f"{rule}: {count}" for rule, count in rules.most_common()),
-            }
-        )
-    return rows
+        rules = ", ".join(f"{rule}: {cases}" for rule, cases in Counter(layers["rules"][name].values()).most_common())
+        counts = " ".join(map(str, layers["counts"][name]))
+        rows.append([title, str(side["slices"]), counts, rules, ", ".join(side["patients"])])
+    return Table(("Side", "Slices", "in layers 1 to 10", "Layers were placed by", "Patients"), rows)
 
 
 def _ranking(runs: Sequence[Run]) -> dict[str, Any] | None:
-    """The models of all results of one modality in order; None where there are fewer than two."""
+    """The models of all results of one modality in order; None for fewer than two."""
     paths = [run.path for run in runs]
     if len({run.card["modality"] for run in runs}) > 1 or len(load_models(paths)) < 2:
         return None
     ranking = compare_evaluations(paths)
     head, *rows = table(ranking)
     return {
-        "head": [METRICS[word].title if word in METRICS else word for word in head],
-        "rows": [[_cell(word) for word in row] for row in rows],
+        "table": Table(
+            [METRICS[word].title if word in METRICS else word for word in head],
+            [[_cell(word) for word in row] for row in rows],
+        ),
         "sentences": [pair.sentence for pair in ranking.pairs],
         "warnings": ranking.warnings,
         "by": ranking.ranked_by,

@@ -1,6 +1,7 @@
-"""What a path holds, as text: a store, a volume, a folder of DICOM, or a run."""
+"""Descriptions of stores, volumes, folders of DICOM, and runs, as text."""
 
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,13 +16,14 @@ from crossmod.data.nifti import read_nifti
 from crossmod.data.patient_identity import in_words, parse_mark
 from crossmod.data.patient_key import existing_key, key_path
 from crossmod.data.pixel_size import extents, side_extent
-from crossmod.data.store import MANIFEST, CaseRecord, Store, listed
+from crossmod.data.store import MANIFEST, CaseRecord, Store
 from crossmod.data.volume import Volume
 from crossmod.engine.logger import alarms, losses
 from crossmod.errors import InputError
 from crossmod.evaluation.result import lines
 from crossmod.files import natural_key
-from crossmod.report.collect import FAMILY, one_line
+from crossmod.html.format import count, listed
+from crossmod.report.collect import Card, family_name, one_line
 from crossmod.report.sections import extent_words
 from crossmod.runs import Run, is_run
 from crossmod.settings import pixel_words
@@ -31,8 +33,8 @@ def describe_data(path: Path, *, modality: Modality | None = None) -> Group:
     """Describe a store, a NIfTI file or a DICOM folder as rich tables.
 
     Args:
-        path: what to look at.
-        modality: of a NIfTI file, which does not say it itself; only the unit depends on it.
+        path: what to describe.
+        modality: of a NIfTI file, which does not record it; only the unit depends on it.
 
     Raises:
         InputError: the path is none of these, or cannot be read.
@@ -42,13 +44,13 @@ def describe_data(path: Path, *, modality: Modality | None = None) -> Group:
     if path.is_file() and path.name.endswith((".nii", ".nii.gz")):
         volume = read_nifti(path, modality=modality or "mr")
         return Group(_volume(path, volume, "unknown" if modality is None else volume.unit))
-    if path.is_dir() and any(True for _ in path.iterdir()):
-        found_series = list_series(path)
-        check_uniform(found_series)
-        volumes = [(series.folder, read_series(series)[0]) for series in found_series]
+    if path.is_dir() and any(path.iterdir()):
+        all_series = list_series(path)
+        check_uniform(all_series)
+        volumes = [(series.folder, read_series(series)[0]) for series in all_series]
         return Group(*(_volume(folder, volume, volume.unit) for folder, volume in volumes))
     found = "a file" if path.is_file() else "an empty folder" if path.is_dir() else "no such file or folder"
-    # `crossmod info` asks for runs before it comes here.
+    # `crossmod info` looks for runs before it calls this.
     expected = "a run, a store, a NIfTI file or a folder of DICOM"
     raise InputError(path, found=found, expected=expected, do="Check the path.")
 
@@ -57,21 +59,33 @@ def _store(store: Store) -> Group:
     groups: dict[tuple[str, str], list[CaseRecord]] = {}
     for case in store.cases:
         groups.setdefault((case.modality, case.sequence or ""), []).append(case)
-    title = Text(f"{store.path}: {len(store.cases)} case{'s' if len(store.cases) != 1 else ''}", overflow="fold")
-    tables = [_group(store, modality, sequence, cases) for (modality, sequence), cases in sorted(groups.items())]
-    notes = _notes((case.id, case.notes) for case in store.cases)
-    return Group(title, *tables, *_people(store), *notes)
+    title = Text(f"{store.path}: {count(len(store.cases), 'case')}", overflow="fold")
+    tables = [_group(store, f"{kind[0]} {kind[1]}".strip(), cases) for kind, cases in sorted(groups.items())]
+    notes: dict[str, list[str]] = {}
+    for case in store.cases:
+        for note in case.notes:
+            notes.setdefault(note, []).append(case.id)
+    rows = [(note, listed(names, 4)) for note, names in notes.items()]
+    return Group(title, *tables, *_patients(store), *([_table("notes", ("note", "cases"), rows)] if rows else []))
 
 
-def _people(store: Store) -> list[RenderableType]:
-    """Which case is of which patient, and by what the patient is recognised in other stores."""
-    table = Table(title="cases and patients", title_justify="left")
-    for name in ("case", "patient", "recognised by"):
+def _table(title: str, head: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
+    table = Table(title=title, title_justify="left")
+    for name in head:
         table.add_column(name, overflow="fold")
-    for case in sorted(store.cases, key=lambda case: natural_key(Path(case.id))):
-        table.add_row(Text(case.id), Text(case.patient), Text(in_words(case.person)))
-    keys = sorted({mark.scope for case in store.cases for mark in map(parse_mark, case.person) if mark.kind == "id"})
-    return [table, *(Text(_key_in_words(key), overflow="fold") for key in keys)] if store.cases else []
+    for row in rows:
+        # As Text: brackets in a name are no markup.
+        table.add_row(*map(Text, row))
+    return table
+
+
+def _patients(store: Store) -> list[RenderableType]:
+    """The patient of each case, and how it is recognised in other stores."""
+    cases = sorted(store.cases, key=lambda case: natural_key(Path(case.id)))
+    rows = [(case.id, case.patient, in_words(case.person)) for case in cases]
+    keys = sorted({mark.scope for case in cases for mark in map(parse_mark, case.person) if mark.kind == "id"})
+    table = _table("cases and patients", ("case", "patient", "recognised by"), rows)
+    return [table, *(Text(_key_in_words(key), overflow="fold") for key in keys)] if cases else []
 
 
 def _key_in_words(fingerprint: str) -> str:
@@ -85,95 +99,67 @@ def _key_in_words(fingerprint: str) -> str:
     return f"{text}, which is {'yours' if own.fingerprint == fingerprint else 'not yours'} ({own.path})"
 
 
-def _group(store: Store, modality: str, sequence: str, cases: Sequence[CaseRecord]) -> Table:
+def _group(store: Store, title: str, cases: Sequence[CaseRecord]) -> Table:
     patients = sorted({case.patient for case in cases}, key=lambda name: natural_key(Path(name)))
-    table = _two_columns(f"{modality} {sequence}".strip())
-    if modality == "ct":
-        _add(table, "contrast agent", _contrast(cases))
-    _add(table, "unit", ", ".join(sorted({case.unit for case in cases})))
-    _add(table, "cases", str(len(cases)))
-    _add(table, "patients", f"{len(patients)}: {', '.join(patients)}")
-    _add(table, "slices", str(sum(case.shape[0] for case in cases)))
-    organs = ", ".join(f"{organ} {count}" for organ, count in organ_counts(cases).items())
-    _add(table, "slices with", organs or "no labels")
-    shape = " x ".join(_range([float(case.shape[axis]) for case in cases]) for axis in range(3))
-    _add(table, "voxels", f"{shape} (slices, rows, columns)")
-    spacing = " x ".join(_range([case.spacing[axis] for case in cases]) for axis in range(3))
-    _add(table, "spacing", f"{spacing} mm (slices, rows, columns)")
-    _add(table, "median", side_extent(extents(store, cases)).words)
-    return table
+    rows = {}
+    if cases[0].modality == "ct":
+        agents = {True: "with", False: "without", None: "not known"}
+        counts = {word: sum(case.contrast is agent for case in cases) for agent, word in agents.items()}
+        rows["contrast agent"] = ", ".join(f"{word} ({count(n, 'case')})" for word, n in counts.items() if n)
+    organs: Counter[str] = Counter()
+    for case in cases:
+        organs.update(case.slices_with)
+    shapes = zip(*(case.shape for case in cases), strict=True)
+    spacings = zip(*(case.spacing for case in cases), strict=True)
+    rows |= {
+        "unit": ", ".join(sorted({case.unit for case in cases})),
+        "cases": str(len(cases)),
+        "patients": f"{len(patients)}: {', '.join(patients)}",
+        "slices": str(sum(case.shape[0] for case in cases)),
+        "slices with": ", ".join(f"{organ} {slices}" for organ, slices in organs.items()) or "no labels",
+        "voxels": f"{' x '.join(map(_range, shapes))} (slices, rows, columns)",
+        "spacing": f"{' x '.join(map(_range, spacings))} mm (slices, rows, columns)",
+        "median": side_extent(extents(store, cases)).words,
+    }
+    return _two_columns(title, rows.items())
 
 
-def _contrast(cases: Sequence[CaseRecord]) -> str:
-    words = {True: "with", False: "without", None: "not known"}
-    counts = {word: sum(case.contrast is kind for case in cases) for kind, word in words.items()}
-    return ", ".join(f"{word} ({count} case{'s' * (count != 1)})" for word, count in counts.items() if count)
-
-
-def _two_columns(title: str) -> Table:
-    # What is too long for a line goes on in the next; rich would else cut it.
+def _two_columns(title: str, rows: Iterable[tuple[str, str]]) -> Table:
+    # Long texts are folded; rich would else cut them.
     table = Table()
     table.add_column("", no_wrap=True)
     table.add_column(Text(title), overflow="fold")
+    for name, value in rows:
+        table.add_row(Text(name), Text(value))
     return table
 
 
-def _add(table: Table, name: str, value: str) -> None:
-    # As Text: brackets in a name are no markup.
-    table.add_row(Text(name), Text(value))
-
-
-def organ_counts(cases: Iterable[CaseRecord]) -> dict[str, int]:
-    """How many slices of `cases` hold each organ."""
-    counts: dict[str, int] = {}
-    for case in cases:
-        for organ, count in case.slices_with.items():
-            counts[organ] = counts.get(organ, 0) + count
-    return counts
-
-
-def _range(values: Sequence[float]) -> str:
+def _range(values: Sequence[float | int]) -> str:
     low, high = f"{min(values):.4g}", f"{max(values):.4g}"
     return low if low == high else f"{low}-{high}"
 
 
-def _notes(noted: Iterable[tuple[str, Sequence[str]]]) -> list[RenderableType]:
-    cases: dict[str, list[str]] = {}
-    for case, notes in noted:
-        for note in notes:
-            cases.setdefault(note, []).append(case)
-    table = Table(title="notes", title_justify="left")
-    table.add_column("note", overflow="fold")
-    table.add_column("cases", overflow="fold")
-    for note, names in cases.items():
-        table.add_row(Text(note), Text(listed(names, 4)))
-    return [table] if cases else []
-
-
 def _volume(path: Path, volume: Volume, unit: str) -> Table:
-    table = _two_columns(str(path))
     slices, rows, columns = volume.voxels.shape
-    count = f"{slices} slice{'s' if slices != 1 else ''}"
-    _add(table, "voxels", f"{count} of {rows} x {columns} (rows, columns), {volume.voxels.dtype}")
-    _add(table, "spacing", " x ".join(f"{length:.4g}" for length in volume.spacing) + " mm (slices, rows, columns)")
-    _add(table, "stored axes", "-".join(volume.orientation))
-    _add(table, "first voxel", ", ".join(f"{part:.2f}" for part in volume.affine[:3, 3]) + " mm (RAS+)")
     percentiles = np.percentile(volume.voxels, [0, 1, 50, 99, 100])
-    _add(table, "values", "min {:.5g}, 1 % {:.5g}, median {:.5g}, 99 % {:.5g}, max {:.5g}".format(*percentiles))
-    _add(table, "unit", unit)
+    table = [
+        ("voxels", f"{count(slices, 'slice')} of {rows} x {columns} (rows, columns), {volume.voxels.dtype}"),
+        ("spacing", " x ".join(f"{length:.4g}" for length in volume.spacing) + " mm (slices, rows, columns)"),
+        ("stored axes", "-".join(volume.orientation)),
+        ("first voxel", ", ".join(f"{part:.2f}" for part in volume.affine[:3, 3]) + " mm (RAS+)"),
+        ("values", "min {:.5g}, 1 % {:.5g}, median {:.5g}, 99 % {:.5g}, max {:.5g}".format(*percentiles)),
+        ("unit", unit),
+    ]
     if unit != "unknown":
         body = body_box(volume)
         measured = f"{body.height:.0f} x {body.width:.0f} mm (front to back, side to side)"
-        _add(table, "body", measured if body.slices else "none found")
-    # A label file is a NIfTI file too, and its values are what one wants to know of it.
-    held = np.unique(volume.voxels)
-    if held.size <= 32 and (held == np.rint(held)).all():
-        _add(table, "only the values", ", ".join(f"{value:g}" for value in held))
-    for keyword, value in volume.acquisition.items():
-        _add(table, keyword, str(value))
-    for note in volume.notes:
-        _add(table, "note", note)
-    return table
+        table.append(("body", measured if body.slices else "none found"))
+    # A label file is a NIfTI file too; what matters of it are its values.
+    values = np.unique(volume.voxels)
+    if values.size <= 32 and (values == np.rint(values)).all():
+        table.append(("only the values", ", ".join(f"{value:g}" for value in values)))
+    table += [(keyword, str(value)) for keyword, value in volume.acquisition.items()]
+    return _two_columns(str(path), [*table, *(("note", note) for note in volume.notes)])
 
 
 def describe(path: Path) -> Group:
@@ -194,39 +180,44 @@ def _run(run: Run) -> Table:
     table = Table(title=str(run.path), title_justify="left", show_header=False)
     table.add_column(style="bold")
     table.add_column()
-    config = run.config
-    table.add_row("command", config["kind"])
-    readings = list(run.metrics())
-    if not run.finished:
-        state = f"stopped after step {readings[-1]['step']}" if readings else "not begun"
-        table.add_row("state", f"not finished, {state}; its command continues it")
-    else:
-        card = run.card
-        work = f"{card['steps']} draws of patients" if card["kind"] == "evaluate" else f"{card['steps']} steps"
-        # What ran in another program did not say how long it took.
-        taken = "" if card.get("unmeasured") else f": {work} in {card['seconds']:.0f} s on {card['device']}"
-        table.add_row("state", f"finished{taken}")
-        if card["kind"] == "train":
-            table.add_row("family", FAMILY.get(card["family"], card["family"]))
-            table.add_row("parameters", ", ".join(f"{name} {count:,}" for name, count in card["parameters"].items()))
-            for side, data in card["data"].items():
-                people = len(data["patients"])
-                table.add_row(side, f"{data['slices']} slices of {people} patient{'s' * (people != 1)}")
-                if words := extent_words(card.get("extents", {}).get(side)):
-                    table.add_row(f"{side}, medians", words)
-            table.add_row("pixels", f"{card['settings']['size']} a side: {pixel_words(card['settings'])}")
-            table.add_row("held out", ", ".join(card["held_out"]) or "none")
-            table.add_row("split", f"{card['split']}{' (LEAKING)' if card['leaking'] else ''}")
-        elif card["kind"] == "evaluate":
-            for line in lines(card):
-                table.add_row("result", line)
-        else:
-            table.add_row("result", one_line(card))
-    last = [found for reading in readings if (found := losses(reading))][-1:]
-    if last:
-        table.add_row("last losses", ", ".join(f"{name} {value:.4g}" for name, value in last[0].items()))
-    for step, alarm in alarms(run):
-        table.add_row("alarm", f"at step {step}, {alarm}")
-    for name, value in config["settings"].items():
-        table.add_row(f"--{name.replace('_', '-')}", str(value))
+    for row in _rows_of_run(run):
+        table.add_row(*row)
     return table
+
+
+def _rows_of_run(run: Run) -> Iterator[tuple[str, str]]:
+    config, readings = run.config, list(run.metrics())
+    yield "command", config["kind"]
+    if run.finished:
+        yield from _rows_of_card(run.card)
+    else:
+        state = f"stopped after step {readings[-1]['step']}" if readings else "not begun"
+        yield "state", f"not finished, {state}; rerun its command to resume"
+    last = [values for reading in readings if (values := losses(reading))][-1:]
+    if last:
+        yield "last losses", ", ".join(f"{name} {value:.4g}" for name, value in last[0].items())
+    yield from (("alarm", f"at step {step}, {alarm}") for step, alarm in alarms(run))
+    yield from ((f"--{name.replace('_', '-')}", str(value)) for name, value in config["settings"].items())
+
+
+def _rows_of_card(card: Card) -> Iterator[tuple[str, str]]:
+    work = f"{card['steps']} draws of patients" if card["kind"] == "evaluate" else f"{card['steps']} steps"
+    # Another program did not record its time.
+    yield (
+        "state",
+        "finished" if card.get("unmeasured") else (f"finished: {work} in {card['seconds']:.0f} s on {card['device']}"),
+    )
+    if card["kind"] == "train":
+        yield "family", family_name(card["family"])
+        yield "parameters", ", ".join(f"{name} {number:,}" for name, number in card["parameters"].items())
+        for side, data in card["data"].items():
+            yield side, f"{data['slices']} slices of {count(len(data['patients']), 'patient')}"
+            if words := extent_words(card.get("extents", {}).get(side)):
+                yield f"{side}, medians", words
+        yield "pixels", f"{card['settings']['size']} per side: {pixel_words(card['settings'])}"
+        yield "held out", ", ".join(card["held_out"]) or "none"
+        yield "split", f"{card['split']}{' (LEAKING)' if card['leaking'] else ''}"
+    elif card["kind"] == "evaluate":
+        yield from (("result", line) for line in lines(card))
+    else:
+        yield "result", one_line(card)

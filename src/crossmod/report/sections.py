@@ -1,16 +1,17 @@
-"""The sections of the report: what stands in each, as plain data and pictures for the template."""
+"""The sections of a report, as tables and pictures for the templates; those of an experiment use them too."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from crossmod.data.store import Store, listed
+from crossmod.data.slices import spread
+from crossmod.data.store import Store
 from crossmod.engine.logger import alarms
-from crossmod.html.format import p_value
+from crossmod.html.format import Cell, Table, between, count, duration, from_to, listed, p_value
 from crossmod.metrics.paired import SHIFT_LIMIT_MM
 from crossmod.report import figures
-from crossmod.report.collect import FAMILY, Arm, Contents, verdict
+from crossmod.report.collect import Arm, Card, Contents, family_name, verdict
 from crossmod.report.slices import outlined, ranked, same_sources, synthetic_slices
 from crossmod.settings import pixel_words
 from crossmod.statistics.intervals import Verdict
@@ -18,50 +19,55 @@ from crossmod.statistics.verdicts import Compared, Scope
 from crossmod.synthesis.synthesize import mean_shift, shift_mm
 
 SHOWN = 5
-
-
-def verdicts(all_arms: Sequence[Arm], compared: Sequence[Compared | None]) -> list[str]:
-    """What each arm adds to its baseline, in a sentence."""
-    return [verdict(arm, found) for arm, found in zip(all_arms, compared, strict=True) if arm.synthetic]
-
-
-def verdict_label(verdict: Verdict, scope: Scope) -> str:
-    """A verdict as a table shows it: with the models that it speaks of, where not of synthetic slices in general."""
-    if verdict not in ("improves", "hurts") or scope == "synthetic slices":
-        return verdict
-    return f"{scope} {verdict if scope == 'this model' else verdict.removesuffix('s')}"
-
-
+LABELS = {"improves": "improves", "hurts": "lowers"}
 LEAKS = (
     "Split by slice, as in Rafiq et al. 2025: neighbouring slices of one patient were trained and tested on. "
     "The scores are higher than on a new patient."
 )
+# What Table 5 of Rafiq et al. 2025 counts of EssNet.
+COUNTED = ("G1", "G2", "D1", "D2")
+COSTS = (
+    "Model", "Trained parameters", "Runs", "Seconds per step", "Seconds per epoch", "Slices per second", "All runs",
+    "On",
+)  # fmt: skip
+
+
+def verdicts(all_arms: Sequence[Arm], compared: Sequence[Compared | None]) -> list[str]:
+    """The comparison of each arm with its baseline, in a sentence."""
+    return [verdict(arm, found) for arm, found in zip(all_arms, compared, strict=True) if arm.synthetic]
+
+
+def verdict_label(verdict: Verdict, scope: Scope) -> str:
+    """A verdict for a table: with its scope, unless that is synthetic slices in general."""
+    if verdict not in LABELS:
+        return verdict
+    label = LABELS[verdict]
+    return label if scope == "synthetic slices" else f"{scope} {label if scope == 'this model' else label[:-1]}"
 
 
 def warnings(contents: Contents, all_arms: Sequence[Arm]) -> list[str]:
-    """What a reader must know before believing a number."""
-    found = [LEAKS] if any(run.card["leaking"] for run in (*contents.translators, *contents.segmenters)) else []
+    """What limits the meaning of the numbers."""
+    runs = [(run.path.resolve().name, run) for run in (*contents.translators, *contents.segmenters)]
+    found = [LEAKS] if any(run.card["leaking"] for _, run in runs) else []
     for arm in all_arms:
-        constant = sum(card["scores"]["constant"] for card in arm.cards)
-        if constant:
-            found.append(f"{arm.name}: in {constant} of {len(arm.cards)} runs the network found nothing or everything.")
-    for store in contents.stores:
-        if shift_mm(store) > SHIFT_LIMIT_MM:
-            found.append(shifted(store))
-    for run in (*contents.translators, *contents.segmenters):
+        found += constant(arm.name, sum(card["scores"]["constant"] for card in arm.cards), len(arm.cards))
+    found += [shifted(store) for store in contents.stores if shift_mm(store) > SHIFT_LIMIT_MM]
+    for name, run in runs:
         names = dict.fromkeys(alarm.name for _, alarm in alarms(run))
         if names:
-            found.append(f"{run.path.resolve().name}: the training raised alarms ({', '.join(names)}), see Training.")
-    found += unequal_pixels(
-        [(run.path.resolve().name, run.card) for run in (*contents.translators, *contents.segmenters)]
-    )
-    # What ran in another program did not say how many steps it took.
-    counted = [(arm.name, arm.cards[0]["steps"]) for arm in all_arms if "steps" not in unmeasured(arm.cards[0])]
-    return found + unequal_steps(counted)
+            found.append(f"{name}: the training raised alarms ({', '.join(names)}), see Training.")
+    found += unequal_pixels([(name, run.card) for name, run in runs])
+    measured = [(arm.name, arm.cards[0]["steps"]) for arm in all_arms if _known(arm.cards[0], "steps")]
+    return found + unequal_steps(measured)
+
+
+def constant(name: str, number: int, runs: int) -> list[str]:
+    """The warning that some runs of an arm have an output that is the same everywhere."""
+    return [f"{name}: in {number} of {count(runs, 'run')} the network found nothing or everything."] if number else []
 
 
 def shifted(store: Store) -> str:
-    """The warning of a store whose synthetic slices do not lie where their source does."""
+    """The warning of a store whose synthetic slices are shifted from their source."""
     rows, columns = mean_shift(store)
     return (
         f"{store.path.name}: the synthetic slices are shifted by {shift_mm(store):.1f} mm from their source "
@@ -71,100 +77,81 @@ def shifted(store: Store) -> str:
     )
 
 
-def unequal_pixels(runs: Sequence[tuple[str, Mapping[str, Any]]]) -> list[str]:
-    """The warning of runs that did not see the same millimetres; nothing where they did.
-
-    Args:
-        runs: names and cards.
-    """
+def unequal_pixels(cards: Sequence[tuple[str, Card]]) -> list[str]:
+    """The warning of runs, with their names, that have different pixels."""
     groups: dict[str, list[str]] = {}
-    for name, card in runs:
+    for name, card in cards:
         groups.setdefault(f"{card['settings']['size']} pixels, {pixel_words(card['settings'])}", []).append(name)
     if len(groups) < 2:
         return []
-    told = "; ".join(f"{words}: {listed(names, 4)}" for words, names in groups.items())
+    sizes = "; ".join(f"{words}: {listed(names, 4)}" for words, names in groups.items())
     return [
-        f"The runs did not see slices alike ({told}): a part of any difference may come from that. Give all of them "
-        "the same --size, --frame and --pixel-mm."
+        f"The runs have different pixels ({sizes}): a part of any difference may come from that. Give all of them the "
+        "same --size, --frame and --pixel-mm."
     ]
 
 
 def unequal_steps(steps: Sequence[tuple[str, int]]) -> list[str]:
-    """The warning of arms that were not trained equally long; nothing where they were."""
-    if len({count for _, count in steps}) < 2:
+    """The warning of arms, with their names, that were not trained equally long."""
+    if len({number for _, number in steps}) < 2:
         return []
-    listed = ", ".join(f"{name}: {count}" for name, count in steps)
+    names = ", ".join(f"{name}: {number}" for name, number in steps)
     return [
-        f"The arms took different numbers of training steps ({listed}): a part of any difference may come from "
+        f"The arms took different numbers of training steps ({names}): a part of any difference may come from "
         "longer training. With --steps every arm trains equally long."
     ]
 
 
-def results(all_arms: Sequence[Arm], compared: Sequence[Compared | None]) -> list[dict[str, str]]:
-    """The result table, a row an arm."""
+def results(all_arms: Sequence[Arm], compared: Sequence[Compared | None]) -> Table:
+    """The result of each arm."""
+    head = (
+        "Trained on", "Seeds", "3D Dice by patient [95 %]", "Seeds from, to", "Change of 3D Dice [95 %]", "p (Holm)",
+        "Verdict", "3D IoU", "Dice, all pixels", "IoU, all pixels", "Slice Dice", "Slice IoU", "AUC",
+    )  # fmt: skip
+    scores = (
+        ("patient", "iou"), ("pooled", "dice"), ("pooled", "iou"), ("slice", "dice"), ("slice", "iou"), ("auc",),
+    )  # fmt: skip
     rows = []
     for arm, found in zip(all_arms, compared, strict=True):
-        rows.append(
-            {
-                "arm": arm.name,
-                "seeds": str(len(arm.by_seed)),
-                "dice": arm.dice,
-                "spread": arm.spread,
-                "iou": arm.mean("patient", "iou"),
-                "pooled_dice": arm.mean("pooled", "dice"),
-                "pooled_iou": arm.mean("pooled", "iou"),
-                "slice_dice": arm.mean("slice", "dice"),
-                "slice_iou": arm.mean("slice", "iou"),
-                "auc": arm.mean("auc"),
-                "difference": _difference(found),
-                "holm": "" if found is None or found.obstacle else p_value(found.holm),
-                "verdict": _label(arm, found),
-            }
-        )
-    return rows
-
-
-def _difference(found: Compared | None) -> str:
-    if found is None:
-        return ""
-    one = found.effect
-    ends = f" [{one.low:+.3f}, {one.high:+.3f}]" if np.isfinite([one.low, one.high]).all() else ""
-    return f"{one.mean:+.3f}{ends}"
-
-
-def _label(arm: Arm, found: Compared | None) -> str:
-    if found is None:
-        return "not compared" if arm.synthetic else "baseline"
-    return verdict_label(found.verdict, found.facts.scope)
+        if found is None:
+            change = ["", "", "not compared" if arm.synthetic else "baseline"]
+        else:
+            effect, label = found.effect, verdict_label(found.verdict, found.facts.scope)
+            p = "" if found.obstacle else p_value(found.holm)
+            change = [between(effect.mean, (effect.low, effect.high), sign=True), p, Cell(label, (), found.verdict)]
+        values = [arm.mean(*path) for path in scores]
+        rows.append([arm.name, str(len(arm.by_seed)), arm.dice, arm.spread, *change, *values])
+    return Table(head, rows, [place for place, arm in enumerate(all_arms) if not arm.synthetic])
 
 
 def synthesis(contents: Contents, store: Store) -> dict[str, Any]:
     """One synthetic store: counts, label consistency, panels of best and worst slices."""
-    first = store.cases[0].synthetic
-    assert first is not None
+    records = [case.synthetic for case in store.cases if case.synthetic]
     order = ranked(store)
-    scores = [o.consistency for case in store.cases if case.synthetic for o in case.synthetic.slices]
+    scores = [origin.consistency for record in records for origin in record.slices]
     known = [score for score in scores if score is not None]
-    target = store.cases[0].modality.upper()
-    source = "CT" if target == "MR" else "MR"
-    if known:
-        picks = {"Best": order[:SHOWN], "Worst": order[-SHOWN:]}
-    else:
-        picks = {"Evenly drawn": [order[int(i)] for i in np.unique(np.linspace(0, len(order) - 1, SHOWN).astype(int))]}
+    picks = {"Best": order[:SHOWN], "Worst": order[-SHOWN:]} if known else {"Evenly drawn": _evenly(order)}
     return {
-        "family": FAMILY.get(first.family, first.family),
+        "family": family_name(records[0].family),
         "store": store.path.name,
         "slices": len(scores),
         "shift": "{:+.1f} rows, {:+.1f} columns".format(*mean_shift(store)),
         "patients": len({case.patient for case in store.cases}),
-        "consistency": f"{np.mean(known):.3f} (median {np.median(known):.3f}, lowest {min(known):.3f})"
-        if known
-        else None,
+        "consistency": known and f"{np.mean(known):.3f} (median {np.median(known):.3f}, lowest {min(known):.3f})",
         "panels": {
-            name: figures.synthesis_panel(synthetic_slices(store, contents.sources, expected), source, target)
-            for name, expected in picks.items()
+            name: figures.synthesis_panel(synthetic_slices(store, contents.sources, places), *_modalities(store))
+            for name, places in picks.items()
         },
     }
+
+
+def _evenly(order: Sequence[tuple[str, int]]) -> list[tuple[str, int]]:
+    return [order[place] for place in spread(len(order), SHOWN)]
+
+
+def _modalities(store: Store) -> tuple[str, str]:
+    """Source and target of a synthetic store."""
+    return ("CT", "MR") if store.cases[0].modality == "mr" else ("MR", "CT")
 
 
 def comparison(contents: Contents, names: Sequence[str] = ()) -> str | None:
@@ -172,26 +159,25 @@ def comparison(contents: Contents, names: Sequence[str] = ()) -> str | None:
 
     Args:
         contents: the stores are compared.
-        names: of the stores, for people; default: their families and folders.
+        names: titles of the stores; default: their families and folders.
     """
     stores = contents.stores
     if len(stores) < 2 or len({store.cases[0].modality for store in stores}) > 1:
         return None
-    order = ranked(stores[0])
-    expected = [order[int(i)] for i in np.unique(np.linspace(0, len(order) - 1, SHOWN).astype(int))]
+    picked = _evenly(ranked(stores[0]))
     columns = {}
     for number, store in enumerate(stores):
         synthetic = store.cases[0].synthetic
         assert synthetic is not None
-        name = f"{FAMILY.get(synthetic.family, synthetic.family)} ({store.path.name})"
-        places = same_sources(stores[0], store, expected)
+        name = names[number] if names else f"{family_name(synthetic.family)} ({store.path.name})"
+        places = same_sources(stores[0], store, picked)
         shown = iter(synthetic_slices(store, contents.sources, [place for place in places if place is not None]))
-        columns[names[number] if names else name] = [None if place is None else next(shown) for place in places]
-    return figures.comparison_panel(columns, "CT" if stores[0].cases[0].modality == "mr" else "MR")
+        columns[name] = [None if place is None else next(shown) for place in places]
+    return figures.comparison_panel(columns, _modalities(stores[0])[0])
 
 
 def outlines(all_arms: Sequence[Arm]) -> str | None:
-    """Real test slices with the truth and what each arm says of them."""
+    """Real test slices with the truth and each arm's prediction."""
     baseline = next((arm for arm in all_arms if arm.synthetic == 0), None)
     if baseline is None:
         return None
@@ -201,112 +187,106 @@ def outlines(all_arms: Sequence[Arm]) -> str | None:
 
 
 def training(contents: Contents) -> list[dict[str, Any]]:
-    """How each run's training went: its losses and its alarms."""
+    """Losses and alarms of each run that has any."""
     rows = []
     for run in (*contents.translators, *contents.segmenters):
-        row = {
-            "run": run.path.resolve().name,
-            "curves": figures.loss_curves(run),
-            "alarms": [f"At step {step}, {alarm}" for step, alarm in alarms(run)],
-        }
-        # A finished run has readings, unless its metrics were deleted.
-        if row["curves"] or row["alarms"]:
-            rows.append(row)
+        curves, raised = figures.loss_curves(run), [f"At step {step}, {alarm}" for step, alarm in alarms(run)]
+        if curves or raised:
+            rows.append({"run": run.path.resolve().name, "curves": curves, "alarms": raised})
     return rows
 
 
-def costs(contents: Contents, all_arms: Sequence[Arm]) -> list[dict[str, str]]:
-    """Rafiq et al. 2025, Table 5: parameters, seconds an epoch, slices a second."""
-    speeds = {
-        case.synthetic.model: case.synthetic.slices_per_second
-        for store in contents.stores
-        for case in store.cases
-        if case.synthetic
-    }
+def costs(contents: Contents, all_arms: Sequence[Arm]) -> Table | None:
+    """Rafiq et al. 2025, Table 5: parameters, seconds per epoch, slices per second."""
     rows = []
     for run in contents.translators:
-        card = run.card
-        counts = card["parameters"]
-        detail = ", ".join(f"{name} {count:,}" for name, count in counts.items())
-        rows.append(
-            {
-                "model": FAMILY.get(card["family"], card["family"]),
-                "parameters": f"{sum(counts.values()):,}",
-                "detail": detail,
-                "epoch": f"{card['seconds_per_epoch']:.2f}",
-                "total": f"{card['seconds']:.0f}",
-                "speed": f"{speeds[card['weights_sha256']]:.1f}"
-                if card["weights_sha256"] in speeds
-                else "not measured",
-            }
-        )
-    return rows + [_cost_of_arm(arm) for arm in all_arms]
+        made = [store for store in contents.stores if _model(store) == run.card["weights_sha256"]]
+        rows.append(cost_of_translator(family_name(run.card["family"]), [run.card], made))
+    rows += [cost_of_segmenter(f"{arm.cards[0]['settings']['network']}, {arm.name}", arm.cards) for arm in all_arms]
+    return Table(COSTS, rows) if rows else None
 
 
-def _cost_of_arm(arm: Arm) -> dict[str, str]:
-    card = arm.cards[0]
-
-    def measured(key: str, form: str) -> str:
-        return "not measured" if key in unmeasured(card) else format(card[key], form)
-
-    return {
-        "model": f"{card['settings']['network']}, {arm.name}",
-        "parameters": measured("parameters", ","),
-        "detail": "",
-        "epoch": measured("seconds_per_epoch", ".2f"),
-        "total": measured("seconds", ".0f"),
-        "speed": measured("slices_per_second", ".1f"),
-    }
+def _model(store: Store) -> str | None:
+    """The checksum of the model that made a synthetic store."""
+    return store.cases[0].synthetic.model if store.cases and store.cases[0].synthetic else None
 
 
-def unmeasured(card: Mapping[str, Any]) -> frozenset[str]:
-    """What a card holds no true value of, since another program did the work."""
-    return frozenset(card.get("unmeasured", ()))
+def cost_of_translator(name: str, cards: Sequence[Card], made: Iterable[Store]) -> list[str | Cell]:
+    """The row of trainings of a translator.
+
+    Args:
+        name: of the translator.
+        cards: of its trainings.
+        made: its synthetic stores.
+    """
+    counts = cards[0]["parameters"]
+    detail = ", ".join(f"{network} {parameters:,}" for network, parameters in counts.items())
+    if set(COUNTED) < set(counts):
+        detail += f"; 2 G + 2 D, as the paper counts: {sum(counts[network] for network in COUNTED):,}"
+    speeds = [
+        float(np.mean([case.synthetic.slices_per_second for case in store.cases if case.synthetic])) for store in made
+    ]
+    return _cost(Cell(name, (detail,)), f"{sum(counts.values()):,}", cards, speeds)
 
 
-def data(contents: Contents) -> list[dict[str, str]]:
-    """Who was trained and tested on, by run."""
+def cost_of_segmenter(name: str, cards: Sequence[Card]) -> list[str | Cell]:
+    """The row of trainings of a segmenter."""
+    speeds = [card["slices_per_second"] for card in cards if _known(card, "slices_per_second")]
+    parameters = f"{cards[0]['parameters']:,}" if _known(cards[0], "parameters") else NOT_MEASURED
+    return _cost(name, parameters, cards, speeds)
+
+
+NOT_MEASURED = "not measured"
+
+
+def _cost(name: str | Cell, parameters: str, cards: Sequence[Card], speeds: Sequence[float | int]) -> list[str | Cell]:
+    # A time per step is known of runs that took one.
+    stepped = [card for card in cards if card["steps"]]
+    seconds = [card["seconds"] for card in cards if _known(card, "seconds")]
+    return [
+        name,
+        parameters,
+        str(len(cards)),
+        from_to((card["seconds"] / card["steps"] for card in stepped), 4) or NOT_MEASURED,
+        from_to((card["seconds_per_epoch"] for card in stepped if _known(card, "seconds_per_epoch")), 2)
+        or NOT_MEASURED,
+        from_to(speeds, 1) or NOT_MEASURED,
+        duration(sum(seconds)) if seconds else NOT_MEASURED,
+        ", ".join(dict.fromkeys(str(card["device"]) for card in cards if card.get("device"))),
+    ]
+
+
+def _known(card: Card, key: str) -> bool:
+    """Whether a card has a true value: of a run of another program some are not measured."""
+    return card.get(key) is not None and key not in card.get("unmeasured", ())
+
+
+def data(contents: Contents) -> Table | None:
+    """What each run was trained and tested on."""
     rows = []
     for run in contents.translators:
         for side, data in run.card["data"].items():
             sequence = f", {data['sequence']}" if data["sequence"] else ""
             sequence += ", unit unknown" if data.get("unit") == "unknown" else ""
-            rows.append(
-                {
-                    "run": run.path.resolve().name,
-                    "side": f"{side.upper()}{sequence}",
-                    "slices": str(data["slices"]),
-                    "patients": ", ".join(data["patients"]) + _scored(data.get("scored_patients", [])),
-                    "measures": extent_words(run.card.get("extents", {}).get(side)),
-                }
-            )
+            scored = data.get("scored_patients", [])
+            patients = ", ".join(data["patients"]) + (f"; to choose the epoch: {', '.join(scored)}" if scored else "")
+            extent = extent_words(run.card.get("extents", {}).get(side))
+            rows.append([run.path.resolve().name, f"{side.upper()}{sequence}", str(data["slices"]), patients, extent])
     for run in contents.segmenters:
-        data = run.card["data"]
-        name = run.path.resolve().name
+        data, name, pixels = run.card["data"], run.path.resolve().name, pixel_words(run.card["settings"])
         for side in ("train", "test"):
-            rows.append(
-                {
-                    "run": name,
-                    "side": f"{side}, real",
-                    "slices": str(data[f"{side}_slices"]),
-                    "patients": ", ".join(data[f"{side}_patients"]),
-                    "measures": pixel_words(run.card["settings"]),
-                }
-            )
-    return rows
+            patients = ", ".join(data[f"{side}_patients"])
+            rows.append([name, f"{side}, real", str(data[f"{side}_slices"]), patients, pixels])
+    return Table(("Run", "Side", "Slices", "Patients", "Medians, pixels"), rows) if rows else None
 
 
 def extent_words(extent: Mapping[str, Any] | None) -> str:
-    """What the scans of a side measure, in a line; nothing for runs that did not tell."""
+    """Median pixel, field and body of a side's scans; empty for runs that did not record them."""
     if extent is None:
         return ""
     height, width = extent["body_mm"]
-    seen = extent["body_pixels"]
+    pixels = extent["body_pixels"]
     return (
         f"pixels {extent['pixel_mm']:.3g} mm, field {extent['field_mm']:.0f} mm, body {height:.0f} x {width:.0f} mm"
-        + (f" ({seen[0]:.0f} x {seen[1]:.0f} pixels of the model)" if seen else "")
+        + (f" ({pixels[0]:.0f} x {pixels[1]:.0f} pixels of the model)" if pixels else "")
     )
-
-
-def _scored(patients: Sequence[str]) -> str:
-    return f"; to choose the epoch: {', '.join(patients)}" if patients else ""

@@ -3,9 +3,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from crossmod.experiment.analysis.explain import explain_gain
+from crossmod.html.page import templates
 from crossmod.report.experiment.analysis import why_section
 from tests.support.made_up_runs import Made, layer_of
 
@@ -13,10 +13,7 @@ COUNTS = [0, 3, 4, 5, 6, 7, 8, 20]
 
 
 def page(findings: dict[str, Any]) -> str:
-    environment = Environment(
-        loader=PackageLoader("crossmod.report.experiment"), autoescape=True, undefined=StrictUndefined
-    )
-    return environment.get_template("experiment_why.html").render(why=why_section(findings))
+    return templates("crossmod.report").get_template("experiment_why.html").render(why=why_section(findings))
 
 
 @pytest.fixture(scope="module")

@@ -19,9 +19,9 @@ from pydicom.uid import generate_uid
 from crossmod.data.dicom.header import copied, quiet
 from crossmod.data.dicom.write import EMPTY, put_file_meta
 from crossmod.errors import InputError
+from crossmod.html.figures import COLOURS
 from crossmod.inference.dicom.attributes import HASH_LETTERS, PATIENT, STUDY, cleaned, coded, made_by
 from crossmod.inference.types import About, Translation
-from crossmod.report.figures import COLOURS
 from crossmod.version import __version__
 
 log = logging.getLogger(__name__)

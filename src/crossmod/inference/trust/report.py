@@ -11,13 +11,13 @@ from matplotlib.figure import Figure
 
 from crossmod.data.volume import Volume
 from crossmod.files import PathName, write_json
+from crossmod.html.figures import COLOURS, data_url, display_range, escaped, gray, outline
 from crossmod.html.page import check_free, write_page
 from crossmod.inference.paired import AgainstTruth
 from crossmod.inference.trust.assess import Trust
 from crossmod.inference.trust.checks import Organ, Uncertainty
 from crossmod.inference.trust.similarity import Likeness
 from crossmod.inference.types import About, Translation
-from crossmod.report.figures import COLOURS, data_url, display_range, gray, outline, plain
 
 SHOWN = 5
 INCHES = 2.2
@@ -99,10 +99,12 @@ def uncertainty_curve(uncertainty: Uncertainty, shown: Sequence[int]) -> str:
 def histogram_figure(likenesses: Sequence[Likeness]) -> str:
     """Gray values of the body, of each input and of its training patients."""
     figure, axis = _plot()
-    for like, colour in zip(likenesses, itertools.cycle(COLOURS), strict=False):
-        edges, name = np.linspace(-1, 1, len(like.histogram) + 1), plain(like.name)
-        axis.stairs(100 * like.trained, edges, color=colour, fill=True, alpha=0.25, label=f"training: {name}")
-        axis.stairs(100 * like.histogram, edges, color=colour, linewidth=1.3, label=f"this input: {name}")
+    for one, colour in zip(likenesses, itertools.cycle(COLOURS), strict=False):
+        edges = np.linspace(-1, 1, len(one.histogram) + 1)
+        axis.stairs(
+            100 * one.trained, edges, color=colour, fill=True, alpha=0.25, label=f"training: {escaped(one.name)}"
+        )
+        axis.stairs(100 * one.histogram, edges, color=colour, linewidth=1.3, label=f"this input: {escaped(one.name)}")
     axis.set_xlabel("value as the network sees it")
     axis.set_ylabel("% of the body")
     axis.legend(fontsize=7)

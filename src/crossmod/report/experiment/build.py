@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from crossmod.html.format import count, from_to, number, p_value, with_interval
+from crossmod.html.format import Cell, Table, count, number, p_value, with_interval
 from crossmod.html.page import check_free, write_page
 from crossmod.progress import track
+from crossmod.report.collect import spread_of
 from crossmod.report.experiment import figures
 from crossmod.report.experiment import paper as paper_figures
 from crossmod.report.experiment import warnings as experiment_warnings
@@ -17,36 +18,34 @@ from crossmod.report.experiment.analysis import why_section
 from crossmod.report.experiment.data import Experiment, Finding, read_experiment
 from crossmod.report.experiment.figures import PatientGains, extremes
 from crossmod.report.experiment.methods import for_papers
-from crossmod.report.experiment.paper import costs, tables
-from crossmod.report.sections import verdict_label
+from crossmod.report.experiment.paper import by_run_mean, costs, tables
+from crossmod.report.sections import LABELS, verdict_label
 from crossmod.statistics.verdicts import METRICS, Scope
 
-# So many sentences are read at a glance; of more, those that show most come first.
+# Sentences that are read at a glance; of more, those with the largest effects come first.
 GLANCE = 8
 OTHERS = tuple(metric for metric in METRICS if metric != "dice")
-# What an earlier version's findings spoke of: its translators had one seed in all folds.
+# The scope of an earlier version's findings: its translators had one seed in all folds.
 SCOPE_BEFORE: Scope = "these models"
 
 
 def answer(experiment: Experiment) -> dict[str, Any]:
-    """The count of verdicts, and a sentence an arm; of many, those that show the largest effects first."""
+    """The count of verdicts, and a sentence per arm; of many, those with the largest effects first."""
     arms = [arm for arm in experiment.arms if arm["baseline"] is not None]
-    shown = [arm for arm in arms if _verdict(arm) in ("improves", "hurts")] if len(arms) > GLANCE else arms
+    shown = [arm for arm in arms if _verdict(arm) in LABELS] if len(arms) > GLANCE else arms
     largest = sorted(shown, key=lambda arm: -abs((arm["effects"]["dice"] or {}).get("mean") or 0.0))[:GLANCE]
-    first, rest = ([arm for arm in arms if (arm in largest) == expected] for expected in (True, False))
+    effects = [(arm, metric, effect) for arm in arms for metric in METRICS if (effect := arm["effects"].get(metric))]
     return {
         "headline": headline(arms),
-        "first": [_sentence(arm) for arm in first],
-        "rest": [_sentence(arm) for arm in rest],
+        "first": [_sentence(arm) for arm in arms if arm in largest],
+        "rest": [_sentence(arm) for arm in arms if arm not in largest],
         "needed": [
             f"{arm['name']}: {arm['power']['sentence']}"
             for arm in arms
             if arm.get("power") and _verdict(arm) != "not comparable"
         ],
-        "failures": [f"{arm['name']}: {words}" for arm in arms for words in _failures(arm)],
-        "others": [
-            found["sentence"] for arm in arms for metric in OTHERS if (found := arm["effects"].get(metric)) is not None
-        ],
+        "failures": [f"{arm['name']}: {text}" for arm, _, effect in effects if (text := effect.get("failures"))],
+        "others": [effect["sentence"] for _, metric, effect in effects if metric in OTHERS],
     }
 
 
@@ -55,26 +54,18 @@ def sentences(experiment: Experiment) -> list[str]:
     return [_sentence(arm) for arm in experiment.arms if arm["baseline"] is not None]
 
 
-def _failures(arm: Finding) -> list[str]:
-    """What is known of patients without a score."""
-    found = [arm["effects"].get(metric) for metric in METRICS]
-    return [one["failures"] for one in found if one is not None and one.get("failures")]
-
-
 def _verdict(arm: Finding) -> str:
-    found = arm["effects"]["dice"]
-    return "not compared" if found is None else found["verdict"]
+    effect = arm["effects"]["dice"]
+    return "not compared" if effect is None else effect["verdict"]
 
 
 def _scope(arm: Finding) -> Scope:
-    found = arm["effects"]["dice"]
-    return SCOPE_BEFORE if found is None else found.get("scope", SCOPE_BEFORE)
+    return (arm["effects"]["dice"] or {}).get("scope", SCOPE_BEFORE)
 
 
 def _sentence(arm: Finding) -> str:
-    found = arm["effects"]["dice"]
-    if found is not None:
-        return found["sentence"]
+    if arm["effects"]["dice"] is not None:
+        return arm["effects"]["dice"]["sentence"]
     return f"{arm['name']}: not compared, since its baseline ({arm['baseline']}) has no results."
 
 
@@ -86,93 +77,80 @@ def headline(arms: Sequence[Finding]) -> str:
     parts = []
     for verdict, verb in (("improves", "improve"), ("hurts", "lower")):
         for scope in ("synthetic slices", "this model", "these models"):
-            found = seen[verdict, scope]
-            if found:
+            if seen[verdict, scope]:
                 who = f"{scope[0].upper()}{scope[1:]} {verb}{'s' if scope == 'this model' else ''}"
-                parts.append(f"{who} 3D Dice ({_of(found, len(arms))}).")
+                parts.append(f"{who} 3D Dice ({_of(seen[verdict, scope], len(arms))}).")
     verdicts = Counter(map(_verdict, arms))
-    if verdicts["not shown"]:
-        parts.append(
-            f"No effect shown ({_of(verdicts['not shown'], len(arms))}); this does not show that there is none."
-        )
-    if verdicts["not comparable"]:
-        untrained = sum(bool((arm["effects"]["dice"] or {}).get("untrained")) for arm in arms)
-        if untrained:
-            parts.append(f"Not trained enough to compare ({_of(untrained, len(arms))}).")
-        if verdicts["not comparable"] > untrained:
-            parts.append(f"Not comparable ({_of(verdicts['not comparable'] - untrained, len(arms))}).")
-    if verdicts["not compared"]:
-        parts.append(f"Not compared: the baseline has no results ({_of(verdicts['not compared'], len(arms))}).")
+    untrained = sum(bool((arm["effects"]["dice"] or {}).get("untrained")) for arm in arms)
+    for arms_of_verdict, words, more in (
+        (verdicts["not shown"], "No effect shown", "; this does not show that there is none"),
+        (untrained, "Not trained enough to compare", ""),
+        (verdicts["not comparable"] - untrained, "Not comparable", ""),
+        (verdicts["not compared"], "Not compared: the baseline has no results", ""),
+    ):
+        if arms_of_verdict > 0:
+            parts.append(f"{words} ({_of(arms_of_verdict, len(arms))}){more}.")
     return " ".join(parts)
 
 
-def _of(found: int, total: int) -> str:
-    return count(total, "arm") if found == total else f"{found} of {count(total, 'arm')}"
+def _of(number: int, total: int) -> str:
+    return count(total, "arm") if number == total else f"{number} of {count(total, 'arm')}"
 
 
 def asked(experiment: Experiment) -> dict[str, str]:
-    """What the experiment was, in a line: whom it tested, how often, and how the sides were divided."""
+    """The question of the experiment: test patients, folds, seeds and split."""
     found = experiment.findings
     seeds, folds = count(len(found["seeds"]), "seed"), count(len(found["folds"]), "fold")
     how = "slices of patients that were also trained on" if found["leaking"] else "patients that nothing was trained on"
     patients = count(len(found["patients"]), "test patient")
     return {
         "about": found["about"],
-        "line": f"{found['organ'].capitalize()} in {found['target'].upper()}. {patients}, {folds}, {seeds} an arm and "
+        "line": f"{found['organ'].capitalize()} in {found['target'].upper()}. {patients}, {folds}, {seeds} per arm and "
         f"fold; tested on {how}.",
     }
 
 
-def table(experiment: Experiment) -> list[dict[str, Any]]:
-    """A row an arm, each baseline before its arms."""
-    return [_row(arm) for arm in experiment.arms]
+def results(experiment: Experiment) -> Table:
+    """3D Dice of each arm, and its change against the baseline."""
+    head = (
+        "Arm", "Real slices", "Synthetic", "3D Dice [95 %]", "Seeds from, to", "Change of 3D Dice [95 %]", "p (Holm)",
+        "Wilcoxon's p (Holm)", "Verdict",
+    )  # fmt: skip
+    rows: list[list[str | Cell]] = []
+    for arm in experiment.arms:
+        dice, effect, verdict = arm["scores"]["dice"], arm["effects"]["dice"], _verdict(arm)
+        seeds = [value for value in (dice or {"seeds": []})["seeds"] if value is not None]
+        change = with_interval(effect, sign=True) if effect else ""
+        # The p value of an arm that is not comparable has no meaning.
+        tested = effect if verdict != "not comparable" else None
+        p_values = [p_value(tested[test]) if tested else "" for test in ("holm", "wilcoxon_holm")]
+        label = "baseline" if arm["baseline"] is None else verdict
+        if effect is not None:
+            label = Cell(verdict_label(effect["verdict"], _scope(arm)), (), verdict)
+        slices = [number(arm["real_slices"], 0), number(arm["slices"], 0)]
+        rows.append([arm["name"], *slices, with_interval(dice), spread_of(seeds), change, *p_values, label])
+    return Table(head, rows, _baselines(experiment))
 
 
-def _row(arm: Finding) -> dict[str, Any]:
-    scores, found = arm["scores"], arm["effects"]["dice"]
-    seeds = [value for value in (scores["dice"] or {"seeds": []})["seeds"] if value is not None]
-    return {
-        "arm": arm["name"],
-        "real": number(arm["real_slices"], 0),
-        "synthetic": number(arm["slices"], 0),
-        "dice": with_interval(scores["dice"]),
-        "seeds": from_to(seeds, 3) if len(seeds) > 1 else "one seed",
-        "difference": with_interval(found, sign=True) if found else "",
-        "holm": _p(found, "holm"),
-        "wilcoxon": _p(found, "wilcoxon_holm"),
-        "verdict": _label(arm) if arm["baseline"] is not None else "baseline",
-        "style": _verdict(arm).replace(" ", "-") if arm["baseline"] is not None else "",
-        "base": arm["baseline"] is None,
-    }
+def _baselines(experiment: Experiment) -> list[int]:
+    return [place for place, arm in enumerate(experiment.arms) if arm["baseline"] is None]
 
 
-def _p(found: Finding | None, which: str) -> str:
-    """A p value of an arm that can be compared: of another it says nothing."""
-    return "" if found is None or found["verdict"] == "not comparable" else p_value(found[which])
-
-
-def _label(arm: Finding) -> str:
-    found = arm["effects"]["dice"]
-    return "not compared" if found is None else verdict_label(found["verdict"], _scope(arm))
-
-
-def other_scores(experiment: Experiment) -> list[dict[str, Any]]:
-    """A row an arm: every other score, and of how many patients it is the mean where some have none."""
+def other_scores(experiment: Experiment) -> Table:
+    """Every other score, with the number of its patients if some have none."""
     patients = len(experiment.findings["patients"])
-    return [
-        {
-            "arm": arm["name"],
-            "base": arm["baseline"] is None,
-            **{metric: _mean(arm["scores"].get(metric), metric, patients) for metric in OTHERS},
-            **{metric: number(_by_run(arm, metric), 4) for metric in ("pooled_dice", "pooled_iou", "auc")},
-        }
+    names = {"iou": "3D IoU", "slice_dice": "Slice Dice"}
+    by_run = {"pooled_dice": "Dice, all pixels", "pooled_iou": "IoU, all pixels", "auc": "AUC"}
+    rows = [
+        [
+            arm["name"],
+            *(_mean(arm["scores"].get(metric), metric, patients) for metric in OTHERS),
+            *(number(by_run_mean(arm, metric), 4) for metric in by_run),
+        ]
         for arm in experiment.arms
     ]
-
-
-def _by_run(arm: Finding, metric: str) -> float | None:
-    """The mean over runs; None also where an earlier version did not take the score."""
-    return (arm["by_run"].get(metric) or {"mean": None})["mean"]
+    head = ("Arm", *(names.get(metric, METRICS[metric].name) for metric in OTHERS), *by_run.values())
+    return Table(head, rows, _baselines(experiment))
 
 
 def _mean(score: Finding | None, metric: str, patients: int) -> str:
@@ -184,13 +162,13 @@ def _mean(score: Finding | None, metric: str, patients: int) -> str:
     return f"{text} ({patients - missing} of {patients})" if missing else text
 
 
-# Panels of patients, arms and curves that a page holds; of more, those with the largest differences.
+# Panels of patients and curves on a page; of more, those with the largest differences.
 PANELS = 6
 CURVES = 6
 
 
 def pictures(experiment: Experiment) -> dict[str, Any]:
-    """Forest, curves, patients, and seeds."""
+    """Figures of the arms' changes, of learning curves, patients and seeds."""
     gains, left_out = _gains(experiment)
     return {
         "forest": figures.forest(experiment.compared),
@@ -204,23 +182,23 @@ def pictures(experiment: Experiment) -> dict[str, Any]:
 
 
 def _curve(curve: Finding) -> dict[str, str | None]:
-    parts = [curve["segmenter"], curve["translator"] or ""]
-    parts += [f"consistency {curve['min_consistency']:g} or more"] if curve["min_consistency"] else []
-    parts += [f"labelled patients: {curve['labelled']}"] if curve["labelled"] != "all" else []
-    return {
-        "name": ", ".join(part for part in parts if part),
-        "figure": figures.saturation(curve),
-        "words": _curve_words(curve),
-    }
+    parts = [
+        curve["segmenter"],
+        curve["translator"],
+        curve["min_consistency"] and f"consistency {curve['min_consistency']:g} or more",
+        curve["labelled"] != "all" and f"labelled patients: {curve['labelled']}",
+    ]
+    name = ", ".join(part for part in parts if part)
+    return {"name": name, "figure": figures.saturation(curve), "words": _curve_words(curve)}
 
 
 def _curve_words(curve: Finding) -> str:
-    """Where the curve is highest, and whether that helps: the gain there is too large, since the largest was picked."""
+    """The best number of synthetic slices, and whether it helps; its gain is too large, since it is the largest."""
     best = f"The best mean is at {count(curve['best'], 'synthetic slice')}"
     if curve.get("cross_fitted") is not None:
         best += (
             f": {curve['gain']:+.3f}, which is too large, since the best of several was picked; "
-            f"{curve['cross_fitted']:+.3f} where it is picked without the fold that it is tested on"
+            f"{curve['cross_fitted']:+.3f} if it is picked without the fold that it is tested on"
         )
     if curve["enough"] is None or not curve.get("shown", True):
         return f"{best}. It is not shown to help: how many are enough is not shown."
@@ -231,12 +209,11 @@ def _curve_words(curve: Finding) -> str:
 
 
 def _gains(experiment: Experiment) -> tuple[list[PatientGains], int]:
-    """Of the arms with the largest differences; and how many others there are."""
+    """Of the arms with the largest differences; and the number of other arms."""
     arms = [arm for arm in experiment.compared if arm["effects"]["dice"]["mean"] is not None]
     largest = sorted(arms, key=lambda arm: -abs(arm["effects"]["dice"]["mean"]))[:PANELS]
-    shown = [arm for arm in arms if arm in largest]
-    gains = [_gain(experiment, arm) for arm in shown]
-    return [one for one in gains if one is not None], len(arms) - len(shown)
+    gains = [_gain(experiment, arm) for arm in arms if arm in largest]
+    return [gain for gain in gains if gain is not None], len(arms) - len(largest)
 
 
 def _gain(experiment: Experiment, arm: Finding) -> PatientGains | None:
@@ -245,7 +222,7 @@ def _gain(experiment: Experiment, arm: Finding) -> PatientGains | None:
         return None
     old, new = by_seed(experiment, base), by_seed(experiment, arm)
     patients = experiment.findings["patients"]
-    before, after = (dict(zip(patients, one["by_patient"], strict=False)) for one in (base, arm))
+    before, after = (dict(zip(patients, each["by_patient"], strict=False)) for each in (base, arm))
     known = [name for name in patients if before.get(name) is not None and after.get(name) is not None]
     if not known:
         return None
@@ -272,7 +249,7 @@ def by_seed(experiment: Experiment, arm: Finding) -> dict[int, dict[str, float]]
 
 
 def _luck(experiment: Experiment) -> str | None:
-    """What one seed an arm could have shown of the best arm: anything between these two numbers."""
+    """The range of changes that single seeds of the best arm and its baseline give."""
     best = experiment.best
     base = experiment.arm(best["baseline"]) if best else None
     if best is None or base is None:
@@ -281,7 +258,7 @@ def _luck(experiment: Experiment) -> str | None:
     if len(old) < 2 or len(new) < 2:
         return None
     return (
-        f"With one seed an arm, the change by {best['name']} could have come out as anything from "
+        f"With one seed per arm, the change by {best['name']} could have been anything from "
         f"{min(new) - max(old):+.3f} to {max(new) - min(old):+.3f}; over all seeds it is "
         f"{best['effects']['dice']['mean']:+.3f}."
     )
@@ -309,7 +286,7 @@ def build_experiment_report(root: Path, out: Path, *, sources: Sequence[Path] = 
         "answer": lambda: answer(experiment),
         "warnings": lambda: experiment_warnings.warnings(experiment),
         "failures": lambda: experiment_warnings.failures(experiment),
-        "table": lambda: table(experiment),
+        "results": lambda: results(experiment) if experiment.arms else None,
         "others": lambda: other_scores(experiment),
         "pictures": lambda: pictures(experiment),
         "tables": lambda: tables(experiment),
@@ -319,6 +296,6 @@ def build_experiment_report(root: Path, out: Path, *, sources: Sequence[Path] = 
         "costs": lambda: costs(experiment),
         "why": lambda: why_section(experiment.findings),
     }
-    made = {name: make() for name, make in track(parts.items(), "Drawing the report")}
-    write_page("crossmod.report.experiment", "experiment.html", out, root=root.resolve().name, **made)
+    content = {name: make() for name, make in track(parts.items(), "Drawing the report")}
+    write_page("crossmod.report", "experiment.html", out, root=root.resolve().name, **content)
     return sentences(experiment)

@@ -1,6 +1,6 @@
 """Figures of an experiment, and its best and worst patients.
 
-Notable: verdicts differ in colour (Okabe and Ito's palette) and in shape, so that no reader depends on colour.
+Notable: verdicts differ in colour (Okabe and Ito's palette) and in shape, so that the page also works without colours.
 """
 
 import textwrap
@@ -14,8 +14,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from crossmod.data.store import Store
+from crossmod.html.figures import COLOURS, TRUTH, data_url, escaped, gray, image_grid, outline
 from crossmod.report.experiment.data import Experiment, Finding, ReadRun
-from crossmod.report.figures import COLOURS, INCHES, TRUTH, data_url, display_range, gray, outline, plain
+from crossmod.report.figures import INCHES
+from crossmod.report.sections import LABELS
 from crossmod.report.slices import Gray, Mask
 
 # Colour, marker, and whether it is filled.
@@ -34,7 +36,7 @@ MANY = 9
 
 def label(name: str, width: int = 34) -> str:
     """A name that fits beside an axis."""
-    return plain("\n".join(textwrap.wrap(name, width) or [name]))
+    return escaped("\n".join(textwrap.wrap(name, width) or [name]))
 
 
 def forest(arms: Sequence[Finding]) -> str | None:
@@ -42,8 +44,7 @@ def forest(arms: Sequence[Finding]) -> str | None:
     known = [arm for arm in arms if arm["effects"]["dice"]["mean"] is not None]
     if not known:
         return None
-    figure = Figure(figsize=(WIDTH, 0.42 * len(known) + 1.3), layout="constrained")
-    axis = figure.subplots()
+    figure, axis = _rows([arm["name"] for arm in known], 0.42, 1.3)
     axis.axvline(0, color="0.2", linewidth=1)
     for place, arm in enumerate(known):
         found = arm["effects"]["dice"]
@@ -51,19 +52,27 @@ def forest(arms: Sequence[Finding]) -> str | None:
         if found["low"] is not None and found["high"] is not None:
             axis.hlines(place, found["low"], found["high"], color=colour, linewidth=1.8)
         axis.plot(found["mean"], place, marker, color=colour, mfc=colour if filled else "white", markersize=7)
-    axis.set_yticks(range(len(known)), [label(arm["name"]) for arm in known], fontsize=8)
-    axis.set_ylim(len(known) - 0.4, -0.6)
     axis.set_xlabel("change of 3D Dice against the baseline, with its 95 % interval", fontsize=9)
-    axis.grid(axis="x", alpha=0.3)
-    shown = dict.fromkeys(arm["effects"]["dice"]["verdict"] for arm in known)
-    handles = [_handle(verdict) for verdict in STYLES if verdict in shown]
+    shown = {arm["effects"]["dice"]["verdict"] for arm in known}
+    handles = [
+        Line2D(
+            [], [], color=colour, marker=marker, mfc=colour if filled else "white", label=LABELS.get(verdict, verdict)
+        )
+        for verdict, (colour, marker, filled) in STYLES.items()
+        if verdict in shown
+    ]
     figure.legend(handles=handles, loc="outside upper right", ncols=3, fontsize=8, frameon=False)
     return data_url(figure)
 
 
-def _handle(verdict: str) -> Line2D:
-    colour, marker, filled = STYLES[verdict]
-    return Line2D([], [], color=colour, marker=marker, mfc=colour if filled else "white", label=verdict)
+def _rows(names: Sequence[str], height: float, more: float) -> tuple[Figure, Axes]:
+    """Axes with a row per name, from the top."""
+    figure = Figure(figsize=(WIDTH, height * len(names) + more), layout="constrained")
+    axis = figure.subplots()
+    axis.set_yticks(range(len(names)), [label(name) for name in names], fontsize=8)
+    axis.set_ylim(len(names) - 0.4, -0.6)
+    axis.grid(axis="x", alpha=0.3)
+    return figure, axis
 
 
 def saturation(curve: Finding) -> str | None:
@@ -84,17 +93,16 @@ def saturation(curve: Finding) -> str | None:
     above.set_ylabel("change of 3D Dice", fontsize=9)
     above.legend(fontsize=8)
     shares = [np.nan if point["best"] is None else point["best"] for point in points]
-    # As wide as fits between the two nearest counts.
     room = 0.5 * min(np.diff(sorted(counts)))
     below.bar(counts, shares, width=room, color=COLOURS[5])
     for at, share in zip(counts, shares, strict=True):
         if np.isfinite(share) and (share >= 0.05 or len(counts) <= MANY):
             below.annotate(f"{share:.0%}", (at, share), ha="center", va="bottom", fontsize=8)
-    # Many counts keep every tick, and the names of as many as fit.
+    # All counts keep their ticks; only as many as fit are named.
     every = -(-len(counts) // MANY)
     below.set(ylim=(0, 1.25), yticks=(0, 0.5, 1))
     below.set_xticks(counts, [f"{at}" if place % every == 0 else "" for place, at in enumerate(counts)])
-    below.set_ylabel("best in\nso many draws", fontsize=8)
+    below.set_ylabel("share of draws\nwhere best", fontsize=8)
     below.set_xlabel("synthetic slices beside the real ones", fontsize=9)
     for axis in (above, below):
         axis.tick_params(labelsize=8)
@@ -114,9 +122,9 @@ class PatientGains:
 
     Args:
         name: of the arm.
-        patients: in the order of their gain.
+        patients: sorted by gain.
         means: over seeds.
-        seeds: for each seed that both arms have, by patient; nan where it is not known.
+        seeds: for each seed that both arms have, by patient; NaN if unknown.
     """
 
     name: str
@@ -126,19 +134,19 @@ class PatientGains:
 
 
 def patient_gains(gains: Sequence[PatientGains]) -> str:
-    """A panel an arm: a dot a patient in the order of their gain, and a faint one for each seed."""
+    """A panel per arm: one dot per patient, sorted by gain, and a faint one for each seed."""
     figure = Figure(figsize=(WIDTH, 1.75 * len(gains) + 0.4), layout="constrained")
     axes = figure.subplots(len(gains), 1, squeeze=False, sharey=True)[:, 0]
-    for axis, one in zip(axes, gains, strict=True):
-        places = np.arange(len(one.patients))
+    for axis, arm in zip(axes, gains, strict=True):
+        places = np.arange(len(arm.patients))
         axis.axhline(0, color="0.2", linewidth=1)
-        for values in one.seeds:
+        for values in arm.seeds:
             axis.plot(places, values, "o", color="0.55", markersize=3, alpha=0.5, linewidth=0)
-        up = one.means >= 0
-        axis.plot(places[up], one.means[up], STYLES["improves"][1], color=STYLES["improves"][0], markersize=5)
-        axis.plot(places[~up], one.means[~up], STYLES["hurts"][1], color=STYLES["hurts"][0], markersize=5)
-        _name_patients(axis, one.patients)
-        axis.set_title(label(one.name, 90), fontsize=9)
+        for verdict, inside in (("improves", arm.means >= 0), ("hurts", arm.means < 0)):
+            colour, marker, _ = STYLES[verdict]
+            axis.plot(places[inside], arm.means[inside], marker, color=colour, markersize=5)
+        _name_patients(axis, arm.patients)
+        axis.set_title(label(arm.name, 90), fontsize=9)
         axis.grid(alpha=0.3)
     figure.supylabel("change of 3D Dice", fontsize=9)
     return data_url(figure)
@@ -150,7 +158,7 @@ def _name_patients(axis: Axes, patients: Sequence[str]) -> None:
     if len(patients) > NAMED:
         axis.set_xlabel(f"{len(patients)} patients, by gain", fontsize=8)
         return
-    names = [plain(textwrap.shorten(name, 22, placeholder="…")) for name in patients]
+    names = [escaped(textwrap.shorten(name, 22, placeholder="…")) for name in patients]
     turned = {"rotation": 25 if len(patients) <= 10 else 60, "ha": "right"} if len(patients) > 6 else {}
     axis.set_xticks(range(len(patients)), names, fontsize=7, **turned)
 
@@ -161,38 +169,25 @@ def seeds(arms: Sequence[Finding]) -> str | None:
     rows = [(arm, values) for arm, values in rows if values]
     if not rows or all(len(values) < 2 for _, values in rows):
         return None
-    figure = Figure(figsize=(WIDTH, 0.4 * len(rows) + 1.0), layout="constrained")
-    axis = figure.subplots()
+    figure, axis = _rows([arm["name"] for arm, _ in rows], 0.4, 1.0)
     for place, (arm, values) in enumerate(rows):
         base = arm["baseline"] is None
         axis.hlines(place, min(values), max(values), color="0.7", linewidth=4)
         axis.plot(values, [place] * len(values), "o", color="0.15" if base else COLOURS[5], markersize=5)
         axis.plot(float(np.mean(values)), place, "|", color=COLOURS[4], markersize=16, markeredgewidth=2)
-    axis.set_yticks(range(len(rows)), [label(arm["name"]) for arm, _ in rows], fontsize=8)
-    axis.set_ylim(len(rows) - 0.4, -0.6)
-    axis.set_xlabel("3D Dice, mean over all test patients: a dot a seed, the line their mean", fontsize=9)
-    axis.grid(axis="x", alpha=0.3)
+    axis.set_xlabel("3D Dice, mean over all test patients: one dot per seed, the line is their mean", fontsize=9)
     return data_url(figure)
 
 
 SHOWN = 4
 BASE, ARM = COLOURS[2], COLOURS[1]
-# Around what is outlined, the share of its length that is shown beside it.
+# The share of the outlined length that is shown around it.
 MARGIN = 0.35
 
 
 @dataclass(frozen=True)
 class Change:
-    """A test slice in two runs.
-
-    Args:
-        case: its case.
-        index: its place in the case.
-        before: Dice of the baseline.
-        after: Dice of the arm.
-        base: the baseline's run.
-        arm: the arm's.
-    """
+    """A test slice in the runs of a baseline and of an arm, with the Dice of both."""
 
     case: str
     index: int
@@ -206,16 +201,21 @@ class Change:
         """What the arm adds."""
         return self.after - self.before
 
+    @property
+    def title(self) -> str:
+        """The slice and both scores."""
+        return f"{self.case}, slice {self.index}\nDice {self.before:.2f} to {self.after:.2f}"
+
 
 def extremes(experiment: Experiment) -> dict[str, Any] | None:
-    """Largest gains and losses of the best arm, first seed; None where nothing can be compared."""
+    """Largest gains and losses of the best arm, first seed; None if nothing can be compared."""
     best = experiment.best
     base = experiment.arm(best["baseline"]) if best else None
     if best is None or base is None:
         return None
     changes, seed = _changes(experiment.runs(base), experiment.runs(best))
-    gains = [one for one in _one_a_case(sorted(changes, key=lambda one: -one.gain)) if one.gain > 0][:SHOWN]
-    losses = [one for one in _one_a_case(sorted(changes, key=lambda one: one.gain)) if one.gain < 0][:SHOWN]
+    gains = _first_of_each_case([change for change in sorted(changes, key=lambda c: -c.gain) if change.gain > 0])
+    losses = _first_of_each_case([change for change in sorted(changes, key=lambda c: c.gain) if change.gain < 0])
     if not gains and not losses:
         return None
     return {
@@ -223,10 +223,10 @@ def extremes(experiment: Experiment) -> dict[str, Any] | None:
         "base": base["name"],
         "seed": seed,
         "slices": len(changes),
-        "better": sum(one.gain > 0 for one in changes),
-        "worse": sum(one.gain < 0 for one in changes),
+        "better": sum(change.gain > 0 for change in changes),
+        "worse": sum(change.gain < 0 for change in changes),
         "panels": {
-            name: {"figure": _panel(shown), "alt": "; ".join(_title(one).replace("\n", ": ") for one in shown)}
+            name: {"figure": _panel(shown), "alt": "; ".join(change.title.replace("\n", ": ") for change in shown)}
             for name, shown in (("Largest gains", gains), ("Largest losses", losses))
             if shown
         },
@@ -250,33 +250,27 @@ def _changes(
     return found, seed
 
 
-def _one_a_case(changes: Sequence[Change]) -> list[Change]:
-    """The first slice of each case: its neighbours would show the same once more."""
+def _first_of_each_case(changes: Sequence[Change]) -> list[Change]:
+    """The first slices, one per case, since neighbours look alike."""
     first: dict[str, Change] = {}
-    for one in changes:
-        first.setdefault(one.case, one)
-    return list(first.values())
-
-
-def _title(one: Change) -> str:
-    return f"{one.case}, slice {one.index}\nDice {one.before:.2f} to {one.after:.2f}"
+    for change in changes:
+        first.setdefault(change.case, change)
+    return list(first.values())[:SHOWN]
 
 
 def _panel(shown: Sequence[Change]) -> str:
-    """Each slice as it is, and below, nearer, with the outlines of truth, baseline and arm."""
-    # Always as many columns, so that few slices are not drawn larger than many.
-    figure = Figure(figsize=(SHOWN * INCHES, 2 * INCHES + 0.45), layout="constrained")
-    axes = figure.subplots(2, SHOWN, squeeze=False)
-    for axis in axes.flat:
-        axis.set_axis_off()
-    for (above, below), one in zip(axes.T, shown, strict=False):
-        image, truth, before, after = _read(one)
+    """Each slice, and below it an enlarged part with the outlines of truth, baseline and arm."""
+    # The number of columns is fixed, so that few slices are not drawn larger than many.
+    figure, axes = image_grid(2, [change.title for change in shown] + [""] * (SHOWN - len(shown)), INCHES)
+    figure.set_figheight(2 * INCHES + 0.45)
+    for (above, below), change in zip(axes.T, shown, strict=False):
+        image, truth, before, after = _read(change)
         for axis in (above, below):
-            gray(axis, image, *display_range(image))
+            gray(axis, image)
         for mask, colour in ((truth, TRUTH), (before, BASE), (after, ARM)):
             outline(below, mask, colour)
         _nearer(below, (truth > 0) | (before > 0) | (after > 0))
-        above.set_title(_title(one), fontsize=8)
+        above.title.set_fontsize(8)
     return data_url(figure)
 
 
@@ -291,9 +285,13 @@ def _nearer(axis: Axes, shown: np.ndarray) -> None:
     axis.set(xlim=(x - half, x + half), ylim=(y + half, y - half))
 
 
-def _read(one: Change) -> tuple[Gray, Mask, Mask, Mask]:
-    place = one.base.card["tested"][one.case].index(one.index)
-    base = Store(one.base.path / "predictions").tensors(one.case)
-    after = Store(one.arm.path / "predictions").tensors(one.case, ["answer"])["answer"]
-    there = one.arm.card["tested"][one.case].index(one.index)
-    return base["image"][place].astype("float32"), base["label"][place], base["answer"][place], after[there]
+def _read(change: Change) -> tuple[Gray, Mask, Mask, Mask]:
+    """Image, truth, and the predictions of baseline and arm."""
+    base, arm = (
+        {
+            name: tensor[run.card["tested"][change.case].index(change.index)]
+            for name, tensor in Store(run.path / "predictions").tensors(change.case, names).items()
+        }
+        for run, names in ((change.base, ["image", "label", "answer"]), (change.arm, ["answer"]))
+    )
+    return base["image"].astype("float32"), base["label"], base["answer"], arm["answer"]

@@ -1,11 +1,13 @@
-"""A methods section and BibTeX for a paper, written from what the runs record."""
+"""A methods section and BibTeX for a paper, written from the cards of the runs."""
 
-import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
+from crossmod.files import read_json
 from crossmod.html.format import count, from_to, listed
-from crossmod.report.experiment.data import Experiment, ReadRun, family_name
+from crossmod.report.collect import Card, family_name
+from crossmod.report.experiment.data import Experiment, ReadRun
+from crossmod.report.experiment.paper import cards_of_segmenters
 from crossmod.settings import pixel_words
 from crossmod.version import __version__
 
@@ -79,7 +81,7 @@ MONAI = """\
 }
 """
 
-# By network, of those that are MONAI's.
+# By network of MONAI.
 NETWORKS = {
     "dynunet": """\
 @article{isensee2021nnunet,
@@ -119,34 +121,30 @@ NETWORKS = {
 
 
 def bibtex(networks: Iterable[str]) -> str:
-    """Entries for an experiment with these segmentation networks; MONAI and its networks only where they were used."""
+    """Entries for an experiment with these segmentation networks; MONAI and its networks only if they were used."""
     used = [NETWORKS[name] for name in dict.fromkeys(networks) if name in NETWORKS]
     return "\n".join([ALWAYS, *([MONAI, *used] if used else []), CROSSMOD.format(version=__version__)])
 
 
-Card = Mapping[str, Any]
 LOSSES = {"cross_entropy": "cross-entropy", "dice_cross_entropy": "soft Dice and cross-entropy"}
 TABLES = ("results.csv", "runs.csv", "findings.json")
 
 
 def for_papers(experiment: Experiment) -> dict[str, Any]:
-    """The methods paragraphs, the references, and which tables hold every number."""
-    networks = [run.card["settings"]["network"] for run in experiment.segmenters.values()]
+    """The methods paragraphs, the references, and the names of the tables with all numbers."""
+    paragraphs = [
+        _data(experiment),
+        *(_translator(experiment, name, list(runs.values())) for name, runs in experiment.made.items()),
+        *(_segmenter(name, cards) for name, cards in cards_of_segmenters(experiment).items()),
+        _arms(experiment),
+        _statistics(experiment),
+        _software(experiment),
+    ]
     return {
-        "methods": "\n\n".join(_paragraphs(experiment)),
-        "bibtex": bibtex(networks),
+        "methods": "\n\n".join(paragraphs),
+        "bibtex": bibtex(run.card["settings"]["network"] for run in experiment.segmenters.values()),
         "tables": [name for name in TABLES if (experiment.root / name).is_file()],
     }
-
-
-def _paragraphs(experiment: Experiment) -> list[str]:
-    told = [_data(experiment)]
-    told += [_translator(experiment, name, list(runs.values())) for name, runs in experiment.made.items()]
-    first: dict[str, list[Card]] = {}
-    for arm in experiment.arms:
-        first.setdefault(arm["segmenter"], []).extend(experiment.cards(arm))
-    told += [_segmenter(name, cards) for name, cards in first.items()]
-    return [*told, _arms(experiment), _statistics(experiment), _software(experiment)]
 
 
 def _data(experiment: Experiment) -> str:
@@ -174,7 +172,7 @@ def _data(experiment: Experiment) -> str:
     return (
         f"Data. [Name the data set.] The {found['organ']} was segmented in {target} of "
         f"{count(len(found['patients']), 'test patient')}. {split}. Segmenters were trained on "
-        f"{sides['train'] or 'no'} real slices, and tested on {sides['test']} (a fold). Slices have {size} x {size} "
+        f"{sides['train'] or 'no'} real slices, and tested on {sides['test']} (per fold). Slices have {size} x {size} "
         f"pixels ({pixel_words(settings)}); intensities of MR were scaled between percentiles "
         f"{_pair(settings.get('percentiles'))} of the volume, CT between {_pair(settings.get('window'))} HU."
     )
@@ -188,11 +186,11 @@ def _translator(experiment: Experiment, name: str, runs: Sequence[ReadRun]) -> s
     card = runs[0].card
     s, data = card["settings"], [run.card["data"] for run in runs]
     sides = "; ".join(
-        f"{side.upper()}: {from_to(one[side]['slices'] for one in data)} slices of "
-        f"{from_to(len(one[side]['patients']) for one in data)} patients"
+        f"{side.upper()}: {from_to(each[side]['slices'] for each in data)} slices of "
+        f"{from_to(len(each[side]['patients']) for each in data)} patients"
         for side in data[0]
     )
-    trained = {run.path for run in runs}
+    trainings = count(len({run.path for run in runs}), "training")
     made = [experiment.stores[folder] for folder in experiment.made[name]]
     slices = from_to(sum(case.shape[0] for case in store.cases) for store in made)
     parameters = ", ".join(f"{network} {number:,}" for network, number in card["parameters"].items())
@@ -201,7 +199,7 @@ def _translator(experiment: Experiment, name: str, runs: Sequence[ReadRun]) -> s
     stack = f"stacks of {s['stack']} slices, {card['stack_mm']:.1f} mm apart; " if card.get("stack_mm") else ""
     best = "; the epoch with the best score on held-out patients was used" if s["select_every"] else ""
     return (
-        f"Translator {name}. {family_name(card['family'])} ({count(len(trained), 'training')}; {sides}): {stack}"
+        f"Translator {name}. {family_name(card['family'])} ({trainings}; {sides}): {stack}"
         f"generators with {s['generator_blocks']} residual blocks and {s['generator_filters']} filters, "
         f"patch discriminators with {s['discriminator_layers']} strided layers; parameters: {parameters}. "
         f"Adversarial loss: {s['adversarial'].replace('_', ' ')}; weights lambda 1 to {weights.count(',') + 1}: "
@@ -249,8 +247,8 @@ def _statistics(experiment: Experiment) -> str:
         f"two-sided p values are by Student's t, {_variance(experiment)}. p values were corrected by Holm's procedure "
         "over all arms with the same baseline; those of all other scores by Holm's procedure over all of these scores "
         "and arms, and nothing was called shown by them where 3D Dice did not show an effect of the arm. An effect was "
-        "called shown where the interval excludes 0 and the corrected p value is below 0.05, with two seeds and two "
-        "patients or more; where some patients have no defined score, also with these counted as the worst score. Arms "
+        "called shown if the interval excludes 0 and the corrected p value is below 0.05, with two seeds and two "
+        "patients or more; if some patients have no defined score, also with these counted as the worst score. Arms "
         "were not compared where the numbers of such patients differ significantly (McNemar's test), or where the "
         "baseline finds the organ no better than the best mask that is the same in every slice, or its loss had not "
         "stopped falling. Intervals of single arms are Student's t over patients. Surface distances (HD95, ASSD, MSSD) "
@@ -270,16 +268,16 @@ def _variance(experiment: Experiment) -> str:
 
 
 def _scope(experiment: Experiment) -> str:
-    """Of whom the verdicts speak, where it is not of synthetic slices at large."""
+    """The scope of the verdicts, unless it is synthetic slices in general."""
     shared: dict[str, list[str]] = {}
     for arm in experiment.compared:
         for what in arm["effects"]["dice"].get("shared", ()):
             shared.setdefault(what, []).append(arm["name"])
     if not shared:
         return ""
-    told = "; ".join(f"{what} ({listed(names)})" for what, names in shared.items())
+    parts = "; ".join(f"{what} ({listed(names)})" for what, names in shared.items())
     return (
-        f"Synthetic slices of different folds share: {told}. The results are of these trained translators, and not of "
+        f"Synthetic slices of different folds share: {parts}. The results are of these trained translators, and not of "
         "synthetic slices in general."
     )
 
@@ -289,18 +287,18 @@ def _software(experiment: Experiment) -> str:
     devices = listed(dict.fromkeys(str(run.card["device"]) for run in runs if run.card.get("device")))
     precisions = listed(dict.fromkeys(str(run.card["compute"]) for run in runs if run.card.get("compute")))
     versions = _versions(runs)
-    told = f"Software. crossmod {experiment.plan.get('crossmod', '')}".rstrip()
-    told += f" with {versions}" if versions else ""
-    told += f", on {devices}" if devices else ""
-    return told + (f" ({precisions})." if precisions else ".")
+    text = f"Software. crossmod {experiment.plan.get('crossmod', '')}".rstrip()
+    text += f" with {versions}" if versions else ""
+    text += f", on {devices}" if devices else ""
+    return text + (f" ({precisions})." if precisions else ".")
 
 
 def _versions(runs: Iterable[ReadRun]) -> str:
-    """Of Python and the packages that compute, as the first run that says it had them."""
+    """Versions of Python and the numerical packages, of the first run that recorded them."""
     for run in runs:
         path = run.path / "environment.json"
         if path.is_file():
-            content = json.loads(path.read_text(encoding="utf-8"))
+            content = read_json(path)
             packages = content.get("packages", {})
             names = {"torch": "PyTorch", "numpy": "NumPy", "scipy": "SciPy"}
             parts = [f"Python {content['python']}"] if content.get("python") else []

@@ -1,20 +1,22 @@
-"""What a reader must know before believing a number of an experiment, and what of it failed."""
+"""What limits the meaning of an experiment's numbers, and what failed."""
 
 from collections.abc import Iterator
 
 from crossmod.engine.logger import alarms
-from crossmod.html.format import count, listed
+from crossmod.html.format import Table, count, listed
 from crossmod.metrics.paired import SHIFT_LIMIT_MM
 from crossmod.report.experiment.data import Experiment
-from crossmod.report.sections import LEAKS, shifted, unequal_steps
+from crossmod.report.sections import LEAKS, constant, shifted, unequal_steps
 from crossmod.statistics.verdicts import METRICS
 from crossmod.synthesis.synthesize import shift_mm
 
 PARTIAL = ("hd95", "assd", "mssd", "ravd")
+# Student's t with four degrees of freedom is 2.8, with three 3.2, with one 12.7.
+FEW_FOLDS = 5
 
 
 def warnings(experiment: Experiment) -> list[str]:
-    """All of them, those that concern every number first."""
+    """All warnings, those that concern every number first."""
     return [
         *_of_the_design(experiment),
         *_of_what_is_missing(experiment),
@@ -23,14 +25,18 @@ def warnings(experiment: Experiment) -> list[str]:
     ]
 
 
-def failures(experiment: Experiment) -> dict[str, list[dict[str, str]]]:
-    """What failed and why, and apart from it what could not be made because of that."""
+def failures(experiment: Experiment) -> dict[str, Table]:
+    """Runs that failed, and runs that were blocked by these."""
     found = experiment.findings.get("failed", [])
-    names = {one["run"] for one in found}
+    names = {row["run"] for row in found}
     needs = {job["name"]: set(job["needs"].values()) for job in experiment.plan["jobs"]}
-    rows = [{key: str(one[key]) for key in ("title", "kind", "run", "why")} for one in found]
-    blocked = [row for row in rows if needs.get(row["run"], set()) & names]
-    return {"failed": [row for row in rows if row not in blocked], "blocked": blocked}
+    rows = [(row["run"], [row["run"], f"{row['kind']}: {row['title']}", str(row["why"])]) for row in found]
+    head = ("Run", "What", "Why")
+    is_blocked = {run: bool(needs.get(run, set()) & names) for run, _ in rows}
+    return {
+        kind: Table(head, [row for run, row in rows if is_blocked[run] == blocked])
+        for kind, blocked in (("failed", False), ("blocked", True))
+    }
 
 
 def _of_the_design(experiment: Experiment) -> Iterator[str]:
@@ -46,24 +52,20 @@ def _of_the_design(experiment: Experiment) -> Iterator[str]:
     )
     if len(found["seeds"]) < 2:
         yield (
-            "One seed an arm: two runs of one arm often differ by more than two arms do, so that no effect is shown, "
+            "One seed per arm: two runs of one arm often differ by more than two arms do, so that no effect is shown, "
             "however large it looks."
         )
     alone = [name for name, models in _translators(experiment).items() if models == 1]
     if alone and len(found["folds"]) < 2:
         yield (
-            f"One training of {listed(alone)} made all synthetic slices: the intervals do not count the luck of that "
-            "training, and another one may do otherwise."
+            f"One training of {listed(alone)} made all synthetic slices: the intervals do not include the chance of "
+            "that training, and another training may give another result."
         )
     if 1 < len(found["folds"]) < FEW_FOLDS:
         yield (
-            f"{len(found['folds'])} folds: what a fold's translator and training side do to all of its patients is "
-            "known from so few only, and intervals are wide for it. More folds make them narrower."
+            f"{len(found['folds'])} folds: the effect that a fold's translator and training side have on all of its "
+            "patients is estimated from these few, so that intervals are wide. More folds make them narrower."
         )
-
-
-# Student's t with four degrees of freedom is 2.8, with three 3.2, with one 12.7.
-FEW_FOLDS = 5
 
 
 def _translators(experiment: Experiment) -> dict[str, int]:
@@ -78,29 +80,25 @@ def _translators(experiment: Experiment) -> dict[str, int]:
 
 def _of_what_is_missing(experiment: Experiment) -> Iterator[str]:
     found = experiment.findings
-    runs = failures(experiment)
-    if runs["failed"]:
-        others = f", and {len(runs['blocked'])} more could not be made because of that" if runs["blocked"] else ""
-        yield f"{count(len(runs['failed']), 'run')} failed{others}: see What failed."
+    failed, blocked = (len(table.rows) for table in failures(experiment).values())
+    if failed:
+        others = f", and {blocked} more could not be made because of that" if blocked else ""
+        yield f"{count(failed, 'run')} failed{others}: see What failed."
     if found["missing"]:
-        names = listed(found["missing"])
-        yield f"Without results, as no seed is finished in all folds: {names}."
+        yield f"Without results, as no seed is finished in all folds: {listed(found['missing'])}."
     for arm in experiment.arms:
         if len(arm["runs"]) < arm["wanted"]:
             yield (
-                f"{arm['name']}: {len(arm['runs'])} of {arm['wanted']} runs are finished; a seed counts where all its "
-                "folds are."
+                f"{arm['name']}: {len(arm['runs'])} of {arm['wanted']} runs are finished; a seed counts if all its "
+                "folds are finished."
             )
 
 
 def _of_the_runs(experiment: Experiment) -> Iterator[str]:
     for arm in experiment.arms:
-        if arm["constant"]:
-            runs = count(len(arm["runs"]), "run")
-            yield f"{arm['name']}: in {arm['constant']} of {runs} the network found nothing or everything."
+        yield from constant(arm["name"], arm["constant"], len(arm["runs"]))
     yield from _without_score(experiment)
-    steps = {arm["name"]: experiment.cards(arm)[0]["steps"] for arm in experiment.arms}
-    yield from unequal_steps(list(steps.items()))
+    yield from unequal_steps([(arm["name"], experiment.cards(arm)[0]["steps"]) for arm in experiment.arms])
     for kind, runs in (("translators", experiment.translators), ("segmenters", experiment.segmenters)):
         raised = {name: dict.fromkeys(alarm.name for _, alarm in alarms(run)) for name, run in runs.items()}
         raised = {name: names for name, names in raised.items() if names}
@@ -113,19 +111,19 @@ def _of_the_runs(experiment: Experiment) -> Iterator[str]:
 
 
 def _without_score(experiment: Experiment) -> Iterator[str]:
-    """Which arms have patients without a score, a line for all scores that the same patients lack."""
+    """Arms with patients without a score; scores that the same patients lack share a sentence."""
     patients = len(experiment.findings["patients"])
-    told: dict[str, list[str]] = {}
+    metrics: dict[str, list[str]] = {}
     for metric in PARTIAL:
         counts = {arm["name"]: (arm["scores"].get(metric) or {}).get("undefined", 0) for arm in experiment.arms}
         if any(counts.values()):
             words = listed(f"{name}: {missing} of {patients}" for name, missing in counts.items())
-            told.setdefault(words, []).append(METRICS[metric].name)
-    for words, names in told.items():
+            metrics.setdefault(words, []).append(METRICS[metric].name)
+    for words, names in metrics.items():
         yield (
-            f"{listed(names)}: undefined for some patients (nothing was found, nothing is there, or tested slices have "
-            f"gaps between them), which are left out of the mean. {words} patients. Arms are compared over the "
-            "patients that have the score in both; below Other scores is what follows when failures count."
+            f"{listed(names)}: undefined for some patients (nothing was found, the organ is absent, or tested slices "
+            f"have gaps between them), which are left out of the mean. {words} patients. Arms are compared over the "
+            "patients that have the score in both; Other scores shows the result if failures count."
         )
 
 
