@@ -133,7 +133,7 @@ def test_a_survey_from_the_link_to_the_thanks(chromium: Any, tmp_path: Path) -> 
         with device(chromium, url) as other:
             other.goto(f"{url}/r/{survey.readers[0]}")
             assert other.get_by_text("2 of 4 answered").count() == 1
-            other.get_by_role("link", name="Go on").click()
+            other.get_by_role("link", name="Continue").click()
             for number in (3, 4):
                 other.wait_for_url(f"{url}/scan/{number}")
                 other.keyboard.press("1")
@@ -145,7 +145,7 @@ def test_a_survey_from_the_link_to_the_thanks(chromium: Any, tmp_path: Path) -> 
         # The first device learns of it.
         page.keyboard.press("2")
         page.keyboard.press("Enter")
-        page.get_by_text("you have submitted the survey", exact=False).wait_for()
+        page.get_by_text("you have already submitted the survey", exact=False).wait_for()
         page.wrong.clear()  # the browser's own note of a 409
         page.reload()
         assert page.get_by_role("heading", name="Thank you").count() == 1

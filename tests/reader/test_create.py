@@ -100,7 +100,7 @@ def test_another_database_holds_several_surveys(kind: str, tmp_path: Path) -> No
         with pytest.raises(InputError, match="there is a survey 'one' already"):
             create_survey(tmp_path / "one", [stores.real], [stores.synthetic], database=url, design=SMALL)
         assert not (tmp_path / "one").exists()
-        with pytest.raises(InputError, match="Name the database"), opened(tmp_path / "two"):
+        with pytest.raises(InputError, match="Give the database"), opened(tmp_path / "two"):
             pass
 
 
@@ -236,7 +236,7 @@ def test_the_demo_says_what_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(demo, "PATIENTS", 4)
     monkeypatch.setattr(demo, "SIZE", 32)
     made = demo.create_demo(tmp_path / "demo")
-    assert "No model was at work" in made.design.note
+    assert "No model was used" in made.design.note
     assert made.patients == (2, 2)
     assert all(
         case.synthetic and case.synthetic.family == "blur" for case in Store(tmp_path / "demo" / "synthetic").cases

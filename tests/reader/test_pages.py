@@ -41,7 +41,7 @@ def test_a_survey_is_answered_and_submitted(survey: Served) -> None:
 def test_one_goes_on_where_one_stopped_on_another_device(survey: Served) -> None:
     send(survey.client(survey.readers[0]), 1, choice="synthetic", reason="ribs")
     other = survey.client(survey.readers[0])
-    assert 'href="/scan/2">Go on' in other.get("/").text
+    assert 'href="/scan/2">Continue' in other.get("/").text
     page = other.get("/scan/1").text
     assert 'value="synthetic" checked' in page
     assert ">ribs</textarea>" in page
@@ -79,7 +79,7 @@ def test_after_submission_nothing_changes(survey: Served) -> None:
     late = client.post("/scan/1", data=fields(before, choice="synthetic"), headers=form_token(before))
     assert late.status_code == 409
     assert "NOT saved" in late.text
-    assert "submitted the survey already" in late.text
+    assert "already submitted the survey" in late.text
     # The link still opens, and thanks.
     assert "Thank you" in survey.client(survey.readers[0]).get("/").text
     assert {values["choice"] for values in kept(survey)} == {"real"}

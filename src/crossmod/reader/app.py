@@ -16,16 +16,16 @@ from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from crossmod.reader import routes
 from crossmod.reader.context import AppContext, Failure, render, words_for
 from crossmod.reader.design import LONGEST_REASON
 from crossmod.reader.repository import ReaderRepository
-from crossmod.reader.routes import router
 from crossmod.reader.schema import AnswerRejected, NotSaved
 from crossmod.reader.security import BodyLimit, RateLimiter, SessionKeys, TooLarge, harden
 
 log = logging.getLogger(__name__)
 
-# A form says first what did not happen.
+# The first words after a failed form.
 _NOT_DONE = {"scan": "not_saved", "submit": "not_submitted", "owner": "owner_not_closed"}
 _REFUSED = {
     "closed": (409, "was_closed"),
@@ -38,7 +38,7 @@ _FIELDS = {"choice": "choose", "reason": "reason_long"}
 
 
 def respond(request: Request, failure: Exception) -> HTMLResponse:
-    """The page of any failure; what is not foreseen is logged, and told in no more than that it happened."""
+    """The page of any failure; an unexpected one is logged, and the page gives no details."""
     for kind, answer in _ANSWERS:
         if isinstance(failure, kind):
             return answer(request, failure)
@@ -46,14 +46,8 @@ def respond(request: Request, failure: Exception) -> HTMLResponse:
     return _say(request, 500, "error_server")
 
 
-def answer_failures(app: FastAPI) -> None:
-    """Have an application answer the failures that its routes raise."""
-    for kind, _ in _ANSWERS:
-        app.add_exception_handler(kind, respond)
-
-
 def notice(request: Request, status: int, text: str) -> HTMLResponse:
-    """The part of a page that tells a form's sender that it was not taken; `text` is already in words."""
+    """The part of a page that reports a form that was not accepted, with its translated text."""
     first = request.url.path.split("/")[1]
     not_done = _NOT_DONE.get(first) if request.method == "POST" else None
     return render(request, "notice.html", status=status, not_done=not_done, text=text, again=not_done == "not_saved")
@@ -63,7 +57,7 @@ def _say(request: Request, status: int, text: str, **values: object) -> HTMLResp
     t = words_for(request)
     if "hx-request" in request.headers:
         return notice(request, status, t(f"{text}_what", **values))
-    # Who has no session would come back to this very page.
+    # Without a session, the start page would lead back to this page.
     inside = text not in ("error_session", "error_link", "error_tries")
     return render(request, "error.html", status=status, title=t(text), what=t(f"{text}_what", **values), inside=inside)
 
@@ -89,13 +83,13 @@ def _away(request: Request, why: Exception) -> HTMLResponse:
 
 def _large(request: Request, _: Exception) -> HTMLResponse:
     response = _say(request, 413, "error_large", most=LONGEST_REASON)
-    # The rest of it is not waited for.
+    # The rest of the body is not read.
     response.headers["Connection"] = "close"
     return response
 
 
 def _http(request: Request, failure: HTTPException) -> HTMLResponse:
-    # FastAPI makes one answer of all that goes wrong while it reads a form.
+    # FastAPI raises one error for everything that fails while it reads a form.
     if isinstance(failure.__cause__, TooLarge):
         return _large(request, failure)
     text = {404: "error_missing", 405: "error_method"}.get(failure.status_code, "error_unfit")
@@ -115,7 +109,7 @@ def _unfit(request: Request, failure: RequestValidationError) -> HTMLResponse:
 
 
 def _route(request: Request) -> str:
-    # Links hold tokens, and a log is read by more people than the database.
+    # Links contain tokens, and more people read a log than the database.
     first = request.url.path.split("/")[1]
     return f"/{first}/..." if first in ("r", "o") else request.url.path
 
@@ -138,25 +132,25 @@ def make_app(
 
     Args:
         study: the database.
-        images: folder with one `SCAN.nii` a scan.
-        secret: what sessions are signed with; at least 16 bytes, the same after a restart.
+        images: folder with one `SCAN.nii` per scan.
+        secret: signs sessions; at least 16 bytes, the same after a restart.
         clock: seconds since 1970.
     """
-    # The schema can be made for tests; nobody who reads needs it served.
-    # No redirect for a slash too many: its address is made of what the client calls this server.
+    # Only tests use the schema. No redirect for a surplus slash: it would use the host name that the client sent.
     app = FastAPI(title="crossmod reader", docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
-    app.state.room = AppContext(study, images, SessionKeys(secret, clock), RateLimiter(clock))
-    app.include_router(router)
+    app.state.context = AppContext(study, images, SessionKeys(secret, clock), RateLimiter(clock))
+    app.include_router(routes.router)
     app.mount("/static", StaticFiles(directory=str(files("crossmod.reader") / "static")))
-    answer_failures(app)
+    for kind, _ in _ANSWERS:
+        app.add_exception_handler(kind, respond)
     app.add_middleware(BodyLimit)
-    # Last added, so outermost: what the others refuse gets its headers, too.
+    # Added last, so outermost: responses of the others also get its headers.
     app.add_middleware(Guard)
     return app
 
 
 class Guard:
-    """Around every request: security headers on each response, HEAD like GET without its body, no failure unworded."""
+    """Around every request: security headers, HEAD as GET without a body, and an error page for every failure."""
 
     def __init__(self, app: ASGIApp):
         self._app = app

@@ -10,8 +10,9 @@ from jaxtyping import Float
 from crossmod.config import Modality
 from crossmod.data.frame import centre_of, field_centre
 from crossmod.data.people import who_is_who
-from crossmod.data.store import CaseRecord, Store, listed
+from crossmod.data.store import CaseRecord, Store
 from crossmod.errors import InputError
+from crossmod.html.format import listed
 from crossmod.metrics.axial_layers import OUTSIDE
 from crossmod.metrics.slice_positions import Placed, place_real, place_synthetic, slice_positions, sources_of
 
@@ -21,7 +22,7 @@ LEAST_SLICES = 3
 
 @dataclass(frozen=True, eq=False)
 class Candidate:
-    """One case, and where its slices lie.
+    """One case, and the layers of its slices.
 
     Args:
         placed: store, record and layers.
@@ -40,7 +41,7 @@ class Candidate:
     def offset(self) -> tuple[float, float]:
         """Millimetres from the middle of its field of view to that of its body, down the rows and along the columns.
 
-        Of slices that a model saw around the body, none: there the middle is the body's already.
+        0 for slices that a model saw centred on the body.
         """
         record = self.record
         down, along = centre_of(self.placed.store, record, "body")
@@ -52,13 +53,13 @@ class Candidate:
         return [int(i) for i in np.flatnonzero((self.placed.layers >= layers[0]) & (self.placed.layers <= layers[1]))]
 
     def z(self, indexes: Sequence[int]) -> Float[np.ndarray, " slices"]:
-        """Where slices lie, mm."""
+        """Positions of slices, mm."""
         return slice_positions(self.record)[list(indexes)]
 
 
 @dataclass(frozen=True, eq=False)
 class Sides:
-    """What there is to draw from."""
+    """The real and the synthetic cases."""
 
     modality: Modality
     real: tuple[Candidate, ...]
@@ -66,19 +67,19 @@ class Sides:
 
 
 def candidates(real: Sequence[Path], synthetic: Sequence[Path], source: Sequence[Path]) -> Sides:
-    """Look into the stores.
+    """Read the stores.
 
     Args:
-        real: stores with real cases of the modality that was synthesized; what else they hold is left out.
+        real: stores with real cases of the synthesized modality; their other cases are left out.
         synthetic: stores that `synthesize` made.
-        source: stores with the cases that the synthetic ones were made from, which say where each slice lies.
+        source: stores with the cases that the synthetic ones were made from, for the positions of slices.
 
     Raises:
         InputError: no synthetic cases, or of several kinds; no real ones of their kind; a broken file; no layers.
     """
     opened = who_is_who([Store(path) for path in (*real, *synthetic)], ask=False).stores
-    reals, made = opened[: len(real)], opened[len(real) :]
-    chosen = [(store, [case for case in store.cases if case.synthetic is not None]) for store in made]
+    reals, synthetics = opened[: len(real)], opened[len(real) :]
+    chosen = [(store, [case for case in store.cases if case.synthetic is not None]) for store in synthetics]
     kind = _kind([case for _, cases in chosen for case in cases], synthetic)
     fitting = [
         (store, [case for case in store.cases if case.synthetic is None and (case.modality, case.sequence) == kind])
@@ -86,7 +87,7 @@ def candidates(real: Sequence[Path], synthetic: Sequence[Path], source: Sequence
     ]
     if not any(cases for _, cases in fitting):
         have = {_words(case.modality, case.sequence) for store in reals for case in store.cases if not case.synthetic}
-        found = f"real cases of {listed(sorted(have)) or 'nothing'}"
+        found = f"real cases of {listed(sorted(have), 12) or 'nothing'}"
         do = "Give the store that holds them."
         raise InputError("--real", found=found, expected=f"{_words(*kind)}, as the synthetic ones are", do=do)
     sources = sources_of([*reals, *(Store(path) for path in source)])
@@ -108,7 +109,7 @@ def _kind(cases: Sequence[CaseRecord], paths: Sequence[Path]) -> tuple[Modality,
     """Modality and sequence of synthetic cases."""
     kinds: set[tuple[Modality, str | None]] = {(case.modality, case.sequence) for case in cases}
     if len(kinds) != 1:
-        several = f"synthetic cases of {listed(sorted(_words(*kind) for kind in kinds))}"
+        several = f"synthetic cases of {listed(sorted(_words(*kind) for kind in kinds), 12)}"
         found = several if kinds else "no synthetic cases"
         do = "Give stores that `crossmod synthesize` made, of one modality and sequence."
         where = ", ".join(map(str, paths))
@@ -125,7 +126,7 @@ def _placed(
     seen: set[str] = set()
     found: list[Candidate] = []
     for store, cases in chosen:
-        # The same case in two stores, or in one that was named twice, is one case.
+        # The same case in two stores, or in a store that is named twice, counts once.
         new = [case for case in cases if case.sha256 not in seen]
         seen |= {case.sha256 for case in new}
         found += [Candidate(placed, synthetic) for placed in place(store, new)] if new else []
@@ -133,12 +134,9 @@ def _placed(
 
 
 def _check_layers(option: str, side: Sequence[Candidate]) -> None:
-    if any((one.placed.layers != OUTSIDE).any() for one in side):
+    if any((case.placed.layers != OUTSIDE).any() for case in side):
         return
-    rules = listed(sorted({one.placed.rule for one in side}))
-    found, expected = (
-        f"no slice with a known axial layer (placed by: {rules})",
-        "scans that can be placed along the body",
-    )
-    do = "Give whole scans, labelled ones at best, and the synthetic ones' sources as --source."
-    raise InputError(option, found=found, expected=expected, do=do)
+    rules = listed(sorted({case.placed.rule for case in side}), 12)
+    found = f"no slice with a known axial layer (placed by: {rules})"
+    do = "Give whole scans, preferably with labels, and the synthetic ones' sources as --source."
+    raise InputError(option, found=found, expected="scans that can be placed along the body", do=do)

@@ -1,4 +1,4 @@
-"""What all requests share: the survey's database, its images, forms, and how a page is written."""
+"""What all requests share: the survey's database, its images, forms, and the rendering of pages."""
 
 import hashlib
 import math
@@ -20,8 +20,8 @@ from crossmod.reader.schema import ReaderSession
 from crossmod.reader.security import RateLimiter, Role, SessionKeys, from_here
 
 
-def _plain(text: Any) -> Any:
-    """Browsers send two characters for a line's end and count one; control characters are nobody's reason."""
+def _cleaned(text: Any) -> Any:
+    """Browsers send two characters for a line's end and count one; control characters are removed."""
     if not isinstance(text, str):
         return text
     text = text.replace("\r\n", "\n")
@@ -29,7 +29,7 @@ def _plain(text: Any) -> Any:
 
 
 def _seconds(text: Any) -> float:
-    """The browser's count, or 0 where it makes no sense: an answer is not lost for it."""
+    """The browser's count, or 0 if it is invalid: the answer is accepted anyway."""
     try:
         seconds = float(text)
     except (TypeError, ValueError):
@@ -42,7 +42,7 @@ class AnswerForm(BaseModel):
 
     scan: str = Field(pattern="^[0-9a-f]{32}$")
     choice: Choice
-    reason: Annotated[str, BeforeValidator(_plain)] = Field("", max_length=LONGEST_REASON)
+    reason: Annotated[str, BeforeValidator(_cleaned)] = Field("", max_length=LONGEST_REASON)
     realism: int | None = Field(None, ge=1, le=5)
     regions: list[Literal[REGIONS]] = []  # type: ignore[valid-type]
     seconds: Annotated[float, BeforeValidator(_seconds)] = 0.0
@@ -54,7 +54,7 @@ class AnswerForm(BaseModel):
         if design.realism and self.realism is not None:
             values["realism"] = self.realism
         if design.regions:
-            # As they stand on the page, each once.
+            # In the order of the page, each once.
             values["regions"] = [region for region in REGIONS if region in self.regions]
         return values
 
@@ -63,13 +63,13 @@ LANGUAGE_COOKIE = "crossmod_language"
 
 
 class Failure(Exception):  # noqa: N818 - most are a reader's, such as a mistyped link
-    """A request that is not served, and the page that says so.
+    """A request that is not served, and its error page.
 
     Args:
         status: of HTTP.
         text: key of the page's title; the same with `_what` is its explanation.
         values: for the explanation.
-        headers: more of them.
+        headers: additional ones.
     """
 
     def __init__(self, status: int, text: str, *, headers: dict[str, str] | None = None, **values: object):
@@ -79,7 +79,7 @@ class Failure(Exception):  # noqa: N818 - most are a reader's, such as a mistype
 
 @dataclass(frozen=True)
 class AppContext:
-    """One server's belongings."""
+    """The objects of one server."""
 
     study: ReaderRepository
     images: Path
@@ -88,19 +88,19 @@ class AppContext:
     _designs: dict[int, Design] = field(default_factory=dict)
 
     def design(self, survey: int) -> Design:
-        """What a survey asks; read once, for it never changes."""
+        """The design of a survey; read once, since it never changes."""
         if survey not in self._designs:
             self._designs[survey] = self.study.design(survey)
         return self._designs[survey]
 
 
-def room_of(request: Request) -> AppContext:
-    """The belongings of the server that got this request."""
-    return request.app.state.room
+def context_of(request: Request) -> AppContext:
+    """The objects of the server that got this request."""
+    return request.app.state.context
 
 
 def words_for(request: Request) -> Words:
-    """The language of a page: what the reader chose, else was invited in, else what the browser asks for."""
+    """The language of a page: the reader's choice, else the invitation's, else the browser's."""
     invited = getattr(request.state, "language", None)
     chosen = request.cookies.get(LANGUAGE_COOKIE)
     return words([chosen, invited, *accepted(request.headers.get("accept-language", ""))])
@@ -108,43 +108,35 @@ def words_for(request: Request) -> Words:
 
 @cache
 def static(name: str) -> str:
-    """The address of a static file; it changes with the content, so that browsers can keep the file for long."""
+    """The address of a static file; it changes with the content, so that browsers can cache the file for long."""
     content = (files("crossmod.reader") / "static" / name).read_bytes()
     return f"/static/{name}?v={hashlib.sha256(content).hexdigest()[:12]}"
 
 
 @cache
 def _templates() -> Environment:
-    made = Environment(
+    environment = Environment(
         loader=PackageLoader("crossmod.reader", "templates"),
-        # Everything, whatever a template is called: what readers write comes back in their own page.
+        # In every template: the readers' own texts are shown to them again.
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.globals["static"] = static
-    return made
+    environment.globals["static"] = static
+    return environment
 
 
 def render(request: Request, template: str, *, status: int = 200, **values: object) -> HTMLResponse:
     """A page, or a part of one, in the reader's language."""
-    text = (
-        _templates()
-        .get_template(template)
-        .render(
-            t=words_for(request),
-            languages=languages().values(),
-            form_token=getattr(request.state, "form_token", ""),
-            **values,
-        )
-    )
-    return HTMLResponse(text, status)
+    token = getattr(request.state, "form_token", "")
+    shared = {"t": words_for(request), "languages": languages().values(), "form_token": token}
+    return HTMLResponse(_templates().get_template(template).render(**shared, **values), status)
 
 
 def _enter(request: Request, role: Role) -> str:
-    """The token of this session, if there is one."""
-    keys = room_of(request).keys
+    """The token of this session."""
+    keys = context_of(request).keys
     token = keys.token(request, role)
     if token is None:
         raise Failure(403, "error_session")
@@ -153,8 +145,8 @@ def _enter(request: Request, role: Role) -> str:
 
 
 def reader(request: Request) -> ReaderSession:
-    """Who reads, by the session; asked of the database each time, so that an expired link ends it."""
-    seat = room_of(request).study.seat(_enter(request, "reader"))
+    """The reader of the session; looked up in the database each time, so that an expired link ends it."""
+    seat = context_of(request).study.seat(_enter(request, "reader"))
     if seat is None:
         raise Failure(403, "error_session")
     request.state.language = seat.language
@@ -163,7 +155,7 @@ def reader(request: Request) -> ReaderSession:
 
 def owner(request: Request) -> int:
     """The survey that this session owns."""
-    survey = room_of(request).study.owner(_enter(request, "owner"))
+    survey = context_of(request).study.owner(_enter(request, "owner"))
     if survey is None:
         raise Failure(403, "error_session")
     return survey
@@ -171,9 +163,9 @@ def owner(request: Request) -> int:
 
 def _own_form(role: Role):
     def check(request: Request, x_form_token: Annotated[str, Header()] = "") -> None:
-        """Refuse what was not sent by a page of this session."""
+        """Refuse a form that no page of this session sent."""
         token = _enter(request, role)
-        if not from_here(request) or not room_of(request).keys.form_fits(role, token, x_form_token):
+        if not from_here(request) or not context_of(request).keys.form_fits(role, token, x_form_token):
             raise Failure(403, "error_forged")
 
     return check
@@ -181,6 +173,6 @@ def _own_form(role: Role):
 
 ReaderSeat = Annotated[ReaderSession, Depends(reader)]
 OwnedSurvey = Annotated[int, Depends(owner)]
-# What changes something asks for this, too.
+# Required by every request that changes something.
 READERS_FORM = Depends(_own_form("reader"))
 OWNERS_FORM = Depends(_own_form("owner"))

@@ -1,4 +1,4 @@
-"""A survey: its folder, and how it is made."""
+"""A survey's folder: how it is made and opened."""
 
 import hashlib
 import logging
@@ -29,16 +29,15 @@ IMAGES, DATABASE = "images", "survey.sqlite"
 
 
 def sqlite_url(file: Path) -> str:
-    """The URL of a SQLite file."""
-    # A folder's name may hold what means something in a URL.
+    """The URL of a SQLite file, whose name may have characters with a meaning in URLs."""
     return URL.create("sqlite", database=str(file.absolute())).render_as_string()
 
 
 def database_url(folder: Path, database: str | None = None) -> str:
-    """Where a survey's answers are.
+    """The URL of a survey's database.
 
     Raises:
-        InputError: the folder is no survey, or one whose database must be named.
+        InputError: the folder is no survey, or its database must be named.
     """
     if not (folder / IMAGES).is_dir():
         found = "no such folder" if not folder.exists() else f"no {IMAGES} folder in it"
@@ -46,13 +45,13 @@ def database_url(folder: Path, database: str | None = None) -> str:
     if database is not None:
         return database
     if not (folder / DATABASE).is_file():
-        do = "Name the database that it was created with as --database."
+        do = "Give the database that it was created with as --database."
         raise InputError(folder, found=f"no {DATABASE} in it", expected="a survey's database", do=do)
     return sqlite_url(folder / DATABASE)
 
 
 def survey_in(study: ReaderRepository, folder: Path) -> int:
-    """The number of a folder's survey: the only one of its database, or the one of its name.
+    """The number of a folder's survey: the only one of its database, or the one with its name.
 
     Raises:
         InputError: there is none.
@@ -63,7 +62,7 @@ def survey_in(study: ReaderRepository, folder: Path) -> int:
         return surveys[name]
     if len(surveys) != 1:
         found = f"surveys {', '.join(sorted(surveys))}" if surveys else "no survey"
-        do = "Give the folder its old name back, or name another --database."
+        do = "Restore the folder's old name, or give another --database."
         raise InputError("database", found=found, expected=f"one named {name!r}", do=do)
     return next(iter(surveys.values()))
 
@@ -75,7 +74,7 @@ def opened(folder: Path, database: str | None = None) -> Iterator[tuple[ReaderRe
     Raises:
         InputError: no survey, a database that does not answer, or a step that it refuses.
     """
-    with told():
+    with refusals():
         study = ReaderRepository.made(database_url(folder, database))
         try:
             yield study, survey_in(study, folder)
@@ -84,8 +83,8 @@ def opened(folder: Path, database: str | None = None) -> Iterator[tuple[ReaderRe
 
 
 @contextmanager
-def told() -> Iterator[None]:
-    """What the database refuses, as a sentence for the command line.
+def refusals() -> Iterator[None]:
+    """Turn refusals of the database into errors for the command line.
 
     Raises:
         InputError: it refused, or did not answer.
@@ -93,19 +92,19 @@ def told() -> Iterator[None]:
     try:
         yield
     except AnswerRejected as refused:
-        words = {"taken": "Choose another name.", "closed": "Make a new survey.", "open": "Close it first."}
-        do = words.get(refused.why, "Change it.")
-        raise InputError("survey", found=str(refused), expected="a step that it can take", do=do) from None
+        advice = {"taken": "Choose another name.", "closed": "Make a new survey.", "open": "Close it first."}
+        do = advice.get(refused.why, "Change it.")
+        raise InputError("survey", found=str(refused), expected="a step that the survey accepts", do=do) from None
     except NotSaved as error:
-        do = "See that it runs, that the disk has room, and that nobody holds it; then try again."
+        do = "Check that it runs, that the disk has space, and that no program locks it; then try again."
         raise InputError("database", found=f"no answer ({error})", expected="a database of a survey", do=do) from error
 
 
 log = logging.getLogger(__name__)
 
-# Synthetic scans may miss the ends of the window by this share of it.
+# The share of the window by which synthetic scans may miss its ends.
 MARGIN = 0.1
-# Of every image, in seconds since 1970: 1 January 2000.
+# Modification time of every image, seconds since 1970: 1 January 2000.
 ONE_TIME = 946_684_800
 
 
@@ -116,7 +115,7 @@ class Created:
     Args:
         design: what it asks.
         survey: its number in the database.
-        owner: the owner's token, which is kept nowhere.
+        owner: the owner's token, which is stored nowhere.
         patients: of the real and of the synthetic scans.
     """
 
@@ -138,45 +137,41 @@ def create_survey(
     """Make a survey's folder.
 
     Args:
-        out: a folder that is not there yet; its name becomes the survey's.
+        out: a new folder; its name becomes the survey's.
         real: stores with real cases.
         synthetic: stores that `synthesize` made.
-        source: stores with the cases that those were made from.
-        database: URL, where it is not to be a file in the folder.
-        design: fields of `Design`; name and modality are found out.
+        source: stores with the cases that the synthetic ones were made from.
+        database: URL; default: a file in the folder.
+        design: fields of `Design`; name and modality are determined here.
 
     Raises:
         InputError: stores that do not fit, too few scans, a folder or a survey of that name.
     """
     out = out.absolute()
     require_empty(out)
-    # Settings are looked at before stores are read, which may take minutes.
+    # Settings are checked before stores are read, which may take minutes.
     checked = build(Design, {"modality": "ct", **(design or {}), "name": out.name}, subject="")
     sides = candidates(real, synthetic, source)
-    design_ = checked.model_copy(update={"modality": sides.modality})
-    scans, look = choose(sides, design_)
-    _warn_of_window(scans, design_)
-    with told(), atomic_folder(out) as folder:
-        rows = _write(folder / IMAGES, scans, look, design_)
-        survey, owner = _add(database or sqlite_url(folder / DATABASE), design_, rows)
+    complete = checked.model_copy(update={"modality": sides.modality})
+    scans, look = choose(sides, complete)
+    _warn_of_window(scans, complete)
+    with refusals(), atomic_folder(out) as folder:
+        rows = _write(folder / IMAGES, scans, look, complete)
+        study = ReaderRepository.made(database or sqlite_url(folder / DATABASE))
+        try:
+            survey, owner = study.add(complete, rows)
+        finally:
+            study.dispose()
         if database is None:
-            # For the owner's eyes: the key is in it. SQLite gives its other files the same rights.
+            # Readable by the owner only, since it holds the key. SQLite gives its other files the same permissions.
             (folder / DATABASE).chmod(0o600)
     patients = {(scan.case.synthetic, scan.case.record.patient) for scan in scans}
     real_patients = sum(not is_synthetic for is_synthetic, _ in patients)
-    return Created(design_, survey, owner, (real_patients, len(patients) - real_patients))
-
-
-def _add(url: str, design: Design, rows: Sequence[Scan]) -> tuple[int, str]:
-    study = ReaderRepository.made(url)
-    try:
-        return study.add(design, rows)
-    finally:
-        study.dispose()
+    return Created(complete, survey, owner, (real_patients, len(patients) - real_patients))
 
 
 def _write(folder: Path, scans: Sequence[StudySample], look: Look, design: Design) -> list[Scan]:
-    """Write the images, in the order of their random names, so that not even the order of writing says anything."""
+    """Write the images in the order of their random names, so that the order of writing reveals nothing."""
     folder.mkdir()
     rows = []
     for scan in track(sorted(scans, key=lambda scan: scan.id), "Writing images"):
@@ -218,20 +213,20 @@ def _image(scan: StudySample, look: Look, design: Design) -> bytes:
 
 
 def _warn_of_window(scans: Sequence[StudySample], design: Design) -> None:
-    """Synthetic CT that was cut at other values than the survey cuts at is told by its darkest or brightest values."""
+    """Synthetic CT that was clipped at other values than the survey's is recognised by its extreme values."""
     if design.modality != "ct":
         return
-    made = [scan for scan in scans if scan.case.synthetic]
-    shown = [_voxels(scan.case.placed.store, scan.case.record.id)[list(scan.slices)] for scan in made]
-    low, high = float(min(one.min() for one in shown)), float(max(one.max() for one in shown))
+    synthetic = [scan for scan in scans if scan.case.synthetic]
+    shown = [_voxels(scan.case.placed.store, scan.case.record.id)[list(scan.slices)] for scan in synthetic]
+    low, high = float(min(voxels.min() for voxels in shown)), float(max(voxels.max() for voxels in shown))
     margin = MARGIN * (design.window[1] - design.window[0])
     if low > design.window[0] + margin or high < design.window[1] - margin:
         log.warning(
-            "The synthetic scans reach from %.0f to %.0f HU, and are shown from %.0f to %.0f: readers may tell them by "
-            "that. See --window.", low, high, *design.window,
+            "The synthetic scans reach from %.0f to %.0f HU, and are shown from %.0f to %.0f: readers may recognise "
+            "them by that. See --window.", low, high, *design.window,
         )  # fmt: skip
 
 
 def _voxels(store: Store, case: str) -> np.ndarray:
-    # Its checksum was looked at when it was placed.
+    # The checksum was verified when the case was placed.
     return store.tensors(case, ["image"])["image"]

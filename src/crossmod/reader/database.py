@@ -1,11 +1,10 @@
-"""The database of a survey: opened, migrated, with transactions that are on disk when they end.
+"""The database of a survey: connections, migrations, and transactions that are on disk when they end.
 
 Notable:
-- SQLite: WAL, so that nobody who reads waits; `synchronous=FULL`, so that a commit is on the disk, not in a cache;
-  writers begin with `BEGIN IMMEDIATE`, since one that reads first and writes later cannot wait for another writer.
-- Writers of one process wait in turn for a lock of its own: SQLite's waiting is polling, and unfair.
-- A SQLite file that was removed would take answers to its grave without a word: its place is looked at before and after
-  each write.
+- SQLite: WAL, so that reading never waits; `synchronous=FULL`, so that a commit is on disk, not in a cache; writers
+  begin with `BEGIN IMMEDIATE`, since a transaction that reads first cannot wait for another writer.
+- Writers of one process take turns with a lock: SQLite's waiting is polling, and unfair.
+- A SQLite file that was removed would lose answers silently: its inode is checked before and after each write.
 """
 
 import logging
@@ -37,9 +36,9 @@ from crossmod.reader.schema import NotSaved
 
 Result = TypeVar("Result")
 
-# Seconds that a write may wait for other writers before its reader is told that it was not saved.
+# Seconds that a write may wait for other writers before it fails with `NotSaved`.
 PATIENCE = 5.0
-# Connections that may be open at once; a page holds one for milliseconds.
+# Connections open at once; a page uses one for milliseconds.
 CONNECTIONS = 20
 # PostgreSQL: could not serialize, deadlock, lock not available.
 AGAIN = ("40001", "40P01", "55P03")
@@ -51,7 +50,7 @@ class Database:
     Args:
         url: `sqlite:///path` or `postgresql+psycopg://...`.
         patience: seconds that a write may wait for others.
-        new: whether a SQLite file that is not there is made.
+        new: whether a missing SQLite file is created.
 
     Raises:
         InputError: another kind of database, or no URL.
@@ -74,24 +73,24 @@ class Database:
         Raises:
             NotSaved: the database does not answer.
         """
-        with _said(), Session(self._engine, expire_on_commit=False) as session:
+        with _not_saved(), Session(self._engine, expire_on_commit=False) as session:
             yield session
 
     def write(self, work: Callable[[Session], Result]) -> Result:
-        """Do `work` in a transaction and commit it; tried again while another writer is in the way.
+        """Do `work` in a transaction and commit it; retried while another writer blocks it.
 
         Raises:
-            NotSaved: nothing was written, or nobody knows whether it was.
+            NotSaved: nothing was written, or that is unknown.
         """
-        with _said():
+        with _not_saved():
             until = time.monotonic() + self._patience
             if self._file is None:
-                return self._tried(work, until)
+                return _retried(lambda: self._committed(work), until)
             if not self._turn.acquire(timeout=self._patience):
                 raise NotSaved("other writers did not end in time")
             try:
                 before = self._place(self._file)
-                result = self._tried(work, until)
+                result = _retried(lambda: self._committed(work), until)
                 if self._place(self._file) != before:
                     raise NotSaved("the database was moved or removed")
                 return result
@@ -101,50 +100,35 @@ class Database:
     @contextmanager
     def changing(self) -> Iterator[Connection]:
         """A connection in a writing transaction, for migrations."""
-        with _said():
-            connection, transaction = self._begun(time.monotonic() + self._patience)
+        with _not_saved():
+            # Retried, since SQLite does not wait while another program opens the same new file.
+            connection, transaction = _retried(self._begin, time.monotonic() + self._patience)
             with connection, transaction:
                 if self._file is None:
-                    # Of two programs that start at once, one changes the tables.
+                    # If two programs start at once, only one changes the tables.
                     connection.exec_driver_sql("SELECT pg_advisory_xact_lock(7391046)")
                 yield connection
 
-    def _begun(self, until: float) -> tuple[Connection, RootTransaction]:
-        """A writing transaction; waits for another program that opens the same new file.
-
-        To that SQLite answers "busy" at once, without the patience that it has for writers.
-        """
-        while True:
-            try:
-                connection = self._writing.connect()
-                try:
-                    return connection, connection.begin()
-                except BaseException:
-                    connection.close()
-                    raise
-            except DBAPIError as error:
-                if time.monotonic() >= until or not _in_the_way(error):
-                    raise
-                time.sleep(0.01)
+    def _begin(self) -> tuple[Connection, RootTransaction]:
+        connection = self._writing.connect()
+        try:
+            return connection, connection.begin()
+        except BaseException:
+            connection.close()
+            raise
 
     def dispose(self) -> None:
         """Close all connections; SQLite then leaves one file."""
         self._engine.dispose()
 
-    def _tried(self, work: Callable[[Session], Result], until: float) -> Result:
-        while True:
-            try:
-                with Session(self._writing, expire_on_commit=False) as session:
-                    result = work(session)
-                    session.commit()
-                    return result
-            except DBAPIError as error:
-                if time.monotonic() >= until or not _in_the_way(error):
-                    raise
-                time.sleep(0.01)
+    def _committed(self, work: Callable[[Session], Result]) -> Result:
+        with Session(self._writing, expire_on_commit=False) as session:
+            result = work(session)
+            session.commit()
+            return result
 
     def _place(self, file: Path) -> tuple[int, int]:
-        """Which file is there; a pool that is open on another one is emptied."""
+        """Device and inode of the file; a pool that is open on another file is emptied."""
         try:
             place = _inode(file)
         except OSError as error:
@@ -156,7 +140,7 @@ class Database:
         return place
 
     def _sqlite(self, file: Path, *, new: bool) -> Engine:
-        # A file that is not there is an error, never a new and empty survey.
+        # A missing file is an error, never a new and empty survey.
         address = f"file:{quote(str(file.absolute()))}?mode={'rwc' if new else 'rw'}"
 
         def connect() -> sqlite3.Connection:
@@ -185,7 +169,7 @@ class Database:
             pool_size=CONNECTIONS,
             max_overflow=CONNECTIONS,
             pool_timeout=self._patience,
-            # The server was restarted: a new connection, not an error.
+            # After a restart of the server: a new connection, not an error.
             pool_pre_ping=True,
             connect_args={
                 "connect_timeout": max(round(self._patience), 1),
@@ -210,16 +194,27 @@ def _checked(url: str) -> URL:
         parsed = make_url(url)
         name = parsed.get_driver_name()
     except (ArgumentError, NoSuchModuleError, ModuleNotFoundError):
-        raise InputError("--database", found="no such address", expected=expected, do=do) from None
+        raise InputError("--database", found="not a known address", expected=expected, do=do) from None
     backend = parsed.get_backend_name()
     if (backend, name) not in (("sqlite", "pysqlite"), ("postgresql", "psycopg")) or not parsed.database:
         raise InputError("--database", found=f"{backend} by {name}", expected=expected, do=do)
     return parsed
 
 
+def _retried(work: Callable[[], Result], until: float) -> Result:
+    """Try until no other writer blocks, or until a time of `time.monotonic`."""
+    while True:
+        try:
+            return work()
+        except DBAPIError as error:
+            if time.monotonic() >= until or not _blocked(error):
+                raise
+            time.sleep(0.01)
+
+
 @contextmanager
-def _said() -> Iterator[None]:
-    """What the database says, in one word; what is wrong in the program stays what it is."""
+def _not_saved() -> Iterator[None]:
+    """Turn errors of the database into `NotSaved`; errors of the program stay as they are."""
     try:
         yield
     except (NoConnection, DBAPIError) as error:
@@ -233,7 +228,7 @@ def _of_the_database(error: DBAPIError) -> bool:
     return isinstance(error, OperationalError | InterfaceError | InternalError) or type(error) is DatabaseError
 
 
-def _in_the_way(error: DBAPIError) -> bool:
+def _blocked(error: DBAPIError) -> bool:
     original: Any = error.orig
     if isinstance(original, sqlite3.OperationalError):
         return original.sqlite_errorname.startswith(("SQLITE_BUSY", "SQLITE_LOCKED"))
@@ -244,7 +239,7 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 
 
 def upgrade(database: Database, to: str = "head") -> None:
-    """Run the migrations that a database has not seen, all or none.
+    """Run the missing migrations of a database, all or none.
 
     Args:
         database: empty, or of this or an earlier version.
@@ -252,9 +247,9 @@ def upgrade(database: Database, to: str = "head") -> None:
 
     Raises:
         InputError: a newer crossmod made it.
-        NotSaved: the database does not answer, or is none.
+        NotSaved: the database does not answer, or is not a database.
     """
-    # Before it is imported: it tells of each of its parts, and then of every database that it opens.
+    # Before the import, since alembic logs each of its parts, and later every database that it opens.
     logging.getLogger("alembic").setLevel(logging.WARNING)
     from alembic import command
     from alembic.config import Config

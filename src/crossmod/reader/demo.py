@@ -1,8 +1,8 @@
-"""A survey of made-up patients, in some seconds and without a model.
+"""A survey of made-up patients, in seconds and without a model.
 
 Notable: nothing is synthesized. The "synthetic" scans are real ones of other made-up patients, blurred and with less
-contrast, which is what a poor model makes; the survey's note tells its owner so. A survey of what a model made comes
-from `train`, `synthesize` and `reader create`.
+contrast, like the output of a poor model; the survey's note says so. A survey of a model's output is made with `train`,
+`synthesize` and `reader create`.
 """
 
 from dataclasses import replace
@@ -19,9 +19,9 @@ from crossmod.phantom.dataset import PhantomSettings, write_phantom
 from crossmod.reader.create import Created, create_survey
 
 PATIENTS, SIZE, SLICES = 8, 128, 24
-# Pixels, and share of the contrast to the mean that is left.
+# Pixels, and the remaining share of the contrast.
 BLUR, CONTRAST = 0.7, 0.95
-NOTE = "Made-up patients. No model was at work: the synthetic scans are blurred copies of other patients' real ones."
+NOTE = "Made-up patients. No model was used: the synthetic scans are blurred copies of other patients' real ones."
 
 
 def create_demo(out: Path, seed: int = 0) -> Created:
@@ -47,14 +47,14 @@ def create_demo(out: Path, seed: int = 0) -> Created:
             volume = store.read(record.id)
             voxels = blurred(volume.voxels)
             provenance = _provenance(record.id, record.sha256, len(voxels))
-            made = replace(volume, voxels=voxels)
-            writer.add(f"{record.id}-blurred", made, patient=record.patient, person=record.person, synthetic=provenance)
+            copy = replace(volume, voxels=voxels)
+            writer.add(f"{record.id}-blurred", copy, patient=record.patient, person=record.person, synthetic=provenance)
     design = {"layers": (2, 9), "realism": True, "regions": True, "seed": seed, "note": NOTE}
     return create_survey(out / "survey", [out / "real"], [out / "synthetic"], source=[out / "all"], design=design)
 
 
 def blurred(voxels: Shaped[np.ndarray, "slices rows columns"]) -> Float[np.ndarray, "slices rows columns"]:
-    """What a poor model would have made of a CT."""
+    """The output of a poor model."""
     smooth = gaussian_filter(np.clip(voxels, -160, 240).astype(np.float32), (0, BLUR, BLUR))
     return smooth.mean() + CONTRAST * (smooth - smooth.mean())
 

@@ -1,4 +1,4 @@
-"""What pages say, by language: one YAML file a language, all with the same keys."""
+"""Texts of the pages: one YAML file per language, all with the same keys."""
 
 from collections.abc import Iterable, Mapping
 from functools import cache
@@ -14,33 +14,33 @@ class Words:
 
     Args:
         code: of the language, such as `it`.
-        texts: by key; `{number}` and the like are filled in when a text is asked for.
+        texts: by key, with fields such as `{number}`.
     """
 
     def __init__(self, code: str, texts: Mapping[str, str]):
         self.code, self.texts = code, texts
 
     def __call__(self, key: str, **values: object) -> str:
-        """One text; a key that is not there is a mistake of ours, not of the reader."""
+        """One text with its fields filled in."""
         return self.texts[key].format(**values)
 
 
 @cache
 def languages() -> dict[str, Words]:
-    """All languages, by code; `name` is what a language calls itself."""
+    """All languages, by code; `name` is the language's own name."""
     found = sorted((files("crossmod.reader") / "texts").iterdir(), key=lambda file: file.name)
     read = {file.name.removesuffix(".yaml"): yaml.safe_load(file.read_text("utf-8")) for file in found}
     return {code: Words(code, texts) for code, texts in read.items()}
 
 
-def words(expected: Iterable[str | None]) -> Words:
-    """The first of the wanted languages that there is."""
-    there = languages()
-    return next((there[code] for code in expected if code in there), there[FALLBACK])
+def words(codes: Iterable[str | None]) -> Words:
+    """The first available language."""
+    available = languages()
+    return next((available[code] for code in codes if code in available), available[FALLBACK])
 
 
 def accepted(header: str) -> list[str]:
-    """The languages of an Accept-Language header, best first; only as much of it as a browser would send."""
+    """The languages of an Accept-Language header, best first; beyond 200 characters it is ignored."""
     ranked = []
     for part in header[:200].split(","):
         code, _, weight = part.strip().partition(";q=")

@@ -1,17 +1,17 @@
-"""Scans as readers see them: alike in everything that is not what the scan shows.
+"""Scans as readers see them: equal in everything but their content.
 
 Notable:
-- The middle of the body is the middle of the picture: models see slices so, and a body beside the middle would tell a
-  real scan. The field of view around it is the smallest of all that were drawn, so that no scan has a rim that was made
-  up and none a body that is larger in the picture than another of its size. What is narrower one way is filled up, as
-  in training.
-- The pixels are no finer than the coarsest that were drawn, and are then enlarged alike: sharpness is the scan's own.
-- Real values are whole numbers and synthetic ones are not, or are those of 16-bit arithmetic: each value is first
-  spread evenly up to half way to its neighbours, then all are rounded alike. No comb in a histogram tells them apart.
-- The lowest and the highest 2 % of the values become the ends: padding is exact in real scans and nearly so in
-  synthetic ones, and saturated bone likewise.
-- Volumes have the same slices, evenly over the same millimetres around the middle of the layers. The nearest slice
-  is taken, never a mix of two, which would blur fine stacks and not coarse ones.
+- The picture is centred on the body, as models see slices: a body off centre would reveal a real scan. The field of
+  view is the smallest of all drawn scans, so that no scan has a padded rim, and bodies of one size are shown equally
+  large. A scan that is narrower in one direction is padded, as in training.
+- The pixels are as coarse as the coarsest of all drawn scans, and are then enlarged equally, so that sharpness is that
+  of the scan.
+- Real values are whole numbers; synthetic ones are not, or are those of 16-bit arithmetic. Each value is first spread
+  evenly up to half way to its neighbours, then all are rounded, so that no comb in a histogram distinguishes them.
+- The lowest and the highest 2 % of the range become its ends: padding and saturated bone are exact in real scans and
+  nearly so in synthetic ones.
+- Volumes have equally many slices, evenly over the same millimetres around the middle of the layers. The nearest slice
+  is taken, never an interpolation, which would blur only stacks with thin slices.
 """
 
 from collections.abc import Sequence
@@ -24,21 +24,21 @@ from PIL import Image
 
 from crossmod.reader.design import Design
 
-# Share of the range that is made one with its end, either way.
+# Share of the range that is set to its end, on both sides.
 FLAT = 0.02
-# A value is spread this share of the range at most: farther apart, two values are no neighbours.
+# A value is spread by at most this share of the range.
 WIDEST = 0.01
 
 
 @dataclass(frozen=True)
 class Look:
-    """What all scans of a survey have in common.
+    """Geometry that all scans of a survey share.
 
     Args:
         field: width of the picture, mm.
-        pixels: a side, before it is enlarged: as many as the coarsest scan has.
-        step: mm from slice to slice; of a slice by itself 1.
-        slices: of a volume; 1 of a slice.
+        pixels: per side before enlarging, those of the coarsest scan.
+        step: mm from slice to slice; 1 of single slices.
+        slices: of a volume; 1 of single slices.
     """
 
     field: float
@@ -54,7 +54,7 @@ def common_look(
 
     Args:
         sizes: rows and columns, and millimetres of either, of each scan.
-        size: pixels a side of the picture, of which there are no more.
+        size: pixels per side of the picture, the upper limit.
         offsets: of each scan, millimetres from the middle of its field to that of its picture; default: none.
     """
     field = min(
@@ -67,7 +67,7 @@ def common_look(
 
 
 def common_steps(stacks: Sequence[Float[np.ndarray, " _slices"]]) -> tuple[float, int]:
-    """Step and number of slices that all stacks can give: the shortest stack, the widest step.
+    """Step and number of slices that fit all stacks: the shortest stack, the widest step.
 
     Args:
         stacks: rising positions of the slices that may be shown, mm.
@@ -79,7 +79,7 @@ def common_steps(stacks: Sequence[Float[np.ndarray, " _slices"]]) -> tuple[float
 
 
 def nearest_slices(z: Float[np.ndarray, " slices"], step: float, slices: int) -> list[int]:
-    """Indexes of the slices that lie nearest to evenly spaced ones around the middle."""
+    """Indexes of the slices nearest to evenly spaced positions around the middle."""
     expected = (z[0] + z[-1]) / 2 + step * (np.arange(slices) - (slices - 1) / 2)
     return [int(i) for i in np.abs(z[None] - expected[:, None]).argmin(axis=1)]
 
@@ -98,7 +98,7 @@ def value_range(voxels: Num[np.ndarray, "slices rows columns"], design: Design) 
 
 
 def levels_of(voxels: Num[np.ndarray, "slices rows columns"]) -> Float[np.ndarray, " levels"]:
-    """The values that a case uses, rising."""
+    """The distinct values of a case, rising."""
     return np.unique(voxels).astype(np.float64)
 
 
@@ -108,11 +108,11 @@ def spread_levels(
     value_range: tuple[float, float],
     generator: np.random.Generator,
 ) -> Float[np.ndarray, "*shape"]:
-    """Values spread evenly up to half way to their neighbours, so that no gap between them is left.
+    """Values spread evenly up to half way to their neighbours, without gaps.
 
     Args:
         values: of one or several slices.
-        levels: that the whole case uses.
+        levels: distinct values of the whole case.
         value_range: of the picture.
         generator: of the spreading.
     """
@@ -138,7 +138,7 @@ def picture(
     Args:
         voxels: the slices.
         mm: of a row and a column.
-        levels: values that their case uses.
+        levels: distinct values of their case.
         value_range: of their case.
         look: of the survey.
         design: of the survey.
@@ -147,9 +147,9 @@ def picture(
     """
     low, high = value_range
     even = spread_levels(voxels, levels, value_range, generator)
-    # Cut before anything is resampled, as synthetic values were: air would darken the rim of a real body alone.
+    # Clipped before resampling, as synthetic values were: else air would darken the rim of real bodies only.
     share = np.clip((even - low) / (high - low), 0, 1).astype(np.float32)
-    shown = np.stack([_resampled(one, mm, look, design.size, offset) for one in share])
+    shown = np.stack([_resampled(image, mm, look, design.size, offset) for image in share])
     first, last = design.levels
     values = np.rint(first + np.clip(shown, 0, 1) * (last - first))
     margin = FLAT * (last - first)
@@ -165,7 +165,7 @@ def _resampled(
     size: int,
     offset: tuple[float, float],
 ) -> Float[np.ndarray, "size size"]:
-    """The field of view around the middle; a wider kernel where pixels are merged, so that nothing is aliased."""
+    """The field of view around the middle; merging pixels widens the kernel, so that nothing is aliased."""
     lengths = [look.field / step for step in mm]
     begins = [
         (count - length) / 2 + off / step

@@ -1,11 +1,11 @@
-"""Which scans a survey shows, and in which order each reader sees them.
+"""The draw of a survey's scans, and the order in which each reader sees them.
 
 Notable:
-- Real and synthetic scans are as many as one another in each layer, so that knowing how often a layer is hard tells
-  nothing about which scan is which. Where more of one side are wanted, the rest of it is spread as evenly by itself.
-- Patients are even to the optimum: no other choice of slices from the same layers has patients that differ less (least
-  sum of squares). It is found as in Harvey et al. 2006, semi-matchings: each slice that is added goes to the patient
-  with the fewest whom it can reach, also by way of others who then give another slice.
+- Each layer has equally many real and synthetic scans, so that the difficulty of a layer reveals nothing about the
+  class. If more of one class are requested, the surplus is spread evenly over the layers.
+- Patients are balanced optimally: no other choice of slices from the same layers has a smaller sum of squares of the
+  patients' numbers. It is found as in Harvey et al. 2006, semi-matchings: each added slice goes to the patient with the
+  fewest who can be reached, also through patients who then give another slice.
 """
 
 import secrets
@@ -21,23 +21,22 @@ from crossmod.reader.design import Design
 from crossmod.reader.images import Look, common_look, common_steps, nearest_slices
 from crossmod.seeds import rng
 
-# A scan is shown again this many places later, or more: by then others stand between it and the memory of it.
+# A scan is repeated at least this many places later, so that readers do not remember it.
 APART = 5
-# One try in a hundred and fifty or more keeps all repeats apart, however many there are.
+# At least one try in about 150 keeps all repeats apart, however many they are.
 TRIES = 2000
 
 
 def order_of(scans: Mapping[str, str | None], seed: int, reader: str) -> list[str]:
-    """All scans in an order of this reader's own, each repeat some places after what it repeats.
+    """All scans in a reader's own order, each repeat some places after its original.
 
-    It follows from the seed, the reader's name and the scans' ids. Since those are random and say nothing, somebody who
-    knows the seed and the name learns nothing of the key. Surveys that are too short get repeats as far apart as a few
-    thousand draws bring them.
+    The order follows from the seed, the reader's name and the scans' ids. The ids are random, so that seed and name
+    reveal nothing of the key. In surveys that are too short, repeats are as far apart as the best of `TRIES` draws.
 
     Args:
         scans: id -> the id that it repeats, if any.
-        seed: the survey's.
-        reader: their name.
+        seed: of the survey.
+        reader: name of the reader.
     """
     generator = rng(seed, "order", reader)
     names = sorted(scans)
@@ -60,14 +59,14 @@ def order_of(scans: Mapping[str, str | None], seed: int, reader: str) -> list[st
 
 @dataclass(frozen=True, eq=False)
 class StudySample:
-    """One scan that is shown.
+    """One shown scan.
 
     Args:
-        id: of the image; random, and not from the survey's seed, so that who knows that knows nothing.
-        case: where it comes from.
-        slices: which of its slices.
+        id: of the image; random and independent of the survey's seed, so that the seed does not reveal it.
+        case: its source.
+        slices: of the case.
         layer: axial layer; 0 of a volume.
-        repeats: the id of the scan that it shows again.
+        repeats: the id of the scan that it repeats.
     """
 
     id: str
@@ -104,9 +103,9 @@ def _volumes(sides: Sides, design: Design) -> tuple[list[StudySample], Look]:
     spots = [[SliceRef(0, case.record.patient) for case in pool] for pool in pools]
     drawn = draw(spots[0], spots[1], (design.real, design.synthetic), (0, 0), design.seed)
     cases = [pool[i] for pool, chosen in zip(pools, drawn, strict=True) for i in chosen]
-    # Layers that all of them show: liver slices alone must not stand beside whole scans.
-    ends = [[int(case.placed.layers[i]) for i in case.inside(design.layers)] for case in cases]
-    layers = (max(min(one) for one in ends), min(max(one) for one in ends))
+    # Layers that all volumes have: liver slices must not be compared with whole scans.
+    shown = [[int(case.placed.layers[i]) for i in case.inside(design.layers)] for case in cases]
+    layers = (max(map(min, shown)), min(map(max, shown)))
     inside = [case.inside(layers) for case in cases]
     for case, indexes in zip(cases, inside, strict=True):
         if len(indexes) < LEAST_SLICES:
@@ -128,7 +127,7 @@ def _both(sides: Sides) -> tuple[Sequence[Candidate], Sequence[Candidate]]:
 
 
 def _repeats(scans: Sequence[StudySample], design: Design) -> list[StudySample]:
-    """Scans to show again: as many real as synthetic ones, or one more."""
+    """Scans to repeat: equally many real and synthetic ones, or one more of a class."""
     generator = rng(design.seed, "repeats")
     shuffled = [scans[int(i)] for i in generator.permutation(len(scans))]
     turn = {False: 0, True: 0}
@@ -136,7 +135,7 @@ def _repeats(scans: Sequence[StudySample], design: Design) -> list[StudySample]:
     for scan in shuffled:
         ranked.append((turn[scan.case.synthetic], len(ranked), scan))
         turn[scan.case.synthetic] += 1
-    chosen = [scan for _, _, scan in sorted(ranked, key=lambda one: one[:2])[: design.repeats]]
+    chosen = [scan for _, _, scan in sorted(ranked, key=lambda row: row[:2])[: design.repeats]]
     return [replace(scan, id=_new_id(), repeats=scan.id) for scan in chosen]
 
 
@@ -155,17 +154,17 @@ def _new_id() -> str:
 
 def _no_volume(case: Candidate, slices: int, layers: tuple[int, int]) -> InputError:
     found = f"{slices} slices in the layers that all drawn volumes show ({layers[0]} to {layers[1]})"
-    do = "Choose other --layers, leave the case out, or ask for slices."
+    do = "Choose other --layers, leave the case out, or show slices."
     return InputError(case.record.id, found=found, expected=f"{LEAST_SLICES} or more", do=do)
 
 
-# Of each layer, how many slices each patient has, or gives.
+# By layer and patient, numbers of slices.
 Stock = Mapping[int, Mapping[str, int]]
 
 
 @dataclass(frozen=True)
 class SliceRef:
-    """What of a scan matters for the draw."""
+    """Layer and patient of a scan, which determine the draw."""
 
     layer: int
     patient: str
@@ -174,39 +173,36 @@ class SliceRef:
 def draw(
     real: Sequence[SliceRef], synthetic: Sequence[SliceRef], count: tuple[int, int], layers: tuple[int, int], seed: int
 ) -> tuple[list[int], list[int]]:
-    """The indexes of the real and of the synthetic scans to show, each once, in rising order.
+    """The indexes of the real and of the synthetic scans to show, in rising order.
 
     Args:
         real: real scans to draw from; those outside of `layers` are left out.
         synthetic: synthetic scans to draw from.
-        count: real and synthetic scans wanted.
+        count: numbers of real and synthetic scans.
         layers: first and last layer.
         seed: of the draw.
 
     Raises:
-        InputError: there are too few, and of what.
+        InputError: there are too few.
     """
     generator = rng(seed, "draw")
     inside = range(layers[0], layers[1] + 1)
     order = [int(layer) for layer in generator.permutation(inside)]
     sides = [Counter(spot.layer for spot in side if spot.layer in inside) for side in (real, synthetic)]
-    expected = _by_layer(sides, count, order)
-    return (
-        _side(real, expected[0], generator),
-        _side(synthetic, expected[1], generator),
-    )
+    of_real, of_synthetic = _by_layer(sides, count, order)
+    return _side(real, of_real, generator), _side(synthetic, of_synthetic, generator)
 
 
 def spread(
     most: Mapping[int, int], count: int, order: Sequence[int], begin: Mapping[int, int]
 ) -> dict[int, int] | None:
-    """How many of each layer: one more of those with the fewest, up to `count`; None where there are too few.
+    """Numbers by layer: one more of the layer with the fewest, up to `count` in all; None if there are too few.
 
     Args:
-        most: of each layer.
+        most: available, by layer.
         count: in all.
-        order: of the layers, for those that come first where not all can.
-        begin: what is chosen already.
+        order: of the layers; the first of equal ones is taken.
+        begin: chosen already, by layer.
     """
     chosen = {layer: begin.get(layer, 0) for layer in order}
     for _ in range(count - sum(chosen.values())):
@@ -218,55 +214,55 @@ def spread(
 
 
 def choose_patients(stock: Stock, expected: Mapping[int, int], order: Sequence[str]) -> dict[int, dict[str, int]]:
-    """How many slices each patient gives of each layer, so that patients give as alike as can be.
+    """Numbers of slices by layer and patient, with patients as equal as possible.
 
     Args:
-        stock: what there is.
-        wanted: of each layer, at most what there is.
-        order: of the patients, for those that come first among equals.
+        stock: available slices.
+        expected: number by layer, at most what is available.
+        order: of the patients; the first of equal ones is taken.
     """
-    given: dict[int, dict[str, int]] = {layer: dict.fromkeys(order, 0) for layer in expected}
+    chosen: dict[int, dict[str, int]] = {layer: dict.fromkeys(order, 0) for layer in expected}
     load = dict.fromkeys(order, 0)
     for layer, count in expected.items():
         for _ in range(count):
-            _add(layer, stock, given, load)
-    return given
+            _add(layer, stock, chosen, load)
+    return chosen
 
 
-def _add(start: int, stock: Stock, given: dict[int, dict[str, int]], load: dict[str, int]) -> None:
-    """One slice more of a layer, to the patient with the fewest who can be reached."""
-    # Who is reached from which layer, and which layer by whom: a patient who gives less of one frees a place in it.
+def _add(start: int, stock: Stock, chosen: dict[int, dict[str, int]], load: dict[str, int]) -> None:
+    """One slice more of a layer, for the patient with the fewest who can be reached."""
+    # By patient the layer, and by layer the patient, on the path: a patient who gives less of a layer frees a place.
     through: dict[str, int] = {}
     before: dict[int, str] = {}
     layers = [start]
     for layer in layers:
         for patient in load:
-            if patient in through or given[layer][patient] >= stock[layer].get(patient, 0):
+            if patient in through or chosen[layer][patient] >= stock[layer].get(patient, 0):
                 continue
             through[patient] = layer
-            for other in given:
-                if given[other][patient] > 0 and other not in layers:
+            for other in chosen:
+                if chosen[other][patient] > 0 and other not in layers:
                     before[other] = patient
                     layers.append(other)
     patient = min(through, key=lambda name: load[name])
     load[patient] += 1
     while True:
         layer = through[patient]
-        given[layer][patient] += 1
+        chosen[layer][patient] += 1
         if layer == start:
             return
         patient = before[layer]
-        given[layer][patient] -= 1
+        chosen[layer][patient] -= 1
 
 
 def _by_layer(sides: Sequence[Counter[int]], count: tuple[int, int], order: Sequence[int]) -> list[dict[int, int]]:
     both = {layer: min(side[layer] for side in sides) for layer in order}
     alike = spread(both, min(count), order, {})
     expected = [None if alike is None else spread(side, n, order, alike) for side, n in zip(sides, count, strict=True)]
-    found = [one for one in expected if one is not None]
-    if len(found) < 2:
+    known = [numbers for numbers in expected if numbers is not None]
+    if len(known) < 2:
         raise _too_few(sides, count, sorted(order))
-    return found
+    return known
 
 
 def _side(spots: Sequence[SliceRef], expected: Mapping[int, int], generator: np.random.Generator) -> list[int]:
@@ -275,10 +271,10 @@ def _side(spots: Sequence[SliceRef], expected: Mapping[int, int], generator: np.
         where.setdefault((spot.layer, spot.patient), []).append(index)
     patients = [str(name) for name in generator.permutation(sorted({spot.patient for spot in spots}))]
     stock = {layer: {name: len(where.get((layer, name), [])) for name in patients} for layer in expected}
-    given = choose_patients(stock, expected, patients)
+    counts = choose_patients(stock, expected, patients)
     chosen: list[int] = []
-    for layer in sorted(given):
-        for patient, count in sorted(given[layer].items()):
+    for layer in sorted(counts):
+        for patient, count in sorted(counts[layer].items()):
             indexes = where.get((layer, patient), [])
             chosen += [int(i) for i in generator.choice(indexes, count, replace=False)] if count else []
     return sorted(chosen)
@@ -288,6 +284,6 @@ def _too_few(sides: Sequence[Counter[int]], count: tuple[int, int], layers: Sequ
     held = "; ".join(f"layer {layer}: {sides[0][layer]} real, {sides[1][layer]} synthetic" for layer in layers)
     if layers == [0]:
         held = f"{sides[0][0]} real, {sides[1][0]} synthetic volumes with enough slices in these layers"
-    expected = f"{count[0]} real and {count[1]} synthetic scans, as many of either in each layer"
-    do = "Give more stores, ask for fewer with --count, or for other --layers."
+    expected = f"{count[0]} real and {count[1]} synthetic scans, with equal numbers in each layer"
+    do = "Give more stores, a smaller --count, or other --layers."
     return InputError("--count", found=f"too few to draw from ({held})", expected=expected, do=do)

@@ -4,8 +4,8 @@ Notable:
 - The key (which scan is synthetic, and where it comes from) is in `Scan` and nowhere else: no file, page or log has it.
 - Answers are appended with their time and never changed; the last one of a reader and place counts. The database itself
   refuses to change or remove one (`migrations`).
-- Tokens are kept as SHA-256: whoever reads the database cannot log in with it.
-- A column that is new here needs a migration; a test holds both against one another.
+- Tokens are stored as SHA-256: reading the database does not allow to log in.
+- A new column needs a migration; a test compares both.
 """
 
 from collections.abc import Mapping
@@ -20,12 +20,12 @@ from crossmod.reader.design import Language
 
 
 def now() -> datetime:
-    """The time, in UTC; the only clock of a survey."""
+    """The time in UTC; the only clock of a survey."""
     return datetime.now(UTC)
 
 
 class Moment(TypeDecorator[datetime]):
-    """A time with its zone, UTC; SQLite forgets zones."""
+    """A time in UTC; SQLite does not store zones."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
@@ -51,10 +51,10 @@ class Survey(SQLModel, table=True):
     id: int | None = Field(default=None, primary_key=True)
     name: str = Field(unique=True)
     design: dict[str, Any] = Field(sa_column=Column(JSON, nullable=False))
-    """`crossmod.reader.design.Design` as plain values: questions, unit, windows, language."""
+    """`crossmod.reader.design.Design` as JSON."""
     created: datetime = _time(default_factory=now)
     closed: datetime | None = _time(default=None, nullable=True)
-    """When the owner closed it; no answer is taken from then on, and the key may be shown."""
+    """When the owner closed it: from then on no answer is accepted, and the key may be shown."""
     owner_token: str = Field(index=True, unique=True)
     """SHA-256 of the owner's token."""
 
@@ -63,7 +63,7 @@ class Scan(SQLModel, table=True):
     """One image that is shown: a slice or a volume. The key."""
 
     id: str = Field(primary_key=True)
-    """Random: 32 hexadecimal digits; names the image file and nothing else."""
+    """Random: 32 hexadecimal digits; also the name of the image file."""
     survey_id: int = Field(foreign_key="survey.id", index=True)
     synthetic: bool
     layer: int
@@ -74,18 +74,18 @@ class Scan(SQLModel, table=True):
     slice: int | None = None
     """Index of the slice in its case; None of a volume."""
     repeats: str | None = Field(default=None, foreign_key="scan.id")
-    """The scan that it shows again, under an id of its own, for self-agreement."""
+    """The scan that it repeats, under another id, for self-agreement."""
     sha256: str
     """Of the image file that is served."""
 
 
 class Reader(SQLModel, table=True):
-    """One reader of one survey; an invitation is a reader who has not begun."""
+    """One reader of one survey, from the invitation on."""
 
     id: int | None = Field(default=None, primary_key=True)
     survey_id: int = Field(foreign_key="survey.id", index=True)
     name: str
-    """A label of the owner's, such as `radiologist 3`."""
+    """A label that the owner chose, such as `radiologist 3`."""
     token: str = Field(index=True, unique=True)
     """SHA-256 of the invitation's token."""
     language: str = "en"
@@ -108,25 +108,25 @@ class Place(SQLModel, table=True):
 
 
 class Answer(SQLModel, table=True):
-    """One answer as it was given; a later one of the same reader and place takes its place."""
+    """One answer; a later one of the same reader and place replaces it."""
 
     id: int | None = Field(default=None, primary_key=True)
     reader_id: int = Field(foreign_key="reader.id", index=True)
     place: int
     scan_id: str = Field(foreign_key="scan.id")
     values: dict[str, Any] = Field(sa_column=Column(JSON, nullable=False))
-    """By question, what was answered; checked against the design."""
+    """By question; checked against the design."""
     seconds: float
-    """That the page was looked at, as the browser counted; 0 where it did not say."""
+    """For which the page was open, as the browser counted; 0 if unknown."""
     given: datetime = _time(default_factory=now)
     key: str
-    """Made by the page: the same submission sent twice is one answer."""
+    """Made by the page: a form that is sent twice is one answer."""
 
     __table_args__ = (UniqueConstraint("reader_id", "key"),)
 
 
-class AnswerRejected(Exception):  # noqa: N818 - an answer that is not taken is no error of the program
-    """An answer or a step that is not taken, and why.
+class AnswerRejected(Exception):  # noqa: N818 - not an error of the program
+    """An answer or a step that is not accepted, and why.
 
     `closed`, `submitted`, `not yours`, `unfit` or `incomplete` of a reader's step; `open`, `taken` (a name), `closed`
     or `unfit` of an owner's.
@@ -137,8 +137,8 @@ class AnswerRejected(Exception):  # noqa: N818 - an answer that is not taken is 
         super().__init__(words or why)
 
 
-class NotSaved(Exception):  # noqa: N818 - the reader is told to try again
-    """The database did not take it, or did not answer: locked for too long, full, or gone."""
+class NotSaved(Exception):  # noqa: N818 - the reader can try again
+    """The database did not accept it, or did not answer: locked for too long, full, or removed."""
 
 
 @dataclass(frozen=True)
@@ -156,17 +156,17 @@ class ReaderSession:
 
 @dataclass(frozen=True)
 class Shown:
-    """What a page shows at one place: never more than this leaves the server."""
+    """What a page shows at one place; the server sends no more than this."""
 
     number: int
     scan: str
     values: Mapping[str, Any] | None
-    """The last answer given here."""
+    """The last answer at this place."""
 
 
 @dataclass(frozen=True)
 class RecordedAnswer:
-    """One answer that counts, with its key: for analysis only."""
+    """The last answer at a place, with the key: for analysis only."""
 
     survey: str
     reader: str

@@ -1,8 +1,8 @@
-"""Sessions, forged requests, rate limits, and what browsers are told to forbid.
+"""Sessions, forged requests, rate limits, and security headers.
 
 A session is a cookie with the link's own token, signed. The token and not the reader's number, so that each request
-asks the database again: a link that expires or is withdrawn ends its sessions, and a server that was killed knows them
-when it comes back. Signed, so that tokens cannot be guessed through the cookie, past the limit on failed tries.
+asks the database again: a link that expires or is withdrawn ends its sessions, and sessions survive a restart of the
+server. Signed, so that tokens cannot be guessed through the cookie, which has no limit on failed tries.
 """
 
 import asyncio
@@ -19,38 +19,38 @@ from starlette.datastructures import MutableHeaders
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-# A reason of 2000 characters takes at most 24 kB in a form; nothing else that is sent comes near it.
+# A reason of 2000 characters takes at most 24 kB in a form; everything else is far smaller.
 LARGEST_BODY = 64 * 1024
-# Of what is refused, as much is thrown away unread, in as many seconds: a browser that is cut off while it sends shows
-# no answer at all.
+# Bytes and seconds of a refused body that are read and discarded: a browser that is cut off while it sends shows no
+# response at all.
 THROWN_AWAY, PATIENCE = 2 * 1024 * 1024, 5.0
 
 
 class RateLimiter:
     """Failed tries with a token, by address: some at once, then one every few seconds.
 
-    Only failures count, and a good token is let in however many failed: a hospital shares one address, and a
-    colleague's mistyped link must lock nobody out. That gives nothing away: tokens have 256 bits, so the limit is not
-    what keeps guessing hopeless; it keeps a guesser from filling the server and its log.
+    Only failures count, and a valid token always works: a hospital shares one address, and a colleague's mistyped link
+    must lock no one out. That is safe: tokens have 256 bits and cannot be guessed; the limit protects the server and
+    its log from floods.
 
     Args:
         clock: seconds.
-        at_once: failures that may come in one go.
+        at_once: failures allowed without waiting.
         every: seconds after which one more is allowed.
-        most: addresses remembered; the ones that failed longest ago go first.
+        most: addresses remembered; those that failed longest ago are dropped first.
     """
 
     def __init__(self, clock: Callable[[], float], *, at_once: int = 10, every: float = 6.0, most: int = 10_000):
         self._clock, self._at_once, self._every, self._most = clock, at_once, every, most
-        # When an address will have nothing on its account any more.
+        # When the failures of an address no longer count.
         self._clear: dict[str, float] = {}
 
     def failed(self, address: str) -> int:
-        """Note a failure; gives the seconds to wait, 0 while there are tries left."""
+        """Count a failure; gives the seconds to wait, 0 while tries are left."""
         key, now = _network(address), self._clock()
         clear = max(self._clear.pop(key, now), now) + self._every
         wait = clear - now - self._at_once * self._every
-        # What is over the limit is not added: the wait is short and ends however often a page is loaded again.
+        # Tries over the limit are not added: the wait stays short however often a page is loaded again.
         self._clear[key] = clear if wait <= 0 else clear - self._every
         while len(self._clear) > self._most:
             del self._clear[next(iter(self._clear))]
@@ -58,12 +58,11 @@ class RateLimiter:
 
 
 def _network(address: str) -> str:
-    """An address; of IPv6 the /64, which is one household's or one machine's to choose from."""
+    """An address; of IPv6 the /64, within which one household or machine can choose."""
     try:
-        found = ipaddress.ip_address(address)
+        return str(ipaddress.IPv6Network((address, 64), strict=False))
     except ValueError:
         return address
-    return str(ipaddress.ip_network((found, 64), strict=False)) if found.version == 6 else address
 
 
 class TooLarge(Exception):  # noqa: N818 - the sender's doing
@@ -71,7 +70,7 @@ class TooLarge(Exception):  # noqa: N818 - the sender's doing
 
 
 class BodyLimit:
-    """Refuses a request that sends too much: at once where it says so, else as soon as it has sent too much."""
+    """Refuses a body that is too large: at once by its Content-Length, else as soon as it is."""
 
     def __init__(self, app: ASGIApp, *, largest: int = LARGEST_BODY):
         self._app, self._largest = app, largest
@@ -81,8 +80,8 @@ class BodyLimit:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        said = dict(scope["headers"]).get(b"content-length", b"0")
-        if said.isdigit() and int(said) > self._largest:
+        length = dict(scope["headers"]).get(b"content-length", b"0")
+        if length.isdigit() and int(length) > self._largest:
             await _throw_away(receive)
             raise TooLarge
         seen = 0
@@ -114,7 +113,6 @@ async def _throw_away(receive: Receive) -> None:
 
 
 Role = Literal["reader", "owner"]
-# As long as a session lasts without the link being opened again.
 SESSION_DAYS = 14
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{16,128}")
 
@@ -144,19 +142,19 @@ HEADERS = {
 
 
 def harden(headers: MutableHeaders) -> None:
-    """Add what every response carries; pages are not kept by browsers, so that going back shows the last answer."""
+    """Add the headers of every response; pages are not cached, so that going back shows the last answer."""
     for name, value in HEADERS.items():
         headers[name] = value
     headers.setdefault("Cache-Control", "no-store")
 
 
 def looks_like_token(text: str) -> bool:
-    """Whether it can be a token at all; spares the database what cannot."""
+    """Whether a text has the form of a token; if not, no query is needed."""
     return _TOKEN.fullmatch(text) is not None
 
 
 class SessionKeys:
-    """What a server signs with.
+    """Signs sessions and forms.
 
     Args:
         secret: kept over restarts.
@@ -170,11 +168,11 @@ class SessionKeys:
         return hmac.new(self._secret, "\0".join(parts).encode(), hashlib.sha256).hexdigest()
 
     def cookie_name(self, role: Role) -> str:
-        """One name a server: cookies know no ports, and two surveys may run on one machine."""
+        """One name per server: cookies ignore ports, and two surveys may run on one machine."""
         return f"crossmod_{role}_{self._sign('name')[:8]}"
 
     def begin(self, response: Response, role: Role, token: str, *, https: bool) -> None:
-        """Give a browser its session."""
+        """Start a session."""
         until = int(self._clock()) + SESSION_DAYS * 86400
         value = f"{token}.{until}.{self._sign('session', role, token, str(until))}"
         response.set_cookie(
@@ -182,7 +180,7 @@ class SessionKeys:
         )
 
     def token(self, request: Request, role: Role) -> str | None:
-        """The token of a browser's session, if we signed it and it has not run out."""
+        """The token of a browser's session, if the signature is valid and it has not expired."""
         token, _, rest = request.cookies.get(self.cookie_name(role), "").partition(".")
         until, _, signature = rest.partition(".")
         if not hmac.compare_digest(self._sign("session", role, token, until).encode(), signature.encode()):
@@ -190,23 +188,23 @@ class SessionKeys:
         return token if int(until) > self._clock() else None
 
     def form_token(self, role: Role, token: str) -> str:
-        """What each form of a session must bring along."""
+        """The token that each form of a session must send."""
         return self._sign("form", role, token)
 
     def form_fits(self, role: Role, token: str, given: str) -> bool:
-        """Whether a form was ours, and of this session."""
+        """Whether a form belongs to this session."""
         return hmac.compare_digest(self.form_token(role, token).encode(), given.encode())
 
 
 def from_here(request: Request) -> bool:
-    """Whether a form was sent by one of our own pages, as far as the browser says.
+    """Whether a form was sent by one of our own pages, according to the browser.
 
-    Browsers say `Sec-Fetch-Site` only over https and to the same machine, so a server in a plain network goes by
-    `Origin`. One that says neither is no browser of today; the form's token still counts.
+    Browsers send `Sec-Fetch-Site` only over https and to the same machine; without it `Origin` decides. No current
+    browser omits both; the form's token is checked anyway.
     """
     site = request.headers.get("sec-fetch-site")
     if site is not None:
         return site == "same-origin"
     origin = request.headers.get("origin")
-    # Not `urlsplit`, which refuses what is no address.
+    # Not `urlsplit`, which raises on invalid addresses.
     return origin is None or origin.partition("://")[2] == request.headers.get("host", "")

@@ -18,7 +18,7 @@ from crossmod.reader.app import make_app
 from crossmod.reader.create import IMAGES, opened
 
 SECRET = "secret"
-# A hospital's network may be slow, but nobody waits longer than this for a server to stop.
+# Seconds that open requests have to finish when the server stops.
 _STOP_WITHIN = 10
 _EVERYWHERE = ("0.0.0.0", "::")
 
@@ -30,13 +30,13 @@ def serve(
 
     Args:
         survey: its folder.
-        database: URL, where it is not the file in the folder.
-        host: address to listen at; `0.0.0.0` for all of this machine's.
-        port: to listen at; 0 for any that is free.
+        database: URL; default: the file in the folder.
+        host: address to listen at; `0.0.0.0` for all addresses of this machine.
+        port: to listen at; 0 for any free one.
         open_browser: whether to open the start page here.
 
     Raises:
-        InputError: no survey, no database, or an address that cannot be had.
+        InputError: no survey, no database, or an address that is not available.
     """
     with opened(survey, database) as (study, number):
         listening = _listen(host, port)
@@ -45,17 +45,17 @@ def serve(
             address = _address(host, listening.getsockname()[1])
             _tell(study.design(number).name, address, host)
             if open_browser:
-                # A moment later, when the server answers.
+                # Later, when the server answers.
                 opening = Timer(1.0, webbrowser.open, [address])
                 opening.daemon = True
                 opening.start()
             config = uvicorn.Config(
                 app,
-                # No access log: links hold tokens.
+                # No access log: links contain tokens.
                 access_log=False,
                 log_level="warning",
                 server_header=False,
-                # Behind a proxy on this machine, which speaks https to the readers; nobody else is believed.
+                # For a proxy with https on this machine; headers from other addresses are not trusted.
                 proxy_headers=True,
                 forwarded_allow_ips="127.0.0.1",
                 timeout_graceful_shutdown=_STOP_WITHIN,
@@ -68,7 +68,7 @@ def serve(
 
 @contextmanager
 def _stopped_in_peace() -> Iterator[None]:
-    """A server that was told to stop has done so: uvicorn ends what it was doing, then gives the signal on."""
+    """Do not fail on SIGTERM: uvicorn stops the server, then raises the signal again."""
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         with suppress(KeyboardInterrupt):
@@ -78,25 +78,25 @@ def _stopped_in_peace() -> Iterator[None]:
 
 
 def _listen(host: str, port: int) -> socket.socket:
-    """Take the port before anything is said about it."""
+    """Open the port before its address is printed."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    # Named as TCP: asyncio then sends small answers at once; else each page waits 40 ms for the browser's receipt.
+    # With IPPROTO_TCP asyncio sends small responses at once; else each page waits 40 ms for the browser's ACK.
     listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listening.bind((host, port))
-        # Two servers may share a bound port, but not one that listens.
+        # Two servers may bind one port, but not listen at it.
         listening.listen(128)
     except (OSError, OverflowError) as error:
         listening.close()
         why = getattr(error, "strerror", None) or str(error)
-        do = "Choose another --port; 0 takes any that is free."
-        raise InputError(f"port {port} at {host}", found=why, expected="a port that is free", do=do) from None
+        do = "Choose another --port; 0 takes any free one."
+        raise InputError(f"port {port} at {host}", found=why, expected="a free port", do=do) from None
     return listening
 
 
 def _secret(path: Path) -> bytes:
-    """What sessions are signed with: made once, so that they go on after a restart."""
+    """The secret that signs sessions: made once, so that they survive a restart."""
     try:
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
             file.write(secrets.token_bytes(32))
@@ -104,7 +104,10 @@ def _secret(path: Path) -> bytes:
         pass
     except OSError as error:
         raise InputError(
-            path, found=f"not writable ({error.strerror})", expected="a folder to write to", do="Change its rights."
+            path,
+            found=f"not writable ({error.strerror})",
+            expected="a folder to write to",
+            do="Change its permissions.",
         ) from None
     secret = path.read_bytes()
     if len(secret) < 32:
@@ -125,5 +128,5 @@ def _tell(name: str, address: str, host: str) -> None:
     say(f"Readers open their invitations: {address}/r/TOKEN", markup=False)
     say(f"You watch them and close the survey with the owner's link: {address}/o/TOKEN", markup=False)
     if host not in ("127.0.0.1", "::1", "localhost"):
-        say("Others can reach it, and what they send can be read on the way: put a proxy with https in front.")
-    say("Ctrl+C stops it; every saved answer is kept, and readers go on when it is back.")
+        say("Others can reach it, and the network can read what they send: put a proxy with https in front.")
+    say("Ctrl+C stops it; every saved answer is kept, and readers can continue after a restart.")

@@ -170,7 +170,7 @@ def test_too_few_have_no_interval() -> None:
         ((0.51, 0.58), (0.52, 0.57), "tell, within the margin", "by less than 10 points"),
         ((0.44, 0.57), (0.45, 0.56), "equivalent", "equivalent to guessing within 10 points"),
         ((0.39, 0.61), (0.41, 0.59), "equivalent", "90 % interval 41.0 to 59.0 %"),
-        ((0.38, 0.64), (0.4, 0.62), "not shown", "neither shown"),
+        ((0.38, 0.64), (0.4, 0.62), "not shown", "inconclusive"),
         ((0.4, 0.49), (0.41, 0.48), "wrong way round", "below guessing"),
     ],
 )

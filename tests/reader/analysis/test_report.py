@@ -17,12 +17,14 @@ import numpy as np
 import pytest
 
 from crossmod.errors import InputError
+from crossmod.files import to_json
+from crossmod.html.format import number, p_value
 from crossmod.reader.analysis.answers import readings
 from crossmod.reader.analysis.hypothesis_tests import adjusted, of_surveys
 from crossmod.reader.analysis.realism import realism, regions
-from crossmod.reader.analysis.report import number, p_value, value
-from crossmod.reader.analysis.run import analyze, analyze_surveys, plain, table
-from crossmod.reader.analysis.summary import cautions
+from crossmod.reader.analysis.report import value
+from crossmod.reader.analysis.run import analyze, analyze_surveys, table
+from crossmod.reader.analysis.summary import warnings
 from crossmod.reader.create import DATABASE, IMAGES, sqlite_url
 from crossmod.reader.design import CHOICES, Design
 from crossmod.reader.repository import ReaderRepository
@@ -134,7 +136,7 @@ def test_cautions() -> None:
         for i in range(4)
     ]
     answers += [replace(answers[0], reader="b", submitted=False)]
-    lines = cautions(answers, readings({"one": answers}))
+    lines = warnings(answers, readings({"one": answers}))
     assert lines[0].startswith("b had not submitted")
     assert lines[1].startswith("3 of 8 answers are missing")
     assert lines[2].startswith("100 % of answers are “cannot tell”")
@@ -165,9 +167,9 @@ def test_one_survey_with_nothing_optional(tmp_path: Path) -> None:
     assert found["pairs"] == []
     assert len(found["table_3"]) == 1
     page = Page((tmp_path / "report.html").read_text(encoding="utf-8"))
-    assert "No browser told the time." in page.words
-    assert "Nobody gave one." in page.words
-    assert "none shown again" in page.words
+    assert "No browser reported times." in page.words
+    assert "No reader gave a reason." in page.words
+    assert "no repeats" in page.words
 
 
 def test_answers_that_are_all_alike(tmp_path: Path) -> None:
@@ -196,7 +198,7 @@ def test_holm_is_by_column() -> None:
     [
         ([], "no answers"),
         ([given("one", "a", i, f"s{i}", "real", synthetic=bool(i)) for i in range(2)], "a single reader"),
-        ([given("one", r, 1, "s1", "real", synthetic=True) for r in "ab"], "one class of scans alone"),
+        ([given("one", r, 1, "s1", "real", synthetic=True) for r in "ab"], "one class of scans only"),
         ([given("one", r, 1, "s1", None, synthetic=True) for r in "ab"], "no answers"),
     ],
 )
@@ -260,11 +262,11 @@ def test_from_databases(tmp_path: Path) -> None:
 
 
 def test_numbers_as_text() -> None:
-    assert number(-0.001) == "0.00"
+    assert number(-0.001, 2) == "0.00"
     assert number(math.nan) == "undefined"
     assert value(1.0, (-math.inf, math.inf)) == "1.00 [no interval]"
     assert [p_value(p) for p in (0.0001, 0.0123, math.nan)] == ["< 0.001", "0.012", "no test"]
-    assert plain({"a": (math.inf, np.float64(0.5), np.int64(2))}) == {"a": [None, 0.5, 2]}
+    assert to_json({"a": (math.inf, np.float64(0.5), np.int64(2))}) == {"a": [None, 0.5, 2]}
 
 
 def test_nothing_of_torch() -> None:

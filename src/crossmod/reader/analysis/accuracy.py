@@ -1,10 +1,10 @@
 """Accuracy of readers: shares of correct answers (Table 2 of Crespi et al.), d' and criterion.
 
-A hit is "synthetic" said of a synthetic scan, a false alarm the same of a real one (Macmillan and Creelman 2005, ch. 1
-and 2). "Cannot tell" is left out.
+A hit is the answer "synthetic" to a synthetic scan, a false alarm the same to a real one (Macmillan and Creelman 2005,
+ch. 1 and 2). "Cannot tell" is left out.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float
@@ -23,12 +23,12 @@ class Detection:
     """D' and c of some answers.
 
     Args:
-        d_prime: 0 where they cannot tell.
+        d_prime: 0 if readers cannot tell.
         criterion: above 0 they lean to "real", below to "synthetic".
         interval: of d', 95 %.
-        hits: "synthetic" said of synthetic scans.
+        hits: answers "synthetic" to synthetic scans.
         synthetic: answers to synthetic scans.
-        false_alarms: "synthetic" said of real scans.
+        false_alarms: answers "synthetic" to real scans.
         real: answers to real scans.
     """
 
@@ -44,13 +44,13 @@ class Detection:
 def rate(count: float | int, answers: int) -> float:
     """A rate that is never 0 or 1: half an answer is added to either side.
 
-    The log-linear correction, made always and not only where a rate is 0 or 1 (Hautus 1995).
+    The log-linear correction, always and not only for rates of 0 or 1 (Hautus 1995).
     """
     return (count + 0.5) / (answers + 1)
 
 
 def detection(counts: np.ndarray) -> Detection:
-    """D' and c of one reader; nan where a class has no answer.
+    """D' and c of one reader; NaN if a class has no answer.
 
     The interval takes the reader's answers as independent (Gourevitch and Galanter 1967; Macmillan and Creelman 2005,
     eq. 13.4 and 13.5).
@@ -85,22 +85,20 @@ def counts_of(read: Readings, reader: int) -> np.ndarray:
 def pooled(read: Readings, *, seed: int, draws: int) -> Detection:
     """D' and c of all answers together, its interval over draws of readers and scans.
 
-    Pooled rates give a smaller d' than readers have where their criteria differ (Macmillan and Creelman 2005, ch. 11).
+    Pooled rates give a smaller d' than the readers have if their criteria differ (Macmillan and Creelman 2005, ch. 11).
     """
     found = detection(read.counts)
     if np.isnan(found.d_prime):
         return found
-    weights = CLASS_WEIGHTS
-    crossed, moved = deviations(scores(read, "left_out"), read.synthetic.astype(np.int64), weights, seed, draws)
+    classes = read.synthetic.astype(np.int64)
+    crossed, moved = deviations(scores(read, "left_out"), classes, CLASS_WEIGHTS, seed, draws)
     if np.isnan(moved).any():
         return found
     # The same correction in the draws: no rate nearer to 0 or 1 than half an answer.
     answers = np.array([found.real, found.synthetic])
     shares = np.clip((crossed.means + moved) * answers, 0, answers)
     low, high = ends(stats.norm.ppf((shares + 0.5) / (answers + 1)).sum(axis=1))
-    return Detection(
-        found.d_prime, found.criterion, (low, high), found.hits, found.synthetic, found.false_alarms, found.real
-    )
+    return replace(found, interval=(low, high))
 
 
 def mean_of_readers(read: Readings) -> tuple[float, float, float]:
@@ -123,8 +121,8 @@ class Share:
     """A share of answers.
 
     Args:
-        right: how many; a half where "cannot tell" counts as one.
-        answers: of how many.
+        right: how many; "cannot tell" may count as a half.
+        answers: how many.
         estimate: the share.
         wilson: its 95 % interval if all answers were independent.
         clustered: its 95 % interval over draws of readers and scans.
@@ -154,11 +152,11 @@ def wilson(right: float | int, answers: float | int, confidence: float = CONFIDE
 def class_weights(read: Readings, values: Float[np.ndarray, "readers scans"], column: str) -> Float[np.ndarray, "2"]:
     """What a column gives to the share of the real and of the synthetic scans.
 
-    `all` counts every answer alike, as the paper does. `balanced` gives both classes a half: whoever always says the
-    same then has 50 %, however many scans of a class there are.
+    `all` counts every answer equally, as the paper does. `balanced` gives both classes a half: a reader who always
+    gives the same answer then has 50 %, however many scans of a class there are.
     """
     if column != ALL:
-        return {REAL_ONLY: np.array([1.0, 0.0]), SYNTHETIC_ONLY: np.array([0.0, 1.0])}.get(column, np.array([0.5, 0.5]))
+        return {REAL_ONLY: np.array([1.0, 0.0]), SYNTHETIC_ONLY: np.array([0.0, 1.0])}.get(column, CLASS_WEIGHTS)
     known = (~np.isnan(values)).sum(axis=0)
     answers = np.array([known[~read.synthetic].sum(), known[read.synthetic].sum()], dtype=np.float64)
     return answers / max(answers.sum(), 1.0)
@@ -181,7 +179,7 @@ def share(read: Readings, rule: Rule, column: str, *, seed: int, draws: int) -> 
     right, answers = float(values[used].sum()), int(used.sum())
     found, moved = deviations(values, classes, weights, seed, draws)
     low, high = clustered_ends(found.estimate, moved @ weights, used)
-    # Answers weigh differently where classes are balanced, which Wilson's interval cannot take into account.
+    # Balanced classes weight answers differently, which Wilson's interval does not include.
     alone = wilson(found.estimate * answers, answers) if answers else (0.0, 1.0)
     return Share(right, answers, found.estimate, alone, (low, high))
 
@@ -189,7 +187,7 @@ def share(read: Readings, rule: Rule, column: str, *, seed: int, draws: int) -> 
 def clustered_ends(estimate: float, moved: Float[np.ndarray, " draws"], used: np.ndarray) -> Ends:
     """The middle 95 % of the draws, cut at 0 and 1.
 
-    Where all answers are right, or all wrong, no draw moves: then Wilson's interval of as many answers as there are
+    If all answers are right, or all wrong, all draws are equal: then Wilson's interval of as many answers as there are
     readers or scans, whichever are fewer.
     """
     if not np.isnan(moved).any() and not moved.any():

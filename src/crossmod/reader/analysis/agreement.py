@@ -1,4 +1,4 @@
-"""Do readers agree with one another (Fleiss' kappa), and with themselves (scans that are shown twice)?"""
+"""Agreement of readers with one another (Fleiss' kappa) and with themselves (repeated scans)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,22 +6,22 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from crossmod.reader.analysis.accuracy import Ends
 from crossmod.reader.analysis.answers import MISSING, choice_of, first_showings
 from crossmod.reader.analysis.bootstrap import ends
 from crossmod.reader.design import CHOICES
 from crossmod.reader.schema import RecordedAnswer
 from crossmod.seeds import rng
 
-Ends = tuple[float, float]
 # Numbers held at once while redrawing: 80 MB.
 AT_ONCE = 10_000_000
 
 
 def fleiss_kappa(counts: Int[np.ndarray, "scans answers"]) -> float:
-    """Fleiss' kappa (1971) of any number of answers a scan; nan where all answers are alike, or no scan has two.
+    """Fleiss' kappa (1971) with any number of answers per scan; NaN if all answers are equal, or no scan has two.
 
-    With as many answers for each scan it is `statsmodels.stats.inter_rater.fleiss_kappa`. Otherwise a scan counts as
-    its pairs of answers do.
+    With equally many answers per scan it is `statsmodels.stats.inter_rater.fleiss_kappa`. Otherwise a scan has the
+    weight of its pairs of answers.
 
     Args:
         counts: how many readers gave each answer.
@@ -41,9 +41,9 @@ def kappa_interval(
 ) -> Ends:
     """95 % interval of Fleiss' kappa over draws of readers and, inside each class, of scans.
 
-    A reader who is drawn twice is not a pair: two copies agree always. Redrawing both at once counts the rest of the
-    variance too often, so that the interval is on the safe side (Owen 2007). Draws of one answer alone are left out. Of
-    two readers there is none: a draw has both of them or no pair.
+    A reader who is drawn twice is not a pair, since two copies always agree. Redrawing both at once overestimates the
+    residual variance, so that the interval is conservative (Owen 2007). Draws of a single answer are left out.
+    Two readers have no interval: a draw has both or no pair.
     """
     readers, scans = choices.shape
     if readers < 3:
@@ -72,7 +72,7 @@ def _redrawn_kappa(
     readers: Int[np.ndarray, "draws readers"],
     scans: Int[np.ndarray, "draws scans"],
 ) -> Float[np.ndarray, " draws"]:
-    """Kappa of each draw; pairs are of different readers, so that the copies of one are taken off."""
+    """Kappa of each draw; copies of one reader are no pairs, and are subtracted."""
     counts = np.einsum("dr,krs->kds", readers.astype(np.float64), one_hot, optimize=True)
     copies = np.einsum("dr,krs->kds", readers.astype(np.float64) ** 2, one_hot, optimize=True)
     agreeing = ((counts**2 - copies) * scans).sum(axis=(0, 2))
@@ -84,7 +84,7 @@ def _redrawn_kappa(
 
 
 def cohen_kappa(table: Int[np.ndarray, "answers answers"]) -> float:
-    """Cohen's kappa (1960) of two ratings; nan where chance alone would agree always.
+    """Cohen's kappa (1960) of two ratings; NaN if they would always agree by chance.
 
     Agrees with `statsmodels.stats.inter_rater.cohens_kappa`.
     """
@@ -97,11 +97,11 @@ def cohen_kappa(table: Int[np.ndarray, "answers answers"]) -> float:
 
 @dataclass(frozen=True, eq=False)
 class SelfAgreement:
-    """What readers answered to the same scan twice.
+    """Two answers of readers to the same scan.
 
     Args:
         table: first answer by second, over readers.
-        by_reader: how many alike, of how many.
+        by_reader: equal pairs, and all pairs.
     """
 
     table: Int[np.ndarray, "answers answers"]
@@ -119,16 +119,14 @@ class SelfAgreement:
 
 
 def self_agreement(answers: Sequence[RecordedAnswer]) -> SelfAgreement | None:
-    """Both answers to scans that were shown twice; None where none was."""
-    first = {(one.reader, one.scan): choice_of(one.values) for one in first_showings(answers)}
+    """Both answers to repeated scans; None without any."""
+    first = {(answer.reader, answer.scan): choice_of(answer.values) for answer in first_showings(answers)}
     table, by_reader = np.zeros((len(CHOICES), len(CHOICES)), dtype=np.int64), dict[str, tuple[int, int]]()
-    for one in answers:
-        if one.repeats is None:
-            continue
-        before, after = first.get((one.reader, one.repeats), MISSING), choice_of(one.values)
-        if MISSING in (before, after):
+    for answer in answers:
+        before, after = first.get((answer.reader, answer.repeats or ""), MISSING), choice_of(answer.values)
+        if answer.repeats is None or MISSING in (before, after):
             continue
         table[before, after] += 1
-        alike, pairs = by_reader.get(one.reader, (0, 0))
-        by_reader[one.reader] = (alike + (before == after), pairs + 1)
+        alike, pairs = by_reader.get(answer.reader, (0, 0))
+        by_reader[answer.reader] = (alike + (before == after), pairs + 1)
     return SelfAgreement(table, by_reader) if by_reader else None

@@ -1,8 +1,8 @@
-"""Answers as arrays: readers by scans, and how an answer is scored.
+"""Answers as arrays of readers by scans, and their scores.
 
 Notable:
 - Readers and scans are crossed: nearly every reader sees nearly every scan. A cell may be empty.
-- A scan that is shown again is left out here; it serves self-agreement alone.
+- Repeats of scans are left out; they are used for self-agreement only.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,7 +17,7 @@ from crossmod.reader.schema import RecordedAnswer
 
 REAL, SYNTHETIC, CANNOT_TELL = range(len(CHOICES))
 MISSING = -1
-# What the questions are called in the values of an answer.
+# Names of the questions in the values of an answer.
 CHOICE, REASON, REALISM, REGIONS = "choice", "reason", "realism", "regions"
 
 Rule = Literal["left_out", "wrong", "half"]
@@ -34,13 +34,13 @@ class Readings:
 
     Args:
         name: of the survey.
-        readers: labels, one a row.
-        scans: ids, one a column.
+        readers: labels of the rows.
+        scans: ids of the columns.
         synthetic: the key.
-        layers: axial layer, 0 where it is not known.
+        layers: axial layer, 0 if unknown.
         surveys: which survey a scan belongs to, counted from 0.
         choices: index in `CHOICES`, or `MISSING`.
-        seconds: that each answer took; nan where it is not known.
+        seconds: per answer; NaN if unknown.
     """
 
     name: str
@@ -65,14 +65,14 @@ class Readings:
 
 
 def choice_of(values: Mapping[str, Any]) -> int:
-    """The index of what was answered; `MISSING` where the question was left open."""
-    given = values.get(CHOICE)
-    return CHOICES.index(given) if given in CHOICES else MISSING
+    """The index of the choice; `MISSING` without an answer."""
+    choice = values.get(CHOICE)
+    return CHOICES.index(choice) if choice in CHOICES else MISSING
 
 
 def first_showings(answers: Sequence[RecordedAnswer]) -> list[RecordedAnswer]:
     """Answers to scans that are shown for the first time."""
-    return [one for one in answers if one.repeats is None]
+    return [answer for answer in answers if answer.repeats is None]
 
 
 def readings(surveys: Mapping[str, Sequence[RecordedAnswer]]) -> Readings:
@@ -84,16 +84,19 @@ def readings(surveys: Mapping[str, Sequence[RecordedAnswer]]) -> Readings:
         surveys: answers by the name of their survey.
     """
     firsts = {name: first_showings(answers) for name, answers in surveys.items()}
-    readers = sorted({one.reader for answers in firsts.values() for one in answers}, key=_natural)
-    shown = {one.scan: (number, one) for number, answers in enumerate(firsts.values()) for one in answers}
+    # `reader 10` comes after `reader 2`.
+    labels = {answer.reader for answers in firsts.values() for answer in answers}
+    readers = sorted(labels, key=lambda label: (len(label), label))
+    shown = {answer.scan: (number, answer) for number, answers in enumerate(firsts.values()) for answer in answers}
     scans = sorted(shown, key=lambda scan: (shown[scan][0], shown[scan][1].synthetic, shown[scan][1].layer, scan))
     row, column = {name: i for i, name in enumerate(readers)}, {scan: i for i, scan in enumerate(scans)}
     choices = np.full((len(readers), len(scans)), MISSING)
     seconds = np.full(choices.shape, np.nan)
-    for one in (one for answers in firsts.values() for one in answers):
-        choices[row[one.reader], column[one.scan]] = choice_of(one.values)
-        # 0: the browser did not say.
-        seconds[row[one.reader], column[one.scan]] = one.seconds if one.seconds > 0 else np.nan
+    for answer in (answer for answers in firsts.values() for answer in answers):
+        place = row[answer.reader], column[answer.scan]
+        choices[place] = choice_of(answer.values)
+        # 0: unknown to the browser.
+        seconds[place] = answer.seconds if answer.seconds > 0 else np.nan
     return Readings(
         name=" + ".join(surveys),
         readers=tuple(readers),
@@ -106,13 +109,8 @@ def readings(surveys: Mapping[str, Sequence[RecordedAnswer]]) -> Readings:
     )
 
 
-def _natural(label: str) -> tuple[int, str]:
-    """`reader 10` comes after `reader 2`."""
-    return len(label), label
-
-
 def scores(read: Readings, rule: Rule) -> Float[np.ndarray, "readers scans"]:
-    """1 where the class was told rightly, 0 where wrongly, nan where nothing counts; `rule` is for "cannot tell"."""
+    """1 for a right answer, 0 for a wrong one, NaN for none; `rule` is for "cannot tell"."""
     right = (read.choices == read.synthetic.astype(np.int64)).astype(np.float64)
     unsure = {"left_out": np.nan, "wrong": 0.0, "half": 0.5}[rule]
     right[read.choices == CANNOT_TELL] = unsure
@@ -121,7 +119,7 @@ def scores(read: Readings, rule: Rule) -> Float[np.ndarray, "readers scans"]:
 
 
 def said(read: Readings, choice: int, *, among: Sequence[int]) -> Float[np.ndarray, "readers scans"]:
-    """1 where `choice` was answered, 0 where another of `among`, else nan."""
+    """1 for the answer `choice`, 0 for another of `among`, else NaN."""
     values = (read.choices == choice).astype(np.float64)
     values[~np.isin(read.choices, list(among))] = np.nan
     return values

@@ -1,11 +1,11 @@
-"""Intervals of a mean over readers and scans that are crossed: neither a reader's answers nor a scan's are independent.
+"""Intervals of a mean over crossed readers and scans: neither a reader's answers nor a scan's are independent.
 
 An answer's score is taken to be the stratum's mean, plus the reader's own, plus the scan's own, plus a rest:
 
     y[reader, scan] = m[stratum of scan] + a[reader, stratum] + b[scan] + e[reader, scan]
 
-Redrawing readers moves a mean by `a` and `e`, redrawing scans by `b` and `e`. Both are redrawn, and what the rest puts
-into the readers' part is taken off, so that it is not counted twice: multi-reader multi-case variance (Gallas 2006;
+Redrawing readers moves a mean by `a` and `e`, redrawing scans by `b` and `e`. Both are redrawn, and the contribution of
+`e` to the readers' part is subtracted, so that it counts once: multi-reader multi-case variance (Gallas 2006;
 Cameron, Gelbach and Miller 2011, eq. 2.9). Everything else is as in `crossmod.statistics.intervals`.
 
 Notable:
@@ -38,7 +38,7 @@ class Crossed:
         estimate: their weighted sum.
         readers: variance from the choice of readers, without the rest.
         scans: variance from the choice of scans, with the rest.
-        freedom: degrees of freedom of both together (Satterthwaite 1946); 0 where the variance cannot be known.
+        freedom: degrees of freedom of both together (Satterthwaite 1946); 0 if the variance is unknown.
     """
 
     means: Float[np.ndarray, " strata"]
@@ -81,7 +81,7 @@ def _parts(values: Float[np.ndarray, "readers scans"], strata: Int[np.ndarray, "
 
 
 def _rest(values: Float[np.ndarray, "readers scans"]) -> float:
-    """Variance of what neither the reader nor the scan explains: residuals of an additive fit, by least squares."""
+    """Variance of the residuals of an additive fit of readers and scans, by least squares."""
     known = ~np.isnan(values)
     readers, scans = np.nonzero(known)
     used = np.flatnonzero(known.any(axis=1)).size + np.flatnonzero(known.any(axis=0)).size - 1
@@ -108,7 +108,7 @@ def crossed(
     """A weighted sum of the means of strata.
 
     Args:
-        values: a score an answer; nan where there is none.
+        values: a score per answer; NaN for none.
         strata: of each scan, from 0; scans are a sample of their stratum.
         weights: of the strata's means: (0.5, 0.5) for their mean, (1, -1) for a difference.
     """
@@ -124,7 +124,7 @@ def _crossed(
     used = np.flatnonzero(weights)
     estimate = float(weights[used] @ parts.means[used])
     known = ~np.isnan(values)
-    # Of two surveys with other readers, those of the smaller one: their number says how uncertain the variance is.
+    # Of two surveys with different readers, the smaller number determines how uncertain the variance is.
     readers = min((int(known[:, strata == stratum].any(axis=1).sum()) for stratum in used), default=0)
     sizes = np.array([int(known[:, strata == stratum].any(axis=0).sum()) for stratum in range(len(weights))])
     if readers < 2 or (sizes[used] < 2).any():
@@ -147,15 +147,15 @@ def deviations(
     seed: int,
     draws: int = DRAWS,
 ) -> tuple[Crossed, Float[np.ndarray, "draws strata"]]:
-    """By how much redrawn readers and scans move the mean of each stratum.
+    """The deviation of each stratum's mean over redrawn readers and scans.
 
     Scans are redrawn inside their stratum, since a survey has a fixed number of each class; readers are the same in all
-    strata of a draw, so that a leaning to one answer, which adds to one class what it takes from the other, cancels.
+    strata of a draw, so that a tendency to one answer, which adds to one class what it takes from the other, cancels.
 
     Args:
-        values: a score an answer; nan where there is none.
+        values: a score per answer; NaN for none.
         strata: of each scan, from 0.
-        weights: what is to be summed; the parts are stretched so that the variance of this sum is right.
+        weights: of the sum; the parts are scaled so that its variance is right.
         seed: of the draws.
         draws: how many.
     """
@@ -188,7 +188,7 @@ def _redrawn(
 
 
 def ends(values: Float[np.ndarray, " draws"], confidence: float = CONFIDENCE) -> tuple[float, float]:
-    """The middle of the draws; without end where there are none."""
+    """The middle of the draws; infinite without draws."""
     if np.isnan(values).any():
         return float("-inf"), float("inf")
     low, high = np.quantile(values, [(1 - confidence) / 2, (1 + confidence) / 2])

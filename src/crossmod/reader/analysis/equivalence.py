@@ -1,8 +1,7 @@
-"""Can readers tell? A difference from guessing, equivalence to guessing, or neither: words that follow the numbers.
+"""Can readers tell real from synthetic? A difference from guessing, equivalence to guessing, or neither.
 
-A p above 0.05 does not show that readers cannot tell. Two one-sided tests (TOST, Schuirmann 1987) do: both that the
-share is not below 50 % - margin, and that it is not above 50 % + margin. At 5 % that is the same as a 90 % interval
-inside the margin.
+A p above 0.05 does not show that readers cannot tell. Two one-sided tests (TOST, Schuirmann 1987) do: that the share is
+not below 50 % - margin, and that it is not above 50 % + margin. At 5 % this equals a 90 % interval inside the margin.
 """
 
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy import stats
 
+from crossmod.html.format import between
 from crossmod.reader.analysis.accuracy import BALANCED, Ends, class_weights, clustered_ends
 from crossmod.reader.analysis.answers import Readings, Rule, scores
 from crossmod.reader.analysis.bootstrap import deviations, ends, p_beyond
@@ -23,12 +23,12 @@ Verdict = Literal["tell", "tell, within the margin", "wrong way round", "equival
 
 @dataclass(frozen=True)
 class AgainstChance:
-    """A share of right answers, held against guessing.
+    """A share of right answers compared with guessing.
 
     Args:
         estimate: the mean of both classes' shares.
         interval: 95 %, over draws of readers and scans.
-        inner: 90 %, the one that equivalence asks for.
+        inner: 90 %, for equivalence.
         p_differs: two-sided, of 50 %.
         p_equivalent: the larger of the two one-sided tests.
         margin: of equivalence.
@@ -43,7 +43,7 @@ class AgainstChance:
 
     @property
     def verdict(self) -> Verdict:
-        """What the intervals allow to say."""
+        """The conclusion from the intervals."""
         low, high = self.interval
         within = CHANCE - self.margin < self.inner[0] and self.inner[1] < CHANCE + self.margin
         if high < CHANCE:
@@ -69,7 +69,7 @@ def against_chance(read: Readings, rule: Rule, *, margin: float, seed: int, draw
     shift = moved @ weights
     outer = clustered_ends(found.estimate, shift, ~np.isnan(values))
     if not np.isnan(shift).any() and not shift.any():
-        # No draw moves: the same cautious interval for all purposes.
+        # All draws are equal: the same conservative interval for both.
         return AgainstChance(found.estimate, outer, outer, float("nan"), float("nan"), margin)
     drawn = found.estimate + shift
     return AgainstChance(
@@ -100,37 +100,32 @@ def tost_independent(right: float | int, answers: int, margin: float) -> float:
 
 def percent(share: float) -> str:
     """A share as percent."""
-    return "undefined" if np.isnan(share) else f"{100 * share:.0f} %"
+    return between(100 * share, (None,), 0, unit=" %")
 
 
 def with_ends(share: float, interval: Ends, digits: int = 0) -> str:
-    """`63 % [58, 68]`, or that there is no interval."""
-    if np.isnan(share):
-        return "undefined"
-    number = f"{100 * share:.{digits}f} %"
-    if not np.isfinite(interval).all():
-        return f"{number} [no interval]"
-    return f"{number} [{100 * interval[0]:.{digits}f}, {100 * interval[1]:.{digits}f}]"
+    """A share with its interval, such as `63 % [58, 68]`."""
+    return between(100 * share, [100 * end for end in interval], digits, unit=" %", without=" [no interval]")
+
+
+def range_of(interval: Ends) -> str:
+    """An interval of a share."""
+    low, high = interval
+    return f"{100 * low:.1f} to {100 * high:.1f} %" if np.isfinite(interval).all() else "no interval"
 
 
 def in_words(found: AgainstChance, name: str) -> str:
-    """The verdict as a sentence, with its numbers.
-
-    Args:
-        found: what was measured.
-        name: of the survey.
-    """
-    # A whole percent may hide that an end is not 50.
-    size = with_ends(found.estimate, found.interval, 1)
+    """The verdict on the survey `name` as a sentence, with its numbers."""
+    # With a decimal, since a whole percent may hide that an end is not 50.
+    size, inner = with_ends(found.estimate, found.interval, 1), f"90 % interval {range_of(found.inner)}"
     points = f"{100 * found.margin:g} points"
-    inner = f"90 % interval {100 * found.inner[0]:.1f} to {100 * found.inner[1]:.1f} %"
     return {
         "tell": f"{name}: readers tell real from synthetic ({size}).",
         "tell, within the margin": f"{name}: readers tell real from synthetic ({size}), but by less than {points} "
         f"more than guessing ({inner}).",
-        "wrong way round": f"{name}: readers are below guessing ({size}): they see a difference, and take "
-        "the synthetic scans for the real ones.",
+        "wrong way round": f"{name}: readers are below guessing ({size}): they see a difference, but mistake the "
+        "synthetic scans for the real ones.",
         "equivalent": f"{name}: equivalent to guessing within {points} ({size}; {inner}).",
-        "not shown": f"{name}: neither shown ({size}): more readers or scans are needed to say that they can tell, or "
-        f"that they guess within {points}.",
+        "not shown": f"{name}: inconclusive ({size}): more readers or scans are needed to show that readers can tell, "
+        f"or that they guess within {points}.",
     }[found.verdict]

@@ -1,9 +1,7 @@
 """Hypothesis tests on answers: chi-squared, permutation, and Table 3 of Crespi et al.
 
-These tests take all answers as independent, as the paper does. They are not: see `permutation`.
-
-If it does not, the key might as well have been shuffled. A scan's class is shuffled for all readers together, so that
-what a scan does to all of them, and a reader to all scans, stays as it is (Fisher 1935).
+The chi-squared and exact tests take all answers as independent, as the paper does, which they are not. The permutation
+test (Fisher 1935) shuffles the classes of the scans, for all readers together: effects of scans and of readers stay.
 """
 
 import itertools
@@ -24,7 +22,7 @@ from crossmod.statistics.verdicts import holm
 Method = Literal["chi-squared", "exact", "none"]
 # Cochran's rule (1954) as it is commonly used.
 SMALLEST_EXPECTED = 5
-# Tables as likely as the one seen, but for rounding, count as equally likely; the value is that of SciPy and of R.
+# Rounding: tables this much more likely than the observed one count as equally likely, as in SciPy and R.
 TIE = 1 + 1e-7
 
 
@@ -33,9 +31,9 @@ class TableTest:
     """A test of two rows of counts.
 
     Args:
-        p: nan where there is nothing to test: an empty row, or all answers alike.
+        p: NaN if there is nothing to test: an empty row, or equal answers only.
         method: which test.
-        statistic: Pearson's, with Yates' correction (1934) for two columns; nan of an exact test.
+        statistic: Pearson's, with Yates' correction (1934) for two columns; NaN of an exact test.
         freedom: of the statistic; 0 of an exact test.
         expected: the smallest expected count.
     """
@@ -48,10 +46,10 @@ class TableTest:
 
 
 def compare_rows(table: Int[np.ndarray, "2 answers"]) -> TableTest:
-    """Pearson's chi-squared test, exact where a count under 5 is expected.
+    """Pearson's chi-squared test, or the exact test if a count under 5 is expected.
 
-    Two columns get Yates' correction, as `scipy.stats.chi2_contingency` does unless told otherwise, and as the paper's
-    p-values do: see `published.COUNTS`.
+    Two columns get Yates' correction, which is the default of `scipy.stats.chi2_contingency`, and is in the paper's
+    p-values: see `summary.COUNTS`.
 
     Args:
         table: counts; columns without any answer are left out.
@@ -69,7 +67,7 @@ def compare_rows(table: Int[np.ndarray, "2 answers"]) -> TableTest:
 def exact(table: Int[np.ndarray, "2 answers"]) -> float:
     """Fisher's test (1922), for three columns that of Freeman and Halton (1951): all tables are counted.
 
-    The p is the probability, with all sums held, of the tables that are no more likely than the one seen.
+    The p is the probability, given all sums, of the tables that are no more likely than the observed one.
 
     Args:
         table: of two or three columns.
@@ -91,7 +89,7 @@ def exact(table: Int[np.ndarray, "2 answers"]) -> float:
 def _log_chance(
     tables: Int[np.ndarray, "tables answers"], columns: Int[np.ndarray, " answers"], row: int
 ) -> Float[np.ndarray, " tables"]:
-    """Log probability of first rows, with all sums held: the multivariate hypergeometric distribution."""
+    """Log probability of first rows given all sums: the multivariate hypergeometric distribution."""
     return _log_choose(columns, tables).sum(axis=1) - _log_choose(columns.sum(keepdims=True), np.array([row]))
 
 
@@ -107,9 +105,9 @@ class Permuted:
     """A permutation test.
 
     Args:
-        p: nan where all answers are alike.
-        exact: whether all arrangements were counted, and not a sample of them.
-        arrangements: how many were looked at.
+        p: NaN if all answers are equal.
+        exact: whether all arrangements were counted, not a sample.
+        arrangements: how many were counted.
     """
 
     p: float
@@ -120,10 +118,10 @@ class Permuted:
 def shuffled_key(
     blocks: Sequence[tuple[Int[np.ndarray, "_ answers"], Bool[np.ndarray, " _"]]], *, seed: int, draws: int
 ) -> Permuted:
-    """Pearson's statistic of class by answer, against the same with the key shuffled inside each survey.
+    """Pearson's statistic of class by answer, compared with that of keys shuffled inside each survey.
 
-    One survey with no more arrangements than `draws` is counted out; else p is (b + 1) / (draws + 1) (Phipson and
-    Smyth 2010, eq. 2).
+    A single survey with at most `draws` arrangements is counted completely; else p is (b + 1) / (draws + 1) (Phipson
+    and Smyth 2010, eq. 2).
 
     Args:
         blocks: for each survey, answers by scan, and which scans are synthetic.
@@ -168,7 +166,7 @@ def _shuffles(
 def _pearson(
     real: Float[np.ndarray, "keys answers"], total: Float[np.ndarray, " answers"]
 ) -> Float[np.ndarray, " keys"]:
-    """Pearson's statistic of two rows that add up to `total`; nan where a row is empty."""
+    """Pearson's statistic of two rows that add up to `total`; NaN if a row is empty."""
     used = total > 0
     rows = np.stack([real, total - real], axis=1)[:, :, used]
     sums = rows.sum(axis=2, keepdims=True)
@@ -190,7 +188,7 @@ class Comparison:
         kind: `classes`: real against synthetic scans; `surveys`: one survey against another.
         binomial: of the answers real and synthetic.
         multinomial: with "cannot tell".
-        clustered: the same two questions, answers not taken as independent.
+        clustered: the p values of both, without taking answers as independent.
     """
 
     name: str
@@ -221,10 +219,10 @@ def of_classes(read: Readings, name: str, surveys: tuple[int, ...], *, seed: int
 
 
 def of_surveys(both: Readings, name: str, surveys: tuple[int, int], *, seed: int, draws: int) -> Comparison:
-    """One survey against another: are the answers spread alike, whatever the scans are?
+    """One survey against another: are the shares of the answers equal, whatever the classes of the scans?
 
-    By clusters: the difference of the share of "real", over draws of readers and scans; with "cannot tell" the smallest
-    p of the three shares, times three (Bonferroni).
+    Clustered: the difference of the share of "real", over draws of readers and scans; with "cannot tell" the smallest p
+    of the three shares, times three (Bonferroni).
     """
     counts = np.stack([both.by_scan[both.surveys == number].sum(axis=0) for number in (0, 1)])
     alone = _difference(said(both, REAL, among=BOTH), both, seed, draws)[1]
@@ -248,13 +246,13 @@ def _difference(
     weights = answers / totals * np.array([1.0, 1.0, -1.0, -1.0])
     found, moved = deviations(values, strata, weights, seed, draws)
     drawn = found.estimate + moved @ weights
-    # Nothing moves where all answers are alike.
+    # All draws are equal if all answers are.
     return drawn, p_beyond(drawn, 0.0) if (moved != 0).any() else float("nan")
 
 
 @dataclass(frozen=True)
 class Correctness:
-    """By how much more one survey's scans are told than another's.
+    """The difference between two surveys in right answers.
 
     Args:
         name: of the pair.
@@ -270,7 +268,7 @@ class Correctness:
 
 
 def correctness(both: Readings, name: str, *, seed: int, draws: int) -> Correctness:
-    """Which of two surveys readers tell better; "cannot tell" is left out, both classes weigh a half."""
+    """In which of two surveys readers are right more often; "cannot tell" is left out, both classes weigh a half."""
     strata = both.surveys * 2 + both.synthetic
     weights = np.array([0.5, 0.5, -0.5, -0.5])
     found, moved = deviations(scores(both, "left_out"), strata, weights, seed, draws)
@@ -284,6 +282,6 @@ def pairs(number: int) -> list[tuple[int, int]]:
 
 
 def adjusted(rows: list[Comparison]) -> Float[np.ndarray, "rows tests"]:
-    """P-values after Holm, each of the four columns of tests a family of its own."""
+    """P-values after Holm; each of the four columns of tests is one family."""
     values = np.array([row.p_values for row in rows], dtype=np.float64).reshape(len(rows), 4)
     return np.stack([holm(values[:, column]) for column in range(4)], axis=1)

@@ -8,26 +8,26 @@ import numpy as np
 from jaxtyping import Bool, Float
 from scipy import stats
 
+from crossmod.reader.analysis.accuracy import Ends
 from crossmod.reader.analysis.answers import REALISM, REGIONS, Readings, first_showings
 from crossmod.reader.analysis.bootstrap import deviations, ends
 from crossmod.reader.schema import RecordedAnswer
 from crossmod.statistics.intervals import interval
 
-Ends = tuple[float, float]
 SCALE = (1.0, 5.0)
 
 
 @dataclass(frozen=True)
 class Realism:
-    """What readers thought of real and of synthetic scans.
+    """Ratings of real and of synthetic scans.
 
     Args:
         means: real, synthetic.
         intervals: of the means, over draws of readers and scans.
         answers: real, synthetic.
-        superiority: mean over readers of how often a real scan is rated above a synthetic one, ties a half.
+        superiority: share of pairs in which a real scan is rated above a synthetic one, ties a half; mean over readers.
         superiority_interval: over readers (Student's t).
-        by_reader: the same of each reader, and the p of Mann and Whitney's test; nan where a class has no answer.
+        by_reader: the same of each reader, and the p of Mann and Whitney's test; NaN if a class has no answer.
     """
 
     means: tuple[float, float]
@@ -39,21 +39,21 @@ class Realism:
 
 
 def ratings(answers: Sequence[RecordedAnswer], read: Readings) -> Float[np.ndarray, "readers scans"]:
-    """Realism by reader and scan; nan where it was not answered."""
+    """Realism by reader and scan; NaN without an answer."""
     values = np.full(read.choices.shape, np.nan)
     row, column = {n: i for i, n in enumerate(read.readers)}, {n: i for i, n in enumerate(read.scans)}
-    for one in first_showings(answers):
-        given = one.values.get(REALISM)
-        # A form may keep a number as text.
-        if given not in (None, ""):
-            values[row[one.reader], column[one.scan]] = float(given)
+    for answer in first_showings(answers):
+        rating = answer.values.get(REALISM)
+        # A form may store a number as text.
+        if rating not in (None, ""):
+            values[row[answer.reader], column[answer.scan]] = float(rating)
     return values
 
 
 def superiority(values: Float[np.ndarray, " scans"], synthetic: Bool[np.ndarray, " scans"]) -> tuple[float, float]:
     """P(real rated above synthetic) + P(alike) / 2 of one reader, and p: Mann and Whitney's (1947) U by its largest.
 
-    A scale of five steps has an order and no distances; this asks for the order alone.
+    A scale of five steps has an order and no distances; this uses the order only.
     """
     real, other = values[~synthetic & ~np.isnan(values)], values[synthetic & ~np.isnan(values)]
     if not real.size or not other.size:
@@ -65,7 +65,7 @@ def superiority(values: Float[np.ndarray, " scans"], synthetic: Bool[np.ndarray,
 
 
 def realism(answers: Sequence[RecordedAnswer], read: Readings, *, seed: int, draws: int) -> Realism | None:
-    """The scale by class; None where it was not asked or nobody answered."""
+    """The ratings by class; None without any."""
     values = ratings(answers, read)
     classes = read.synthetic.astype(np.int64)
     counts = tuple(int((~np.isnan(values[:, read.synthetic == value])).sum()) for value in (False, True))
@@ -95,9 +95,9 @@ def regions(answers: Sequence[RecordedAnswer]) -> dict[str, tuple[int, int]]:
     ticked = {
         value: Counter(
             region
-            for one in first_showings(answers)
-            if one.synthetic is value
-            for region in one.values.get(REGIONS) or ()
+            for answer in first_showings(answers)
+            if answer.synthetic is value
+            for region in answer.values.get(REGIONS) or ()
         )
         for value in (False, True)
     }

@@ -1,8 +1,5 @@
 """The report of an analysis: figures and one HTML page."""
 
-import base64
-import io
-import math
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -12,44 +9,40 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from crossmod.html.figures import data_url, escaped
+from crossmod.html.format import between, number, p_value
 from crossmod.html.page import write_page
-from crossmod.reader.analysis import summary as published
+from crossmod.reader.analysis import summary
 from crossmod.reader.analysis.accuracy import COLUMNS
-from crossmod.reader.analysis.equivalence import percent, with_ends
+from crossmod.reader.analysis.equivalence import percent, range_of, with_ends
 from crossmod.reader.analysis.summary import ALL_SURVEYS
 
-# Okabe and Ito's palette: told apart by colour-blind readers too.
+# Okabe and Ito's palette: colour-blind readers can distinguish it.
 REAL, SYNTHETIC, UNSURE, BOTH = "#0072B2", "#E69F00", "#BBBBBB", "#1d232b"
 CLASSES = (("real", REAL), ("synthetic", SYNTHETIC))
 POINT: dict[str, Any] = {"markersize": 4.5, "capsize": 2.5}
 GUESSING: dict[str, Any] = {"color": "#D55E00", "linewidth": 1, "linestyle": "--", "zorder": 0}
 
 
-def _data_url(figure: Figure) -> str:
-    stream = io.BytesIO()
-    figure.savefig(stream, format="png", dpi=110, bbox_inches="tight", facecolor="white")
-    return "data:image/png;base64," + base64.b64encode(stream.getvalue()).decode()
-
-
-def _plain(name: str, width: int = 24) -> str:
-    """A name as matplotlib is to write it: a dollar sign would begin a formula."""
-    return textwrap.fill(textwrap.shorten(name, 3 * width, placeholder=" ..."), width).replace("$", r"\$")
+def _short(name: str, width: int = 24) -> str:
+    """A name that fits into a figure."""
+    return escaped(textwrap.fill(textwrap.shorten(name, 3 * width, placeholder=" ..."), width))
 
 
 def _each(surveys: Mapping[str, Any], draw: Callable[[Axes, Any], None], height: float = 2.9) -> dict[str, str]:
-    """A figure a survey, so that a telephone shows them below one another, and words large enough."""
+    """A figure per survey, so that a telephone shows them one below the other with readable text."""
     urls = {}
     for name, one in surveys.items():
         figure = Figure(figsize=(4.4, height), layout="constrained")
         axis = figure.subplots()
         draw(axis, one)
         axis.tick_params(labelsize=8)
-        urls[name] = _data_url(figure)
+        urls[name] = data_url(figure)
     return urls
 
 
 def by_survey(surveys: Mapping[str, Any]) -> str:
-    """Percent correct with clustered intervals: all, real, synthetic; a line a survey."""
+    """Percent correct with clustered intervals: all, real, synthetic; a line per survey."""
     figure = Figure(figsize=(5.6, 0.62 * len(surveys) + 1.1), layout="constrained")
     axis = figure.subplots()
     places = np.arange(len(surveys))[::-1]
@@ -57,22 +50,22 @@ def by_survey(surveys: Mapping[str, Any]) -> str:
         shares = [one["table_2"]["left_out"][column] for one in surveys.values()]
         values, reach = _reach(shares, "clustered")
         axis.errorbar(values, places + shift, xerr=reach, fmt="o", color=colour, label=column, **POINT)
-    axis.set_yticks(places, [_plain(name) for name in surveys], fontsize=9)
+    axis.set_yticks(places, [_short(name) for name in surveys], fontsize=9)
     axis.set_ylim(-0.6, len(surveys) - 0.4)
     axis.axvline(50, **GUESSING)
     axis.set_xlim(-2, 102)
     axis.set_xlabel("percent correct", fontsize=9)
     axis.grid(axis="x", alpha=0.3)
     axis.legend(fontsize=8, ncols=3, loc="lower center", bbox_to_anchor=(0.5, 1.0), frameon=False)
-    return _data_url(figure)
+    return data_url(figure)
 
 
 def _reach(shares: Sequence[Any], ends: str) -> tuple[np.ndarray, np.ndarray]:
-    """Shares in percent, and how far their intervals go down and up; not at all where there is none."""
+    """Shares in percent, and the lengths of their intervals below and above; 0 without an interval."""
     values = 100 * np.array([share["estimate"] for share in shares], dtype=np.float64)
     limits = 100 * np.array([share[ends] for share in shares], dtype=np.float64).reshape(-1, 2)
     limits = np.where(np.isfinite(limits), limits, values[:, None])
-    # An end may pass the estimate by a rounding.
+    # Rounding may put an end beyond the estimate.
     return values, np.maximum(np.stack([values - limits[:, 0], limits[:, 1] - values]), 0)
 
 
@@ -87,14 +80,14 @@ def _bars(axis: Axes, shares: Sequence[Any]) -> None:
 
 
 def by_reader(surveys: Mapping[str, Any]) -> dict[str, str]:
-    """Percent correct of each reader, a dot each, from low to high."""
+    """Percent correct of each reader, from low to high."""
 
     def draw(axis: Axes, one: Any) -> None:
         rows = [row for row in one["by_reader"] if row["shares"]["all"]["answers"]]
         rows.sort(key=lambda row: row["shares"]["all"]["estimate"])
         _bars(axis, [row["shares"]["all"] for row in rows])
         many = len(rows) > 15
-        labels = [] if many else [_plain(row["reader"], 18) for row in rows]
+        labels = [] if many else [_short(row["reader"], 18) for row in rows]
         axis.set_xticks([] if many else range(len(rows)), labels, rotation=60, ha="right", rotation_mode="anchor")
 
     return _each(surveys, draw, 3.2)
@@ -113,7 +106,7 @@ def by_layer(surveys: Mapping[str, Any]) -> dict[str, str]:
 
 
 def confusion(surveys: Mapping[str, Any]) -> dict[str, str]:
-    """What was answered, by class."""
+    """Answers by class."""
 
     def draw(axis: Axes, one: Any) -> None:
         counts, below = np.array(one["counts"]), np.zeros(2)
@@ -132,7 +125,7 @@ def confusion(surveys: Mapping[str, Any]) -> dict[str, str]:
 
 
 def times(surveys: Mapping[str, Any]) -> dict[str, str]:
-    """Median and quartiles of the time an answer took, by class and outcome."""
+    """Median and quartiles of the time per answer, by class and outcome."""
     known = {name: one for name, one in surveys.items() if one["seconds"]["all"]["answers"]}
 
     def draw(axis: Axes, one: Any) -> None:
@@ -146,59 +139,19 @@ def times(surveys: Mapping[str, Any]) -> dict[str, str]:
         axis.set_yticks(places, [f"{kind} scans" if kind in ("real", "synthetic") else kind for kind, _ in rows])
         axis.set_xlim(left=0)
         axis.set_ylim(-0.6, len(rows) - 0.4)
-        axis.set_xlabel("seconds an answer: median and quartiles", fontsize=9)
+        axis.set_xlabel("seconds per answer: median and quartiles", fontsize=9)
         axis.grid(axis="x", alpha=0.3)
 
     return _each(known, draw, 2.2)
 
 
-UNDEFINED = "undefined"
-
-
-def number(value: float, digits: int = 2) -> str:
-    """A number, or that there is none."""
-    # 0 is added since -0.0 would be printed with its sign.
-    return UNDEFINED if math.isnan(value) else f"{round(value, digits) + 0.0:.{digits}f}"
-
-
 def value(estimate: float, interval: Sequence[float], digits: int = 2) -> str:
-    """A number with its interval, where it has one."""
-    if math.isnan(estimate):
-        return UNDEFINED
-    if not all(math.isfinite(end) for end in interval):
-        return f"{number(estimate, digits)} [no interval]"
-    return f"{number(estimate, digits)} [{number(interval[0], digits)}, {number(interval[1], digits)}]"
-
-
-def points(difference: float, interval: Sequence[float]) -> str:
-    """A difference of shares in points of percent."""
-    return value(100 * difference, [100 * end for end in interval], 1)
-
-
-def between(interval: Sequence[float]) -> str:
-    """An interval of a share."""
-    if not all(math.isfinite(end) for end in interval):
-        return "no interval"
-    return f"{100 * interval[0]:.1f} to {100 * interval[1]:.1f} %"
-
-
-def p_value(p: float) -> str:
-    """P as it is printed: never 0."""
-    return "no test" if math.isnan(p) else "< 0.001" if p < 0.001 else f"{p:.3f}"
-
-
-def time(seconds: float | None) -> str:
-    """Seconds of an answer."""
-    return "not known" if seconds is None else f"{seconds:.1f} s"
+    """A number with its interval."""
+    return between(estimate, interval, digits, without=" [no interval]")
 
 
 def write_report(found: Mapping[str, Any], out: Path) -> None:
-    """Fill the template; text is escaped, and a name that the template misses is an error.
-
-    Args:
-        found: of `gather.everything`.
-        out: the file.
-    """
+    """Write the page of an analysis, which is that of `summary.everything`."""
     surveys = {name: one for name, one in found["surveys"].items() if name != ALL_SURVEYS}
     write_page(
         "crossmod.reader.analysis",
@@ -220,12 +173,12 @@ def write_report(found: Mapping[str, Any], out: Path) -> None:
         },
         share=lambda estimate, interval: with_ends(estimate, interval, 1),
         percent=percent,
-        points=points,
+        points=lambda estimate, interval: value(100 * estimate, [100 * end for end in interval], 1),
         value=value,
-        number=number,
+        number=lambda estimate: number(estimate, 2),
         p=p_value,
-        range=between,
-        time=time,
+        range=range_of,
+        time=lambda seconds: "not known" if seconds is None else f"{seconds:.1f} s",
         **{
             key: found[key] for key in ("verdicts", "table_3", "pairs", "reasons", "published", "cannot_tell", "margin")
         },
@@ -234,10 +187,10 @@ def write_report(found: Mapping[str, Any], out: Path) -> None:
 
 
 def published_tests(surveys: int) -> list[dict[str, Any]]:
-    """Table 3 of Crespi et al. by row; of one survey alone, without what compares several."""
-    names = published.SURVEYS
-    rows = [(f"{name}: real vs synthetic", p) for name, p in zip(names, published.WITHIN, strict=True)]
+    """Table 3 of Crespi et al. by row; for a single survey, without the comparisons of several."""
+    names = summary.SURVEYS
+    rows = [(f"{name}: real vs synthetic", p) for name, p in zip(names, summary.WITHIN, strict=True)]
     if surveys > 1:
-        rows.append(("all surveys: real vs synthetic", published.OVER_ALL))
-        rows += [(f"{names[first]} vs {names[second]}", p) for (first, second), p in published.PAIRS.items()]
-    return [{"name": name, "p": [f"{one:.3f}" for one in p]} for name, p in rows]
+        rows.append(("all surveys: real vs synthetic", summary.OVER_ALL))
+        rows += [(f"{names[first]} vs {names[second]}", p) for (first, second), p in summary.PAIRS.items()]
+    return [{"name": name, "p": [f"{value:.3f}" for value in p]} for name, p in rows]

@@ -1,7 +1,4 @@
-"""All numbers of an analysis as plain values, beside the published ones.
-
-Accurate Synthetic CT Scans from MRIs).
-"""
+"""All numbers of an analysis, and the published ones of Crespi et al."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -11,6 +8,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool
 
+from crossmod.html.format import listed
 from crossmod.reader.analysis.accuracy import ALL, COLUMNS, counts_of, detection, mean_of_readers, pooled, share, wilson
 from crossmod.reader.analysis.agreement import SelfAgreement, cohen_kappa, fleiss_kappa, kappa_interval, self_agreement
 from crossmod.reader.analysis.answers import (
@@ -52,20 +50,20 @@ PAIRS = {
     (2, 3): (0.848, 0.892),
 }
 
-# Not printed, but worked back from what is: by survey, answers (real, synthetic) to real and to synthetic scans. Of all
-# counts tried, with up to 25 answers left out a class, they alone give Table 3's binomial p-values, with Yates'
+# Not printed, but derived from printed numbers: by survey, answers (real, synthetic) to real and to synthetic scans. Of
+# all counts tried, with up to 25 answers left out per class, only they give Table 3's binomial p-values, with Yates'
 # correction; all but survey 2 against 4, 0.833 where 0.044 is printed. They give Table 2's shares of real and of
 # synthetic scans but for survey 1's 51.6 (52.6), and its shares of all scans for survey 2 alone (else 50.8, 57.4 and
 # 51.4). "Cannot tell" was left out, then: of 80 answers no whole number is 66.7 %.
 COUNTS = (((49, 51), (45, 50)), ((44, 22), (33, 38)), ((32, 22), (24, 30)), ((31, 25), (29, 26)))
 
 
-# Beyond this share of "cannot tell", what is left of the answers is no fair sample of them.
+# Beyond this share of "cannot tell", the other answers are no representative sample.
 MANY_UNSURE = 1 / 3
 
 
 def seconds(read: Readings, inside: Bool[np.ndarray, "readers scans"]) -> dict[str, Any]:
-    """Median and quartiles of the time an answer took, of those whose time is known."""
+    """Median and quartiles of the known times per answer."""
     values = read.seconds[inside & (read.choices != MISSING)]
     values = values[~np.isnan(values)]
     if not values.size:
@@ -76,12 +74,9 @@ def seconds(read: Readings, inside: Bool[np.ndarray, "readers scans"]) -> dict[s
 
 def times(read: Readings) -> dict[str, Any]:
     """Time per answer: all, real and synthetic scans, right and wrong answers."""
-    everything = np.ones(read.choices.shape, dtype=bool)
-    right = scores(read, "left_out")
+    right, shape = scores(read, "left_out"), read.choices.shape
     return {
-        "all": seconds(read, everything),
-        "real": seconds(read, everything & ~read.synthetic),
-        "synthetic": seconds(read, everything & read.synthetic),
+        **{name: seconds(read, np.broadcast_to(inside, shape)) for name, inside in _sides(read).items()},
         "right": seconds(read, right == 1),
         "wrong": seconds(read, right == 0),
         "cannot tell": seconds(read, read.choices == CANNOT_TELL),
@@ -91,33 +86,28 @@ def times(read: Readings) -> dict[str, Any]:
 def layers(read: Readings) -> list[dict[str, Any]]:
     """Right answers by axial layer, "cannot tell" left out; Wilson's interval, as if answers were independent."""
     values = scores(read, "left_out")
-    rows = []
-    for layer in np.unique(read.layers):
-        there = values[:, read.layers == layer]
-        right, answers = float(np.nansum(there)), int((~np.isnan(there)).sum())
-        share = right / answers if answers else float("nan")
-        scans = int((read.layers == layer).sum())
-        rows.append({"layer": int(layer), "scans": scans, "answers": answers, "right": right, "estimate": share})
-        rows[-1]["wilson"] = wilson(right, answers)
-    return rows
+    by_layer = {int(layer): read.layers == layer for layer in np.unique(read.layers)}
+    return [
+        {"layer": layer, "scans": int(inside.sum()), **_share(values[:, inside])} for layer, inside in by_layer.items()
+    ]
 
 
 def readers(read: Readings, again: SelfAgreement | None) -> list[dict[str, Any]]:
-    """A row a reader."""
+    """A row per reader."""
     values = scores(read, "left_out")
     rows = []
     for number, label in enumerate(read.readers):
-        mine, counts = values[number], counts_of(read, number)
-        shares = {name: _share(mine[inside]) for name, inside in _sides(read).items()}
+        counts, own = counts_of(read, number), np.zeros(read.choices.shape, dtype=bool)
+        own[number] = True
         rows.append(
             {
                 "reader": label,
                 "answers": int(counts.sum()),
                 "cannot_tell": int(counts[:, CANNOT_TELL].sum()),
                 "counts": counts.tolist(),
-                "shares": shares,
+                "shares": {name: _share(values[number][inside]) for name, inside in _sides(read).items()},
                 "detection": vars(detection(counts)),
-                "seconds": seconds(read, (np.arange(len(read.readers)) == number)[:, None] & (read.choices != MISSING)),
+                "seconds": seconds(read, own),
                 "alike": again.by_reader.get(label) if again else None,
             }
         )
@@ -135,63 +125,56 @@ def _share(values: np.ndarray) -> dict[str, Any]:
 
 
 def reasons(answers: Sequence[RecordedAnswer]) -> list[dict[str, Any]]:
-    """What readers wrote, word for word, by scan."""
-    written = [one for one in answers if str(one.values.get(REASON) or "").strip()]
-    written.sort(key=lambda one: (one.synthetic, one.layer, one.repeats or one.scan, one.reader))
+    """The reasons that readers wrote, by scan."""
+    written = [answer for answer in answers if str(answer.values.get(REASON) or "").strip()]
+    written.sort(key=lambda answer: (answer.synthetic, answer.layer, answer.repeats or answer.scan, answer.reader))
     rows = []
-    for one in written:
-        choice = choice_of(one.values)
-        said = "no answer" if choice == MISSING else CHOICES[choice].replace("_", " ")
+    for answer in written:
+        choice = choice_of(answer.values)
         rows.append(
             {
-                "survey": one.survey,
-                "scan": (one.repeats or one.scan)[:8],
-                "layer": one.layer,
-                "class": "synthetic" if one.synthetic else "real",
-                "reader": one.reader,
-                "said": said,
-                "reason": str(one.values[REASON]),
+                "survey": answer.survey,
+                "scan": (answer.repeats or answer.scan)[:8],
+                "layer": answer.layer,
+                "class": "synthetic" if answer.synthetic else "real",
+                "reader": answer.reader,
+                "said": "no answer" if choice == MISSING else CHOICES[choice].replace("_", " "),
+                "reason": str(answer.values[REASON]),
             }
         )
     return rows
 
 
-def cautions(answers: Sequence[RecordedAnswer], read: Readings) -> list[str]:
-    """What a reader of the report should know of one survey before its numbers."""
+def warnings(answers: Sequence[RecordedAnswer], read: Readings) -> list[str]:
+    """What limits the meaning of one survey's numbers."""
     lines = []
-    left = sorted({one.reader for one in answers if not one.submitted})
+    left = sorted({answer.reader for answer in answers if not answer.submitted})
     if left:
-        lines.append(f"{_some(left)} had not submitted when the survey was closed; what they answered counts.")
+        lines.append(f"{listed(left)} had not submitted when the survey was closed; their answers count.")
     empty = int((read.choices == MISSING).sum())
     if empty:
         lines.append(f"{empty} of {read.choices.size} answers are missing. They are taken to be missing by chance.")
     known = int((read.choices != MISSING).sum())
     unsure = int((read.choices == CANNOT_TELL).sum())
     if known and unsure / known > MANY_UNSURE:
-        lines.append(f"{100 * unsure / known:.0f} % of answers are “cannot tell”: look at both ways to count them.")
-    scans_of = Counter(
-        (one.patient, one.synthetic) for one in {one.scan: one for one in first_showings(answers)}.values()
-    )
-    several = sum(count > 1 for count in scans_of.values())
+        lines.append(f"{100 * unsure / known:.0f} % of answers are “cannot tell”: compare both ways to count them.")
+    scans = {answer.scan: (answer.patient, answer.synthetic) for answer in first_showings(answers)}
+    several = sum(number > 1 for number in Counter(scans.values()).values())
     if several:
         lines.append(f"{several} patients gave several scans; these are taken as independent, which they may not be.")
     return lines
 
 
-def _some(labels: Sequence[str]) -> str:
-    return ", ".join(labels[:5]) + (f" and {len(labels) - 5} more" if len(labels) > 5 else "")
-
-
 FORMAT = 1
-# Of all draws: the same answers give the same report.
+# Of all random draws: the same answers give the same report.
 SEED = 0
-# "wrong" has no place here: guessing would not give 50 %.
+# Not "wrong", with which guessing would not give 50 %.
 FOR_CHANCE: tuple[Rule, ...] = ("left_out", "half")
 ALL_SURVEYS = "All surveys"
 
 
 def everything(surveys: Mapping[str, Sequence[RecordedAnswer]], *, margin: float, draws: int) -> dict[str, Any]:
-    """The whole analysis; JSON but for numbers that are nan or infinite.
+    """The whole analysis, ready for `to_json`.
 
     Args:
         surveys: answers by the name of their survey.
@@ -201,31 +184,26 @@ def everything(surveys: Mapping[str, Sequence[RecordedAnswer]], *, margin: float
     found = {name: one_survey({name: answers}, margin=margin, draws=draws) for name, answers in surveys.items()}
     if len(surveys) > 1:
         found[ALL_SURVEYS] = one_survey(surveys, margin=margin, draws=draws)
-    rows, told = comparisons(surveys, draws=draws)
+    rows, differences = comparisons(surveys, draws=draws)
     return {
         "format": FORMAT,
         "margin": margin,
         "draws": draws,
         "seed": SEED,
         "cannot_tell": RULES,
-        "verdicts": [line for one in found.values() for line in one["words"]],
+        "verdicts": [line for survey in found.values() for line in survey["words"]],
         "surveys": found,
         "table_3": rows,
-        "pairs": told,
+        "pairs": differences,
         "reasons": [row for answers in surveys.values() for row in reasons(answers)],
-        "published": {
-            "source": SOURCE,
-            "surveys": SURVEYS,
-            "readers": READERS,
-            "table_2": TABLE_2,
-        },
+        "published": {"source": SOURCE, "surveys": SURVEYS, "readers": READERS, "table_2": TABLE_2},
     }
 
 
 def one_survey(surveys: Mapping[str, Sequence[RecordedAnswer]], *, margin: float, draws: int) -> dict[str, Any]:
     """One survey, or several as one."""
     read = readings(surveys)
-    answers = [one for several in surveys.values() for one in several]
+    answers = [answer for of_survey in surveys.values() for answer in of_survey]
     again = self_agreement(answers) if len(surveys) == 1 else None
     of_realism = realism(answers, read, seed=SEED, draws=draws)
     chance: dict[Rule, AgainstChance] = {
@@ -243,12 +221,15 @@ def one_survey(surveys: Mapping[str, Sequence[RecordedAnswer]], *, margin: float
         "answers": int(read.counts.sum()),
         "counts": read.counts.tolist(),
         "table_2": table,
-        "chance": {rule: {**asdict(one), "verdict": one.verdict} for rule, one in chance.items()},
+        "chance": {rule: {**asdict(found), "verdict": found.verdict} for rule, found in chance.items()},
         "tost_independent": tost_independent(alone["right"], alone["answers"], margin),
         "words": words(chance, name),
         "detection": {**asdict(pooled(read, seed=SEED, draws=draws)), "mean_of_readers": mean_of_readers(read)},
         "by_reader": readers(read, again),
-        "kappa": {"estimate": fleiss_kappa(read.by_scan), "interval": _kappa(read, draws)},
+        "kappa": {
+            "estimate": fleiss_kappa(read.by_scan),
+            "interval": kappa_interval(read.choices, read.synthetic, seed=SEED, draws=draws),
+        },
         "self_agreement": again
         and {
             "alike": again.alike,
@@ -260,54 +241,49 @@ def one_survey(surveys: Mapping[str, Sequence[RecordedAnswer]], *, margin: float
         "layers": layers(read),
         "realism": asdict(of_realism) if of_realism else None,
         "regions": regions(answers),
-        "cautions": cautions(answers, read) if len(surveys) == 1 else _shared(surveys),
+        "cautions": warnings(answers, read) if len(surveys) == 1 else _same_labels(surveys),
     }
 
 
-def _kappa(read: Readings, draws: int) -> tuple[float, float]:
-    return kappa_interval(read.choices, read.synthetic, seed=SEED, draws=draws)
-
-
-def _shared(surveys: Mapping[str, Sequence[RecordedAnswer]]) -> list[str]:
-    """Labels that are in several surveys."""
-    labels = [{one.reader for one in answers} for answers in surveys.values()]
-    several = sorted({label for one in labels for label in one if sum(label in other for other in labels) > 1})
+def _same_labels(surveys: Mapping[str, Sequence[RecordedAnswer]]) -> list[str]:
+    """The warning of labels that are in several surveys."""
+    labels = Counter(label for answers in surveys.values() for label in {answer.reader for answer in answers})
+    several = sorted(label for label, number in labels.items() if number > 1)
     if not several:
         return []
-    shown = ", ".join(several[:5]) + (f" and {len(several) - 5} more" if len(several) > 5 else "")
-    return [f"Labels in several surveys are taken for the same reader: {shown}."]
+    return [f"The same label in several surveys is taken for the same reader: {listed(several)}."]
 
 
 def words(chance: Mapping[Rule, AgainstChance], name: str) -> list[str]:
-    """The verdict, and a second line where another way to count "cannot tell" gives another one."""
+    """The verdict, and a second line if another way to count "cannot tell" gives another verdict."""
     lines = [in_words(chance["left_out"], name)]
     if chance["half"].verdict != chance["left_out"].verdict:
         again = in_words(chance["half"], f"{name}, “cannot tell” counted as half right")
-        lines.append(f"Not so firm: {again[0].lower() + again[1:] if name == ALL_SURVEYS else again}")
+        lines.append(f"Less certain: {again[0].lower() + again[1:] if name == ALL_SURVEYS else again}")
     return lines
 
 
 def comparisons(
     surveys: Mapping[str, Sequence[RecordedAnswer]], *, draws: int
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Table 3, and which survey's scans are told better."""
+    """Table 3, and in which survey readers distinguish real from synthetic better."""
     names = list(surveys)
     rows: list[Comparison] = []
     for number, name in enumerate(names):
-        one = readings({name: surveys[name]})
-        rows.append(of_classes(one, f"{name}: real vs synthetic", (number,), seed=SEED, draws=draws))
+        read = readings({name: surveys[name]})
+        rows.append(of_classes(read, f"{name}: real vs synthetic", (number,), seed=SEED, draws=draws))
     if len(names) > 1:
         every = tuple(range(len(names)))
         rows.append(of_classes(readings(surveys), f"{ALL_SURVEYS}: real vs synthetic", every, seed=SEED, draws=draws))
-    told = []
+    differences = []
     for first, second in pairs(len(names)):
         both = readings({names[i]: surveys[names[i]] for i in (first, second)})
         title = f"{names[first]} vs {names[second]}"
         rows.append(of_surveys(both, title, (first, second), seed=SEED, draws=draws))
-        told.append(asdict(correctness(both, title, seed=SEED, draws=draws)))
-    after = holm(np.array([one["p"] for one in told], dtype=np.float64)) if told else []
-    for one, p in zip(told, after, strict=True):
-        one["holm"] = float(p)
+        differences.append(asdict(correctness(both, title, seed=SEED, draws=draws)))
+    after = holm(np.array([row["p"] for row in differences], dtype=np.float64)) if differences else []
+    for row, p in zip(differences, after, strict=True):
+        row["holm"] = float(p)
     return [
         {
             "name": row.name,
@@ -318,4 +294,4 @@ def comparisons(
             "holm": holms.tolist(),
         }
         for row, holms in zip(rows, adjusted(rows), strict=True)
-    ], told
+    ], differences
