@@ -23,7 +23,7 @@ BUSY = "while True: pass"
 TRAIN = "from crossmod.cli import main; main(['train', {out!r}, '--ct', {store!r}, '--mr', {store!r}, {more}])"
 STORE = """
 from pathlib import Path
-from crossmod.data.importers.common import prepare_chaos
+from crossmod.data.importers.chaos import prepare_chaos
 from crossmod.phantom.dataset import PhantomSettings, write_phantom
 write_phantom(Path({out!r}) / "phantom", PhantomSettings(ct_patients=5, mr_patients=5, size=64, slices=24))
 prepare_chaos(Path({out!r}) / "phantom", Path({out!r}) / "store", sequences=("ct", "t2_spir"))

@@ -11,7 +11,8 @@ import pytest
 from pydicom.dataset import Dataset
 
 from crossmod.config import Modality
-from crossmod.data.importers.common import prepare_dicom, prepare_nifti
+from crossmod.data.importers.dicom import prepare_dicom
+from crossmod.data.importers.nifti import prepare_nifti
 from crossmod.data.nifti import write_nifti
 from crossmod.data.store import Store
 from crossmod.data.store_writer import writing_store

@@ -10,7 +10,9 @@ from pydicom.dataset import Dataset
 
 from crossmod.data.contrast_agent import contrast_of, settled_contrast
 from crossmod.data.dicom.series import read_dicom_series
-from crossmod.data.importers.common import prepare_chaos, prepare_dicom, prepare_nifti
+from crossmod.data.importers.chaos import prepare_chaos
+from crossmod.data.importers.dicom import prepare_dicom
+from crossmod.data.importers.nifti import prepare_nifti
 from crossmod.data.store import Store
 from crossmod.data.store_writer import writing_store
 from crossmod.data.volume import Volume

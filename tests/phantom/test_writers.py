@@ -10,8 +10,7 @@ import pytest
 from PIL import Image
 
 from crossmod.config import build
-from crossmod.data.importers.chaos import chaos_cases, read_chaos_case
-from crossmod.data.importers.common import prepare_chaos
+from crossmod.data.importers.chaos import chaos_cases, prepare_chaos, read_chaos_case
 from crossmod.data.store import Store
 from crossmod.data.volume import Volume, reorient
 from crossmod.errors import InputError

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from crossmod.data.importers.common import prepare_chaos
+from crossmod.data.importers.chaos import prepare_chaos
 from crossmod.data.store_writer import writing_store
 from crossmod.data.volume import Volume
 from crossmod.errors import InputError

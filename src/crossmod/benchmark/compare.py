@@ -109,13 +109,9 @@ class _Started:
 
 
 def compare(plan: BenchmarkPlan, reference: Way, shipped: Way, rates: Mapping[str, float]) -> Comparison:
-    """Start both ways, hold what they give in their first steps against each other, and time them in turns.
+    """Start both paths, compare the outcomes of their first steps, and time them in turns.
 
-    Args:
-        plan: how.
-        reference: plain PyTorch, eager; operations are counted in its first step.
-        shipped: what crossmod runs.
-        rates: TFLOP/s of the machine, by precision.
+    Operations are counted in the first step of `reference`; `rates` are the machine's TFLOP/s by precision.
     """
     old = _start(plan, reference, count=plan.networks)
     new = _start(plan, shipped, count=False)

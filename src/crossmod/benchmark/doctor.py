@@ -16,12 +16,7 @@ SIZES = (64, 256)
 
 
 def examine(environment: Mapping[str, str] = os.environ, where: Path | None = None) -> list[Finding]:
-    """Look at everything.
-
-    Args:
-        environment: variables.
-        where: the folder whose disk is looked at; default: the one that crossmod runs in.
-    """
+    """Check everything; `where` is the folder whose disk is examined (default: the current one)."""
     found = packages()
     broken = any(finding.state == "broken" for finding in found)
     try:

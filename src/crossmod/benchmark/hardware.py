@@ -38,14 +38,8 @@ def turns(steps: int, device: torch.device) -> list[int]:
 
 
 def race(first: Repeated, second: Repeated, *, begin: int, steps: int, device: torch.device) -> tuple[list[float], ...]:
-    """Time two pieces of work in turns.
-
-    Args:
-        first: work that takes the number of its step.
-        second: likewise.
-        begin: the number of the first step.
-        steps: how many steps of each.
-        device: where they work; nothing but the end of a turn waits for it, as in a training.
+    """Time two functions of a step number in turns; nothing but the end of a turn waits for the device, as in a
+    training.
 
     Returns:
         Seconds of each step, of `first` and of `second`; on a GPU the mean of each turn, once for each turn.
@@ -140,14 +134,9 @@ def best_rate(device: torch.device, dtype: torch.dtype) -> float:
 
 
 def matmul_rate(device: torch.device, dtype: torch.dtype, side: int = 0) -> float:
-    """TFLOP/s of the fastest of a few rounds of square matrix products.
+    """TFLOP/s of the fastest of a few rounds of square matrix products; `side` 0: as large as the device needs.
 
-    On a GPU, fp32 means what its convolutions do with fp32: TF32 as PyTorch has it, unless that was turned off.
-
-    Args:
-        device: where.
-        dtype: what it multiplies.
-        side: rows and columns; 0: as many as the device needs to reach its rate.
+    On a GPU, fp32 means what its convolutions do with fp32: TF32 as PyTorch sets it, unless that was turned off.
     """
     side = side or SIDE[device.type]
     left, right = (torch.randn(side, side, device=device).to(dtype) for _ in range(2))

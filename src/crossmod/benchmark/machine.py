@@ -76,11 +76,7 @@ DEVELOPERS = ("pytest", "xdist", "hypothesis", "beartype", "ruff", "pyright", "i
 
 
 def packages(load: Callable[[str], object] = importlib.import_module) -> list[Finding]:
-    """Findings on Python and on packages.
-
-    Args:
-        load: imports a module by its name.
-    """
+    """Checks of Python and of packages; `load` imports a module by its name."""
     broken = {name: reason for name in NEEDED if (reason := _why_not(name, load))}
     found = [Finding("ok", "Python", ".".join(map(str, sys.version_info[:3]))), _needed(broken)]
     several = _why_not("lightning_fabric", load)
@@ -123,12 +119,7 @@ LITTLE_DISK = 5 * GB
 
 
 def machine(environment: Mapping[str, str], where: Path) -> list[Finding]:
-    """Findings on the machine.
-
-    Args:
-        environment: variables.
-        where: the folder whose disk is looked at.
-    """
+    """Checks of the machine; `where` is the folder whose disk is examined."""
     return [_cpu(), _cores(environment), _memory(), *gpus(), _compilers(), _disk(where)]
 
 

@@ -13,7 +13,7 @@ from crossmod.benchmark.compare import BenchmarkPlan, Outcome, Way, Work, compar
 from crossmod.benchmark.result import Bench
 from crossmod.benchmark.session import report, session
 from crossmod.benchmark.settings import PrepareBench
-from crossmod.data.importers.common import prepare_dicom
+from crossmod.data.importers.dicom import prepare_dicom
 from crossmod.data.store import Store
 from crossmod.phantom.dataset import PhantomSettings, write_phantom
 

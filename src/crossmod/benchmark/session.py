@@ -24,14 +24,7 @@ def images(name: str, count: int, size: int) -> Float[np.ndarray, "count size si
 
 
 def slice_set(name: str, count: int, size: int, *, classes: int = 0) -> SliceSet:
-    """Slices of noise in [-1, 1].
-
-    Args:
-        name: another name, other noise.
-        count: how many.
-        size: pixels a side.
-        classes: of the masks, background counted; 0: no masks.
-    """
+    """Slices of noise in [-1, 1], by name; masks of `classes` classes (background included), or none if 0."""
     masks = rng(0, "bench", name, "mask").integers(0, classes, (count, size, size), dtype=np.uint8) if classes else None
     return SliceSet(
         pixels=to_pixels(images(name, count, size)),

@@ -55,12 +55,12 @@ def prepare_chaos(
         Also take values that cannot be HU (CT) or signal (MR), such as 8-bit pictures: for experts. Their unit is
         stored as `unknown`, with a note.
     """
-    from crossmod.data.importers import common as rooms
+    from crossmod.data.importers import chaos
     from crossmod.data.importers.download import download_chaos
 
     if download:
         download_chaos(src)
-    cases = rooms.prepare_chaos(
+    cases = chaos.prepare_chaos(
         src,
         store,
         append=append,
@@ -119,9 +119,9 @@ def prepare_dicom(
     ignore_ids
         Take each folder in SRC for a patient, for exports whose PatientIDs were all set to one value.
     """
-    from crossmod.data.importers import common as rooms
+    from crossmod.data.importers import dicom
 
-    cases = rooms.prepare_dicom(
+    cases = dicom.prepare_dicom(
         src,
         store,
         append=append,
@@ -196,9 +196,9 @@ def prepare_nifti(
         Also take values that cannot be HU (CT) or signal (MR), such as 8-bit pictures: for experts. Their unit is
         stored as `unknown`, with a note.
     """
-    from crossmod.data.importers import common as rooms
+    from crossmod.data.importers import nifti
 
-    cases = rooms.prepare_nifti(
+    cases = nifti.prepare_nifti(
         src,
         store,
         modality=modality,

@@ -20,9 +20,9 @@ Held = np.ndarray | Tensor
 def draw_crops(
     rng: np.random.Generator, count: int, loaded: int, size: int, *, flip: bool
 ) -> Int64[np.ndarray, "3 count"]:
-    """Random parts of `size` pixels out of `loaded`: top, left, and 1 where mirrored, which is half of the time.
+    """Random crops of `size` pixels out of `loaded`: top, left, and 1 where mirrored, which is half of the time.
 
-    Without `flip` nothing is mirrored, and the parts are the same.
+    Without `flip` nothing is mirrored, and the crops are the same.
     """
     top, left, mirrored = rng.random((count, 3)).T
     room = loaded - size + 1
@@ -31,7 +31,7 @@ def draw_crops(
 
 
 def windows(slices: Shaped[Held, "slices loaded loaded"], size: int) -> Shaped[Held, "slices tops lefts size size"]:
-    """All parts of `size` x `size` pixels, by slice, top and left: a view, nothing is copied."""
+    """All crops of `size` x `size` pixels, by slice, top and left: a view, nothing is copied."""
     if isinstance(slices, Tensor):
         return slices.unfold(1, size, 1).unfold(2, size, 1)
     return np.lib.stride_tricks.sliding_window_view(slices, (size, size), axis=(1, 2))
@@ -40,11 +40,11 @@ def windows(slices: Shaped[Held, "slices loaded loaded"], size: int) -> Shaped[H
 def cut(
     parts: Shaped[Held, "slices tops lefts size size"], places: Int64[Held, "4 batch"], *, flip: bool
 ) -> Shaped[Tensor, "batch size size"]:
-    """Cut a batch out of slices; it stays where they are, and nothing waits for a device.
+    """Cut a batch out of slices on their device, without waiting for it.
 
     Args:
         parts: the slices' `windows`.
-        places: slice, top, left, and 1 where mirrored; held where the slices are.
+        places: slice, top, left, and 1 where mirrored; on the same device.
         flip: whether any may be mirrored.
     """
     index, top, left, mirrored = places
@@ -61,15 +61,7 @@ def cut(
 def draw_affines(
     rng: np.random.Generator, count: int, *, scales: float = 0.1, degrees: float = 10.0, shifts: float = 0.05
 ) -> Float[np.ndarray, "count 2 3"]:
-    """Random scale, turn and shift, one a slice; float32.
-
-    Args:
-        rng: what is drawn from.
-        count: slices.
-        scales: at most so much more or less than 1.
-        degrees: turn, at most.
-        shifts: at most so much of the field.
-    """
+    """Random scale (1 ± `scales`), rotation (± `degrees`) and shift (± `shifts` of the field) per slice; float32."""
     drawn = rng.random((count, 4))
     scale, turn = 1 - scales + 2 * scales * drawn[:, 0], np.deg2rad(2 * degrees * drawn[:, 1] - degrees)
     shift = 4 * shifts * drawn[:, 2:] - 2 * shifts
@@ -93,9 +85,8 @@ def warp(
 
 
 def _grid(affines: Float[Tensor, "batch 2 3"], size: int) -> Float[Tensor, "batch size size 2"]:
-    """Where each pixel comes from: torch's `affine_grid`, but for its matrix product.
-
-    How that one rounds may hang on the size of the batch, and on whether TF32 is allowed.
+    """Where each pixel comes from: torch's `affine_grid` without its matrix product, whose rounding may depend on the
+    batch size and on TF32.
     """
     centres = (torch.arange(size, device=affines.device) * 2 + (1 - size)) / size
     x, y = centres[None, None, :, None], centres[None, :, None, None]

@@ -30,7 +30,7 @@ Stack = Tensor | list[Tensor]
 
 @lru_cache(maxsize=8)
 def order(total: int, expected: int, seed: int, *names: str | int) -> np.ndarray:
-    """`wanted` indexes below `total`: one shuffle after another, each shuffle whole before the next begins."""
+    """`count` indexes below `total`: whole shuffles of all of them, one after another."""
     generator = rng(seed, "order", *names)
     rounds = [generator.permutation(total) for _ in range(-(-expected // total))]
     indexes = np.concatenate(rounds)[:expected]

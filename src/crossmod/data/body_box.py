@@ -91,15 +91,14 @@ def box_of(
     spacing: Pair,
     factor: int = 1,
 ) -> BodyBox:
-    """The box of a body, from its edges in some slices.
+    """The box of a body, from its edges and axes in some slices.
 
     Args:
-        edges: of each slice, first and last row and column of the body, counted in pixels from the outer edge of the
-            first one.
-        axes: of each slice, the body's axis of symmetry, in the same pixels.
+        edges: per slice, first and last row and column of the body, in pixels from the outer edge of the first pixel.
+        axes: per slice, the body's axis of symmetry, in the same pixels.
         shape: rows and columns of a slice.
-        spacing: their millimetres.
-        factor: so many pixels of the slice are one pixel of the edges.
+        spacing: mm of rows and columns.
+        factor: pixels of the slice per pixel of `edges` and `axes`.
     """
     mm = np.array(spacing)
     far = np.array(shape, dtype=np.float64)

@@ -48,15 +48,14 @@ def body_mask(
     modality: Modality,
     window: tuple[float, float] | None = None,
 ) -> Bool[np.ndarray, "*stack rows columns"]:
-    """Which pixels are the patient: in each slice the largest bright piece, with all that it encloses.
-
-    Empty in slices that show no body.
+    """The patient's pixels: in each slice the largest bright component with its holes filled; empty where there is no
+    body.
 
     Args:
-        images: one slice or any stack of them; CT in HU, MR in any unit that rises with the signal.
+        images: one slice or any stack of them; CT in HU, MR in any unit that increases with the signal.
         modality: `ct` or `mr`.
-        window: CT: the HU to which values are cut first (`ImageSettings.window`), so that real and synthetic images are
-            measured alike. Values that were cut before need none: it is seen in them.
+        window: CT: the HU range to clip to first (`ImageSettings.window`), so that real and synthetic images are
+            treated alike. Not needed for values that are clipped already, which is detected.
 
     Raises:
         InputError: values that are not finite.
@@ -75,15 +74,9 @@ def lung_mask(
     modality: Modality,
     window: tuple[float, float] | None = None,
 ) -> Bool[np.ndarray, "*stack rows columns"]:
-    """Which pixels of the body are lung, or gas as wide as lung.
+    """Lung pixels of the body, or gas as wide as lung; none in fat-suppressed MR, where lungs look like fat.
 
-    In fat-suppressed MR lungs cannot be told from fat: nothing is then found.
-
-    Args:
-        images: as of `body_mask`.
-        body: what that found.
-        modality: `ct` or `mr`.
-        window: as of `body_mask`.
+    Args as for `body_mask`; `body` is its result.
     """
     smooth = _each(_smoothed, images)
     if modality == "ct":

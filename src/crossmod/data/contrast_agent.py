@@ -25,10 +25,9 @@ FILLERS = frozenset({"CONTRAST", "AGENT", "AND", "SULFATE", "SULPHATE", "ROUTE",
 
 
 def contrast_of(header: Dataset) -> bool | None:
-    """True where a header names an agent that was given into the blood; None where it does not say.
+    """True if a CT header names an agent given into the blood; None if it does not say.
 
-    Args:
-        header: of a CT slice; the agent (0018,0010), its ingredient (0018,1048) and its route (0018,1040) are read.
+    It reads the agent (0018,0010), its ingredient (0018,1048) and its route (0018,1040).
     """
     agents = [_words(header.get(keyword)) for keyword in AGENTS]
     named = any(_names_agent(text) and not _in_gut(text) for text in agents)
@@ -36,12 +35,7 @@ def contrast_of(header: Dataset) -> bool | None:
 
 
 def settled_contrast(subject: object, *, header: bool | None, stated: bool | None) -> bool | None:
-    """What is known from a header and from a statement together.
-
-    Args:
-        subject: the case or folder, for the message.
-        header: what `contrast_of` found.
-        stated: what somebody says; None where nobody does.
+    """Combine what `contrast_of` found in a header with what the user states (None: nothing).
 
     Raises:
         InputError: the two contradict each other.

@@ -116,11 +116,7 @@ class Profile:
 
 
 def profile_of(volume: Volume) -> Profile:
-    """Measure every slice of a CT.
-
-    Args:
-        volume: in HU down to those of air, axes as `Volume` has them.
-    """
+    """Measure every slice of a CT in HU that is not clipped above air."""
     merge = tuple(max(int(PIXEL_MM / length), 1) for length in volume.spacing[1:])
     pixel = (volume.spacing[1] * merge[0], volume.spacing[2] * merge[1])
     measures, dark = [], []
@@ -223,11 +219,9 @@ class Abdomen:
 
 
 def crop_to_abdomen(volume: Volume, subject: object) -> Volume:
-    """Cut a CT to the abdomen; affine and labels follow, and a note says what was kept.
+    """Crop a CT to the abdomen; affine and labels follow, and a note says what was kept. MR is returned as it is.
 
-    Args:
-        volume: in HU; down to air, where neither liver nor kidneys are labelled.
-        subject: the case, for messages.
+    The volume is in HU; not clipped above air, unless liver or kidneys are labelled.
 
     Returns:
         The same volume where nothing sticks out, and where it is MR.

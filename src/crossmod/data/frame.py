@@ -64,13 +64,7 @@ class Frame:
     def take(
         self, slices: Num[np.ndarray, "slices rows columns"], spacing: Pair, fill: float
     ) -> Float32[np.ndarray, "slices size size"]:
-        """Slices on the frame's pixels.
-
-        Args:
-            slices: of the volume.
-            spacing: millimetres of its rows and columns.
-            fill: value outside of the field of view.
-        """
+        """Slices on the frame's pixels; `spacing` in mm, `fill` outside the field of view."""
         if self.whole:
             from crossmod.data.resample import stretched
 
@@ -92,14 +86,7 @@ class Frame:
     def back(
         self, images: Float32[np.ndarray, "slices size size"], shape: Shape, spacing: Pair, fill: float
     ) -> Float32[np.ndarray, "slices rows columns"]:
-        """Images on the pixels of the volume.
-
-        Args:
-            images: on the frame's pixels.
-            shape: rows and columns of the volume.
-            spacing: their millimetres.
-            fill: value outside of the frame.
-        """
+        """Images on the pixels of a volume with slices of `shape`; `spacing` in mm, `fill` outside the frame."""
         if self.whole:
             from crossmod.data.resample import stretched_back
 
@@ -119,11 +106,9 @@ class Frame:
         return _pick(ways[0], ways[1], labels)
 
     def place(self, volume: Volume, fill: float | None = None) -> Volume:
-        """A volume on the frame's pixels, with their affine; itself, where these are its own.
+        """A volume on the frame's pixels, with their affine; unchanged if these are its own.
 
-        Args:
-            volume: any number of slices.
-            fill: value outside of the field of view; default: its lowest.
+        `fill` is the value outside the field of view; default: the volume's lowest.
         """
         spacing, (rows, columns) = volume.spacing[1:], volume.voxels.shape[1:]
         if self._is_grid((rows, columns), spacing):
@@ -167,13 +152,7 @@ class Frame:
 
 
 def whole_frame(shape: Shape, spacing: Pair, size: int) -> Frame:
-    """The whole field of view, padded to a square of millimetres and scaled to `size` pixels a side.
-
-    Args:
-        shape: rows and columns of a slice.
-        spacing: their millimetres.
-        size: pixels a side.
-    """
+    """The whole field of view, padded to a square in mm and scaled to `size` pixels per side; `spacing` in mm."""
     pixels, centres = [], []
     for count, mm, (before, after) in zip(shape, spacing, padding(shape, spacing), strict=True):
         padded = before + count + after
@@ -183,12 +162,9 @@ def whole_frame(shape: Shape, spacing: Pair, size: int) -> Frame:
 
 
 def frame_between(volume: Volume, affine: Affine, size: int) -> Frame:
-    """The frame of a volume whose pixels are those of an affine: of slices that were made from the volume's.
+    """The frame in which slices with the affine `affine`, `size` pixels per side, were made from a volume.
 
-    Args:
-        volume: what the slices were made from.
-        affine: of slices along the volume's axes; where they lie along the body does not matter.
-        size: pixels a side.
+    Their axes are those of the volume; their position along the body does not matter.
     """
     pixels, centres = [], []
     for axis in (1, 2):
@@ -225,10 +201,8 @@ class _Way:
 
 @lru_cache(maxsize=64)
 def _way(new: int, old: int, first: float, step: float, lower: bool = False) -> _Way:
-    """New pixel i lies at `first + step * i`, counted in old pixels.
-
-    Halfway between two old pixels the upper one is the nearest, or the lower one: there and back again must not move
-    labels twice in one direction.
+    """New pixel i lies at `first + step * i`, in old pixels; ties go to the upper old pixel, or with `lower` to the
+    lower one, so that there and back again labels do not move twice in one direction.
     """
     at = np.round(first + step * np.arange(new), DECIMALS)
     inside = _within(at, old)
@@ -280,12 +254,7 @@ def _most(
 
 
 def field_centre(shape: Shape, spacing: Pair) -> Pair:
-    """Where the middle of the field of view lies: millimetres from the first pixel's centre, down and along.
-
-    Args:
-        shape: rows and columns of a slice.
-        spacing: their millimetres.
-    """
+    """The middle of the field of view: mm from the first pixel's centre, along rows and columns; `spacing` in mm."""
     return (shape[0] - 1) / 2 * spacing[0], (shape[1] - 1) / 2 * spacing[1]
 
 

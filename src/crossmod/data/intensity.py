@@ -156,14 +156,7 @@ def _body(values: Histogram, volume: Volume) -> Histogram:
 def warn_of_windows(
     subject: object, modality: Modality, uses: Sequence[WindowUse], intensities: Mapping[str, Intensity]
 ) -> None:
-    """Log a warning where the body of some patients lies mostly outside of the window, or on a few grey values.
-
-    Args:
-        subject: the store.
-        modality: of the cases.
-        uses: of each case.
-        intensities: the window of each case.
-    """
+    """Warn where the body of some patients is mostly outside the window, or on a few grey values."""
     outside = sorted((use for use in uses if use.outside > MOST_OUTSIDE), key=lambda use: -use.outside)
     narrow = sorted((use for use in uses if use.range < LEAST_RANGE and use not in outside), key=lambda use: use.range)
     name = _window(modality, intensities)

@@ -15,13 +15,13 @@ BACKGROUND = 0
 
 
 def read_label_names(path: Path, stem: str) -> dict[int, str]:
-    """Read label names from JSON: `{"labels": {name: value}}`, `{name: value}`, or `{file stem: {name: value}}`.
+    """Label value -> name without the background, from JSON: `{"labels": {name: value}}`, `{name: value}`, or
+    `{file stem: {name: value}}`, where `stem` is the name of the label files without `.nii.gz`.
 
     The Medical Segmentation Decathlon's form, `{"labels": {"1": name}}`, is read too.
 
-    Args:
-        path: the JSON file.
-        stem: the name of the label files without `.nii.gz`, for the form that has one table a file.
+    Raises:
+        InputError: another form, a value that is not an integer in 0..255, 0 for an organ, or a repeated value.
 
     Returns:
         Label value -> name, without the background.

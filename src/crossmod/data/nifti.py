@@ -48,7 +48,7 @@ def read_nifti(
     sequence: str | None = None,
     orientation: str | None = None,
 ) -> Volume:
-    """Read an image and, where given, its label map.
+    """Read an image and, if given, its label map.
 
     Args:
         image: `.nii` or `.nii.gz`, three axes; further axes of length 1 are dropped.
@@ -56,7 +56,7 @@ def read_nifti(
         label: a file on the same grid; its axes may be stored in another order.
         label_names: label value -> organ, for every value in `label` besides 0.
         sequence: the MR sequence or CT phase.
-        orientation: the directions of the axes, such as `RAS`, assumed where a file does not say.
+        orientation: directions of the axes, such as `RAS`, for files that do not say.
 
     Raises:
         InputError: a file that is no NIfTI, is cut, does not say where it lies, or has slanted axes or an impossible
@@ -79,12 +79,8 @@ def read_nifti(
 
 
 def write_nifti(volume: Volume, path: Path, *, labels_path: Path | None = None) -> None:
-    """Write a volume with the axes of the file it came from.
-
-    Args:
-        volume: what to write.
-        path: where; `.nii` or `.nii.gz`.
-        labels_path: where the label map goes, if it is wanted.
+    """Write a volume, and with `labels_path` its label map, as `.nii` or `.nii.gz` with the axes of the file it came
+    from.
 
     Raises:
         InputError: another ending, labels wanted of a volume that has none, or a full disk.

@@ -43,12 +43,10 @@ def words_of(sequences: Iterable[str | None]) -> frozenset[str]:
 
 
 def form(name: str, without: Collection[str] = ()) -> str:
-    """A name without what spellings differ in: upper and lower case, separators, leading zeros.
+    """A name without spelling differences: upper and lower case, separators, leading zeros.
 
-    Args:
-        name: as the user gave it.
-        without: words that are left out, too; with `ct` or `mr` among them also where they touch a number, as in `ct1`.
-            Where nothing would be left they stay: somebody may be called `T1`.
+    Words in `without` are left out too; with `ct` or `mr` among them also where they touch a number, as in `ct1`. If
+    nothing would be left they stay: someone may be called `T1`.
     """
     words = _words(name)
     kept = [word for word in words if word not in without]
@@ -128,12 +126,12 @@ def scope_of(prefix: str, checksum: str) -> str:
 
 
 def with_scope(text: str, patient: str, checksum: str, scopes: dict[str, str]) -> str:
-    """A mark, with its scope filled in where the case has to be written first.
+    """A mark with its scope filled in, which needs the first case of the call to be written.
 
     Args:
         text: the mark; `name::3` and `number::p003` lack a scope.
         patient: the pseudonym, which ends in the value of the mark.
-        checksum: of the case that was just written.
+        checksum: of the case just written.
         scopes: by prefix, the scopes of this call so far; a new one is added.
     """
     mark = parse_mark(text)
@@ -144,13 +142,7 @@ def with_scope(text: str, patient: str, checksum: str, scopes: dict[str, str]) -
 
 
 def earlier_mark(patient: str, patients: Iterable[str], checksum: str) -> Mark:
-    """A mark for a patient of a store that was written before records had marks.
-
-    Args:
-        patient: the pseudonym.
-        patients: all pseudonyms of its store.
-        checksum: of something that belongs to the store alone, for the scope.
-    """
+    """A mark for a patient of a store written before records had marks; `checksum` identifies the store."""
     chaos = _CHAOS.fullmatch(patient)
     if chaos:
         return Mark("set", "chaos", chaos[1])

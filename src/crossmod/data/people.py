@@ -122,12 +122,12 @@ def who_is_who(
     """Decide who is one person.
 
     Args:
-        stores: those of the command. The first one names the people in it, whatever the others hold, so that the same
-            store is divided alike by every command.
+        stores: those of the command. The first one names its people, whatever the others hold, so that every command
+            splits the same store identically.
         seen: people behind models; those behind synthetic cases of `stores` are added.
-        same_people: whether equal case names are one person, where nothing else tells.
-        ask: whether to refuse where that is needed and not given; without, equal case names are taken for one person,
-            which is safe where nobody is held out by the answer, and a line tells of all others in question.
+        same_people: whether equal case names are one person, where nothing else decides.
+        ask: whether to refuse where `same_people` is needed and missing. If not, equal case names are taken for one
+            person, which is safe where the answer holds no one out, and a line reports all other patients in question.
 
     Raises:
         InputError: the user has to say whether there are the same people in two stores, or what is known contradicts

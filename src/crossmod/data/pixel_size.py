@@ -116,12 +116,7 @@ class Extent:
 
 
 def extents(store: Store, cases: Iterable[CaseRecord], kind: FrameKind = "body") -> list[Extent]:
-    """How large the bodies of some cases are; read from the images where an older manifest does not say it.
-
-    Args:
-        store: where the cases lie.
-        cases: which.
-        kind: what frames are centred on.
+    """How large the bodies of some cases are, for frames of a kind; read from the images if the manifest is older.
 
     Raises:
         InputError: a case that must be read and cannot be.
@@ -238,12 +233,12 @@ def side_extent(cases: Sequence[Extent], scale: Scale | None = None) -> SideExte
 def check_sides(
     sides: Mapping[str, Sequence[Extent]], settings: ImageSettings, *, stated: bool
 ) -> dict[str, SideExtent]:
-    """Tell of both sides' scale, warn where they do not fit together, and refuse what cannot be.
+    """Report the scale of both sides, warn if they do not fit together, and refuse what cannot be.
 
     Args:
-        sides: cases, by what they are called.
+        sides: cases, by the side's name.
         settings: with their millimetres.
-        stated: whether the user has given the millimetres, or asked for stretching: then nothing is refused.
+        stated: whether the user gave the millimetres, or requested stretching: then nothing is refused.
 
     Raises:
         InputError: bodies of the two sides that differ as no people do.
@@ -337,12 +332,7 @@ def times_as_large(one: SideExtent, other: SideExtent) -> float:
 
 
 def warn_of_sizes(name: str, cases: Sequence[Extent]) -> None:
-    """Tell of cases whose body is far from the median of all, and of bodies that no person has.
-
-    Args:
-        name: of the side or store.
-        cases: its cases.
-    """
+    """Warn of cases of a side or store whose body is far from the median, and of a median that no person has."""
     if not cases:
         return
     side = side_extent(cases)

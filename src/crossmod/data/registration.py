@@ -33,12 +33,9 @@ class RegisteredScans:
 def group_cases(
     store: Store, cases: Iterable[CaseRecord], inputs: Sequence[Sequence[str | None]]
 ) -> list[RegisteredScans]:
-    """Put the cases of each patient together.
+    """Group the cases of each patient, one per input.
 
-    Args:
-        store: where they lie, for messages.
-        cases: of any sequences.
-        inputs: of each input the sequences that it may be of. A single input takes every case for itself.
+    `inputs` holds, per input, the sequences it may be of. A single input takes every case by itself.
 
     Raises:
         InputError: a patient without one of several inputs, or with two cases for one.
@@ -80,13 +77,9 @@ def read_input(store: Store, group: RegisteredScans, index: int) -> Volume:
 
 
 def resample_to(volume: Volume, grid: Volume, *, subject: object, outside: float | None = None) -> Volume:
-    """A volume at the voxels of another, by where both say that they lie; linearly.
+    """A volume at the voxels of `grid`, by both affines, linearly; without labels.
 
-    Args:
-        volume: what is resampled; its labels are lost.
-        grid: whose voxels are wanted.
-        subject: whom a message names.
-        outside: the value beyond the volume; default: its lowest.
+    `outside` is the value beyond the volume; default: its lowest. `subject` is for messages.
 
     Raises:
         InputError: less than half of the grid lies inside the volume.

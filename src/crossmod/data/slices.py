@@ -139,16 +139,16 @@ def load_slices(
     only_showing: bool = False,
     read: Callable[[CaseRecord], Volume] | None = None,
 ) -> SliceSet:
-    """Read cases, bring them to the pixels of `scale`, and to [-1, 1].
+    """Read cases of one modality, on the pixels of `scale`, in [-1, 1].
 
     Args:
-        store: where the cases lie.
-        cases: which to read, of one modality.
+        store: where the cases are.
+        cases: which to read.
         settings: organs and intensity.
-        scale: millimetres and pixels; each case has its frame by its record, whatever `read` gives.
-        labelled: whether masks are wanted; every case must then have labels of the organs.
+        scale: millimetres and pixels; each case has its frame by its record, whatever `read` returns.
+        labelled: whether to load masks; every case must then have labels of the organs.
         only_showing: leave out slices whose labels show none of the organs.
-        read: gives the volume of a case, where it is not the store's.
+        read: replaces the store's reading of a case.
 
     Raises:
         InputError: masks are wanted and a case has none, no slice is left, or CT of several units.
@@ -288,12 +288,12 @@ def draw_evenly(slices: SliceSet, indexes: Sequence[int], count: int, seed: int)
 
 
 def offsets(height: int, apart_mm: float, spacing_mm: float) -> tuple[int, ...]:
-    """Which slices make a stack, counted from the slice itself, as near to the wanted distance as there are any.
+    """Offsets of a stack's slices from the slice itself, as near to the requested distance as possible.
 
     Args:
         height: slices of a stack: 1, 3, 5, ...
-        apart_mm: distance from one to the next.
-        spacing_mm: distance of neighbours in the volume. Where it is more than `apart_mm`, neighbours are taken.
+        apart_mm: distance between them.
+        spacing_mm: distance of neighbours in the volume; if larger than `apart_mm`, neighbours are taken.
     """
     step = max(1, round(apart_mm / spacing_mm))
     return (0, *(sign * step * far for far in range(1, height // 2 + 1) for sign in (-1, 1)))
@@ -317,13 +317,13 @@ def load_beside(
     of_stack: Callable[[CaseRecord], Sequence[int]],
     read: Callable[[CaseRecord], Volume],
 ) -> tuple[SliceSet, ...]:
-    """The rest of the stacks of slices that are loaded: a set for each offset, in the order of `slices`, without masks.
+    """The other slices of the stacks of loaded slices: a set per offset, in the order of `slices`, without masks.
 
     Args:
         slices: the slices themselves.
-        cases: those that they come from, and maybe others.
-        of_stack: the offsets of a case; as many for each.
-        read: gives the volume of a case.
+        cases: where they come from; may hold others.
+        of_stack: the offsets of a case; equally many for each.
+        read: reads a case.
     """
     rows: dict[str, list[int]] = {}
     for row, key in enumerate(slices.keys):

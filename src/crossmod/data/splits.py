@@ -20,14 +20,10 @@ class Split:
 
 
 def split_patients(patients: Sequence[str], settings: SplitSettings, *, otherwise: str = "") -> Split:
-    """Divide patients into a training side and a held-out side.
+    """Split patients into a training side and a held-out side.
 
-    The same patients and settings give the same split to every command, in whatever order they come.
-
-    Args:
-        patients: all of them.
-        settings: how.
-        otherwise: what else the command can do where they are too few, for the message.
+    The same patients and settings give the same split to every command, in whatever order they come. `otherwise`: what
+    else the command can do if they are too few, for the message.
 
     Raises:
         InputError: a patient that is not there, one named for both sides, or too few for the folds.
@@ -73,13 +69,7 @@ def split_in_words(settings: SplitSettings) -> str:
 
 
 def patient_folds(patients: Sequence[str], folds: int, seed: int, *, otherwise: str = "") -> list[tuple[str, ...]]:
-    """Divide patients into `folds` parts whose sizes differ by one at most.
-
-    Args:
-        patients: all of them.
-        folds: how many parts.
-        seed: of the division.
-        otherwise: what else the command can do where they are too few, for the message.
+    """Divide patients into `folds` parts whose sizes differ by one at most; `otherwise` as for `split_patients`.
 
     Raises:
         InputError: fewer patients than folds.
@@ -99,14 +89,10 @@ def patient_folds(patients: Sequence[str], folds: int, seed: int, *, otherwise: 
 def split_slices(slices: SliceSet, settings: SplitSettings, patients: Sequence[str]) -> tuple[list[int], list[int]]:
     """Indexes of the training and the test slices of one modality.
 
-    By patient; or, with `split="slice"`, among the labelled slices that show the organ, as in Rafiq et al. 2025.
-    Neighbouring slices of one patient then lie on both sides: every output that rests on it says so.
-
-    Args:
-        slices: what is divided.
-        settings: how.
-        patients: all patients of this modality in the store, with labels or not: the folds are theirs, so that they
-            are the same for a translator, which needs no labels, and for a segmenter.
+    By patient; or, with `split="slice"`, among the labelled slices that show the organ, as in Rafiq et al. 2025: then
+    slices of one patient are on both sides, which every output that depends on it says. `patients` are all of this
+    modality in the store, labelled or not, so that a translator, which needs no labels, and a segmenter have the same
+    folds.
 
     Raises:
         InputError: no slice would be left to train on, or a split that `split_patients` refuses.

@@ -146,11 +146,7 @@ class Store:
         return (self,)
 
     def with_people(self, people: Mapping[str, tuple[str, tuple[str, ...]]]) -> "Store":
-        """The same store with other names for its patients.
-
-        Args:
-            people: by patient, the new name and the marks.
-        """
+        """The same store with other names for its patients: by patient, the new name and the marks."""
         other = copy.copy(self)
         other.cases = tuple(
             case.model_copy(update=dict(zip(("patient", "person"), people[case.patient], strict=True)))
@@ -169,12 +165,9 @@ class Store:
     def select(
         self, modality: Modality, *, sequence: str | None = None, organ: str | None = None
     ) -> tuple[CaseRecord, ...]:
-        """The real cases of one modality, sorted by name, so that no order of preparing changes a training.
+        """The real cases of one modality, sorted by name, so that the order of preparing changes no training.
 
-        Args:
-            modality: `ct` or `mr`.
-            sequence: only this sequence, where given.
-            organ: only cases whose labels know this organ, where given.
+        With `sequence` or `organ` only those of the sequence, or with labels of the organ.
 
         Raises:
             InputError: there are none, several sequences and none was chosen, or synthetic cases among them.
@@ -236,8 +229,8 @@ class Store:
 
         Args:
             case: its name.
-            check_units: refuse values that cannot be what the store calls them. Synthetic cases are not checked: their
-                values are the model's.
+            check_units: refuse values that cannot be what the store says. Synthetic cases are not checked: their values
+                are the model's.
 
         Raises:
             InputError: its file is missing or damaged, or its values cannot be HU (CT) or signal (MR).

@@ -44,12 +44,15 @@ class StoreWriter:
 
         Args:
             case: its name, unique in the store: letters, digits, `.`, `_` and `-`.
-            volume: what to write.
+            volume: its voxels and labels.
             patient: the patient's pseudonym; the unit of splitting and statistics.
-            person: marks by which the patient is recognised in other stores (`data.patient_identity`); those of a name
-                or number may lack their scope. Default: the pseudonym as a name.
-            synthetic: how it was made, for synthetic cases.
-            answer: what a segmentation model said, uint8 `[slice, row, column]`.
+            person: marks that identify the patient in other stores (`data.patient_identity`); those of a name or number
+                may lack their scope. Default: the pseudonym as a name.
+            synthetic: how a synthetic case was made.
+            answer: prediction of a segmentation model, uint8 `[slice, row, column]`.
+
+        Raises:
+            InputError: the name is taken or unusable, or the volume is constant or has NaN or infinite values.
 
         Raises:
             InputError: the name is taken or unusable, or the volume is constant or has values that are no numbers.
@@ -98,11 +101,7 @@ class StoreWriter:
 
 @contextmanager
 def writing_store(path: Path, *, append: bool = False) -> Iterator[StoreWriter]:
-    """Open a folder for new cases; the manifest is written when the block ends well.
-
-    Args:
-        path: the store's folder; made if it is not there.
-        append: whether a store that is already there may grow.
+    """Open a new folder, or with `append` a store, for new cases; the manifest is written when the block succeeds.
 
     Raises:
         InputError: the folder holds something else, or a store and `append` is off.
@@ -143,11 +142,7 @@ def _check_free(path: Path, *, append: bool) -> None:
 
 
 def check_spacing(subject: object, affine: Affine) -> None:
-    """Refuse voxels of a size that no scanner of people has: lengths in another unit, or a damaged header.
-
-    Args:
-        subject: what the error is about.
-        affine: index to millimetres, whatever the order of the axes.
+    """Refuse voxel sizes that no scanner of people has: lengths in another unit, or a damaged header.
 
     Raises:
         InputError: a spacing outside `LEAST_SPACING` to `MOST_SPACING`.

@@ -80,12 +80,9 @@ class Finding:
 
 
 def findings(histogram: Histogram, modality: Modality, stated: str | None = None) -> tuple[Finding, ...]:
-    """What is odd about values that are said to be HU (CT) or signal (MR); what is refused comes first.
+    """What is odd about values that should be HU (CT) or signal (MR); refusals come first.
 
-    Args:
-        histogram: of the volume.
-        modality: `ct` or `mr`.
-        stated: CT: the unit that the header names; None where it names none.
+    `stated` is the unit that a CT header names; None if it names none.
     """
     found = [*_mask(histogram), *(_ct(histogram, stated) if modality == "ct" else _mr(histogram))]
     return tuple(sorted(found, key=lambda one: not one.refuse))

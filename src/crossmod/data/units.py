@@ -71,11 +71,8 @@ BLANK = 0.99
 
 
 def odd_slices(voxels: Shaped[np.ndarray, "slices rows columns"]) -> tuple[tuple[int, float], ...]:
-    """The slices that lie apart from the others, from 0, and how far: the median of what their voxels moved.
-
-    Args:
-        voxels: HU, the slices in their order along the first axis.
-    """
+    """Index and offset (median change of the voxels) of each slice of a CT in HU that is on another level than the
+    others."""
     step = max(1, int(math.sqrt(voxels[0].size / LOOKED_AT)))
     seen = voxels[:, ::step, ::step]
     flat = np.maximum(seen.reshape(len(seen), -1).astype(np.float32), LOWEST)
@@ -189,13 +186,13 @@ def _of_noise(volume: Volume) -> Iterator[Finding]:
 
 
 def with_checked_units(subject: object, volume: Volume, *, accept: bool = False, advice: str = "") -> Volume:
-    """The volume with a note for each warning, which is logged too; or with the unit `unknown`, where that is accepted.
+    """The volume with a note per warning, which is logged too; or with the unit `unknown`, if that is accepted.
 
     Args:
-        subject: whom messages name.
+        subject: for messages.
         volume: as read from a file.
-        accept: take what cannot be of its unit all the same.
-        advice: how to accept it at this place, a whole sentence.
+        accept: also take values that cannot be of their unit.
+        advice: how to accept them here, a whole sentence.
 
     Raises:
         InputError: values that cannot be HU, or signal of MR, and `accept` is off.
@@ -234,11 +231,8 @@ def _refusal(subject: object, modality: Modality, finding: Finding, advice: str)
 
 
 def one_unit(subject: object, cases: Iterable[tuple[str, str]]) -> str:
-    """The unit that all cases share; one that is not known is warned of, since windows are then not in HU.
-
-    Args:
-        subject: whom messages name.
-        cases: name and unit of each, of one modality.
+    """The unit of all cases (name and unit of each) of one modality; warns if it is unknown: windows are then not in
+    HU.
 
     Raises:
         InputError: CT in HU and CT in another unit together.

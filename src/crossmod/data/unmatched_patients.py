@@ -86,11 +86,9 @@ class _Known:
 
 
 def questions_of(graph: Graph, seen: Sequence[Seen]) -> Iterator[Question]:
-    """The domains of marks between which nothing tells whether there are the same people.
+    """The domains of marks between which nothing decides whether they hold the same people.
 
-    Args:
-        graph: joined by all that is known.
-        seen: models; what was decided among the people whom a model knows is not asked again.
+    `graph` is joined by all that is known; what was decided among the people of a model in `seen` is not asked again.
     """
     domains: dict[str, list[Node]] = defaultdict(list)
     for node in graph.nodes:

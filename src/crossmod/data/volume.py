@@ -86,12 +86,10 @@ def label_value(label_names: Mapping[int, str], organ: str) -> int | None:
 def reorient(
     array: Shaped[np.ndarray, "i j k"], affine: Affine, codes: tuple[str, str, str]
 ) -> tuple[Shaped[np.ndarray, "a b c"], Affine]:
-    """Flip and permute the axes so that they run nearest to `codes`; no value is interpolated.
+    """Flip and permute the axes so that they run nearest to `codes`, such as `("S", "P", "L")`; nothing is
+    interpolated.
 
-    Args:
-        array: any three-dimensional array.
-        affine: index to RAS+ millimetres.
-        codes: the wanted axis codes, such as `("S", "P", "L")`.
+    `affine` maps indexes to RAS+ millimetres.
     """
     have = orientations.io_orientation(affine)
     want = orientations.axcodes2ornt(codes)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from crossmod.config import with_changes
-from crossmod.data.importers.common import prepare_chaos
+from crossmod.data.importers.chaos import prepare_chaos
 from crossmod.data.store import MANIFEST, Store
 from crossmod.errors import InputError
 from crossmod.experiment.executors.base import Executor, InProcess

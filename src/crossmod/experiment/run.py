@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from crossmod.config import Modality
-from crossmod.data.importers.common import prepare_chaos
+from crossmod.data.importers.chaos import prepare_chaos
 from crossmod.data.store import MANIFEST, Store
 from crossmod.errors import InputError
 from crossmod.experiment.analysis.explain import explain_gain

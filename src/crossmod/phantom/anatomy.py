@@ -81,11 +81,7 @@ class Anatomy:
     liver_fat: float
 
     def mix(self, values: Float[np.ndarray, " tissues"]) -> Float32[np.ndarray, "slices rows columns"]:
-        """The mean of a tissue property over each voxel.
-
-        Args:
-            values: one for each tissue code.
-        """
+        """The mean of a tissue property over each voxel; `values` has one number per tissue code."""
         values = values.astype(np.float32)
         partner = values[self.partners]
         return partner + self.share * (values[self.tissues] - partner)

@@ -82,11 +82,7 @@ class _Case:
 
 
 def write_phantom(out: Path, settings: PhantomSettings) -> None:
-    """Write a phantom data set.
-
-    Args:
-        out: a folder that is not there yet, or an empty one.
-        settings: what to make.
+    """Write a phantom data set to a new or empty folder.
 
     Raises:
         InputError: `out` holds something, also if it only came there meanwhile, or the disk is full.
@@ -152,14 +148,7 @@ def _write_case(folder: Path, case: _Case, settings: PhantomSettings) -> None:
 
 
 def draw_grid(person: Person, modality: Modality, settings: PhantomSettings, seed: np.random.SeedSequence) -> Grid:
-    """A scan's grid: field, length and spacing differ from patient to patient, and MR's from CT's.
-
-    Args:
-        person: who must fit in.
-        modality: `ct` or `mr`.
-        settings: the size, the usual number of slices and the source of MR.
-        seed: of the scan.
-    """
+    """A scan's grid, large enough for the person: field, length and spacing vary between patients and modalities."""
     rng = np.random.default_rng(np.random.SeedSequence(seed.entropy, spawn_key=(*seed.spawn_key, *b"/grid")))
     bottom, top = float(rng.uniform(-126, -112)), float(rng.uniform(100, 114))
     scanner = SCANNERS[settings.mr_source]

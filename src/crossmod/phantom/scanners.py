@@ -230,16 +230,9 @@ MR_GRAIN: dict[str, float] = {
 def render_mr(
     anatomy: Anatomy, sequence: Sequence, seed: int | np.random.SeedSequence, *, source: MrSource = 1
 ) -> Volume:
-    """Scan a person by MR.
+    """Scan a person by MR; 12-bit magnitudes as int16.
 
-    Args:
-        anatomy: the person on the scan's grid.
-        sequence: `t1_in`, `t1_out` or `t2_spir`.
-        seed: of contrast, grain, shading and noise; give both T1 phases the same one.
-        source: which scanner of `SCANNERS`.
-
-    Returns:
-        12-bit magnitudes as int16.
+    `seed` decides contrast, grain, shading and noise: both T1 phases need the same one.
     """
     if sequence not in SEQUENCES:
         raise InputError("sequence", found=repr(sequence), expected=", ".join(SEQUENCES), do="Name one of these.")
@@ -293,15 +286,9 @@ LOWEST_HU = -1000.0
 
 
 def render_ct(anatomy: Anatomy, seed: int | np.random.SeedSequence, *, contrast: bool = True) -> Volume:
-    """Scan a person by CT.
+    """Scan a person by CT: HU as int16, at least -1000, with air and table.
 
-    Args:
-        anatomy: the person on the scan's grid.
-        seed: of contrast, grain and noise.
-        contrast: portal-venous, or without contrast agent; the same person and noise either way.
-
-    Returns:
-        HU as int16, not below -1000, with air and table.
+    `contrast`: portal-venous, or without contrast agent; the same person and noise either way.
     """
     rng = np.random.default_rng(seed)
     offset = rng.normal(0, 0.6, size=len(TISSUES)).clip(-1.5, 1.5)

@@ -204,15 +204,8 @@ class Waves:
 
 
 def draw_waves(rng: np.random.Generator, *, reach: Length, shortest: Length, longest: Length, count: int = 6) -> Waves:
-    """A random displacement.
-
-    Args:
-        rng: where the draws come from.
-        reach: the most it can move a point along one axis, mm.
-        shortest: wavelength, mm.
-        longest: wavelength, mm.
-        count: waves an axis.
-    """
+    """A random displacement of at most `reach` mm along each axis, with `count` wavelengths from `shortest` to
+    `longest` mm."""
     amplitude = rng.normal(size=(3, count))
     amplitude *= reach / np.abs(amplitude).sum(axis=1, keepdims=True)
     frequency = 2 * np.pi / rng.uniform(shortest, longest, size=(3, 3, count))
@@ -273,14 +266,8 @@ class Canvas:
 
     @no_type_check
     def paint_shape(self, tissue: int, shape: Shape, *, within: Plane | None = None, margin: float = 0.0) -> None:
-        """Lay a shape of tissue over what is there.
-
-        Args:
-            tissue: code.
-            shape: in the organs' frame.
-            within: a distance, over the whole plane, that the shape must not leave.
-            margin: mm to grow the shape by.
-        """
+        """Paint a shape, grown by `margin` mm, over what is there, but not beyond the distance `within` of the whole
+        plane."""
         window = self.window(shape.box, max(margin, 0.0))
         if window is None:
             return

@@ -168,13 +168,8 @@ Field = Float32[np.ndarray, "slices rows columns"]
 
 
 def grain(rng: np.random.Generator, shape: tuple[int, int, int], width: tuple[float, float, float]) -> Field:
-    """Correlated Gaussian noise of mean 0 and standard deviation 1.
-
-    Args:
-        rng: where the draws come from.
-        shape: of the volume.
-        width: standard deviation of the smoothing along each axis, in voxels.
-    """
+    """Gaussian noise of mean 0 and standard deviation 1, smoothed by a standard deviation of `width` voxels along each
+    axis."""
     field = rng.standard_normal(shape, dtype=np.float32)
     if max(width) > 0.2:
         field = gaussian_filter(field, width, mode="wrap", truncate=3)
@@ -183,13 +178,8 @@ def grain(rng: np.random.Generator, shape: tuple[int, int, int], width: tuple[fl
 
 
 def shading(rng: np.random.Generator, shape: tuple[int, int, int], strength: float) -> Field:
-    """A smooth positive factor about 1, as coils and body size shade MR.
-
-    Args:
-        rng: where the draws come from.
-        shape: of the volume.
-        strength: roughly the relative change from the middle to the edge.
-    """
+    """A smooth positive factor about 1, like the shading of MR by coils; `strength`: relative change from middle to
+    edge."""
     z, y, x = (np.linspace(-1, 1, size, dtype=np.float32) for size in shape)
     z, y, x = z[:, None, None], y[None, :, None], x[None, None, :]
     a = rng.normal(0, strength / 2, size=6).astype(np.float32)
@@ -199,12 +189,8 @@ def shading(rng: np.random.Generator, shape: tuple[int, int, int], strength: flo
 
 
 def standing_wave(shape: tuple[int, int, int], loss: float) -> Field:
-    """A factor that darkens the middle of each slice, where at 3 T the waves that excite cancel in a wide body.
-
-    Args:
-        shape: of the volume.
-        loss: how much of the signal the very middle loses, 0 to 1.
-    """
+    """A factor that darkens the middle of each slice by `loss` (0 to 1), where at 3 T the exciting waves cancel in a
+    wide body."""
     y, x = (np.linspace(-1, 1, size, dtype=np.float32) for size in shape[1:])
     dip = np.exp(-(x[None, :] ** 2 + y[:, None] ** 2) * np.float32(1 / 0.4**2))
     return np.broadcast_to(1 - np.float32(loss) * dip, shape).astype(np.float32)

@@ -70,16 +70,8 @@ class Identity:
 def write_slice(
     path: Path, volume: Volume, index: int, *, identity: Identity, instance: int, source: MrSource = 1
 ) -> None:
-    """Write one slice of a volume.
-
-    Args:
-        path: the `.dcm` file.
-        volume: HU, or 12-bit MR; a CT whose `contrast` is True names its agent in the header.
-        index: which slice, feet to head.
-        identity: whose.
-        instance: the instance number.
-        source: of MR.
-    """
+    """Write one slice (feet to head) of HU or 12-bit MR; a CT whose `contrast` is True names its agent in the
+    header."""
     name = f"{volume.modality}-{volume.sequence}-{index}"
     storage = CT_STORAGE if volume.modality == "ct" else MR_STORAGE
     meta = FileMetaDataset()
@@ -228,15 +220,7 @@ MR_QUIRKS = (
 def write_ct_case(
     folder: Path, volume: Volume, labels: UInt8[np.ndarray, "slices rows columns"], identity: Identity, quirks: Quirks
 ) -> None:
-    """Write one CT patient.
-
-    Args:
-        folder: of the patient, `.../CT/<id>`.
-        volume: HU.
-        labels: organs; the liver is 1.
-        identity: whose.
-        quirks: of numbering.
-    """
+    """Write one CT patient, in HU, to `.../CT/<id>`; of the labels the liver (1) alone."""
     order = slice_order(len(volume.voxels), quirks.files)
     names = [
         f"i{place:04d},0000b.dcm" if quirks.old_names else f"IMG-0002-{place + 1:05d}.dcm"
@@ -260,16 +244,7 @@ def write_mr_case(
     *,
     source: MrSource = 1,
 ) -> None:
-    """Write one MR patient.
-
-    Args:
-        folder: of the patient, `.../MR/<id>`.
-        volumes: `t1_in`, `t1_out` and `t2_spir`, all on one grid.
-        labels: organs, 1 to 4.
-        identity: whose.
-        quirks: of numbering.
-        source: the scanner that the headers describe.
-    """
+    """Write one MR patient, all sequences on one grid, to `.../MR/<id>`."""
     order = slice_order(len(labels), quirks.files)
     # The two phases were taken together: out of phase has the odd numbers, in phase the even ones.
     in_phase = [f"IMG-0004-{2 * place + 2:05d}.dcm" for place in range(len(order))]
@@ -318,13 +293,8 @@ def _write_png(path: Path, pixels: np.ndarray) -> None:
 def write_nifti_case(
     folder: Path, volumes: dict[str, Volume], labels: UInt8[np.ndarray, "slices rows columns"]
 ) -> None:
-    """Write one patient of one modality.
-
-    Args:
-        folder: of the patient; made here.
-        volumes: file name without ending -> image, all on one grid.
-        labels: organs, by the values of `ORGANS`.
-    """
+    """Write one patient to a new folder: images of one grid by file name without ending, and labels by the values of
+    `ORGANS`."""
     folder.mkdir(parents=True)
     for name, volume in volumes.items():
         _write(folder / f"{name}.nii.gz", volume.voxels, volume.affine)

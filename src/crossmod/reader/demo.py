@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float, Shaped
 from scipy.ndimage import gaussian_filter
 
-from crossmod.data.importers.common import prepare_chaos
+from crossmod.data.importers.chaos import prepare_chaos
 from crossmod.data.store import SliceOrigin, Store, Synthetic
 from crossmod.data.store_writer import writing_store
 from crossmod.phantom.dataset import PhantomSettings, write_phantom

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from pydicom.dataset import Dataset
 
-from crossmod.data.importers.common import prepare_dicom
+from crossmod.data.importers.dicom import prepare_dicom
 from crossmod.data.people import who_is_who
 from crossmod.data.store import CaseRecord, Store
 from crossmod.errors import InputError

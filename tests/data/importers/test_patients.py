@@ -11,7 +11,9 @@ from pydicom.dataset import Dataset
 from rich.console import Console
 
 from crossmod.config import Modality
-from crossmod.data.importers.common import prepare_chaos, prepare_dicom, prepare_nifti
+from crossmod.data.importers.chaos import prepare_chaos
+from crossmod.data.importers.dicom import prepare_dicom
+from crossmod.data.importers.nifti import prepare_nifti
 from crossmod.data.patient_key import VARIABLE, patient_key
 from crossmod.data.people import who_is_who
 from crossmod.data.store import MANIFEST, CaseRecord, Store

@@ -6,7 +6,9 @@ import pytest
 from nibabel.nifti1 import Nifti1Image
 from PIL import Image
 
-from crossmod.data.importers.common import prepare_chaos, prepare_dicom, prepare_nifti
+from crossmod.data.importers.chaos import prepare_chaos
+from crossmod.data.importers.dicom import prepare_dicom
+from crossmod.data.importers.nifti import prepare_nifti
 from crossmod.data.nifti import write_nifti
 from crossmod.data.store import CaseRecord, Store
 from crossmod.data.volume import Volume, take_slices

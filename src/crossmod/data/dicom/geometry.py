@@ -31,11 +31,7 @@ LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0])
 
 
 def stacked(folder: Path, slices: Sequence[DicomSlice]) -> tuple[list[DicomSlice], Affine]:
-    """Put slices in order along their normal.
-
-    Args:
-        folder: what errors are about.
-        slices: at least one, all of one size and direction.
+    """Sort slices of one size and direction along their normal.
 
     Returns:
         The slices in order, and the affine from `(slice, row, column)` to RAS+ millimetres.
@@ -155,11 +151,9 @@ class Layout:
 
 
 def laid_out(folder: Path, volume: Volume) -> tuple[Shaped[np.ndarray, "slices rows columns"], Layout]:
-    """A volume's voxels in the plane of the file that it came from, as a radiologist looks at it, and their layout.
+    """A volume's voxels in the plane of the file it came from, as a radiologist views them, and their layout.
 
-    Args:
-        folder: what errors are about.
-        volume: axial, unless it came from a coronal or sagittal file.
+    Volumes are axial, unless they came from a coronal or sagittal file.
 
     Raises:
         InputError: a sheared volume, which DICOM has no words for.
@@ -171,12 +165,7 @@ def laid_out(folder: Path, volume: Volume) -> tuple[Shaped[np.ndarray, "slices r
 
 
 def layout_of(folder: Path, affine: Affine, slices: int) -> Layout:
-    """The layout of a grid.
-
-    Args:
-        folder: what errors are about.
-        affine: `(slice, row, column)` to RAS+ millimetres.
-        slices: how many.
+    """The layout of a grid of `slices` slices; `affine` maps `(slice, row, column)` to RAS+ mm.
 
     Raises:
         InputError: a sheared grid.

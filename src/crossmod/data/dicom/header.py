@@ -78,11 +78,7 @@ def quiet() -> Iterator[None]:
 
 
 def read_dataset(path: Path, *, pixels: bool) -> Dataset:
-    """Read a DICOM file.
-
-    Args:
-        path: the file.
-        pixels: whether to go on to the pixels.
+    """Read a DICOM file, with or without its pixels.
 
     Raises:
         InputError: it is cut or damaged.
@@ -232,12 +228,7 @@ class DicomSlice:
 
 
 def slice_of(path: Path, header: Dataset, *, frame: int | None = None) -> DicomSlice:
-    """The slice that a header describes.
-
-    Args:
-        path: the file.
-        header: of one slice of CT or MR.
-        frame: which frame of a multi-frame file it is.
+    """The slice that a header of CT or MR describes; `frame` counts the frames of a multi-frame file.
 
     Raises:
         InputError: a slice without its place or pixel size.

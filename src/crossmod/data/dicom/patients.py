@@ -37,7 +37,7 @@ def check_one_patient_a_folder(src: Path, without_id: Sequence[Series], *, ignor
 
     Args:
         src: the folder of the export.
-        without_id: its series that no id tells the patient of.
+        without_id: its series without a known PatientID.
         ignored: whether the ids were ignored.
 
     Raises:
@@ -66,9 +66,7 @@ def check_one_patient_a_folder(src: Path, without_id: Sequence[Series], *, ignor
 def like_two_people(found: Iterable[Series], *, without: Collection[str] = ()) -> tuple[Series, Series] | None:
     """Two series of one kind in two places that have neither study nor frame of reference in common.
 
-    Args:
-        found: series that would be one patient's.
-        without: UIDs of studies and frames that prove nothing.
+    UIDs in `without` (of studies and frames) prove nothing.
     """
     for one, two in itertools.combinations(found, 2):
         common = (_uids(one) & _uids(two)) - set(without)
@@ -146,9 +144,9 @@ def owners(
         src: the folder of the export.
         found: its series.
         prefix: pseudonyms are `<prefix>-p001`, ...
-        store: where they go, for messages.
-        known: the records that are in the store already.
-        patient: the pseudonym, where all series are of one patient.
+        store: for messages.
+        known: the records already in the store.
+        patient: the pseudonym, if all series are of one patient.
         ignore_ids: take each folder in `src` for a patient, whatever the ids say.
 
     Raises:

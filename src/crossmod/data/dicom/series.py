@@ -64,12 +64,14 @@ def read_dicom_series(
 ) -> Volume:
     """Read the one series in a folder, or in a multi-frame file.
 
+    Files that are not DICOM, a DICOMDIR, reports, segmentations and, with a warning and a note, scout views are left
+    out.
+
     Args:
-        path: a folder that holds the files of one series, or a multi-frame file. In a folder, what is not DICOM, a
-            DICOMDIR, reports, segmentations and, with a warning and a note, scout views are left out.
-        modality: refuse another than this, where given.
-        echo_time: which series to take, where the folder holds several echoes; milliseconds.
-        series_number: which series to take, where the folder holds several: its SeriesNumber.
+        path: a folder that holds the files of one series, or a multi-frame file.
+        modality: refuse any other.
+        echo_time: which series to take where the folder holds several echoes; milliseconds.
+        series_number: the SeriesNumber to take where the folder holds several.
 
     Raises:
         InputError: no slices, slices of several series or patients, or positions that make no even stack.

@@ -8,7 +8,7 @@ Notable:
 """
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,10 +18,23 @@ from crossmod.data.deidentify import distinct_notes
 from crossmod.data.dicom.choose_series import Series
 from crossmod.data.dicom.series import check_uniform, list_series, read_series
 from crossmod.data.importers.chaos_masks import LABEL_NAMES, paired, read_masks
-from crossmod.data.store import listed
+from crossmod.data.importers.common import (
+    Crop,
+    checked_and_cropped,
+    choose_cases,
+    phantom_mark,
+    phantom_record,
+    safe_name,
+    say_who_is_who,
+)
+from crossmod.data.patient_identity import Mark
+from crossmod.data.patient_key import known_id, patient_key_for
+from crossmod.data.store import CaseRecord, listed
+from crossmod.data.store_writer import writing_store
 from crossmod.data.volume import CANONICAL, Volume
 from crossmod.errors import InputError
 from crossmod.files import natural_key
+from crossmod.progress import track
 
 logger = logging.getLogger(__name__)
 
@@ -62,12 +75,61 @@ class ChaosCase:
         return self.patient if self.sequence is None else f"{self.patient}-{self.sequence}"
 
 
-def chaos_cases(src: Path, name: str = "chaos") -> list[ChaosCase]:
-    """All cases below `src`.
+def prepare_chaos(
+    src: Path,
+    store: Path,
+    *,
+    append: bool = False,
+    only: Collection[str] = (),
+    exclude: Collection[str] = (),
+    sequences: Collection[str] = (),
+    name: str | None = None,
+    contrast: bool | None = None,
+    crop: Crop | None = None,
+    accept_units: bool = False,
+) -> list[CaseRecord]:
+    """Make a store of CHAOS; patients are named `chaos-ct-<id>` and `chaos-mr-<id>`. Its CT has contrast agent.
 
     Args:
-        src: the folder that holds `Train_Sets` (and `Test_Sets`), one of these, or a folder with `CT` or `MR` in it.
-        name: first part of the pseudonyms.
+        src: the folder of `Train_Sets`, that folder itself, or one with `CT` or `MR` in it.
+        store: the new store.
+        append: whether an existing store may grow.
+        only: take only these: cases, patients, or CHAOS's numbers.
+        exclude: leave these out; named the same way.
+        sequences: take only these, of `ct`, `t1_in`, `t1_out`, `t2_spir`.
+        name: first part of the patients' names, for another set in this layout.
+        contrast: whether CT has contrast agent, for another set in this layout.
+        crop: `abdomen` crops longer CT, see `crossmod.data.crop_abdomen`.
+        accept_units: also take values that cannot be HU (CT) or signal (MR), with the unit `unknown`.
+
+    Raises:
+        InputError: nothing to take, or a case that cannot be used, named by its folder.
+    """
+    unknown = sorted(set(sequences) - {"ct", *MR_SEQUENCES})
+    if unknown:
+        expected = ", ".join(("ct", *MR_SEQUENCES))
+        raise InputError("--sequences", found=unknown[0], expected=expected, do="Name some of these.")
+    every = chaos_cases(src, safe_name(name) if name else "chaos")
+    cases = [case for case in every if not sequences or (case.sequence or "ct") in sequences]
+    keep = choose_cases(src, [{case.id, case.patient, case.number} for case in cases], only, exclude)
+    chosen = [cases[index] for index in keep]
+    marks = _marks(src, chosen, store, chaos=name is None)
+    with writing_store(store, append=append) as writer:
+        records = [
+            writer.add(
+                case.id,
+                checked_and_cropped(case.folder, read_chaos_case(case, contrast=contrast), crop, accept_units),
+                patient=case.patient,
+                person=marks[case.patient],
+            )
+            for case in track(chosen, "Preparing CHAOS")
+        ]
+    say_who_is_who(src, [case.folder for case in chosen], records)
+    return records
+
+
+def chaos_cases(src: Path, name: str = "chaos") -> list[ChaosCase]:
+    """All cases below `src` (as of `prepare_chaos`); `name` begins the pseudonyms.
 
     Raises:
         InputError: there are none.
@@ -102,11 +164,7 @@ def _folders(folder: Path) -> list[Path]:
 
 
 def read_chaos_case(case: ChaosCase, *, contrast: bool | None = None) -> Volume:
-    """Read one case with its labels, where it has any.
-
-    Args:
-        case: which.
-        contrast: whether a CT of another set in this layout has contrast agent; CHAOS's own has.
+    """Read one case with its labels, if it has any; `contrast` is for another set in this layout: CHAOS's CT has agent.
 
     Raises:
         InputError: series or masks that do not fit together, or a header that says otherwise than `contrast`.
@@ -189,3 +247,29 @@ def _labelled(volume: Volume, files: list[Path], ground: Path) -> Volume:
 
 def _counted(count: int, thing: str) -> str:
     return f"{count} {thing}{'s' if count != 1 else ''}"
+
+
+def _marks(src: Path, cases: Sequence[ChaosCase], store: Path, *, chaos: bool) -> dict[str, tuple[str, ...]]:
+    """The marks of each patient: of CHAOS and of a phantom by their own numbers, else by PatientID, else by case
+    name."""
+    people = phantom_record(src)
+    found: dict[str, tuple[str, ...]] = {}
+    for case in cases:
+        if case.patient in found:
+            continue
+        if people is not None:
+            found[case.patient] = phantom_mark(people, case.modality, case.number)
+        elif chaos:
+            found[case.patient] = (str(Mark("set", "chaos", f"{case.modality}-{case.number}")),)
+        else:
+            found[case.patient] = (_id_mark(case, store) or str(Mark("name", "", case.number)),)
+    return found
+
+
+def _id_mark(case: ChaosCase, store: Path) -> str | None:
+    ids = {series.slices[0].patient for series in list_series(case.folder / "DICOM_anon")}
+    own = known_id(next(iter(ids))) if len(ids) == 1 else ""
+    if not own:
+        return None
+    key = patient_key_for(store)
+    return str(Mark("id", key.fingerprint, key.hash(own)))

@@ -113,15 +113,15 @@ def paired(
     voxels: Shaped[np.ndarray, "slices rows columns"],
     modality: Modality,
 ) -> tuple[UInt8[np.ndarray, "slices rows columns"], str]:
-    """Lay masks on slices.
+    """Assign masks to slices.
 
     Args:
-        ground: what errors are about.
+        ground: for errors.
         masks: labels in the natural order of the masks' names.
         files: the slices' files in the order of `voxels`.
         voxels: values of the slices, feet to head.
-        modality: an order that cannot be decided is refused for `ct`, whose cases are known to differ; for `mr` the
-            file names are followed.
+        modality: an undecidable order is refused for `ct`, whose cases are known to differ; `mr` follows the file
+            names.
 
     Returns:
         The labels in the order of `voxels`, and a note that says which order it was.

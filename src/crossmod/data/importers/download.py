@@ -41,14 +41,14 @@ class _UnfinishedError(Exception):
 def fetch(
     url: str, target: Path, *, checksum: str, algorithm: Algorithm = "sha256", attempts: int = 6, pause: float = 2.0
 ) -> Path:
-    """Download `url` to `target`, unless a file with the right checksum is there already.
+    """Download `url` to `target`, unless a file with the right checksum exists.
 
     Args:
         url: http or https.
-        target: where the file goes; the unfinished part lies beside it.
+        target: the file; its unfinished part is kept beside it.
         checksum: hexadecimal, of the whole file.
         algorithm: of the checksum.
-        attempts: how many broken connections in a row, without a byte gained, are borne.
+        attempts: broken connections in a row, without a byte gained, before giving up.
         pause: seconds before the first retry; doubled each time.
 
     Raises:
@@ -200,15 +200,18 @@ def download_chaos(
     keep_archive: bool = False,
     pause: float = 2.0,
 ) -> Path:
-    """Fetch the CHAOS training sets and unpack them.
+    """Download the CHAOS training sets and unpack them; returns the folder `Train_Sets`, at once if it exists.
 
     Args:
-        folder: where `Train_Sets` will be; made if it is not there. It needs about 2.5 GB for a while.
+        folder: where `Train_Sets` will be; created if missing. About 2.5 GB are needed temporarily.
         url: the archive.
         checksum: of the archive, hexadecimal.
         algorithm: of the checksum.
-        keep_archive: whether the zip file stays after it was unpacked.
-        pause: seconds before a broken download is taken up again; doubled each time.
+        keep_archive: whether to keep the zip file.
+        pause: seconds before the first retry of a broken download; doubled each time.
+
+    Raises:
+        InputError: the download fails, its checksum is wrong, or the archive is not what it should be.
 
     Returns:
         The folder `Train_Sets`; at once, where it is there already.
