@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from pydantic import TypeAdapter
 from torch import nn
 
 from crossmod.benchmark import prepare, session, synthesize, train
+from crossmod.benchmark.options import PrepareBench, SegmentBench, TranslateBench, segment_settings, translate_settings
 from crossmod.benchmark.prepare import bench_prepare
-from crossmod.benchmark.result import Bench, load, rows, save, show, verdict
+from crossmod.benchmark.result import Bench, rows, save, show, verdict
 from crossmod.benchmark.segment import bench_segment
-from crossmod.benchmark.settings import PrepareBench, SegmentBench, TranslateBench, segment_settings, translate_settings
 from crossmod.benchmark.synthesize import bench_synthesize
 from crossmod.benchmark.train import bench_train
 from crossmod.engine.device import Compute, choose
@@ -205,14 +206,18 @@ def measured() -> Bench:
         return bench_train(TRANSLATE_TINY)
 
 
+def read(path: Path) -> Bench:
+    return TypeAdapter(Bench).validate_json(path.read_bytes())
+
+
 def test_numbers_come_back_from_json(measured: Bench, tmp_path: Path) -> None:
     save(measured, tmp_path / "numbers.json")
-    assert load(tmp_path / "numbers.json") == measured
+    assert read(tmp_path / "numbers.json") == measured
     plain = json.loads((tmp_path / "numbers.json").read_text())
     assert plain["comparisons"][0]["ratio"] == measured.comparisons[0].ratio
     wrong = replace(measured, comparisons=(replace(measured.comparisons[0], difference=None, same=False),))
     save(wrong, tmp_path / "wrong.json")
-    assert load(tmp_path / "wrong.json") == wrong
+    assert read(tmp_path / "wrong.json") == wrong
 
 
 def test_what_is_printed(measured: Bench, capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,15 +9,14 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from crossmod.benchmark import doctor, machine
-from crossmod.benchmark.doctor import examine
-from crossmod.benchmark.machine import NEEDED, Finding, gpus, packages, save, show
+from crossmod.benchmark import doctor
+from crossmod.benchmark.doctor import NEEDED, Check, examine, gpus, packages, save, show
 from crossmod.engine import device as compute
 from crossmod.engine.device import choose
 from tests.support.paths import ROOT
 
 
-def by_topic(findings: list[Finding]) -> dict[str, Finding]:
+def by_topic(findings: list[Check]) -> dict[str, Check]:
     made = {finding.topic: finding for finding in findings}
     assert len(made) == len(findings)
     return made
@@ -51,7 +50,7 @@ def test_it_names_the_path_that_a_training_takes(tmp_path: Path, capsys: pytest.
 def test_no_compiler_is_missing_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
     compute.no_compiling.cache_clear()
     monkeypatch.setattr(shutil, "which", lambda name: None)
-    found = by_topic([*doctor.paths(), machine._compilers()])
+    found = by_topic([*doctor.paths(), doctor._compilers()])
     compute.no_compiling.cache_clear()
     assert found["training, 256 px, cpu"].state == "missing"
     assert "no C++ compiler found" in found["training, 256 px, cpu"].text
@@ -63,7 +62,7 @@ def test_a_package_that_is_needed_is_broken_and_the_rest_is_looked_at_all_the_sa
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     found = packages(without("gdcm"))
-    assert by_topic(found)["packages"] == Finding(
+    assert by_topic(found)["packages"] == Check(
         "broken", "packages", "gdcm: ImportError: No module named 'gdcm'", found[1].do
     )
     monkeypatch.setattr(doctor, "packages", lambda: found)
@@ -76,7 +75,7 @@ def test_a_package_that_is_needed_is_broken_and_the_rest_is_looked_at_all_the_sa
 def test_without_torch_nothing_more_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
     found = packages(without("torch"))
     monkeypatch.setattr(doctor, "packages", lambda: found)
-    monkeypatch.setitem(sys.modules, "crossmod.benchmark.machine", None)
+    monkeypatch.setitem(sys.modules, "crossmod.engine.device", None)
     assert examine({}) == found
     monkeypatch.setattr(doctor, "packages", lambda: packages(without()))
     with pytest.raises(ImportError):
@@ -119,11 +118,11 @@ def test_a_gpu_that_torch_cannot_use_is_told(
 
 
 def test_threads_and_variables(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(machine, "usable_cores", lambda: 8)
+    monkeypatch.setattr(doctor, "usable_cores", lambda: 8)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 8)
-    assert "--threads 4" in machine._cores({}).do
+    assert "--threads 4" in doctor._cores({}).do
     monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
-    held = machine._cores({"OMP_NUM_THREADS": "2"})
+    held = doctor._cores({"OMP_NUM_THREADS": "2"})
     assert (held.state, "as OMP_NUM_THREADS=2 says" in held.text) == ("note", True)
     found = by_topic(doctor._variables({"CUDA_VISIBLE_DEVICES": "", "CROSSMOD_REAL_DATA": str(tmp_path / "gone")}))
     assert found["CUDA_VISIBLE_DEVICES"].text == "empty, which hides everything"
@@ -133,14 +132,14 @@ def test_threads_and_variables(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
 
 def test_memory_is_the_systems(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "meminfo").write_text("MemTotal:       2000 kB\nMemFree:  1 kB\nMemAvailable:    500 kB\n")
-    monkeypatch.setattr(machine, "MEMINFO", tmp_path / "meminfo")
-    assert machine.memory() == (2000 * 1024, 500 * 1024)
-    assert machine._memory().state == "note"
-    monkeypatch.setattr(machine, "MEMINFO", tmp_path / "gone")
-    assert machine.memory()[0] > 2**26
+    monkeypatch.setattr(doctor, "MEMINFO", tmp_path / "meminfo")
+    assert doctor.memory() == (2000 * 1024, 500 * 1024)
+    assert doctor._memory().state == "note"
+    monkeypatch.setattr(doctor, "MEMINFO", tmp_path / "gone")
+    assert doctor.memory()[0] > 2**26
 
 
 def test_findings_as_json(tmp_path: Path) -> None:
-    save([Finding("note", "GPU", "none")], tmp_path / "doctor.json")
+    save([Check("note", "GPU", "none")], tmp_path / "doctor.json")
     wanted = {"findings": [{"state": "note", "topic": "GPU", "text": "none", "do": ""}]}
     assert json.loads((tmp_path / "doctor.json").read_text()) == wanted

@@ -9,10 +9,9 @@ import pytest
 import yaml
 
 from crossmod.benchmark import doctor
-from crossmod.benchmark.machine import Finding
+from crossmod.benchmark.doctor import Check
+from crossmod.cli import app, main
 from crossmod.cli import app as application
-from crossmod.cli import main
-from crossmod.cli.app import app
 from crossmod.engine.interrupt import TrainingInterrupted
 from crossmod.presets import SEGMENT, TRANSLATE
 from crossmod.version import __version__
@@ -186,7 +185,7 @@ def test_what_is_measured_is_printed_and_written(
 def test_the_doctor_leaves_with_1_where_something_is_broken(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(doctor, "examine", lambda: [Finding("broken", "packages", "gdcm: ImportError")])
+    monkeypatch.setattr(doctor, "examine", lambda: [Check("broken", "packages", "gdcm: ImportError")])
     code, out, _ = run(capsys, "doctor")
     assert (code, out) == (1, "broken   packages  gdcm: ImportError.\n")
 
@@ -285,7 +284,7 @@ def version(name):
     return found(name)
 
 metadata.version = version
-from crossmod.benchmark.machine import packages
+from crossmod.benchmark.doctor import packages
 from crossmod.cli import main
 from crossmod.runs import start_run
 from pathlib import Path

@@ -10,7 +10,6 @@ import pytest
 
 import crossmod
 from crossmod.cli import main
-from crossmod.data.dicom.write import write_dicom_series
 from crossmod.data.nifti import read_nifti, write_nifti
 from crossmod.inference.trust.similarity import fingerprint_of
 from crossmod.settings import TranslateSettings
@@ -18,6 +17,7 @@ from crossmod.synthesis.train import train_translator
 from tests.support.common import Stores, made_volume
 from tests.support.registered import two_sequences
 from tests.support.training import TINY, train
+from tests.support.write_dicom import write_dicom_series
 
 
 @pytest.fixture(scope="module")

@@ -9,9 +9,10 @@ from crossmod.data.body_mask import body_mask, lung_mask
 from crossmod.data.nifti import read_nifti
 from crossmod.errors import InputError
 from crossmod.metrics.segmentation import dice
-from crossmod.phantom.anatomy import Anatomy, Grid, draw_anatomy
+from crossmod.phantom.anatomy import Anatomy, Grid
 from crossmod.phantom.scanners import Sequence, render_ct, render_mr
 from crossmod.phantom.tissues import TISSUES
+from tests.support.anatomy import draw_anatomy
 
 # Odd on purpose.
 GRID = Grid(size=97, slices=7)

@@ -9,9 +9,10 @@ import pytest
 from crossmod.data.crop_abdomen import abdomen_by_labels, abdomen_by_shape, crop_to_abdomen, heights, profile_of
 from crossmod.data.volume import Volume
 from crossmod.errors import InputError
-from crossmod.phantom.anatomy import draw_anatomy, organ_labels
+from crossmod.phantom.anatomy import organ_labels
 from crossmod.phantom.scanners import render_ct, render_mr
 from crossmod.phantom.tissues import ORGANS
+from tests.support.anatomy import draw_anatomy
 from tests.support.whole_body import CREST, CROWN, KNEES, whole_body
 
 STEP = 10.0

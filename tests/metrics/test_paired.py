@@ -7,8 +7,9 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from crossmod.errors import InputError
 from crossmod.metrics.paired import paired_scores, ssim_map
-from crossmod.phantom.anatomy import Grid, draw_anatomy
+from crossmod.phantom.anatomy import Grid
 from crossmod.phantom.scanners import render_ct
+from tests.support.anatomy import draw_anatomy
 
 SHAPES = [(23, 31), (3, 40, 37), (1, 12, 11)]
 

@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 
 from crossmod.data.volume import Volume, axis_codes
-from crossmod.phantom.anatomy import ORGANS, TISSUES, Anatomy, Grid, draw_anatomy, lay_on_grid, organ_labels
+from crossmod.phantom.anatomy import ORGANS, TISSUES, Anatomy, Grid, lay_on_grid, organ_labels
 from crossmod.phantom.person import draw_person
+from tests.support.anatomy import draw_anatomy
 
 SEEDS = (0, 3, 11)
 

@@ -3,9 +3,10 @@ import pytest
 from scipy.ndimage import binary_erosion
 
 from crossmod.errors import InputError
-from crossmod.phantom.anatomy import ORGANS, TISSUES, Anatomy, draw_anatomy, organ_labels
+from crossmod.phantom.anatomy import ORGANS, TISSUES, Anatomy, organ_labels
 from crossmod.phantom.scanners import SCANNERS, SEQUENCES, render_ct, render_mr
 from crossmod.phantom.tissues import shading, standing_wave
+from tests.support.anatomy import draw_anatomy
 
 
 @pytest.fixture(scope="module")

@@ -10,9 +10,9 @@ import pydicom
 import torch
 
 from crossmod.benchmark.compare import BenchmarkPlan, Outcome, Way, Work, compare, silently
+from crossmod.benchmark.options import PrepareBench
 from crossmod.benchmark.result import Bench
 from crossmod.benchmark.session import report, session
-from crossmod.benchmark.settings import PrepareBench
 from crossmod.data.importers.dicom import prepare_dicom
 from crossmod.data.store import Store
 from crossmod.phantom.dataset import PhantomSettings, write_phantom

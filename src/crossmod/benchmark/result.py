@@ -5,11 +5,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
-from typing import Any
 
-from pydantic import TypeAdapter
-
-from crossmod.files import read_json, write_json
+from crossmod.files import write_json
 
 # Beyond this, relatively, the two do not compute the same. bf16 keeps 8 bits: a loss of it is off by a percent or less.
 TOLERANCE = 0.05
@@ -100,21 +97,7 @@ class Bench:
 
 def save(bench: Bench, path: Path) -> None:
     """Write the numbers as JSON."""
-    write_json(path, plain(bench))
-
-
-def load(path: Path) -> Bench:
-    """The numbers that `save` wrote.
-
-    Raises:
-        InputError: the file is not there or is not JSON.
-    """
-    return TypeAdapter(Bench).validate_python(read_json(path))
-
-
-def plain(bench: Bench) -> dict[str, Any]:
-    """The numbers as JSON knows them."""
-    return asdict(bench)
+    write_json(path, asdict(bench))
 
 
 Row = tuple[str, str, str]

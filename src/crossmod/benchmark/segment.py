@@ -7,9 +7,9 @@ from dataclasses import replace
 from torch import nn
 
 from crossmod.benchmark.compare import BenchmarkPlan, Outcome, Way, Work, compare, plain, silently
+from crossmod.benchmark.options import SegmentBench, preset_in_words, segment_settings
 from crossmod.benchmark.result import Bench, Comparison
 from crossmod.benchmark.session import FIRST, rates, reference_path, report, session, slice_set, steps_of
-from crossmod.benchmark.settings import SegmentBench, preset_in_words, segment_settings
 from crossmod.benchmark.train import stepping, with_reading
 from crossmod.data.batches import LabelledBatches
 from crossmod.engine.cuda_graph import WARM

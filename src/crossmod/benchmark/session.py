@@ -1,4 +1,4 @@
-"""What all benchmarks begin with: slices of noise, device and rates."""
+"""What all benchmarks share: slices of noise, device, rates and the report."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -8,8 +8,8 @@ import torch
 from jaxtyping import Float
 
 from crossmod.benchmark.hardware import best_rate, meaning
+from crossmod.benchmark.options import Timing
 from crossmod.benchmark.result import Bench, Comparison
-from crossmod.benchmark.settings import Timing
 from crossmod.data.intensity import Intensity
 from crossmod.data.slices import SliceKey, SliceSet, to_pixels
 from crossmod.engine.cuda_graph import WARM

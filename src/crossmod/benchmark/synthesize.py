@@ -7,9 +7,9 @@ import torch
 from torch import nn
 
 from crossmod.benchmark.compare import BenchmarkPlan, Outcome, Way, Work, compare
+from crossmod.benchmark.options import TranslateBench, preset_in_words, translate_settings
 from crossmod.benchmark.result import Bench
 from crossmod.benchmark.session import images, rates, reference_path, report, session, steps_of
-from crossmod.benchmark.settings import TranslateBench, preset_in_words, translate_settings
 from crossmod.benchmark.train import size_in_words
 from crossmod.engine.device import BATCH, Compute, batch_size, choose, prepare
 from crossmod.networks.blocks import Head, ResNet, blocks, initialise

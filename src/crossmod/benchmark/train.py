@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from crossmod.benchmark.compare import BenchmarkPlan, Outcome, Way, Work, compare, plain
 from crossmod.benchmark.hardware import timed
+from crossmod.benchmark.options import TranslateBench, preset_in_words, translate_settings
 from crossmod.benchmark.result import Bench, Comparison
 from crossmod.benchmark.session import FIRST, rates, reference_path, report, session, slice_set, steps_of
-from crossmod.benchmark.settings import TranslateBench, preset_in_words, translate_settings
 from crossmod.data.batches import UnpairedBatches
 from crossmod.engine.device import choose
 from crossmod.engine.state import Batches, TrainingTask

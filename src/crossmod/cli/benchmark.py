@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import App, Parameter
 
-from crossmod.benchmark.settings import PrepareBench, SegmentBench, Timing, TranslateBench
+from crossmod.benchmark.options import PrepareBench, SegmentBench, Timing, TranslateBench
 from crossmod.cli.app import app
 from crossmod.errors import InputError
 
@@ -111,8 +111,7 @@ def doctor(*, json: Path | None = None) -> None:
     json
         Write the findings to this file, too.
     """
-    from crossmod.benchmark.doctor import examine
-    from crossmod.benchmark.machine import save, show
+    from crossmod.benchmark.doctor import examine, save, show
 
     _check_place(json)
     findings = examine()

@@ -12,12 +12,12 @@ from jaxtyping import Float, Float32, UInt8
 
 from crossmod.data.volume import Affine
 from crossmod.phantom.organs import paint_aorta, paint_organs
-from crossmod.phantom.person import Person, draw_person
+from crossmod.phantom.person import Person
 from crossmod.phantom.shapes import Canvas
-from crossmod.phantom.tissues import FAT, ORGAN_TISSUES, ORGANS, TISSUES, table
+from crossmod.phantom.tissues import ORGAN_TISSUES, ORGANS, TISSUES, table
 from crossmod.phantom.trunk import paint_spine, paint_trunk
 
-__all__ = ["ORGANS", "TISSUES", "Anatomy", "Grid", "draw_anatomy", "organ_labels"]
+__all__ = ["ORGANS", "TISSUES", "Anatomy", "Grid", "lay_on_grid", "organ_labels"]
 
 # Thick slices are averaged over planes this far apart, mm, but over no more planes than that.
 PLANE_DISTANCE = 4.0
@@ -80,6 +80,12 @@ class Anatomy:
     affine: Affine
     liver_fat: float
 
+    @property
+    def spacing(self) -> tuple[float, float]:
+        """Millimetres between slices and between pixels."""
+        between, pixel, _ = (float(length) for length in np.linalg.norm(self.affine[:3, :3], axis=0))
+        return between, pixel
+
     def mix(self, values: Float[np.ndarray, " tissues"]) -> Float32[np.ndarray, "slices rows columns"]:
         """The mean of a tissue property over each voxel; `values` has one number per tissue code."""
         values = values.astype(np.float32)
@@ -89,26 +95,14 @@ class Anatomy:
     @property
     def fat_fractions(self) -> Float[np.ndarray, " tissues"]:
         """Proton fraction of fat in each tissue, in this person."""
-        return table({**FAT, "liver": self.liver_fat})
+        fractions = table("fat")
+        fractions[TISSUES["liver"]] = self.liver_fat
+        return fractions
 
     @property
     def fat(self) -> Float32[np.ndarray, "slices rows columns"]:
         """Fraction of each voxel that is fat, 0 to 1."""
         return self.mix(self.fat_fractions)
-
-
-def draw_anatomy(
-    seed: int | np.random.SeedSequence, size: int = 128, slices: int = 32, *, grid: Grid | None = None
-) -> Anatomy:
-    """Draw a person and lay them on a grid; the same seed gives the same person on every grid.
-
-    Args:
-        seed: who.
-        size: rows and columns.
-        slices: how many.
-        grid: a grid of its own, instead of `size` and `slices` on the usual one.
-    """
-    return lay_on_grid(draw_person(seed), grid or Grid(size=size, slices=slices))
 
 
 def lay_on_grid(person: Person, grid: Grid) -> Anatomy:
@@ -146,8 +140,7 @@ def _slice_shares(person: Person, grid: Grid, index: int) -> Float[np.ndarray, "
             soft=person.soft,
             edge=pixel / person.scale,
         )
-        room = paint_trunk(canvas, person)
-        paint_organs(canvas, person, room)
+        paint_organs(canvas, person, paint_trunk(canvas, person))
         paint_spine(canvas, person)
         paint_aorta(canvas, person)
         total += canvas.shares(len(TISSUES))

@@ -7,9 +7,9 @@ Notable:
 - A set of MR source 2 is another hospital's: its people are others, even of the same seed, and so are their ids.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -40,6 +40,8 @@ FIRST_MR_PERSON = 1000
 
 # The same for people of the two sources; ids of folders are apart by as much, so that two sets share a store.
 SECOND_SOURCE = 10_000
+
+LATER_SETTINGS = {"ct_contrast": None, "mr_source": 1}
 
 
 class PhantomSettings(Settings):
@@ -162,12 +164,13 @@ def draw_grid(person: Person, modality: Modality, settings: PhantomSettings, see
     return Grid(settings.size, max(round(slices), 3), field, bottom, top, thickness, (x, y))
 
 
-def _record(settings: PhantomSettings, cases: list[_Case]) -> dict[str, Any]:
+def _record(settings: PhantomSettings, cases: list[_Case]) -> dict[str, object]:
+    unset = {name for name, default in LATER_SETTINGS.items() if getattr(settings, name) == default}
     return {
         "phantom": True,
         "note": "Made by crossmod: no person was scanned. Names, dates and ids in the headers are invented.",
-        # As long as nobody asks for them, a record is the one that was written before there were these two.
-        "settings": settings.model_dump(mode="json", exclude=_unasked(settings)),
+        # Left out at their defaults, as in records from before these settings existed.
+        "settings": settings.model_dump(mode="json", exclude=unset),
         "labels": {organ: value for value, organ in ORGANS.items()},
         "cases": [
             {
@@ -178,13 +181,8 @@ def _record(settings: PhantomSettings, cases: list[_Case]) -> dict[str, Any]:
                     "person": _purpose("person", case.person),
                     "scan": _purpose("scan", case.modality, case.number),
                 },
-                **({"quirks": case.quirks.to_json()} if settings.layout == "chaos" else {}),
+                **({"quirks": asdict(case.quirks)} if settings.layout == "chaos" else {}),
             }
             for case in cases
         ],
     }
-
-
-def _unasked(settings: PhantomSettings) -> set[str]:
-    defaults = {"ct_contrast": None, "mr_source": 1}
-    return {name for name, default in defaults.items() if getattr(settings, name) == default}

@@ -7,7 +7,7 @@ import numpy as np
 from crossmod.phantom.person import Bowel, Person
 from crossmod.phantom.shapes import Canvas, Ellipsoid, Plane, smooth_maximum, smooth_minimum
 from crossmod.phantom.tissues import TISSUES
-from crossmod.phantom.trunk import Room
+from crossmod.phantom.trunk import OrganSpace
 
 # Thicknesses, mm.
 WALL_OF_GUT = 3.0
@@ -15,10 +15,10 @@ CORTEX = 8.0
 DISTANCE_TO_DOME = 4.0
 
 
-def paint_organs(canvas: Canvas, person: Person, room: Room) -> None:
+def paint_organs(canvas: Canvas, person: Person, space: OrganSpace) -> None:
     """Paint all organs into the fat of the belly; later ones press into earlier ones."""
     # No organ touches the wall or the diaphragm.
-    inside = np.maximum(room.cavity + 2.5, room.dome + DISTANCE_TO_DOME)
+    inside = np.maximum(space.cavity + 2.5, space.dome + DISTANCE_TO_DOME)
     for piece in compress(person.bowel, canvas.crosses(piece.shape for piece in person.bowel)):
         _paint_bowel(canvas, piece, inside)
     canvas.paint_shape(TISSUES["spleen"], person.spleen, within=inside)

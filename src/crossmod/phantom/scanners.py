@@ -22,20 +22,7 @@ from jaxtyping import Float
 from crossmod.data.volume import Volume
 from crossmod.errors import InputError
 from crossmod.phantom.anatomy import Anatomy
-from crossmod.phantom.tissues import (
-    GRAIN,
-    NATIVE,
-    NATIVE_GRAIN,
-    NATIVE_SPREAD,
-    PORTAL_VENOUS,
-    SPREAD,
-    TISSUES,
-    Field,
-    grain,
-    shading,
-    standing_wave,
-    table,
-)
+from crossmod.phantom.tissues import TISSUES, Field, grain, shading, share_of, standing_wave, table
 
 Sequence = Literal["t1_in", "t1_out", "t2_spir"]
 SEQUENCES: tuple[Sequence, ...] = get_args(Sequence)
@@ -44,64 +31,6 @@ MrSource = Literal[1, 2]
 
 Range = tuple[float, float]
 
-# Signal of pure water of each tissue, for fat under the skin on T1 = 1.
-WATER_T1: dict[str, float] = {
-    "skin": 0.45,
-    "fat": 0.5,
-    "muscle": 0.46,
-    "lung": 0.05,
-    "bone": 0.06,
-    "marrow": 0.42,
-    "disc": 0.38,
-    "nerve": 0.42,
-    "csf": 0.16,
-    "heart": 0.4,
-    "artery": 0.3,
-    "vein": 0.24,
-    "liver": 0.6,
-    "liver_vessel": 0.36,
-    "bile": 0.3,
-    "spleen": 0.42,
-    "*_cortex": 0.5,
-    "*_medulla": 0.38,
-    "urine": 0.16,
-    "pancreas": 0.64,
-    "gut_wall": 0.44,
-    "stomach_fluid": 0.18,
-    "chyme": 0.34,
-    "stool": 0.36,
-}
-# At 3 T: sin(a) (1 - E) / (1 - cos(a) E), E = exp(-TR / T1), of TR 4 ms and a = 4 degrees, over that of fat, with T1 of
-# de Bazelaire et al. (Radiology 2004;230:652-659): fat 382 ms, liver 809, spleen 1328, cortex 1142, medulla 1545,
-# pancreas 725, muscle 898, marrow 586; blood 1900 and fluids 4000 ms. The rest follows the tissue that it is most like.
-# Slices do not saturate what flows into a slab: vessels are nearer to the organs than in 2D.
-WATER_T1_3T: dict[str, float] = {
-    "skin": 0.78,
-    "fat": 0.82,
-    "muscle": 0.8,
-    "lung": 0.05,
-    "bone": 0.1,
-    "marrow": 0.91,
-    "disc": 0.6,
-    "nerve": 0.7,
-    "csf": 0.36,
-    "heart": 0.68,
-    "artery": 0.57,
-    "vein": 0.57,
-    "liver": 0.83,
-    "liver_vessel": 0.59,
-    "bile": 0.46,
-    "spleen": 0.68,
-    "*_cortex": 0.73,
-    "*_medulla": 0.63,
-    "urine": 0.36,
-    "pancreas": 0.85,
-    "gut_wall": 0.7,
-    "stomach_fluid": 0.38,
-    "chyme": 0.58,
-    "stool": 0.5,
-}
-
 
 @dataclass(frozen=True)
 class Scanner:
@@ -109,7 +38,7 @@ class Scanner:
 
     Args:
         tesla: field strength.
-        water_t1: signal of pure water of each tissue on T1, for fat under the skin = 1.
+        water_t1: column of the tissues' table: signal of pure water on T1.
         times: sequence -> repetition time, echo time (ms) and flip angle (degrees).
         volumetric: whether T1 is one excited slab (3D) and no stack of slices.
         gain: signal of fat under the skin on T1, of 4095, from scan to scan.
@@ -125,7 +54,7 @@ class Scanner:
     """
 
     tesla: float
-    water_t1: Mapping[str, float]
+    water_t1: str
     times: Mapping[str, tuple[float, float, float]]
     volumetric: bool
     gain: Range
@@ -144,7 +73,7 @@ class Scanner:
 SCANNERS: dict[MrSource, Scanner] = {
     1: Scanner(
         tesla=1.5,
-        water_t1=WATER_T1,
+        water_t1="water_t1",
         times={"t1_in": (175.0, 4.6, 80.0), "t1_out": (175.0, 2.3, 80.0), "t2_spir": (1800.0, 80.0, 90.0)},
         volumetric=False,
         gain=(780.0, 1000.0),
@@ -160,7 +89,7 @@ SCANNERS: dict[MrSource, Scanner] = {
     ),
     2: Scanner(
         tesla=3.0,
-        water_t1=WATER_T1_3T,
+        water_t1="water_t1_3t",
         times={"t1_in": (4.0, 2.3, 4.0), "t1_out": (4.0, 1.15, 4.0), "t2_spir": (1800.0, 70.0, 90.0)},
         volumetric=True,
         gain=(420.0, 560.0),
@@ -179,52 +108,8 @@ SCANNERS: dict[MrSource, Scanner] = {
 
 HIGHEST = 4095
 
-# Signal of pure fat and of each tissue's water, for fat under the skin on T1 = 1; water on T1 belongs to the scanner.
+# Signal of pure fat, for fat under the skin on T1 = 1.
 FAT_T1, FAT_T2 = 1.0, 0.09
-WATER_T2: dict[str, float] = {
-    "skin": 0.12,
-    "fat": 0.1,
-    "muscle": 0.15,
-    "lung": 0.045,
-    "bone": 0.03,
-    "marrow": 0.24,
-    "disc": 0.26,
-    "nerve": 0.5,
-    "csf": 1.1,
-    "heart": 0.24,
-    "artery": 0.07,
-    "vein": 0.13,
-    "liver": 0.37,
-    # Slow flow: small veins of the liver shine, while the great vessels are void.
-    "liver_vessel": 0.58,
-    "bile": 1.15,
-    "spleen": 0.72,
-    "*_cortex": 0.78,
-    "*_medulla": 0.9,
-    "urine": 1.15,
-    "pancreas": 0.46,
-    "gut_wall": 0.32,
-    "stomach_fluid": 1.12,
-    "chyme": 0.8,
-    "stool": 0.3,
-}
-# Standard deviation of the tissue's own grain, relative to its signal.
-MR_GRAIN: dict[str, float] = {
-    "fat": 0.04,
-    "muscle": 0.1,
-    "lung": 0.5,
-    "marrow": 0.12,
-    "liver": 0.045,
-    "spleen": 0.04,
-    "*_cortex": 0.06,
-    "*_medulla": 0.08,
-    "heart": 0.2,
-    "pancreas": 0.12,
-    "stomach_fluid": 0.08,
-    "chyme": 0.2,
-    "stool": 0.35,
-    "gut_wall": 0.12,
-}
 
 
 def render_mr(
@@ -239,16 +124,18 @@ def render_mr(
     weighting = "t2" if sequence == "t2_spir" else "t1"
     rng = _generator(seed, weighting)
     scanner = SCANNERS[source]
-    water_signal = table(WATER_T2 if weighting == "t2" else scanner.water_t1)
+    water_signal = table("water_t2" if weighting == "t2" else scanner.water_t1)
     water_signal *= np.exp(rng.normal(0, 0.05, size=len(TISSUES)).clip(-0.12, 0.12)).astype(np.float32)
-    _alike(water_signal)
+    # Both kidneys of one person look the same.
+    for part in ("cortex", "medulla"):
+        water_signal[TISSUES[f"left_{part}"]] = water_signal[TISSUES[f"right_{part}"]]
     fat_of = anatomy.fat_fractions
-    water = anatomy.mix(water_signal * (1 - fat_of) * (1 - table({"air": 1.0, "gas": 1.0})))
+    water = anatomy.mix(water_signal * (1 - fat_of) * (1 - share_of("air", "gas")))
     fat = anatomy.mix(fat_of * np.float32(FAT_T2 if weighting == "t2" else FAT_T1))
     shape = anatomy.tissues.shape
-    between, pixel = (float(length) for length in np.linalg.norm(anatomy.affine[:3, :3], axis=0)[:2])
+    between, pixel = anatomy.spacing
     field = grain(rng, shape, (2.5 / between, 2.0 / pixel, 2.0 / pixel))
-    texture = (1 + anatomy.mix(table(MR_GRAIN)) * field).clip(0.2)
+    texture = (1 + anatomy.mix(table("mr_grain")) * field).clip(0.2)
     bias = shading(rng, shape, scanner.shade_t2 if weighting == "t2" else scanner.shade_t1)
     gain = float(rng.uniform(*scanner.gain))
     noise = float(rng.uniform(*(scanner.noise_t2 if weighting == "t2" else scanner.noise_t1)))
@@ -261,12 +148,6 @@ def render_mr(
     signal *= texture * bias * np.float32(gain)
     own = _generator(seed, sequence)
     return Volume(_magnitude(own, signal, noise), anatomy.affine, "mr", sequence=sequence)
-
-
-def _alike(values: np.ndarray) -> None:
-    """Both kidneys of one person look the same."""
-    for part in ("cortex", "medulla"):
-        values[TISSUES[f"left_{part}"]] = values[TISSUES[f"right_{part}"]]
 
 
 def _generator(seed: int | np.random.SeedSequence, purpose: str) -> np.random.Generator:
@@ -299,35 +180,25 @@ def render_ct(anatomy: Anatomy, seed: int | np.random.SeedSequence, *, contrast:
             if name.endswith(group):
                 offset[code] = shift
     # Fat in the liver lowers its HU: 1 HU a per cent.
-    middle, spread, texture = (PORTAL_VENOUS, SPREAD, GRAIN) if contrast else (NATIVE, NATIVE_SPREAD, NATIVE_GRAIN)
-    values = table(middle) + table(spread) * offset.astype(np.float32)
+    phase, prefix = ("portal_venous", "") if contrast else ("native", "native_")
+    values = table(phase) + table(f"{prefix}spread") * offset.astype(np.float32)
     values[TISSUES["liver"]] -= 100 * max(anatomy.liver_fat - 0.06, 0)
     hu = anatomy.mix(values)
-    between, pixel = _spacing(anatomy)
+    between, pixel = anatomy.spacing
     shape = anatomy.tissues.shape
-    hu += anatomy.mix(table(texture)) * grain(rng, shape, (1.5 / between, 2.2 / pixel, 2.2 / pixel))
-    hu += _lung_vessels(anatomy, grain(rng, shape, (3 / between, 2.4 / pixel, 2.4 / pixel)))
+    hu += anatomy.mix(table(f"{prefix}grain")) * grain(rng, shape, (1.5 / between, 2.2 / pixel, 2.2 / pixel))
+    vessels = grain(rng, shape, (3 / between, 2.4 / pixel, 2.4 / pixel))
+    hu += anatomy.mix(share_of("lung")) * (900 * np.clip(vessels - 1.6, 0, 0.9)).astype(np.float32)
     _lay_on_table(hu, anatomy, rng)
     # Reconstruction makes noise that neighbours share.
     hu += float(rng.uniform(9, 15)) * grain(rng, shape, (0.0, 0.55, 0.55))
     voxels = np.rint(hu).clip(LOWEST_HU, 3000).astype(np.int16)
-    phase = "portal_venous" if contrast else "native"
     return Volume(voxels, anatomy.affine, "ct", sequence=phase, contrast=contrast)
-
-
-def _lung_vessels(anatomy: Anatomy, field: Field) -> Field:
-    lung = anatomy.mix(table({"lung": 1.0}))
-    return lung * (900 * np.clip(field - 1.6, 0, 0.9)).astype(np.float32)
-
-
-def _spacing(anatomy: Anatomy) -> tuple[float, float]:
-    lengths = np.linalg.norm(anatomy.affine[:3, :3], axis=0)
-    return float(lengths[0]), float(lengths[1])
 
 
 def _lay_on_table(hu: Field, anatomy: Anatomy, rng: np.random.Generator) -> None:
     """Draw the table's shell, a shallow trough under the lowest skin; the patient hides what would cut into them."""
-    _, pixel = _spacing(anatomy)
+    _, pixel = anatomy.spacing
     touched = np.flatnonzero((anatomy.tissues != TISSUES["air"]).any(axis=(0, 2)))
     size = hu.shape[1]
     lowest = float(touched[-1]) if len(touched) else size / 2
@@ -338,7 +209,7 @@ def _lay_on_table(hu: Field, anatomy: Anatomy, rng: np.random.Generator) -> None
     below = (rows - lowest) * pixel + rise - 5.0
     wide = np.abs(across) - 205
     shell, foam, lower = _band(below, 0.0, 3.0), _band(below, 3.0, 28.0), _band(below, 28.0, 31.0)
-    air = anatomy.mix(table({"air": 1.0}))
+    air = anatomy.mix(share_of("air"))
     for depth, value in ((foam, -960.0), (shell, 160.0), (lower, 100.0)):
         share = np.clip(0.5 - np.maximum(depth, wide) / pixel, 0, 1) * air
         hu += share * (value - hu)

@@ -1,43 +1,76 @@
-"""The phantom's tissues: codes, HU, fat, and texture."""
-
-from collections.abc import Mapping
+"""The phantom's tissues: codes, HU, MR signal, fat and texture."""
 
 import numpy as np
 from jaxtyping import Float, Float32
 from scipy.ndimage import gaussian_filter
 
-_NAMES = (
-    "air",
-    "gas",
-    "skin",
-    "fat",
-    "muscle",
-    "lung",
-    "bone",
-    "marrow",
-    "disc",
-    "nerve",
-    "csf",
-    "heart",
-    "artery",
-    "vein",
-    "liver",
-    "liver_vessel",
-    "bile",
-    "spleen",
-    "right_cortex",
-    "right_medulla",
-    "left_cortex",
-    "left_medulla",
-    "urine",
-    "pancreas",
-    "gut_wall",
-    "stomach_fluid",
-    "chyme",
-    "stool",
-)
+# One row per tissue, with the columns of `COLUMNS`: HU 70 s after contrast agent, how far a person's may be from it,
+# and standard deviation of the tissue's own grain, HU; the same without agent; fraction of fat (of protons; the liver's
+# own is the person's); signal of pure water on T1 at 1.5 T and at 3 T and on T2, for fat under the skin on T1 = 1;
+# grain of MR relative to its signal.
+#
+# Without agent: ranges of Buzug (Computed Tomography, 2008, p. 475) and of Prokop and Galanski (Spiral and Multislice
+# CT of the Body, 2003): liver 45-65 HU, spleen 35-55, kidney 20-40, blood 45-65; the liver is 1-18 HU above the spleen
+# (Park et al., Radiology 2011;258:760-766). So vessels are darker than the liver around them, and a kidney looks the
+# same throughout. People differ by their blood only, no longer by how fast it flows.
+#
+# At 3 T: sin(a) (1 - E) / (1 - cos(a) E), E = exp(-TR / T1), of TR 4 ms and a = 4 degrees, over that of fat, with T1 of
+# de Bazelaire et al. (Radiology 2004;230:652-659): fat 382 ms, liver 809, spleen 1328, cortex 1142, medulla 1545,
+# pancreas 725, muscle 898, marrow 586; blood 1900 and fluids 4000 ms. The rest follows the most similar tissue. Slices
+# do not saturate what flows into a slab: vessels are nearer to the organs than in 2D.
+#
+# T2: slow flow, so small veins of the liver are bright, while the great vessels are void.
+COLUMNS = (
+    "portal_venous", "spread", "grain", "native", "native_spread", "native_grain", "fat",
+    "water_t1", "water_t1_3t", "water_t2", "mr_grain",
+)  # fmt: skip
+# fmt: off
+_ROWS: dict[str, tuple[float, ...]] = {
+    #                   HU   +-   gr      HU   +-   gr    fat     T1    3 T      T2      gr
+    "air":           ( -1000,   0,   0,  -1000,   0,   0,     0,     0,     0,      0,      0),
+    "gas":           (  -980,   0,   0,   -980,   0,   0,     0,     0,     0,      0,      0),
+    "skin":          (    20,   0,  10,     20,   0,  10,   0.1,  0.45,  0.78,   0.12,      0),
+    "fat":           (  -103,   3,   7,   -103,   3,   7,  0.93,   0.5,  0.82,    0.1,   0.04),
+    "muscle":        (    57,   3,   8,     52,   3,   8,  0.03,  0.46,   0.8,   0.15,    0.1),
+    "lung":          (  -850,  20,  45,   -850,  20,  45,     0,  0.05,  0.05,  0.045,    0.5),
+    "bone":          (   520,   0,  60,    520,   0,  60,     0,  0.06,   0.1,   0.03,      0),
+    "marrow":        (   160,  25,  35,    145,  25,  35,  0.45,  0.42,  0.91,   0.24,   0.12),
+    "disc":          (    82,   0,   0,     82,   0,   0,     0,  0.38,   0.6,   0.26,      0),
+    "nerve":         (    38,   0,   0,     38,   0,   0,     0,  0.42,   0.7,    0.5,      0),
+    "csf":           (    12,   0,   0,     12,   0,   0,     0,  0.16,  0.36,    1.1,      0),
+    "heart":         (   105,   0,   8,     44,   0,   4,     0,   0.4,  0.68,   0.24,    0.2),
+    "artery":        (   152,   8,   0,     45,   4,   0,     0,   0.3,  0.57,   0.07,      0),
+    "vein":          (   150,   8,   0,     45,   4,   0,     0,  0.24,  0.57,   0.13,      0),
+    "liver":         (   111,   7,   4,     58,   5,   4,     0,   0.6,  0.83,   0.37,  0.045),
+    "liver_vessel":  (   157,   8,   0,     45,   4,   0,     0,  0.36,  0.59,   0.58,      0),
+    "bile":          (     8,   0,   0,      8,   0,   0,     0,   0.3,  0.46,   1.15,      0),
+    "spleen":        (   121,   7,   4,     48,   4,   4,     0,  0.42,  0.68,   0.72,   0.04),
+    "right_cortex":  (   178,   8,   8,     32,   4,   4,     0,   0.5,  0.73,   0.78,   0.06),
+    "right_medulla": (   164,   8,   8,     32,   4,   4,     0,  0.38,  0.63,    0.9,   0.08),
+    "left_cortex":   (   178,   8,   8,     32,   4,   4,     0,   0.5,  0.73,   0.78,   0.06),
+    "left_medulla":  (   164,   8,   8,     32,   4,   4,     0,  0.38,  0.63,    0.9,   0.08),
+    "urine":         (    30,   0,   0,      6,   0,   0,     0,  0.16,  0.36,   1.15,      0),
+    "pancreas":      (    92,   0,  12,     41,   0,  12,  0.06,  0.64,  0.85,   0.46,   0.12),
+    "gut_wall":      (    82,   0,   0,     36,   0,   0,  0.04,  0.44,   0.7,   0.32,   0.12),
+    "stomach_fluid": (    10,   6,   0,     10,   6,   0,     0,  0.18,  0.38,   1.12,   0.08),
+    "chyme":         (    28,  12,  14,     28,  12,  14,     0,  0.34,  0.58,    0.8,    0.2),
+    "stool":         (    20,  15,  70,     20,  15,  70,     0,  0.36,   0.5,    0.3,   0.35),
+}
+# fmt: on
 
-TISSUES: dict[str, int] = {name: code for code, name in enumerate(_NAMES)}
+TISSUES: dict[str, int] = {name: code for code, name in enumerate(_ROWS)}
+_TABLE = dict(zip(COLUMNS, np.array(list(_ROWS.values()), np.float32).T, strict=True))
+
+
+def table(column: str) -> Float[np.ndarray, " tissues"]:
+    """A copy of one column: a number per tissue code."""
+    return _TABLE[column].copy()
+
+
+def share_of(*names: str) -> Float[np.ndarray, " tissues"]:
+    """1 for the named tissues, 0 for all others."""
+    return np.isin(np.arange(len(TISSUES)), [TISSUES[name] for name in names]).astype(np.float32)
+
 
 # Label value of each organ, in every modality, and the tissues that count as it.
 ORGANS: dict[int, str] = {1: "liver", 2: "right_kidney", 3: "left_kidney", 4: "spleen"}
@@ -47,121 +80,6 @@ ORGAN_TISSUES: dict[str, tuple[str, ...]] = {
     "left_kidney": ("left_cortex", "left_medulla"),
     "spleen": ("spleen",),
 }
-
-# Proton fraction that is fat; the liver's own belongs to the person.
-FAT: dict[str, float] = {"fat": 0.93, "marrow": 0.45, "skin": 0.1, "muscle": 0.03, "pancreas": 0.06, "gut_wall": 0.04}
-
-
-def table(values: Mapping[str, float | int], default: float = 0.0) -> Float[np.ndarray, " tissues"]:
-    """One number for each tissue code; a name that begins with `*` stands for all that end alike.
-
-    Args:
-        values: tissue name -> number; `*_cortex` covers both kidneys.
-        default: for tissues that are not named.
-    """
-    result = np.full(len(_NAMES), default, np.float32)
-    for pattern, value in values.items():
-        for name, code in TISSUES.items():
-            if name == pattern or (pattern.startswith("*") and name.endswith(pattern[1:])):
-                result[code] = value
-    return result
-
-
-# HU 70 s after contrast, and how far a person's may lie from it.
-PORTAL_VENOUS: dict[str, float] = {
-    "air": -1000,
-    "gas": -980,
-    "skin": 20,
-    "fat": -103,
-    "muscle": 57,
-    "lung": -850,
-    "bone": 520,
-    "marrow": 160,
-    "disc": 82,
-    "nerve": 38,
-    "csf": 12,
-    "heart": 105,
-    "artery": 152,
-    "vein": 150,
-    "liver": 111,
-    "liver_vessel": 157,
-    "bile": 8,
-    "spleen": 121,
-    "*_cortex": 178,
-    "*_medulla": 164,
-    "urine": 30,
-    "pancreas": 92,
-    "gut_wall": 82,
-    "stomach_fluid": 10,
-    "chyme": 28,
-    "stool": 20,
-}
-SPREAD: dict[str, float] = {
-    "liver": 7,
-    "liver_vessel": 8,
-    "spleen": 7,
-    "*_cortex": 8,
-    "*_medulla": 8,
-    "artery": 8,
-    "vein": 8,
-    "muscle": 3,
-    "fat": 3,
-    "marrow": 25,
-    "lung": 20,
-    "stomach_fluid": 6,
-    "chyme": 12,
-    "stool": 15,
-}
-# Standard deviation of the tissue's own grain, HU.
-GRAIN: dict[str, float] = {
-    "fat": 7,
-    "muscle": 8,
-    "lung": 45,
-    "bone": 60,
-    "marrow": 35,
-    "liver": 4,
-    "spleen": 4,
-    "*_cortex": 8,
-    "*_medulla": 8,
-    "heart": 8,
-    "pancreas": 12,
-    "chyme": 14,
-    "stool": 70,
-    "skin": 10,
-}
-
-# What differs without contrast agent. Ranges of Buzug (Computed Tomography, 2008, p. 475) and of Prokop and Galanski
-# (Spiral and Multislice CT of the Body, 2003): liver 45-65 HU, spleen 35-55, kidney 20-40, blood 45-65; the liver lies
-# 1-18 HU above the spleen (Park et al., Radiology 2011;258:760-766). So vessels are darker than the liver around them,
-# and a kidney looks the same all through.
-_UNENHANCED: dict[str, float] = {
-    "muscle": 52,
-    "marrow": 145,
-    "heart": 44,
-    "artery": 45,
-    "vein": 45,
-    "liver": 58,
-    "liver_vessel": 45,
-    "spleen": 48,
-    "*_cortex": 32,
-    "*_medulla": 32,
-    "urine": 6,
-    "pancreas": 41,
-    "gut_wall": 36,
-}
-NATIVE: dict[str, float] = {**PORTAL_VENOUS, **_UNENHANCED}
-# People differ by their blood alone, no longer by how fast it flows.
-NATIVE_SPREAD: dict[str, float] = {
-    **SPREAD,
-    "liver": 5,
-    "liver_vessel": 4,
-    "spleen": 4,
-    "*_cortex": 4,
-    "*_medulla": 4,
-    "artery": 4,
-    "vein": 4,
-}
-NATIVE_GRAIN: dict[str, float] = {**GRAIN, "*_cortex": 4, "*_medulla": 4, "heart": 4}
 
 
 Field = Float32[np.ndarray, "slices rows columns"]

@@ -18,7 +18,7 @@ BODY_Y, CANAL_Y = 48.0, 76.0
 
 
 @dataclass(frozen=True, eq=False)
-class Room:
+class OrganSpace:
     """The spaces that organs lie in, as distances over one plane."""
 
     cavity: Plane
@@ -27,12 +27,8 @@ class Room:
     """To the diaphragm, negative below it."""
 
 
-def paint_trunk(canvas: Canvas, person: Person) -> Room:
-    """Paint skin to lungs and heart; what is left for the organs is fat.
-
-    Returns:
-        The room for the organs.
-    """
+def paint_trunk(canvas: Canvas, person: Person) -> OrganSpace:
+    """Paint skin to lungs and heart; what is left for the organs, the space returned, is fat."""
     x, y, z = canvas.frame
     # Trunks are not cylinders.
     widening = 1 / (1 + person.taper * z * (1 / 120))
@@ -53,7 +49,7 @@ def paint_trunk(canvas: Canvas, person: Person) -> Room:
     _paint_flank(canvas, person, wall)
     dome = smooth_minimum(_dome(person.right_dome, x, y, z), _dome(person.left_dome, x, y, z), 14)
     _paint_chest(canvas, person, cavity, dome)
-    return Room(cavity, dome)
+    return OrganSpace(cavity, dome)
 
 
 def _paint_flank(canvas: Canvas, person: Person, wall: Plane) -> None:

@@ -13,9 +13,9 @@ Notable:
 - File names, instance numbers and positions run as they like, and the masks of some CT cases run against the slices.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import nibabel
 import numpy as np
@@ -197,10 +197,6 @@ class Quirks:
     masks_backwards: bool = False
     old_names: bool = False
 
-    def to_json(self) -> dict[str, Any]:
-        """For the phantom's own record."""
-        return asdict(self)
-
 
 # Cases take these in turn, so that a small phantom has the common quirks and a larger one has them all.
 CT_QUIRKS = (
@@ -232,7 +228,7 @@ def write_ct_case(
     masks.mkdir(parents=True)
     for place, index in enumerate(drawn):
         # Boolean pixels make a PNG of one bit, as the published ones are.
-        _write_png(masks / f"liver_GT_{place:03d}.png", labels[index] == 1)
+        Image.fromarray(labels[index] == 1).save(masks / f"liver_GT_{place:03d}.png")
 
 
 def write_mr_case(
@@ -247,9 +243,10 @@ def write_mr_case(
     """Write one MR patient, all sequences on one grid, to `.../MR/<id>`."""
     order = slice_order(len(labels), quirks.files)
     # The two phases were taken together: out of phase has the odd numbers, in phase the even ones.
-    in_phase = [f"IMG-0004-{2 * place + 2:05d}.dcm" for place in range(len(order))]
-    out_phase = [f"IMG-0004-{2 * place + 1:05d}.dcm" for place in range(len(order))]
-    t2 = [f"IMG-0002-{place + 1:05d}.dcm" for place in range(len(order))]
+    in_phase, out_phase, t2 = (
+        [f"IMG-{series}-{step * place + first:05d}.dcm" for place in range(len(order))]
+        for series, step, first in (("0004", 2, 2), ("0004", 2, 1), ("0002", 1, 1))
+    )
     for sequence, part, names in (
         ("t1_in", "T1DUAL/DICOM_anon/InPhase", in_phase),
         ("t1_out", "T1DUAL/DICOM_anon/OutPhase", out_phase),
@@ -260,15 +257,13 @@ def write_mr_case(
         masks = folder / part
         masks.mkdir(parents=True)
         for name, index in zip(names, order, strict=True):
-            _write_png((masks / name).with_suffix(".png"), GRAY_OF_LABEL[labels[index]])
+            Image.fromarray(GRAY_OF_LABEL[labels[index]]).save((masks / name).with_suffix(".png"))
 
 
 def slice_order(slices: int, order: Order) -> list[int]:
     """The slices (feet to head) in the order of their file names."""
     up = list(range(slices))
-    if order == "interleaved":
-        return up[::2] + up[1::2]
-    return up[::-1] if order == "down" else up
+    return {"up": up, "down": up[::-1], "interleaved": up[::2] + up[1::2]}[order]
 
 
 def _write_series(
@@ -284,10 +279,6 @@ def _write_series(
     for place, (index, name) in enumerate(zip(order, names, strict=True)):
         instance = len(order) - place if quirks.instances_backwards else place + 1
         write_slice(folder / name, volume, index, identity=identity, instance=instance, source=source)
-
-
-def _write_png(path: Path, pixels: np.ndarray) -> None:
-    Image.fromarray(pixels).save(path, format="PNG")
 
 
 def write_nifti_case(

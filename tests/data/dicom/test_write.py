@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
 from crossmod.data.dicom.series import read_dicom_series
-from crossmod.data.dicom.write import as_16_bit, write_dicom_series
+from crossmod.data.dicom.write import as_16_bit
 from crossmod.data.volume import CANONICAL, Volume, axis_codes, reorient
 from crossmod.errors import InputError
 from tests.support.dicom import SECRETS, body, write_series
+from tests.support.write_dicom import write_dicom_series
 
 spacings = st.tuples(*[st.floats(0.3, 9.0)] * 3)
 shapes = st.tuples(st.integers(1, 4), st.integers(2, 6), st.integers(2, 5))

@@ -17,11 +17,8 @@ from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, MRImageStorage, 
 from pydicom.valuerep import format_number_as_ds
 
 from crossmod.config import Modality
-from crossmod.data.dicom.geometry import Layout, laid_out
+from crossmod.data.dicom.geometry import Layout
 from crossmod.data.dicom.header import copied
-from crossmod.data.store_writer import check_values
-from crossmod.data.volume import Volume
-from crossmod.files import atomic_folder
 
 CT_INTERCEPT = -1024
 # Begins a PatientID that was made up here: an archive puts all that have none into one person's folder.
@@ -57,25 +54,6 @@ class Stored:
     def signed(self) -> bool:
         """Whether the stored numbers may be negative."""
         return self.pixels.dtype == np.int16
-
-
-def write_dicom_series(volume: Volume, folder: Path) -> None:
-    """Write a volume's voxels as a DICOM series; labels are not written.
-
-    Args:
-        volume: what to write.
-        folder: a new or empty folder; it appears when all slices are written.
-
-    Raises:
-        InputError: the folder holds something, the disk is full, or the volume is sheared, which DICOM cannot say.
-    """
-    with atomic_folder(folder) as temporary:
-        check_values(folder, volume.voxels)
-        voxels, layout = laid_out(folder, volume)
-        stored = as_16_bit(voxels, hounsfield=volume.unit == "HU")
-        series = series_header(volume.modality, layout, stored)
-        for index in range(len(voxels)):
-            write_slice(temporary / slice_name(index), slice_header(series, layout, index), stored.pixels[index])
 
 
 def as_16_bit(voxels: Shaped[np.ndarray, "slices rows columns"], *, hounsfield: bool) -> Stored:

@@ -1,4 +1,4 @@
-"""What the benches ask: the size of the work, the path, and how long to measure."""
+"""Options of `crossmod bench`, and the settings they stand for; free of PyTorch, as the command line needs them."""
 
 from typing import Literal, TypeVar
 
@@ -10,7 +10,7 @@ from crossmod.settings import Compile, Device, Precision, SegmentSettings, Train
 
 Trained = TypeVar("Trained", bound=TrainSettings)
 
-# From here on the paper's preset is what is meant, also on a CPU.
+# From this size on the paper's preset is meant, also on a CPU.
 PAPER_FROM_PIXELS = 128
 
 
