@@ -1,1 +1,1 @@
-"""Speed: what crossmod's paths win over plain PyTorch on this machine, and what the machine has."""
+"""Speed: crossmod's gain over plain PyTorch on this machine, and what the machine has."""

@@ -23,7 +23,7 @@ Given = TypeVar("Given")
 
 
 def silently(work: Callable[[], Given]) -> Given:
-    """What `work` gives; whatever progress it would show is not shown, since the bench shows its own."""
+    """The result of `work`, without its progress display, since the benchmark shows its own."""
 
     def hushed() -> Given:
         disable_progress()
@@ -37,9 +37,9 @@ PATH = "fp32, eager"
 
 
 def plain(trainee: TrainingTask) -> TrainingTask:
-    """A new trainee with the Adam that `torch.optim.Adam(weights, rate, betas)` gives, in place of the engine's.
+    """A new training task with the Adam of `torch.optim.Adam(weights, rate, betas)` in place of the engine's.
 
-    Nothing else of it needs to be taken back: what is not accelerated is eager, in fp32, with rows of pixels last.
+    Nothing else needs to be undone: without acceleration it is eager, in fp32, with rows of pixels last.
     """
     for optimizer in trainee.optimizers.values():
         assert isinstance(optimizer, Adam)
@@ -59,12 +59,8 @@ Work = Callable[[int], Callable[[], Outcome]]
 
 @dataclass(frozen=True, eq=False)
 class Way:
-    """One of two ways to do the same work.
-
-    Args:
-        path: how it computes, in words.
-        precision: what its convolutions compute in: the rate that it is held against.
-        build: makes the work.
+    """One of two ways to do the same work: how it computes, the precision of its convolutions (whose rate it is
+    compared with), and what builds the work.
     """
 
     path: str
@@ -79,12 +75,12 @@ class BenchmarkPlan:
     Args:
         work: what they do, in words.
         device: where.
-        steps: that are timed.
-        warm: first steps, which are not; the work is at its full speed after them.
-        checked: of the first steps, how many are held against each other.
-        outcome: what is held against each other, in words.
-        slices: that a step gets through.
-        unit: `step`, or `slice`, where a step is only a number of slices.
+        steps: number of timed steps.
+        warm: first steps, not timed; the work is at its full speed after them.
+        checked: of the first steps, how many are compared.
+        outcome: what is compared, in words.
+        slices: slices per step.
+        unit: `step`, or `slice`, if a step is only a number of slices.
         networks: whether there are operations to count.
     """
 
@@ -169,7 +165,7 @@ def _host(value: Tensor | np.ndarray) -> np.ndarray:
 
 
 def largest_difference(reference: list[dict[str, np.ndarray]], shipped: list[dict[str, np.ndarray]]) -> float | None:
-    """The largest `|shipped - reference| / |reference|` (L2) over steps and names; None: something is no number."""
+    """The largest `|shipped - reference| / |reference|` (L2) over steps and names; None if any value is not finite."""
     found = 0.0
     for old, new in zip(reference, shipped, strict=True):
         assert old.keys() == new.keys()

@@ -51,11 +51,11 @@ LITTLE_MEMORY, LITTLE_DISK = 4 * GB, 5 * GB
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that was looked at.
+    """One check of the machine.
 
     Args:
         state: `ok`; `note`: worth knowing; `missing`: crossmod works without it; `broken`: it does not.
-        topic: what was looked at.
+        topic: what was checked.
         text: what was found.
         do: what to do about it; "": nothing.
     """

@@ -1,8 +1,7 @@
 """Clock, memory and peak rate of the machine.
 
-Notable:
-- On a GPU all counts, from the building on: what torch's tensors take. Later steps may be replays of a recorded one,
-  which take the memory of the recording and ask for none.
+- On a GPU all memory of torch's tensors counts, from building on. Later steps may be replays of a recorded one, which
+  use the memory of the recording and allocate none.
 - On a CPU one step counts, beyond what is held before it. Earlier ones load libraries and compile, and both paths hold
   the same weights, gradients and moments.
 - A large matrix product alone is no measure on a CPU: on AMD's the library for products reaches half of what the one
@@ -86,10 +85,10 @@ def meaning(device: torch.device) -> str:
 
 
 def begin(device: torch.device) -> int:
-    """Begin to watch; gives the bytes from which `added` counts.
+    """Start measuring; returns the bytes from which `added` counts.
 
-    What was freed before is given back to the system first, or it would be used again without being counted. Where the
-    system cannot forget an earlier peak (macOS), only what goes beyond that counts.
+    Freed memory is returned to the system first, or it would be reused without being counted. If the system cannot
+    forget an earlier peak (macOS), only what exceeds that counts.
     """
     if device.type == "cuda":
         torch.cuda.synchronize(device)

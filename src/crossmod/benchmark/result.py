@@ -20,11 +20,11 @@ class Reading:
         path: how it computes, in words.
         seconds: of each timed step; on a GPU the mean of each turn.
         milliseconds: the median of a step, or of a slice.
-        slices_per_second: how many slices it gets through.
-        start_seconds: what the first steps took beyond as many later ones: compiling, recording, choosing algorithms.
+        slices_per_second: throughput.
+        start_seconds: time of the first steps beyond as many later ones: compiling, recording, choosing algorithms.
         peak_bytes: memory; `Bench.memory` says what is counted.
-        tflops: floating-point operations, as the reference does them, in 1e12 a second; None without networks.
-        share: `tflops` over what the machine reaches at its best in the same precision.
+        tflops: floating-point operations, as the reference does them, in 1e12 per second; None without networks.
+        share: `tflops` over the machine's best in the same precision.
     """
 
     path: str
@@ -43,15 +43,15 @@ class Comparison:
 
     Args:
         work: what they do.
-        unit: what the milliseconds are of: `step` or `slice`.
+        unit: of the milliseconds: `step` or `slice`.
         reference: plain PyTorch.
         shipped: what crossmod runs.
-        ratio: how many times faster the shipped path is: milliseconds of the reference / milliseconds of the shipped.
-        operations: floating-point operations of a unit; None without networks.
-        checked: what of the two was held against each other.
-        difference: the largest relative difference found; None: something was no number.
+        ratio: milliseconds of the reference / milliseconds of the shipped path.
+        operations: floating-point operations per unit; None without networks.
+        checked: what was compared.
+        difference: the largest relative difference found; None: a value was not finite.
         same: whether that is close enough.
-        reading_milliseconds: what fetching one step's data takes by itself; None where nothing is fetched.
+        reading_milliseconds: time to fetch one step's data; None if nothing is fetched.
         reading_share: of the shipped path's step.
     """
 
@@ -70,14 +70,14 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Bench:
-    """All that one command measured.
+    """All measurements of one command.
 
     Args:
         command: its name.
-        size: the work's, in words.
+        size: of the work, in words.
         device: where.
         torch: version.
-        threads: that torch used.
+        threads: of torch.
         rates: TFLOP/s of the machine at its best, in a large matrix product or convolution, by precision.
         memory: what the memory numbers are.
         comparisons: one or more.

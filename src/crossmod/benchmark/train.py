@@ -82,7 +82,7 @@ def _batches(settings: TranslateSettings, device: torch.device) -> UnpairedBatch
 def stepping(trainee: TrainingTask, batches: Batches, seed: int, device: torch.device) -> Work:
     """Steps as the training loop takes them: draws, batch, step; their outcome is losses, and how far weights moved.
 
-    Losses alone would not tell a step that trains nothing. Where to the weights move is no outcome: bf16 turns the
+    Losses alone would not reveal a step that trains nothing. The weights themselves are no outcome: bf16 changes the
     first steps of Adam, which divides each gradient by its size, however small it is.
     """
     # On the host: they are not to count as the step's memory on a GPU.

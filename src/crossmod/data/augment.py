@@ -1,10 +1,9 @@
-"""Augmentation: drawn on the host for a whole epoch, and applied, to image and mask alike, to a whole batch at once.
+"""Augmentation: drawn on the host for a whole epoch, applied to the images and masks of a whole batch.
 
-Notable:
 - Row p of a draw belongs to position p of the epoch's order, and a longer draw begins with a shorter one: how an epoch
   is divided into steps and ranks changes the augmentation of no slice.
-- Slices on the host are NumPy arrays and those on a device tensors: both are cut by the same indexes, and on the host
-  NumPy takes an eighth of torch's time, since it copies whole rows of pixels (256 px, one core).
+- Slices on the host are NumPy arrays, those on a device tensors; both are cut by the same indexes. On the host NumPy
+  takes an eighth of torch's time, since it copies whole rows of pixels (256 px, one core).
 """
 
 import numpy as np

@@ -1,11 +1,10 @@
-"""Batches: any step of any epoch, the same whenever it is asked for, made where they are needed.
+"""Batches: any step of any epoch, the same whenever it is requested.
 
-Notable:
-- Slices are put on the device once, as int16 and uint8, and a batch is gathered there: a step reads no data, sends none
-  and waits for nothing. What an epoch draws is drawn at its first step and sent then.
-- Where slices would take more than half of what is free on a CUDA device they stay on the host, and each batch is sent.
-- With several ranks, a step takes `batch_size * ranks` positions of the epoch's order and each rank its part of them,
-  one after another: 2 ranks with 1 slice each see what 1 rank with 2 sees, augmentation and all.
+- Slices are put on the device once, as int16 and uint8, and batches are gathered there: a step reads and sends no data.
+  What an epoch draws is drawn and sent at its first step.
+- Slices that would take more than half of the free memory of a CUDA device stay on the host, and each batch is sent.
+- With several ranks, a step takes `batch_size * ranks` positions of the epoch's order, and each rank its part of them:
+  2 ranks with 1 slice each see what 1 rank with 2 sees, augmentation included.
 """
 
 import itertools
@@ -40,17 +39,17 @@ def order(total: int, expected: int, seed: int, *names: str | int) -> np.ndarray
 
 @dataclass(frozen=True, eq=False)
 class UnpairedBatches:
-    """Batches of CT and MR slices that have nothing to do with each other.
+    """Batches of unrelated CT and MR slices.
 
-    An epoch passes once over the larger set; the smaller one is shuffled anew as often as it takes. Each modality
-    has its own order: the two are never mixed.
+    An epoch passes once over the larger set; the smaller one is reshuffled as often as needed. Each modality has its
+    own order.
 
     Args:
-        ct: CT slices; in 2.5D, a set for each image of a stack, slice by slice of the same place.
-        mr: MR slices, likewise; of several inputs, a set for each.
+        ct: CT slices; in 2.5D, a set for each image of a stack, in the same order.
+        mr: MR slices, also; of several inputs, a set for each.
         settings: sizes, augmentation and seed.
         device: where the batches go.
-        rank: which part of each step's slices this process takes, from 0.
+        rank: this process, from 0: its part of each step's slices.
         ranks: processes that share each step.
     """
 
@@ -110,17 +109,10 @@ class UnpairedBatches:
 
 @dataclass(frozen=True, eq=False)
 class LabelledBatches:
-    """Batches of labelled slices of one modality, real and synthetic mixed.
+    """Batches of labelled slices of one modality, real and synthetic mixed; each slice once per epoch.
 
-    Each slice is seen once an epoch. With several ranks the last step is filled up from a second shuffle, so that all
-    ranks take as many slices; with one it may be smaller.
-
-    Args:
-        parts: slice sets that are trained on together.
-        settings: augmentation and seed.
-        device: where the batches go.
-        rank: which part of each step's slices this process takes, from 0.
-        ranks: processes that share each step.
+    With several ranks the last step is filled from a second shuffle, so that all ranks take the same number of slices;
+    with one rank it may be smaller. `rank` and `ranks` as in `UnpairedBatches`.
     """
 
     parts: tuple[SliceSet, ...]

@@ -1,14 +1,13 @@
-"""Where the body lies in a volume's slices, in millimetres: what frames are centred on and sized by.
+"""Where the body is in a volume's slices, in millimetres: what frames are centred on and sized by.
 
-Notable:
-- A few slices, evenly along the body, tell: single slices are often wrong about the body, their medians are not.
+- Medians over a few slices, evenly along the body: single slices are often wrong about the body.
 - In a slice the body ends where rows (columns) hold a tenth of what the widest one holds. Of an ellipse that leaves out
-  half a hundredth; a table's edge, a cable or a hand beside the body do not reach it.
-- The mask of MR is smoothed, and reaches one or two of the averaged pixels beyond the skin: boxes of MR are some
+  0.5 %; a table's edge, a cable or a hand beside the body do not reach it.
+- The mask of MR is smoothed, and extends one or two of the averaged pixels beyond the skin: boxes of MR are some
   millimetres larger, evenly on all sides.
-- A body that is cut by the field of view ends there: how far it goes on is not known. The box says how often that is.
-- From side to side the middle is the axis about which the body's depth is most nearly symmetric: it stays where it is
-  when the field cuts one flank more than the other, where the middle of what is seen moves with the field.
+- A body cut by the field of view ends there. The box says how often that is.
+- From side to side the middle is the axis about which the body's depth is most nearly symmetric: unlike the middle of
+  what is seen, it does not move when the field cuts one flank more than the other.
 """
 
 from collections.abc import Sequence

@@ -1,11 +1,10 @@
-"""The body in a slice, and the lungs in it: where scores look, and what tells the chest from the abdomen.
+"""The body in a slice, and the lungs in it: where scores look, and what distinguishes the chest from the abdomen.
 
-Notable:
-- Each slice is judged by itself, so that a slice has one body, whichever volume or set it is shown in.
-- CT is often stored cut to a window, as [-125, 275] HU: its air then lies at the window's low end, and fat a few HU
-  above. There the threshold follows from the values of the slice.
-- MR has no unit: its air is told by Otsu's threshold, of logarithms, since a fat-suppressed body is darker in places
-  than a fifteenth of its brightest organ, and yet several times as bright as the noise around it.
+- Each slice is processed alone, so that its body does not depend on the volume or set it is shown in.
+- CT is often clipped to a window, such as [-125, 275] HU: air is then at the window's low end, and fat a few HU above.
+  There the threshold follows from the values of the slice.
+- MR has no unit: its air is found by Otsu's threshold of logarithms, since a fat-suppressed body is in places darker
+  than a fifteenth of its brightest organ, and still several times as bright as the noise around it.
 """
 
 from collections.abc import Callable

@@ -1,6 +1,6 @@
-"""Whether a CT was taken with contrast agent in the blood: what its header says, and what somebody states of it.
+"""Whether a CT was taken with contrast agent in the blood, by its header and by what the user states.
 
-Notable: a header can only say yes. Where no agent is named, it may as well have been removed with the names.
+A header can only say yes. Where it names no agent, the agent may have been removed with the names.
 """
 
 import re

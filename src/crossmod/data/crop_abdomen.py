@@ -1,25 +1,24 @@
 """Crop a long CT, such as one of the whole body, to the abdomen.
 
-It is measured in HU, on pixels of about 4 mm, which are quick and have little noise:
+Measured in HU, on pixels of about 4 mm, which are quick and have little noise:
 
-- body: the largest pieces above -300 HU, with all that they enclose; arms that hang free are left out;
-- lung: in it, between -940 and -400 HU, in pieces that reach as high as the largest. Gas in the gut is darker, and
-  does not reach as high;
-- side bone: above 180 HU and more than 45 mm aside from the body's middle: ribs, hip bones, thigh bones, no spine.
+- body: the largest components above -300 HU, holes filled; arms that hang free are left out;
+- lung: in the body, between -940 and -400 HU, in components that extend as high as the largest. Gas in the gut is
+  darker, and does not extend as high;
+- side bone: above 180 HU and more than 45 mm from the body's middle: ribs, hip bones, thigh bones, no spine.
 
-Going up, the pelvis ends where side bone ends: at the crest of the hip bones, below the waist, where there is none. The
-lungs begin where they take a twentieth of the body.
+Going up, the pelvis ends where side bone ends: at the iliac crest, below the waist, where there is none. The lungs
+begin where they take a twentieth of the body.
 
-What is kept is that and a margin at both ends. Where liver or kidneys are labelled, the labels say where it lies, and
-the margin is 2 cm; else the lungs and the pelvis do (`crossmod.data.crop_abdomen`), and it is 4.
+If liver or kidneys are labelled, the labels say where the abdomen is, and 2 cm are kept at both ends; else lungs and
+pelvis do, and 4 cm are kept.
 
-Notable:
-- An end that sticks out by less than twice as much is left, so that a scan of the abdomen stays as it is.
+- An end that sticks out by less than twice that is kept, so that a scan of the abdomen stays as it is.
 - Heights of what is not seen are means: of phantoms for liver, kidneys and lungs (`crossmod.metrics.axial_layers`), of
-  textbooks for the pelvis. In 20 real scans the kidneys' lower end lay within 5 cm of where the lungs placed it
-  (standard deviation 26 mm), and the dome within 4 (17 mm). In 19 of them lungs had to be told by values cut off at
-  -125 HU; in a further one gas passed for lung, for which reason such scans are refused.
-- MR is returned as it came: it is not taken of the whole body here, and its lungs have no HU.
+  textbooks for the pelvis. In 20 real scans the kidneys' lower end was within 5 cm of where the lungs placed it
+  (standard deviation 26 mm), and the dome within 4 (17 mm). In 19 of them lungs had to be found by values clipped at
+  -125 HU; in another one gas passed for lung, so such scans are refused.
+- MR is returned as it is: it is not taken of the whole body here, and its lungs have no HU.
 """
 
 from collections.abc import Mapping
@@ -56,15 +55,8 @@ CROSS = ndimage.generate_binary_structure(2, 1)
 
 @dataclass(frozen=True, eq=False)
 class Profile:
-    """Measures of each slice, feet to head.
-
-    Args:
-        z: its middle, mm along the body.
-        body: cross-section of the body, mm^2.
-        lung: cross-section of the lungs, mm^2.
-        bone: share of the body that is bone.
-        side_bone: bone aside of the spine, of the side that has less, mm^2.
-        legs: whether the body is in two.
+    """Measures of each slice, feet to head: position (mm along the body), cross-section of body, lungs and side bone
+    (of the side with less; mm^2), share of the body that is bone, and whether the body is in two.
     """
 
     z: Float[np.ndarray, " slices"]
@@ -203,13 +195,13 @@ Rule = Literal["labels", "lungs", "pelvis", "nothing outside of it"]
 
 @dataclass(frozen=True)
 class Abdomen:
-    """Where the abdomen lies in a scan.
+    """Where the abdomen is in a scan, mm along the body as in `Profile.z`.
 
     Args:
-        rule: what said so; the last: a scan without lungs, pelvis or legs, which is not cut.
-        low: the kidneys' lower end, mm along the body as `Profile.z` counts them.
-        high: the liver's dome, mm.
-        floor: where the pelvis was seen, the height in it below which nothing is kept, mm.
+        rule: how it was found; the last: a scan without lungs, pelvis or legs, which is not cut.
+        low: the kidneys' lower end.
+        high: the liver's dome.
+        floor: if the pelvis was seen, the height in it below which nothing is kept.
     """
 
     rule: Rule

@@ -1,9 +1,7 @@
-"""What may leave a DICOM header: an allow-list, so that what nobody thought of stays behind.
+"""What may leave a DICOM header: an allow-list of numbers, and of words out of closed lists.
 
-Notable:
 - Names, dates, ids, UIDs, places and free text (a series description often holds a name) are not on the list.
-- Values are numbers, and words out of closed lists: people write what they like into any field.
-- Text that is burnt into the pixels cannot be removed here: it becomes a note and a warning.
+- Text burnt into the pixels cannot be removed here: it becomes a note and a warning.
 """
 
 import logging

@@ -1,16 +1,15 @@
-"""The square of millimetres that a model sees of a slice, where it is centred, and the way to its pixels and back.
+"""The square of millimetres that a model sees of a slice, where it is centred, and resampling to its pixels and back.
 
-Notable:
-- There is one way to a model's pixels: training, synthesis, segmentation, evaluation and translation all use it.
+- Training, synthesis, segmentation, evaluation and translation all use this one resampling.
 - Nothing is stretched: pixels that are not square in the scan become square, and a slice is cut or padded.
-- Linear resampling by two small matrices, one an axis. Where pixels are merged the kernel is a triangle as wide as the
-  new pixel, so that nothing is aliased (the filter of Pillow and of torch's `antialias`). A pixel whose centre lies
-  outside of the scan gets the fill value, and all others only values of the scan.
-- Labels are resampled likewise, each by itself, and the one that has most of a pixel gets it: by the nearest pixel
-  alone, an organ's area would change more with the place of the grid.
-- Each slice is computed by itself: how many are done together changes no bit.
-- `whole` frames are those of models that were trained before there were millimetres: the whole slice, padded to a
-  square and scaled (`crossmod.data.resample.to_size`), to the last bit. Only these need torch.
+- Linear resampling by two small matrices, one per axis. Where pixels are merged the kernel is a triangle as wide as the
+  new pixel, so that nothing is aliased (the filter of Pillow and of torch's `antialias`). A pixel whose centre is
+  outside the scan gets the fill value, and all others only values of the scan.
+- Each label is resampled separately, and a pixel gets the one with the largest share: by the nearest pixel alone, an
+  organ's area would vary more with the position of the grid.
+- Each slice is computed separately: how many are computed together changes no bit.
+- `whole` frames are those of models trained before frames were in millimetres: the whole slice, padded to a square and
+  scaled (`crossmod.data.resample.to_size`), to the last bit. Only these need torch.
 """
 
 from dataclasses import dataclass, replace
@@ -39,10 +38,9 @@ class Frame:
     """The pixels that a model sees of the slices of one volume.
 
     Args:
-        size: pixels a side.
-        pixel_mm: millimetres of a pixel, down the rows and along the columns; equal unless the frame is `whole`.
-        centre: where the frame's centre lies: millimetres from the centre of the volume's first pixel, down its rows
-            and along its columns.
+        size: pixels per side.
+        pixel_mm: mm per pixel along rows and columns; equal unless the frame is `whole`.
+        centre: the frame's centre: mm from the centre of the volume's first pixel, along rows and columns.
         whole: the whole field of view, padded to a square and scaled.
     """
 
@@ -186,13 +184,7 @@ def padding(shape: Shape, spacing: Pair) -> tuple[tuple[int, int], tuple[int, in
 
 @dataclass(frozen=True, eq=False)
 class _Way:
-    """From the pixels of one axis to others.
-
-    Args:
-        weights: of each old pixel in each new one.
-        nearest: the old pixel nearest to each new one.
-        inside: which new pixels have their centre within the old ones.
-    """
+    """Weights of each old pixel of an axis in each new one, the nearest old one, and which new centres are inside."""
 
     weights: Float32[np.ndarray, "new old"]
     nearest: Int[np.ndarray, " new"]
@@ -247,7 +239,7 @@ def _most(
     values: UInt8[np.ndarray, " values"],
     nearest: UInt8[np.ndarray, "c d"],
 ) -> UInt8[np.ndarray, "c d"]:
-    """The label that has most of each pixel; of two that have as much, that of the nearest old pixel."""
+    """The label with the largest share of each pixel; of two equal ones, that of the nearest old pixel."""
     shares = np.stack([rows.weights @ (labels == value).astype(np.float32) @ columns.weights.T for value in values])
     shares += EVEN * (nearest == values[:, None, None])
     return values[shares.argmax(axis=0)]

@@ -111,13 +111,8 @@ NAMED = 3
 
 @dataclass(frozen=True)
 class WindowUse:
-    """How a volume's body lies in a window.
-
-    Args:
-        patient: whose volume it is.
-        below: share of the body below the window.
-        above: share above.
-        range: part of the window, 0 to 1, that 90 % of the body takes, what lies outside put at the ends.
+    """How a patient's body fits a window: shares below and above it, and the part of the window (0 to 1) that 90 % of
+    the body takes, with what is outside clipped.
     """
 
     patient: str

@@ -1,8 +1,7 @@
-"""NIfTI files in and out, place and values kept.
+"""NIfTI files in and out, with position and values kept.
 
-Notable:
-- A file that does not say how its axes lie in the patient is refused: a guess would swap left and right in silence.
-- Nothing of the header's text (`descrip`, `intent_name`, `db_name`) is kept; people write names there.
+- A file that does not say how its axes are oriented in the patient is refused: a guess could swap left and right.
+- No text of the header (`descrip`, `intent_name`, `db_name`) is kept; people write names there.
 """
 
 import gzip

@@ -1,16 +1,15 @@
-"""By what a patient is recognised in other stores: a mark in the record of each case, and spellings of one name.
+"""How a patient is recognised in other stores: a mark in the record of each case, and spellings of one name.
 
-Equal forms prove nothing: they are a reason to ask.
-
-A mark is the text `KIND:SCOPE:VALUE`. Two marks can be compared where kind and scope agree: equal values are one
-person, different values are different people. Marks of different scopes say nothing about each other.
+A mark is the text `KIND:SCOPE:VALUE`. Two marks can be compared if kind and scope agree: equal values are one person,
+different values are different people. Marks of different scopes say nothing about each other. Equal forms of names
+prove nothing: they are a reason to ask.
 
 | kind | scope | value |
 | --- | --- | --- |
 | `id` | fingerprint of the patient key | keyed hash of the DICOM PatientID |
-| `set` | a data set that says who is who, such as `chaos` | its number for the person |
+| `set` | a data set that identifies its people, such as `chaos` | its number for the person |
 | `name` | one call of `prepare` | the case name that the user gave, without the store's prefix |
-| `number` | one call of `prepare` | a running number, which has no meaning outside the store |
+| `number` | one call of `prepare` | a running number, without meaning outside the store |
 """
 
 import hashlib
@@ -97,13 +96,12 @@ class Mark(NamedTuple):
 
 @dataclass(frozen=True)
 class Seen:
-    """The people of the stores that a model was trained with, as its card or its images tell them.
+    """The people of the stores that a model was trained with, by its card or its images.
 
     Args:
         model: its name.
-        people: by the model's own name for them, their marks, held out or not; no marks where an earlier version
-            trained it.
-        decided: whether it was decided then who of them is one person, so that it is not asked again.
+        people: marks by the model's own names, held out or not; no marks if an earlier version trained it.
+        decided: whether it was decided then which of them are one person, so that it is not asked again.
     """
 
     model: str
@@ -120,7 +118,7 @@ def parse_mark(text: str) -> Mark:
 def scope_of(prefix: str, checksum: str) -> str:
     """The scope of one call of `prepare`: from the prefix of its patients and the checksum of its first case.
 
-    The same files prepared again have the same scope, and a name in it means the same person.
+    The same files prepared again have the same scope, in which a name means the same person.
     """
     return hashlib.sha256(f"{prefix}\n{checksum}".encode()).hexdigest()[:12]
 
@@ -152,9 +150,9 @@ def earlier_mark(patient: str, patients: Iterable[str], checksum: str) -> Mark:
 
 
 def bare_name(patient: str, patients: Iterable[str]) -> str:
-    """A pseudonym without the prefix of its store: what `-` divides and all that begin alike have in common.
+    """A pseudonym without the prefix of its store: without the `-`-separated parts that similar ones have in common.
 
-    A pseudonym that stands alone is reduced to its last part, so that it is rather asked about once too often.
+    A single pseudonym is reduced to its last part: rather one question too many.
     """
     parts = patient.split("-")
     others = [other.split("-") for other in patients if other != patient]

@@ -1,11 +1,9 @@
-"""The patient key: the secret under which PatientIDs are hashed, so that stores of one site match and nobody else can
-
+"""The patient key: the secret under which PatientIDs are hashed, so that stores of one site match and no one else can
 test ids against them.
 
-Notable:
 - A hash without a key would protect nothing: ids are short, and all of them can be tried in seconds.
-- The key is made once for each user, outside of every store. Sites that want their stores to match share the file.
-- Two commands at once cannot make two keys: a complete file is linked to its name, and one of them comes first.
+- The key is made once for each user, outside every store. Sites that want their stores to match share the file.
+- Two simultaneous commands cannot make two keys: a complete file is linked to its name, and the first one wins.
 - HMAC-SHA256: RFC 2104 and FIPS 198-1.
 """
 
@@ -33,13 +31,7 @@ WAIT_SECONDS, WAIT_STEP = 2.0, 0.05
 
 @dataclass(frozen=True)
 class PatientKey:
-    """A key that was read.
-
-    Args:
-        path: its file.
-        secret: 32 bytes.
-        created: whether it was made just now.
-    """
+    """A key of 32 bytes, its file, and whether it was just made."""
 
     path: Path
     secret: bytes = field(repr=False)
@@ -61,10 +53,10 @@ def trimmed_id(value: object) -> str:
 
 
 def normal_id(patient_id: str) -> str:
-    """A PatientID as it is hashed: trimmed, in one form of Unicode, upper and lower case alike.
+    """A PatientID as it is hashed: trimmed, in one form of Unicode, ignoring case.
 
-    The issuer (IssuerOfPatientID) does not count: scanners of one hospital often differ in it, and one person would
-    become two.
+    The issuer (IssuerOfPatientID) does not count: scanners of one hospital often differ in it, which would split a
+    person.
     """
     return unicodedata.normalize("NFC", trimmed_id(patient_id)).casefold()
 

@@ -1,21 +1,21 @@
-"""Who is one person: the one place that decides it, for all stores of a command.
+"""Which patients are one person, decided once for all stores of a command.
 
-Every command that splits, holds out or looks for leaks asks here and then works with the stores that it gets back:
-in them `patient` is the name of a person, the same in all stores, and no two people have the same name.
+Every command that splits, holds out or looks for leaks calls `who_is_who` and works with the stores it returns: in them
+`patient` names a person, the same in all stores, and no two people have the same name.
 
-Two patients are one person where
+Two patients are one person if
 
 - they are one patient of one store,
 - they have an equal mark (`crossmod.data.patient_identity`): the same PatientID under one key, the same person of a
   data set such as CHAOS, the same name in one call of `prepare`,
-- they have a scan in common, byte for byte, or one was synthesized from a scan of the other,
+- they have an identical scan, or one was synthesized from a scan of the other,
 - the user says so: `--same-people yes` makes equal case names one person.
 
 Different marks of one domain are different people, with two exceptions: running numbers of one call of `prepare`, one
-with CT alone and one with MR alone (or MR of other echo times), and names of one call that differ by words such as `t1`
-and `t2` alone. Where no marks can be compared, case names decide if they all differ, in spelling too (`Pat1` and
-`pat_01` do not). If they do not decide, the command asks (`--same-people yes|no`): a wrong guess would let one person
-be trained on and tested on.
+with CT alone and one with MR alone (or MR of other echo times), and names of one call that differ only by words such as
+`t1` and `t2`. If no marks can be compared, case names decide if they all differ, in spelling too (`Pat1` and `pat_01`
+do not). If they do not decide, the command asks (`--same-people yes|no`): a wrong guess would train and test on one
+person.
 """
 
 import itertools
@@ -41,14 +41,15 @@ from crossmod.files import natural_key
 
 @dataclass(frozen=True, eq=False)
 class People:
-    """Who is who in a command.
+    """The people of a command.
 
     Args:
-        stores: the stores in which `patient` is a person, in the order that they were given in.
-        marks: by person, every mark that was found of them.
-        seen: by model and the model's own name for somebody, the person.
-        decided: whether all is known, or was said; not, where equal names were taken for one person to be careful.
-        lines: who was taken for one person and why, for the user.
+        stores: the stores in which `patient` is a person, in the given order.
+        marks: all marks of each person.
+        seen: by model and the model's own name for someone, the person.
+        decided: whether everything is known or was stated; False if equal names were taken for one person as a
+            precaution.
+        lines: which patients were taken for one person and why, for the user.
     """
 
     stores: tuple[Store, ...]

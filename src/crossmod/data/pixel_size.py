@@ -2,12 +2,11 @@
 
 The rule of `pixel_mm: 0`: on either side, the square around the centre that holds the bodies of 95 % of the patients
 (all of up to 19) may fill 95 % of the frame; the side that needs more decides; and the result is rounded up to 0.05 mm,
-so that it can be read, and so that folds mostly agree.
+so that it is readable and folds mostly agree.
 
-Notable:
-- Only warnings: children are scanned too, and animals. `extent.check_sides` refuses what training cannot use.
-- A body that the field of view cuts may be larger than it looks: where the smaller of two is cut, nothing is said.
-- What a model makes may fill its whole frame. That is less than `ODD` times a body, and no false alarm.
+- Mostly warnings: children are scanned too, and animals. `check_sides` refuses what training cannot use.
+- A body cut by the field of view may be larger than it looks: if the smaller of two is cut, nothing is reported.
+- A model's output may fill its whole frame. That is less than `ODD` times a body, and no false alarm.
 """
 
 import logging
@@ -32,8 +31,8 @@ class Scale:
 
     Args:
         kind: what a frame is centred on; `stretch`: the whole field of view is stretched to the size.
-        size: pixels a side.
-        pixel_mm: millimetres of a pixel; 0 where the field is stretched.
+        size: pixels per side.
+        pixel_mm: mm per pixel; 0 if stretched.
     """
 
     kind: FrameKind
@@ -91,15 +90,8 @@ OFTEN = 0.5
 
 @dataclass(frozen=True)
 class Extent:
-    """How large the body of one case is.
-
-    Args:
-        case: its name.
-        patient: whose it is.
-        shape: rows and columns of its slices.
-        spacing: their millimetres.
-        body: where it lies.
-        needs: millimetres a side of the square, around what a frame is centred on, that holds it.
+    """How large the body of one case is; `spacing` in mm, `needs`: mm per side of the square around the frame's centre
+    that holds the body.
     """
 
     case: str
@@ -166,14 +158,14 @@ def settle(settings: Framed, field_mm: float) -> Framed:
 
 @dataclass(frozen=True)
 class SideExtent:
-    """The cases of one side, in medians.
+    """The cases of one side, as medians.
 
     Args:
-        cases: how many.
+        cases: their number.
         pixel_mm: of the scans, the coarser of rows and columns.
         field_mm: the longer side of their field of view.
         body_mm: height and width of the body.
-        touching: median share of slices in which it reaches the first or last row, and column.
+        touching: share of slices in which it touches the first or last row, and column.
         pixels: height and width of the body in the model's pixels; None without a model.
     """
 
@@ -274,9 +266,9 @@ def _check_pair(a: str, first: SideExtent, b: str, second: SideExtent, *, stated
 
 
 def mismatch(first: SideExtent, second: SideExtent) -> str:
-    """How the bodies of two sides differ in the model's pixels, in words; empty where they are alike.
+    """How the median bodies of two sides differ in the model's pixels; empty if they are alike.
 
-    A direction in which the body mostly reaches the edge of the field on either side is left out: there its size is
+    A direction in which the body mostly touches the edge of the field on either side is left out: there its size is
     that of the field.
     """
     if first.pixels is None or second.pixels is None:

@@ -20,7 +20,7 @@ ASKED = 64
 
 @dataclass(frozen=True)
 class RegisteredScans:
-    """Cases of one patient, one an input; the first one's grid and labels are those of the group."""
+    """Cases of one patient, one per input; the first one's grid and labels are those of the group."""
 
     records: tuple[CaseRecord, ...]
 

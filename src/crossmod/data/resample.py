@@ -1,6 +1,6 @@
-"""Stretching: the whole field of view of a slice, padded to a square and scaled to so many pixels a side.
+"""Stretching: the whole field of view of a slice, padded to a square and scaled to a number of pixels per side.
 
-Models that were trained before frames were measured in millimetres see slices so; `frame: stretch` asks for it.
+Models trained before frames were in millimetres see slices this way; `frame: stretch` requests it.
 """
 
 from dataclasses import replace

@@ -1,8 +1,7 @@
-"""The patients of all stores, joined where they are one person.
+"""The patients of all stores, joined if they are one person; the rules are in `crossmod.data.people`.
 
-Two scans of one kind in folders without PatientIDs are rather two people; scans of different kinds may be one person's.
-
-The rules are in `crossmod.data.people`.
+Two scans of one kind in folders without PatientIDs are probably two people; scans of different kinds may be one
+person's.
 """
 
 from collections import defaultdict

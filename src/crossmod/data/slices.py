@@ -1,13 +1,12 @@
 """Slices and stacks of slices: what training reads, in memory, in the model's size and intensity.
 
-Notable:
-- Pixels are int16, 32767 of them to 1: half of what float32 takes, and off by 1.5e-5 at most, which is 0.003 HU in a
-  window of 400 HU. 8 bits would be off by 0.8 HU.
-- A case is resampled a few slices at a time: beside the slices themselves, loading holds one case as it is stored.
-- The slice itself is the first of its stack; then come the next ones towards the feet and towards the head, and so on
-  outwards. So what is done with the first image of a stack is done with the slice, whatever the height of the stack.
-- The distance is in millimetres, and the same for CT and MR: slices of CT often lie four times as close. A
-  discriminator that is shown neighbours would otherwise tell CT from MR by how little they differ.
+- Pixels are int16, 32767 of them to 1: half of what float32 takes, with an error of 1.5e-5 at most, which is 0.003 HU
+  in a window of 400 HU. 8 bits would have an error of 0.8 HU.
+- A case is resampled a few slices at a time: beside the slices, loading holds one case as it is stored.
+- The slice itself is the first of its stack, followed by the next ones towards the feet and the head, outwards. So what
+  is done with the first image of a stack is done with the slice, whatever the height of the stack.
+- The distance is in millimetres, and the same for CT and MR: slices of CT are often four times as close. Otherwise a
+  discriminator that sees neighbours would separate CT from MR by how little they differ.
 """
 
 import logging
@@ -53,13 +52,13 @@ class SliceSet:
 
     Args:
         pixels: [-1, 1] as -32767 to 32767.
-        masks: class of each pixel, 0 for background, in the order of the organs asked for; None without labels.
-        shows: whether each slice shows one of the organs, told at the size at which it was labelled, so that it is the
-            same for every size that it is loaded at; True where its case has no labels.
+        masks: class of each pixel, 0 for background, in the order of the organs; None without labels.
+        shows: whether each slice shows one of the organs, at the size at which it was labelled, so that it does not
+            depend on the size loaded; True if its case has no labels.
         known: whether the slice's case has labels.
         keys: where each came from.
         intensities: the intensity step of each case.
-        frames: what of its slices each case shows; a case that is not named shows its whole field of view, stretched.
+        frames: what each case shows of its slices; default: the whole field of view, stretched.
     """
 
     pixels: Int16[np.ndarray, "slices size size"]
@@ -261,8 +260,8 @@ def spread(total: int, most: int) -> list[int]:
 def draw_evenly(slices: SliceSet, indexes: Sequence[int], count: int, seed: int) -> list[int]:
     """`count` of `indexes`, taking turns between patients so that none dominates.
 
-    All of them, in their order, when `count` is 0 or as many as there are: taking those copies nothing. Else the first
-    n of a larger draw are the draw of n: sets of growing size hold one another.
+    All of them, in their order, if `count` is 0 or their number: copying nothing. Otherwise the first n of a larger
+    draw are the draw of n: sets of growing size contain one another.
 
     Raises:
         InputError: there are fewer than `count`.

@@ -1,4 +1,4 @@
-"""Who is trained on and who is held out: by patient; by slice only for the paper's protocol."""
+"""Which patients are trained on and which are held out: by patient; by slice only for the paper's protocol."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

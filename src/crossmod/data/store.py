@@ -1,8 +1,7 @@
-"""A store: a folder of cases, one safetensors file a case and one `manifest.json`; or several stores as one.
+"""A store: a folder of cases, one safetensors file per case and one `manifest.json`; or several stores as one.
 
-Notable:
-- A case file holds `image` and, where there are any, `label` (truth) and `answer` (what a model said); all else is in
-  the manifest, so that listing a store reads one small file.
+- A case file holds `image` and, if they exist, `label` (truth) and `answer` (a model's prediction); all else is in the
+  manifest, so that listing a store reads one small file.
 - The manifest is written last: a file that it does not name is not part of the store.
 - No identities: a record has no field for one. Its `person` holds a keyed hash of a DICOM PatientID, and names that the
   user gave.

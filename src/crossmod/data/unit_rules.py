@@ -1,10 +1,9 @@
 """The rules: what values of CT cannot be HU, what values of MR cannot be signal, and what only looks odd.
 
-Notable:
 - HU have two anchors in a scan of a body: air at -1000, and soft tissue near 0 (water) with fat at about -100. Fields
-  inside the body, and volumes whose low values were cut off, lack the first anchor, not the second.
-- What cannot be HU is refused; a warning is given where a real scan could look like this too. Both were tried on real
-  scans and on spoiled copies of them: see `docs/how-to/make-a-store.md`.
+  inside the body, and volumes whose low values were clipped, lack the first anchor, not the second.
+- What cannot be HU is refused; a warning is given if a real scan could look like this too. Both were tested on real
+  scans and on corrupted copies of them: see `docs/how-to/make-a-store.md`.
 """
 
 import math
@@ -66,13 +65,7 @@ UNSPECIFIED, RESCALE_TYPE = "US (unspecified)", "in RescaleType (0028,1054)"
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that is odd about the values.
-
-    Args:
-        found: what came, in words.
-        do: what to do about it, a whole sentence.
-        refuse: whether the values cannot be of their unit; else it is a warning.
-    """
+    """An oddity of the values, what to do about it (a whole sentence), and whether to refuse the values or to warn."""
 
     found: str
     do: str

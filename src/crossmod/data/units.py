@@ -1,13 +1,12 @@
 """Whether voxel values are what their modality says: HU, MR signal, or something else.
 
-Notable:
 - One histogram of the whole volume does not show it: eight slices of which one is 1024 too high look like HU.
-- A slice is held against the voxels beside it, not against HU. From slice to slice most voxels stay air or stay
-  tissue: no anatomy moves nine tenths of a slice the same way, nor of the tissue or the air that both neighbours show.
-- A blank slice says nothing, and neither does a small one.
+- A slice is compared with its neighbours, not with HU. From slice to slice most voxels stay air or stay tissue: no
+  anatomy moves nine tenths of a slice the same way, nor of the tissue or the air that both neighbours show.
+- Blank and small slices are not informative.
 - A file is checked when a store is prepared or a volume translated, a case of a store whenever it is read: stores of
-  older versions hold cases that nothing checked.
-- What an expert accepts all the same is not called HU: its unit is `unknown`, and a note says why.
+  older versions hold unchecked cases.
+- What an expert accepts nevertheless is not called HU: its unit is `unknown`, and a note says why.
 """
 
 import itertools

@@ -1,13 +1,11 @@
-"""Patients of whom nothing tells whether they are one person: found, and asked about.
+"""Patients of whom nothing says whether they are one person: found, and asked about.
 
-Notable: advice differs by where the patients come from. Each one was followed, and ends in stores that match.
-
-Notable:
-- Nothing is asked about patients whom marks tell apart, or a model that knows both, or one call of `prepare`.
-- Running numbers of one call tell patients apart who have scans of one kind. One with CT alone and one with MR alone
-  may be one person, whose folders were taken for two patients.
-- Names in two spellings, and names of one call that differ by words such as `t1` and `t2` alone, are asked about;
-  without an answer nobody is joined by them.
+- Advice depends on where the patients come from. Each one was followed, and leads to stores that match.
+- Nothing is asked about patients separated by marks, by a model that knows both, or by one call of `prepare`.
+- Running numbers of one call separate patients who have scans of one kind. One with CT alone and one with MR alone may
+  be one person, whose folders were taken for two patients.
+- Names in two spellings, and names of one call that differ only by words such as `t1` and `t2`, are asked about;
+  without an answer they join no one.
 """
 
 import itertools

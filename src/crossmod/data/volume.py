@@ -1,8 +1,7 @@
-"""A volume: voxels with their place in the world, their modality and, where there are any, their labels.
+"""A volume: voxels with their position, their modality and, if any, their labels.
 
-Notable:
-- The axes are always `[slice, row, column]`, running towards the patient's head (S), back (P) and left (L): feet to
-  head, and each slice as a radiologist looks at it. What the file said is kept as `orientation`, for writing back.
+- The axes are always `[slice, row, column]`, towards the patient's head (S), back (P) and left (L): feet to head, each
+  slice as a radiologist views it. The axes of the file are kept as `orientation`, for writing.
 - The affine maps those three indexes to RAS+ millimetres.
 """
 
@@ -107,8 +106,8 @@ def axis_codes(affine: Affine) -> tuple[str, str, str]:
 def take_slices(volume: Volume, indexes: Sequence[int]) -> Volume:
     """Some slices of a volume, in rising order.
 
-    The affine is that of slices an equal distance apart. Where they are not, it is that of the original slices from
-    the first one on, and a note says so.
+    The affine is that of equidistant slices; if they are not, that of the original slices from the first one on, and a
+    note says so.
     """
     chosen = list(indexes)
     steps = {after - before for before, after in itertools.pairwise(chosen)} or {1}

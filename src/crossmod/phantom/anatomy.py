@@ -26,16 +26,16 @@ MOST_PLANES = 3
 
 @dataclass(frozen=True)
 class Grid:
-    """Where a scan's voxels lie.
+    """Where a scan's voxels are; lengths in mm, relative to the middle of the liver.
 
     Args:
         size: rows and columns.
-        slices: how many.
-        field: width and height of a slice, mm.
-        bottom: lowest slice, mm above the middle of the liver.
-        top: highest slice, mm.
+        slices: their number.
+        field: width and height of a slice.
+        bottom: lowest slice.
+        top: highest slice.
         thickness: of one slice, as a fraction of the distance between two.
-        centre: middle of the slices, mm to the left and to the back of the person's own.
+        centre: middle of the slices, to the left and to the back of the person's own.
     """
 
     size: int = 128
@@ -64,14 +64,9 @@ class Grid:
 
 @dataclass(frozen=True, eq=False)
 class Anatomy:
-    """A person on a grid.
+    """A person on a grid: codes of the two commonest tissues of each voxel, and the share of the first of both.
 
-    Args:
-        tissues: code of the commonest tissue in each voxel.
-        partners: code of the second commonest.
-        share: how much of the voxel the commonest has, of both.
-        affine: float64, index `(slice, row, column, 1)` to RAS+ millimetres.
-        liver_fat: the person's proton fraction of fat in the liver.
+    `affine` maps `(slice, row, column, 1)` to RAS+ mm; `liver_fat` is the person's proton fraction of fat in the liver.
     """
 
     tissues: UInt8[np.ndarray, "slices rows columns"]

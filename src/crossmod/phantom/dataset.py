@@ -1,10 +1,9 @@
 """A phantom data set: invented people, scanned by CT and MR, labelled, in the layout of CHAOS or as NIfTI.
 
-Notable:
-- CT patients and MR patients are different people, as in CHAOS, even where their ids agree; `paired` makes them the
-  same, so that a translation can be held against the truth. That is for checking only.
-- Everything follows from the seed; `phantom.json` says who is who.
-- A set of MR source 2 is another hospital's: its people are others, even of the same seed, and so are their ids.
+- CT patients and MR patients are different people, as in CHAOS, even if their ids agree; `paired` makes them the same,
+  so that a translation can be compared with the truth. That is for checking only.
+- Everything follows from the seed; `phantom.json` lists the people.
+- A set of MR source 2 is from another hospital: its people and ids are different, even with the same seed.
 """
 
 from dataclasses import asdict, dataclass, replace

@@ -1,8 +1,7 @@
-"""One invented patient: every random draw about a body, made once and then only read.
+"""One invented patient: all random draws about a body.
 
-Notable:
-- Lengths are mm in the person's own frame: `x` to the left, `y` to the back, `z` to the head; the origin lies in front
-  of the spine at the height of the liver's hilum.
+- Lengths are mm in the person's own frame: `x` to the left, `y` to the back, `z` to the head; the origin is in front of
+  the spine at the height of the liver's hilum.
 - Ranges are those of adults; the numbers are round on purpose, none is fitted to any image.
 """
 
@@ -15,11 +14,7 @@ from crossmod.phantom.shapes import Ellipsoid, Length, Melted, Point, Tube, Wave
 
 
 class Draws:
-    """Draws about a body in words.
-
-    Args:
-        seed: of all draws.
-    """
+    """Random draws about a body from one seed."""
 
     def __init__(self, seed: int | np.random.SeedSequence):
         self.rng = np.random.default_rng(seed)

@@ -1,13 +1,12 @@
 """CT and MR images of an invented anatomy.
 
-Notable:
 - Source 1 is the scanner of CHAOS: 1.5 T, strongly T1-weighted 2D slices, thick, with gaps.
-- Source 2 is another hospital's: 3 T, a 3D gradient echo of a low flip angle, with thin slices that touch, a larger
-  field, three times the noise on T1, the dark middle that standing waves make at 3 T, and flatter contrast. In phase,
+- Source 2 is another hospital's: 3 T, a 3D gradient echo of a low flip angle, with thin adjacent slices, a larger
+  field, three times the noise on T1, the dark middle caused by standing waves at 3 T, and flatter contrast. In phase,
   as means of 4 persons and 5 scans of each: fat over liver 1.24 (source 1: 1.52), spleen over liver 0.87 (0.67), muscle
   over liver 0.97 (0.75), fluid over fat 0.35 (0.19).
 - T1 is a dual echo of water W and fat F: in phase |W + F|, out of phase |W - F|. Where a voxel holds both, as at every
-  border between organ and fat, the two cancel and leave the dark outline called India ink.
+  border between organ and fat, the two cancel and leave the dark India ink outline.
 - Both T1 phases come from one excitation: same grain, same shading, other noise.
 - Noise is Rician: the magnitude of a complex signal with Gaussian noise in both parts.
 """
@@ -34,22 +33,20 @@ Range = tuple[float, float]
 
 @dataclass(frozen=True)
 class Scanner:
-    """One source of MR.
+    """One source of MR; ranges vary from scan to scan.
 
     Args:
         tesla: field strength.
         water_t1: column of the tissues' table: signal of pure water on T1.
         times: sequence -> repetition time, echo time (ms) and flip angle (degrees).
-        volumetric: whether T1 is one excited slab (3D) and no stack of slices.
-        gain: signal of fat under the skin on T1, of 4095, from scan to scan.
-        noise_t1: standard deviation in each part of the complex signal on T1, in the same unit.
-        noise_t2: the same on T2.
-        shade_t1: strength of the coils' shading on T1.
-        shade_t2: the same on T2.
-        standing_wave: how much of the signal the body's middle loses.
-        field: width of a slice, mm, from scan to scan.
-        closest: the closest that slices lie, mm; thinner ones would take too long to scan.
-        slices: how many, for one of CT.
+        volumetric: whether T1 is one excited slab (3D) rather than a stack of slices.
+        gain: signal of fat under the skin on T1, of 4095.
+        noise_t1: standard deviation in each part of the complex signal on T1, in the same unit; `noise_t2` on T2.
+        shade_t1: strength of the coils' shading on T1; `shade_t2` on T2.
+        standing_wave: share of the signal that the body's middle loses.
+        field: width of a slice, mm.
+        closest: smallest distance of slices, mm; thinner ones would take too long to scan.
+        slices: number of slices per slice of CT.
         thickness: of a slice, as a fraction of the distance between two.
     """
 

@@ -1,16 +1,14 @@
-"""Shapes of a body in millimetres, and the canvas that they are drawn on.
+"""Shapes of a body in millimetres, and the canvas they are drawn on.
 
-Notable:
-- A shape is a function of place, not of voxels, so that one person can be drawn on any grid.
+- A shape is a function of position, not of voxels, so that one person can be drawn on any grid.
 - `x` runs to the person's left, `y` to the back, `z` to the head. Distances are negative inside; they are exact near
-  the surface and only roughly right far from it, which is all that soft borders need.
-- `no_type_check`: distances are asked for hundreds of times a plane; checking their types in tests took longer.
-- Every shape knows the box it fills: most are small, and a plane that they do not cross costs nothing.
-- A voxel at a border belongs in part to each side: this partial volume gives edges their softness in every image and
-  makes the dark outline of out-of-phase MR, where fat and water in one voxel cancel.
-- The person's two smooth deformations are applied to the coordinates, once a plane: a stiff one that moves the whole
+  the surface and only roughly right far from it, which is enough for soft borders.
+- Every shape knows its bounding box: most are small, and a plane that they do not cross costs nothing.
+- A voxel at a border belongs in part to each side: this partial volume softens edges in every image and makes the dark
+  outline of out-of-phase MR, where fat and water in one voxel cancel.
+- The person's two smooth deformations are applied to the coordinates, once per plane: a stiff one that moves the whole
   person and a soft one, on top, that moves only the organs, so that the spine does not wobble with the stomach.
-- `no_type_check`: the small functions run hundreds of times a plane; checking their types in tests took longer than
+- `no_type_check`: the small functions run hundreds of times per plane; checking their types in tests took longer than
   their work.
 """
 
@@ -32,13 +30,8 @@ Plane = Float[np.ndarray, "rows columns"]
 
 @dataclass(frozen=True)
 class Ellipsoid:
-    """An ellipsoid.
-
-    Args:
-        centre: mm.
-        radii: mm along its own three axes.
-        turn: degrees it is turned about the x, the y and the z axis, in this order.
-    """
+    """An ellipsoid: radii in mm along its own axes, turned by degrees about the x, the y and the z axis, in this
+    order."""
 
     centre: Point
     radii: Point
@@ -85,13 +78,7 @@ class Ellipsoid:
 
 @dataclass(frozen=True)
 class Tube:
-    """A straight tube with round ends, from one radius to another.
-
-    Args:
-        start: mm.
-        end: mm.
-        radii: mm at the start and at the end.
-    """
+    """A straight tube with round ends and a radius (mm) at each of them."""
 
     start: Point
     end: Point
@@ -119,12 +106,7 @@ class Tube:
 
 @dataclass(frozen=True)
 class Melted:
-    """Shapes melted into one.
-
-    Args:
-        parts: at least one.
-        blend: mm over which two parts melt; 0 leaves a crease.
-    """
+    """Shapes melted into one over `blend` mm; 0 leaves a crease."""
 
     parts: tuple[Ellipsoid | Tube, ...]
     blend: Length = 0.0
@@ -182,12 +164,8 @@ Window = tuple[slice, slice]
 class Waves:
     """A smooth displacement: for each axis a sum of products of three cosines, one per direction.
 
-    Products, because a whole plane of them is then one small matrix product.
-
-    Args:
-        amplitude: mm, `[axis, wave]`.
-        frequency: radians per mm, `[axis, direction, wave]`.
-        phase: radians, `[axis, direction, wave]`.
+    Products, because a whole plane of them is then one small matrix product. Amplitude in mm, `[axis, wave]`; frequency
+    in radians per mm and phase in radians, `[axis, direction, wave]`.
     """
 
     amplitude: Float[np.ndarray, "3 waves"]
@@ -216,8 +194,8 @@ class Canvas:
     """One plane of sample points in the person's own millimetres, and what was painted on it.
 
     Args:
-        x: mm to the left, one a column.
-        y: mm to the back, one a row.
+        x: mm to the left, one per column.
+        y: mm to the back, one per row.
         z: mm to the head.
         stiff: displaces everything.
         soft: displaces the organs, on top of `stiff`.

@@ -1,4 +1,4 @@
-"""Painting the trunk: skin, fat, wall, ribs, lungs, heart and spine - all that moves as one stiff frame."""
+"""Painting the trunk: skin, fat, wall, ribs, lungs, heart and spine, which move as one stiff frame."""
 
 from dataclasses import dataclass
 

@@ -1,16 +1,13 @@
 """The phantom written as CHAOS, DICOM or NIfTI folders.
 
-Notable: the headers hold names, dates, ids and UIDs on purpose, all invented, so that an importer can be seen to leave
-them behind. As in CHAOS, anonymisation tore series apart: every slice has study and series UIDs of its own.
-
-Notable: it writes through nibabel alone, not through crossmod's own writer, so that a mistake in the one is not hidden
-by the same mistake in the other.
-
-Notable:
+- The headers hold names, dates, ids and UIDs on purpose, all invented, to test that an importer leaves them behind. As
+  in CHAOS, anonymisation split the series: every slice has study and series UIDs of its own.
+- It writes through nibabel alone, not through crossmod's own writer, so that a mistake in one is not hidden by the same
+  mistake in the other.
 - `Train_Sets/CT/<id>/{DICOM_anon,Ground}` and `Train_Sets/MR/<id>/{T1DUAL,T2SPIR}/{DICOM_anon,Ground}`.
 - CT masks are binary and know the liver alone; MR masks are gray: liver 63, right kidney 126, left kidney 189,
-  spleen 252. One set of masks serves both T1 phases and bears the names of the in-phase slices.
-- File names, instance numbers and positions run as they like, and the masks of some CT cases run against the slices.
+  spleen 252. One set of masks serves both T1 phases and has the names of the in-phase slices.
+- File names, instance numbers and positions are unrelated, and the masks of some CT cases have the reverse order.
 """
 
 from dataclasses import dataclass
@@ -41,12 +38,7 @@ _NUMBER_WORDS = ("One", "Two", "Three", "Four", "Five", "Six", "Seven", "Eight",
 
 @dataclass(frozen=True)
 class Identity:
-    """An invented person.
-
-    Args:
-        number: from 0; makes name, ids and dates.
-        key: what UIDs are made from; another key, other UIDs.
-    """
+    """An invented person: `number` (from 0) makes name, id and dates, `key` the UIDs."""
 
     number: int
     key: str
@@ -182,11 +174,10 @@ Order = Literal["up", "down", "interleaved"]
 
 @dataclass(frozen=True)
 class Quirks:
-    """How one case's files are numbered.
+    """How the files of one case are numbered.
 
     Args:
-        files: how slices follow one another by file name: feet to head, head to feet, or as an interleaved scan
-            takes them.
+        files: order of slices by file name: feet to head, head to feet, or as an interleaved scan takes them.
         instances_backwards: whether instance numbers fall as file names rise.
         masks_backwards: whether the last mask by name belongs to the first slice by name.
         old_names: `i0000,0000b.dcm` instead of `IMG-0002-00001.dcm` (CT only).

@@ -1,11 +1,9 @@
-"""Choose one of several DICOM series, and refuse one whose slices hold different values.
+"""Group DICOM slices into series, choose one, and refuse a series whose slices hold different values.
 
-Notable: a map beside its CT has the places of the CT's slices, or lies apart from them; here the places interlock.
-
-Notable:
-- A series is what lies in one folder with one modality, size, direction and echo time; a multi-frame file is one by
-  itself. UIDs are not asked: anonymisation often gives every slice its own. Scout views are series of their own.
-- Series numbers tell series of one size and direction apart only when somebody names one: a long scan may have several.
+- A series is what one folder holds of one modality, size, direction and echo time; a multi-frame file is a series.
+  UIDs do not count: anonymisation often gives every slice its own. Scout views are separate series.
+- Series numbers separate series of one size and direction only if the user names one: a long scan may have several.
+- A map beside its CT has the positions of the CT's slices, or is apart from them; slices of mixed units interlock.
 """
 
 import itertools

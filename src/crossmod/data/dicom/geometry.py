@@ -1,9 +1,8 @@
 """Geometry of a stack of DICOM slices: positions, axes and affine.
 
-Notable: nothing is guessed. A stack with a missing, doubled or displaced slice, or from a tilted gantry, would be put
-in the wrong place by any affine, so it is refused and the error says where the trouble is.
-
-Notable: lengths and directions are kept as the text of the file, since that is what any reader will see.
+- Nothing is guessed. A stack with a missing, doubled or displaced slice, or from a tilted gantry, would be misplaced by
+  any affine, so it is refused and the error says where the problem is.
+- Lengths and directions are kept as the text of the file, since that is what any reader will see.
 """
 
 from collections.abc import Sequence
@@ -128,14 +127,8 @@ MOST_SLANT_DEGREES = 0.05
 
 @dataclass(frozen=True)
 class Layout:
-    """The geometry of a series in DICOM's words.
-
-    Args:
-        orientation: ImageOrientationPatient.
-        spacing: PixelSpacing.
-        positions: ImagePositionPatient of each slice.
-        step: millimetres from slice to slice.
-        thickness: SliceThickness.
+    """The geometry of a series as DICOM attributes; `positions` has ImagePositionPatient of each slice, `step` is the
+    distance of slices in mm.
     """
 
     orientation: tuple[str, ...]

@@ -1,7 +1,7 @@
 """The header of one DICOM slice of CT or MR.
 
-Notable: the patient's id, sex and year of birth, the study and the frame of reference stay in memory, to tell what
-belongs together; they are not shown.
+The patient's id, sex and year of birth, the study and the frame of reference stay in memory, to decide what belongs
+together; they are not shown.
 """
 
 import copy
@@ -42,8 +42,9 @@ def is_dicom(path: Path) -> bool:
 
 
 class _Quiet:
-    """What pydicom and Python hold for the whole process: the first thread that comes sets it, the last one to go
-    puts it back. Each for itself, one thread would end the quiet of another in the middle of its file."""
+    """State that pydicom and Python hold per process: the first thread sets it, the last one restores it. Otherwise one
+    thread would end the quiet of another in the middle of its file.
+    """
 
     def __init__(self) -> None:
         self.lock, self.inside, self.held = threading.Lock(), 0, ExitStack()
@@ -103,10 +104,7 @@ def read_dataset(path: Path, *, pixels: bool) -> Dataset:
 
 
 def copied(dataset: Dataset) -> Dataset:
-    """Another dataset with the same values.
-
-    `Dataset(dataset)` would share the elements, and to set a value changes the element.
-    """
+    """Another dataset with the same values; `Dataset(dataset)` would share the elements."""
     other = Dataset()
     for element in dataset:
         other.add(copy.copy(element))
@@ -157,12 +155,8 @@ MAPS = {
 
 @dataclass(frozen=True)
 class NotASlice:
-    """A file that is no slice of a CT or MR series.
-
-    Args:
-        what: what it is, with an article.
-        image: whether it is an image all the same, so that leaving it out would lose something.
-    """
+    """A file that is not a slice of CT or MR: what it is, with an article, and whether it is an image, whose loss
+    matters."""
 
     what: str
     image: bool = False
@@ -170,7 +164,7 @@ class NotASlice:
 
 @dataclass(frozen=True)
 class DicomSlice:
-    """What the header says of one slice; lengths in millimetres, directions in DICOM's LPS+ axes.
+    """The header of one slice; lengths in millimetres, directions in DICOM's LPS+ axes.
 
     Args:
         path: the file.
@@ -179,20 +173,20 @@ class DicomSlice:
         row_step: the direction in which the row index grows, times the distance between rows.
         column_step: the same for columns.
         position: the centre of the first pixel.
-        thickness: the distance to the next slice as the header gives it, for a series of one slice.
-        echo_time: milliseconds, where the header has it.
+        thickness: distance to the next slice by the header, for a series of one slice.
+        echo_time: milliseconds, if the header has it.
         patient: the patient's id without padding; never written anywhere.
         localizer: whether it is a scout view.
         acquisition: allow-listed attributes.
         note: a warning about burnt-in text, or that it is synthetic.
-        contrast: CT: True where the header names a contrast agent; None else.
-        frame: which frame of a multi-frame file, from 0; None for a file of one slice.
-        number: the SeriesNumber, where the header has it.
-        frame_of_reference: its UID, empty where the header has none.
-        study: the UID of the study, likewise.
-        stated_unit: CT: what the header says that the values are, out of a closed list; None where it says nothing.
-        sex: the patient's, empty where the header has none; to see that one id was given to several people.
-        born: the patient's year of birth, as far as the header tells it; likewise.
+        contrast: CT: True if the header names a contrast agent; otherwise None.
+        frame: index in a multi-frame file, from 0; None for a file of one slice.
+        number: the SeriesNumber, if the header has it.
+        frame_of_reference: its UID, empty if missing.
+        study: UID of the study, empty if missing.
+        stated_unit: CT: unit of the values by the header, out of a closed list; None if it does not say.
+        sex: the patient's, empty if missing; with `born` it shows an id given to several people.
+        born: the patient's year of birth, as far as the header has it.
     """
 
     path: Path

@@ -1,13 +1,11 @@
-"""The patients of a folder of DICOM files: by PatientID, or by folder where there is none.
+"""The patients of a folder of DICOM files: by PatientID, or by folder if there is none.
 
-Notable: scans of one kind (two CT) in two folders are of two people, unless the headers give both the same study or
-frame of reference. An id of a study says nothing where it was given to every folder.
-
-Notable:
-- A PatientID is compared as it is hashed: without padding, upper and lower case alike.
-- In a store that grows, a patient is found again by the hash; who is new gets the next number.
-- What an anonymiser writes for everybody, such as ANONYMOUS, is no id. Without ids each folder is one patient, and
-  folders that look like several people are refused.
+- A PatientID is compared as it is hashed: without padding, ignoring case. An anonymiser's placeholder, such as
+  ANONYMOUS, is not an id.
+- In a store that grows, a patient is recognised by the hash; a new patient gets the next number.
+- Without ids each folder is one patient, and folders that look like several people are refused: scans of one kind (two
+  CT) in two folders are of two people, unless the headers give both the same study or frame of reference. An id of a
+  study given to every folder proves nothing.
 """
 
 import itertools
@@ -101,12 +99,8 @@ SAME_YEARS = 1
 
 @dataclass(frozen=True)
 class Owner:
-    """Whose a series is.
-
-    Args:
-        pseudonym: the patient's name in the store.
-        mark: by what the patient is recognised; of a name or number without its scope.
-    """
+    """The patient of a series: the name in the store, and the identifying mark (of a name or number without its
+    scope)."""
 
     pseudonym: str
     mark: str

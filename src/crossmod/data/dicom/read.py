@@ -1,13 +1,10 @@
 """DICOM files, classic and multi-frame, to pixel values.
 
-Notable: float32 holds every integer that 16 stored bits and an integer rescale can give, exactly.
-
-Notable: a file holds slices, or it is something else that is named (`NotASlice`), or it is broken (an error).
-
-Notable:
-- What a frame says of itself stands in functional groups, shared or its own. Laid flat, they read like the header of a
-  single slice, so that one piece of code judges both.
-- A file of several frames without such groups does not say where they lie.
+- float32 holds every integer that 16 stored bits and an integer rescale can give, exactly.
+- A file holds slices, or it is something else (`NotASlice`), or it is broken (an error).
+- Attributes of a frame are in functional groups, shared or its own. Flattened, they read like the header of a single
+  slice, so that the same code handles both.
+- A file of several frames without such groups does not say where they are.
 """
 
 import itertools

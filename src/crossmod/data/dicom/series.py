@@ -1,8 +1,7 @@
 """A DICOM series as a volume.
 
-Notable:
-- What makes a series is said in `choose`. An odd slice cannot be told from a second series; `check_uniform`
-  refuses both.
+- What makes a series is defined in `choose_series`. An odd slice cannot be distinguished from a second series;
+  `check_uniform` refuses both.
 - Slices are ordered by their positions along the normal, never by name or instance number.
 """
 
@@ -155,7 +154,8 @@ def check_one_patient(series: Series) -> None:
 
 
 def check_uniform(found: Iterable[Series]) -> None:
-    """Refuse a folder whose slices differ in size, spacing or direction, or a stack of several units; no scout views.
+    """Refuse a folder whose slices differ in size, spacing or direction, or a stack of several units; except scout
+    views.
 
     Nothing says whether the odd slices are a series or strangers in one. Other modalities and echo times are series.
 

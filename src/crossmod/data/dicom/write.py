@@ -1,10 +1,9 @@
-"""A volume as a DICOM series, one 16-bit file a slice, with new UIDs and nobody's name.
+"""A volume as a DICOM series: one 16-bit file per slice, with new UIDs and no identity.
 
-Notable:
-- Slices are axial, unless the volume came from a coronal or sagittal series (or NIfTI), which is given back as such.
+- Slices are axial, unless the volume came from a coronal or sagittal series (or NIfTI), whose plane is kept.
 - Integer HU are stored with slope 1 and intercept -1024, exactly; other values with the slope that spreads their range
   over 16 bits, so that a value moves by at most half a 65535th of the range.
-- Of the acquisition nothing is written: a translated volume would claim an echo time that it never had.
+- The acquisition is not written: a translated volume would claim an echo time that it never had.
 """
 
 from dataclasses import dataclass

@@ -1,7 +1,6 @@
 """The CHAOS data set, as its organisers publish it.
 
-Notable:
-- Slices of one series carry different UIDs: folders and echo times make the series, positions the order.
+- Slices of one series have different UIDs: folders and echo times make the series, positions the order.
 - One set of T1 masks serves both phases; the longer echo is the in-phase one, whatever the folder is called.
 - CT patient 1 and MR patient 1 are different people.
 - All CT is portal-venous: with contrast agent, also where a header was stripped of it.
@@ -55,7 +54,7 @@ class ChaosCase:
         number: the patient's folder, such as `10`.
         sequence: one of `MR_SEQUENCES`; None for CT.
         folder: holds `DICOM_anon` and, in the training set, `Ground`.
-        name: first part of the pseudonym; another set in the same layout needs another.
+        name: first part of the pseudonym, different for another set in the same layout.
     """
 
     modality: Modality

@@ -1,10 +1,10 @@
 """The masks of CHAOS: PNG values to labels, and which mask belongs to which slice.
 
-Notable: the masks carry no position. In some CT cases they run against the slices, so the order is decided by what the
-masks cover. The liver is nearly uniform; laid on the wrong slices, its mask covers air, fat and bone, and the spread
-of the values under it grows. On 35 CT and MR volumes (the pairing known) the spread under the right order was 0.11 to
-0.56 of that under the reversed one. That compares orders; whether any of them is right is asked of the liver itself,
-whose masks must follow one another along the body.
+The masks have no position, and in some CT cases their order is reversed, so the order is decided by what they cover.
+The liver is nearly uniform; on the wrong slices its mask covers air, fat and bone, and the spread of the values under
+it grows. On 35 CT and MR volumes (the pairing known) the spread under the right order was 0.11 to 0.56 of that under
+the reversed one. That compares orders; whether any of them is right is checked on the liver itself, whose masks must
+follow one another along the body.
 """
 
 import logging

@@ -1,13 +1,11 @@
 """Download CHAOS: resumed after a break, checked against its checksum.
 
-Notable: the record lists an MD5, and this file holds the SHA-256 of the same archive. It was taken from two independent
-public projects that agree on it, one of which reports that its copy had the record's MD5
-(df21053002a1cc86df918a87da3b2c19) and 890,771,694 bytes. The licence of the data is CC BY-NC-SA 4.0.
-
-Notable:
+- The record lists an MD5, and this file holds the SHA-256 of the same archive. It was taken from two independent public
+  projects that agree on it, one of which reports that its copy had the record's MD5 (df21053002a1cc86df918a87da3b2c19)
+  and 890,771,694 bytes. The licence of the data is CC BY-NC-SA 4.0.
 - The unfinished part is kept beside the target with the server's `ETag`; `If-Range` makes a server whose file has
   changed send all of it, instead of a tail that does not fit.
-- A server that ignores `Range` answers 200; then the part is started over.
+- A server that ignores `Range` answers 200; then the download starts over.
 """
 
 import hashlib
