@@ -12,6 +12,10 @@ import torch.nn.functional as F  # noqa: N812 - the name everybody knows
 from jaxtyping import Float, Int, Int64, Shaped
 from torch import Tensor
 
+Images = Float[Tensor, "batch 1 size size"]
+Affines = Float[Tensor, "batch 2 3"]
+Classes = Int[Tensor, "batch size size"]
+
 # An array on the host, a tensor on a device.
 Held = np.ndarray | Tensor
 
@@ -68,11 +72,7 @@ def draw_affines(
     return np.concatenate([rows * scale[:, None, None], shift[:, :, None]], axis=2).astype(np.float32)
 
 
-def warp(
-    images: Float[Tensor, "batch 1 size size"],
-    masks: Int[Tensor, "batch size size"],
-    affines: Float[Tensor, "batch 2 3"],
-) -> tuple[Float[Tensor, "batch 1 size size"], Int[Tensor, "batch size size"]]:
+def warp(images: Images, masks: Classes, affines: Affines) -> tuple[Images, Classes]:
     """Move images (linearly, background -1 from outside) and masks (by the nearest pixel) in the same way.
 
     All three lie on the same device. A slice is moved the same, to the bit, whatever else is in its batch.
@@ -83,7 +83,7 @@ def warp(
     return moved, classes[:, 0].to(masks.dtype)
 
 
-def _grid(affines: Float[Tensor, "batch 2 3"], size: int) -> Float[Tensor, "batch size size 2"]:
+def _grid(affines: Affines, size: int) -> Float[Tensor, "batch size size 2"]:
     """Where each pixel comes from: torch's `affine_grid` without its matrix product, whose rounding may depend on the
     batch size and on TF32.
     """
@@ -109,11 +109,8 @@ def draw_variations(rng: np.random.Generator, count: int) -> dict[str, np.ndarra
 
 
 def vary(
-    images: Float[Tensor, "batch 1 size size"],
-    masks: Int[Tensor, "batch size size"],
-    affines: Float[Tensor, "batch 2 3"],
-    intensities: Float[Tensor, "batch 3"],
-) -> tuple[Float[Tensor, "batch 1 size size"], Int[Tensor, "batch size size"]]:
+    images: Images, masks: Classes, affines: Affines, intensities: Float[Tensor, "batch 3"]
+) -> tuple[Images, Classes]:
     """Move images and masks, and change the images' intensities: u = contrast * u ** gamma + noise * normal.
 
     u is the intensity in [0, 1], and cut to it; background stays background, but for the noise. The normal draws are

@@ -16,6 +16,10 @@ from scipy import ndimage
 from crossmod.config import Modality
 from crossmod.errors import InputError
 
+Mask = Bool[np.ndarray, "rows columns"]
+Image = Num[np.ndarray, "rows columns"]
+MaskStack = Bool[np.ndarray, "*stack rows columns"]
+
 # Half way from air to fat lies near -550 HU; foam under the patient, cloth and blurred noise reach above that.
 AIR_BELOW_HU = -300.0
 # Inflated lung is -850, and still -500 where it lies dense at the back.
@@ -43,10 +47,8 @@ CROSS = ndimage.generate_binary_structure(2, 1)
 
 
 def body_mask(
-    images: Num[np.ndarray, "*stack rows columns"],
-    modality: Modality,
-    window: tuple[float, float] | None = None,
-) -> Bool[np.ndarray, "*stack rows columns"]:
+    images: Num[np.ndarray, "*stack rows columns"], modality: Modality, window: tuple[float, float] | None = None
+) -> MaskStack:
     """The patient's pixels: in each slice the largest bright component with its holes filled; empty where there is no
     body.
 
@@ -59,7 +61,9 @@ def body_mask(
     Raises:
         InputError: values that are not finite.
     """
-    _refuse_unusable(images)
+    if not np.isfinite(images).all():
+        found = "NaN or infinite values"
+        raise InputError("body", found=found, expected="finite values", do="Look at the images.")
     if modality == "ct":
         above = _each(_above_air_ct, images if window is None else np.clip(images, *window))
     else:
@@ -69,17 +73,18 @@ def body_mask(
 
 def lung_mask(
     images: Num[np.ndarray, "*stack rows columns"],
-    body: Bool[np.ndarray, "*stack rows columns"],
+    body: MaskStack,
     modality: Modality,
     window: tuple[float, float] | None = None,
-) -> Bool[np.ndarray, "*stack rows columns"]:
+) -> MaskStack:
     """Lung pixels of the body, or gas as wide as lung; none in fat-suppressed MR, where lungs look like fat.
 
     Args as for `body_mask`; `body` is its result.
     """
     smooth = _each(_smoothed, images)
     if modality == "ct":
-        dark = smooth < _threshold(LUNG_BELOW_HU, window)
+        cut = -np.inf if window is None else window[0] + CUT_MARGIN * (window[1] - window[0])
+        dark = smooth < max(LUNG_BELOW_HU, cut)
     else:
         middle = np.array(
             [np.median(s[b]) if b.any() else 0.0 for s, b in zip(_slices(smooth), _slices(body), strict=True)]
@@ -89,11 +94,7 @@ def lung_mask(
     return _each(lambda piece: _opened(piece, max(1, 2 * size // OPENING)), dark & body)
 
 
-def _threshold(expected: float, window: tuple[float, float] | None) -> float:
-    return expected if window is None else max(expected, window[0] + CUT_MARGIN * (window[1] - window[0]))
-
-
-def _above_air_ct(image: Num[np.ndarray, "rows columns"]) -> Bool[np.ndarray, "rows columns"]:
+def _above_air_ct(image: Image) -> Mask:
     floor = float(np.percentile(image, 1))
     if floor <= AIR_BELOW_HU:
         return np.asarray(image > AIR_BELOW_HU)
@@ -106,7 +107,7 @@ def _above_air_ct(image: Num[np.ndarray, "rows columns"]) -> Bool[np.ndarray, "r
     return ndimage.uniform_filter((image > air + margin).astype(np.float32), 3, mode="nearest") > 0.5
 
 
-def _above_air_mr(image: Num[np.ndarray, "rows columns"]) -> Bool[np.ndarray, "rows columns"]:
+def _above_air_mr(image: Image) -> Mask:
     smooth = _smoothed(image)
     smooth -= smooth.min()
     bright = float(np.percentile(smooth, 99.5))
@@ -126,15 +127,15 @@ def _otsu(values: Float[np.ndarray, "rows columns"]) -> float:
     return float(edges[1:-1][np.argmax(between)])
 
 
-def _smoothed(image: Num[np.ndarray, "rows columns"]) -> Float[np.ndarray, "rows columns"]:
+def _smoothed(image: Image) -> Float[np.ndarray, "rows columns"]:
     return ndimage.gaussian_filter(image.astype(np.float64), 1.0)
 
 
-def _opened(on: Bool[np.ndarray, "rows columns"], times: int) -> Bool[np.ndarray, "rows columns"]:
+def _opened(on: Mask, times: int) -> Mask:
     return ndimage.binary_opening(on, CROSS, iterations=times)
 
 
-def _largest_and_filled(above: Bool[np.ndarray, "rows columns"]) -> Bool[np.ndarray, "rows columns"]:
+def _largest_and_filled(above: Mask) -> Mask:
     pieces = np.zeros(above.shape, np.int32)
     ndimage.label(_opened(above, max(1, max(above.shape) // OPENING)), output=pieces)
     areas = np.bincount(pieces.ravel())
@@ -151,9 +152,3 @@ def _each(work: Callable[[np.ndarray], np.ndarray], images: np.ndarray) -> np.nd
 
 def _slices(images: np.ndarray) -> np.ndarray:
     return images.reshape(-1, *images.shape[-2:])
-
-
-def _refuse_unusable(images: Num[np.ndarray, "..."]) -> None:
-    if not np.isfinite(images).all():
-        found = "values that are no numbers"
-        raise InputError("body", found=found, expected="finite ones", do="Look at the images.")

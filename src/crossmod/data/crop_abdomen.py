@@ -21,16 +21,18 @@ pelvis do, and 4 cm are kept.
 - MR is returned as it is: it is not taken of the whole body here, and its lungs have no HU.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Bool, Float, Int, UInt8
+from jaxtyping import Bool, Float, Int
 from scipy import ndimage
 
 from crossmod.data.volume import Volume, label_value, take_slices
 from crossmod.errors import InputError
+
+Mask = Bool[np.ndarray, "rows columns"]
+PerSlice = Float[np.ndarray, " slices"]
 
 PIXEL_MM = 4.0
 BODY_ABOVE, BONE_ABOVE = -300.0, 180.0
@@ -59,11 +61,11 @@ class Profile:
     (of the side with less; mm^2), share of the body that is bone, and whether the body is in two.
     """
 
-    z: Float[np.ndarray, " slices"]
-    body: Float[np.ndarray, " slices"]
-    lung: Float[np.ndarray, " slices"]
-    bone: Float[np.ndarray, " slices"]
-    side_bone: Float[np.ndarray, " slices"]
+    z: PerSlice
+    body: PerSlice
+    lung: PerSlice
+    bone: PerSlice
+    side_bone: PerSlice
     legs: Bool[np.ndarray, " slices"]
 
     @property
@@ -119,13 +121,10 @@ def profile_of(volume: Volume) -> Profile:
         dark.append(ndimage.binary_opening((hu > LUNG[0]) & (hu < LUNG[1]) & body, CROSS))
     area, bone, side, legs = np.array(measures).T
     lung = _lungs(np.stack(dark), volume.spacing[0]).sum(axis=(1, 2)) * pixel[0] * pixel[1]
-    z = float(volume.affine[2, 3]) + volume.spacing[0] * np.arange(len(volume.voxels), dtype=np.float64)
-    return Profile(z, area, lung, bone, side, legs > 0)
+    return Profile(heights(volume), area, lung, bone, side, legs > 0)
 
 
-def _bone(
-    bone: Bool[np.ndarray, "rows columns"], body: Bool[np.ndarray, "rows columns"], pixel: tuple[float, float]
-) -> tuple[float, float]:
+def _bone(bone: Mask, body: Mask, pixel: tuple[float, float]) -> tuple[float, float]:
     """Share of the body that is bone, and bone at the side that has less of it, mm^2."""
     if not body.any():
         return 0.0, 0.0
@@ -149,7 +148,7 @@ def _lungs(dark: Bool[np.ndarray, "slices rows columns"], step: float) -> Bool[n
     return np.isin(pieces, np.flatnonzero(high & (volumes >= OTHER_LUNG * volumes.max())))
 
 
-def _body(above: Bool[np.ndarray, "rows columns"]) -> tuple[Bool[np.ndarray, "rows columns"], bool]:
+def _body(above: Mask) -> tuple[Mask, bool]:
     """The body in a slice, and whether it is in two; the opening takes off the table, which is thin."""
     pieces = np.zeros(above.shape, np.int32)
     # Filled first: the wall of a lean chest is as thin as a table.
@@ -242,12 +241,12 @@ def crop_to_abdomen(volume: Volume, subject: object) -> Volume:
     return replace(cut, notes=(*cut.notes, note))
 
 
-def heights(volume: Volume) -> Float[np.ndarray, " slices"]:
+def heights(volume: Volume) -> PerSlice:
     """Middle of each slice, mm along the body, feet to head."""
     return float(volume.affine[2, 3]) + volume.spacing[0] * np.arange(len(volume.voxels), dtype=np.float64)
 
 
-def kept_slices(z: Float[np.ndarray, " slices"], abdomen: Abdomen) -> np.ndarray:
+def kept_slices(z: PerSlice, abdomen: Abdomen) -> np.ndarray:
     """Indexes of the slices that are kept, rising."""
     margin = MARGIN if abdomen.rule == "labels" else UNSURE_MARGIN
     low, high = max(abdomen.low - margin, abdomen.floor), abdomen.high + margin
@@ -261,10 +260,7 @@ def abdomen_by_labels(volume: Volume) -> Abdomen | None:
     """The abdomen by the extent of liver and kidneys; None where neither is labelled in the scan."""
     if volume.labels is None:
         return None
-    pixel = volume.spacing[1] * volume.spacing[2]
-    z = heights(volume)
-    liver = _ends(z, _area(volume.labels, volume.label_names, ("liver",), pixel))
-    kidneys = _ends(z, _area(volume.labels, volume.label_names, ("left_kidney", "right_kidney"), pixel))
+    liver, kidneys = _ends(volume, ("liver",)), _ends(volume, ("left_kidney", "right_kidney"))
     if liver is not None and kidneys is not None:
         return Abdomen("labels", min(liver[0], kidneys[0]), max(liver[1], kidneys[1]))
     if liver is not None:
@@ -300,21 +296,15 @@ def abdomen_by_shape(profile: Profile, subject: object) -> Abdomen:
     return Abdomen("nothing outside of it", float(z[0]), float(z[-1]))
 
 
-def _area(
-    labels: UInt8[np.ndarray, "slices rows columns"], names: Mapping[int, str], organs: tuple[str, ...], pixel: float
-) -> Float[np.ndarray, " slices"]:
-    values = [value for value in (label_value(names, organ) for organ in organs) if value is not None]
-    return np.isin(labels, values).sum(axis=(1, 2)) * pixel
-
-
-def _ends(z: Float[np.ndarray, " slices"], area: Float[np.ndarray, " slices"]) -> tuple[float, float] | None:
-    """Lower and upper end of the largest piece of an organ; the scan's own where it is cut off."""
-    there = np.concatenate([[False], area >= LEAST_AREA, [False]])
-    begins, stops = (np.flatnonzero(step) for step in (there[1:] & ~there[:-1], there[:-1] & ~there[1:]))
-    if begins.size == 0:
+def _ends(volume: Volume, organs: tuple[str, ...]) -> tuple[float, float] | None:
+    """Lower and upper end of the largest piece of labelled organs, mm; the scan's own end where it cuts them."""
+    values = [value for value in (label_value(volume.label_names, organ) for organ in organs) if value is not None]
+    area = np.isin(volume.labels, values).sum(axis=(1, 2)) * (volume.spacing[1] * volume.spacing[2])
+    runs = _runs(area >= LEAST_AREA)
+    if not runs:
         return None
-    largest = int(np.argmax([area[begin:stop].sum() for begin, stop in zip(begins, stops, strict=True)]))
-    return float(z[begins[largest]]), float(z[stops[largest] - 1])
+    z, largest = heights(volume), max(runs, key=lambda run: area[run].sum())
+    return float(z[largest][0]), float(z[largest][-1])
 
 
 def _refuse_cut_off(volume: Volume, subject: object) -> None:

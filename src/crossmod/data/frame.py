@@ -67,8 +67,7 @@ class Frame:
             from crossmod.data.resample import stretched
 
             return stretched(slices, spacing, fill, self.size)
-        ways = [self._way(axis, count, spacing[axis]) for axis, count in enumerate(slices.shape[1:])]
-        return _apply(ways[0], ways[1], slices, fill)
+        return _apply(*self._ways(slices.shape[1:], spacing), slices, fill)
 
     def take_labels(
         self, labels: UInt8[np.ndarray, "slices rows columns"], spacing: Pair
@@ -78,8 +77,7 @@ class Frame:
             from crossmod.data.resample import stretched_labels
 
             return stretched_labels(labels, spacing, self.size)
-        ways = [self._way(axis, count, spacing[axis]) for axis, count in enumerate(labels.shape[1:])]
-        return _pick(ways[0], ways[1], labels)
+        return _pick(*self._ways(labels.shape[1:], spacing), labels)
 
     def back(
         self, images: Float32[np.ndarray, "slices size size"], shape: Shape, spacing: Pair, fill: float
@@ -89,8 +87,7 @@ class Frame:
             from crossmod.data.resample import stretched_back
 
             return stretched_back(images, shape, spacing)
-        ways = [self._way_back(axis, count, spacing[axis]) for axis, count in enumerate(shape)]
-        return _apply(ways[0], ways[1], images, fill)
+        return _apply(*self._ways(shape, spacing, back=True), images, fill)
 
     def labels_back(
         self, labels: UInt8[np.ndarray, "slices size size"], shape: Shape, spacing: Pair
@@ -100,8 +97,7 @@ class Frame:
             from crossmod.data.resample import stretched_labels_back
 
             return stretched_labels_back(labels, shape, spacing)
-        ways = [self._way_back(axis, count, spacing[axis]) for axis, count in enumerate(shape)]
-        return _pick(ways[0], ways[1], labels)
+        return _pick(*self._ways(shape, spacing, back=True), labels)
 
     def place(self, volume: Volume, fill: float | None = None) -> Volume:
         """A volume on the frame's pixels, with their affine; unchanged if these are its own.
@@ -141,12 +137,14 @@ class Frame:
         # Over the whole slice: a difference of spacing grows with every pixel.
         return max(apart) * self.size < SAME_MM and max(map(abs, self.first)) < SAME_MM
 
-    def _way(self, axis: int, count: int, mm: float) -> "_Way":
-        return _way(self.size, count, self.first[axis] / mm, self.pixel_mm[axis] / mm)
-
-    def _way_back(self, axis: int, count: int, mm: float) -> "_Way":
-        first = -self.first[axis] / self.pixel_mm[axis]
-        return _way(count, self.size, first, mm / self.pixel_mm[axis], lower=True)
+    def _ways(self, shape: tuple[int, ...], spacing: Pair, *, back: bool = False) -> tuple["_Way", "_Way"]:
+        rows, columns = (
+            _way(count, self.size, -first / own, mm / own, lower=True)
+            if back
+            else _way(self.size, count, first / mm, own / mm)
+            for count, mm, own, first in zip(shape, spacing, self.pixel_mm, self.first, strict=True)
+        )
+        return rows, columns
 
 
 def whole_frame(shape: Shape, spacing: Pair, size: int) -> Frame:

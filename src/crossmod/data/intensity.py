@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Num, Shaped
+from jaxtyping import Float, Num
 
 from crossmod.config import Modality
-from crossmod.data.volume import Volume
+from crossmod.data.volume import Volume, Voxels
 from crossmod.errors import InputError
 from crossmod.settings import ImageSettings
 
@@ -49,7 +49,7 @@ class Histogram:
         return bool((self.values == np.rint(self.values)).all())
 
 
-def histogram_of(voxels: Shaped[np.ndarray, "slices rows columns"]) -> Histogram:
+def histogram_of(voxels: Voxels) -> Histogram:
     """The histogram of every n-th voxel along each axis, with the extremes of all."""
     step = max(1, math.ceil((voxels.size / MOST_VOXELS) ** (1 / 3)))
     values, counts = np.unique(voxels[::step, ::step, ::step], return_counts=True)

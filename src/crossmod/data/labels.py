@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Shaped, UInt8
 
 from crossmod.data.store import listed
+from crossmod.data.volume import Labels, Voxels
 from crossmod.errors import InputError
 from crossmod.files import read_json
 
@@ -69,9 +69,7 @@ def _value(path: Path, name: str, value: Any) -> int:
     return value
 
 
-def label_map(
-    subject: object, values: Shaped[np.ndarray, "slices rows columns"], names: Mapping[int, str]
-) -> UInt8[np.ndarray, "slices rows columns"]:
+def label_map(subject: object, values: Voxels, names: Mapping[int, str]) -> Labels:
     """`values` as a label map.
 
     Raises:

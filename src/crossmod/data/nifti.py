@@ -20,7 +20,7 @@ from nibabel.spatialimages import HeaderDataError
 from crossmod.config import Modality
 from crossmod.data.labels import label_map
 from crossmod.data.store_writer import check_spacing, check_values, compact
-from crossmod.data.volume import CANONICAL, Affine, Volume, axis_codes, reorient
+from crossmod.data.volume import CANONICAL, Affine, Volume, Voxels, axis_codes, reorient
 from crossmod.errors import InputError
 from crossmod.files import atomic_write
 
@@ -220,7 +220,7 @@ def _check_same_grid(path: Path, drawn: np.ndarray, affine: Affine, volume: Volu
         raise InputError(path, found=found, expected="the image's grid", do=do)
 
 
-def _write(array: Shaped[np.ndarray, "slices rows columns"], volume: Volume, path: Path) -> None:
+def _write(array: Voxels, volume: Volume, path: Path) -> None:
     ending = next((ending for ending in (".nii.gz", ".nii") if path.name.endswith(ending)), None)
     if ending is None:
         found = f"the ending {path.suffix or 'none'}"

@@ -114,11 +114,7 @@ def seen_behind(store: Store) -> list[Seen]:
 
 
 def who_is_who(
-    stores: Sequence[Store],
-    *,
-    seen: Sequence[Seen] = (),
-    same_people: Answer | None = None,
-    ask: bool = True,
+    stores: Sequence[Store], *, seen: Sequence[Seen] = (), same_people: Answer | None = None, ask: bool = True
 ) -> People:
     """Decide who is one person.
 
@@ -151,17 +147,15 @@ def who_is_who(
         for part in parts
     }
     return People(
-        tuple(_rebuilt(store, renamed) for store in stores),
+        tuple(
+            JoinedStore(parts) if len(parts) > 1 else parts[0]
+            for parts in ([renamed[part.path.resolve()] for part in store.parts] for store in stores)
+        ),
         {name: marks[root] for root, name in names.items()},
         {one.model: {n.name: names[graph.root(n)] for n in graph.nodes if n.model == one.model} for one in seen},
         not questions or same_people is not None,
         tuple(_lines(graph, questions, parts, same_people)),
     )
-
-
-def _rebuilt(store: Store, renamed: Mapping[Path, Store]) -> Store:
-    parts = [renamed[part.path.resolve()] for part in store.parts]
-    return parts[0] if len(store.parts) == 1 else JoinedStore(parts)
 
 
 def _nodes(parts: Sequence[Store], seen: Sequence[Seen]) -> list[Node]:

@@ -21,7 +21,7 @@ from crossmod.data.intensity import Intensity, intensity_of, warn_of_windows, wi
 from crossmod.data.pixel_size import Scale
 from crossmod.data.store import CaseRecord, Store
 from crossmod.data.units import one_unit
-from crossmod.data.volume import Volume, label_value, take_slices
+from crossmod.data.volume import Labels, Volume, label_value, take_slices
 from crossmod.errors import InputError
 from crossmod.progress import track
 from crossmod.seeds import rng
@@ -224,7 +224,7 @@ def _warn_of_cut_organs(volume: Volume, frame: Frame, case: str) -> None:
         log.warning("%s: %.1f %% of the labelled organ lies outside of the model's frame.", case, 100 * share)
 
 
-def class_map(volume: Volume, organs: Sequence[str], case: str) -> UInt8[np.ndarray, "slices rows columns"]:
+def class_map(volume: Volume, organs: Sequence[str], case: str) -> Labels:
     """Label values to classes: 1 for the first of `organs`, and so on; 0 for all else.
 
     Raises:

@@ -105,8 +105,9 @@ def _ct(every: Histogram, stated: str | None) -> Iterator[Finding]:
     faults = tuple(_not_hu(inside))
     if stated not in (None, "HU"):
         yield _of_header(stated, sure=not faults and _clearly_hu(inside))
-    yield from faults[:1]
-    if not faults:
+    if faults:
+        yield Finding(faults[0], _advice(inside))
+    else:
         factor = _divided_by(inside)
         if factor is None:
             yield from _cut(inside)
@@ -132,39 +133,36 @@ def _padding(every: Histogram) -> Iterator[Finding]:
         yield Finding(found, "Set them to -1024.", refuse=False)
 
 
-def _not_hu(values: Histogram) -> Iterator[Finding]:
+def _not_hu(values: Histogram) -> Iterator[str]:
     """Why values cannot be HU, the plainest reason first; padding is left out."""
     lowest, highest = float(values.values[0]), float(values.values[-1])
     if lowest >= 0:
-        yield Finding(f"values from {lowest:g} to {highest:g}, none below 0, which is water", _advice(values))
+        yield f"values from {lowest:g} to {highest:g}, none below 0, which is water"
     metal = values.share(METAL_ABOVE, math.inf)
     if metal > MOST_METAL:
-        found = f"{metal:.0%} of the voxels above {METAL_ABOVE:g}, where HU have metal alone"
-        yield Finding(found, _advice(values))
-    span = max(_span(values), _span(values.part(NO_AIR_ABOVE)) if _both_anchors(values) else 0.0)
+        yield f"{metal:.0%} of the voxels above {METAL_ABOVE:g}, where HU have metal alone"
+    # Whether there is air, and enough that is as dense as tissue: a body may take a hundredth of a large field.
+    anchored = values.share(*AIR) >= LEAST_AIR and values.share(NO_AIR_ABOVE, math.inf) >= LEAST_TISSUE
+    span = max(_span(values), _span(values.part(NO_AIR_ABOVE)) if anchored else 0.0)
     if highest - lowest < 100 or span < LEAST_SPAN:
-        found = f"values from {lowest:g} to {highest:g}, 98 % within {span:.3g}: fat and muscle are 150 HU apart"
-        yield Finding(found, _advice(values))
+        yield f"values from {lowest:g} to {highest:g}, 98 % within {span:.3g}: fat and muscle are 150 HU apart"
     below = values.share(-math.inf, BELOW_WATER)
     like_mr = values.share(-NEAR_ZERO, NEAR_ZERO) > LEAST_NEAR_ZERO and values.share(100, math.inf) > LEAST_NEAR_ZERO
     if below < LEAST_BELOW_WATER or (below < LEAST_BELOW_MR and like_mr):
-        found = f"values from {lowest:g} to {highest:g}, {below:.2%} of them below {BELOW_WATER:g}, as fat and air are"
-        yield Finding(found, _advice(values))
+        yield f"values from {lowest:g} to {highest:g}, {below:.2%} of them below {BELOW_WATER:g}, as fat and air are"
     tissue, soft, above = (values.share(*ends) for ends in ((NO_AIR_ABOVE, math.inf), SOFT, (SOFT[1], math.inf)))
     if tissue < LEAST_TISSUE:
-        yield Finding(f"values from {lowest:g} to {highest:g}, nothing as dense as tissue", _advice(values))
+        yield f"values from {lowest:g} to {highest:g}, nothing as dense as tissue"
     if not _clearly_hu(values) and any(_swapped(values, offset) for offset in (-1024, -1000)):
-        found = f"values from {lowest:g} to {highest:g}, with air near -24 or 0 and tissue near -1000: dark and bright"
-        yield Finding(f"{found} swapped", _advice(values))
+        found = f"values from {lowest:g} to {highest:g}, with air near -24 or 0 and tissue near -1000"
+        yield f"{found}: dark and bright swapped"
     dense, less = values.share(*DENSE), values.share(*LESS_DENSE)
     many = dense > MOST_DENSE * tissue and dense > DENSE_RATIO * less and not _clearly_hu(values)
     if many or above > MOST_ABOVE * soft:
-        found = f"{above:.0%} of the voxels above {SOFT[1]:g}, as bone is, and {soft:.0%} from {SOFT[0]:g} to there"
-        yield Finding(found, _advice(values))
+        yield f"{above:.0%} of the voxels above {SOFT[1]:g}, as bone is, and {soft:.0%} from {SOFT[0]:g} to there"
     top = values.share(highest, highest)
     if top > max(MOST_CUT_HIGH, values.share(lowest, lowest)) and values.share(*AIR) < LEAST_AIR:
-        found = f"{top:.0%} of the voxels at the highest value, {highest:g}: dark and bright swapped"
-        yield Finding(found, _advice(values))
+        yield f"{top:.0%} of the voxels at the highest value, {highest:g}: dark and bright swapped"
 
 
 def _swapped(values: Histogram, offset: int) -> bool:
@@ -176,11 +174,6 @@ def _swapped(values: Histogram, offset: int) -> bool:
 def _span(values: Histogram) -> float:
     """From the 1st to the 99th percentile."""
     return values.percentile(99) - values.percentile(1)
-
-
-def _both_anchors(values: Histogram) -> bool:
-    """Whether there is air, and enough that is as dense as tissue: a body may take a hundredth of a large field."""
-    return values.share(*AIR) >= LEAST_AIR and values.share(NO_AIR_ABOVE, math.inf) >= LEAST_TISSUE
 
 
 def _advice(values: Histogram) -> str:

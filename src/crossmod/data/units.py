@@ -22,8 +22,10 @@ from jaxtyping import Bool, Float, Shaped
 from crossmod.config import Modality
 from crossmod.data.intensity import histogram_of
 from crossmod.data.unit_rules import Finding, findings
-from crossmod.data.volume import CANONICAL, Volume
+from crossmod.data.volume import CANONICAL, Volume, Voxels
 from crossmod.errors import InputError
+
+Vector = Float[np.ndarray, " n"]
 
 # Slices, and pixels of each, that are looked at, about, each with the one beside it and the one below.
 SLICES, PIXELS = 16, 4096
@@ -31,7 +33,7 @@ SLICES, PIXELS = 16, 4096
 CLIPPED = (1.0, 99.0)
 
 
-def neighbour_correlation(voxels: Shaped[np.ndarray, "slices rows columns"]) -> tuple[float, float]:
+def neighbour_correlation(voxels: Voxels) -> tuple[float, float]:
     """Correlation of pixels with those beside or below them, whichever is less, and the standard deviation of all.
 
     The correlation is 1 where all values are one, and in slices of one row or column.
@@ -69,7 +71,7 @@ SAME, TISSUE_ABOVE, LOWEST = 150.0, -500.0, -1024.0
 BLANK = 0.99
 
 
-def odd_slices(voxels: Shaped[np.ndarray, "slices rows columns"]) -> tuple[tuple[int, float], ...]:
+def odd_slices(voxels: Voxels) -> tuple[tuple[int, float], ...]:
     """Index and offset (median change of the voxels) of each slice of a CT in HU that is on another level than the
     others."""
     step = max(1, int(math.sqrt(voxels[0].size / LOOKED_AT)))
@@ -101,7 +103,7 @@ def _apart(told: Sequence[int], steps: Sequence[float]) -> list[tuple[int, float
     ]
 
 
-def _moved(before: Float[np.ndarray, " n"], after: Float[np.ndarray, " n"]) -> float:
+def _moved(before: Vector, after: Vector) -> float:
     """How far the voxels moved, where nearly all of them went the same way by more than anatomy does; else 0."""
     if len(before) < LEAST_PIXELS:
         return 0.0
@@ -110,16 +112,14 @@ def _moved(before: Float[np.ndarray, " n"], after: Float[np.ndarray, " n"]) -> f
     return float(middle) if low > MOST_MOVED or high < -MOST_MOVED else 0.0
 
 
-def _shared(
-    before: Float[np.ndarray, " n"], after: Float[np.ndarray, " n"]
-) -> Iterator[tuple[Float[np.ndarray, " m"], Bool[np.ndarray, " n"]]]:
+def _shared(before: Vector, after: Vector) -> Iterator[tuple[Float[np.ndarray, " m"], Bool[np.ndarray, " n"]]]:
     """Where two slices show the same tissue, and where the same air, with their mean there."""
     mean, same = (before + after) / 2, np.abs(after - before) < SAME
     for where in (same & (mean > TISSUE_ABOVE), same & (mean <= TISSUE_ABOVE)):
         yield mean[where], where
 
 
-def _blank(one: Float[np.ndarray, " n"]) -> bool:
+def _blank(one: Vector) -> bool:
     low, high = np.percentile(one, (50 * (1 - BLANK), 100 - 50 * (1 - BLANK)))
     return bool(low == high)
 

@@ -19,6 +19,8 @@ from crossmod.config import Modality
 CANONICAL = ("S", "P", "L")
 
 Affine = Float[np.ndarray, "4 4"]
+Voxels = Shaped[np.ndarray, "slices rows columns"]
+Labels = UInt8[np.ndarray, "slices rows columns"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,11 +42,11 @@ class Volume:
             None: HU. See `crossmod.data.units`.
     """
 
-    voxels: Shaped[np.ndarray, "slices rows columns"]
+    voxels: Voxels
     affine: Affine
     modality: Modality
     sequence: str | None = None
-    labels: UInt8[np.ndarray, "slices rows columns"] | None = None
+    labels: Labels | None = None
     label_names: Mapping[int, str] = field(default_factory=dict)
     orientation: tuple[str, str, str] = CANONICAL
     acquisition: Mapping[str, Any] = field(default_factory=dict)
@@ -63,9 +65,7 @@ class Volume:
         """`HU` for CT, unless another unit is stated; MR has no unit of its own."""
         return (self.stated_unit or "HU") if self.modality == "ct" else "arbitrary"
 
-    def with_labels(
-        self, labels: UInt8[np.ndarray, "slices rows columns"] | None, label_names: Mapping[int, str]
-    ) -> "Volume":
+    def with_labels(self, labels: Labels | None, label_names: Mapping[int, str]) -> "Volume":
         """The same volume with other labels."""
         return replace(self, labels=labels, label_names=dict(label_names))
 

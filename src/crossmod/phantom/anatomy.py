@@ -8,9 +8,9 @@ Notable:
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Float32, UInt8
+from jaxtyping import Float, Float32
 
-from crossmod.data.volume import Affine
+from crossmod.data.volume import Affine, Labels
 from crossmod.phantom.organs import paint_aorta, paint_organs
 from crossmod.phantom.person import Person
 from crossmod.phantom.shapes import Canvas
@@ -69,8 +69,8 @@ class Anatomy:
     `affine` maps `(slice, row, column, 1)` to RAS+ mm; `liver_fat` is the person's proton fraction of fat in the liver.
     """
 
-    tissues: UInt8[np.ndarray, "slices rows columns"]
-    partners: UInt8[np.ndarray, "slices rows columns"]
+    tissues: Labels
+    partners: Labels
     share: Float32[np.ndarray, "slices rows columns"]
     affine: Affine
     liver_fat: float
@@ -111,7 +111,7 @@ def lay_on_grid(person: Person, grid: Grid) -> Anatomy:
     return Anatomy(tissues, partners, share, grid.affine, person.liver_fat)
 
 
-def organ_labels(anatomy: Anatomy) -> UInt8[np.ndarray, "slices rows columns"]:
+def organ_labels(anatomy: Anatomy) -> Labels:
     """The organ that has most of each voxel, by the values of `ORGANS`; 0 elsewhere."""
     labels = np.zeros(len(TISSUES), np.uint8)
     for value, organ in ORGANS.items():

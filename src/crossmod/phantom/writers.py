@@ -16,13 +16,13 @@ from typing import Literal
 
 import nibabel
 import numpy as np
-from jaxtyping import Int16, Shaped, UInt8
+from jaxtyping import Int16
 from nibabel.nifti1 import Nifti1Image
 from PIL import Image
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian, generate_uid
 
-from crossmod.data.volume import Affine, Volume
+from crossmod.data.volume import Affine, Labels, Volume, Voxels
 from crossmod.files import write_json
 from crossmod.phantom.scanners import SCANNERS, MrSource, Scanner
 from crossmod.phantom.tissues import ORGANS
@@ -204,9 +204,7 @@ MR_QUIRKS = (
 )
 
 
-def write_ct_case(
-    folder: Path, volume: Volume, labels: UInt8[np.ndarray, "slices rows columns"], identity: Identity, quirks: Quirks
-) -> None:
+def write_ct_case(folder: Path, volume: Volume, labels: Labels, identity: Identity, quirks: Quirks) -> None:
     """Write one CT patient, in HU, to `.../CT/<id>`; of the labels the liver (1) alone."""
     order = slice_order(len(volume.voxels), quirks.files)
     names = [
@@ -225,7 +223,7 @@ def write_ct_case(
 def write_mr_case(
     folder: Path,
     volumes: dict[str, Volume],
-    labels: UInt8[np.ndarray, "slices rows columns"],
+    labels: Labels,
     identity: Identity,
     quirks: Quirks,
     *,
@@ -272,9 +270,7 @@ def _write_series(
         write_slice(folder / name, volume, index, identity=identity, instance=instance, source=source)
 
 
-def write_nifti_case(
-    folder: Path, volumes: dict[str, Volume], labels: UInt8[np.ndarray, "slices rows columns"]
-) -> None:
+def write_nifti_case(folder: Path, volumes: dict[str, Volume], labels: Labels) -> None:
     """Write one patient to a new folder: images of one grid by file name without ending, and labels by the values of
     `ORGANS`."""
     folder.mkdir(parents=True)
@@ -289,7 +285,7 @@ def write_label_names(folder: Path) -> None:
     write_json(folder / "labels.json", {"labels": names})
 
 
-def _write(path: Path, values: Shaped[np.ndarray, "slices rows columns"], affine: Affine) -> None:
+def _write(path: Path, values: Voxels, affine: Affine) -> None:
     # [slice, row, column] runs to S, P, L; columns, rows and slices turned round run to R, A, S.
     turned = np.ascontiguousarray(values[:, ::-1, ::-1].transpose(2, 1, 0))
     world = np.zeros((4, 4))

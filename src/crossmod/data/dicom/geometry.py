@@ -11,13 +11,15 @@ from pathlib import Path
 from typing import NoReturn
 
 import numpy as np
-from jaxtyping import Float, Shaped
+from jaxtyping import Float
 from pydicom.dataset import Dataset
 from pydicom.valuerep import format_number_as_ds
 
 from crossmod.data.dicom.header import DicomSlice
-from crossmod.data.volume import CANONICAL, Affine, Volume, reorient
+from crossmod.data.volume import CANONICAL, Affine, Volume, Voxels, reorient
 from crossmod.errors import InputError
+
+Vector3 = Float[np.ndarray, "3"]
 
 # A gantry tilted by less than this displaces the ends of a 300 mm stack by under 3 mm; the affine holds that exactly.
 MOST_TILT_DEGREES = 0.5
@@ -54,9 +56,7 @@ def stacked(folder: Path, slices: Sequence[DicomSlice]) -> tuple[list[DicomSlice
     return ordered, affine
 
 
-def _normal(
-    first: DicomSlice, row_step: Float[np.ndarray, "3"], column_step: Float[np.ndarray, "3"]
-) -> Float[np.ndarray, "3"]:
+def _normal(first: DicomSlice, row_step: Vector3, column_step: Vector3) -> Vector3:
     normal = np.cross(column_step, row_step)
     area = float(np.linalg.norm(row_step) * np.linalg.norm(column_step))
     if float(np.linalg.norm(normal)) < 0.999 * area or area == 0:
@@ -98,9 +98,7 @@ def _check_spacing(folder: Path, ordered: Sequence[DicomSlice], along: Float[np.
     raise InputError(folder, found=found, expected="slices at even steps", do=do)
 
 
-def _check_straight(
-    folder: Path, positions: Float[np.ndarray, "n 3"], step: Float[np.ndarray, "3"], normal: Float[np.ndarray, "3"]
-) -> None:
+def _check_straight(folder: Path, positions: Float[np.ndarray, "n 3"], step: Vector3, normal: Vector3) -> None:
     cosine = float(step @ normal / np.linalg.norm(step))
     tilt = float(np.degrees(np.arccos(min(cosine, 1.0))))
     if tilt > MOST_TILT_DEGREES:
@@ -143,7 +141,7 @@ class Layout:
         series.SpacingBetweenSlices, series.SliceThickness = self.step, self.thickness
 
 
-def laid_out(folder: Path, volume: Volume) -> tuple[Shaped[np.ndarray, "slices rows columns"], Layout]:
+def laid_out(folder: Path, volume: Volume) -> tuple[Voxels, Layout]:
     """A volume's voxels in the plane of the file it came from, as a radiologist views them, and their layout.
 
     Volumes are axial, unless they came from a coronal or sagittal file.

@@ -30,6 +30,8 @@ from crossmod.data.dicom.header import (
 )
 from crossmod.errors import InputError
 
+Mask = Bool[np.ndarray, "rows columns"]
+
 # What padding of CT becomes: the lowest HU of a scale of 12 bits, which is air. -3024 would be below any HU.
 AIR_HU = -1024.0
 # Above this no air lies.
@@ -68,7 +70,7 @@ def _values_of(path: Path, frames: Sequence[int | None]) -> Iterator[Float32[np.
         yield values
 
 
-def _padded(header: Dataset, stored: np.ndarray) -> Bool[np.ndarray, "rows columns"]:
+def _padded(header: Dataset, stored: np.ndarray) -> Mask:
     """Which pixels only fill the picture around a round field of view (DICOM PS3.3 C.7.5.1.1.2)."""
     with quiet():
         ends = [header.get("PixelPaddingValue"), header.get("PixelPaddingRangeLimit")]
@@ -81,9 +83,7 @@ def _padded(header: Dataset, stored: np.ndarray) -> Bool[np.ndarray, "rows colum
     return (stored >= min(numbers)) & (stored <= max(numbers))
 
 
-def _fills(
-    padded: Bool[np.ndarray, "rows columns"], values: Float32[np.ndarray, "rows columns"]
-) -> Bool[np.ndarray, "rows columns"]:
+def _fills(padded: Mask, values: Float32[np.ndarray, "rows columns"]) -> Mask:
     """Where the padding value is padding: everywhere if it lies below air, above air where it fills the edge.
 
     Headers name values that tissue has too, such as 0: a pixel of it inside the body is none of the padding.
@@ -198,7 +198,10 @@ def frame_headers(path: Path, header: Dataset) -> list[Dataset]:
     if len(own) != frames:
         found = f"{frames} frame{'s' if frames != 1 else ''} and functional groups for {len(own)}"
         raise InputError(path, found=found, expected="a group for each frame", do="Export the series anew.")
-    common = _without_groups(header)
+    common = copied(header)
+    for keyword in (SHARED, PER_FRAME):
+        if keyword in common:
+            delattr(common, keyword)
     _lay_flat(common, header.get(SHARED) or [])
     _lay_agent_flat(common)
     flat = []
@@ -207,14 +210,6 @@ def frame_headers(path: Path, header: Dataset) -> list[Dataset]:
         _lay_flat(one, [groups])
         flat.append(one)
     return flat
-
-
-def _without_groups(header: Dataset) -> Dataset:
-    common = copied(header)
-    for keyword in (SHARED, PER_FRAME):
-        if keyword in common:
-            delattr(common, keyword)
-    return common
 
 
 def _lay_flat(header: Dataset, groups: Sequence[Dataset]) -> None:

@@ -43,13 +43,13 @@ def list_series(folder: Path) -> list[Series]:
         InputError: there is no such folder, no series in it, or a file that is broken.
     """
     _check_folder(folder)
-    folders = [folder, *sorted((path for path in folder.rglob("*") if path.is_dir()), key=_natural_path)]
+    below = (path for path in folder.rglob("*") if path.is_dir())
     found: list[Series] = []
     strangers: list[tuple[Path, NotASlice]] = []
-    for one in folders:
-        slices, others = _read_headers(one)
+    for path in [folder, *sorted(below, key=lambda path: [natural_key(Path(part)) for part in path.parts])]:
+        slices, others = slices_in(path)
         strangers += others
-        found += grouped(one, slices)
+        found += grouped(path, slices)
     if not found:
         raise _nothing(folder, strangers)
     for path, kind in strangers:
@@ -187,38 +187,26 @@ def slices_in(path: Path) -> tuple[list[DicomSlice], list[tuple[Path, NotASlice]
     Raises:
         InputError: there is nothing at `path`, or a file that is broken.
     """
-    if path.is_file():
-        return _read_file(path)
-    _check_folder(path)
-    return _read_headers(path)
+    if not path.is_file():
+        _check_folder(path)
+    slices: list[DicomSlice] = []
+    others: list[tuple[Path, NotASlice]] = []
+    for file in [path] if path.is_file() else files_in(path):
+        read = read_headers(file)
+        if isinstance(read, NotASlice):
+            others.append((file, read))
+        else:
+            slices += read
+    if path.is_file() and slices and slices[0].frame is None:
+        found, expected = "one slice of a series", "a folder of slices, or a multi-frame file"
+        raise InputError(path, found=found, expected=expected, do="Give the folder that holds the series.")
+    return slices, others
 
 
 def _check_folder(folder: Path) -> None:
     if not folder.is_dir():
         found = "a file" if folder.exists() else "no such folder"
         raise InputError(folder, found=found, expected="a folder of DICOM slices", do="Check the path.")
-
-
-def _read_headers(folder: Path) -> tuple[list[DicomSlice], list[tuple[Path, NotASlice]]]:
-    slices: list[DicomSlice] = []
-    others: list[tuple[Path, NotASlice]] = []
-    for path in files_in(folder):
-        read = read_headers(path)
-        if isinstance(read, NotASlice):
-            others.append((path, read))
-        else:
-            slices += read
-    return slices, others
-
-
-def _read_file(path: Path) -> tuple[list[DicomSlice], list[tuple[Path, NotASlice]]]:
-    read = read_headers(path)
-    if isinstance(read, NotASlice):
-        return [], [(path, read)]
-    if read[0].frame is None:
-        found, expected = "one slice of a series", "a folder of slices, or a multi-frame file"
-        raise InputError(path, found=found, expected=expected, do="Give the folder that holds the series.")
-    return list(read), []
 
 
 def _nothing(folder: Path, others: list[tuple[Path, NotASlice]]) -> InputError:
@@ -230,7 +218,3 @@ def _nothing(folder: Path, others: list[tuple[Path, NotASlice]]) -> InputError:
         found = f"{kind.what} ({path.name}){more}"
     do = "Give the folder that holds the files of a series."
     return InputError(folder, found=found, expected="slices of a CT or MR series", do=do)
-
-
-def _natural_path(path: Path) -> list:
-    return [natural_key(Path(part)) for part in path.parts]

@@ -18,6 +18,7 @@ from pydicom.valuerep import format_number_as_ds
 from crossmod.config import Modality
 from crossmod.data.dicom.geometry import Layout
 from crossmod.data.dicom.header import copied
+from crossmod.data.volume import Voxels
 
 CT_INTERCEPT = -1024
 # Begins a PatientID that was made up here: an archive puts all that have none into one person's folder.
@@ -43,7 +44,7 @@ EMPTY = (
 class Stored:
     """Values as 16-bit numbers: `value = stored * slope + intercept`."""
 
-    pixels: Shaped[np.ndarray, "slices rows columns"]
+    pixels: Voxels
     slope: float
     intercept: float
     unit: str = "US"
@@ -55,7 +56,7 @@ class Stored:
         return self.pixels.dtype == np.int16
 
 
-def as_16_bit(voxels: Shaped[np.ndarray, "slices rows columns"], *, hounsfield: bool) -> Stored:
+def as_16_bit(voxels: Voxels, *, hounsfield: bool) -> Stored:
     """Find the 16-bit numbers for `voxels`: exact for integers in range, evenly spread otherwise."""
     lowest, highest = float(voxels.min()), float(voxels.max())
     intercept, unit = (float(CT_INTERCEPT), "HU") if hounsfield else (0.0, "US")
@@ -70,14 +71,12 @@ def as_16_bit(voxels: Shaped[np.ndarray, "slices rows columns"], *, hounsfield: 
     return Stored(_steps(voxels, slope, base, np.uint16), slope, base, unit)
 
 
-def is_whole(voxels: Shaped[np.ndarray, "slices rows columns"]) -> bool:
+def is_whole(voxels: Voxels) -> bool:
     """Whether every value is an integer."""
     return all(np.array_equal(one, np.rint(one)) for one in voxels)
 
 
-def _steps(
-    voxels: Shaped[np.ndarray, "slices rows columns"], slope: float, base: float, dtype: type[np.integer]
-) -> Shaped[np.ndarray, "slices rows columns"]:
+def _steps(voxels: Voxels, slope: float, base: float, dtype: type[np.integer]) -> Voxels:
     limits = np.iinfo(dtype)
     pixels = np.empty(voxels.shape, dtype=dtype)
     # Slice by slice: float64 of a large volume would take gigabytes.

@@ -18,8 +18,11 @@ from PIL import Image, UnidentifiedImageError
 
 from crossmod.config import Modality
 from crossmod.data.store import listed
+from crossmod.data.volume import Labels, Voxels
 from crossmod.errors import InputError
 from crossmod.files import files_in, natural_key
+
+Pixels = Shaped[np.ndarray, "rows columns"]
 
 LABEL_NAMES: dict[Modality, dict[int, str]] = {
     "ct": {1: "liver"},
@@ -72,7 +75,7 @@ def read_masks(ground: Path, modality: Modality) -> UInt8[np.ndarray, "masks row
     return np.stack(masks)
 
 
-def _pixels(path: Path) -> Shaped[np.ndarray, "rows columns"]:
+def _pixels(path: Path) -> Pixels:
     try:
         with Image.open(path) as image:
             return np.asarray(image if image.mode in ("L", "I;16", "I") else image.convert("L"))
@@ -83,14 +86,14 @@ def _pixels(path: Path) -> Shaped[np.ndarray, "rows columns"]:
         raise InputError(path, found=found, expected="a mask", do="Unpack the training set anew.") from None
 
 
-def _ct_labels(path: Path, pixels: Shaped[np.ndarray, "rows columns"]) -> UInt8[np.ndarray, "rows columns"]:
+def _ct_labels(path: Path, pixels: Pixels) -> UInt8[np.ndarray, "rows columns"]:
     unknown = set(np.unique(pixels).tolist()) - {0, 1, 255}
     if unknown:
         raise _unknown(path, unknown, "0 and 255 (liver)")
     return (pixels > 0).astype(np.uint8)
 
 
-def _mr_labels(path: Path, pixels: Shaped[np.ndarray, "rows columns"]) -> UInt8[np.ndarray, "rows columns"]:
+def _mr_labels(path: Path, pixels: Pixels) -> UInt8[np.ndarray, "rows columns"]:
     labels = np.zeros(pixels.shape, dtype=np.uint8)
     for value, (above, most) in MR_RANGES.items():
         labels[(pixels > above) & (pixels <= most)] = value
@@ -107,12 +110,8 @@ def _unknown(path: Path, values: set[int], expected: str) -> InputError:
 
 
 def paired(
-    ground: Path,
-    masks: UInt8[np.ndarray, "slices rows columns"],
-    files: Sequence[Path],
-    voxels: Shaped[np.ndarray, "slices rows columns"],
-    modality: Modality,
-) -> tuple[UInt8[np.ndarray, "slices rows columns"], str]:
+    ground: Path, masks: Labels, files: Sequence[Path], voxels: Voxels, modality: Modality
+) -> tuple[Labels, str]:
     """Assign masks to slices.
 
     Args:
@@ -138,13 +137,7 @@ def paired(
     return laid, note
 
 
-def _laid(
-    ground: Path,
-    masks: UInt8[np.ndarray, "slices rows columns"],
-    files: Sequence[Path],
-    voxels: Shaped[np.ndarray, "slices rows columns"],
-    modality: Modality,
-) -> tuple[UInt8[np.ndarray, "slices rows columns"], str]:
+def _laid(ground: Path, masks: Labels, files: Sequence[Path], voxels: Voxels, modality: Modality) -> tuple[Labels, str]:
     orders = _orders(files)
     spreads = {order: _spread(voxels, masks[index]) for order, index in orders.items()}
     # Of equal spreads the first is taken, which is the file names' order.
@@ -221,9 +214,7 @@ def _orders(files: Sequence[Path]) -> dict[Order, Int[np.ndarray, " slices"]]:
     return distinct
 
 
-def _spread(
-    voxels: Shaped[np.ndarray, "slices rows columns"], labels: UInt8[np.ndarray, "slices rows columns"]
-) -> float:
+def _spread(voxels: Voxels, labels: Labels) -> float:
     """The interquartile range of the values under the liver, slice by slice, weighted by area; infinite without any.
 
     Slice by slice, because the brightness of MR may drift from slice to slice.
