@@ -19,7 +19,7 @@ from tests.support.evaluated_people import People, make_people
 from tests.support.segmenting import segment
 from tests.support.training import train
 
-SIZE_WORDS = ("much larger or smaller", "no person's", "people differ less")
+SIZE_WORDS = ("much larger or smaller", "outside the range of people", "people differ less")
 
 
 def scaled(path: Path, source: Path, factor: float, only: str | None = None) -> Path:
@@ -70,7 +70,7 @@ def test_training_tells_of_one_case_and_of_bodies_of_nobody(
     caplog.clear()
     tiny = Stores(scaled(tmp_path / "ct1", stores.ct, 0.1), scaled(tmp_path / "mr1", stores.mr, 0.1))
     train(tmp_path / "tiny", tiny, epochs=1, pixel_mm=1.0)
-    assert told(caplog).count("which is no person's (60 to 700 mm)") == 2
+    assert told(caplog).count("outside the range of people (60 to 700 mm)") == 2
 
 
 def test_synthesis_compares_with_what_the_model_was_trained_on(

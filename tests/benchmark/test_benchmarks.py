@@ -228,10 +228,10 @@ def test_what_is_printed(measured: Bench, capsys: pytest.CaptureFixture[str]) ->
     out = capsys.readouterr().out
     table = dict(line.split("  ", 1) for line in out.splitlines() if "  " in line)
     assert table["times as fast"].split() == ["1", "2.06"]
-    assert table["ms a step"].split()[1] == "2087"
+    assert table["ms per step"].split()[1] == "2087"
     assert table["from, to"].split()[2:] == ["2000,", "3087"]
     assert "64 s in the shipped path's first steps" in out
-    assert "At its best it reaches 2 TFLOP/s in fp32" in out
+    assert "Peak rate: 2 TFLOP/s in fp32" in out
     assert "all losses, and how far each network moved, in the first 3 steps" in out
     assert all(note in out for note in measured.notes)
 

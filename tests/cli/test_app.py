@@ -10,8 +10,9 @@ import yaml
 
 from crossmod.benchmark import doctor
 from crossmod.benchmark.doctor import Check
-from crossmod.cli import app, main
 from crossmod.cli import app as application
+from crossmod.cli import main
+from crossmod.cli.app import app
 from crossmod.engine.interrupt import TrainingInterrupted
 from crossmod.presets import SEGMENT, TRANSLATE
 from crossmod.version import __version__

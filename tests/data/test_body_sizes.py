@@ -51,7 +51,7 @@ def test_a_body_that_the_field_cuts_is_not_small(caplog: pytest.LogCaptureFixtur
 def test_bodies_of_nobody_are_told_of(caplog: pytest.LogCaptureFixture, height: float, width: float) -> None:
     warn_of_sizes("MR", [one(name, height, width) for name in "abc"])
     (said,) = caplog.messages
-    assert f"the median body measures {height:.0f} x {width:.0f} mm, which is no person's" in said
+    assert f"the median body measures {height:.0f} x {width:.0f} mm, outside the range of people" in said
 
 
 def test_two_places_that_do_not_fit_are_told_of(caplog: pytest.LogCaptureFixture) -> None:

@@ -147,7 +147,7 @@ def test_a_record_that_does_not_fit_is_named_with_its_field(path):
     refused(lambda cases: cases[2].pop("id"), r".*\(record 3, id: ")
     refused(lambda cases: cases.append(7), r".*\(record 4, the whole: ")
     refused(lambda cases: cases[0].clear() or cases[0].update(id="a"), r".*\(case 'a', .* and \d+ more\)")
-    refused(lambda cases: cases.append(cases[1]), r"two cases 'b'\. Expected: one record a case")
+    refused(lambda cases: cases.append(cases[1]), r"two cases 'b'\. Expected: one record per case")
 
 
 def test_a_case_that_may_not_be_read_is_not_called_missing(path, monkeypatch):

@@ -59,7 +59,7 @@ def test_numbers_of_one_call_may_be_one_person(scans: list[Scan]) -> None:
     flat = numbered("d", scans)
     words = refused(flat)
     assert "cannot be matched in d, such as d-p0" in words
-    assert "--same-people no if nobody has two of these numbers" in words
+    assert "--same-people no if no one has two of these numbers" in words
     assert "prepare d anew from DICOM, each patient's folders one by one with --patient NAME --append" in words
     assert "--same-people yes: patients that cannot be matched" in refused(flat, yes=True)
     assert names(who_is_who([flat], same_people="no").stores[0]) == names(flat)
@@ -110,7 +110,7 @@ def test_what_was_said_of_numbers_is_not_asked_again_of_the_images() -> None:
 
 def test_with_names_elsewhere_the_answer_counts_for_both_questions() -> None:
     words = refused(numbered("d", [(1, "ct", None), (2, "mr", 4.6)]), nifti("a", "1"), nifti("b", "1"))
-    assert "no if nobody has two of these numbers, and 1 in a and in b are different people, too" in words
+    assert "no if no one has two of these numbers, and 1 in a and in b are different people, too" in words
 
 
 # Advice by where patients come from

@@ -19,41 +19,41 @@ from crossmod.benchmark.result import TOLERANCE, Comparison, Reading
 from crossmod.engine.state import TrainingTask
 from crossmod.progress import disable_progress, progress
 
-Given = TypeVar("Given")
+Result = TypeVar("Result")
 
 
-def silently(work: Callable[[], Given]) -> Given:
+def silently(work: Callable[[], Result]) -> Result:
     """The result of `work`, without its progress display, since the benchmark shows its own."""
 
-    def hushed() -> Given:
+    def without_progress() -> Result:
         disable_progress()
         return work()
 
-    # In a copy of the context, so that nothing else is hushed.
-    return copy_context().run(hushed)
+    # In a copy of the context, so that nothing else is without_progress.
+    return copy_context().run(without_progress)
 
 
 PATH = "fp32, eager"
 
 
-def plain(trainee: TrainingTask) -> TrainingTask:
+def plain(task: TrainingTask) -> TrainingTask:
     """A new training task with the Adam of `torch.optim.Adam(weights, rate, betas)` in place of the engine's.
 
     Nothing else needs to be undone: without acceleration it is eager, in fp32, with rows of pixels last.
     """
-    for optimizer in trainee.optimizers.values():
+    for optimizer in task.optimizers.values():
         assert isinstance(optimizer, Adam)
         assert not optimizer.state, "steps were taken already"
         for group in optimizer.param_groups:
             group.update(lr=float(group["lr"]), fused=None, foreach=None, capturable=False)
-    return trainee
+    return task
 
 
 log = logging.getLogger(__name__)
 
 
 Outcome = Mapping[str, Tensor | np.ndarray]
-# A step: takes its number, gives what tells its outcome. That is asked for in first steps alone, and not timed.
+# A step: takes its number, returns a function for its outcome, which is called in first steps only, and not timed.
 Work = Callable[[int], Callable[[], Outcome]]
 
 

@@ -110,12 +110,12 @@ def packages(load: Callable[[str], object] = importlib.import_module) -> list[Ch
     broken = {name: reason for name in NEEDED if (reason := _why_not(name, load))}
     found = [Check("ok", "Python", ".".join(map(str, sys.version_info[:3]))), _needed(broken)]
     several = _why_not("lightning_fabric", load)
-    text = f"lightning-fabric: {several}; one process trains as ever" if several else "lightning-fabric is there"
+    text = f"lightning-fabric: {several}; training uses one process" if several else "lightning-fabric is installed"
     do = "For --devices and --nodes: pip install lightning-fabric" if several else ""
     found.append(Check("missing" if several else "ok", "several processes", text, do))
     absent = [name for name in DEVELOPERS if importlib.util.find_spec(name) is None]
     if absent:
-        text = f"the extra dev is not complete ({', '.join(absent)}); only work on crossmod itself needs it"
+        text = f"the extra dev is incomplete ({', '.join(absent)}); only needed to develop crossmod"
         found.append(Check("note", "developers' tools", text))
     return found
 
@@ -124,7 +124,7 @@ def _needed(broken: dict[str, str]) -> Check:
     if not broken:
         return Check("ok", "packages", f"all {len(NEEDED)} that crossmod needs, crossmod {__version__}")
     reasons = "; ".join(f"{name}: {reason}" for name, reason in broken.items())
-    return Check("broken", "packages", reasons, "pip install -c constraints.txt . mends most of this.")
+    return Check("broken", "packages", reasons, "pip install -c constraints.txt . fixes most of this.")
 
 
 def _why_not(name: str, load: Callable[[str], object]) -> str | None:
@@ -150,7 +150,7 @@ def _cpu() -> Check:
     abilities = cpu_abilities()
     has = [name for name in MATTER if abilities.get(name)]
     slow = no_bf16(torch.device("cpu"))
-    text = f"{cpu_name()}; {', '.join(has) or 'torch names no instructions that matter'}"
+    text = f"{cpu_name()}; {', '.join(has) or 'torch lists no relevant instructions'}"
     return Check("note" if slow else "ok", "CPU", f"{text}; {'no fast bf16' if slow else 'bf16 is fast'}")
 
 

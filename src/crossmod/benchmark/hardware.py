@@ -106,7 +106,7 @@ def begin(device: torch.device) -> int:
 
 
 def added(since: int, device: torch.device) -> int:
-    """Bytes that were held at most beyond those that `begin` gave."""
+    """Peak bytes beyond those that `begin` returned."""
     return max((peak_bytes(device) if device.type == "cuda" else _peak()) - since, 0)
 
 

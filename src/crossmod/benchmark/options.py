@@ -71,7 +71,7 @@ def preset_name(options: SegmentBench, *, gpu: bool) -> str:
 def preset_in_words(options: SegmentBench, *, gpu: bool) -> str:
     """Where the settings come from, and how to get the others."""
     name = preset_name(options, gpu=gpu)
-    other = "; --preset rafiq2025 is the paper's size, seconds a step on a CPU" if name == "tiny" and not gpu else ""
+    other = "; --preset rafiq2025 is the paper's size, seconds per step on a CPU" if name == "tiny" and not gpu else ""
     return f"Preset {name}{other}."
 
 

@@ -52,7 +52,7 @@ def bench_prepare(options: PrepareBench) -> Bench:
         )
         notes = [
             "The reference reads the pixels and applies the rescale, nothing else. It leaves out order and geometry of "
-            "slices, what is refused or warned of, taking identities away, and writing a store with checksums.",
+            "slices, checks, deidentification, and writing a store with checksums.",
             "Both read files that the system still holds in memory.",
         ]
         size = f"{len(files)} slices of {options.size} px, {options.patients} CT and {options.patients} MR patients"

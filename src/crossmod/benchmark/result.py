@@ -112,11 +112,11 @@ def show(bench: Bench) -> None:
     print(f"On {bench.device}, PyTorch {bench.torch}")
     if bench.rates:
         shown = ", ".join(f"{rate:.3g} TFLOP/s in {name}" for name, rate in bench.rates.items())
-        print(f"At its best it reaches {shown} (large matrix product or convolution)")
-    for made in bench.comparisons:
+        print(f"Peak rate: {shown} (large matrix product or convolution)")
+    for comparison in bench.comparisons:
         print()
-        _print_table(rows(made))
-        for line in lines(made):
+        _print_table(rows(comparison))
+        for line in lines(comparison):
             print(line)
     print()
     print(f"Memory: {bench.memory}.")
@@ -124,27 +124,27 @@ def show(bench: Bench) -> None:
         print(note)
 
 
-def rows(made: Comparison) -> list[Row]:
+def rows(comparison: Comparison) -> list[Row]:
     """The table, its head first."""
     table = [
-        (made.work, "reference", "shipped"),
-        ("path", made.reference.path, made.shipped.path),
-        _row(made, f"ms a {made.unit}", lambda one: _number(one.milliseconds)),
-        _row(made, "from, to", _spread),
-        _row(made, "slices/s", lambda one: _number(one.slices_per_second)),
-        ("times as fast", "1", f"{made.ratio:.2f}"),
-        _row(made, "memory, MB", lambda one: f"{one.peak_bytes / 1e6:.0f}"),
+        (comparison.work, "reference", "shipped"),
+        ("path", comparison.reference.path, comparison.shipped.path),
+        _row(comparison, f"ms per {comparison.unit}", lambda one: _number(one.milliseconds)),
+        _row(comparison, "from, to", _spread),
+        _row(comparison, "slices/s", lambda one: _number(one.slices_per_second)),
+        ("times as fast", "1", f"{comparison.ratio:.2f}"),
+        _row(comparison, "memory, MB", lambda one: f"{one.peak_bytes / 1e6:.0f}"),
     ]
-    if made.operations is not None:
+    if comparison.operations is not None:
         table += [
-            _row(made, "TFLOP/s", lambda one: "" if one.tflops is None else f"{one.tflops:.3g}"),
-            _row(made, "of its best", lambda one: "" if one.share is None else f"{one.share:.0%}"),
+            _row(comparison, "TFLOP/s", lambda one: "" if one.tflops is None else f"{one.tflops:.3g}"),
+            _row(comparison, "of its best", lambda one: "" if one.share is None else f"{one.share:.0%}"),
         ]
     return table
 
 
-def _row(made: Comparison, name: str, of: Callable[[Reading], str]) -> Row:
-    return (name, of(made.reference), of(made.shipped))
+def _row(comparison: Comparison, name: str, of: Callable[[Reading], str]) -> Row:
+    return (name, of(comparison.reference), of(comparison.shipped))
 
 
 def _spread(one: Reading) -> str:
@@ -157,23 +157,25 @@ def _number(value: float) -> str:
     return f"{value:.0f}" if value >= 1000 else f"{value:.3g}"
 
 
-def lines(made: Comparison) -> list[str]:
-    """What is said below the table."""
-    said = []
-    if made.shipped.start_seconds >= WORTH_A_LINE_SECONDS:
-        said.append(f"Once, before full speed: {made.shipped.start_seconds:.0f} s in the shipped path's first steps.")
-    if made.reading_milliseconds is not None and made.reading_share is not None:
-        shown = f"{made.reading_milliseconds:.2g} ms, {made.reading_share:.1%} of the shipped path's step"
-        said.append(f"Fetching a step's slices takes {shown}; it is part of both paths' times.")
-    return [*said, verdict(made)]
+def lines(comparison: Comparison) -> list[str]:
+    """The lines below the table."""
+    texts = []
+    if comparison.shipped.start_seconds >= WORTH_A_LINE_SECONDS:
+        texts.append(
+            f"Once, before full speed: {comparison.shipped.start_seconds:.0f} s in the shipped path's first steps."
+        )
+    if comparison.reading_milliseconds is not None and comparison.reading_share is not None:
+        shown = f"{comparison.reading_milliseconds:.2g} ms, {comparison.reading_share:.1%} of the shipped path's step"
+        texts.append(f"Fetching a step's slices takes {shown}; it is part of both paths' times.")
+    return [*texts, verdict(comparison)]
 
 
-def verdict(made: Comparison) -> str:
+def verdict(comparison: Comparison) -> str:
     """Whether both compute the same."""
-    if made.difference is None:
-        return f"WARNING, fast but wrong: something is no number ({made.checked})."
-    off = f"differ by {made.difference:.2%} at most ({made.checked})"
-    if made.same:
+    if comparison.difference is None:
+        return f"WARNING, fast but wrong: a value is not finite ({comparison.checked})."
+    off = f"differ by {comparison.difference:.2%} at most ({comparison.checked})"
+    if comparison.same:
         return f"The two {off}."
     return f"WARNING, fast but wrong: the two {off}; {TOLERANCE:.0%} would be close enough. Use --precision fp32."
 

@@ -40,7 +40,7 @@ def bench_segment(options: SegmentBench) -> Bench:
         notes = [
             preset_in_words(options, gpu=device.type == "cuda"),
             "The reference: the same network and loss, channels not last, torch.optim.Adam as it comes.",
-            "Dropout is off in the steps that are held against each other: the two would draw other places.",
+            "Dropout is off in the steps that are compared: the two would draw different positions.",
             *compute.why,
         ]
         size = f"{settings.network}, {settings.size} px, batch {settings.batch_size}"
@@ -56,8 +56,8 @@ def _training(settings: SegmentSettings, compute: Compute, steps: int, found: di
     # Before a step is recorded: what is recorded is to have its dropout.
     checked = min(FIRST[device.type], WARM)
 
-    def work(trainee: TrainingTask) -> Work:
-        return _without_dropout(stepping(trainee, batches, settings.seed, device), trainee, checked)
+    def work(task: TrainingTask) -> Work:
+        return _without_dropout(stepping(task, batches, settings.seed, device), task, checked)
 
     def shipped() -> Work:
         return work(accelerate(averaged(build(settings, device), ("segmenter",), settings.ema), compute))
@@ -78,19 +78,19 @@ def _training(settings: SegmentSettings, compute: Compute, steps: int, found: di
     return with_reading(compare(plan, *ways, found), batches, device)
 
 
-def _without_dropout(work: Work, trainee: TrainingTask, first: int) -> Work:
+def _without_dropout(work: Work, task: TrainingTask, first: int) -> Work:
     def step(number: int) -> Callable[[], Outcome]:
         if number >= first:
             return work(number)
-        with _no_dropout(trainee):
+        with _no_dropout(task):
             return work(number)
 
     return step
 
 
 @contextmanager
-def _no_dropout(trainee: TrainingTask) -> Iterator[None]:
-    layers = [layer for network in trainee.networks.values() for layer in network.modules()]
+def _no_dropout(task: TrainingTask) -> Iterator[None]:
+    layers = [layer for network in task.networks.values() for layer in network.modules()]
     shares = {layer: layer.p for layer in layers if isinstance(layer, nn.Dropout)}
     for layer in shares:
         layer.p = 0.0

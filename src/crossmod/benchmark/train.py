@@ -58,7 +58,7 @@ def bench_train(options: TranslateBench) -> Bench:
         made = with_reading(compare(plan, reference, shipped, found), batches, device)
         notes = [
             preset_in_words(options, gpu=device.type == "cuda"),
-            "Slices a second are of each modality.",
+            "Slices per second are of each modality.",
             "The reference: the same networks and losses, eager, channels not last, torch.optim.Adam as it comes.",
             *compute.why,
         ]
@@ -79,23 +79,23 @@ def _batches(settings: TranslateSettings, device: torch.device) -> UnpairedBatch
     return UnpairedBatches(ct, mr, settings, device)
 
 
-def stepping(trainee: TrainingTask, batches: Batches, seed: int, device: torch.device) -> Work:
+def stepping(task: TrainingTask, batches: Batches, seed: int, device: torch.device) -> Work:
     """Steps as the training loop takes them: draws, batch, step; their outcome is losses, and how far weights moved.
 
     Losses alone would not reveal a step that trains nothing. The weights themselves are no outcome: bf16 changes the
     first steps of Adam, which divides each gradient by its size, however small it is.
     """
     # On the host: they are not to count as the step's memory on a GPU.
-    before = {name: _weights(network) for name, network in trainee.networks.items()}
+    before = {name: _weights(network) for name, network in task.networks.items()}
 
     def work(step: int) -> Callable[[], Outcome]:
         epoch, within = divmod(step, batches.steps)
-        draws = trainee.draw(rng(seed, "step", step, 0))
+        draws = task.draw(rng(seed, "step", step, 0))
         sent = {name: drawn.to(device, non_blocking=True) for name, drawn in draws.items()}
-        losses = trainee.step({**batches.batch(epoch, within), **sent})
+        losses = task.step({**batches.batch(epoch, within), **sent})
         return lambda: {
             **losses,
-            **{f"{name} moved": (_weights(net) - before[name]).norm() for name, net in trainee.networks.items()},
+            **{f"{name} moved": (_weights(net) - before[name]).norm() for name, net in task.networks.items()},
         }
 
     return work
@@ -105,8 +105,10 @@ def _weights(network: nn.Module) -> Float[Tensor, " weights"]:
     return torch.cat([weight.detach().cpu().flatten() for weight in network.parameters()])
 
 
-def with_reading(made: Comparison, batches: Batches, device: torch.device) -> Comparison:
+def with_reading(comparison: Comparison, batches: Batches, device: torch.device) -> Comparison:
     """A comparison that also says what fetching the data of a step takes."""
     taken = [timed(lambda step: batches.batch(0, step % batches.steps), step, device) for step in range(FETCHES)]
     milliseconds = median(taken) * 1e3
-    return replace(made, reading_milliseconds=milliseconds, reading_share=milliseconds / made.shipped.milliseconds)
+    return replace(
+        comparison, reading_milliseconds=milliseconds, reading_share=milliseconds / comparison.shipped.milliseconds
+    )

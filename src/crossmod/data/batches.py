@@ -23,16 +23,16 @@ from crossmod.seeds import rng
 from crossmod.settings import SegmentSettings, TranslateSettings
 
 HOST = torch.device("cpu")
-# One tensor on a device, one a slice on the host, where parts stay apart.
+# One tensor on a device; on the host one per slice, where parts stay separate.
 Stack = Tensor | list[Tensor]
 
 
 @lru_cache(maxsize=8)
-def order(total: int, expected: int, seed: int, *names: str | int) -> np.ndarray:
+def order(total: int, count: int, seed: int, *names: str | int) -> np.ndarray:
     """`count` indexes below `total`: whole shuffles of all of them, one after another."""
     generator = rng(seed, "order", *names)
-    rounds = [generator.permutation(total) for _ in range(-(-expected // total))]
-    indexes = np.concatenate(rounds)[:expected]
+    rounds = [generator.permutation(total) for _ in range(-(-count // total))]
+    indexes = np.concatenate(rounds)[:count]
     indexes.flags.writeable = False  # every step of an epoch is given the same array
     return indexes
 
@@ -78,14 +78,14 @@ class UnpairedBatches:
         """
         pixels, masks = self._held
         mine = _part(step, self.settings.batch_size, self.rank, self.ranks)
-        given: dict[str, Tensor] = {}
+        batch: dict[str, Tensor] = {}
         for name, inputs in self._sides.items():
-            places = self._places(name, inputs[0], epoch, _home_of(pixels[name][0]))[:, mine]
+            places = self._places(name, inputs[0], epoch, _device_of(pixels[name][0]))[:, mine]
             parts = [_images(cut(one, places, flip=self.settings.flip), self.device) for one in pixels[name]]
-            given[name] = parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
+            batch[name] = parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
             if name in masks:
-                given["mask"] = _classes(cut(masks[name], places, flip=self.settings.flip), self.device)
-        return given
+                batch["mask"] = _classes(cut(masks[name], places, flip=self.settings.flip), self.device)
+        return batch
 
     @cached_property
     def _held(self) -> tuple[dict[str, list[Held]], dict[str, Held]]:
@@ -102,9 +102,9 @@ class UnpairedBatches:
 
     def _places(self, name: str, slices: SliceSet, epoch: int, at: torch.device) -> Held:
         settings = self.settings
-        expected = self.steps * settings.batch_size * self.ranks
+        count = self.steps * settings.batch_size * self.ranks
         frame = (slices.size, settings.size, settings.flip)
-        return _crops(len(slices), expected, frame, settings.seed, name, epoch, at)
+        return _crops(len(slices), count, frame, settings.seed, name, epoch, at)
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,11 +130,11 @@ class LabelledBatches:
         """`image`: `[batch, 1, size, size]`; `mask`: `[batch, size, size]`."""
         settings, (pixels, masks) = self.settings, self._held
         mine = _part(step, settings.batch_size, self.rank, self.ranks)
-        expected = self._total if self.ranks == 1 else self.steps * settings.batch_size * self.ranks
-        chosen = _chosen(self._total, expected, settings.seed, epoch, _home_of(pixels))[mine]
+        count = self._total if self.ranks == 1 else self.steps * settings.batch_size * self.ranks
+        chosen = _chosen(self._total, count, settings.seed, epoch, _device_of(pixels))[mine]
         image, mask = _images(_gathered(pixels, chosen), self.device), _classes(_gathered(masks, chosen), self.device)
         if settings.augment:
-            image, mask = warp(image, mask, _affines(expected, settings.seed, epoch, self.device)[mine])
+            image, mask = warp(image, mask, _affines(count, settings.seed, epoch, self.device)[mine])
         return {"image": image, "mask": mask}
 
     @cached_property
@@ -159,22 +159,22 @@ def _part(step: int, count: int, rank: int, ranks: int) -> slice:
 
 @lru_cache(maxsize=8)
 def _crops(
-    total: int, expected: int, frame: tuple[int, int, bool], seed: int, name: str, epoch: int, at: torch.device
+    total: int, count: int, frame: tuple[int, int, bool], seed: int, name: str, epoch: int, at: torch.device
 ) -> Held:
-    """`[4, wanted]`: slice, top, left and whether mirrored, for each position of an epoch."""
+    """`[4, count]`: slice, top, left and whether mirrored, for each position of an epoch."""
     loaded, size, flip = frame
-    crops = draw_crops(rng(seed, "augment", name, epoch), expected, loaded, size, flip=flip)
-    return _table(np.concatenate([order(total, expected, seed, name, epoch)[None], crops]), at)
+    crops = draw_crops(rng(seed, "augment", name, epoch), count, loaded, size, flip=flip)
+    return _table(np.concatenate([order(total, count, seed, name, epoch)[None], crops]), at)
 
 
 @lru_cache(maxsize=8)
-def _chosen(total: int, expected: int, seed: int, epoch: int, at: torch.device) -> Held:
-    return _table(order(total, expected, seed, epoch), at)
+def _chosen(total: int, count: int, seed: int, epoch: int, at: torch.device) -> Held:
+    return _table(order(total, count, seed, epoch), at)
 
 
 @lru_cache(maxsize=8)
-def _affines(expected: int, seed: int, epoch: int, device: torch.device) -> Float[Tensor, "wanted 2 3"]:
-    return _sent(torch.from_numpy(draw_affines(rng(seed, "augment", epoch), expected)), device)
+def _affines(count: int, seed: int, epoch: int, device: torch.device) -> Float[Tensor, "count 2 3"]:
+    return _sent(torch.from_numpy(draw_affines(rng(seed, "augment", epoch), count)), device)
 
 
 def data_device(arrays: Sequence[np.ndarray], device: torch.device) -> torch.device:
@@ -207,7 +207,7 @@ def _gathered(stack: Stack, chosen: Held) -> Shaped[Tensor, "batch size size"]:
     return stack[chosen] if isinstance(stack, Tensor) else torch.stack([stack[i] for i in chosen.tolist()])
 
 
-def _home_of(held: Held | Stack) -> torch.device:
+def _device_of(held: Held | Stack) -> torch.device:
     return held.device if isinstance(held, Tensor) else HOST
 
 

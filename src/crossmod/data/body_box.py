@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from crossmod.data.volume import Volume
 
-# Slices that are looked at, and pixels a side that they are averaged down to.
+# Slices that are examined, and pixels per side that they are averaged down to.
 LOOKED_AT, PIXELS = 16, 192
 # Of the widest row or column: what belongs to the body's outline.
 EDGE = 0.1
@@ -71,7 +71,7 @@ def body_box(volume: Volume) -> BodyBox:
 
     The same volume gives the same box, to a hundredth of a millimetre, whatever else is done to it.
     """
-    # Only here: whoever lists a store needs no SciPy.
+    # Only here: listing a store needs no SciPy.
     from crossmod.data.body_mask import body_mask
 
     chosen = np.unique(np.linspace(0, len(volume.voxels) - 1, LOOKED_AT).round().astype(int))

@@ -63,7 +63,7 @@ def body_mask(
     """
     if not np.isfinite(images).all():
         found = "NaN or infinite values"
-        raise InputError("body", found=found, expected="finite values", do="Look at the images.")
+        raise InputError("body", found=found, expected="finite values", do="Check the images.")
     if modality == "ct":
         above = _each(_above_air_ct, images if window is None else np.clip(images, *window))
     else:

@@ -41,13 +41,13 @@ LUNG = (-940.0, -400.0)
 PIECE, LEG = 0.25, 0.5
 ASIDE_MM = 45.0
 
-# The lungs begin where they take so much of the body; less than 30 ml are no lungs but cells of the skull's bone.
+# The lungs begin where they take this share of the body; less than 30 ml are not lungs but cells of the skull's bone.
 LEAST_LUNG, LEAST_LUNG_ML = 0.05, 30.0
-# A lung has so much of the other's volume, and reaches up to so near its top, mm.
+# A lung has this share of the other's volume, and its top is this near to the other's, mm.
 OTHER_LUNG, SAME_TOP = 0.1, 20.0
-# Hip bones: so much at each side, mm^2, over so many mm; ribs are cut in less, or reach up to the lungs.
+# Hip bones: area at each side, mm^2, and height, mm; ribs have less, or extend up to the lungs.
 LEAST_SIDE, LEAST_PELVIS = 300.0, 40.0
-# So far below the lungs the crest lies at least, mm.
+# Least distance of the crest below the lungs, mm.
 LUNGS_TO_CREST = 100.0
 # Adults' abdomens measure 300 cm^2 and more, heads and necks less; a skull is more bone than any trunk.
 LEAST_BODY, MOST_BONE = 20_000.0, 0.12
@@ -182,11 +182,11 @@ KIDNEYS_TO_LIVER, KIDNEYS_HIGH, KIDNEYS_TO_LUNGS = 34.0, 124.0, 158.0
 CREST_TO_KIDNEYS = 25.0
 # A low kidney reaches below it, but hardly by more.
 BELOW_CREST = 40.0
-# Of that way a scan must show so much to be called one of the abdomen.
+# Share of this height that a scan of the abdomen must show.
 LEAST_SHOWN = 0.5
-# Where a window has cut values off above this, lungs cannot be told from gas.
+# Where a window has cut values off above this, lungs cannot be distinguished from gas.
 LEAST_HU = -950.0
-# An organ begins where it measures so much, mm^2: single voxels of a wrong label do not count.
+# An organ begins at this area, mm^2: single voxels of a wrong label do not count.
 LEAST_AREA = 100.0
 
 Rule = Literal["labels", "lungs", "pelvis", "nothing outside of it"]
@@ -218,7 +218,7 @@ def crop_to_abdomen(volume: Volume, subject: object) -> Volume:
         The same volume where nothing sticks out, and where it is MR.
 
     Raises:
-        InputError: a scan that shows less than half of an abdomen, or none that can be told.
+        InputError: a scan that shows less than half of an abdomen, or none that can be found.
     """
     if volume.modality != "ct":
         return volume
@@ -229,14 +229,14 @@ def crop_to_abdomen(volume: Volume, subject: object) -> Volume:
         abdomen = abdomen_by_shape(profile_of(volume), subject)
     kept = kept_slices(z, abdomen)
     shown = min(abdomen.high, float(z[-1])) - max(abdomen.low, float(z[0]))
-    # Labels end where a scan of the chest cuts the liver: what is seen of it is then held against a whole abdomen.
+    # Labels end where a scan of the chest cuts the liver: what is seen of it is then compared with a whole abdomen.
     height = HEIGHT if abdomen.rule == "labels" and len(kept) < len(z) else abdomen.high - abdomen.low
     if shown < LEAST_SHOWN * height:
-        found = f"{max(shown, 0):.0f} mm of an abdomen of {height:.0f} mm (told by {abdomen.rule})"
+        found = f"{max(shown, 0):.0f} mm of an abdomen of {height:.0f} mm (by {abdomen.rule})"
         raise _no_abdomen(subject, found)
     if len(kept) == len(z):
         return volume
-    note = f"cut to the abdomen, told by {abdomen.rule}: slices {kept[0] + 1} to {kept[-1] + 1} of {len(z)}, feet first"
+    note = f"cut to the abdomen, by {abdomen.rule}: slices {kept[0] + 1} to {kept[-1] + 1} of {len(z)}, feet first"
     cut = take_slices(volume, kept.tolist())
     return replace(cut, notes=(*cut.notes, note))
 

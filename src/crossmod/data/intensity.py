@@ -29,7 +29,7 @@ class Histogram:
         return float(self.shares[begin:end].sum())
 
     def percentile(self, percent: float | int) -> float:
-        """The value below which so many of the voxels lie."""
+        """The value below which `percent` of the voxels are."""
         at = np.searchsorted(np.cumsum(self.shares), percent / 100 * float(self.shares.sum()))
         return float(self.values[min(int(at), len(self.values) - 1)])
 
@@ -137,7 +137,7 @@ def window_use(volume: Volume, intensity: Intensity, patient: str) -> WindowUse:
 
 
 def _body(values: Histogram, volume: Volume) -> Histogram:
-    """The values of the body; all of them where none is told from air."""
+    """The values of the body; all values if none is brighter than air."""
     if volume.unit == "HU":
         threshold = max(CT_BODY_ABOVE, float(values.values[0]))
     else:

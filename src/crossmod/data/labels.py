@@ -43,7 +43,7 @@ def read_label_names(path: Path, stem: str) -> dict[int, str]:
     names = {_value(path, name, value): str(name) for name, value in table.items()}
     if len(names) != len(table):
         raise InputError(
-            path, found="a label value with two names", expected="one name a value", do="Correct the file."
+            path, found="a label value with two names", expected="one name per value", do="Correct the file."
         )
     return {value: name for value, name in names.items() if value != BACKGROUND}
 
@@ -53,7 +53,9 @@ def _by_name(path: Path, table: dict[str, Any]) -> dict[str, Any]:
     if not all(str(key).isdigit() and isinstance(name, str) for key, name in table.items()):
         return table
     if len(set(table.values())) < len(table):
-        raise InputError(path, found="a name for two label values", expected="one value a name", do="Correct the file.")
+        raise InputError(
+            path, found="a name for two label values", expected="one value per name", do="Correct the file."
+        )
     return {name: int(key) for key, name in table.items()}
 
 
@@ -75,16 +77,16 @@ def label_map(subject: object, values: Voxels, names: Mapping[int, str]) -> Labe
     Raises:
         InputError: values that are no whole numbers in 0..255, or that have no name.
     """
-    held = np.unique(values)
-    if not np.isfinite(held).all() or (held != np.rint(held)).any():
-        odd = next(float(value) for value in held if not np.isfinite(value) or value != np.rint(value))
+    found_values = np.unique(values)
+    if not np.isfinite(found_values).all() or (found_values != np.rint(found_values)).any():
+        odd = next(float(value) for value in found_values if not np.isfinite(value) or value != np.rint(value))
         do = "Save the labels as integers, without interpolation; or check that this is the label file."
         raise InputError(subject, found=f"the label value {odd:g}", expected="whole numbers", do=do)
-    if held.size and (held[0] < 0 or held[-1] > 255):
-        found = f"label values from {held[0]:g} to {held[-1]:g}"
+    if found_values.size and (found_values[0] < 0 or found_values[-1] > 255):
+        found = f"label values from {found_values[0]:g} to {found_values[-1]:g}"
         do = "Renumber the labels; or check that this is the label file."
         raise InputError(subject, found=found, expected="values from 0 to 255", do=do)
-    unnamed = [int(value) for value in held if value != BACKGROUND and int(value) not in names]
+    unnamed = [int(value) for value in found_values if value != BACKGROUND and int(value) not in names]
     if unnamed:
         plural = "s" if len(unnamed) != 1 else ""
         found = f"label value{plural} without a name: {listed(map(str, unnamed))}"

@@ -26,7 +26,7 @@ from crossmod.files import atomic_write
 
 MILLIMETRES = {"mm": 1.0, "unknown": 1.0, "meter": 1000.0, "micron": 0.001}
 
-# Well under a voxel; labels drawn elsewhere often come with the affine rounded.
+# Well under a voxel; labels label_voxels elsewhere often come with the affine rounded.
 SAME_PLACE_MM = 0.1
 
 # The sine-like volume of the unit axes: 1 for a straight grid, 0 for axes in one plane.
@@ -72,9 +72,9 @@ def read_nifti(
     if label is None:
         return volume
     names = {value: name for value, name in (label_names or {}).items() if value != 0}
-    drawn, label_affine = reorient(*_read(label, orientation), CANONICAL)
-    _check_same_grid(label, drawn, label_affine, volume)
-    return replace(volume, labels=label_map(label, drawn, names), label_names=names)
+    label_voxels, label_affine = reorient(*_read(label, orientation), CANONICAL)
+    _check_same_grid(label, label_voxels, label_affine, volume)
+    return replace(volume, labels=label_map(label, label_voxels, names), label_names=names)
 
 
 def write_nifti(volume: Volume, path: Path, *, labels_path: Path | None = None) -> None:
@@ -82,7 +82,7 @@ def write_nifti(volume: Volume, path: Path, *, labels_path: Path | None = None) 
     from.
 
     Raises:
-        InputError: another ending, labels wanted of a volume that has none, or a full disk.
+        InputError: another ending, labels requested of a volume without any, or a full disk.
     """
     if labels_path is not None and volume.labels is None:
         found = "a volume without labels"
@@ -97,7 +97,7 @@ def _read(path: Path, orientation: str | None) -> tuple[Shaped[np.ndarray, "i j 
     if not path.is_file():
         found = "a folder" if path.is_dir() else "no such file"
         raise InputError(path, found=found, expected="a NIfTI file", do="Check the path.")
-    # nibabel calls a file that nobody may read no image; the system says what is wrong.
+    # nibabel calls an unreadable file no image; the system names the cause.
     path.open("rb").close()
     try:
         loaded = nibabel.load(path)
@@ -110,11 +110,11 @@ def _read(path: Path, orientation: str | None) -> tuple[Shaped[np.ndarray, "i j 
         raise InputError(path, found=found, expected="a .nii or .nii.gz file", do="Convert it to NIfTI.")
     if 0 in loaded.shape:
         found = f"axes of lengths {' x '.join(map(str, loaded.shape))}, so no voxels"
-        raise InputError(path, found=found, expected="an image", do="Export it anew; leave out this case.")
+        raise InputError(path, found=found, expected="an image", do="Export it again; leave out this case.")
     dtype = np.dtype(loaded.get_data_dtype())
     if dtype.kind not in "iuf":
         found = f"values of type {dtype}"
-        raise InputError(path, found=found, expected="one number a voxel", do="Convert it to a grey image.")
+        raise InputError(path, found=found, expected="one number per voxel", do="Convert it to a grey image.")
     return _three_axes(path, _values(path, loaded)), _affine(path, loaded, orientation)
 
 
@@ -146,7 +146,7 @@ def _three_axes(path: Path, values: Shaped[np.ndarray, "..."]) -> Shaped[np.ndar
     shape = values.shape + (1,) * (3 - values.ndim)
     if any(length != 1 for length in shape[3:]):
         found = f"{len(shape)} axes of lengths {' x '.join(map(str, shape))}"
-        do = "Split it into one file a volume (a time point, a channel)."
+        do = "Split it into one file per volume (a time point, a channel)."
         raise InputError(path, found=found, expected="three axes", do=do)
     return values.reshape(shape[:3])
 
@@ -195,7 +195,7 @@ def _assumed(path: Path, loaded: Nifti1Pair, orientation: str) -> Affine:
     if len(codes) != 3 or sorted(next((pair for pair in AXES if code in pair), "") for code in codes) != sorted(AXES):
         expected = "three letters, one each of R/L, A/P and S/I"
         raise InputError(
-            f"--orientation {orientation}", found=repr(orientation), expected=expected, do="Say --orientation RAS."
+            f"--orientation {orientation}", found=repr(orientation), expected=expected, do="Give --orientation RAS."
         )
     affine = np.zeros((4, 4))
     affine[3, 3] = 1.0
@@ -206,12 +206,12 @@ def _assumed(path: Path, loaded: Nifti1Pair, orientation: str) -> Affine:
     return affine
 
 
-def _check_same_grid(path: Path, drawn: np.ndarray, affine: Affine, volume: Volume) -> None:
-    if drawn.shape != volume.voxels.shape:
-        found = f"labels of {' x '.join(map(str, drawn.shape))} voxels (slices, rows, columns)"
+def _check_same_grid(path: Path, label_voxels: np.ndarray, affine: Affine, volume: Volume) -> None:
+    if label_voxels.shape != volume.voxels.shape:
+        found = f"labels of {' x '.join(map(str, label_voxels.shape))} voxels (slices, rows, columns)"
         expected = f"{' x '.join(map(str, volume.voxels.shape))}, as the image has"
         raise InputError(path, found=found, expected=expected, do="Resample the labels to the image.")
-    ends = np.array(drawn.shape) - 1
+    ends = np.array(label_voxels.shape) - 1
     corners = np.array([[*(ends * corner), 1] for corner in np.ndindex(2, 2, 2)])
     away = float(np.linalg.norm(corners @ (affine - volume.affine).T, axis=1).max())
     if away > SAME_PLACE_MM:
@@ -224,7 +224,7 @@ def _write(array: Voxels, volume: Volume, path: Path) -> None:
     ending = next((ending for ending in (".nii.gz", ".nii") if path.name.endswith(ending)), None)
     if ending is None:
         found = f"the ending {path.suffix or 'none'}"
-        raise InputError(path, found=found, expected=".nii or .nii.gz", do="Name the file so.")
+        raise InputError(path, found=found, expected=".nii or .nii.gz", do="Use one of these.")
     values, affine = reorient(array, volume.affine, volume.orientation)
     image = Nifti1Image(values, affine)
     image.header.set_xyzt_units("mm")

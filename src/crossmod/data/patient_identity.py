@@ -52,7 +52,7 @@ def form(name: str, without: Collection[str] = ()) -> str:
     if set(without) >= MODALITY_WORDS:
         kept = [_MODALITY_BEHIND.sub("", _MODALITY_BEFORE.sub("", word)) for word in kept]
     parts = re.findall(r"[^\W\d_]+|\d+", " ".join(kept or words))
-    # A number behind a number stays one by itself: `1-11` is not `11-1`.
+    # Adjacent numbers stay separate: `1-11` is not `11-1`.
     text = " ".join(part.lstrip("0") or "0" if part.isdigit() else part for part in parts)
     return re.sub(r"(?<!\d) | (?!\d)", "", text) or name
 

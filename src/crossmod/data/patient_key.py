@@ -71,7 +71,7 @@ def key_path(environment: Mapping[str, str] = os.environ) -> Path:
     if stated:
         path = Path(stated)
         if not path.is_absolute():
-            found = f"{stated}, a path that depends on the current folder"
+            found = f"{stated}, a relative path"
             raise InputError(VARIABLE, found=found, expected="an absolute path", do="Write the whole path.")
         return path
     configuration = environment.get("XDG_CONFIG_HOME", "")
@@ -121,7 +121,7 @@ def patient_key(environment: Mapping[str, str] = os.environ) -> PatientKey:
     if created:
         logger.info(
             "Made a patient key: %s. PatientIDs are stored as hashes under it. Keep it: with another key, new stores "
-            "do not match old ones. Do not share it with those who get the stores.", path,
+            "do not match old ones. Do not share it with users of the stores.", path,
         )  # fmt: skip
     return key
 
@@ -134,7 +134,7 @@ def patient_key_for(store: Path) -> PatientKey:
     """
     key = patient_key()
     if key.path.resolve().is_relative_to(store.resolve()):
-        do = f"Set {VARIABLE} to a file elsewhere: who gets the store could test PatientIDs with the key."
+        do = f"Set {VARIABLE} to a file elsewhere: a user of the store could test PatientIDs with the key."
         raise InputError(key.path, found="the patient key inside the store", expected="a key outside of it", do=do)
     return key
 
@@ -209,7 +209,7 @@ _FILLER = re.compile(r"[0x]*")
 
 
 def is_placeholder(patient_id: str) -> bool:
-    """Whether a PatientID is no id, but what an anonymiser writes for everybody; an empty one is none either."""
+    """Whether a PatientID is no id, but an anonymiser's placeholder for everyone, or empty."""
     plain = unicodedata.normalize("NFKD", normal_id(patient_id))
     words = re.findall(r"[^\W_]+", "".join(one for one in plain if not unicodedata.combining(one)))
     joined = "".join(words)

@@ -59,11 +59,11 @@ class People:
     lines: tuple[str, ...]
 
     def behind(self, record: CaseRecord) -> frozenset[str]:
-        """The person of a case and, of a synthetic one, everybody that its model saw."""
+        """The person of a case and, of a synthetic one, everyone that its model saw."""
         return frozenset({record.patient}) | self.trained_on(record)
 
     def trained_on(self, record: CaseRecord) -> frozenset[str]:
-        """Everybody that the model of a synthetic case saw."""
+        """Everyone that the model of a synthetic case saw."""
         if record.synthetic is None:
             return frozenset()
         named = self.seen[record.synthetic.model]
@@ -206,7 +206,7 @@ def _names(graph: Graph, stores: Sequence[Store], parts: Sequence[Store]) -> dic
 
 
 def _free(name: str, place: str, taken: set[str], *, alone: bool) -> str:
-    """A name that nobody has yet."""
+    """A name not taken yet."""
     qualified = name if name.startswith(f"{place}/") else f"{place}/{name}"
     choices = itertools.chain([name] if alone else [], [qualified], (f"{qualified}~{n}" for n in itertools.count(2)))
     return next(choice for choice in choices if choice not in taken)
@@ -234,13 +234,13 @@ def _lines(
             by_why[why][_both(first, second, labels)] = None
     for why, found in by_why.items():
         yield f"One person, by {why}: {listed(found, MOST_NAMED)} ({len(found)} in all)."
-    held = {id(part): {graph.root(n) for n in graph.nodes if n.store is part} for part in parts}
-    if len(parts) > 1 and not any(held[id(a)] & held[id(b)] for a, b in itertools.combinations(parts, 2)):
+    people_in = {id(part): {graph.root(n) for n in graph.nodes if n.store is part} for part in parts}
+    if len(parts) > 1 and not any(people_in[id(a)] & people_in[id(b)] for a, b in itertools.combinations(parts, 2)):
         kinds = {mark.kind for node in graph.nodes if node.store is not None for mark in node.marks}
         ways = [word for kind, word in _WAYS.items() if kind in kinds]
         is_in = "is known to be in" if questions and same_people is None else "is in"
-        said = " and as --same-people no says" if questions and same_people == "no" else ""
-        yield f"No patient {is_in} {'both' if len(parts) == 2 else 'two'} stores, by {' and '.join(ways)}{said}."
+        stated = " and as --same-people no says" if questions and same_people == "no" else ""
+        yield f"No patient {is_in} {'both' if len(parts) == 2 else 'two'} stores, by {' and '.join(ways)}{stated}."
     if same_people is None:
         yield from map(_not_asked, (one for one in questions if one.spelled or not one.equal))
 
@@ -251,7 +251,7 @@ def _not_asked(question: Question) -> str:
         who = f"names in two spellings, {pairs_in_words([replace(question, equal=())])}"
     else:
         who = unmatched_in_words(question)
-    return f"Taken for different people, which nothing tells: {who}. State it: --same-people yes or no."
+    return f"Taken for different people, without evidence: {who}. State it: --same-people yes or no."
 
 
 def _both(one: Node, two: Node, labels: Mapping[int, str]) -> str:

@@ -40,7 +40,7 @@ class Scale:
     pixel_mm: float
 
     def __post_init__(self) -> None:
-        # A mistake of the program: who trains settles it first (`crossmod.data.pixel_size.settle`).
+        # A programming error: training settles it first (`crossmod.data.pixel_size.settle`).
         if (self.pixel_mm > 0) == (self.kind == "stretch"):
             raise ValueError(f"millimetres of a pixel, and none where the field is stretched, got {self}")
 
@@ -80,9 +80,9 @@ Framed = TypeVar("Framed", bound=ImageSettings)
 
 # Share of the patients of a side whose bodies must fit; share of the frame that they may fill; mm that are rounded to.
 PATIENTS, FILLED, STEP = 0.95, 0.95, 0.05
-# Bodies of the two sides that differ more than this, in model pixels, are told of: 15 %.
+# Bodies of the two sides that differ more than this, in model pixels, are reported: 15 %.
 ALIKE = 1.15
-# In millimetres no two sets of people differ so much: one of the spacings is wrong.
+# In millimetres no two groups of people differ by this much: one of the spacings is wrong.
 IMPOSSIBLE = 2.5
 # A body that reaches the edge of the field in more than half of the slices is larger than can be measured.
 OFTEN = 0.5
@@ -113,10 +113,10 @@ def extents(store: Store, cases: Iterable[CaseRecord], kind: FrameKind = "body")
     Raises:
         InputError: a case that must be read and cannot be.
     """
-    every = list(cases)
-    unknown = any(record.body is None for record in every)
+    records = list(cases)
+    unknown = any(record.body is None for record in records)
     found = []
-    for record in track(every, f"Measuring the bodies of {len(every)} cases") if unknown else every:
+    for record in track(records, f"Measuring the bodies of {len(records)} cases") if unknown else records:
         body = store.body(record)
         shape, spacing = (record.shape[1], record.shape[2]), (record.spacing[1], record.spacing[2])
         needs = body.side_around(centre_of(store, record, kind))
@@ -128,7 +128,7 @@ def needed_mm(sides: Mapping[str, Sequence[Extent]]) -> float:
     """Millimetres a side of a frame that nearly all patients of every side fit into, margin included.
 
     Raises:
-        InputError: there is nobody.
+        InputError: there is no case.
     """
     most = 0.0
     for side in sides.values():
@@ -150,7 +150,7 @@ def rounded_up(field_mm: float, size: int) -> float:
 
 
 def settle(settings: Framed, field_mm: float) -> Framed:
-    """Settings whose millimetres are given, or follow from the field that is wanted; stretched ones have none."""
+    """Settings whose millimetres are given, or follow from the required field; stretched ones have none."""
     if settings.frame == "stretch" or settings.pixel_mm:
         return settings
     return with_changes(settings, pixel_mm=rounded_up(field_mm, settings.size))
@@ -236,14 +236,14 @@ def check_sides(
         InputError: bodies of the two sides that differ as no people do.
     """
     scale = Scale(settings.frame, settings.size, settings.pixel_mm)
-    told = {name: side_extent(cases, scale) for name, cases in sides.items() if cases}
-    for name, side in told.items():
+    measured = {name: side_extent(cases, scale) for name, cases in sides.items() if cases}
+    for name, side in measured.items():
         log.info("%s: %s", name, side.words)
-    for first, second in zip(list(told)[:-1], list(told)[1:], strict=True):
-        _check_pair(first, told[first], second, told[second], stated=stated)
+    for first, second in zip(list(measured)[:-1], list(measured)[1:], strict=True):
+        _check_pair(first, measured[first], second, measured[second], stated=stated)
     for name, cases in sides.items():
         warn_of_cut(name, cases, scale)
-    return told
+    return measured
 
 
 def _check_pair(a: str, first: SideExtent, b: str, second: SideExtent, *, stated: bool) -> None:
@@ -339,14 +339,14 @@ def warn_of_sizes(name: str, cases: Sequence[Extent]) -> None:
     size = _mean_mm(side)
     if size < SMALLEST or (size > LARGEST):
         log.warning(
-            "%s: the median body measures %s, which is no person's (%.0f to %.0f mm). Was the spacing lost, or is it "
-            "not in mm? Correct it in the headers and prepare again.",
+            "%s: the median body measures %s, outside the range of people (%.0f to %.0f mm). Was the spacing lost, or "
+            "is it not in mm? Correct it in the headers and prepare again.",
             name, _size(side), SMALLEST, LARGEST,
         )  # fmt: skip
 
 
 def warn_of_pair(name: str, one: SideExtent, other_name: str, other: SideExtent) -> None:
-    """Tell where the median bodies of two places differ as those of people do not."""
+    """Warn if the median bodies of two places differ more than those of people."""
     ratio = times_as_large(one, other)
     if ratio != 1:
         log.warning(

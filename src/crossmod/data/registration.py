@@ -35,7 +35,7 @@ def group_cases(
 ) -> list[RegisteredScans]:
     """Group the cases of each patient, one per input.
 
-    `inputs` holds, per input, the sequences it may be of. A single input takes every case by itself.
+    `inputs` holds, per input, the sequences it may be of. A single input takes every case separately.
 
     Raises:
         InputError: a patient without one of several inputs, or with two cases for one.
@@ -103,7 +103,7 @@ def resample_to(volume: Volume, grid: Volume, *, subject: object, outside: float
         else affine_transform(
             volume.voxels.astype(np.float32),
             place[:3, :3],
-            tuple(place[:3, 3]),  # pyright: ignore[reportArgumentType] - SciPy takes a number an axis
+            tuple(place[:3, 3]),  # pyright: ignore[reportArgumentType] - SciPy takes a number per axis
             output_shape=grid.voxels.shape,
             order=1,
             mode="constant",

@@ -36,7 +36,7 @@ def square(volume: Volume) -> Volume:
 
 
 def to_size(volume: Volume, size: int) -> Volume:
-    """A volume of square slices, `size` pixels a side, over the same field of view.
+    """A volume of square slices, `size` pixels per side, over the same field of view.
 
     Images are resampled linearly, with a wider kernel where pixels are merged, so that nothing is aliased; labels by
     the nearest pixel. The affine is that of the new pixels.
@@ -100,10 +100,10 @@ def _cropped(images: np.ndarray, shape: Shape, pads: tuple[tuple[int, int], tupl
 def _scaled(images: Float32[np.ndarray, "slices a b"], shape: Shape) -> Float32[np.ndarray, "slices c d"]:
     if images.shape[1:] == shape:
         return images
-    given = torch.from_numpy(np.ascontiguousarray(images))[:, None]
-    return F.interpolate(given, shape, mode="bilinear", antialias=True)[:, 0].numpy()
+    tensor = torch.from_numpy(np.ascontiguousarray(images))[:, None]
+    return F.interpolate(tensor, shape, mode="bilinear", antialias=True)[:, 0].numpy()
 
 
 def _nearest(labels: UInt8[np.ndarray, "slices a b"], shape: Shape) -> UInt8[np.ndarray, "slices c d"]:
-    given = torch.from_numpy(np.ascontiguousarray(labels))[:, None].float()
-    return F.interpolate(given, shape, mode="nearest-exact")[:, 0].to(torch.uint8).numpy()
+    tensor = torch.from_numpy(np.ascontiguousarray(labels))[:, None].float()
+    return F.interpolate(tensor, shape, mode="nearest-exact")[:, 0].to(torch.uint8).numpy()

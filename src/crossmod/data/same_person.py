@@ -51,7 +51,7 @@ Answer = Literal["yes", "no"]
 
 @dataclass(eq=False)
 class Node:
-    """A patient of a store, or somebody that a model saw."""
+    """A patient of a store, or a person that a model saw."""
 
     index: int
     name: str
@@ -70,7 +70,7 @@ class Node:
     def bare(self, domain: str) -> str | None:
         """The case name by which the user knows the patient; None where there is but a running number."""
         mark = min(mark for mark in self.marks if mark.domain == domain)
-        # An id is no name; who bears one is called `prefix-p001`, or what `--patient` says.
+        # An id is no name; its patient is called `prefix-p001`, or what `--patient` says.
         name = self.name.rpartition("/")[2] if mark.kind == "id" else mark.value
         numbered = mark.kind == "number" or (mark.kind == "id" and NUMBER.fullmatch(name.rpartition("-")[2]))
         return None if numbered else name
@@ -170,4 +170,4 @@ _DIFFERENT = {
     "number": "they are two patients of one store",
 }
 STATED = "case name, as --same-people yes says"
-TAKEN = "case name; nothing else tells"
+TAKEN = "case name; there is no other evidence"

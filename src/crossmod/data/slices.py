@@ -84,7 +84,7 @@ class SliceSet:
 
     @property
     def images(self) -> Float[np.ndarray, "slices size size"]:
-        """All slices in [-1, 1], float32, made anew at each call: twice the memory of the set; see `image`."""
+        """All slices in [-1, 1], float32, computed at each call: twice the memory of the set; see `image`."""
         return to_images(self.pixels)
 
     def image(self, index: int) -> Float[np.ndarray, "size size"]:
@@ -114,7 +114,7 @@ class SliceSet:
         )
 
     def showing_organ(self) -> list[int]:
-        """Indexes of the slices that show one of the organs, or may show one, since nobody has labelled them."""
+        """Indexes of the slices that show one of the organs, or may show one, since they are not labelled."""
         return [int(i) for i in np.flatnonzero(self.shows)]
 
 
@@ -150,7 +150,7 @@ def load_slices(
         read: replaces the store's reading of a case.
 
     Raises:
-        InputError: masks are wanted and a case has none, no slice is left, or CT of several units.
+        InputError: masks are requested and a case has none, no slice is left, or CT of several units.
     """
     one_unit(store.path, ((record.id, record.unit) for record in cases))
     # Room for every slice; of what is left unfilled, no page is ever touched.
@@ -160,9 +160,11 @@ def load_slices(
     for record in track(cases, f"Reading {len(cases)} case{'s' * (len(cases) != 1)}"):
         volume = store.read(record.id) if read is None else read(record)
         intensity = intensity_of(volume, settings)
-        told = labelled or set(settings.organs) <= set(record.labels.values())
-        classes = class_map(volume, settings.organs, record.id) if told else np.zeros(volume.voxels.shape, np.uint8)
-        present = np.asarray(classes.any(axis=(1, 2))) if told else np.ones(len(classes), dtype=bool)
+        has_labels = labelled or set(settings.organs) <= set(record.labels.values())
+        classes = (
+            class_map(volume, settings.organs, record.id) if has_labels else np.zeros(volume.voxels.shape, np.uint8)
+        )
+        present = np.asarray(classes.any(axis=(1, 2))) if has_labels else np.ones(len(classes), dtype=bool)
         chosen = [int(i) for i in (np.flatnonzero(present) if only_showing else range(len(classes)))]
         if not chosen:
             continue
@@ -179,7 +181,7 @@ def load_slices(
                 masks[begin:end] = run.labels
             begin = end
         shows.append(present[chosen])
-        known.append(np.full(len(chosen), told))
+        known.append(np.full(len(chosen), has_labels))
         keys += [SliceKey(record.id, record.patient, index) for index in chosen]
         intensities[record.id], frames[record.id] = intensity, frame
         uses.append(window_use(volume, intensity, record.patient))
@@ -191,7 +193,7 @@ def load_slices(
     warn_of_windows(store.path, cases[0].modality, uses, intensities)
     for array in (pixels, masks):
         if array is not None:
-            # In place: the rest is given back, nothing is copied. Nobody holds a view of it.
+            # In place: the rest is given back, nothing is copied. There is no view of it.
             array.resize((len(keys), scale.size, scale.size), refcheck=False)
     return SliceSet(
         pixels=pixels,
@@ -213,7 +215,7 @@ def resampled(volume: Volume, chosen: Sequence[int], frame: Frame) -> Iterator[V
 
 
 def _warn_of_cut_organs(volume: Volume, frame: Frame, case: str) -> None:
-    """Tell of labels that lie outside of what the model sees."""
+    """Warn of labels outside the model's frame."""
     if volume.labels is None or frame.whole:
         return
     rows, columns = frame.inside((volume.voxels.shape[1], volume.voxels.shape[2]), volume.spacing[1:])
@@ -253,7 +255,7 @@ def in_classes(
 
 
 def spread(total: int, most: int) -> list[int]:
-    """At most so many indexes below `total`, evenly spread."""
+    """At most `most` indexes below `total`, evenly spread."""
     return [int(i) for i in np.linspace(0, total - 1, min(most, total))]
 
 

@@ -77,7 +77,7 @@ def patient_folds(patients: Sequence[str], folds: int, seed: int, *, otherwise: 
     known = sorted(set(patients))
     if len(known) < folds:
         found = f"{len(known)} patient{'s' if len(known) != 1 else ''} ({', '.join(known)})"
-        expected = f"at least {folds}, one a fold"
+        expected = f"at least {folds}, one per fold"
         # One patient cannot be divided.
         fewer = f"Use fewer folds ({len(known)} at most), or a" if len(known) > 1 else "Give a"
         do = f"{fewer} store with more patients. {otherwise}".rstrip()

@@ -79,7 +79,7 @@ class Synthetic(BaseModel):
     trained_on: tuple[str, ...]
     """Every patient whose image the model saw in training."""
     trained_cases: tuple[str, ...]
-    """Checksums of the cases that it saw, which tell a patient under another name."""
+    """Checksums of the cases that it saw, which identify a patient under another name."""
     people: dict[str, tuple[MarkText, ...]] = {}
     """The people of the stores that the model was trained with, and of the source: the marks of each
     (`crossmod.data.patient_identity`), by the names of `trained_on`. Older manifests do not have it."""
@@ -135,13 +135,16 @@ class Store:
         if not isinstance(content, dict) or content.get("format") != FORMAT:
             found = f"store format {content.get('format') if isinstance(content, dict) else content!r}"
             raise InputError(
-                manifest, found=found, expected=f"format {FORMAT}", do="Use the crossmod that made it, or prepare anew."
+                manifest,
+                found=found,
+                expected=f"format {FORMAT}",
+                do="Use the crossmod that made it, or prepare it again.",
             )
         self.cases = _records(manifest, content.get("cases"))
 
     @property
     def parts(self) -> tuple["Store", ...]:
-        """The stores that it is made of: itself."""
+        """The stores it consists of: itself."""
         return (self,)
 
     def with_people(self, people: Mapping[str, tuple[str, tuple[str, ...]]]) -> "Store":
@@ -279,7 +282,7 @@ class Store:
         """
         path = self.file(case)
         try:
-            # safetensors calls every file that it cannot open missing, also one that nobody may read.
+            # safetensors calls every file that it cannot open missing, also an unreadable one.
             path.open("rb").close()
             with safe_open(path, framework="numpy") as stream:
                 have = list(stream.keys())
@@ -289,14 +292,14 @@ class Store:
             if isinstance(error, OSError) and error.errno is not None and not missing:
                 raise
             found = "no such file" if missing else f"a damaged file ({error})"
-            raise InputError(path, found=found, expected="the case's arrays", do="Prepare the store anew.") from None
+            raise InputError(path, found=found, expected="the case's arrays", do="Prepare the store again.") from None
 
     def file(self, case: str) -> Path:
         """The file of a case."""
         return self.path / f"{case}.safetensors"
 
     def verify(self) -> None:
-        """Hold every file against the checksum in the manifest.
+        """Compare every file with the checksum in the manifest.
 
         Raises:
             InputError: the first file that differs.
@@ -308,12 +311,12 @@ class Store:
         path = self.file(record.id)
         if not path.is_file() or sha256(path) != record.sha256:
             found = "no such file" if not path.is_file() else "other bytes than when it was written"
-            raise InputError(path, found=found, expected="the checksum in the manifest", do="Prepare the store anew.")
+            raise InputError(path, found=found, expected="the checksum in the manifest", do="Prepare the store again.")
 
 
 def _records(manifest: Path, content: object) -> tuple[CaseRecord, ...]:
     """The records of a manifest's `cases`."""
-    expected, do = "case records", "Restore the manifest from a copy, or prepare the store anew."
+    expected, do = "case records", "Restore the manifest from a copy, or prepare the store again."
     if not isinstance(content, list):
         found = "no list of cases, so that it does not fit"
         raise InputError(manifest, found=found, expected=expected, do=do)
@@ -330,7 +333,7 @@ def _records(manifest: Path, content: object) -> tuple[CaseRecord, ...]:
             found = f"a record that does not fit ({which}, {field}: {first['msg']}{more})"
             raise InputError(manifest, found=found, expected=expected, do=do) from None
         if record.id in records:
-            raise InputError(manifest, found=f"two cases {record.id!r}", expected="one record a case", do=do)
+            raise InputError(manifest, found=f"two cases {record.id!r}", expected="one record per case", do=do)
         records[record.id] = record
     return tuple(records.values())
 
@@ -359,24 +362,24 @@ class JoinedStore(Store):
     def __init__(self, parts: Sequence[Store]):
         self._parts = tuple(parts)
         self.path = parts[0].path
-        self._home: dict[str, tuple[Store, str]] = {}
+        self._locations: dict[str, tuple[Store, str]] = {}
         cases: list[CaseRecord] = []
         known = Counter(case.id for part in parts for case in part.cases)
         for part, label in zip(parts, distinct_names([part.path for part in parts]), strict=True):
             for case in part.cases:
                 name = case.id if known[case.id] == 1 else f"{label}.{case.id}"
-                self._home[name] = part, case.id
+                self._locations[name] = part, case.id
                 cases.append(case.model_copy(update={"id": name}))
         self.cases = tuple(cases)
 
     @property
     def parts(self) -> tuple[Store, ...]:
-        """The stores that it is made of."""
+        """The stores it consists of."""
         return self._parts
 
     def file(self, case: str) -> Path:
         """The file of a case, in its own store."""
-        part, name = self._home[case]
+        part, name = self._locations[case]
         return part.file(name)
 
 

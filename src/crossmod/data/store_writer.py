@@ -55,7 +55,7 @@ class StoreWriter:
             InputError: the name is taken or unusable, or the volume is constant or has NaN or infinite values.
 
         Raises:
-            InputError: the name is taken or unusable, or the volume is constant or has values that are no numbers.
+            InputError: the name is taken or unusable, or the volume is constant or has NaN or infinite values.
         """
         file = self.path / f"{case}.safetensors"
         if not re.fullmatch(CASE_NAME, case):
@@ -159,12 +159,12 @@ def check_values(subject: object, voxels: np.ndarray) -> None:
     """Refuse what no model can learn from.
 
     Raises:
-        InputError: values that are no numbers, or one value everywhere.
+        InputError: NaN or infinite values, or one value everywhere.
     """
     if not np.isfinite(voxels).all():
         broken = np.count_nonzero(~np.isfinite(voxels))
         found = f"{broken} voxel{'s that are' if broken != 1 else ' that is'} NaN or infinite"
-        raise InputError(subject, found=found, expected="numbers", do="Mend or leave out this case.")
+        raise InputError(subject, found=found, expected="finite values", do="Fix or leave out this case.")
     if voxels.size == 0 or voxels.min() == voxels.max():
         found = "no voxels" if voxels.size == 0 else f"the value {voxels.flat[0]} everywhere"
         raise InputError(subject, found=found, expected="an image", do="Check the export; leave out this case.")

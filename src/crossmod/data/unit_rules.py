@@ -28,23 +28,25 @@ LEAST_AIR = 0.005
 METAL_ABOVE, MOST_METAL = 3100.0, 0.05
 # Fat, lung, gas and air lie below; every field in a body shows some of them.
 BELOW_WATER, LEAST_BELOW_WATER = -60.0, 0.001
-# MR keeps air near 0 and nothing far below it: HU with so much near 0 and above 100 show fat or air too.
+# MR keeps air near 0 and nothing far below it: HU with that many values near 0 and above 100 show fat or air too.
 NEAR_ZERO, LEAST_NEAR_ZERO, LEAST_BELOW_MR = 30.0, 0.2, 0.02
 # From the 1st to the 99th percentile; fat and muscle alone are 150 HU apart.
 LEAST_SPAN = 60.0
-# Cortical bone and trabecular bone: the first is never so much more than the second.
+# Cortical bone and trabecular bone: the first never exceeds the second by this factor.
 DENSE, LESS_DENSE, DENSE_RATIO, MOST_DENSE = (600.0, 3100.0), (150.0, 600.0), 3.0, 0.05
 # The middle of what is no air, lung or gas: from the body of an obese patient to a joint of bone and contrast agent.
 NO_AIR_ABOVE, MIDDLE, LEAST_TISSUE = -500.0, (-200.0, 350.0), 0.002
-# Fat to organs with contrast agent: most of what is neither air nor lung; never so many times as much lies above.
+# Fat to organs with contrast agent: most of what is neither air nor lung; what is above never exceeds it by this
+# factor.
 SOFT, CLEARLY_SOFT, MOST_ABOVE = (-250.0, 350.0), 0.7, 2.0
 # Tissue is never one value, as background is (10th to 90th percentile), and some of it is denser than water.
 LEAST_SPREAD, ABOVE_WATER, LEAST_ABOVE_WATER = 20.0, 30.0, 0.05
 # Of what is neither air nor lung, some is no fat.
 FAT_BELOW, LEAST_ABOVE_FAT = -50.0, 0.02
-# So many voxels of the lowest (highest) value say that lower (higher) ones were cut off; scanners cut at 3071.
+# Shares of voxels with the lowest (highest) value which show that lower (higher) ones were clipped; scanners cut at
+# 3071.
 CUT_LOW, CUT_HIGH, CUT_HIGH_ALONE, FULL_SCALE = 0.01, 0.002, 0.02, 2900.0
-# A body cannot touch the upper end so often, unless dark and bright are swapped.
+# A body cannot touch the upper end this often, unless dark and bright are swapped.
 MOST_CUT_HIGH = 0.25
 # The peak of air around a body is narrow, that of lung is broad.
 NARROW, PEAK_SHARE, AIR_OFF = 25.0, 0.10, 60.0
@@ -52,7 +54,7 @@ NARROW, PEAK_SHARE, AIR_OFF = 25.0, 0.10, 60.0
 OFFSETS = (1024, 1000, 2048, 8192, 32768, 3024)
 # And after dark and bright were swapped.
 SWAPPED = (0, -1024, -1000, 1024, 1000)
-# One value is a spike if it has so many times the voxels of the next; air is what peaks so far from it.
+# One value is a spike if it has this many times the voxels of the next; air peaks this far from it.
 SPIKE, FILL_APART = 5.0, 15.0
 # By which HU are divided in other units, or by mistake.
 DIVIDED_BY, CUT_TO_A_POINT = (10, 5, 4, 2), 0.6
@@ -203,7 +205,7 @@ def _advice(values: Histogram) -> str:
 
 
 def _fitting(values: Histogram, scale: int, offsets: Iterable[int]) -> tuple[int, bool] | None:
-    """Of the offsets that bring HU back the one that brings air nearest to -1000; and whether air itself tells it."""
+    """Of the offsets that restore HU, the one that brings air nearest to -1000; and whether a peak of air shows it."""
     fitting = []
     for offset in offsets:
         made = values.mapped(scale, offset)
@@ -215,7 +217,7 @@ def _fitting(values: Histogram, scale: int, offsets: Iterable[int]) -> tuple[int
 
 
 def _air(values: Histogram) -> tuple[float, bool]:
-    """Where air lies, and whether a peak of air tells it, or only a spike at one value.
+    """Where air is, and whether a peak of air shows it, or only a spike at one value.
 
     A spike is where lower values were cut off, or what fills around a field; air that peaks apart from it is air.
     """

@@ -27,7 +27,7 @@ from crossmod.errors import InputError
 
 Vector = Float[np.ndarray, " n"]
 
-# Slices, and pixels of each, that are looked at, about, each with the one beside it and the one below.
+# Approximate number of slices, and of pixels per slice, that are compared with their neighbours.
 SLICES, PIXELS = 16, 4096
 # Percentiles that values are clipped to: single bright voxels, such as of metal, would outweigh all others.
 CLIPPED = (1.0, 99.0)
@@ -59,15 +59,15 @@ def neighbour_correlation(voxels: Voxels) -> tuple[float, float]:
     return min(float(np.mean(one * centred(other))) / variance for other in (beside, below)), variance**0.5
 
 
-# Of real and made-up CT, also of every fifth slice and of fields of a quarter of the width, no slice moved so far.
+# Of real and made-up CT, also of every fifth slice and of fields of a quarter of the width, no slice moved this far.
 MOST_MOVED = 300.0
-# Share of the voxels that must move at least so far, and how many must be looked at: a slice of 23 x 23 pixels.
+# Share of the voxels that must move at least this far, and least number of voxels: a slice of 23 x 23 pixels.
 MOVED_SHARE, LEAST_PIXELS = 0.9, 512
-# Pixels of a slice that are looked at, about.
+# Approximate number of pixels of a slice that are examined.
 LOOKED_AT = 4096
 # Neighbours that differ less than this show the same; above the limit it is tissue. Padding below air is air.
 SAME, TISSUE_ABOVE, LOWEST = 150.0, -500.0, -1024.0
-# Of one value in so many voxels a slice is blank.
+# A slice is blank if this share of its voxels has one value.
 BLANK = 0.99
 
 
@@ -79,10 +79,10 @@ def odd_slices(voxels: Voxels) -> tuple[tuple[int, float], ...]:
     flat = np.maximum(seen.reshape(len(seen), -1).astype(np.float32), LOWEST)
     if flat.shape[1] < LEAST_PIXELS:
         return ()
-    told = [index for index, one in enumerate(flat) if not _blank(one)]
-    steps = [_moved(flat[before], flat[after]) for before, after in itertools.pairwise(told)]
-    odd = dict(_apart(told, steps))
-    for before, index, after in zip(told, told[1:], told[2:], strict=False):
+    informative = [index for index, one in enumerate(flat) if not _blank(one)]
+    steps = [_moved(flat[before], flat[after]) for before, after in itertools.pairwise(informative)]
+    odd = dict(_apart(informative, steps))
+    for before, index, after in zip(informative, informative[1:], informative[2:], strict=False):
         if not {before, index, after} & set(odd):
             shared = _shared(flat[before], flat[after])
             moved = max((_moved(mean, flat[index][where]) for mean, where in shared), key=abs)
@@ -91,7 +91,7 @@ def odd_slices(voxels: Voxels) -> tuple[tuple[int, float], ...]:
     return tuple(sorted(odd.items()))
 
 
-def _apart(told: Sequence[int], steps: Sequence[float]) -> list[tuple[int, float]]:
+def _apart(informative: Sequence[int], steps: Sequence[float]) -> list[tuple[int, float]]:
     """The slices that are not on the level of most: levels rise and fall by the steps from slice to slice."""
     levels = np.concatenate([[0.0], np.cumsum(steps)])
     if not np.any(levels):
@@ -99,7 +99,9 @@ def _apart(told: Sequence[int], steps: Sequence[float]) -> list[tuple[int, float
     # Levels that differ by less than a step that counts are one.
     most = max(levels, key=lambda level: int(np.count_nonzero(np.abs(levels - level) < MOST_MOVED)))
     return [
-        (at, float(level - most)) for at, level in zip(told, levels, strict=True) if abs(level - most) >= MOST_MOVED
+        (at, float(level - most))
+        for at, level in zip(informative, levels, strict=True)
+        if abs(level - most) >= MOST_MOVED
     ]
 
 
@@ -139,7 +141,7 @@ NAMED = 6
 
 UNKNOWN = "unknown"
 ACCEPTED = "accepted with --accept-units, unit unknown: "
-WANTED: dict[Modality, str] = {"ct": "CT in HU: air -1000, fat -100, water 0", "mr": "the signal of MR"}
+EXPECTED: dict[Modality, str] = {"ct": "CT in HU: air -1000, fat -100, water 0", "mr": "the signal of MR"}
 
 
 def findings_of(volume: Volume) -> tuple[Finding, ...]:
@@ -226,7 +228,7 @@ def check_stored(subject: object, volume: Volume) -> None:
 
 def _refusal(subject: object, modality: Modality, finding: Finding, advice: str) -> InputError:
     do = " ".join(part for part in (finding.do, advice) if part)
-    return InputError(subject, found=finding.found, expected=WANTED[modality], do=do)
+    return InputError(subject, found=finding.found, expected=EXPECTED[modality], do=do)
 
 
 def one_unit(subject: object, cases: Iterable[tuple[str, str]]) -> str:
@@ -246,5 +248,7 @@ def one_unit(subject: object, cases: Iterable[tuple[str, str]]) -> str:
         do = "Prepare these cases again in HU, or leave them out."
         raise InputError(subject, found=found, expected="one unit", do=do)
     if set(named) == {UNKNOWN}:
-        logger.warning("%s: CT in an unknown unit: windows are in that unit, and nothing made of it is in HU", subject)
+        logger.warning(
+            "%s: CT in an unknown unit: windows are in that unit, and nothing derived from it is in HU", subject
+        )
     return next(iter(named), "HU")

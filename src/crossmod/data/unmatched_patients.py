@@ -25,7 +25,7 @@ Pairs = tuple[tuple[Node, Node], ...]
 
 @dataclass(frozen=True)
 class Question:
-    """Two domains of marks that nothing compares, or one that does not tell all apart."""
+    """Two domains of marks that cannot be compared, or one that does not separate all patients."""
 
     domains: tuple[str, str]
     equal: Pairs
@@ -33,7 +33,7 @@ class Question:
     spelled: Pairs
     """Patients whose case names differ in spelling alone."""
     sides: tuple[tuple[Node, ...], tuple[Node, ...]]
-    """Everybody in question; of running numbers of one call, two examples."""
+    """Everyone in question; of running numbers of one call, two examples."""
 
     @property
     def kinds(self) -> tuple[str, str]:
@@ -60,7 +60,7 @@ class Question:
 
 @dataclass(frozen=True)
 class _Known:
-    """What tells people apart, by the number that stands for each."""
+    """What separates people, by the number of each."""
 
     graph: Graph
     values: Mapping[int, Mapping[str, str]]
@@ -186,7 +186,7 @@ def _pairs(
 def _form(node: Node, domain: str, words: frozenset[str]) -> str:
     """The form of a patient's name; empty where there is none."""
     name = node.bare(domain) or ""
-    # Somebody gave this patient the pseudonym `ct-1`: it is no scan's name, as the folder `ct-1` would be.
+    # The user gave this patient the pseudonym `ct-1`: it is no scan's name, as the folder `ct-1` would be.
     whole = node.store is None or node.name.rpartition("/")[2] == name
     return form(name, frozenset() if whole and NUMBERED_MODALITY.fullmatch(name) else words)
 
@@ -196,7 +196,7 @@ MOST_NAMED = 6
 
 
 def answer(graph: Graph, questions: Sequence[Question], same_people: Answer | None, ask: bool) -> None:
-    """Join by equal case names as the user says, or, where nobody is asked, to be careful.
+    """Join by equal case names as the user says, or, without asking, as a precaution.
 
     Raises:
         InputError: the user has to say it, or says "yes" where no names are equal.
@@ -261,7 +261,7 @@ def _refusal(questions: Sequence[Question]) -> InputError:
 
 
 def _no_one(question: Question) -> str:
-    return "nobody has two of these numbers" if question.one_call else "nobody is in both"
+    return "no one has two of these numbers" if question.one_call else "no one is in both"
 
 
 def _ask_of_names(questions: Sequence[Question]) -> InputError:
@@ -277,9 +277,9 @@ def _ask_of_names(questions: Sequence[Question]) -> InputError:
         if any(one.equal for one in questions):
             which = f"equal names are one person, and {which}"
     do = (
-        f"Give --same-people yes if {which}: who is held out for testing is then left out of training on both sides. "
-        "Give --same-people no if they are different people; if that is wrong, people are tested on whom the model "
-        "saw, and the results are too good."
+        f"Give --same-people yes if {which}: patients held out for testing are then left out of training on both "
+        "sides. Give --same-people no if they are different people; if that is wrong, the model is tested on people it "
+        "was trained on, and the results are too good."
     )
     return InputError("patients", found=found, expected=expected, do=do)
 
@@ -304,7 +304,7 @@ def _why_not(question: Question) -> str:
         return "their ids were hashed under two patient keys"
     if "id" in question.kinds:
         return "one side has hashed PatientIDs, the other has none"
-    return "running numbers, such as p001, tell people apart in one call of prepare only"
+    return "running numbers, such as p001, separate people only within one call of prepare"
 
 
 def _how(question: Question) -> str:
@@ -328,7 +328,7 @@ def _how(question: Question) -> str:
 
 
 def _way(node: Node, domain: str) -> tuple[str, str]:
-    """What has to be prepared anew to give a patient a name, and how."""
+    """What to prepare again to give a patient a name, and how."""
     if node.store is None:
         return "what the model was trained with", "with such names, and train it again"
     # Of NIfTI no header is kept.

@@ -37,7 +37,7 @@ class Volume:
         orientation: the axis codes of the file it came from, as nibabel writes them.
         acquisition: allow-listed attributes of the file it came from; nothing that identifies a person.
         notes: warnings that belong to the data, such as burnt-in annotation.
-        contrast: CT: True with contrast agent in the blood, False without, None where nobody said; MR: None.
+        contrast: CT: True with contrast agent in the blood, False without, None if not known; MR: None.
         stated_unit: CT: the unit of the values, where it is not HU or is in doubt (`unknown`, or what a header says);
             None: HU. See `crossmod.data.units`.
     """

@@ -1,4 +1,4 @@
-"""A person on a grid: which tissue each voxel is made of, borders shared between two.
+"""A person on a grid: the tissues of each voxel.
 
 Notable:
 - The person is defined in millimetres, without voxels, so that CT and MR grids of one person agree.

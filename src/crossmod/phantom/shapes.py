@@ -21,7 +21,7 @@ from typing import no_type_check
 import numpy as np
 from jaxtyping import Float
 
-# Whole millimetres may be written without a point; the run-time type check tells int from float.
+# Whole millimetres may be written without a point; the run-time type check separates int and float.
 Length = float | int
 Point = tuple[Length, Length, Length]
 Box = tuple[Point, Point]

@@ -67,7 +67,7 @@ def test_sequences_in_folders_are_refused_too(tmp_path: Path) -> None:
 def test_a_folder_one_level_too_high_is_refused(tmp_path: Path) -> None:
     for who in ("p0", "p1"):
         export(tmp_path / "src" / "patients" / who / "CT", "")
-    with pytest.raises(InputError, match=r"patients/p0/CT and patients/p1/CT.*Give SRC with one folder a patient"):
+    with pytest.raises(InputError, match=r"patients/p0/CT and patients/p1/CT.*Give SRC with one folder per patient"):
         prepare_dicom(tmp_path / "src", tmp_path / "store")
     assert patients(prepare_dicom(tmp_path / "src" / "patients", tmp_path / "store")) == ["dicom-p001", "dicom-p002"]
 
@@ -101,7 +101,7 @@ def test_folders_of_several_people_whose_ids_are_ignored(tmp_path: Path, caplog:
     """One id for everybody: the warning leads past `--ignore-ids` alone, which would merge strangers."""
     src = by_modality(tmp_path / "src", "TRIAL7")
     prepare_dicom(src, tmp_path / "one")
-    assert "one PatientID for everybody: CT, MR are taken for one patient" in caplog.text
+    assert "one PatientID for everybody: CT, MR are taken as one patient" in caplog.text
     assert "folders one by one, with --ignore-ids --patient NAME --append" in caplog.text
     with pytest.raises(InputError, match=r"ids are ignored.*with --ignore-ids --patient NAME --append"):
         prepare_dicom(src, tmp_path / "two", ignore_ids=True)
@@ -115,7 +115,7 @@ def test_one_id_below_one_folder_is_warned_of(tmp_path: Path, caplog: pytest.Log
     for who in ("p0", "p1"):
         export(tmp_path / "export" / who, "TRIAL7")
     prepare_dicom(tmp_path, tmp_path / "store")
-    assert "one PatientID for everybody: export/p0, export/p1 are taken for one patient" in caplog.text
+    assert "one PatientID for everybody: export/p0, export/p1 are taken as one patient" in caplog.text
 
 
 def test_one_real_patient_is_not_warned_of(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -139,7 +139,7 @@ def test_an_id_of_all_that_have_one_is_not_everybodys(tmp_path: Path, caplog: py
     for folder, patient in (("a", "TRIAL7"), ("b", ""), ("c", "TRIAL7")):
         export(tmp_path / folder, patient)
     prepare_dicom(tmp_path, tmp_path / "store")
-    assert "one PatientID for all that have one: a, c are taken for one patient" in caplog.text
+    assert "one PatientID for all that have one: a, c are taken as one patient" in caplog.text
     assert "everybody" not in caplog.text
 
 

@@ -91,7 +91,7 @@ def test_mr_phases_share_masks_and_are_told_by_echo_time(tmp_path, swap):
         assert volume.label_names == {1: "liver", 2: "right_kidney", 3: "left_kidney", 4: "spleen"}
     assert (t1_in.acquisition["EchoTime"], t1_out.acquisition["EchoTime"]) == (4.6, 2.3)
     assert [volume.sequence for volume in (t1_in, t1_out, t2)] == ["t1_in", "t1_out", "t2_spir"]
-    contradiction = "the phase was told by echo time; the folder's name says the other phase"
+    contradiction = "the phase was decided by echo time; the folder's name says the other phase"
     assert (contradiction in t1_in.notes, contradiction in t1_out.notes) == (swap, swap)
 
 
@@ -111,7 +111,7 @@ def test_without_echo_times_the_folders_tell_the_phase(tmp_path):
     for path in (tmp_path / "MR" / "10" / "T1DUAL").rglob("*.dcm"):
         edit(path, lambda dataset: delattr(dataset, "EchoTime"))
     volume = read_chaos_case(chaos_cases(tmp_path)[0])
-    assert "the phase was told by the folder's name, not by echo time" in volume.notes
+    assert "the phase was decided by the folder's name, not by echo time" in volume.notes
     (tmp_path / "MR" / "10" / "T1DUAL" / "DICOM_anon" / "InPhase").rename(
         tmp_path / "MR" / "10" / "T1DUAL" / "DICOM_anon" / "x"
     )

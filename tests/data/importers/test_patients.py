@@ -151,7 +151,7 @@ def test_one_id_for_everybody_is_warned_of_and_can_be_ignored(tmp_path: Path, ca
     for k in range(3):
         export(tmp_path / "src" / f"case{k}", "TRIAL7", modality="CT")
     assert set(patients(prepare_dicom(tmp_path / "src", tmp_path / "store"))) == {"dicom-p001"}
-    assert "one PatientID for everybody: case0, case1, case2 are taken for one patient" in caplog.text
+    assert "one PatientID for everybody: case0, case1, case2 are taken as one patient" in caplog.text
     assert "--ignore-ids" in caplog.text
     records = prepare_dicom(tmp_path / "src", tmp_path / "apart", ignore_ids=True)
     assert patients(records) == ["dicom-p001", "dicom-p002", "dicom-p003"]

@@ -51,7 +51,7 @@ class Series:
         return self.slices[0].localizer
 
 
-def grouped(folder: Path, slices: Iterable[DicomSlice]) -> list[Series]:
+def group_slices(folder: Path, slices: Iterable[DicomSlice]) -> list[Series]:
     """Slices as series, in the order in which they came."""
     groups: list[list[DicomSlice]] = []
     for one in slices:
@@ -99,7 +99,7 @@ def with_number(folder: Path, slices: Sequence[DicomSlice], number: int) -> list
     return kept
 
 
-def the_one(folder: Path, found: Sequence[Series], echo_time: float | None) -> Series:
+def choose_one(folder: Path, found: Sequence[Series], echo_time: float | None) -> Series:
     """The only series, or the one of an echo time.
 
     Raises:
@@ -177,7 +177,7 @@ def check_one_unit(found: Sequence[Series]) -> None:
                 first.folder,
                 found=f"{counts} ({listed}), by RescaleType (0028,1054) or ImageType (0008,0008)",
                 expected="one unit in all slices of a series",
-                do="Export the series anew, or correct these files' headers if their values are like the rest.",
+                do="Export the series again, or correct these files' headers if their values are like the rest.",
             )
 
 

@@ -90,10 +90,10 @@ def _check_spacing(folder: Path, ordered: Sequence[DicomSlice], along: Float[np.
     whole = all(abs(steps[gap] / usual - round(float(steps[gap]) / usual)) < 0.2 for gap in uneven)
     if whole and min(missing) >= 1:
         slices = f"{sum(missing)} missing slice{'s' if sum(missing) != 1 else ''}"
-        found = f"{slices}, the first gap between {where}, where the usual step is {usual:.2f} mm"
+        found = f"{slices}, the first gap between {where}, the usual step is {usual:.2f} mm"
         do = "Copy the missing files, or leave out this series."
     else:
-        found = f"uneven steps: {steps[at]:.2f} mm between {where}, where the usual step is {usual:.2f} mm"
+        found = f"uneven steps: {steps[at]:.2f} mm between {where}, the usual step is {usual:.2f} mm"
         do = "Resample the series to even steps and give it as NIfTI, or leave it out."
     raise InputError(folder, found=found, expected="slices at even steps", do=do)
 
@@ -111,7 +111,7 @@ def _check_straight(folder: Path, positions: Float[np.ndarray, "n 3"], step: Vec
     sideways = np.linalg.norm(astray - np.outer(astray @ normal, normal), axis=1)
     if sideways.max() > MOST_SIDEWAYS_MM:
         found = f"a slice {sideways.max():.2f} mm beside the line of the others"
-        do = "Export the series anew, or leave it out."
+        do = "Export the series again, or leave it out."
         raise InputError(folder, found=found, expected="positions on one line", do=do)
 
 

@@ -95,7 +95,7 @@ def read_dataset(path: Path, *, pixels: bool) -> Dataset:
         if isinstance(error, OSError) and error.errno is not None:
             raise  # the system's own words say it better
         # A cut file can fail in any part of the parser.
-        do = "Copy this file anew; it is cut or damaged."
+        do = "Copy this file again; it is cut or damaged."
         raise InputError(path, found="a DICOM file that cannot be read", expected="a whole file", do=do) from None
     deflated = dataset.file_meta.get("TransferSyntaxUID") == DeflatedExplicitVRLittleEndian
     if not pixels and "Rows" in dataset and at_end and not deflated:
@@ -113,7 +113,7 @@ def copied(dataset: Dataset) -> Dataset:
 
 def cut(path: Path) -> InputError:
     """The error for a file that ends before its pixels."""
-    do = "Copy this file anew; it is cut."
+    do = "Copy this file again; it is cut."
     return InputError(path, found="a file that ends before its pixels", expected="a whole slice", do=do)
 
 

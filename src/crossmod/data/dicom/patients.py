@@ -50,12 +50,12 @@ def check_one_patient_a_folder(src: Path, without_id: Sequence[Series], *, ignor
         pair = like_two_people(several, without=everywhere)
         if pair is not None:
             places = " and ".join(_place(src, series) for series in pair)
-            ids = "ids are ignored" if ignored else "no PatientID tells whose they are"
+            ids = "ids are ignored" if ignored else "they have no PatientID"
             kind = pair[0].modality.upper()
             found = f"several series of one kind ({kind}) in one folder: {places}; {ids}"
             also = " --ignore-ids" if ignored else ""
             do = (
-                "Give SRC with one folder a patient. Or prepare each patient's folders one by one, with"
+                "Give SRC with one folder per patient. Or prepare each patient's folders one by one, with"
                 f"{also} --patient NAME --append and the same NAME for all scans of a person."
             )
             raise InputError(src, found=found, expected="one patient in each folder of SRC", do=do)
@@ -144,7 +144,7 @@ def owners(
         ignore_ids: take each folder in `src` for a patient, whatever the ids say.
 
     Raises:
-        InputError: slices of several patients in one series; a pseudonym that somebody else has; series that cannot be
+        InputError: slices of several patients in one series; a pseudonym that someone else has; series that cannot be
             matched with the patients of the store; series without ids of several people in one folder.
     """
     ids = [_id_of(series, ignore_ids) for series in found]
@@ -184,12 +184,12 @@ def _named(
     hashes = known_values((text for one in known if one.patient == patient for text in one.person), mark.domain)
     if hashes - {mark.value}:
         found = f"patient {patient} already, whose PatientID is another one"
-        raise InputError(store, found=found, expected="one person by one name", do="Give another --patient.")
+        raise InputError(store, found=found, expected="one person per name", do="Give another --patient.")
     others = sorted({one.patient for one in known if str(mark) in one.person} - {patient})
     if others:
         found = f"this patient already, by the name {others[0]}"
         do = f"Give --patient {others[0]}. If one PatientID was given to several people: --ignore-ids, too."
-        raise InputError(store, found=found, expected="one name a person", do=do)
+        raise InputError(store, found=found, expected="one name per person", do=do)
     return [Owner(patient, str(mark))] * len(ids)
 
 
@@ -237,7 +237,7 @@ def _refuse_strangers(
     known: Sequence[CaseRecord],
     pseudonyms: dict[str, int],
 ) -> None:
-    """Numbers of an earlier call must be the same people's again, which only hashes under one key can tell."""
+    """Numbers of an earlier call must be the same people's again, which only hashes under one key can show."""
     for one in known:
         if one.patient not in pseudonyms:
             continue
@@ -249,7 +249,7 @@ def _refuse_strangers(
         if without_id or any(mark.kind == "number" for mark in marks):
             do = (
                 "Series without PatientID cannot be matched. Give one patient's folder at a time, with --patient and "
-                "the pseudonym; or prepare all series in one call, of a folder with one folder a patient; or give "
+                "the pseudonym; or prepare all series in one call, of a folder with one folder per patient; or give "
                 "another --name if they are other people."
             )
         elif marks:
@@ -263,11 +263,11 @@ def _warn_of_missing_ids(src: Path, ids: Sequence[str], found: Sequence[Series],
     if all(ids):
         return
     if ignored:
-        logger.info("%s: PatientIDs are ignored: each folder in it is taken for a patient", src)
+        logger.info("%s: PatientIDs are ignored: each folder in it is taken as a patient", src)
         return
     placeholder = any(not one and series.slices[0].patient for one, series in zip(ids, found, strict=True))
     what = "the same placeholder as patient id" if placeholder else "no patient id"
-    logger.warning("%s: series without a patient id (%s): each folder in it is taken for a patient", src, what)
+    logger.warning("%s: series without a patient id (%s): each folder in it is taken as a patient", src, what)
 
 
 def _tell_of_shared_ids(src: Path, ids: Sequence[str], found: Sequence[Series], *, named: bool) -> None:
@@ -284,7 +284,7 @@ def _tell_of_shared_ids(src: Path, ids: Sequence[str], found: Sequence[Series], 
         elif len(owned) == 1 and not named and like_two_people(several):
             whom = "everybody" if all(ids) else "all that have one"
             inside = names if len(names) > 1 else [str(series.folder.relative_to(src)) for series in several]
-            logger.warning("%s: one PatientID for %s: %s are taken for one patient. %s",
+            logger.warning("%s: one PatientID for %s: %s are taken as one patient. %s",
                            src, whom, listed(inside, 6), _if_several_people(src, several))  # fmt: skip
         elif len(names) > 1:
             logger.info("%s: one patient, by PatientID: %s", src, listed(names, 6))

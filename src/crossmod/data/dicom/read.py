@@ -92,7 +92,7 @@ def _fills(padded: Mask, values: Float32[np.ndarray, "rows columns"]) -> Mask:
     higher = padded & (values > ABOVE_AIR_HU)
     if not higher.any():
         return below
-    # Only here: most series have no such padding, and whoever reads them needs no SciPy.
+    # Only here: most series have no such padding, and reading them needs no SciPy.
     from scipy import ndimage
 
     edge = np.zeros_like(higher)
@@ -130,16 +130,14 @@ def _unreadable(path: Path, dataset: Dataset, error: Exception) -> InputError:
     lines = str(error).split("\n")
     reason = f"{lines[-1].strip()}; " if lines[-1].strip() else ""
     found = f"pixel data that cannot be read ({reason}transfer syntax: {getattr(syntax, 'name', 'unknown')})"
-    do = "Copy this file anew; it may be cut."
+    do = "Copy this file again; it may be cut."
     if getattr(syntax, "is_compressed", False):
-        do = (
-            "Decompress the series first, for instance with gdcmconv --raw or dcmdjpeg; or, if it is cut, copy it anew."
-        )
+        do = "Decompress the series first, for instance with gdcmconv --raw or dcmdjpeg; if it is cut, copy it again."
     return InputError(path, found=found, expected="a whole slice", do=do)
 
 
 def _rescale(path: Path, header: Dataset, keyword: str, neutral: float) -> float:
-    """One number of the rescale; MR may lack it, but without it nobody knows what the values of a CT slice mean."""
+    """One number of the rescale; MR may lack it, but without it the values of a CT slice have no meaning."""
     with quiet():
         value = header.get(keyword)
         absent = value is None or value == ""
@@ -152,7 +150,7 @@ def _rescale(path: Path, header: Dataset, keyword: str, neutral: float) -> float
         text = f"no {keyword}" if absent else f"{keyword} {value!s}"
     if not np.isfinite(number):
         expected = "a number that turns stored values into HU" if header.get("Modality") == "CT" else "a number"
-        do = "Export the series anew with its rescale, or convert it to NIfTI with values in HU."
+        do = "Export the series again with its rescale, or convert it to NIfTI with values in HU."
         raise InputError(path, found=text, expected=expected, do=do)
     return number
 
@@ -197,7 +195,7 @@ def frame_headers(path: Path, header: Dataset) -> list[Dataset]:
     own = list(header.get(PER_FRAME) or [])
     if len(own) != frames:
         found = f"{frames} frame{'s' if frames != 1 else ''} and functional groups for {len(own)}"
-        raise InputError(path, found=found, expected="a group for each frame", do="Export the series anew.")
+        raise InputError(path, found=found, expected="a group for each frame", do="Export the series again.")
     common = copied(header)
     for keyword in (SHARED, PER_FRAME):
         if keyword in common:
@@ -269,7 +267,7 @@ def _not_a_slice(path: Path, header: Dataset) -> NotASlice | None:
     if "Rows" not in header or "Columns" not in header:
         return _no_image(path, header)
     if header.get("SOPClassUID") == SegmentationStorage:
-        # Drawn on a series and of no use without it: it may lie beside its slices.
+        # Drawn on a series and useless without it: it may be in the folder of its slices.
         return NotASlice("a DICOM segmentation")
     colour = str(header.get("PhotometricInterpretation", "MONOCHROME2"))
     if int(header.get("SamplesPerPixel") or 1) != 1 or not colour.startswith("MONOCHROME"):

@@ -16,9 +16,9 @@ from crossmod.data.deidentify import distinct_notes
 from crossmod.data.dicom.choose_series import (
     Series,
     check_one_unit,
+    choose_one,
     described,
-    grouped,
-    the_one,
+    group_slices,
     with_number,
     without_scouts,
 )
@@ -49,7 +49,7 @@ def list_series(folder: Path) -> list[Series]:
     for path in [folder, *sorted(below, key=lambda path: [natural_key(Path(part)) for part in path.parts])]:
         slices, others = slices_in(path)
         strangers += others
-        found += grouped(path, slices)
+        found += group_slices(path, slices)
     if not found:
         raise _nothing(folder, strangers)
     for path, kind in strangers:
@@ -101,9 +101,9 @@ def find_series(
         raise _nothing(path, others)
     if series_number is not None:
         slices = with_number(path, slices, series_number)
-    found_series, notes = without_scouts(grouped(path, slices))
+    found_series, notes = without_scouts(group_slices(path, slices))
     check_one_unit(found_series)
-    return the_one(path, found_series, echo_time), notes
+    return choose_one(path, found_series, echo_time), notes
 
 
 def read_series(series: Series) -> tuple[Volume, list[Path]]:

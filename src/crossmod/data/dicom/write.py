@@ -24,7 +24,7 @@ CT_INTERCEPT = -1024
 # Begins a PatientID that was made up here: an archive puts all that have none into one person's folder.
 MADE_UP = "crossmod-"
 
-# Type 2: there, and empty where nobody says what they are.
+# Type 2: present, and empty if unknown.
 EMPTY = (
     "PatientName",
     "PatientID",

@@ -193,14 +193,14 @@ def read_chaos_case(case: ChaosCase, *, contrast: bool | None = None) -> Volume:
 def _single(case: ChaosCase, found: list[Series]) -> Series:
     folder = case.folder / "DICOM_anon"
     if len(found) != 1:
-        raise InputError(folder, found=f"{len(found)} series", expected="one", do="Unpack the archive anew.")
+        raise InputError(folder, found=f"{len(found)} series", expected="one", do="Unpack the archive again.")
     return _of_modality(case, found[0])
 
 
 def _of_modality(case: ChaosCase, series: Series) -> Series:
     if series.modality != case.modality:
         found = f"a series of modality {series.modality.upper()}"
-        raise InputError(series.folder, found=found, expected=case.modality.upper(), do="Unpack the archive anew.")
+        raise InputError(series.folder, found=found, expected=case.modality.upper(), do="Unpack the archive again.")
     return series
 
 
@@ -209,18 +209,18 @@ def _phase(case: ChaosCase, found: list[Series]) -> tuple[Series, list[str]]:
     folder = case.folder / "DICOM_anon"
     echoes = [series.echo_time for series in found]
     if len(found) != 2:
-        raise InputError(folder, found=f"{len(found)} series", expected="two T1 phases", do="Unpack the archive anew.")
+        raise InputError(folder, found=f"{len(found)} series", expected="two T1 phases", do="Unpack the archive again.")
     named = {series.folder.name.lower(): series for series in found}
     expected = "inphase" if case.sequence == "t1_in" else "outphase"
     if None in echoes or echoes[0] == echoes[1]:
         if expected not in named:
             found_text = f"echo times {echoes[0]} and {echoes[1]}"
-            raise InputError(folder, found=found_text, expected="two echo times", do="Unpack the archive anew.")
-        return _of_modality(case, named[expected]), ["the phase was told by the folder's name, not by echo time"]
+            raise InputError(folder, found=found_text, expected="two echo times", do="Unpack the archive again.")
+        return _of_modality(case, named[expected]), ["the phase was decided by the folder's name, not by echo time"]
     by_echo = sorted(found, key=lambda series: series.echo_time or 0.0, reverse=case.sequence == "t1_in")[0]
     notes = []
     if by_echo is not named.get(expected, by_echo):
-        notes.append("the phase was told by echo time; the folder's name says the other phase")
+        notes.append("the phase was decided by echo time; the folder's name says the other phase")
     return _of_modality(case, by_echo), notes
 
 
@@ -230,15 +230,15 @@ def _labelled(volume: Volume, files: list[Path], ground: Path) -> Volume:
         found = f"{_counted(len(masks), 'mask')} for {_counted(len(files), 'slice')}"
         if len(masks) == len(files):
             found = f"slices that are not axial (they follow one another along {volume.orientation[2]})"
-        raise InputError(ground, found=found, expected="one mask an axial slice", do="Unpack the archive anew.")
+        raise InputError(ground, found=found, expected="one mask per axial slice", do="Unpack the archive again.")
     if masks.shape[1:] != volume.voxels.shape[1:]:
         found = f"masks of {masks.shape[1]} x {masks.shape[2]} for slices of {volume.voxels.shape[1]} x "
         found += str(volume.voxels.shape[2])
-        raise InputError(ground, found=found, expected="masks of the slices' size", do="Unpack the archive anew.")
+        raise InputError(ground, found=found, expected="masks of the slices' size", do="Unpack the archive again.")
     # Masks are drawn on the slices as stored; only axial slices stored the usual way need no turning.
     if volume.orientation != CANONICAL[::-1]:
         found = f"slices stored along {'-'.join(volume.orientation)}"
-        raise InputError(ground, found=found, expected="L-P-S, as CHAOS has it", do="Unpack the archive anew.")
+        raise InputError(ground, found=found, expected="L-P-S, as CHAOS has it", do="Unpack the archive again.")
     labels, note = paired(ground, masks, files, volume.voxels, volume.modality)
     volume = volume.with_labels(labels, LABEL_NAMES[volume.modality])
     return replace(volume, notes=(*volume.notes, note))

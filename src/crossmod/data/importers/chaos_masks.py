@@ -38,20 +38,20 @@ MR_RANGES = {1: (55, 70), 2: (110, 135), 3: (175, 200), 4: (240, 255)}
 DECISIVE = 0.8
 
 # Of the liver's masks in the right order, none of 35 real volumes and 64 phantoms (3 to 42 slices) had an empty slice
-# between two others; one is borne.
+# between two others; one is tolerated.
 MOST_EMPTY = 1
 
 # Dice of neighbours, on average. In 24 phantoms of 4 to 7 masks at least 0.46: coarse steps overlap little.
 FEWEST_TO_OVERLAP, LEAST_OVERLAP = 4, 0.3
 
-# (1 - Dice) of neighbours by (1 - Dice) of all pairs: about 1 in an order by chance. In the right order at most 0.37 in
+# (1 - Dice) of neighbours by (1 - Dice) of all pairs: about 1 in a random order. In the right order at most 0.37 in
 # 35 real volumes and 0.51 in 22 phantoms of 10 masks and more; in 200 shuffles of each at least 0.72 and 0.67. With
 # fewer masks the two meet.
 FEWEST_TO_COMPARE, MOST_ROUGHNESS = 10, 0.6
 
 NO_LIVER = "no liver in any mask"
 
-UNDECIDED = "masks follow the file names; what they cover does not tell whether that is right"
+UNDECIDED = "masks follow the file names; what they cover does not show whether that is right"
 
 Order = Literal["file names", "file names reversed", "positions", "positions reversed"]
 
@@ -64,14 +64,14 @@ def read_masks(ground: Path, modality: Modality) -> UInt8[np.ndarray, "masks row
     """
     paths = [path for path in files_in(ground) if path.suffix.lower() == ".png"] if ground.is_dir() else []
     if not paths:
-        raise InputError(ground, found="no PNG files", expected="masks", do="Unpack the training set anew.")
+        raise InputError(ground, found="no PNG files", expected="masks", do="Unpack the training set again.")
     convert = _ct_labels if modality == "ct" else _mr_labels
     masks = [convert(path, _pixels(path)) for path in paths]
     for path, mask in zip(paths, masks, strict=True):
         if mask.shape != masks[0].shape:
             found = f"a mask of {mask.shape[0]} x {mask.shape[1]}"
             expected = f"{masks[0].shape[0]} x {masks[0].shape[1]}, as {paths[0].name}"
-            raise InputError(path, found=found, expected=expected, do="Unpack the training set anew.")
+            raise InputError(path, found=found, expected=expected, do="Unpack the training set again.")
     return np.stack(masks)
 
 
@@ -83,7 +83,7 @@ def _pixels(path: Path) -> Pixels:
         if isinstance(error, OSError) and error.errno is not None:
             raise  # the system's own words say it better
         found = "an image that cannot be read"
-        raise InputError(path, found=found, expected="a mask", do="Unpack the training set anew.") from None
+        raise InputError(path, found=found, expected="a mask", do="Unpack the training set again.") from None
 
 
 def _ct_labels(path: Path, pixels: Pixels) -> UInt8[np.ndarray, "rows columns"]:
@@ -106,7 +106,7 @@ def _mr_labels(path: Path, pixels: Pixels) -> UInt8[np.ndarray, "rows columns"]:
 
 def _unknown(path: Path, values: set[int], expected: str) -> InputError:
     found = f"label value unknown: {listed(map(str, sorted(values)), 5)}"
-    return InputError(path, found=found, expected=expected, do="Unpack the training set anew, or leave out this case.")
+    return InputError(path, found=found, expected=expected, do="Unpack the training set again, or leave out this case.")
 
 
 def paired(
@@ -154,29 +154,29 @@ def _laid(ground: Path, masks: Labels, files: Sequence[Path], voxels: Voxels, mo
     if modality == "ct":
         # Shuffled masks have no order that fits: that says more.
         _check_follow(ground, laid == 1)
-        found = f"masks whose order cannot be told (spread under the liver {ratio:.2f} of the next order's)"
+        found = f"masks whose order cannot be decided (spread under the liver {ratio:.2f} of the next order's)"
         expected = f"at most {DECISIVE}, so that one order clearly fits"
-        raise InputError(ground, found=found, expected=expected, do="Look at this case; leave it out with --exclude.")
+        raise InputError(ground, found=found, expected=expected, do="Inspect this case; leave it out with --exclude.")
     logger.warning("%s: %s", ground, UNDECIDED)
     return masks[orders["file names"]], UNDECIDED
 
 
 def _check_follow(ground: Path, liver: Bool[np.ndarray, "slices rows columns"]) -> None:
     """Refuse masks in an order that no body has: the liver is one piece, and changes slowly from slice to slice."""
-    held = np.flatnonzero(liver.any(axis=(1, 2)))
-    if not held.size:
+    with_liver = np.flatnonzero(liver.any(axis=(1, 2)))
+    if not with_liver.size:
         return
-    empty = int(held[-1] - held[0]) + 1 - held.size
-    overlap, roughness = _overlap(liver[held])
+    empty = int(with_liver[-1] - with_liver[0]) + 1 - with_liver.size
+    overlap, roughness = _overlap(liver[with_liver])
     if empty > MOST_EMPTY:
         found = f"liver masks with {empty} empty ones between them along the body"
-    elif held.size >= FEWEST_TO_OVERLAP and overlap < LEAST_OVERLAP:
+    elif with_liver.size >= FEWEST_TO_OVERLAP and overlap < LEAST_OVERLAP:
         found = f"liver masks that overlap their neighbours little (mean Dice {overlap:.2f}, at least {LEAST_OVERLAP})"
-    elif held.size >= FEWEST_TO_COMPARE and roughness > MOST_ROUGHNESS:
+    elif with_liver.size >= FEWEST_TO_COMPARE and roughness > MOST_ROUGHNESS:
         found = f"liver masks that leap from slice to slice (mean Dice of neighbours {overlap:.2f})"
     else:
         return
-    do = "The masks may be shuffled or renamed: unpack the training set anew, or leave out this case with --exclude."
+    do = "The masks may be shuffled or renamed: unpack the training set again, or leave out this case with --exclude."
     raise InputError(ground, found=found, expected="masks that follow one another along the body", do=do)
 
 

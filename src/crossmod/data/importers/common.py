@@ -35,7 +35,7 @@ Crop = Literal["abdomen"]
 def check_contrast_option(contrast: bool | None, modalities: Collection[Modality]) -> None:
     """Refuse `--contrast` where no image is CT."""
     if contrast is not None and "ct" not in modalities:
-        do = "Leave it out: agents in MR are not told apart."
+        do = "Leave it out: agents in MR are not distinguished."
         raise InputError("--contrast", found="images that are all MR", expected="CT", do=do)
 
 
@@ -56,11 +56,11 @@ def checked_and_cropped(subject: Path, volume: Volume, crop: Crop | None, accept
 def choose_cases(src: Path, names: Sequence[set[str]], only: Collection[str], exclude: Collection[str]) -> list[int]:
     """Indexes of the cases to take; each case goes by several names."""
     known = set().union(*names)
-    for option, given in (("--only", only), ("--exclude", exclude)):
-        for one in given:
-            if one not in known:
+    for option, names_given in (("--only", only), ("--exclude", exclude)):
+        for name in names_given:
+            if name not in known:
                 expected = f"one of {listed(sorted(known, key=lambda text: natural_key(Path(text))))}"
-                raise InputError(f"{option} {one}", found="no such case", expected=expected, do="Check the name.")
+                raise InputError(f"{option} {name}", found="no such case", expected=expected, do="Check the name.")
     keep = [i for i, own in enumerate(names) if (not only or own & set(only)) and not own & set(exclude)]
     if not keep:
         do = "Loosen --only, --exclude or --sequences."

@@ -73,14 +73,16 @@ def prepare_dicom(
         if series.modality == "mr":
             echoes.setdefault(owner.pseudonym, set()).add(series.echo_time)
     several = {pseudonym for pseudonym, times in echoes.items() if len(times) > 1}
-    taken = {one.id for one in known}
+    taken = {record.id for record in known}
     with writing_store(store, append=append) as writer:
         records = []
         for series, owner in track(list(zip(found, whose, strict=True)), "Preparing DICOM"):
-            called = sequence or (_by_echo(series) if owner.pseudonym in several else None)
-            volume = with_stated_contrast(series.folder, replace(read_series(series)[0], sequence=called), contrast)
+            series_name = sequence or (_by_echo(series) if owner.pseudonym in several else None)
+            volume = with_stated_contrast(
+                series.folder, replace(read_series(series)[0], sequence=series_name), contrast
+            )
             volume = checked_and_cropped(series.folder, volume, crop, accept_units)
-            case = _free("-".join(part for part in (owner.pseudonym, volume.modality, called) if part), taken)
+            case = _free("-".join(part for part in (owner.pseudonym, volume.modality, series_name) if part), taken)
             records.append(writer.add(case, volume, patient=owner.pseudonym, person=(owner.mark,)))
             _check_not_again(series.folder, records[-1], known)
     say_who_is_who(src, [series.folder for series in found], records)

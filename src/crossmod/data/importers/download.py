@@ -57,7 +57,7 @@ def fetch(
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(f"{target.name}.part")
     try:
-        _all_of_it(url, part, attempts, pause)
+        _with_retries(url, part, attempts, pause)
     except OSError as error:
         if is_disk_full(error):
             raise disk_full(target) from error
@@ -65,32 +65,32 @@ def fetch(
     found = _digest(part, algorithm)
     if found != checksum.lower():
         _forget(part)
-        do = "Run the same command again; if it stays so, the file on the server has changed."
+        do = "Rerun the command; if that does not help, the file on the server has changed."
         raise InputError(url, found=f"a file with {algorithm} {found}", expected=checksum, do=do)
     part.replace(target)
     _forget(part)
     return target
 
 
-def _all_of_it(url: str, part: Path, attempts: int, pause: float) -> None:
+def _with_retries(url: str, part: Path, attempts: int, pause: float) -> None:
     failures = 0
     while True:
         before = _size(part)
         try:
-            return _ask(url, part)
+            return _request(url, part)
         except _UnfinishedError as error:
             failures = 0 if _size(part) > before else failures + 1
             if failures >= attempts:
                 found = f"a connection that broke {failures} times ({error})"
-                do = "Run the same command again later; it goes on where it stopped."
+                do = "Rerun the command later; it resumes where it stopped."
                 raise InputError(url, found=found, expected="the whole file", do=do) from None
             time.sleep(pause * 2 ** max(failures - 1, 0))
 
 
-def _ask(url: str, part: Path) -> None:
+def _request(url: str, part: Path) -> None:
     """One request for what is missing."""
     have, tag = _size(part), _read_tag(part)
-    # Without a tag nobody can say whether the rest still belongs to what is here.
+    # Without a tag it is unknown whether the rest still belongs to this part.
     headers = {"Range": f"bytes={have}-", "If-Range": tag} if have and tag else {}
     # Compressed on the way, the byte counts of a resumed download would not fit.
     request = urllib.request.Request(url, headers={"User-Agent": "crossmod", "Accept-Encoding": "identity", **headers})
@@ -227,9 +227,9 @@ def download_chaos(
         unzip(archive, temporary)
         inside = next((path for path in sorted(temporary.rglob(CHAOS_FOLDER)) if path.is_dir()), None)
         if inside is None:
-            held = ", ".join(sorted(path.name for path in temporary.iterdir())[:5]) or "nothing"
+            inside_names = ", ".join(sorted(path.name for path in temporary.iterdir())[:5]) or "nothing"
             do = "Check the address of the archive."
-            raise InputError(archive, found=f"an archive of {held}", expected=f"a folder {CHAOS_FOLDER}", do=do)
+            raise InputError(archive, found=f"an archive of {inside_names}", expected=f"a folder {CHAOS_FOLDER}", do=do)
         inside.replace(unpacked)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)

@@ -92,7 +92,7 @@ def prepare_nifti(
     _check_distinct(src, chosen)
     if number_patients:
         _check_new(store, append, (case.patient for case in chosen))
-    drawn = _label_files(src, chosen, label)
+    label_files = _label_files(src, chosen, label)
     names = _label_names(src, label, labels_json)
     marks = _marks(src, modality, {case.name: case.patient.removeprefix(f"{prefix}-") for case in chosen})
     with writing_store(store, append=append) as writer:
@@ -101,7 +101,7 @@ def prepare_nifti(
             volume = read_nifti(
                 case.image,
                 modality=modality,
-                label=drawn.get(case.name),
+                label=label_files.get(case.name),
                 label_names=names,
                 sequence=sequence,
                 orientation=orientation,
@@ -155,7 +155,7 @@ def _check_distinct(src: Path, cases: Sequence[_NiftiCase]) -> None:
         if other != case.name:
             found = f"cases {other!r} and {case.name!r}, which would both be called {case.patient}"
             do = "Rename one of them, or number the patients with --number-patients."
-            raise InputError(src, found=found, expected="one name a patient", do=do)
+            raise InputError(src, found=found, expected="one name per patient", do=do)
 
 
 def _label_files(src: Path, cases: Sequence[_NiftiCase], label: str | None) -> dict[str, Path]:
@@ -184,13 +184,13 @@ def _label_names(src: Path, label: str | None, labels_json: Path | None) -> dict
 
 
 def _check_new(store: Path, append: bool, patients: Iterable[str]) -> None:
-    """Numbers start at 1 in every call: in a store that grows they must not name somebody else again."""
+    """Numbers start at 1 in every call: in a store that grows they must not be given to someone else."""
     if not append or not (store / MANIFEST).is_file():
         return
     known = {record.patient for record in Store(store).cases}
     again = sorted(known & set(patients))
     if again:
-        found = f"patient {again[0]} already, who may be somebody else"
+        found = f"patient {again[0]} already, who may be someone else"
         raise InputError(store, found=found, expected="new pseudonyms", do="Give another --name.")
 
 

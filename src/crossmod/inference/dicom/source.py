@@ -9,7 +9,7 @@ from jaxtyping import Shaped
 from pydicom.dataset import Dataset
 from pydicom.valuerep import format_number_as_ds
 
-from crossmod.data.dicom.choose_series import Series, grouped
+from crossmod.data.dicom.choose_series import Series, group_slices
 from crossmod.data.dicom.geometry import Layout, stacked
 from crossmod.data.dicom.header import DicomSlice, is_dicom, quiet, read_dataset
 from crossmod.data.dicom.read import frame_headers, is_multi_frame, read_values
@@ -120,7 +120,7 @@ def holds_dicom(path: Path) -> bool:
 
 def _stacks(path: Path) -> list[tuple[list[DicomSlice], Affine]]:
     stacks = []
-    found = grouped(path, slices_in(path)[0])
+    found = group_slices(path, slices_in(path)[0])
     # Reading the volume has warned of scout views.
     for series in [one for one in found if not one.localizer] or found:
         stacks += _stacked(path, series.slices) or _by_number(path, series)
