@@ -60,7 +60,7 @@ def test_numbers_of_one_call_may_be_one_person(scans: list[Scan]) -> None:
     words = refused(flat)
     assert "cannot be matched in d, such as d-p0" in words
     assert "--same-people no if no one has two of these numbers" in words
-    assert "prepare d anew from DICOM, each patient's folders one by one with --patient NAME --append" in words
+    assert "prepare d again from DICOM, each patient's folders one by one with --patient NAME --append" in words
     assert "--same-people yes: patients that cannot be matched" in refused(flat, yes=True)
     assert names(who_is_who([flat], same_people="no").stores[0]) == names(flat)
     # Nobody is held out: no question, but nothing is kept quiet either.
@@ -120,21 +120,21 @@ def test_advice_for_numbered_nifti() -> None:
     ct, mr = (numbered(side, [(1, side, None)], dicom=False) for side in ("ct", "mr"))
     for yes in (False, True):
         words = refused(mr, ct, yes=yes)
-        assert "prepare ct and mr anew without --number-patients. Then --same-people yes" in words
+        assert "prepare ct and mr again without --number-patients. Then --same-people yes" in words
         assert "patient key" not in words
 
 
 def test_advice_for_dicom_without_ids() -> None:
     ct, mr = (numbered(side, [(1, side, None)]) for side in ("ct", "mr"))
     words = refused(mr, ct)
-    assert "prepare ct and mr anew from DICOM, each patient's folders one by one with --patient NAME --append" in words
+    assert "prepare ct and mr again from DICOM, each patient's folders one by one with --patient NAME --append" in words
     assert "patient key" not in words
 
 
 def test_advice_for_hashes_beside_names_can_be_followed() -> None:
     ids = store("d", [record("dicom-p001", "id:k:A")])
     words = refused(ids, nifti("n", "x"))
-    assert "give one person one name: prepare d anew from DICOM, each patient's folders one by one" in words
+    assert "give one person one name: prepare d again from DICOM, each patient's folders one by one" in words
     assert "--number-patients" not in words
     # The name of the NIfTI case, as the message says.
     named = store("d", [record("x", "id:k:A")])

@@ -13,8 +13,7 @@ import torch
 from torch import Tensor
 from torch.optim import Adam
 
-from crossmod.benchmark import hardware as footprint
-from crossmod.benchmark.hardware import operations, race, timed
+from crossmod.benchmark.hardware import added, begin, operations, race, timed
 from crossmod.benchmark.result import TOLERANCE, Comparison, Reading
 from crossmod.engine.state import TrainingTask
 from crossmod.progress import disable_progress, progress
@@ -31,9 +30,6 @@ def silently(work: Callable[[], Result]) -> Result:
 
     # In a copy of the context, so that nothing else is without_progress.
     return copy_context().run(without_progress)
-
-
-PATH = "fp32, eager"
 
 
 def plain(task: TrainingTask) -> TrainingTask:
@@ -136,28 +132,28 @@ def compare(plan: BenchmarkPlan, reference: Way, shipped: Way, rates: Mapping[st
 def _start(plan: BenchmarkPlan, way: Way, *, count: bool) -> _Started:
     outcomes: list[dict[str, np.ndarray]] = []
     seconds: list[float] = []
-    counted, peak, held = 0, 0, footprint.begin(plan.device)
+    counted, peak, before = 0, 0, begin(plan.device)
     work = way.build()
     with progress(f"First steps, {way.path}", plan.warm) as advance:
         for step in range(plan.warm):
             if plan.device.type == "cpu":
-                held = footprint.begin(plan.device)
-            tell: list[Callable[[], Outcome]] = []
-            one = _keeping(work, tell)
+                before = begin(plan.device)
+            outcome_of: list[Callable[[], Outcome]] = []
+            keep = partial(_keep, work, outcome_of)
             if count and step == 0:
-                counted = operations(partial(one, step))
+                counted = operations(partial(keep, step))
             else:
-                seconds.append(timed(one, step, plan.device))
-            # Before the outcome is asked for, which takes memory of its own.
-            peak = footprint.added(held, plan.device)
+                seconds.append(timed(keep, step, plan.device))
+            # Before the outcome is computed, which takes memory of its own.
+            peak = added(before, plan.device)
             if step < plan.checked:
-                outcomes.append({name: _host(value) for name, value in tell[0]().items()})
+                outcomes.append({name: _host(value) for name, value in outcome_of[0]().items()})
             advance()
     return _Started(work, outcomes, seconds, peak, counted)
 
 
-def _keeping(work: Work, tell: list[Callable[[], Outcome]]) -> Callable[[int], None]:
-    return lambda step: tell.append(work(step))
+def _keep(work: Work, outcome_of: list[Callable[[], Outcome]], step: int) -> None:
+    outcome_of.append(work(step))
 
 
 def _host(value: Tensor | np.ndarray) -> np.ndarray:

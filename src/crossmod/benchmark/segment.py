@@ -132,10 +132,6 @@ def _prediction(settings: SegmentSettings, compute: Compute, steps: int, found: 
 
     ways = (
         Way(reference_path(device), "fp32", reference),
-        Way(_no_graph(compute), compute.precision, shipped),
+        Way(str(replace(compute, graphs=False)), compute.precision, shipped),
     )
     return compare(plan, *ways, found)
-
-
-def _no_graph(compute: Compute) -> str:
-    return str(replace(compute, graphs=False))

@@ -260,7 +260,7 @@ def abdomen_by_labels(volume: Volume) -> Abdomen | None:
     """The abdomen by the extent of liver and kidneys; None where neither is labelled in the scan."""
     if volume.labels is None:
         return None
-    liver, kidneys = _ends(volume, ("liver",)), _ends(volume, ("left_kidney", "right_kidney"))
+    liver, kidneys = (_ends(volume, volume.labels, organs) for organs in (("liver",), ("left_kidney", "right_kidney")))
     if liver is not None and kidneys is not None:
         return Abdomen("labels", min(liver[0], kidneys[0]), max(liver[1], kidneys[1]))
     if liver is not None:
@@ -296,10 +296,10 @@ def abdomen_by_shape(profile: Profile, subject: object) -> Abdomen:
     return Abdomen("nothing outside of it", float(z[0]), float(z[-1]))
 
 
-def _ends(volume: Volume, organs: tuple[str, ...]) -> tuple[float, float] | None:
+def _ends(volume: Volume, labels: np.ndarray, organs: tuple[str, ...]) -> tuple[float, float] | None:
     """Lower and upper end of the largest piece of labelled organs, mm; the scan's own end where it cuts them."""
     values = [value for value in (label_value(volume.label_names, organ) for organ in organs) if value is not None]
-    area = np.isin(volume.labels, values).sum(axis=(1, 2)) * (volume.spacing[1] * volume.spacing[2])
+    area = np.isin(labels, values).sum(axis=(1, 2)) * (volume.spacing[1] * volume.spacing[2])
     runs = _runs(area >= LEAST_AREA)
     if not runs:
         return None

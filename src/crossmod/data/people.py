@@ -95,11 +95,7 @@ def seen_on(card: Mapping[str, Any], model: str) -> Seen:
         sides = card["data"].values()
         names = {name for side in sides for name in (*side["patients"], *side.get("scored_patients", ()))}
         return Seen(model, dict.fromkeys((*sorted(names), *card["held_out"]), ()))
-    return Seen(
-        model,
-        {name: tuple(marks) for name, marks in kept["marks"].items()},
-        kept["decided"],
-    )
+    return Seen(model, {name: tuple(marks) for name, marks in kept["marks"].items()}, kept["decided"])
 
 
 def seen_behind(store: Store) -> list[Seen]:

@@ -336,7 +336,7 @@ def warn_of_sizes(name: str, cases: Sequence[Extent]) -> None:
             "in their headers, correct it and prepare them again.",
             name, len(odd), len(cases), _size(side), listed(odd, NAMED),
         )  # fmt: skip
-    size = _mean_mm(side)
+    size = math.prod(side.body_mm) ** 0.5
     if size < SMALLEST or (size > LARGEST):
         log.warning(
             "%s: the median body measures %s, outside the range of people (%.0f to %.0f mm). Was the spacing lost, or "
@@ -357,10 +357,6 @@ def warn_of_pair(name: str, one: SideExtent, other_name: str, other: SideExtent)
 
 def _factor(ratio: float) -> float:
     return max(ratio, 1 / ratio)
-
-
-def _mean_mm(side: SideExtent) -> float:
-    return math.prod(side.body_mm) ** 0.5
 
 
 def _size(side: SideExtent) -> str:

@@ -322,7 +322,7 @@ def _how(question: Question) -> str:
                 ways[how][what] = None
     if not ways:
         return "Otherwise give the cases of one person the same name."
-    steps = ", and ".join(f"prepare {' and '.join(where)} anew {how}" for how, where in ways.items())
+    steps = ", and ".join(f"prepare {' and '.join(where)} again {how}" for how, where in ways.items())
     then = "" if question.one_call else " Then --same-people yes makes equal names one person."
     return f"Otherwise give one person one name: {steps}.{then}"
 

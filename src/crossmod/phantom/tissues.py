@@ -59,7 +59,7 @@ _ROWS: dict[str, tuple[float, ...]] = {
 # fmt: on
 
 TISSUES: dict[str, int] = {name: code for code, name in enumerate(_ROWS)}
-_TABLE = dict(zip(COLUMNS, np.array(list(_ROWS.values()), np.float32).T, strict=True))
+_TABLE: dict[str, np.ndarray] = dict(zip(COLUMNS, np.array(list(_ROWS.values()), np.float32).T, strict=True))
 
 
 def table(column: str) -> Float[np.ndarray, " tissues"]:

@@ -168,7 +168,9 @@ def check_one_unit(found: Sequence[Series]) -> None:
         InputError: there is one; the message names the files that are fewer.
     """
     for first, second in itertools.combinations(found, 2):
-        if first.folder == second.folder and _differ_in_unit_alone(first, second) and _interlock(first, second):
+        one, other = first.slices[0], second.slices[0]
+        only_unit = one.other_values != other.other_values and alike(one, replace(other, stated_unit=one.stated_unit))
+        if first.folder == second.folder and only_unit and _interlock(first, second):
             few, many = sorted((first, second), key=lambda series: len(series.slices))
             names = [one.name for one in few.slices]
             listed = ", ".join(names[:NAMED]) + (", ..." if len(names) > NAMED else "")
@@ -179,11 +181,6 @@ def check_one_unit(found: Sequence[Series]) -> None:
                 expected="one unit in all slices of a series",
                 do="Export the series again, or correct these files' headers if their values are like the rest.",
             )
-
-
-def _differ_in_unit_alone(first: Series, second: Series) -> bool:
-    one, other = first.slices[0], second.slices[0]
-    return one.other_values != other.other_values and alike(one, replace(other, stated_unit=one.stated_unit))
 
 
 def _interlock(first: Series, second: Series) -> bool:

@@ -49,7 +49,7 @@ def check_one_patient_a_folder(src: Path, without_id: Sequence[Series], *, ignor
     for several in inside.values():
         pair = like_two_people(several, without=everywhere)
         if pair is not None:
-            places = " and ".join(_place(src, series) for series in pair)
+            places = " and ".join(_file(series).relative_to(src).as_posix() for series in pair)
             ids = "ids are ignored" if ignored else "they have no PatientID"
             kind = pair[0].modality.upper()
             found = f"several series of one kind ({kind}) in one folder: {places}; {ids}"
@@ -68,23 +68,16 @@ def like_two_people(found: Iterable[Series], *, without: Collection[str] = ()) -
     """
     for one, two in itertools.combinations(found, 2):
         common = (_uids(one) & _uids(two)) - set(without)
-        if _file(one) != _file(two) and same_kind(_kind(one), _kind(two)) and not common:
+        kinds = (ScanKind(series.modality, series.echo_time) for series in (one, two))
+        if _file(one) != _file(two) and same_kind(*kinds) and not common:
             return one, two
     return None
-
-
-def _kind(series: Series) -> ScanKind:
-    return ScanKind(series.modality, series.echo_time)
 
 
 def _file(series: Series) -> Path:
     """Where it lies: a folder, or a multi-frame file."""
     first = series.slices[0]
     return series.folder if first.frame is None else first.path
-
-
-def _place(src: Path, series: Series) -> str:
-    return _file(series).relative_to(src).as_posix()
 
 
 def _uids(series: Series) -> set[str]:
@@ -147,7 +140,9 @@ def owners(
         InputError: slices of several patients in one series; a pseudonym that someone else has; series that cannot be
             matched with the patients of the store; series without ids of several people in one folder.
     """
-    ids = [_id_of(series, ignore_ids) for series in found]
+    for series in found if not ignore_ids else ():
+        check_one_patient(series)
+    ids = ["" if ignore_ids else known_id(series.slices[0].patient) for series in found]
     key = patient_key_for(store) if any(ids) else None
     if key is not None:
         logger.info("PatientIDs become hashes under the patient key %s.", key.path)
@@ -160,13 +155,6 @@ def owners(
     _warn_of_missing_ids(src, ids, found, ignored=ignore_ids)
     _tell_of_shared_ids(src, ids, found, named=False)
     return _numbered(src, ids, found, prefix, key, store, known)
-
-
-def _id_of(series: Series, ignored: bool) -> str:
-    if ignored:
-        return ""
-    check_one_patient(series)
-    return known_id(series.slices[0].patient)
 
 
 def _named(

@@ -173,7 +173,9 @@ def read_chaos_case(case: ChaosCase, *, contrast: bool | None = None) -> Volume:
     if case.sequence in ("t1_in", "t1_out"):
         series, notes = _phase(case, found)
     else:
-        series, notes = _single(case, found), []
+        if len(found) != 1:
+            raise _unlike_chaos(case.folder / "DICOM_anon", f"{len(found)} series", "one")
+        series, notes = _of_modality(case, found[0]), []
     volume, files = read_series(series)
     if case.modality == "mr" and case.number in DOUBTFUL_MR:
         notes.append(DOUBTFUL)
@@ -190,17 +192,13 @@ def read_chaos_case(case: ChaosCase, *, contrast: bool | None = None) -> Volume:
     return volume
 
 
-def _single(case: ChaosCase, found: list[Series]) -> Series:
-    folder = case.folder / "DICOM_anon"
-    if len(found) != 1:
-        raise InputError(folder, found=f"{len(found)} series", expected="one", do="Unpack the archive again.")
-    return _of_modality(case, found[0])
+def _unlike_chaos(subject: Path, found: str, expected: str) -> InputError:
+    return InputError(subject, found=found, expected=expected, do="Unpack the archive again.")
 
 
 def _of_modality(case: ChaosCase, series: Series) -> Series:
     if series.modality != case.modality:
-        found = f"a series of modality {series.modality.upper()}"
-        raise InputError(series.folder, found=found, expected=case.modality.upper(), do="Unpack the archive again.")
+        raise _unlike_chaos(series.folder, f"a series of modality {series.modality.upper()}", case.modality.upper())
     return series
 
 
@@ -209,13 +207,12 @@ def _phase(case: ChaosCase, found: list[Series]) -> tuple[Series, list[str]]:
     folder = case.folder / "DICOM_anon"
     echoes = [series.echo_time for series in found]
     if len(found) != 2:
-        raise InputError(folder, found=f"{len(found)} series", expected="two T1 phases", do="Unpack the archive again.")
+        raise _unlike_chaos(folder, f"{len(found)} series", "two T1 phases")
     named = {series.folder.name.lower(): series for series in found}
     expected = "inphase" if case.sequence == "t1_in" else "outphase"
     if None in echoes or echoes[0] == echoes[1]:
         if expected not in named:
-            found_text = f"echo times {echoes[0]} and {echoes[1]}"
-            raise InputError(folder, found=found_text, expected="two echo times", do="Unpack the archive again.")
+            raise _unlike_chaos(folder, f"echo times {echoes[0]} and {echoes[1]}", "two echo times")
         return _of_modality(case, named[expected]), ["the phase was decided by the folder's name, not by echo time"]
     by_echo = sorted(found, key=lambda series: series.echo_time or 0.0, reverse=case.sequence == "t1_in")[0]
     notes = []
@@ -230,15 +227,13 @@ def _labelled(volume: Volume, files: list[Path], ground: Path) -> Volume:
         found = f"{_counted(len(masks), 'mask')} for {_counted(len(files), 'slice')}"
         if len(masks) == len(files):
             found = f"slices that are not axial (they follow one another along {volume.orientation[2]})"
-        raise InputError(ground, found=found, expected="one mask per axial slice", do="Unpack the archive again.")
+        raise _unlike_chaos(ground, found, "one mask per axial slice")
     if masks.shape[1:] != volume.voxels.shape[1:]:
-        found = f"masks of {masks.shape[1]} x {masks.shape[2]} for slices of {volume.voxels.shape[1]} x "
-        found += str(volume.voxels.shape[2])
-        raise InputError(ground, found=found, expected="masks of the slices' size", do="Unpack the archive again.")
+        sizes = [f"{array.shape[1]} x {array.shape[2]}" for array in (masks, volume.voxels)]
+        raise _unlike_chaos(ground, f"masks of {sizes[0]} for slices of {sizes[1]}", "masks of the slices' size")
     # Masks are drawn on the slices as stored; only axial slices stored the usual way need no turning.
     if volume.orientation != CANONICAL[::-1]:
-        found = f"slices stored along {'-'.join(volume.orientation)}"
-        raise InputError(ground, found=found, expected="L-P-S, as CHAOS has it", do="Unpack the archive again.")
+        raise _unlike_chaos(ground, f"slices stored along {'-'.join(volume.orientation)}", "L-P-S, as CHAOS has it")
     labels, note = paired(ground, masks, files, volume.voxels, volume.modality)
     volume = volume.with_labels(labels, LABEL_NAMES[volume.modality])
     return replace(volume, notes=(*volume.notes, note))
