@@ -238,7 +238,7 @@ def test_what_is_printed(measured: Bench, capsys: pytest.CaptureFixture[str]) ->
 
 def test_no_number_is_told(measured: Bench) -> None:
     made = replace(measured.comparisons[0], difference=None, same=False)
-    assert verdict(made).startswith("WARNING, fast but wrong: something is no number")
+    assert verdict(made).startswith("WARNING, fast but wrong: a value is not finite")
 
 
 def test_why_auto_chose_is_told() -> None:

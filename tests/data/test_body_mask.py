@@ -130,5 +130,5 @@ def test_air_with_noise_has_no_body(rng: np.random.Generator) -> None:
 
 
 def test_values_that_are_no_numbers_are_refused() -> None:
-    with pytest.raises(InputError, match="no numbers"):
+    with pytest.raises(InputError, match="NaN or infinite"):
         body_mask(np.full((4, 4), np.nan), "ct")

@@ -67,7 +67,7 @@ def test_the_cut_takes_voxels_labels_and_place_along_and_is_noted() -> None:
     np.testing.assert_array_equal(cut.labels, whole.labels[kept] if whole.labels is not None else None)
     np.testing.assert_allclose(cut.affine @ [2, 3, 4, 1], whole.affine @ [first + 2, 3, 4, 1])
     assert cut.contrast is True
-    name = f"cut to the abdomen, told by labels: slices {first + 1} to {first + len(cut.voxels)} of {len(whole.voxels)}"
+    name = f"cut to the abdomen, by labels: slices {first + 1} to {first + len(cut.voxels)} of {len(whole.voxels)}"
     assert cut.notes == ("before", f"{name}, feet first")
 
 
@@ -94,7 +94,7 @@ def test_where_no_lungs_are_seen_the_pelvis_places_it(number: int) -> None:
     assert profile.lungs_begin() is None
     assert profile.crest() == pytest.approx(CREST, abs=STEP)
     cut = crop_to_abdomen(scan, "x")
-    assert "told by pelvis" in cut.notes[0]
+    assert "by pelvis" in cut.notes[0]
     z = heights(cut)
     # Two centimetres of hip bone, and all that was scanned above.
     assert CREST - 40 <= z[0] <= truth(person(number))[0]
@@ -125,12 +125,12 @@ def test_mr_is_left_as_it_is() -> None:
     ("low", "high", "words"),
     [
         (130, 330, "lungs down to the lowest slice"),
-        (0, CROWN, r"\d+ mm of an abdomen of 200 mm \(told by lungs\)"),
+        (0, CROWN, r"\d+ mm of an abdomen of 200 mm \(by lungs\)"),
         (KNEES, -340, "legs"),
         (KNEES, -170, r"legs|0 mm of an abdomen"),
         (-320, -170, "bone at both sides from end to end"),
         (410, CROWN, "a head or a limb"),
-        (KNEES, -100, r"\d+ mm of an abdomen of 200 mm \(told by pelvis\)"),
+        (KNEES, -100, r"\d+ mm of an abdomen of 200 mm \(by pelvis\)"),
     ],
 )
 def test_what_shows_no_abdomen_is_refused_by_name(low: float, high: float, words: str) -> None:
@@ -143,7 +143,7 @@ def test_a_chest_that_shows_the_top_of_a_labelled_liver_is_refused() -> None:
     whole = person(2)
     dome = truth(whole)[1]
     chest = part(whole, dome - 40, CROWN)
-    with pytest.raises(InputError, match=r"case-7: 40 mm of an abdomen of 200 mm \(told by labels\)"):
+    with pytest.raises(InputError, match=r"case-7: 40 mm of an abdomen of 200 mm \(by labels\)"):
         crop_to_abdomen(chest, "case-7")
     # Nothing sticks out of so short a scan of the liver.
     alone = part(whole, dome - 40, dome + 10)
@@ -174,7 +174,7 @@ def test_stray_voxels_of_a_label_do_not_stretch_the_abdomen() -> None:
 def test_labels_without_liver_and_kidneys_leave_it_to_the_lungs() -> None:
     whole = person(0)
     spleen = whole.with_labels((whole.labels == 4).astype(np.uint8), {1: "spleen"})
-    assert "told by lungs" in crop_to_abdomen(spleen, "x").notes[0]
+    assert "by lungs" in crop_to_abdomen(spleen, "x").notes[0]
 
 
 def test_values_that_a_window_cut_off_need_labels() -> None:

@@ -86,7 +86,7 @@ def test_names_in_one_store_from_two_calls_are_asked_about_too() -> None:
         ([dicom("a", "A"), nifti("b", "1")], "one side has hashed PatientIDs"),
         (
             [store("a", [record("x-p001", "number:n1:p001")]), nifti("b", "1")],
-            "running numbers, such as p001, tell people apart",
+            "running numbers, such as p001, separate people",
         ),
     ],
 )

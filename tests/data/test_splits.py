@@ -32,7 +32,7 @@ def test_folds_hold_every_patient_once(count: int, folds: int, seed: int) -> Non
 )
 def test_advice_for_too_few_patients_fits(count: int, folds: int, advice: str) -> None:
     settings = SplitSettings(folds=folds)
-    with pytest.raises(InputError, match=rf"one a fold\. {advice}$"):
+    with pytest.raises(InputError, match=rf"one per fold\. {advice}$"):
         split_patients(PATIENTS[:count], settings)
     # What another command could do is not said.
     with pytest.raises(InputError, match=rf"{advice} --split none trains on everybody\.$"):

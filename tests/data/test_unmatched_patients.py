@@ -66,7 +66,7 @@ def test_numbers_of_one_call_may_be_one_person(scans: list[Scan]) -> None:
     # Nobody is held out: no question, but nothing is kept quiet either.
     careful = who_is_who([flat], ask=False)
     assert not careful.decided
-    assert "Taken for different people, which nothing tells: patients that cannot be matched in d" in careful.lines[-1]
+    assert "Taken for different people, without evidence: patients that cannot be matched in d" in careful.lines[-1]
 
 
 @pytest.mark.parametrize(
@@ -179,7 +179,7 @@ def test_names_in_two_spellings_are_asked_about(ct: tuple[str, ...], mr: tuple[s
     assert not told.decided
     assert told.lines == (
         "No patient is known to be in both stores, by case names.",
-        f"Taken for different people, which nothing tells: names in two spellings, {ct[0]} / {mr[0]}, "
+        f"Taken for different people, without evidence: names in two spellings, {ct[0]} / {mr[0]}, "
         f"{ct[1]} / {mr[1]}. State it: --same-people yes or no.",
     )
 

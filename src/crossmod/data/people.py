@@ -23,7 +23,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from crossmod.data.patient_identity import Seen, earlier_mark, parse_mark
 from crossmod.data.same_person import Answer, Graph, Node
@@ -37,6 +37,13 @@ from crossmod.data.unmatched_patients import (
     unmatched_in_words,
 )
 from crossmod.files import natural_key
+
+
+class PeopleCard(TypedDict):
+    """What a run's card keeps of its people: the marks of each, and whether it was decided who is one person."""
+
+    marks: dict[str, list[str]]
+    decided: bool
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,7 +83,7 @@ class People:
         found = {by_mark[mark] for name in data["train_patients"] for mark in marks.get(name, ()) if mark in by_mark}
         return frozenset(found | (set(data["train_patients"]) - set(marks)))
 
-    def card(self) -> dict[str, Any]:
+    def card(self) -> PeopleCard:
         """What a run's card keeps, so that later commands recognise these people."""
         return {"marks": {name: list(self.marks[name]) for name in sorted(self.marks)}, "decided": self.decided}
 
@@ -178,10 +185,7 @@ def _nodes(parts: Sequence[Store], seen: Sequence[Seen]) -> list[Node]:
 
 
 def _names(graph: Graph, stores: Sequence[Store], parts: Sequence[Store]) -> dict[int, str]:
-    """A name for each person: the pseudonym, with the store's name before it where several people have it.
-
-    The first store's people are named by that store alone.
-    """
+    """A name for each person, the first store's first: the pseudonym, after the store's name if several have it."""
     labels = dict(zip((part.path.resolve() for part in parts), distinct_names([p.path for p in parts]), strict=True))
     names: dict[int, str] = {}
     people = graph.people()

@@ -14,7 +14,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
-from typing import Any, TypeVar
+from typing import TypedDict, TypeVar
 
 from crossmod.config import with_changes
 from crossmod.data.body_box import BodyBox
@@ -156,6 +156,16 @@ def settle(settings: Framed, field_mm: float) -> Framed:
     return with_changes(settings, pixel_mm=rounded_up(field_mm, settings.size))
 
 
+class SideCard(TypedDict):
+    """A `SideExtent` in a run's card, without the number of cases; lengths in mm, `body_pixels` in model pixels."""
+
+    pixel_mm: float
+    field_mm: float
+    body_mm: list[float]
+    touching: list[float]
+    body_pixels: list[float] | None
+
+
 @dataclass(frozen=True)
 class SideExtent:
     """The cases of one side, as medians.
@@ -188,7 +198,7 @@ class SideExtent:
             f"body of {height} x {width} mm (front to back, side to side){seen}"
         )
 
-    def plain(self) -> dict[str, object]:
+    def plain(self) -> SideCard:
         """For a card."""
         return {
             "pixel_mm": round(self.pixel_mm, 3),
@@ -199,7 +209,7 @@ class SideExtent:
         }
 
     @classmethod
-    def of_card(cls, plain: Mapping[str, Any]) -> "SideExtent":
+    def of_card(cls, plain: SideCard) -> "SideExtent":
         """What `plain` wrote, without the model's pixels; how many cases it was is not written."""
         body, touching = (tuple(map(float, plain[name])) for name in ("body_mm", "touching"))
         return cls(1, plain["pixel_mm"], plain["field_mm"], (body[0], body[1]), (touching[0], touching[1]))

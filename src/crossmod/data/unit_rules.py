@@ -217,10 +217,7 @@ def _fitting(values: Histogram, scale: int, offsets: Iterable[int]) -> tuple[int
 
 
 def _air(values: Histogram) -> tuple[float, bool]:
-    """Where air is, and whether a peak of air shows it, or only a spike at one value.
-
-    A spike is where lower values were cut off, or what fills around a field; air that peaks apart from it is air.
-    """
+    """Where air is, and whether a peak shows it, or only a spike: clipped values, or what fills around a field."""
     air = values.part(*AIR)
     top = int(np.argmax(air.shares))
     beside = [float(air.shares[at]) for at in (top - 1, top + 1) if 0 <= at < len(air.values)]

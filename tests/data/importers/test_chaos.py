@@ -71,7 +71,7 @@ def test_a_ct_order_that_cannot_be_told_is_refused(tmp_path, rng):
     _, mask = body()
     write_series(tmp_path / "CT" / "1" / "DICOM_anon", rng.integers(0, 2000, mask.shape).astype(np.uint16))
     write_masks(tmp_path / "CT" / "1" / "Ground", mask * 255)
-    with pytest.raises(InputError, match=r"1/Ground: masks whose order cannot be told .*--exclude"):
+    with pytest.raises(InputError, match=r"1/Ground: masks whose order cannot be decided .*--exclude"):
         read_only(tmp_path)
 
 

@@ -120,7 +120,7 @@ def test_a_broken_connection_is_taken_up_where_it_broke(tmp_path, server):
 
 def test_a_later_call_goes_on_where_an_earlier_one_gave_up(tmp_path, server):
     server.break_after = [1000, 0]
-    with pytest.raises(InputError, match=r"broke 1 times.*goes on where it stopped"):
+    with pytest.raises(InputError, match=r"broke 1 times.*resumes where it stopped"):
         get(server, tmp_path / "file", attempts=1)
     assert not (tmp_path / "file").exists()
     assert get(server, tmp_path / "file").read_bytes() == server.content

@@ -42,9 +42,7 @@ def is_dicom(path: Path) -> bool:
 
 
 class _Quiet:
-    """State that pydicom and Python hold per process: the first thread sets it, the last one restores it. Otherwise one
-    thread would end the quiet of another in the middle of its file.
-    """
+    """Settings that pydicom and Python hold per process: the first thread changes them, the last one restores them."""
 
     def __init__(self) -> None:
         self.lock, self.inside, self.held = threading.Lock(), 0, ExitStack()

@@ -50,7 +50,7 @@ def check_one_patient_a_folder(src: Path, without_id: Sequence[Series], *, ignor
         pair = like_two_people(several, without=everywhere)
         if pair is not None:
             places = " and ".join(_file(series).relative_to(src).as_posix() for series in pair)
-            ids = "ids are ignored" if ignored else "they have no PatientID"
+            ids = "ids are ignored" if ignored else "no PatientID says whose they are"
             kind = pair[0].modality.upper()
             found = f"several series of one kind ({kind}) in one folder: {places}; {ids}"
             also = " --ignore-ids" if ignored else ""

@@ -84,10 +84,7 @@ def _padded(header: Dataset, stored: np.ndarray) -> Mask:
 
 
 def _fills(padded: Mask, values: Float32[np.ndarray, "rows columns"]) -> Mask:
-    """Where the padding value is padding: everywhere if it lies below air, above air where it fills the edge.
-
-    Headers name values that tissue has too, such as 0: a pixel of it inside the body is none of the padding.
-    """
+    """Where padding is: everywhere below air; above air, where tissue may have its value, only if it fills the edge."""
     below = padded & (values < AIR_HU)
     higher = padded & (values > ABOVE_AIR_HU)
     if not higher.any():

@@ -244,8 +244,7 @@ def _counted(count: int, thing: str) -> str:
 
 
 def _marks(src: Path, cases: Sequence[ChaosCase], store: Path, *, chaos: bool) -> dict[str, tuple[str, ...]]:
-    """The marks of each patient: of CHAOS and of a phantom by their own numbers, else by PatientID, else by case
-    name."""
+    """The marks of each patient: by the number in CHAOS or in a phantom, else by PatientID, else by case name."""
     people = phantom_record(src)
     found: dict[str, tuple[str, ...]] = {}
     for case in cases:

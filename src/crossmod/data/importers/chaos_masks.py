@@ -215,10 +215,7 @@ def _orders(files: Sequence[Path]) -> dict[Order, Int[np.ndarray, " slices"]]:
 
 
 def _spread(voxels: Voxels, labels: Labels) -> float:
-    """The interquartile range of the values under the liver, slice by slice, weighted by area; infinite without any.
-
-    Slice by slice, because the brightness of MR may drift from slice to slice.
-    """
+    """Interquartile range under the liver, by slice since MR drifts, weighted by area; infinite without any."""
     organ = 1 if (labels == 1).any() else labels.max()
     total = weight = 0.0
     for values, mask in zip(voxels, labels == organ, strict=True):

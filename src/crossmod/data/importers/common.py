@@ -11,7 +11,7 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal, TypedDict, cast
 
 from crossmod.config import Modality
 from crossmod.data.contrast_agent import settled_contrast
@@ -73,18 +73,33 @@ def safe_name(text: str) -> str:
     return re.sub(r"[^A-Za-z0-9._-]+", "_", text).strip("._-") or "case"
 
 
-def phantom_record(folder: Path) -> dict[str, Any] | None:
+class PhantomCase(TypedDict):
+    """A case of `phantom.json`: equal persons of one seed are the same made-up person."""
+
+    modality: str
+    id: int
+    person: int
+
+
+class PhantomRecord(TypedDict):
+    """What importers read of `phantom.json`."""
+
+    settings: Mapping[str, object]
+    cases: list[PhantomCase]
+
+
+def phantom_record(folder: Path) -> PhantomRecord | None:
     """What `phantom.json` in a folder says, if there is one."""
     path = folder / PHANTOM
     content = read_json(path) if path.is_file() else None
-    return content if isinstance(content, dict) and content.get("phantom") is True else None
+    return cast(PhantomRecord, content) if isinstance(content, dict) and content.get("phantom") is True else None
 
 
-def phantom_mark(record: Mapping[str, Any], modality: Modality, number: str) -> tuple[str, ...]:
+def phantom_mark(record: PhantomRecord, modality: Modality, number: str) -> tuple[str, ...]:
     """The mark of a phantom's patient: equal seeds and numbers are the same made-up person."""
     scope = f"phantom/seed {record['settings']['seed']}"
     person = next(
-        (one["person"] for one in record["cases"] if (one["modality"], str(one["id"])) == (modality, number)), None
+        (case["person"] for case in record["cases"] if (case["modality"], str(case["id"])) == (modality, number)), None
     )
     # A folder that was added to the phantom by hand.
     return (str(Mark("set", scope, str(person))) if person is not None else str(Mark("name", "", number)),)

@@ -195,8 +195,7 @@ def _check_new(store: Path, append: bool, patients: Iterable[str]) -> None:
 
 
 def _marks(src: Path, modality: Modality, names: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
-    """The marks of each case: its name in `names`, without the store's prefix, or its number; a phantom names its
-    people."""
+    """The marks of each case, by its name without the store's prefix or by its number; a phantom names its people."""
     people = phantom_record(src.resolve().parent)
     if people is not None and src.resolve().name == modality:
         return {case: phantom_mark(people, modality, case) for case in names}
