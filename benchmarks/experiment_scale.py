@@ -30,8 +30,8 @@ from crossmod.experiment.jobs import Job, finished_among
 from crossmod.experiment.live_table import LiveTable
 from crossmod.experiment.plan import Plan, make_plan
 from crossmod.experiment.run import execute
-from crossmod.experiment.simulated import Simulated
 from crossmod.seeds import rng
+from tests.support.simulated_executor import Simulated
 
 FOLDS, ARMS, SLOTS = 5, 19, 256
 MB = 1e6

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from crossmod.evaluation.baseline import judge
+from crossmod.evaluation.baseline import compare_with_baseline
 from crossmod.metrics.axial_layers import LAYERS
 from crossmod.metrics.distribution import METRICS, ImageStatistics, image_statistics
 from crossmod.metrics.features import detector
@@ -58,7 +58,7 @@ def main() -> None:
     timed = []
     for models in ({}, {"model": model}):
         before = time.perf_counter()
-        judge(reference, held, models, draws=DRAWS)
+        compare_with_baseline(reference, held, models, draws=DRAWS)
         timed.append(time.perf_counter() - before)
     total = timed[0] + MODELS * (timed[1] - timed[0])
     print(f"scores: baseline {timed[0]:.1f} s, a model {timed[1] - timed[0]:.1f} s ({LAYERS} layers, {DRAWS} draws)")

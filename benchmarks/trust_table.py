@@ -27,7 +27,7 @@ from crossmod.data.store import Store
 from crossmod.data.store_writer import writing_store
 from crossmod.data.volume import Volume
 from crossmod.errors import InputError
-from crossmod.inference.from_run import load_run
+from crossmod.inference.ensemble import load_run
 from crossmod.inference.translate_volume import translate_volume
 from crossmod.inference.trust.assess import assess_trust
 from crossmod.inference.trust.findings import Trust

@@ -13,9 +13,8 @@ import torch
 
 from crossmod.engine import crowding
 from crossmod.engine.crowding import Crowding, GivingWay, seconds_waited
-from crossmod.engine.distributed import Distributed
+from crossmod.engine.distributed import Distributed, computing_with
 from crossmod.engine.state import TrainerState
-from crossmod.engine.threads import computing_with
 
 CPU = torch.device("cpu")
 

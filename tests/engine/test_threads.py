@@ -1,9 +1,8 @@
 import pytest
 import torch
 
-from crossmod.engine import threads
-from crossmod.engine.distributed import launch_processes
-from crossmod.engine.threads import computing_with, suited_to, threads_for
+from crossmod.engine import distributed as threads
+from crossmod.engine.distributed import computing_with, launch_processes, suited_to, threads_for
 from crossmod.settings import Machine
 
 CPU = torch.device("cpu")

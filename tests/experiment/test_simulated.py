@@ -13,7 +13,7 @@ from crossmod.experiment.jobs import Job
 from crossmod.experiment.live_table import LiveTable
 from crossmod.experiment.run import execute
 from crossmod.experiment.scheduler import TRIES, Scheduler
-from crossmod.experiment.simulated import Simulated
+from tests.support.simulated_executor import Simulated
 
 
 def plan(folds: int, seeds: int, arms: int) -> dict[str, Job]:

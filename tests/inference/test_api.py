@@ -143,7 +143,7 @@ def test_several_inputs_are_read_by_name(tmp_path: Path, patient: Path) -> None:
 def test_without_the_stores_of_the_training_the_field_is_not_known(
     tmp_path: Path, run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from crossmod.inference import from_run as run_network
+    from crossmod.inference import ensemble as run_network
 
     monkeypatch.setattr(run_network, "Store", lambda path: crossmod.Store(tmp_path))
     assert crossmod.load_model(run).about.field_mm is None

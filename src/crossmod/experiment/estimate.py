@@ -18,9 +18,9 @@ from crossmod.benchmark.session import slice_set
 from crossmod.config import build as build_settings
 from crossmod.data.batches import LabelledBatches, UnpairedBatches
 from crossmod.engine.device import accelerate, choose, pick_device, wait_for
+from crossmod.engine.distributed import computing_with, threads_for
 from crossmod.engine.optimizers import averaged
 from crossmod.engine.state import Batches, TrainingTask
-from crossmod.engine.threads import computing_with, threads_for
 from crossmod.experiment.jobs import Job, Kind
 from crossmod.experiment.plan import Plan
 from crossmod.machine import is_small

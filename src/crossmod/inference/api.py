@@ -184,7 +184,7 @@ def _load(path: Path, device: Device) -> tuple[Network, ...]:
         do = "Give the folder of `crossmod train` or `crossmod export`."
         raise InputError(path, found=what, expected="the folder of a training run or of a bundle", do=do)
     # Imported here: a bundle is loaded without training code.
-    from crossmod.inference.from_run import load_run
+    from crossmod.inference.ensemble import load_run
 
     return (load_run(path, device=device),)
 

@@ -25,7 +25,7 @@ from crossmod.html.format import Cell, Table, count
 from crossmod.metrics.distribution import METRICS
 from crossmod.metrics.histograms import radial_profile
 from crossmod.report.collect import Card
-from crossmod.report.slices import Gray
+from crossmod.report.figures import Gray
 from crossmod.runs import Run
 from crossmod.settings import as_recorded, pixel_words
 

@@ -12,7 +12,7 @@ from crossmod.html.format import Cell, Table, between, count, duration, from_to,
 from crossmod.metrics.paired import SHIFT_LIMIT_MM
 from crossmod.report import figures
 from crossmod.report.collect import Arm, Card, Contents, family_name, verdict
-from crossmod.report.slices import outlined, ranked, same_sources, synthetic_slices
+from crossmod.report.figures import outlined, ranked, same_sources, synthetic_slices
 from crossmod.settings import pixel_words
 from crossmod.statistics.intervals import Verdict
 from crossmod.statistics.verdicts import Compared, Scope

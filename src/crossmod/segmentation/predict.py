@@ -20,7 +20,7 @@ from crossmod.data.store import CaseRecord
 from crossmod.data.volume import Volume
 from crossmod.engine import checkpoint
 from crossmod.engine.device import Compute, choose, pick_device, prepare
-from crossmod.engine.threads import suited_to
+from crossmod.engine.distributed import suited_to
 from crossmod.errors import InputError
 from crossmod.metrics.segmentation import DISTANCES, SURFACE, dice, iou, roc, surface_distance, volume_difference
 from crossmod.networks.unet import make_network

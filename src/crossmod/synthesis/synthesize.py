@@ -30,7 +30,7 @@ from crossmod.data.store import CaseRecord, SliceOrigin, Store, Synthetic, open_
 from crossmod.data.store_writer import writing_store
 from crossmod.data.units import one_unit
 from crossmod.data.volume import Volume, take_slices
-from crossmod.engine.threads import suited_to
+from crossmod.engine.distributed import suited_to
 from crossmod.errors import InputError
 from crossmod.metrics.paired import SHIFT_LIMIT_MM, shift_between
 from crossmod.metrics.segmentation import dice

@@ -19,7 +19,7 @@ from crossmod.inference.bundle import export as bundle_export
 from crossmod.inference.bundle.export import export_bundle, scores_of
 from crossmod.inference.bundle.load import load_networks
 from crossmod.inference.bundle.schema import JSON_FILE, WEIGHTS_FILE
-from crossmod.inference.from_run import load_run
+from crossmod.inference.ensemble import load_run
 from crossmod.inference.translate_volume import translate_volume
 from crossmod.inference.types import Network
 from crossmod.runs import start_run

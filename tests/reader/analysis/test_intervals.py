@@ -7,10 +7,9 @@ import numpy as np
 import pytest
 from scipy import integrate, stats
 
-from crossmod.reader.analysis.accuracy import share, wilson
+from crossmod.reader.analysis.accuracy import AgainstChance, against_chance, in_words, share, wilson
 from crossmod.reader.analysis.answers import MISSING, scores
 from crossmod.reader.analysis.bootstrap import crossed, deviations, ends, p_beyond
-from crossmod.reader.analysis.equivalence import AgainstChance, against_chance, in_words
 from crossmod.reader.analysis.hypothesis_tests import of_classes
 from tests.support.made_up_answers import as_readings, drawn_choices
 

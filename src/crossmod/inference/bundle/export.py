@@ -34,7 +34,7 @@ from crossmod.inference.bundle.schema import (
     Score,
     printable,
 )
-from crossmod.inference.from_run import RunNetwork, load_run
+from crossmod.inference.ensemble import RunNetwork, load_run
 from crossmod.inference.trust.similarity import fingerprint_of
 from crossmod.metrics.distribution import METRICS
 from crossmod.runs import CARD, Run, is_run, open_run

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from crossmod.engine.checkpoint import weights_hash
 from crossmod.engine.device import Compute, apply, choose, pick_device, prepare
-from crossmod.engine.threads import suited_to
+from crossmod.engine.distributed import suited_to
 from crossmod.files import atomic_write
 from crossmod.inference.bundle.parse import (
     Shapes,

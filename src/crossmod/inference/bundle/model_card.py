@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 
 from crossmod.inference.bundle.schema import JSON_FILE, NOTICE, WEIGHTS_FILE, Bundle, Card, Entry, Score, printable
-from crossmod.inference.from_run import RunNetwork
+from crossmod.inference.ensemble import RunNetwork
 from crossmod.inference.types import About
 from crossmod.version import __version__
 

@@ -13,8 +13,7 @@ from crossmod.html.figures import data_url, escaped
 from crossmod.html.format import between, number, p_value
 from crossmod.html.page import write_page
 from crossmod.reader.analysis import summary
-from crossmod.reader.analysis.accuracy import COLUMNS
-from crossmod.reader.analysis.equivalence import percent, range_of, with_ends
+from crossmod.reader.analysis.accuracy import COLUMNS, percent, range_of, with_ends
 from crossmod.reader.analysis.summary import ALL_SURVEYS
 
 # Okabe and Ito's palette: colour-blind readers can distinguish it.

@@ -9,7 +9,20 @@ import numpy as np
 from jaxtyping import Bool
 
 from crossmod.html.format import listed
-from crossmod.reader.analysis.accuracy import ALL, COLUMNS, counts_of, detection, mean_of_readers, pooled, share, wilson
+from crossmod.reader.analysis.accuracy import (
+    ALL,
+    COLUMNS,
+    AgainstChance,
+    against_chance,
+    counts_of,
+    detection,
+    in_words,
+    mean_of_readers,
+    pooled,
+    share,
+    tost_independent,
+    wilson,
+)
 from crossmod.reader.analysis.agreement import SelfAgreement, cohen_kappa, fleiss_kappa, kappa_interval, self_agreement
 from crossmod.reader.analysis.answers import (
     CANNOT_TELL,
@@ -23,7 +36,6 @@ from crossmod.reader.analysis.answers import (
     readings,
     scores,
 )
-from crossmod.reader.analysis.equivalence import AgainstChance, against_chance, in_words, tost_independent
 from crossmod.reader.analysis.hypothesis_tests import Comparison, adjusted, correctness, of_classes, of_surveys, pairs
 from crossmod.reader.analysis.realism import realism, regions
 from crossmod.reader.design import CHOICES

@@ -11,9 +11,9 @@ from crossmod.html.format import Cell, Table, count, number, p_value, with_inter
 from crossmod.html.page import check_free, write_page
 from crossmod.progress import track
 from crossmod.report.collect import spread_of
+from crossmod.report.experiment import data as experiment_warnings
 from crossmod.report.experiment import figures
 from crossmod.report.experiment import paper as paper_figures
-from crossmod.report.experiment import warnings as experiment_warnings
 from crossmod.report.experiment.analysis import why_section
 from crossmod.report.experiment.data import Experiment, Finding, read_experiment
 from crossmod.report.experiment.figures import PatientGains, extremes

@@ -16,9 +16,8 @@ from matplotlib.lines import Line2D
 from crossmod.data.store import Store
 from crossmod.html.figures import COLOURS, TRUTH, data_url, escaped, gray, image_grid, outline
 from crossmod.report.experiment.data import Experiment, Finding, ReadRun
-from crossmod.report.figures import INCHES
+from crossmod.report.figures import INCHES, Gray, Mask
 from crossmod.report.sections import LABELS
-from crossmod.report.slices import Gray, Mask
 
 # Colour, marker, and whether it is filled.
 STYLES = {
