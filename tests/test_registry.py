@@ -14,6 +14,7 @@ from torch import nn
 import crossmod
 from crossmod import registry
 from crossmod.errors import InputError
+from crossmod.report.collect import FAMILY
 from crossmod.settings import SegmentSettings, TranslateSettings
 from crossmod.synthesis.families import family_of
 from crossmod.synthesis.losses import discriminator_adversarial
@@ -31,6 +32,10 @@ def test_every_built_in_member_is_where_the_table_says(kind: registry.Kind) -> N
     for name in registry.built_in(kind):
         assert callable(registry.member(kind, name)) or kind == "family"
     assert registry.names(kind)[: len(registry.built_in(kind))] == registry.built_in(kind)
+
+
+def test_reports_know_the_titles_of_built_in_families() -> None:
+    assert {name: family_of(name).title for name in registry.built_in("family")} == FAMILY
 
 
 def test_a_member_is_taken_by_settings_and_used() -> None:
@@ -139,7 +144,10 @@ def test_a_family_of_another_package_goes_the_whole_way(
     assert done.returncode == 0, done.stderr
     done = crossmod_in(installed, "report", run, made, "--out", page)
     assert done.returncode == 0, done.stderr
-    assert "half" in page.read_text(encoding="utf-8")
+    assert "Half CycleGAN" in page.read_text(encoding="utf-8")
+    done = crossmod_in(installed, "export", run, tmp_path / "bundle", "--licence", "none")
+    assert done.returncode == 2
+    assert "the family 'half'. Expected: one of cyclegan, essnet, multi_input" in done.stderr
     done = crossmod_in(installed, "train", tmp_path / "x", *sides, "--family", "broken", *SMALL)
     assert done.returncode == 2
     assert "theirs:MISSING, which cannot be imported" in done.stderr

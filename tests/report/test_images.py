@@ -33,7 +33,7 @@ def test_one_page_with_everything_and_nothing_from_outside(result: Run, tmp_path
     page = (tmp_path / "page.html").read_text(encoding="utf-8")
     for words in (
         "How near are the synthetic images?", "Which model is nearest", "result: MR t2_spir, 32 px", "Fréchet distance",
-        "further than real", "not distinguishable from real", "told from paired draws of patients",
+        "further than real", "not distinguishable from real", "from paired draws of patients",
         "A typical slice of each layer",
         "Every metric over the axial layers", "Averaged spectra", "Dice of label and what is found",
         "Steps from slice to slice",

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from crossmod import registry
 from crossmod.data.store import MANIFEST, Store
 from crossmod.engine.logger import training
 from crossmod.errors import InputError
@@ -110,7 +111,8 @@ def sources_of(runs: Sequence[Run], named: Sequence[Path]) -> dict[str, tuple[St
     return {case.sha256: (store, case.id) for store in opened for case in store.cases}
 
 
-FAMILY = {"essnet": "EssNet", "cyclegan": "CycleGAN"}
+# Of the built-in families, whose modules need not be imported for it.
+FAMILY = {"essnet": "EssNet", "cyclegan": "CycleGAN", "multi_input": "Multi-input CycleGAN"}
 
 # What may differ between the runs of one arm, and between an arm and its baseline. `same_people` describes the data,
 # not the training.
@@ -122,7 +124,9 @@ TREATMENT = frozenset({"count", "min_consistency"})
 
 def family_name(family: str | None) -> str:
     """A family of translators as it is written in the literature."""
-    return FAMILY.get(family or "", family or "")
+    if family in FAMILY or family not in registry.names("family"):
+        return FAMILY.get(family or "", family or "")
+    return registry.member("family", family).title
 
 
 @dataclass(frozen=True)

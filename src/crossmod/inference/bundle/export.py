@@ -13,6 +13,7 @@ from typing import Any, Literal
 from pydantic import ValidationError
 from torch import Tensor, nn
 
+from crossmod import registry
 from crossmod.engine.checkpoint import weights_hash
 from crossmod.errors import InputError
 from crossmod.files import PathName, atomic_folder, read_json, require_empty, sha256, write_text
@@ -38,6 +39,7 @@ from crossmod.inference.ensemble import RunNetwork, load_run
 from crossmod.inference.trust.similarity import fingerprint_of
 from crossmod.metrics.distribution import METRICS
 from crossmod.runs import CARD, Run, is_run, open_run
+from crossmod.synthesis.families import family_of
 from crossmod.synthesis.translator import Epoch
 from crossmod.version import __version__
 
@@ -242,7 +244,7 @@ def _plain(name: str, networks: dict[str, RunNetwork], card: Card, onnx: Onnx | 
 
 def _entry(name: str, model: RunNetwork) -> dict[str, Any]:
     about, settings, fingerprint = model.about, model.translator.settings, fingerprint_of([model])
-    kind = ("merge" if about.source == "mr" else "spread") if about.family == "multi_input" else "resnet"
+    kind = _kind(model)
     return {
         "name": name,
         "architecture": {
@@ -285,3 +287,15 @@ def _written(folder: Path, plain: dict[str, Any], subject: Path) -> Bundle:
 
 def _file(path: Path) -> dict[str, Any]:
     return File(bytes=path.stat().st_size, sha256=sha256(path)).model_dump()
+
+
+def _kind(model: RunNetwork) -> str:
+    """The generator's architecture: bundles hold those of the built-in families, whose networks numbers describe."""
+    about = model.about
+    if about.family not in registry.built_in("family"):
+        expected = f"one of {', '.join(registry.built_in('family'))}, whose networks a bundle can describe"
+        do = "Share the run folder; it needs the package that adds the family."
+        raise InputError(model.translator.run, found=f"the family {about.family!r}", expected=expected, do=do)
+    if not family_of(about.family).several_inputs:
+        return "resnet"
+    return "merge" if about.source == "mr" else "spread"

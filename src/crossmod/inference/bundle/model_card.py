@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from crossmod.inference.bundle.schema import JSON_FILE, NOTICE, WEIGHTS_FILE, Bundle, Card, Entry, Score, printable
 from crossmod.inference.ensemble import RunNetwork
 from crossmod.inference.types import About
+from crossmod.synthesis.families import family_of
 from crossmod.version import __version__
 
 # Settings that are published: listed, so that no later setting discloses a patient's name or a path.
@@ -14,16 +15,6 @@ PUBLISHED = (
     "mr_slices", "load_size", "contrast", "split", "seed", "select_every", "discriminator_filters",
     "discriminator_layers",
 )  # fmt: skip
-
-PAPERS = {
-    "multi_input": "Crespi et al., multi-input synthesis of CT from MR, whose network this is; Zhu et al., CycleGAN, "
-    "ICCV 2017",
-    "essnet": "Rafiq et al., Cross Modality Medical Image Synthesis for Improving Liver Segmentation, "
-    "arXiv 2503.00945, 2025; Huo et al., EssNet, ISBI 2018",
-    "cyclegan": "Zhu et al., Unpaired Image-to-Image Translation Using Cycle-Consistent Adversarial Networks, "
-    "ICCV 2017",
-}
-
 
 STACK = (
     "{} slices, {:.1f} mm apart or the nearest to it, go in together: the slice itself, then the next ones towards the "
@@ -77,13 +68,13 @@ def card_of(networks: Mapping[str, RunNetwork], licence: str, scores: tuple[Scor
         f"Research: translates real {first.source.upper()} of the same kind as its training data to synthetic "
         f"{first.target.upper()}, to train or test other methods."
     )
-    papers = dict.fromkeys(PAPERS[model.about.family] for model in models)
+    papers = dict.fromkeys(filter(None, (family_of(model.about.family).reference for model in models)))
     return Card(
         intended_use=use,
         limits=tuple(_limits(models)),
         notice=NOTICE,
         licence=printable(licence),
-        citation=f"{'; '.join(papers)}; crossmod {__version__}",
+        citation=f"{'; '.join([*papers, f'crossmod {__version__}'])}",
         scores=scores,
     )
 

@@ -194,7 +194,7 @@ def _translator(experiment: Experiment, name: str, runs: Sequence[ReadRun]) -> s
     made = [experiment.stores[folder] for folder in experiment.made[name]]
     slices = from_to(sum(case.shape[0] for case in store.cases) for store in made)
     parameters = ", ".join(f"{network} {number:,}" for network, number in card["parameters"].items())
-    weights = ", ".join(f"{s[f'lambda_{i}']:g}" for i in range(1, 6 if card["family"] == "essnet" else 5))
+    weights = ", ".join(f"{s[f'lambda_{i}']:g}" for i in range(1, 6 if "S" in card["parameters"] else 5))
     decay = f", falling to 0 over the last {s['decay']:.0%}" if s["decay"] else ""
     stack = f"stacks of {s['stack']} slices, {card['stack_mm']:.1f} mm apart; " if card.get("stack_mm") else ""
     best = "; the epoch with the best score on held-out patients was used" if s["select_every"] else ""
@@ -204,7 +204,7 @@ def _translator(experiment: Experiment, name: str, runs: Sequence[ReadRun]) -> s
         f"patch discriminators with {s['discriminator_layers']} strided layers; parameters: {parameters}. "
         f"Adversarial loss: {s['adversarial'].replace('_', ' ')}; weights lambda 1 to {weights.count(',') + 1}: "
         f"{weights}. Adam (beta 1 {s['beta_1']:g}), learning rate {s['learning_rate']:g} for generators"
-        f"{' and segmentor' if card['family'] == 'essnet' else ''} and {s['discriminator_learning_rate']:g} for "
+        f"{' and segmentor' if 'S' in card['parameters'] else ''} and {s['discriminator_learning_rate']:g} for "
         f"discriminators{decay}; batch size {s['batch_size']}, {count(s['epochs'], 'epoch')} "
         f"({from_to(run.card['steps'] for run in runs)} steps){best}. Each training made {slices} labelled synthetic "
         f"slices, of source patients that are not tested on."
