@@ -4,8 +4,10 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from pydantic import ValidationError
@@ -13,12 +15,14 @@ from torch import nn
 
 import crossmod
 from crossmod import registry
+from crossmod.data.store_writer import writing_store
 from crossmod.errors import InputError
 from crossmod.report.collect import FAMILY
-from crossmod.settings import SegmentSettings, TranslateSettings
-from crossmod.synthesis.families import family_of
+from crossmod.settings import Machine, SegmentSettings, TranslateSettings
+from crossmod.synthesis.families import Family, family_of
 from crossmod.synthesis.losses import discriminator_adversarial
-from tests.support.common import Stores
+from crossmod.synthesis.train import train_translator
+from tests.support.common import Stores, made_volume
 from tests.support.paths import PYTHONPATH
 
 
@@ -30,7 +34,8 @@ def nothing_stays(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("kind", registry._BUILT_IN)
 def test_every_built_in_member_is_where_the_table_says(kind: registry.Kind) -> None:
     for name in registry.built_in(kind):
-        assert callable(registry.member(kind, name)) or kind == "family"
+        found = registry.member(kind, name)
+        assert isinstance(found, Family) if kind == "family" else callable(found)
     assert registry.names(kind)[: len(registry.built_in(kind))] == registry.built_in(kind)
 
 
@@ -68,11 +73,39 @@ def test_a_registered_segmenter_is_made(monkeypatch: pytest.MonkeyPatch) -> None
     assert isinstance(make_network(settings.network, settings.size), nn.Conv2d)
 
 
-# A package of somebody else: an EssNet whose generators are narrower by half, and an executor that counts.
-PACKAGE = """
-from dataclasses import replace
+def test_a_registered_executor_makes_the_runs_of_an_experiment(tmp_path: Path) -> None:
+    from crossmod.experiment.executors.base import InProcess
+    from crossmod.experiment.executors.options import ExecutorOptions, executor_of
 
-from crossmod.experiment.executors.base import InProcess
+    asked: list[ExecutorOptions] = []
+
+    def mine(root: Path, machine: Machine, options: ExecutorOptions) -> InProcess:
+        asked.append(options)
+        return InProcess(root, machine)
+
+    crossmod.register("executor", "mine", mine)
+    # What only built-in executors know is theirs to take.
+    options = ExecutorOptions(executor="mine", cpus=3)
+    assert isinstance(executor_of(tmp_path, options), InProcess)
+    assert asked == [options]
+
+
+def test_a_family_of_one_input_refuses_several(stores: Stores, tmp_path: Path) -> None:
+    crossmod.register("family", "copy", family_of("cyclegan"))
+    settings = TranslateSettings(family="copy", source="mr", inputs=("t1_in", "t1_out"), split="none", size=32)
+    folder = tmp_path / "both"
+    with writing_store(folder) as writer:
+        for number, modality in enumerate(("ct", "mr", "mr")):
+            volume = made_volume(np.random.default_rng(number), modality)
+            sequence = None if modality == "ct" else f"t1_{('in', 'out')[number - 1]}"
+            writer.add(f"case-{number}", replace(volume, sequence=sequence), patient="somebody")
+    with pytest.raises(InputError, match=r"--inputs: CycleGAN and several inputs \(t1_in, t1_out\)"):
+        train_translator(tmp_path / "run", ct=folder, mr=folder, settings=settings)
+    assert not (tmp_path / "run").exists()
+
+
+# A package of somebody else: a CycleGAN whose generators are narrower by half.
+PACKAGE = """
 from crossmod.networks.blocks import ResNet
 from crossmod.synthesis import cyclegan
 from crossmod.synthesis.families import Family
@@ -88,11 +121,6 @@ def build(settings, device):
 
 
 HALF = Family(title="Half CycleGAN", build=build, generators=generators, reference="Nobody et al. 2026")
-
-
-def executor(root, machine, options):
-    (root / "made-by").write_text("the executor of another package")
-    return InProcess(root, machine)
 """
 
 
@@ -104,10 +132,7 @@ def installed(tmp_path: Path) -> dict[str, str]:
     meta.mkdir(parents=True)
     (site / "theirs.py").write_text(PACKAGE)
     (meta / "METADATA").write_text("Metadata-Version: 2.1\nName: theirs\nVersion: 1\n")
-    (meta / "entry_points.txt").write_text(
-        "[crossmod.family]\nhalf = theirs:HALF\nbroken = theirs:MISSING\n"
-        "[crossmod.executor]\ncounted = theirs:executor\n"
-    )
+    (meta / "entry_points.txt").write_text("[crossmod.family]\nhalf = theirs:HALF\nbroken = theirs:MISSING\n")
     return {**os.environ, "PYTHONPATH": os.pathsep.join((str(site), PYTHONPATH)), "OMP_NUM_THREADS": "1"}
 
 

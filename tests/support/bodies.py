@@ -1,4 +1,4 @@
-"""What several tests share, once of `test_extent`."""
+"""A volume with a body of known size."""
 
 from crossmod.data.body_box import BodyBox
 from crossmod.data.pixel_size import (

@@ -1,4 +1,4 @@
-"""What several tests share, once of `conftest`."""
+"""A made-up patient's volume, and two small stores of them."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What several tests share, once of `test_dicom_out`."""
+"""A model, DICOM input for it, and the headers of what is written."""
 
 from dataclasses import replace
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What several tests share, once of `test_dicom_series`."""
+"""What reading a folder of DICOM series raises."""
 
 import re
 

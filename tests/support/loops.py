@@ -1,4 +1,4 @@
-"""What several tests share, once of `test_loop`."""
+"""A training task of a few numbers, for the loop."""
 
 from pathlib import Path
 

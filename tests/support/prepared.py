@@ -1,4 +1,4 @@
-"""What several tests share, once of `test_prepare`."""
+"""Files for `prepare`, and a check that a store holds no identity."""
 
 import nibabel
 import numpy as np

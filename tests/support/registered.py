@@ -1,4 +1,4 @@
-"""What several tests share, once of `test_groups`."""
+"""Stores of registered scans."""
 
 from dataclasses import replace
 from pathlib import Path

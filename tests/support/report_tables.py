@@ -1,4 +1,4 @@
-"""What several tests share, once of `test_tables`."""
+"""A made-up segmentation run, for tables of arms."""
 
 from pathlib import Path
 from typing import Any

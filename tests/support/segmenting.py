@@ -1,4 +1,4 @@
-"""What several tests share, once of `test_train_segmenter`."""
+"""Small trainings of segmenters."""
 
 from pathlib import Path
 from typing import Any

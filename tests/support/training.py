@@ -1,4 +1,4 @@
-"""What several tests share, once of `test_train_translator`."""
+"""Small trainings of translators."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""What several tests share, once of `test_units`."""
+"""Volumes and stores whose values are in a certain unit."""
 
 from dataclasses import replace
 

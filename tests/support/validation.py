@@ -1,4 +1,4 @@
-"""What several tests share, once of `test_watch`."""
+"""Trainings that are validated on held-out slices."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""What several tests share, once of `test_workers`."""
+"""Waiting for what another process writes."""
 
 import time
 from pathlib import Path

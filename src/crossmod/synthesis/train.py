@@ -40,12 +40,13 @@ from crossmod.synthesis.training_data import (
 from crossmod.synthesis.translator import KIND
 from crossmod.synthesis.validation import Validator
 
-FingerprintSlices = Mapping[Modality, tuple[SliceSet, ...]]
+# One set of slices for each image of what goes in.
+Slices = Mapping[Modality, tuple[SliceSet, ...]]
 
 
 def training_fingerprint(
     data: TrainingData,
-    slices: FingerprintSlices,
+    slices: Slices,
     generator: nn.Module,
     settings: TranslateSettings,
     compute: Compute,
@@ -124,9 +125,6 @@ def _labelled(data: TrainingData, target: Modality, settings: TranslateSettings)
 
 log = logging.getLogger(__name__)
 
-# A set an image of what goes in.
-Slices = dict[Modality, tuple[SliceSet, ...]]
-
 
 def train_translator(
     out: Path,
@@ -168,6 +166,11 @@ def _train(out: Path, data: TrainingData, asked: TranslateSettings, machine: Mac
     def begin() -> Run:
         return start_run(out, KIND, plain, data.inputs, unknown=earlier)
 
+    family = family_of(settings.family)
+    if len(settings.mr_inputs) > 1 and not family.several_inputs:
+        found = f"{family.title} and several inputs ({', '.join(settings.inputs)})"
+        do = "Use --family multi_input, or give one input."
+        raise InputError("--inputs", found=found, expected="a family of several inputs", do=do)
     # The first process may have made the folder by the time that another one looks.
     if world.once(lambda: is_run(out) and begin().finished):
         log.info("%s is finished already.", out)
