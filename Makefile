@@ -6,7 +6,7 @@ PIP = $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c c
 # Two cores: one worker a core; tests run one thread each.
 WORKERS ?= 2
 
-.PHONY: demo test slow variations lint format clean
+.PHONY: demo test slow variations lint format reference clean
 
 demo: $(VENV)/installed
 	$(VENV)/bin/crossmod demo --out demo
@@ -45,6 +45,10 @@ $(VENV)/installed: pyproject.toml constraints.txt
 $(VENV)/installed-dev: $(VENV)/installed
 	$(PIP) -e '.[dev]'
 	touch $@
+
+# The reference pages, from the docstrings.
+reference: $(VENV)/installed-dev
+	$(VENV)/bin/python docs/build_reference.py
 
 clean:
 	rm -rf $(VENV) demo

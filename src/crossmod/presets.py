@@ -108,6 +108,13 @@ SEGMENT["tiny_modern"] = with_changes(
     SEGMENT["modern"], network="tiny", size=64, precision="fp32", learning_rate=2e-3, ema=0.98, steps=500
 )
 
+# Settings whose defaults Rafiq et al. 2025 state; the others are those of the code that they adapted, or ours.
+_STATED = {
+    TranslateSettings: "family size test_slices slices ct_slices mr_slices generator_blocks discriminator_layers "
+    "epochs lambda_1 lambda_2 lambda_3 lambda_4 lambda_5 learning_rate discriminator_learning_rate batch_size",
+    SegmentSettings: "network size test_slices train_on test_on learning_rate batch_size epochs",
+}
+STATED = {model: frozenset(names.split()) for model, names in _STATED.items()}
 
 Chosen = TypeVar("Chosen", bound=SplitSettings)
 

@@ -15,6 +15,7 @@ SECONDS_BETWEEN_LINES = 20.0
 Advance = Callable[..., None]
 
 _hushed: ContextVar[bool] = ContextVar("hushed", default=False)
+_asked: ContextVar[bool] = ContextVar("asked", default=False)
 
 
 def disable_progress() -> None:
@@ -25,6 +26,43 @@ def disable_progress() -> None:
 def progress_disabled() -> bool:
     """Whether another process speaks for this one."""
     return _hushed.get()
+
+
+def show_progress(on: bool = True) -> None:
+    """Whether the commands of `crossmod`, called from Python, show progress and print what they made.
+
+    They are quiet otherwise. The command line always shows both.
+
+    Args:
+        on: from now on, in this context (`contextvars`).
+    """
+    _asked.set(on)
+
+
+@contextmanager
+def progress_shown(on: bool = True) -> Iterator[None]:
+    """The same as `show_progress`, within the block."""
+    token = _asked.set(on)
+    try:
+        yield
+    finally:
+        _asked.reset(token)
+
+
+@contextmanager
+def progress_if_asked() -> Iterator[None]:
+    """Within the block nothing is shown, unless `show_progress` asked for it."""
+    token = _hushed.set(_hushed.get() or not _asked.get())
+    try:
+        yield
+    finally:
+        _hushed.reset(token)
+
+
+def say(text: str) -> None:
+    """Print what was made and what comes next, on standard output."""
+    if not progress_disabled():
+        print(text, flush=True)
 
 
 def track(items: Iterable[Item], title: str, *, total: int | None = None) -> Iterator[Item]:

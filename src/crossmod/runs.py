@@ -36,6 +36,10 @@ class Run:
 
     path: Path
 
+    def __repr__(self) -> str:
+        kind = self.config["kind"] if is_run(self.path) else "no run"
+        return f"Run({str(self.path)!r}: {kind}, {'finished' if self.finished else 'not finished'})"
+
     @property
     def config(self) -> dict[str, Any]:
         """Kind, settings and inputs.

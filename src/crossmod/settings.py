@@ -27,6 +27,17 @@ def member_of(kind: registry.Kind) -> AfterValidator:
     return AfterValidator(partial(registry.known, kind))
 
 
+# Heading of each setting in the help of `train` and `segment`; all others are "Data".
+_PANELS = {
+    "Networks": "family network generator_filters generator_blocks branch_blocks discriminator_filters "
+    "discriminator_layers stack stack_mm ema bounded_logits",
+    "Losses": "adversarial loss lambda_1 lambda_2 lambda_3 lambda_4 lambda_5 pool_size",
+    "Schedule": "learning_rate discriminator_learning_rate beta_1 weight_decay schedule batch_size epochs steps decay "
+    "sample_every select_every select_patients patience seed",
+    "Hardware": "device threads devices nodes checkpoint_minutes keep precision compile",
+}
+PANELS = {name: panel for panel, names in _PANELS.items() for name in names.split()}
+
 # Without a load size: share of the frame by which windows are moved at random, towards each side.
 TRANSLATION = 0.05
 

@@ -1,45 +1,30 @@
-"""The application that all commands hang on, and what happens when one fails."""
+"""What `crossmod` on the command line does, and what happens when a command fails."""
 
 import logging
 import sys
 from collections.abc import Sequence
 from io import TextIOWrapper
 from pathlib import Path
+from typing import Any
 
-from cyclopts import App, CycloptsError, Parameter
-from pydantic import ValidationError
+from cyclopts import CoercionError, CycloptsError
+from pydantic import TypeAdapter, ValidationError
 
+from crossmod.cli.build import build_app
 from crossmod.config import invalid
 from crossmod.engine.interrupt import TrainingInterrupted
-from crossmod.errors import InputError
+from crossmod.errors import InputError, Untrusted
 from crossmod.files import disk_full, is_disk_full
-from crossmod.progress import progress_disabled
-from crossmod.version import __version__
+from crossmod.progress import progress_disabled, progress_shown
 
-app = App(
-    name="crossmod",
-    version=__version__,
-    # No --no-... and --empty-... beside every option: the help stays short.
-    default_parameter=Parameter(negative=(), consume_multiple=True),
-    help="""Unpaired cross-modality image synthesis between CT and MR, with proof of what it is worth.
+# A translation that was made, and that the trust report warns of.
+UNTRUSTED = 3
 
-    The way of the data: `prepare` makes a store of cases; `train` learns to turn one modality into the other;
-    `synthesize` turns labelled slices into labelled synthetic slices; `segment` trains a segmenter on real and
-    synthetic slices and tests it on held-out patients; `report` shows it all on one page. `demo` does everything on
-    made-up patients in a few minutes.""",
-)
-prepare = App(name="prepare", sort_key=1, help="Make a store of cases out of image files.")
-app.command(prepare)
-
-
-def say(text: str) -> None:
-    """Tell the user what was made and what comes next, on standard output."""
-    if not progress_disabled():
-        print(text, flush=True)
+app = build_app()
 
 
 def main(words: Sequence[str] | None = None) -> None:
-    """Run a command; a mistake of the user's gives one clear sentence and exit code 2.
+    """Run a command; a mistake by the user gives one clear sentence and exit code 2.
 
     Args:
         words: what was typed after `crossmod`; taken from the command line by default.
@@ -47,19 +32,22 @@ def main(words: Sequence[str] | None = None) -> None:
     _escape_what_stdout_cannot_show()
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     try:
-        app(
-            sys.argv[1:] if words is None else list(words),
-            exit_on_error=False,
-            print_error=False,
-            result_action="return_value",
-        )
+        with progress_shown():
+            app(
+                sys.argv[1:] if words is None else list(words),
+                exit_on_error=False,
+                print_error=False,
+                result_action="return_value",
+            )
     except CycloptsError as error:
-        sentence = invalid(error.__cause__, "") if isinstance(error.__cause__, ValidationError) else error
-        print(f"crossmod: {sentence}", file=sys.stderr)
+        print(f"crossmod: {_mistyped(error)}", file=sys.stderr)
         sys.exit(2)
     except InputError as error:
         _complain(str(error))
         sys.exit(2)
+    except Untrusted:
+        # The warnings were printed.
+        sys.exit(UNTRUSTED)
     except OSError as error:
         _complain(str(_about_place(error)))
         sys.exit(2)
@@ -69,6 +57,16 @@ def main(words: Sequence[str] | None = None) -> None:
     except KeyboardInterrupt:
         print("crossmod: stopped; nothing half-made is left.", file=sys.stderr)
         sys.exit(130)
+
+
+def _mistyped(error: CycloptsError) -> InputError | CycloptsError:
+    """A value of the wrong kind gets the same sentence as from Python; what cyclopts says of the rest is clear."""
+    if isinstance(error, CoercionError) and error.token and error.argument and error.target_type:
+        try:
+            TypeAdapter[Any](error.target_type).validate_python(error.token.value)
+        except ValidationError as refused:
+            return invalid(refused, error.argument.name)
+    return error
 
 
 def _escape_what_stdout_cannot_show() -> None:

@@ -142,6 +142,10 @@ class Store:
             )
         self.cases = _records(manifest, content.get("cases"))
 
+    def __repr__(self) -> str:
+        counts = Counter(case.modality.upper() for case in self.cases)
+        return f"Store({str(self.path)!r}: {' + '.join(f'{number} {name}' for name, number in counts.items())} cases)"
+
     @property
     def parts(self) -> tuple["Store", ...]:
         """The stores it consists of: itself."""

@@ -54,6 +54,13 @@ class Volume:
     contrast: bool | None = None
     stated_unit: str | None = None
 
+    def __repr__(self) -> str:
+        name = f"{self.modality.upper()}{f' {self.sequence}' if self.sequence else ''}"
+        shape = " x ".join(map(str, self.voxels.shape))
+        spacing = " x ".join(f"{length:.3g}" for length in self.spacing)
+        organs = f", labels: {', '.join(self.label_names.values())}" if self.label_names else ""
+        return f"Volume({name}, {shape} voxels of {spacing} mm, {self.unit}{organs})"
+
     @property
     def spacing(self) -> tuple[float, float, float]:
         """Millimetres between neighbouring slices, rows and columns."""

@@ -171,9 +171,12 @@ def describe(path: Path) -> Group:
     return Group(_run(Run(path))) if is_run(path) else describe_data(path)
 
 
-def show(path: Path) -> None:
-    """Print the description of a path."""
-    Console().print(describe(path))
+def description(path: Path) -> str:
+    """The description as text, as wide as the terminal, in colour if there is one."""
+    console = Console()
+    with console.capture() as capture:
+        console.print(describe(path))
+    return capture.get()
 
 
 def _run(run: Run) -> Table:
