@@ -27,7 +27,7 @@ for family in essnet cyclegan; do
 done
 # All arms use the same pixel size in millimetres. 714 synthetic slices, as in docs/log.md, or all slices that both
 # translators made, if few CT patients give fewer.
-told=$(python - "$out"/essnet/card.json "$out"/{essnet,cyclegan}-mr/manifest.json <<'END'
+found=$(python - "$out"/essnet/card.json "$out"/{essnet,cyclegan}-mr/manifest.json <<'END'
 import json, sys
 from pathlib import Path
 
@@ -36,7 +36,7 @@ count = min(714, *(sum(case["shape"][0] for case in store["cases"]) for store in
 print(count, card["settings"]["pixel_mm"])
 END
 )
-read -r count pixel_mm <<<"$told"
+read -r count pixel_mm <<<"$found"
 for seed in ${SEEDS:-0 1 2}; do
   common="--preset tiny --size 96 --frame $frame --pixel-mm $pixel_mm --steps ${STEPS:-1500} --seed $seed $split"
   crossmod segment "$out/real-$seed" --real "$out/mr" $common

@@ -6,7 +6,7 @@
     made = model.translate(crossmod.read_volume("patient/CT"))
     crossmod.write_translation(made, "patient/MR.nii.gz")
 
-Names are loaded when they are first used, so that importing crossmod costs nothing.
+Names are loaded on first use, so importing crossmod is fast.
 """
 
 from typing import TYPE_CHECKING
@@ -60,7 +60,7 @@ _HOMES = {
     "write_translation": "crossmod.inference.api",
     "write_trust": "crossmod.inference.trust.report",
 }
-# Names of version 0.1, which go on working.
+# Names of version 0.1, which still work.
 _OLD = {"Job": "crossmod.inference.batch.case:BatchJob", "judge_images": "crossmod.evaluation.run:evaluate_images"}
 __getattr__ = loading(__name__, {**_HOMES, **_OLD})
 

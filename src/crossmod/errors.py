@@ -1,14 +1,14 @@
-"""The one error that means: the user can mend this."""
+"""The only exception for errors that the user can fix."""
 
 
 class InputError(Exception):
-    """Something given to crossmod cannot be used; the command line prints it and leaves with code 2.
+    """Input of crossmod cannot be used; the command line prints the message and exits with code 2.
 
     Args:
-        subject: what it is about, nearly always a file, a folder or an option.
-        found: what came.
-        expected: what would have been right.
-        do: what to do about it, a whole sentence.
+        subject: what the error is about, usually a file, a folder or an option.
+        found: the input that was found.
+        expected: the expected input.
+        do: how to fix it, a full sentence.
     """
 
     def __init__(self, subject: object, *, found: str, expected: str, do: str):

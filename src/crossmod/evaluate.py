@@ -1,4 +1,4 @@
-"""Public scores, each loaded when it is first used."""
+"""Public scores, each loaded on first use."""
 
 from typing import TYPE_CHECKING
 
