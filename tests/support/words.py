@@ -21,6 +21,7 @@ TEXTS = (
     "src/**/*.html",
     "src/**/*.txt",
     "src/**/*.yaml",
+    "src/**/*.md",
     "docs/**/*.md",
     "*.md",
     "Makefile",
