@@ -1,9 +1,9 @@
-# The two commands of the README are `make demo` and `make test`; both set themselves up with Python 3.11 and make alone.
+# The two commands of the README are `make demo` and `make test`; both need only Python 3.11 or later and make.
 
 PYTHON ?= python3
 VENV ?= .venv
 PIP = $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
-# Two cores: one worker a core; tests run one thread each.
+# One worker per core, for two cores; each test uses one thread.
 WORKERS ?= 2
 
 .PHONY: demo test slow variations lint format reference clean
@@ -11,17 +11,17 @@ WORKERS ?= 2
 demo: $(VENV)/installed
 	$(VENV)/bin/crossmod demo --out demo
 
-# Neighbours stay together, so that what a file's tests share is made once.
+# `worksteal` keeps the tests of a file together, so that their shared fixtures are built once.
 PYTEST = $(VENV)/bin/python -m pytest -n $(WORKERS) --dist worksteal --durations 20
 
 test: lint
 	$(PYTEST)
 
-# What `make test` leaves out for its length; some twenty minutes.
+# The tests that `make test` skips because they take long; about twenty minutes.
 slow: $(VENV)/installed-dev
 	$(PYTEST) -m slow
 
-# The tests as other machines would run them; hours. Some: make variations NAMES="strict tr_TR.UTF-8".
+# The tests under the conditions of other machines; takes hours. A selection: make variations NAMES="strict tr_TR.UTF-8".
 variations: $(VENV)/installed-dev
 	PATH="$(abspath $(VENV))/bin:$$PATH" benchmarks/variations.sh $(NAMES)
 
@@ -37,7 +37,7 @@ format: $(VENV)/installed-dev
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	# torch comes first and alone: what follows then finds it there and brings no other build.
+	# Install torch first and separately, so that the next command finds it and does not select another build.
 	$(PIP) "$$(grep '^torch==' constraints.txt)"
 	$(PIP) -e .
 	touch $@

@@ -1,12 +1,12 @@
-"""How often intervals include the truth, and how often something false is shown, in simulated experiments.
+"""How often intervals include the truth, and how often a false effect is shown, in simulated experiments.
 
     python benchmarks/coverage.py            # the tables of docs/concepts/evidence.md, about five minutes
     python benchmarks/coverage.py --quick    # the same with few experiments
 
-Every effect is drawn for what the plan's own jobs name: trainings of one seed share what the seed decides, trainings of
-one job share all of it, and the influence of a training patient is in every training that saw the patient. A plan whose
-folds share a seed therefore shares its luck in the simulation too, and one whose folds do not, does not. There is no
-true effect: whatever is shown is false, and an interval should include 0.
+Random effects follow the jobs of the plan: training runs with one seed share the effect of the seed, runs of one job
+share all effects, and the influence of a training patient is in every run that saw the patient. Folds therefore have a
+common effect in the simulation exactly if they share a seed in the plan. There is no true effect: every effect that is
+shown is false, and an interval should include 0.
 """
 
 import sys
@@ -31,7 +31,7 @@ from crossmod.statistics.power import Luck, holm_level, smallest_effect
 from crossmod.statistics.verdicts import MAIN, corrected, holm
 
 SOURCE, SEEDS = 20, 3
-# In Dice, as seen on real patients (docs/log.md): what patients of one fold gain in common, own gains, runs, the rest.
+# SDs in Dice, as measured on real patients (docs/log.md): common to a fold, of a patient, of runs, and residual.
 TRANSLATOR, OWN, RUN, REST = 0.05, 0.03, 0.01, 0.02
 TIMES, QUICK = 2000, 200
 # Scores of a patient beside Dice, and their correlation with it.
@@ -40,7 +40,7 @@ OTHERS, ALIKE = 6, 0.7
 
 @dataclass(frozen=True)
 class Shares:
-    """Shares of a translator's variance; the rest is each training's own.
+    """Shares of a translator's variance; the rest is independent in each training run.
 
     Args:
         seed: decided by its seed.
@@ -64,7 +64,7 @@ def main(times: int) -> None:
 
 
 def by_seed(root: Path, times: int) -> Iterator[str]:
-    """The table that the analysis is judged by: a share of a translator's luck that its seed decides."""
+    """The main table: a share of a translator's variance comes from its seed."""
     yield "| patients x folds | arms | decided by the seed | before: holds, false | now: holds, false |"
     yield "| --- | --- | --- | --- | --- |"
     for patients, folds in ((14, 3), (14, 5), (20, 5), (30, 4), (60, 3), (60, 5)):
@@ -77,7 +77,7 @@ def by_seed(root: Path, times: int) -> Iterator[str]:
 
 
 def by_what_stays(root: Path, times: int) -> Iterator[str]:
-    """What folds go on sharing: patients in their training sides, and whatever is the same in every training."""
+    """What folds always share: patients in their training sides, and effects common to all training runs."""
     yield "| patients x folds | what trainings share | independent folds assumed: holds, false | now: holds, false |"
     yield "| --- | --- | --- | --- |"
     shared = {
@@ -98,7 +98,7 @@ def by_what_stays(root: Path, times: int) -> Iterator[str]:
 
 
 def all_scores(root: Path, times: int) -> Iterator[str]:
-    """Anything false by any score, as all of them are shown."""
+    """How often any of the scores shows a false effect."""
     yield f"| patients x folds | arms | any of {1 + OTHERS} scores, each corrected for arms alone | now, all together |"
     yield "| --- | --- | --- | --- |"
     for arms in (1, 2, 4):
@@ -115,7 +115,7 @@ def all_scores(root: Path, times: int) -> Iterator[str]:
 
 
 def detected(root: Path, times: int) -> Iterator[str]:
-    """The effect that the power formula says is shown in 80 %, and how often it is; and what inflation costs."""
+    """The effect that has 80 % power by the formula, how often it is shown, and the cost of the inflation factor."""
     heads = (
         "smallest effect, independent folds assumed",
         "smallest effect, now",
@@ -133,7 +133,7 @@ def detected(root: Path, times: int) -> Iterator[str]:
                 smallest_effect(OWN, patients, Luck(luck, folds - 1.0, True, inflation), level=level)
                 for inflation in (1.0, fold_inflation(folds))
             ]
-            # Of the first arm alone, at the most conservative step: what the formula speaks of.
+            # The first arm only, at the most conservative step, as in the formula.
             shown = [
                 share(two_sided(simulated(plan, one, times)[MAIN][0] + sizes[1], folds_of(plan), True)[1] < level)
                 for one in (Shares(), Shares(always=CORRELATION))
@@ -142,13 +142,13 @@ def detected(root: Path, times: int) -> Iterator[str]:
 
 
 def measured(plan: Plan, luck: Shares, times: int, *, inflated: bool = True) -> str:
-    """How often the intervals of a plan include 0, and how often any arm is shown to do something, in %."""
+    """How often the intervals of a plan include 0, and how often any arm shows an effect, in %."""
     holds, false = outcomes(plan, luck, times, inflated=inflated)
     return f"{share(holds)}, {share(false)}"
 
 
 def outcomes(plan: Plan, luck: Shares, times: int, *, inflated: bool = True) -> tuple[np.ndarray, np.ndarray]:
-    """Of each experiment the share of its arms whose interval includes 0, and whether any arm is falsely shown.
+    """For each experiment: the share of arms whose interval includes 0, and whether any arm shows a false effect.
 
     Args:
         plan: whose jobs decide what is shared.
@@ -158,7 +158,7 @@ def outcomes(plan: Plan, luck: Shares, times: int, *, inflated: bool = True) -> 
     """
     found = [two_sided(one, folds_of(plan), inflated) for one in simulated(plan, luck, times)[MAIN]]
     holds = np.stack([inside for inside, _ in found], axis=1)
-    # Holm shows something wherever the smallest p of m is below 5 % / m.
+    # With Holm's correction an effect is shown if the smallest of m p values is below 5 % / m.
     false = np.stack([p for _, p in found], axis=1).min(axis=1) < holm_level(len(found))
     return holds.mean(axis=1), false
 
@@ -169,9 +169,9 @@ def share(values: np.ndarray) -> str:
 
 
 def two_sided(differences: np.ndarray, folds: np.ndarray, inflated: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Of each experiment whether the interval includes 0, and p: as `evaluate.effects`, of all experiments at once.
+    """For each experiment: whether the interval includes 0, and p, as `evaluate.effects`, vectorised over experiments.
 
-    A second writing of the formula; a test holds both to the same numbers.
+    A second implementation of the formula; a test checks that both give the same numbers.
 
     Args:
         differences: of patients, averaged over seeds: experiments x patients.
@@ -204,7 +204,7 @@ def simulated(plan: Plan, luck: Shares, times: int, others: int = 0) -> dict[str
         if arm.baseline is None:
             continue
         effects = _translators(plan, arm.runs, luck, times, random)
-        # What a patient gains is skewed, as Dice is.
+        # A patient's gain is skewed, as Dice is.
         own = OWN * (random.gamma(4, 1, (times, len(folds))) - 4) / 2
         one = effects.mean(axis=1)[:, folds] + own + _segmented(folds, times, random) - base
         found[MAIN].append(one)
@@ -216,7 +216,7 @@ def simulated(plan: Plan, luck: Shares, times: int, others: int = 0) -> dict[str
 
 
 def _segmented(folds: np.ndarray, times: int, random: np.random.Generator) -> np.ndarray:
-    """The luck of an arm's segmenters, averaged over seeds: each run's, common to its fold, and a rest."""
+    """Random effects of an arm's segmenters, averaged over seeds: one per run, common to its fold, and a residual."""
     runs = random.normal(0, RUN, (times, SEEDS, folds.max() + 1))[:, :, folds]
     return (runs + random.normal(0, REST, (times, SEEDS, len(folds)))).mean(axis=1)
 
@@ -224,7 +224,7 @@ def _segmented(folds: np.ndarray, times: int, random: np.random.Generator) -> np
 def _translators(
     plan: Plan, runs: Mapping[tuple[int, int], str], luck: Shares, times: int, random: np.random.Generator
 ) -> np.ndarray:
-    """What the translator of each run adds: experiments x seeds x folds."""
+    """The effect of the translator of each run: experiments x seeds x folds."""
     drawn: dict[Any, np.ndarray] = {}
 
     def one(key: Any) -> np.ndarray:
@@ -269,7 +269,7 @@ def before(plan: Plan) -> Plan:
 
 
 def planned(root: Path, patients: int, folds: int, arms: int) -> Plan:
-    """A plan over made-up stores: each arm has a translator of its own, since these differ the most."""
+    """A plan over phantom stores: each arm has its own translator, since translators differ the most."""
     sides: dict[Modality, tuple[Path, ...]] = {
         "ct": (_store(root / f"ct-{SOURCE}", "ct", SOURCE),),
         "mr": (_store(root / f"mr-{patients}", "mr", patients),),
@@ -288,7 +288,7 @@ def planned(root: Path, patients: int, folds: int, arms: int) -> Plan:
 
 
 def _store(folder: Path, modality: Modality, patients: int) -> Path:
-    """Patients of a few pixels: a plan reads nothing but manifests."""
+    """Patients of a few pixels: a plan reads only manifests."""
     if not folder.exists():
         labels = np.zeros((2, 16, 16), np.uint8)
         labels[:, 4:9, 4:9] = 1

@@ -1,9 +1,9 @@
-"""How much longer a training and the demo take on two cores of which another process keeps one busy.
+"""How much longer a training run and the demo take on two cores if another process keeps one core busy.
 
-Run: `python benchmarks/crowded.py [--rounds N] [--full]`. The promise: at most 2.5 times as long as without it. Quiet
-and crowded runs take turns; ratios are of medians, so that what else runs on the machine weighs on both. The demo is
-scaled down (fewer patients, one epoch, 60 steps a U-Net); `--full` takes it as it is. A run that takes more than ten
-times as long as the quiet one before it is ended. Exits with code 1 where the promise is broken. Linux only.
+Run: `python benchmarks/crowded.py [--rounds N] [--full]`. Target: at most 2.5 times as long as without it. Quiet
+and crowded runs alternate, and ratios use medians, so that other load affects both equally. The demo is
+scaled down (fewer patients, one epoch, 60 steps per U-Net); `--full` runs it at full size. A run that takes more than
+ten times as long as the previous quiet run is stopped. Exits with code 1 if the target is missed. Linux only.
 """
 
 import argparse

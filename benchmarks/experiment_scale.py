@@ -1,7 +1,7 @@
-"""What 100,000 runs and 100,000 patients cost before anything is computed: time and main memory of each part.
+"""Overhead of 100,000 runs and 100,000 patients, without any training: time and main memory of each part.
 
-Run: `python benchmarks/experiment_scale.py [RUNS] [PATIENTS]`, on Linux. Each line is a process of its own. Nothing is
-trained: the runs are done by `Simulated`, whose workers are lost in 1 % of all tries and whose jobs fail in 0.1 %.
+Run: `python benchmarks/experiment_scale.py [RUNS] [PATIENTS]`, on Linux. Each line is measured in a separate process.
+The executor is `Simulated`: workers are lost in 1 % of all attempts, and 0.1 % of the jobs fail.
 """
 
 import contextlib
@@ -57,7 +57,7 @@ def main() -> None:
 
 
 def measure(title: str, work: Callable[..., str], *arguments: Any) -> None:
-    """Run in a process of its own and print a line."""
+    """Run in a separate process and print a line."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(target=_measured, args=(theirs, work, arguments))
@@ -71,10 +71,10 @@ def measure(title: str, work: Callable[..., str], *arguments: Any) -> None:
 
 def _measured(pipe: Any, work: Callable[..., str], arguments: tuple[Any, ...]) -> None:
     before, began = resident_bytes(), time.perf_counter()
-    # What Shown prints is part of it, but not for people.
+    # The output of Shown is part of the cost, but is not displayed.
     with Path(os.devnull).open("w", encoding="utf-8") as nowhere, contextlib.redirect_stderr(nowhere):
         told = work(*arguments)
-    # Not ru_maxrss, which a new process inherits from the one that starts it.
+    # Not ru_maxrss, which a new process inherits from its parent.
     status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
     peak = int(status.partition("VmHWM:")[2].split()[0]) * 1024
     pipe.send((time.perf_counter() - began, peak, peak - before, told))
@@ -137,7 +137,7 @@ def profiled(count: int, stores: dict[Modality, tuple[Path, ...]]) -> str:
 
 
 def write_stores(path: Path) -> dict[Modality, tuple[Path, ...]]:
-    """Small stores of noise: what a plan costs does not depend on pixels."""
+    """Small stores of noise: the cost of a plan does not depend on pixels."""
     affine = np.array([[0, 0, -10, 160], [0, -10, 0, 160], [5, 0, 0, 0], [0, 0, 0, 1]], dtype=np.float64)
     sides: dict[Modality, str | None] = {"ct": None, "mr": "t2_spir"}
     for modality, sequence in sides.items():
@@ -150,7 +150,7 @@ def write_stores(path: Path) -> dict[Modality, tuple[Path, ...]]:
 
 
 def manifest_of(count: int, store: Path, path: Path) -> Path:
-    """A manifest of as many patients; their files are not there."""
+    """A manifest with the given number of patients, whose files do not exist."""
     content = json.loads((store / MANIFEST).read_text(encoding="utf-8"))
     record = content["cases"][0] | {
         "acquisition": {"manufacturer": "maker", "tube_voltage": 120.0, "slice_thickness": 3.0}

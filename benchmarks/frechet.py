@@ -1,6 +1,6 @@
-"""How long a Fréchet distance takes by singular values, and by the matrix square root that is usual.
+"""Time of a Fréchet distance by singular values, compared with the usual matrix square root.
 
-Run: `python benchmarks/frechet.py`. The promise is 50 times faster for up to 200 images of 2048 features.
+Run: `python benchmarks/frechet.py`. Target: 50 times faster for up to 200 images of 2048 features.
 """
 
 import time
@@ -14,12 +14,12 @@ from crossmod.seeds import rng
 
 FEATURES = (512, 2048)
 IMAGES = (50, 100, 200)
-# Ours takes milliseconds: the median of several. The usual way takes seconds: once.
+# Ours takes milliseconds: median of several. The usual method takes seconds: measured once.
 REPEATS = 7
 
 
 def usual(a: np.ndarray, b: np.ndarray) -> float:
-    """The formula as public FID code computes it: covariances, then the square root of their product."""
+    """The formula as in public FID code: covariances, then the square root of their product."""
     apart = a.mean(axis=0) - b.mean(axis=0)
     first, second = np.cov(a, rowvar=False), np.cov(b, rowvar=False)
     root = np.real(sqrtm(first @ second))
@@ -27,7 +27,7 @@ def usual(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def timed(distance: Callable[[np.ndarray, np.ndarray], float], a: np.ndarray, b: np.ndarray) -> tuple[float, float]:
-    """Seconds, and what came out."""
+    """Seconds, and the result."""
     before = time.perf_counter()
     found = distance(a, b)
     return time.perf_counter() - before, found
@@ -38,7 +38,7 @@ def main() -> None:
     for features in FEATURES:
         for images in IMAGES:
             draws = rng(0, "benchmark", features, images)
-            # Spread that falls off, as that of real features does.
+            # Decreasing standard deviations, as for real features.
             scale = np.arange(1, features + 1) ** -0.5
             a, b = draws.normal(0, scale, (images, features)), draws.normal(0.1 * scale, scale, (images, features))
             slow, expected = timed(usual, a, b)

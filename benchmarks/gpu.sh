@@ -1,20 +1,20 @@
 #!/usr/bin/env bash
 # Everything that needs a GPU, in one command of at most nine minutes: tests, equality of all paths, speed, a full-size
-# training on real patients. Each part has a time limit; one that fails is recorded, and the next is run.
+# training run on real patients. Each part has a time limit; a part that fails is recorded, and the next one is run.
 #
 # Usage: benchmarks/gpu.sh OUT
 #
 #   OUT                 folder for the results, outside the repository; the last thing written is OUT/summary.md
-#   GPU=no              on a CPU, at tiny sizes: a rehearsal
-#   CROSSMOD_REAL_DATA  folder with ct_btcv and mr_chaos_t2spir; without it the training is on made-up patients
-#   TOTAL               seconds in all, but for the summary (default 510)
-#   PARTS               names of the parts to run, such as "tests paths" (default: all); the training needs both stores
-#   EPOCHS              of the training (default: as many as fit)
-#   WORK                folder for what is large and not kept (default: a temporary one, removed at the end)
+#   GPU=no              run on a CPU, at tiny sizes: a rehearsal
+#   CROSSMOD_REAL_DATA  folder with ct_btcv and mr_chaos_t2spir; without it, training uses phantom patients
+#   TOTAL               total time in seconds, without the summary (default 510)
+#   PARTS               names of the parts to run, such as "tests paths" (default: all); training needs both stores
+#   EPOCHS              number of training epochs (default: as many as fit)
+#   WORK                folder for large temporary files (default: a temporary folder, removed at the end)
 #   PYTHON              the interpreter (default: python or python3)
 #
-# OUT has the summary as Markdown and JSON, all output in one file, pictures, and G1's weights as fp16: at most eight files of
-# at most 16 MB. With real data the pictures are patients': never share them.
+# OUT contains the summary as Markdown and JSON, all output in one file, images, and the weights of G1 as fp16: at most eight
+# files of at most 16 MB. With real data the images show patients: never share them.
 set -u
 [ $# = 1 ] || { echo "Usage: benchmarks/gpu.sh OUT" >&2; exit 2; }
 mkdir -p "$1" || exit 2
@@ -33,8 +33,8 @@ end=$((SECONDS + TOTAL))
 child=
 
 crossmod=("$python" -c "from crossmod.cli import main; main()")
-# `slow`: a rehearsal may be on a slow or busy machine, whose limits are so many times those here.
-# `keep`: seconds that all parts before the training leave to it; `after`: what the training leaves to those after it.
+# `slow`: factor for the time limits; a rehearsal may be on a slow or busy machine.
+# `keep`: seconds that the parts before training reserve for it; `after`: seconds that training reserves for later parts.
 if [ "$GPU" = no ]; then
     device=cpu slow=20 keep=40 after=30 scored=32
     model=(--preset tiny --size 32 --filters 4 --blocks 1 --device cpu)
@@ -51,7 +51,7 @@ real=${CROSSMOD_REAL_DATA:-}
 
 report() { timeout -k 5 30 "$python" benchmarks/gpu_report.py "$@"; }
 
-# part NAME LIMIT COMMAND...: run it for at most so many seconds; write down its exit code and time.
+# part NAME LIMIT COMMAND...: run the command for at most LIMIT seconds; record its exit code and time.
 part() {
     local name=$1 limit=$2 began=$SECONDS code
     shift 2
@@ -71,7 +71,7 @@ part() {
     return "$code"
 }
 
-# Parts before the training must leave it its time.
+# Parts before training must not use the time reserved for training.
 early() {
     local name=$1 limit=$(($2 * slow)) left=$((end - keep - SECONDS))
     shift 2
@@ -90,7 +90,7 @@ note() {
     table
 }
 
-# What is there at any moment, should this be killed: the table alone.
+# Update the table after every part, so that it is complete if this script is killed.
 table() {
     {
         echo "| part | exit code | seconds | at most |"
@@ -103,7 +103,7 @@ finish() {
     trap - EXIT INT TERM HUP
     [ -n "$child" ] && kill "$child" 2> /dev/null && wait "$child"
     table
-    # In its own file first: a summary that fails leaves the table.
+    # Write to another file first, so that the table is kept if the summary fails.
     report summary "$WORK" "$out" > "$WORK/summary.md" 2>> "$out/output.txt" && [ -s "$WORK/summary.md" ] &&
         cp "$WORK/summary.md" "$out/summary.md"
     cat "$out/summary.md"
@@ -117,7 +117,7 @@ trap 'finish $?' EXIT
 
 early machine 45 "$python" benchmarks/gpu_report.py machine "$WORK/machine.json"
 early doctor 40 "${crossmod[@]}" doctor
-# Warnings of libraries that are newer than those tested are shown and not errors here.
+# Here, warnings of newer, untested library versions are shown and are not errors.
 early tests 70 "$python" -m pytest -q -m gpu -W default -p no:cacheprovider --junit-xml "$WORK/tests.xml" \
     tests/engine/test_cuda_graph.py tests/engine/test_memory.py tests/engine/test_optimizers.py tests/data/test_batches.py
 early paths 100 "$python" benchmarks/paths.py "${paths[@]}" --json "$WORK/paths.json"
@@ -137,21 +137,21 @@ fi
 early ct-store 40 "${crossmod[@]}" prepare nifti "$ct_images" "$ct" --modality ct --name ct
 early mr-store 40 "${crossmod[@]}" prepare nifti "$mr_images" "$mr" --modality mr --sequence t2_spir --name mr --image "{case}/$image"
 
-# A fifth of the MR patients is held out, or one of fewer than five.
+# Hold out a fifth of the MR patients, or one patient if there are fewer than five.
 patients=$(find "$mr_images" -mindepth 1 -maxdepth 1 -type d | wc -l)
 training+=(--folds $((patients < 5 ? patients : 5)))
-# The sets are of different hospitals: equal numbers are not the same person.
+# The data sets are from different hospitals: equal numbers do not mean the same person.
 people=()
 timeout 30 "${crossmod[@]}" train --help 2> /dev/null | grep -q -e --same-people && people=(--same-people no)
 
-# A short training says how long a step and all before it take, and fills the compiler's cache.
+# A short training run measures the startup and step time, and fills the compiler's cache.
 early short-training 90 "${crossmod[@]}" train "$WORK/short" --ct "$ct" --mr "$mr" "${training[@]}" --epochs 2 --ct-slices 25 --mr-slices 25 "${people[@]}"
 if [ -f "$WORK/short/card.json" ]; then
     report volume "$ct_images" "$WORK/volume.nii.gz" > "$WORK/volume.txt" 2>> "$out/output.txt"
     early translate 40 "${crossmod[@]}" translate "$WORK/short" "$WORK/volume.nii.gz" "$WORK/translated.nii.gz" --device "$device"
 fi
 
-# The training takes all that is left but what comes after it.
+# Training uses the remaining time, except the time reserved for the later parts.
 for_training=$((end - SECONDS - after))
 epochs=${EPOCHS:-$(report epochs "$WORK" "$ct" "$mr" "$for_training" 2>> "$out/output.txt")} || epochs=1
 part training "$for_training" "${crossmod[@]}" train "$WORK/run" --ct "$ct" --mr "$mr" "${training[@]}" --epochs "$epochs" --sample-every 1 "${people[@]}"

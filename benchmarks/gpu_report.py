@@ -1,7 +1,7 @@
-"""Parts and summary of `gpu.sh`: what the machine is, how many epochs fit, weights, pictures, and one page at the end.
+"""Parts and summary of `gpu.sh`: description of the machine, number of epochs, weights, pictures, and the final page.
 
 Run: `python benchmarks/gpu_report.py machine FILE | epochs WORK CT MR SECONDS | volume FOLDER FILE | weights RUN OUT |
-pictures RUN OUT | summary WORK OUT`. Whatever is not there is left out of the summary.
+pictures RUN OUT | summary WORK OUT`. The summary skips missing parts.
 """
 
 import json
@@ -15,14 +15,14 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-# A file that leaves the machine may have so much.
+# Maximum size of a file that leaves the machine.
 LARGEST = 15_000_000
 SLICES = 100
 PACKAGES = ("torch", "triton", "numpy", "scipy", "pydicom", "nibabel", "safetensors", "pytest", "jaxtyping", "beartype")
 
 
 def machine(file: str) -> None:
-    """What a first run wants to know, also where something of it fails."""
+    """Description of the machine; items that fail are skipped."""
     import torch
 
     found: dict[str, Any] = {
@@ -70,7 +70,7 @@ def said(*words: str) -> str:
 
 
 def epochs(work: str, ct: str, mr: str, seconds: str) -> None:
-    """How many epochs of the training fit into so many seconds, by the short training's pace."""
+    """How many training epochs fit into the given seconds, at the speed of the short training run."""
     short = Path(work) / "short"
     readings = [json.loads(line) for line in (short / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
     speed = [reading["steps_per_second"] for reading in readings if "steps_per_second" in reading][-1]
@@ -89,7 +89,7 @@ def with_organ(store: Path, side: str) -> int:
 
 
 def volume(folder: str, file: str) -> None:
-    """The longest image of a folder of cases, repeated to a hundred slices, as NIfTI; what it is."""
+    """The longest image of a folder of cases, repeated to a hundred slices, as NIfTI; prints its shape."""
     import numpy as np
     from nibabel.nifti1 import Nifti1Image
 
@@ -103,7 +103,7 @@ def volume(folder: str, file: str) -> None:
 
 
 def weights(run: str, out: str) -> None:
-    """G1 as fp16, in files that are small enough; of a stopped training as far as it came."""
+    """G1 as fp16, in files that are small enough; for an interrupted run, from its last checkpoint."""
     from safetensors.torch import save_file
 
     from crossmod.engine import checkpoint
@@ -146,7 +146,7 @@ def pictures(run: str, out: str) -> None:
 
 @dataclass(frozen=True)
 class Told:
-    """What there is to tell.
+    """The content of the summary.
 
     Args:
         found: the parts' JSON files, by name.
@@ -161,7 +161,7 @@ class Told:
     output: str
 
     def said(self, part: str) -> str:
-        """What one part printed."""
+        """The output of one part."""
         return self.output.partition(f"\n==== {part} (")[2].partition("\n")[2].partition("\n==== ")[0].strip()
 
 
@@ -224,7 +224,7 @@ def equality(told: Told) -> Iterator[str]:
 
 
 def fallbacks(told: Told) -> Iterator[str]:
-    """What was not taken as it is meant to be, and why."""
+    """Fallbacks and warnings, and their reasons."""
     pattern = r"No CUDA graph|Not compiled|No bf16|bf16 as asked for|[A-Za-z]*Warning:|is not what the reference gives"
     lines = [line.strip()[:300] for line in told.output.splitlines() if re.search(pattern, line)]
     yield from (f"- {line}" for line in [*dict.fromkeys(lines)][:20] or ["no fallback, no warning"])

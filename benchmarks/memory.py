@@ -1,7 +1,7 @@
-"""How much main memory it takes to load the slices of a training: 2000 of 256 px, read as 286 px, with masks.
+"""Main memory needed to load the slices of a training run: 2000 of 256 px, read as 286 px, with masks.
 
-Run: `python benchmarks/memory.py [SLICES]`, on Linux. The promise is a peak of little more than the pixels (int16) and
-masks (uint8) themselves, beyond what Python and torch take.
+Run: `python benchmarks/memory.py [SLICES]`, on Linux. Target: a peak of little more than the pixels (int16) and
+masks (uint8) themselves, in addition to Python and torch.
 """
 
 import multiprocessing
@@ -41,7 +41,7 @@ def main() -> None:
     count = int(sys.argv[1]) if len(sys.argv) > 1 else 2000
     settings, cpu = TranslateSettings(pixel_mm=1.25, load_size=286), torch.device("cpu")
     with tempfile.TemporaryDirectory() as folder:
-        # In a process of its own: what writing takes shall not count.
+        # In a separate process, so that the memory for writing does not count.
         writing = multiprocessing.get_context("spawn").Process(target=write, args=(Path(folder) / "store", count))
         writing.start()
         writing.join()

@@ -1,7 +1,7 @@
 """Do all paths of a training step compute the same? Twenty steps of a small EssNet, compared with plain PyTorch.
 
 Run: `python benchmarks/paths.py [DEVICE] [--no-compile] [--json FILE]`. The reference is eager fp32 with torch's own
-Adam, on a GPU without TF32. Exit code 1: a path is too far away, failed, or was not taken as asked, such as a CUDA
+Adam, on a GPU without TF32. Exit code 1: a path differs too much, failed, or was not used as requested, such as a CUDA
 graph that could not be captured.
 """
 
@@ -25,21 +25,21 @@ from crossmod.engine.state import TrainingTask
 from crossmod.settings import TranslateSettings
 from crossmod.synthesis import essnet
 
-# As small as in tests/engine/test_device.py: Adam's first steps go by the sign of each gradient, and in wider networks
-# more gradients are so small that rounding turns them. `crossmod bench` compares steps of any size.
+# As small as in tests/engine/test_device.py: Adam's first steps depend on the sign of each gradient, and in wider
+# networks more gradients are so small that rounding changes their sign. `crossmod bench` compares steps of any size.
 STEPS, SIZE = 20, 32
 SETTINGS = TranslateSettings(
     size=SIZE, generator_filters=4, generator_blocks=1, discriminator_filters=4, discriminator_layers=1, pool_size=3
 )
-# Largest distance of a loss (losses are 0.2 to 1), and of the weights as a share of the way that the reference went.
-# The same sums in another order gave at most 0.0006 and 0.05 on CPUs, bf16 0.007 and 0.45; a wrong weight of a loss
+# Largest difference of a loss (losses are 0.2 to 1), and of the weights as a share of their change in the reference.
+# Another order of summation gave at most 0.0006 and 0.05 on CPUs, bf16 0.007 and 0.45; a wrong weight of a loss
 # 0.004 and 0.34 or more (tests/engine/test_device.py). TF32 rounds less than bf16.
 EXACT, ROUNDED = (0.002, 0.15), (0.013, 0.65)
 
 
 @dataclass(frozen=True)
 class Found:
-    """What a path gave.
+    """The result of a path.
 
     Args:
         path: in words.
@@ -87,13 +87,13 @@ def main() -> None:
 
 
 def paths(device: torch.device, *, compiling: bool) -> Iterator[Compute]:
-    """Every path that a training may take on a device."""
+    """Every path that training can use on a device."""
     compile_too = compiling and no_compiling(device) is None
     for compiled in (False, True) if compile_too else (False,):
         for bf16 in (False, True) if device.type == "cpu" or no_bf16(device) is None else (False,):
             for graphs in (False, True) if device.type == "cuda" else (False,):
                 yield Compute(device, bf16=bf16, compiled=compiled, graphs=graphs)
-    # Channels last without compiling, as U-Nets on a CPU have it.
+    # Channels last without compiling, as for U-Nets on a CPU.
     if device.type == "cpu":
         yield Compute(device, blocks=False)
 
@@ -125,7 +125,7 @@ def trained(trainee: TrainingTask, device: torch.device) -> Trained:
 def compared(
     path: str, reference: Trained, compute: Compute, limits: tuple[float, float], *, shipped: bool = True
 ) -> Found:
-    """How far a path leads away from the reference; one that raises is a finding and not the end."""
+    """How far a path differs from the reference; an exception is reported and does not stop the others."""
     device = compute.device
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
@@ -141,7 +141,7 @@ def compared(
     peak = torch.cuda.max_memory_allocated(device) / 1e6 if device.type == "cuda" else 0.0
     found = Found(
         path, loss, weights, sum(made.seconds[:5]), 1e3 * float(np.median(made.seconds[-10:])), peak,
-        # A NaN is in no limits.
+        # NaN is never within limits.
         loss < limits[0] and weights < limits[1] and torch.equal(made.before, reference.before),
     )  # fmt: skip
     if isinstance(trainee.step, GraphedStep) and trainee.step.failed is not None:
@@ -160,7 +160,7 @@ def batch_of(step: int) -> dict[str, torch.Tensor]:
 
 
 def kernels(trainee: TrainingTask) -> torch.Tensor:
-    """All weights but biases: before a norm those have gradient 0 but for rounding, which Adam makes whole steps of."""
+    """All weights except biases: before a norm their gradient is only rounding, which Adam turns into full steps."""
     named = [pair for network in trainee.networks.values() for pair in network.named_parameters()]
     return torch.cat([weight.detach().cpu().double().flatten() for name, weight in named if name.endswith("weight")])
 

@@ -1,8 +1,8 @@
-"""How long readers wait when 50 of them answer 20 scans each at once, and whether every answer is kept.
+"""How long 50 concurrent readers of 20 scans each wait, and whether every answer is stored.
 
-Run: `OMP_NUM_THREADS=1 PYTHONPATH=tests/reader:tests/judge python benchmarks/reader_load.py [THINK...]`. THINK is how
-long each reader looks at each scan, in seconds; 0 is a reader who answers the moment a page is there, which no human
-does. The promise, on two cores: 95 of 100 pages in 300 ms, images in 1 s. Server and readers share the machine.
+Run: `OMP_NUM_THREADS=1 PYTHONPATH=. python benchmarks/reader_load.py [THINK...]`. THINK is the time that each reader
+looks at each scan, in seconds; 0 means that a reader answers as soon as a page has loaded, which no human
+does. Target, on two cores: 95 of 100 pages in 300 ms, images in 1 s. Server and readers share the machine.
 """
 
 import asyncio
@@ -22,30 +22,30 @@ import numpy as np
 from tests.support.serve_process import Survey, Visitor, make_survey, serving, told_of
 
 READERS, SCANS, SIZE = 50, 20, 256
-# Processes that readers are spread over; more would take the server's core.
+# Number of processes that simulate readers; more would use the server's core.
 PROCESSES = 2
-PROMISES = {"page": 0.3, "saving": 0.3, "image": 1.0}
+TARGETS = {"page": 0.3, "saving": 0.3, "image": 1.0}
 
 
 @dataclass
 class Measured:
-    """What the readers of one process saw."""
+    """Measurements of the readers of one process."""
 
     told: set[tuple[int, int, str]]
     seconds: dict[str, list[float]]
     failures: int
     busy: float
-    """Seconds of processor time of the process that played them."""
+    """Processor time of the process that simulated them, in seconds."""
 
 
 async def whole(visitor: Visitor, think: float) -> None:
     """One reader, from the link to the end."""
     async with visitor.client:
-        # Fifty do not open the link in the same instant.
+        # Fifty readers do not open the link at the same instant.
         await asyncio.sleep(random.random() * think)
         await visitor.arrive()
         first = await visitor.get("/scan/1")
-        # A browser asks for them once.
+        # A browser requests them once.
         for path in re.findall(r'(?:src|href)="(/static/[^"]+)"', first.text):
             assert (await visitor.get(path, "static")).status_code == 200
         await visitor.read(SCANS)
@@ -57,7 +57,7 @@ async def all_of(visitors: list[Visitor], think: float) -> None:
 
 
 def play(url: str, survey: Survey, tokens: list[str], think: float) -> Measured:
-    """Some readers, in a process of their own."""
+    """Some readers, in a separate process."""
     visitors = [Visitor(url, token, think=think) for token in tokens]
     began = time.process_time()
     asyncio.run(all_of(visitors, think))
@@ -92,13 +92,13 @@ def report(wall: float, served: float, parts: list[Measured], kept: list[tuple[i
     print(f"  {requests / wall:.0f} requests a second")
     print(f"  processor: server {served:.1f} s, {1e3 * served / requests:.1f} ms a request; readers {busy:.1f} s")
     lost, doubled, failed = len(told - set(kept)), len(kept) - places, sum(part.failures for part in parts)
-    print(f"  answers: {len(told)} told, {len(kept)} kept, {lost} lost, {doubled} doubled, {failed} failed tries")
+    print(f"  answers: {len(told)} sent, {len(kept)} kept, {lost} lost, {doubled} doubled, {failed} failed tries")
     for kind in parts[0].seconds:
         seconds = np.concatenate([part.seconds[kind] for part in parts])
         middle, most, last = np.percentile(seconds, (50, 95, 99))
-        promise = f" (promised {1e3 * PROMISES[kind]:.0f})" if kind in PROMISES else ""
+        target = f" (target {1e3 * TARGETS[kind]:.0f})" if kind in TARGETS else ""
         print(
-            f"  {kind:6} {len(seconds):5} times, ms: median {1e3 * middle:.0f}, 95th {1e3 * most:.0f}{promise}, "
+            f"  {kind:6} {len(seconds):5} times, ms: median {1e3 * middle:.0f}, 95th {1e3 * most:.0f}{target}, "
             f"99th {1e3 * last:.0f}, longest {1e3 * seconds.max():.0f}"
         )
 

@@ -1,6 +1,6 @@
-"""What a training step of EssNet spends on its batch: time of `batches.batch` against time of the step, batch of 1.
+"""Share of an EssNet training step spent on building the batch: time of `batches.batch` and of the step, batch of 1.
 
-Run: `python benchmarks/reading.py [DEVICE]`. The promise is a share below 0.1 % on a CPU. Full size takes a
+Run: `python benchmarks/reading.py [DEVICE]`. Target: a share below 0.1 % on a CPU. Full size takes a
 minute there, since its blocks are compiled first.
 """
 
@@ -27,7 +27,7 @@ BATCHES, STEPS, WARM_UP = 400, 5, 3
 
 
 def random_slices(settings: TranslateSettings, *names: str) -> SliceSet:
-    """Noise of the size that is loaded, half of it organ."""
+    """Noise of the loaded size, half of it organ."""
     shape = (SLICES, settings.loaded, settings.loaded)
     pixels = rng(0, *names).integers(-32767, 32768, shape, dtype=np.int16)
     keys = tuple(SliceKey("noise", "noise", i) for i in range(SLICES))
@@ -36,7 +36,7 @@ def random_slices(settings: TranslateSettings, *names: str) -> SliceSet:
 
 
 def seconds(work: Callable[[int], object], times: int, device: torch.device) -> float:
-    """The median of what one call takes, until the device is done with it."""
+    """The median time of one call, including the work on the device."""
     taken = []
     for number in range(times):
         before = time.perf_counter()

@@ -1,7 +1,7 @@
-"""How long the scores of seven models take: ten layers, seven metrics, 1000 draws, 1000 slices of 256 px a set.
+"""Time for the scores of seven models: ten layers, seven metrics, 1000 draws, 1000 slices of 256 px per set.
 
-Run: `OMP_NUM_THREADS=1 python benchmarks/scores.py`. The promise is 60 s on two cores, once features and spectra have
-been taken; those are taken once a slice, and their time is told as well.
+Run: `OMP_NUM_THREADS=1 python benchmarks/scores.py`. Target: 60 s on two cores, after features and spectra were
+computed; those are computed once per slice, and their time is also printed.
 """
 
 import time
@@ -16,13 +16,13 @@ from crossmod.metrics.features import detector
 from crossmod.seeds import rng
 
 SLICES, SIZE, PATIENTS, MODELS, DRAWS = 1000, 256, 20, 7, 1000
-# Slices whose pixels are looked at: the rest would take as long each.
+# Slices whose features are computed: all others would take the same time each.
 MEASURED = 50
-PROMISE = 60.0
+TARGET = 60.0
 
 
 def taken(seconds: list[float]) -> ImageStatistics:
-    """Statistics of a few slices, made up of smooth noise; how long they took goes into `seconds`."""
+    """Statistics of a few slices of smooth noise; their time is stored in `seconds`."""
     draws = rng(0, "benchmark", "scores")
     images = np.tanh(draws.normal(size=(MEASURED, SIZE, SIZE)).cumsum(axis=1) / 16).astype(np.float32)
     judge_of, edges = detector("random"), np.array([-1.0, -0.1, 0.9, 1.0])
@@ -33,7 +33,7 @@ def taken(seconds: list[float]) -> ImageStatistics:
 
 
 def made_up(few: ImageStatistics, name: str) -> ImageStatistics:
-    """A thousand slices that vary as the few do, each with something of its own, so that no product is degenerate."""
+    """A thousand slices that vary like the few, each slightly different, so that no product is degenerate."""
     draws = rng(0, "benchmark", "slices", name)
     many = few.take(draws.integers(0, len(few), SLICES))
     spread = few.features.std(axis=0)
@@ -62,9 +62,7 @@ def main() -> None:
         timed.append(time.perf_counter() - before)
     total = timed[0] + MODELS * (timed[1] - timed[0])
     print(f"scores: baseline {timed[0]:.1f} s, a model {timed[1] - timed[0]:.1f} s ({LAYERS} layers, {DRAWS} draws)")
-    print(
-        f"projected: {total:.0f} s for {MODELS} models and {len(METRICS)} metrics on one core; promised {PROMISE:.0f} s"
-    )
+    print(f"projected: {total:.0f} s for {MODELS} models and {len(METRICS)} metrics on one core; target {TARGET:.0f} s")
     print(f"with the statistics of {sets} sets: {total + sets * each * SLICES:.0f} s")
 
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The speed table of docs/log.md on this machine: checks that the shipped path computes what the plain one does, then times both.
+# The speed table of docs/log.md on this machine: checks that the shipped path and plain PyTorch compute the same, then times both.
 # Usage: benchmarks/speed_table.sh OUT     (about 5 minutes on two cores; on a GPU once for `--device cuda`)
 set -euo pipefail
 out=$1

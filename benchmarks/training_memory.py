@@ -1,7 +1,7 @@
-"""How much main memory a training takes that holds 2000 CT slices of 256 px: load, step, save.
+"""Main memory of a training run with 2000 CT slices of 256 px: load, step, save.
 
 Run: `python benchmarks/training_memory.py [full|tiny] [bf16|fp32] [STEPS]`, on Linux. `full` is the paper's EssNet,
-compiled as `--compile auto` would. The promise is a peak under 3 GB, 1.5 GB is the aim.
+compiled as with `--compile auto`. Limit: a peak below 3 GB; the target is 1.5 GB.
 """
 
 import multiprocessing
@@ -33,7 +33,7 @@ def main() -> None:
     settings = TranslateSettings.model_validate({**widths, "precision": precision, "pixel_mm": 1.25, "load_size": 286})
     seen = {"before": resident_bytes()}
     with tempfile.TemporaryDirectory() as folder:
-        # In a process of its own: what writing takes shall not count.
+        # In a separate process, so that the memory for writing does not count.
         writing = multiprocessing.get_context("spawn").Process(target=write, args=(Path(folder) / "store", 2000))
         writing.start()
         writing.join()
@@ -44,7 +44,7 @@ def main() -> None:
         trainee = build(settings, compute)
         run = start_run(Path(folder) / "run", "train", {}, {})
         batches = UnpairedBatches(slices, slices.take(range(300)), settings, CPU)
-        # A checkpoint after each step: saving counts too.
+        # A checkpoint after each step, so that saving is included.
         fit(trainee, batches, run, TrainingPlan("Training", 1, 0, steps=int(steps), minutes=0), Distributed(CPU))
         seen["after training"], seen["peak"] = resident_bytes(), peak_bytes(CPU)
     print(f"EssNet, {size}, {settings.size} px, {compute}, {len(slices)} + 300 slices of {slices.size} px")

@@ -17,7 +17,7 @@ OF_VOLUME = Callable[[Volume, "Case"], Volume]
 
 @dataclass(frozen=True, eq=False)
 class Case:
-    """One patient, and whom else a corruption may borrow from."""
+    """One patient, and another one whose images a corruption may use."""
 
     volume: Volume
     other: Volume
@@ -30,7 +30,7 @@ def _body(volume: Volume) -> np.ndarray:
 
 
 def range_of(volume: Volume) -> tuple[float, float]:
-    """What is shown: the abdominal window, or the middle 99 % of MR."""
+    """The display range: the abdominal window, or the middle 99 % of MR."""
     if volume.modality == "ct":
         return -160.0, 240.0
     low, high = np.percentile(volume.voxels, (0.5, 99.5))
@@ -136,7 +136,7 @@ def _clipped(volume: Volume, case: Case) -> Volume:
 
 
 def _other_modality(volume: Volume, case: Case) -> Volume:
-    """What the network made, given again as if it were of the source's modality."""
+    """The output of the network, passed as input as if it had the source's modality."""
     made, body = case.clean.image.voxels.astype(np.float64), case.clean.body
     low, high = range_of(volume)
     least, most = np.percentile(made[body], (0.5, 99.5))
@@ -160,7 +160,7 @@ def _legs(volume: Volume, case: Case) -> Volume:
 
 
 def _cropped(volume: Volume, case: Case) -> Volume:
-    """The middle 60 % of the body's own box."""
+    """The middle 60 % of the body's bounding box."""
     rows, columns = (np.flatnonzero(_body(volume).any(axis=(0, axis))) for axis in (2, 1))
     cuts = [slice(*(round(at[0] + share * (at[-1] - at[0])) for share in (0.2, 0.8))) for at in (rows, columns)]
     labels = None if volume.labels is None else volume.labels[:, cuts[0], cuts[1]]
@@ -168,7 +168,7 @@ def _cropped(volume: Volume, case: Case) -> Volume:
 
 
 def _streaks(volume: Volume, case: Case) -> Volume:
-    """Two metal implants: bright discs, and dark and bright rays between and around them."""
+    """Two metal implants: bright discs, with dark and bright rays between and around them."""
     _, rows, columns = volume.voxels.shape
     y, x = np.mgrid[0:rows, 0:columns]
     low, high = range_of(volume)

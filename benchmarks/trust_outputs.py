@@ -1,4 +1,4 @@
-"""Known corruptions of what a translation made, for `trust_table.py`."""
+"""Known corruptions of the output of a translation, for `trust_table.py`."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -20,7 +20,7 @@ OF_TRANSLATION = Callable[[Translation, Case], Translation]
 
 @dataclass(frozen=True, eq=False)
 class Function:
-    """A function as a network."""
+    """A function in the role of a network."""
 
     about: About
     work: Callable[[np.ndarray], np.ndarray]
@@ -42,7 +42,7 @@ def _span(made: Translation) -> float:
 
 
 def _filled(share: float) -> OF_TRANSLATION:
-    """All body at one value: of the range, beyond it below 0 and above 1."""
+    """The whole body at one value, as a share of the range; below 0 and above 1 are outside it."""
 
     def fill(made: Translation, case: Case) -> Translation:
         return _with(made, np.full(made.body.shape, made.about.low + share * _span(made)))
@@ -51,7 +51,7 @@ def _filled(share: float) -> OF_TRANSLATION:
 
 
 def _network_pixel(made: Translation) -> float:
-    """Of the network, in pixels of the image."""
+    """Size of a network pixel, in image pixels."""
     return frame_of(made.sources[0], made.about).pixel_mm[0] / made.image.spacing[1]
 
 
@@ -61,7 +61,7 @@ def _smoothed(made: Translation, case: Case) -> Translation:
 
 
 def _untrained(made: Translation, case: Case) -> Translation:
-    """What a network with random weights makes of the same patient."""
+    """The output of a network with random weights for the same patient."""
     import torch
 
     from crossmod.synthesis.cyclegan import generators
@@ -119,7 +119,7 @@ def _without_liver(made: Translation, case: Case) -> Translation:
 
 
 def _second_lump(made: Translation, case: Case) -> Translation:
-    """A ball of liver on the other side of the body, a fifth of the liver large."""
+    """A ball of liver on the other side of the body, with a fifth of the liver's volume."""
     liver, values = liver_of(made), made.image.voxels.astype(np.float64)
     shows = np.flatnonzero(liver.any(axis=(1, 2)))
     middle = int(shows[len(shows) // 2])
@@ -140,7 +140,7 @@ def _copied(made: Translation, case: Case) -> Translation:
 
 
 def _other_histogram(made: Translation, case: Case) -> Translation:
-    """The values of the body exchanged, rank by rank, for those of the input."""
+    """The values of the body replaced, rank by rank, by those of the input."""
     low, high = range_of(case.volume)
     shares = np.sort(np.clip((case.volume.voxels[made.body].astype(np.float64) - low) / (high - low), 0, 1))
     values = made.image.voxels.astype(np.float64)
@@ -176,7 +176,7 @@ def _output_mirrored(made: Translation, case: Case) -> Translation:
 
 
 def _of_another(made: Translation, case: Case) -> Translation:
-    """What was made of another patient, slice for slice."""
+    """The output for another patient, slice by slice."""
     other = translate_volume([case.network], [case.other]).image.voxels
     places = np.rint(np.linspace(0, len(other) - 1, len(made.body))).astype(int)
     shape = made.image.voxels.shape[1:]

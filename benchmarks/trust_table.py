@@ -1,11 +1,11 @@
-"""What the trust report finds: known corruptions of inputs and outputs, and how many of them get a new warning.
+"""What the trust report detects: known corruptions of inputs and outputs, and how many of them get a new warning.
 
     python benchmarks/trust_table.py                              a translator trained on phantoms, a quarter of an hour
     python benchmarks/trust_table.py --quick                      a stand-in for a translator, for tests
     python benchmarks/trust_table.py --matched SOURCE TARGET      a stand-in between two labelled stores
     python benchmarks/trust_table.py --run RUN --store STORE      a trained run and patients that it was not trained on
 
-A corruption is found if a check warns that does not warn of the uncorrupted case. Printed as Markdown.
+A corruption is found if a check warns that does not warn for the uncorrupted case. The table is printed as Markdown.
 """
 
 import argparse
@@ -44,7 +44,7 @@ from crossmod.synthesis.train import train_translator
 
 
 def person(number: int, size: int, slices: int) -> tuple[Volume, Volume]:
-    """CT and T2-SPIR of one invented person on one grid, with labels of the liver."""
+    """CT and T2-SPIR of one phantom person on one grid, with labels of the liver."""
     draws = np.random.default_rng([number, 11])
     whom = draw_person(number)
     grid = Grid(size, slices, float(draws.uniform(350, 385)), centre=(float(draws.uniform(-5, 5)), 0.0))
@@ -56,7 +56,7 @@ def person(number: int, size: int, slices: int) -> tuple[Volume, Volume]:
 
 
 def stand_in(folder: Path, people: Sequence[tuple[Volume, Volume]], size: int) -> tuple[Network, Fingerprint]:
-    """The mean MR value of each CT value, as a network, with the fingerprint that its training would have."""
+    """A network that maps each CT value to its mean MR value, with the fingerprint that its training would have."""
     settings = TranslateSettings(
         family="cyclegan", source="ct", size=size, load_size=size, frame="stretch", slices="organ"
     )
@@ -91,7 +91,7 @@ def stand_in(folder: Path, people: Sequence[tuple[Volume, Volume]], size: int) -
 def matched(
     source: Store, target: Store, size: int, leave_out: int, seed: int
 ) -> tuple[Network, Fingerprint, list[Volume]]:
-    """A stand-in for unpaired stores: grey values of the source take the histogram of the target, rank by rank.
+    """A stand-in for unpaired stores: grey values of the source are matched to the target's histogram, rank by rank.
 
     The last patients of a random order of the source are left out, and returned.
     """
@@ -148,7 +148,7 @@ def trained(
 
 
 def _with_labels(made: Translation, organs: tuple[str, ...]) -> Translation:
-    """Where the network has no segmentor, one that finds what the source's labels say."""
+    """If the network has no segmentor, add one that returns the source's labels."""
     if made.labels is not None or made.sources[0].labels is None:
         return made
     return replace(made, labels=liver_of(made).astype(np.uint8), about=replace(made.about, organs=organs))

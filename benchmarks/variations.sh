@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# The tests as other machines would run them: other kernels, instructions, locales, time zones, permissions, loads, orders.
-# Usage: benchmarks/variations.sh [NAME...] [-- PYTEST ARGUMENTS]     (all names: some ten times `make test`)
+# Runs the tests under other conditions: other kernels, instructions, locales, time zones, permissions, loads, orders.
+# Usage: benchmarks/variations.sh [NAME...] [-- PYTEST ARGUMENTS]     (all names: about ten times as long as `make test`)
 #
-# A variation that this machine does not have is named and left out. Exit code 1: tests failed in one of them.
+# A variation that is not possible on this machine is reported and skipped. Exit code 1: tests failed in one of them.
 set -u
 cd "$(dirname "$0")/.." || exit 2
 names=()
@@ -12,7 +12,7 @@ tests=("$@")
 export OMP_NUM_THREADS=1
 failed=()
 
-# vary NAME WORKERS VARIABLE=VALUE... : the tests in that environment.
+# vary NAME WORKERS VARIABLE=VALUE... : run the tests in that environment.
 vary() {
     local name=$1 workers=$2
     shift 2
@@ -21,17 +21,17 @@ vary() {
     env "$@" python -m pytest -q -n "$workers" ${order[@]+"${order[@]}"} ${tests[@]+"${tests[@]}"} || failed+=("$name")
 }
 
-absent() { echo "==== $1: left out, $2"; }
+absent() { echo "==== $1: skipped, $2"; }
 
 order=()
-# OpenBLAS obeys: without the instructions of a kernel the program dies.
+# OpenBLAS does not check this: without the instructions of the kernel, the program crashes.
 for kernel in Prescott Nehalem Sandybridge Haswell Zen SkylakeX Cooperlake; do
     needed=avx512f
     [[ $kernel =~ Skylake|Cooper ]] || needed=
     if [ -n "$needed" ] && ! grep -qw "$needed" /proc/cpuinfo; then absent "$kernel" "the processor has no $needed"; continue; fi
     vary "$kernel" 2 OPENBLAS_CORETYPE="$kernel"
 done
-# torch without the processor's vectors; NumPy and libm without AVX2 and FMA; Intel's libraries with old instructions.
+# torch without vector instructions; NumPy and libm without AVX2 and FMA; Intel's libraries with old instructions.
 vary old-instructions 2 ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41 MKL_CBWR=COMPATIBLE OPENBLAS_CORETYPE=Prescott \
     GLIBC_TUNABLES=glibc.cpu.hwcaps=-AVX2,-FMA
 vary avx2 2 ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2

@@ -1,9 +1,9 @@
-"""Whole volumes, from file to file, against a plain eager loop: slice by slice, fp32, read, compute, write in turn.
+"""Whole volumes, from file to file, compared with a plain eager loop: slice by slice, fp32, read, compute, write.
 
-Run: `python benchmarks/volumes.py [DEVICE] [--full] [--volumes N] [--slices N] [--threads N]`. Weights are random; both
-sides have the same, and take turns. The promise is a ratio of 1.5 on two cores. `--full` is the paper's network at
-256 px: on a CPU seconds a slice. Also told: the peak of memory beside the process as it was before (`--memory ROWS
-SLICES` alone: one volume of that size through a network that costs nothing).
+Run: `python benchmarks/volumes.py [DEVICE] [--full] [--volumes N] [--slices N] [--threads N]`. Both sides use the same
+random weights, and alternate. Target: a ratio of 1.5 on two cores. `--full` is the paper's network at 256 px, which
+takes seconds per slice on a CPU. Also printed: the peak memory in addition to the process before translation (`--memory
+ROWS SLICES`: only this, for one volume of that size through a network without cost).
 """
 
 import argparse
@@ -32,7 +32,7 @@ ABOUT = About(
 
 
 class Random:
-    """A generator with random weights, as a run's network computes."""
+    """A generator with random weights, computed as the network of a run."""
 
     def __init__(self, generator: torch.nn.Module, size: int, compute: Compute):
         self.about, self.compute = replace(ABOUT, size=size), compute
@@ -49,7 +49,7 @@ class Random:
 
 
 class Nothing:
-    """A network that costs nothing: what is left is what the volumes themselves cost."""
+    """A network without cost: the rest is the cost of the volumes themselves."""
 
     about = ABOUT
 
@@ -68,7 +68,7 @@ def made_up(slices: int, rows: int) -> Volume:
 
 
 def plainly(generator: torch.nn.Module, size: int, device: torch.device, files: list[Path], out: Path) -> None:
-    """What one would write in ten lines."""
+    """The obvious implementation in ten lines."""
     for file in files:
         volume = read_nifti(file, modality="ct")
         body = body_mask(volume.voxels, "ct")
@@ -83,7 +83,7 @@ def plainly(generator: torch.nn.Module, size: int, device: torch.device, files: 
 
 
 def ours(network: Random, files: list[Path], out: Path) -> None:
-    """As the command does it for many."""
+    """The implementation of the command for many volumes."""
     ends = overlapped(
         files,
         lambda file: read_nifti(file, modality="ct"),
@@ -96,7 +96,7 @@ def ours(network: Random, files: list[Path], out: Path) -> None:
 
 
 def peak_mb() -> float:
-    """The most memory that the process has held."""
+    """The peak memory of the process."""
     text = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
     return int(text.split("VmHWM:")[1].split()[0]) / 1024
 

@@ -1,16 +1,16 @@
 #!/usr/bin/env bash
-# The seven models of Crespi et al. on made-up patients, judged without pairs: MR of one to three sequences to CT.
+# The seven models of Crespi et al. on phantom patients, evaluated without pairs: MR of one to three sequences to CT.
 # Usage: runs/crespi_phantom.sh OUT     (under 30 minutes on two cores; docs/log.md has a result)
 #
-#   EPOCHS   of each model (default 10)
+#   EPOCHS   epochs of each model (default 10)
 #
-# Half of the CT patients is held out from training: real against real is judged on them.
+# Half of the CT patients are held out from training; the real-to-real comparison uses them.
 set -euo pipefail
 out=$1
 mkdir -p "$out"
 export OMP_NUM_THREADS=1
 
-# CT with contrast agent and MR of one hospital; CT without of another; T1 of a third.
+# CT with contrast agent and MR from one hospital; CT without contrast agent from another; T1 from a third.
 phantom() { [ -d "$out/$1" ] || crossmod phantom "$out/$1" --size 64 --slices 24 "${@:2}"; }
 store() { [ -f "$out/$1-store/manifest.json" ] || crossmod prepare chaos "$out/$1" "$out/$1-store" --name "$1" "${@:2}"; }
 phantom main --ct-patients 12 --mr-patients 10
@@ -32,7 +32,7 @@ model() {
 with_contrast="all_in in_phase in_phase_plus t2 in_n_out triple"
 for name in $with_contrast; do
     model "$name" main &
-    # Two at a time, one thread each.
+    # Run two at a time, with one thread each.
     while [ "$(jobs -rp | wc -l)" -ge 2 ]; do wait -n; done
 done
 model in_n_out_hum plain &

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Does bf16 train as well as fp32? EssNet on the phantom, three seeds each, scored on patients that are not trained on.
+# Does bf16 train as well as fp32? EssNet on the phantom, three seeds each, scored on patients that were not used in training.
 # Usage: runs/precision_phantom.sh OUT     (about 10 minutes on two cores; docs/log.md has a result)
 set -euo pipefail
 out=$1

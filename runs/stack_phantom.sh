@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Do slices fit together better, and are they nearer to the truth, where networks see three at once (--stack 3)?
-# EssNet on the phantom, both ways, two seeds, on patients that nobody was trained on and whose truth is known.
+# Are slices more consistent, and closer to the truth, if networks see three at once (--stack 3)?
+# EssNet on the phantom, with and without stacks, two seeds, on patients that were not used in training and have a known truth.
 # Usage: runs/stack_phantom.sh OUT     (about 25 minutes on two cores; docs/log.md has a result)
 #
-#   EPOCHS   of each model (default 12)
+#   EPOCHS   epochs of each model (default 12)
 set -euo pipefail
 out=$1
 mkdir -p "$out"
@@ -11,7 +11,7 @@ export OMP_NUM_THREADS=1
 [ -d "$out/main" ] || crossmod phantom "$out/main" --size 64 --slices 24 --ct-patients 12 --mr-patients 12
 [ -f "$out/main-store/manifest.json" ] ||
     crossmod prepare chaos "$out/main" "$out/main-store" --name main --sequences ct t2_spir
-# The very same patients in both modalities: the truth.
+# The same patients in both modalities, for the truth.
 if [ ! -f "$out/pairs-store/manifest.json" ]; then
     crossmod phantom "$out/pairs" --size 64 --slices 24 --patients 6 --paired --seed 7 --layout nifti
     crossmod prepare nifti "$out/pairs/ct" "$out/pairs-store" --modality ct --name pairs
@@ -30,7 +30,7 @@ for source in ct mr; do
     for stack in 1 3; do
         for seed in 0 1; do
             model "$source" "$stack" "$seed" &
-            # Two at a time, one thread each.
+            # Run two at a time, with one thread each.
             while [ "$(jobs -rp | wc -l)" -ge 2 ]; do wait -n; done
         done
     done

@@ -19,7 +19,7 @@ class Example(Settings):
 def test_settings_are_frozen_and_know_their_fields() -> None:
     with pytest.raises(ValidationError, match="frozen"):
         Example().size = 4  # pyright: ignore[reportAttributeAccessIssue]
-    with pytest.raises(InputError, match=r"file --sise: 4\. Expected: a setting that there is"):
+    with pytest.raises(InputError, match=r"file --sise: 4\. Expected: a known setting"):
         build(Example, {"sise": 4}, subject="file")
 
 

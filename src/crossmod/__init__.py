@@ -7,7 +7,7 @@
     crossmod.synthesize("runs/essnet", source="store", out="synthetic")
     crossmod.translate("runs/essnet", "patient/CT", "patient/MR.nii.gz")
 
-Names are loaded when they are first used, so that importing crossmod costs nothing.
+Names are loaded on first use, so importing crossmod is fast.
 """
 
 from typing import TYPE_CHECKING

@@ -1,4 +1,4 @@
-"""What all settings share: frozen, typed, described field by field, refused when misspelt."""
+"""Base of all settings: frozen, typed, documented field by field; unknown names are refused."""
 
 from pathlib import Path
 from typing import Any, Literal, Optional, TypeVar
@@ -21,9 +21,9 @@ SettingsType = TypeVar("SettingsType", bound=Settings)
 
 
 def overrides_of(settings: type[Settings]) -> type[BaseModel]:
-    """A model with the fields of `settings`, all optional: what a user may change of a preset.
+    """A model with the fields of `settings`, all optional: the changes to a preset.
 
-    It exists so that the command line offers each field by its own name and help without writing them twice.
+    With it the command line has an option and its help for each field, without writing them twice.
     """
     fields: dict[str, Any] = {
         name: (
@@ -36,13 +36,13 @@ def overrides_of(settings: type[Settings]) -> type[BaseModel]:
 
 
 def _help(field: Any) -> str:
-    # The default belongs to the preset; it is shown here because `--help` is where people look for it.
+    # The default belongs to the preset; it is shown here because users look for it in `--help`.
     text = (field.description or "").strip()
     return text if field.is_required() else f"{text} [paper's preset: {field.default}]"
 
 
 def with_overrides(settings: SettingsType, overrides: BaseModel | None) -> SettingsType:
-    """`settings` with what the user set in `overrides`.
+    """`settings` with the values that the user set in `overrides`.
 
     Raises:
         InputError: a value that the settings refuse, named by its option.
@@ -72,26 +72,26 @@ def build(settings: type[SettingsType], values: dict[str, Any], *, subject: obje
 
 
 def invalid(error: ValidationError, subject: object) -> InputError:
-    """The sentence for the first thing that settings refuse.
+    """The message for the first invalid setting.
 
     Args:
-        error: what pydantic found.
-        subject: the file that the settings came from, or "" for the command line.
+        error: the error of pydantic.
+        subject: the file of the settings, or "" for the command line.
     """
     first = error.errors()[0]
     name = "".join(f" --{str(part).replace('_', '-')}" for part in first["loc"] if isinstance(part, str))
     expected = first["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
     expected = PLAIN_WORDS.get(first["type"], expected)
-    # Our own checks say "<wanted>, got <found>".
+    # The checks of crossmod have the form "EXPECTED, got FOUND".
     expected, _, got = expected.partition(", got ")
     found = got or (repr(first["input"]) if first["type"] != "missing" else "nothing")
     do = "Change it; `--help` lists what each option takes."
     return InputError(f"{subject}{name}".strip() or "options", found=found, expected=expected, do=do)
 
 
-# pydantic's words for what a reader of a settings file may get wrong.
+# Plain words for pydantic's error types.
 PLAIN_WORDS = {
-    "extra_forbidden": "a setting that there is",
+    "extra_forbidden": "a known setting",
     "missing": "a value",
     "tuple_type": "a list of values",
     "too_short": "at least one value",
@@ -102,7 +102,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     """The mapping in a YAML file.
 
     Raises:
-        InputError: the file is not there, not YAML, or not a mapping.
+        InputError: the file does not exist, is not YAML, or is not a mapping.
     """
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))

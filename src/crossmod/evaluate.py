@@ -1,9 +1,10 @@
-"""Scores on arrays, each loaded when it is first used.
+"""Scores on arrays, each loaded on first use.
 
-import numpy as np
-first, second = np.zeros((2, 8, 8, 8), bool)
-first[2:6, 2:6, 2:6] = second[2:6, 2:6, 3:7] = True
-crossmod.evaluate.dice(first, second)  # 0.75
+    first, second = np.zeros((2, 8, 8, 8), bool)
+    first[2:6, 2:6, 2:6] = second[2:6, 2:6, 3:7] = True
+    crossmod.evaluate.dice(first, second)  # 0.75
+
+Arrays are NumPy's; the arguments say which shapes and units they take.
 """
 
 from typing import TYPE_CHECKING

@@ -1,4 +1,4 @@
-"""Files and folders that are whole or not there, locks, and names in natural order."""
+"""Files and folders that are written completely or not at all, locks, and names in natural order."""
 
 import errno
 import glob
@@ -23,15 +23,15 @@ try:
 except ImportError:
     raise ImportError(f"crossmod: {unsupported()}") from None
 
-# What public names take for a path.
+# Paths that public functions accept.
 PathName = str | PathLike[str]
 
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
-    """Give a temporary path to write to; it takes the place of `path` when the block ends well.
+    """Give a temporary path to write to; it replaces `path` when the block ends without an error.
 
-    When the block fails, the temporary file is removed and `path` is as it was.
+    When the block fails, the temporary file is removed and `path` is unchanged.
 
     Raises:
         InputError: the disk is full.
@@ -40,7 +40,7 @@ def atomic_write(path: Path) -> Iterator[Path]:
     try:
         yield temporary
         _sync(temporary)
-        # safetensors writes for the owner alone; a store is as open as any other file of its folder.
+        # safetensors writes files that only the owner can read; a store has the usual permissions of its folder.
         temporary.chmod(0o666 & ~_umask())
         temporary.replace(path)
         _sync(path.parent)
@@ -57,7 +57,7 @@ def _umask() -> int:
         status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
         return int(status.partition("\nUmask:")[2].split()[0], 8)
     except (OSError, IndexError):  # macOS, or a kernel that does not show it
-        # Elsewhere it can only be read by setting it, and files that other threads make meanwhile are open to all.
+        # Otherwise it can only be read by setting it; files that other threads create meanwhile are open to all users.
         mask = os.umask(0)
         os.umask(mask)
         return mask
@@ -72,7 +72,7 @@ def _sync(path: Path) -> None:
 
 
 def is_disk_full(error: BaseException) -> bool:
-    """Whether `error` says that there is no room: safetensors reports the system's words, not its number."""
+    """Whether `error` means that the disk is full: safetensors reports the system's message, not its number."""
     full = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
     if isinstance(error, OSError) and error.errno in full:
         return True
@@ -80,21 +80,21 @@ def is_disk_full(error: BaseException) -> bool:
 
 
 def disk_full(path: Path) -> InputError:
-    """The sentence for a disk with no room left for `path`."""
+    """The error for a full disk when writing `path`."""
     return InputError(
         path,
         found="the disk is full, or a quota or file-size limit is reached",
         expected="room for this file",
-        do="Free some space or choose another folder, then run the same command again.",
+        do="Free some space or choose another folder, then rerun the command.",
     )
 
 
 @contextmanager
 def lock(path: Path) -> Iterator[None]:
-    """Hold a lock file, so that no second process writes in the same place; a killed process lets go of it.
+    """Lock a file, so that no second process writes to the same folder; the lock of a killed process is released.
 
     Raises:
-        InputError: another process holds it.
+        InputError: another process has locked it.
     """
     with path.open("wb") as stream:
         try:
@@ -107,13 +107,13 @@ def lock(path: Path) -> Iterator[None]:
 
 
 def remove_partial(folder: Path) -> None:
-    """Remove the temporary files that a killed process left; whoever calls holds the folder."""
+    """Remove the temporary files of a killed process; the caller must have locked the folder."""
     for path in folder.glob(".*.partial"):
         path.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write `text` to `path`, whole or not at all."""
+    """Write `text` to `path`, completely or not at all."""
     with atomic_write(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
@@ -132,7 +132,7 @@ def to_json(value: Any) -> Any:
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write `content` as indented JSON, whole or not at all; NaN is refused, since JSON has none."""
+    """Write `content` as indented JSON, completely or not at all; NaN is refused, since JSON has none."""
     write_text(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
 
 
@@ -140,7 +140,7 @@ def read_json(path: Path) -> Any:
     """The content of a JSON file.
 
     Raises:
-        InputError: the file is not there or is not JSON.
+        InputError: the file does not exist or is not JSON.
     """
     try:
         return json.loads(path.read_text(encoding="utf-8"))
@@ -148,7 +148,7 @@ def read_json(path: Path) -> Any:
         raise InputError(path, found="no such file", expected="a JSON file", do="Check the path.") from None
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
         raise InputError(
-            path, found=f"not JSON ({error})", expected="a JSON file", do="Restore it from a copy or make it anew."
+            path, found=f"not JSON ({error})", expected="a JSON file", do="Restore it from a copy or create it again."
         ) from None
 
 
@@ -158,15 +158,15 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-# What renaming onto a folder says that was filled meanwhile.
+# Errors of renaming onto a folder that another process has filled meanwhile.
 FILLED = (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR)
 
 
 def require_empty(folder: Path) -> None:
-    """Say so before the work whose result would have no place.
+    """Check that a result can be written, before the work is done.
 
     Raises:
-        InputError: there is a file, a link, or a folder that holds something.
+        InputError: there is a file, a link, or a folder that is not empty.
     """
     if folder.is_symlink() or (folder.exists() and (not folder.is_dir() or any(folder.iterdir()))):
         found = "a folder with something in it" if folder.is_dir() else "a file"
@@ -175,18 +175,18 @@ def require_empty(folder: Path) -> None:
 
 @contextmanager
 def atomic_folder(folder: Path) -> Iterator[Path]:
-    """Give a temporary folder to fill; it takes the place of `folder` when the block ends well.
+    """Give a temporary folder to fill; it replaces `folder` when the block ends without an error.
 
-    When the block fails, nothing is left; nor of commands that were killed.
+    When the block fails, the temporary folder is removed; so are those of killed commands.
 
     Args:
-        folder: not there yet, or empty.
+        folder: does not exist, or is empty.
 
     Raises:
-        InputError: the folder holds something, also if it only came there meanwhile, or the disk is full.
+        InputError: the folder is not empty, even if it was filled meanwhile, or the disk is full.
     """
     require_empty(folder)
-    # `.` and `..` have no name of their own to put a temporary one beside.
+    # The temporary name needs the real name of the folder, which `.` and `..` do not show.
     place = folder.resolve()
     temporary = place.with_name(f".{place.name}.{os.getpid()}.partial")
     try:
@@ -214,10 +214,10 @@ def _rename(temporary: Path, out: Path) -> None:
 
 
 def _remove_abandoned(out: Path) -> None:
-    """Remove what commands that were killed left beside `out`; a command that still runs keeps its folder."""
+    """Remove the temporary folders of killed commands next to `out`; a running command keeps its folder."""
     for path in out.parent.glob(f".{glob.escape(out.name)}.*.partial"):
         number = path.name[len(out.name) + 2 : -len(".partial")]
-        # This process has made none yet: a folder of its number is from another that had it before.
+        # This process has created none yet: a folder with its number is from an earlier process with that number.
         if path.is_dir() and number.isdecimal() and (int(number) == os.getpid() or not _alive(int(number))):
             shutil.rmtree(path, ignore_errors=True)
 
@@ -227,15 +227,15 @@ def _alive(process: int) -> bool:
         os.kill(process, 0)
     except ProcessLookupError:
         return False
-    except (PermissionError, OverflowError):  # somebody else's, or no number of a process: not ours to judge
+    except (PermissionError, OverflowError):  # another user's process, or not the number of a process: keep it
         return True
     return True
 
 
 def natural_key(path: Path) -> list[tuple[int, int, str]]:
-    """A key for `sorted`: numbers inside the name count as numbers, all else by the alphabet.
+    """A key for `sorted`: numbers inside the name are compared as numbers, everything else alphabetically.
 
-    Names that differ in case alone are in one order everywhere, whatever order the disk lists them in.
+    Names that differ only in case always have the same order, whatever order the disk lists them in.
     """
     parts = re.split(r"(\d+)", path.name)
     keys = [(1, int(part), part) if part.isdigit() else (0, 0, part.lower()) for part in parts if part]
@@ -243,5 +243,5 @@ def natural_key(path: Path) -> list[tuple[int, int, str]]:
 
 
 def files_in(folder: Path) -> list[Path]:
-    """The files of a folder, not of its sub-folders, in natural order; hidden ones are left out."""
+    """The files of a folder, not of its sub-folders, in natural order, without hidden files."""
     return sorted((path for path in folder.iterdir() if path.is_file() and path.name[0] != "."), key=natural_key)

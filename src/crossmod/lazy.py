@@ -1,4 +1,4 @@
-"""Names that a package gives, each loaded when it is first used: importing the package costs nothing."""
+"""Public names of a package, each loaded on first use, so that importing the package is fast."""
 
 from collections.abc import Callable, Mapping
 from importlib import import_module
@@ -6,12 +6,12 @@ from typing import Any
 
 
 def loading(package: str, homes: Mapping[str, str]) -> Callable[[str], Any]:
-    """What a package takes as its `__getattr__` (PEP 562).
+    """The `__getattr__` of a package (PEP 562).
 
     Args:
         package: its name.
-        homes: module of each name; a module that is called like the name is given itself. `module:other` is what the
-            module calls `other`.
+        homes: module of each name; if the module has the same name, it is returned itself. `module:other` is the
+            attribute `other` of the module.
     """
 
     def load(name: str) -> Any:

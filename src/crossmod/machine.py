@@ -1,11 +1,11 @@
-"""What this machine offers: cores and memory; and which runs are too small for many cores.
+"""Available cores and memory of this machine, and which runs are too small for many cores.
 
-Measured on two cores, steps of training per second with two threads against one (docs/concepts/training.md): 1.1 to 1.2
-times as many up to about 220,000 numbers in the first layer of a step, 1.4 to 1.5 from a million on. Threads that wait
-for each other lose far more than that where another program keeps one of the cores busy.
+Measured on two cores, training steps per second with two threads relative to one (docs/concepts/training.md): 1.1 to
+1.2 times as many up to about 220,000 values in the first layer of a step, 1.4 to 1.5 from a million. Threads that wait
+for each other lose far more than that if another program keeps one of the cores busy.
 
 Notable:
-- More threads than cores are worse than fewer, and a container's quota does not show in the machine's count of cores.
+- More threads than cores are slower than fewer, and the number of cores does not include a container's quota.
 - Control groups of both versions are read: `cpu.max` and `memory.max` (2), `cpu.cfs_*` and `memory.limit_in_bytes` (1).
 """
 
@@ -27,12 +27,12 @@ def usable_cores(root: Path = ROOT) -> int:
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     quotas = [_quota(folder) for folder in _groups(root, "cpu")]
-    # A share of a core more makes no thread more: those that wait by spinning would use the quota up.
+    # Round down: a thread more than whole cores would spin while it waits, and use up the quota.
     return max(1, min([cores, *(int(quota) for quota in quotas if quota is not None)]))
 
 
 def free_memory(root: Path = ROOT) -> int | None:
-    """Bytes of main memory that programs can still have; None where the system does not say (macOS).
+    """Bytes of free main memory; None if the system does not report it (macOS).
 
     Args:
         root: where the system's files lie.
@@ -44,7 +44,7 @@ def free_memory(root: Path = ROOT) -> int | None:
 
 
 def _groups(root: Path, controller: str) -> Iterator[Path]:
-    """Folders of the control groups that this process is in, from its own up to the outermost that is seen."""
+    """Folders of the control groups of this process, from its own up to the outermost visible one."""
     try:
         lines = (root / "proc/self/cgroup").read_text(encoding="utf-8").splitlines()
     except OSError:
@@ -55,7 +55,7 @@ def _groups(root: Path, controller: str) -> Iterator[Path]:
         if names and controller not in names.split(","):
             continue
         top = root / "sys/fs/cgroup" / (controller if names else "")
-        # Inside a container the path may be the one that the host sees; its own group is then the mounted one.
+        # Inside a container the path may be that of the host; the mounted group is then the container's own.
         group = top / path.strip("/")
         yield from (folder for folder in (group, *group.parents) if folder == top or top in folder.parents)
 
@@ -73,7 +73,7 @@ def _left(group: Path) -> int | None:
     for limit, used in (("memory.max", "memory.current"), ("memory.limit_in_bytes", "memory.usage_in_bytes")):
         most, have = _words(group / limit), _words(group / used)
         if most and have and most[0].isdecimal():
-            # Files that were read are kept in memory as long as nobody needs it.
+            # Cached files count as free, since the system releases them when memory is needed.
             return max(0, int(most[0]) - int(have[0]) + _cached(group))
     return None
 
@@ -100,7 +100,7 @@ def _words(path: Path) -> list[str]:
         return []
 
 
-# Numbers in the output of a step's first layer, the largest that there is.
+# Values in the output of the first layer of a step, the largest layer; up to this number, a run is small.
 SMALL = 400_000
 # Channels of the first layer of each segmentation network.
 CHANNELS = {"unet": 64, "tiny": 12, "dynunet": 32, "attention_unet": 64, "swin_unetr": 48, "segresnet": 32}
@@ -109,15 +109,15 @@ AnySettings = TranslateSettings | SegmentSettings
 
 
 def first_layer(settings: AnySettings) -> int:
-    """Numbers in the output of the first layer: pixels x channels x slices in a step."""
+    """Values in the output of the first layer: pixels x channels x slices per step."""
     if isinstance(settings, TranslateSettings):
         channels = max(settings.generator_filters, settings.discriminator_filters)
     else:
-        # A network that a package added counts as wide.
+        # A network of another package is assumed to be wide.
         channels = CHANNELS.get(settings.network, 64)
     return settings.size**2 * channels * settings.batch_size
 
 
 def is_small(settings: AnySettings) -> bool:
-    """Whether more than one CPU thread would bring little."""
+    """Whether more than one CPU thread would gain little."""
     return first_layer(settings) <= SMALL

@@ -91,7 +91,7 @@ SEGMENT: dict[str, SegmentSettings] = {
         steps=500,
         augment=True,
     ),
-    # How segmenters are mostly trained today: nnU-Net's network and loss, AdamW, cosine, averages. Not of any paper.
+    # Common practice today: nnU-Net's network and loss, AdamW, cosine schedule, EMA. Not from a paper.
     "modern": SegmentSettings(
         network="dynunet",
         loss="dice_cross_entropy",
@@ -103,7 +103,7 @@ SEGMENT: dict[str, SegmentSettings] = {
         batch_size=8,
     ),
 }
-# The same for a CPU, with what `tiny` has to be small. Averages reach back over fewer steps, as there are few.
+# The same for a CPU, with the small network of `tiny`. The EMA decays faster, since there are fewer steps.
 SEGMENT["tiny_modern"] = with_changes(
     SEGMENT["modern"], network="tiny", size=64, precision="fp32", learning_rate=2e-3, ema=0.98, steps=500
 )
@@ -118,7 +118,7 @@ STATED = {model: frozenset(names.split()) for model, names in _STATED.items()}
 
 Chosen = TypeVar("Chosen", bound=SplitSettings)
 
-# Asked for, a setting switches the other one off: its value then.
+# A requested setting switches the other one off: the value that the other one then has.
 RIVALS: dict[str, tuple[str, Any]] = {
     "epochs": ("steps", 0),
     "augment": ("strong_augment", False),
@@ -127,16 +127,16 @@ RIVALS: dict[str, tuple[str, Any]] = {
 
 
 def with_asked(settings: Chosen, asked: Mapping[str, Any], *, every: bool = True, subject: object = "") -> Chosen:
-    """A preset's settings with what is asked for.
+    """A preset's settings with the requested changes.
 
     Args:
         settings: the preset's.
-        asked: what was typed, or written into a file, by the names of the settings.
-        every: refuse what would have no effect; False for files that hold all settings.
-        subject: the file that it was written into; "" for the command line.
+        asked: values from the command line or a file, by the names of the settings.
+        every: refuse settings without an effect; False for files that contain all settings.
+        subject: the file of the values; "" for the command line.
 
     Raises:
-        InputError: a value that the settings refuse, or one that would have no effect.
+        InputError: a value is invalid, or would have no effect.
     """
     switched = {}
     for name, (other, off) in RIVALS.items():

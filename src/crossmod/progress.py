@@ -1,4 +1,4 @@
-"""Progress with the time left: a bar on a terminal, a line now and then in a log."""
+"""Progress with the remaining time: a bar on a terminal, occasional lines in a log."""
 
 import sys
 import time
@@ -9,7 +9,7 @@ from typing import TypeVar
 
 Item = TypeVar("Item")
 
-# A log that nobody watches gets a line at most this often.
+# Minimum seconds between lines in a log.
 SECONDS_BETWEEN_LINES = 20.0
 
 Advance = Callable[..., None]
@@ -19,12 +19,12 @@ _asked: ContextVar[bool] = ContextVar("asked", default=False)
 
 
 def disable_progress() -> None:
-    """From now on this process shows nothing: of several that work together, one speaks."""
+    """Show no progress in this process, because another one of a group shows it."""
     _hushed.set(True)
 
 
 def progress_disabled() -> bool:
-    """Whether another process speaks for this one."""
+    """Whether this process shows no progress."""
     return _hushed.get()
 
 
@@ -79,9 +79,9 @@ def progress(title: str, total: int, *, done: int = 0) -> Iterator[Advance]:
     """Show progress on standard error; the block gets `advance(steps=1, note="")`.
 
     Args:
-        title: what is going on.
-        total: how many steps there are.
-        done: how many were done before (a resumed run), left out of the speed.
+        title: name of the task.
+        total: number of steps.
+        done: steps done before (a resumed run), which do not count for the speed.
     """
     if progress_disabled():
         yield lambda steps=1, note="": None

@@ -1,8 +1,8 @@
-"""Parts that a package or a notebook can add: families of translators, losses, networks, executors.
+"""Components that a package or a notebook can add: families of translators, losses, networks, executors.
 
-Built-in members are named here as `module:attribute`, so that nothing is imported before it is used. A package adds its
-own with an entry point of the group `crossmod.KIND`, which every process finds, workers too; a notebook with
-`crossmod.register(KIND, NAME, MEMBER)`, which holds for its own process. docs/how-to/extend.md shows one of each kind.
+Built-in members are listed here as `module:attribute`, so that nothing is imported before it is used. A package adds
+members with an entry point of the group `crossmod.KIND`, which every process finds, including workers; a notebook with
+`crossmod.register(KIND, NAME, MEMBER)`, for its own process only. docs/how-to/extend.md shows one of each kind.
 """
 
 from functools import cache
@@ -42,15 +42,15 @@ _REGISTERED: dict[str, dict[str, Any]] = {kind: {} for kind in get_args(Kind)}
 
 
 def register(kind: str, name: str, member: Any) -> None:
-    """Add a member in this process, under a name that settings and options then take.
+    """Add a member in this process, under a name that settings and options then accept.
 
     Args:
-        kind: which table: `family`, `adversarial_loss`, `segmenter` or `executor`.
-        name: its name; registered again, the later member counts.
-        member: what the table holds, see docs/how-to/extend.md; or `module:attribute`, imported when it is used.
+        kind: `family`, `adversarial_loss`, `segmenter` or `executor`.
+        name: its name; if it is registered twice, the later member is used.
+        member: the object, see docs/how-to/extend.md; or `module:attribute`, which is imported on first use.
 
     Raises:
-        InputError: no such kind, or a built-in member's name.
+        InputError: the kind does not exist, or the name is that of a built-in member.
     """
     if kind not in _BUILT_IN:
         raise InputError(
@@ -68,10 +68,10 @@ def names(kind: Kind) -> tuple[str, ...]:
 
 
 def member(kind: Kind, name: str) -> Any:
-    """A member by its name, imported if it was not yet.
+    """A member by its name, imported if necessary.
 
     Raises:
-        InputError: no member has this name, or the package that adds it cannot be imported.
+        InputError: no member has this name, or its package cannot be imported.
     """
     if name in _BUILT_IN[kind]:
         return _imported(_BUILT_IN[kind][name])
@@ -87,15 +87,15 @@ def member(kind: Kind, name: str) -> Any:
     except (ImportError, AttributeError) as error:
         found = f"{point.value}, which cannot be imported ({error})"
         raise InputError(
-            f"{kind} {name}", found=found, expected="an importable member", do="Repair its package."
+            f"{kind} {name}", found=found, expected="an importable member", do="Fix its package."
         ) from None
 
 
 def known(kind: Kind, name: str) -> str:
-    """The name, if a member has it.
+    """Return the name if a member has it.
 
     Raises:
-        ValueError: otherwise, in the form that settings report ("EXPECTED, got FOUND").
+        ValueError: otherwise, in the form of the checks of settings ("EXPECTED, got FOUND").
     """
     if name not in names(kind):
         raise ValueError(f"one of {', '.join(names(kind))}, got {name!r}")

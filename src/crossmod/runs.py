@@ -1,13 +1,13 @@
-"""The run folder: what one command made, and all that is needed to understand or continue it.
+"""The run folder: the output of one command, and everything that is needed to understand or resume it.
 
-    config.yaml       the settings, resolved, and the inputs
+    config.yaml       the resolved settings, and the inputs
     environment.json  versions, machine, command
-    metrics.jsonl     one line a reading: step, epoch, losses
+    metrics.jsonl     log entries: step, epoch, losses
     checkpoints/      safetensors
-    samples/          pictures made on the way
-    card.json         written last: what the run made; a folder with a card is finished
+    samples/          images from training
+    card.json         written last: the results; a folder with a card is finished
 
-Running the same command again continues an unfinished run and leaves a finished one alone.
+Rerunning the command resumes an unfinished run; a finished run is not changed.
 """
 
 import json
@@ -32,7 +32,7 @@ CONFIG, CARD, LOCK = "config.yaml", "card.json", ".lock"
 
 @dataclass(frozen=True)
 class Run:
-    """A run folder that is there."""
+    """An existing run folder."""
 
     path: Path
 
@@ -45,22 +45,22 @@ class Run:
         """Kind, settings and inputs.
 
         Raises:
-            InputError: the file is not what a command wrote.
+            InputError: the file was not written by a crossmod command.
         """
         content = read_yaml(self.path / CONFIG)
         return _with_keys(self.path / CONFIG, content, ("kind", "settings", "inputs"))
 
     @property
     def finished(self) -> bool:
-        """Whether the run came to its end."""
+        """Whether the run is finished."""
         return (self.path / CARD).is_file()
 
     @property
     def card(self) -> dict[str, Any]:
-        """What the run made.
+        """The results of the run.
 
         Raises:
-            InputError: the run is not finished, or the card is not what a command wrote.
+            InputError: the run is not finished, or the card was not written by a crossmod command.
         """
         if not self.finished:
             do = "Run its command again: it continues where it stopped."
@@ -77,7 +77,7 @@ class Run:
             stream.write(json.dumps(reading) + "\n")
 
     def metrics(self) -> Iterator[dict[str, Any]]:
-        """The readings so far; a last line torn by a kill is left out."""
+        """The entries so far, without a last line that is incomplete because the process was killed."""
         path = self.path / "metrics.jsonl"
         for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
             try:
@@ -86,7 +86,7 @@ class Run:
                 return
 
     def rewind_metrics(self, step: int) -> None:
-        """Drop readings after `step`: those steps will be taken again."""
+        """Remove entries after `step`: those steps will be repeated."""
         kept = [json.dumps(reading) + "\n" for reading in self.metrics() if reading["step"] <= step]
         write_text(self.path / "metrics.jsonl", "".join(kept))
 
@@ -94,7 +94,7 @@ class Run:
 def _with_keys(path: Path, content: Any, keys: tuple[str, ...]) -> dict[str, Any]:
     if not isinstance(content, dict) or not all(key in content for key in keys):
         found, expected = "other content than a crossmod command writes", ", ".join(keys)
-        raise InputError(path, found=found, expected=expected, do="Restore the file, or make the run anew.")
+        raise InputError(path, found=found, expected=expected, do="Restore the file, or create the run again.")
     return content
 
 
@@ -104,10 +104,10 @@ def is_run(path: Path) -> bool:
 
 
 def open_run(path: Path, kind: str | None = None) -> Run:
-    """A run that is there.
+    """An existing run.
 
     Raises:
-        InputError: the folder is no run, or one of another kind.
+        InputError: the folder is not a run, or a run of another kind.
     """
     if not is_run(path):
         found = f"no {CONFIG} in it" if path.is_dir() else "no such folder"
@@ -127,19 +127,19 @@ def start_run(
     *,
     unknown: Mapping[str, Any] | None = None,
 ) -> Run:
-    """Make a run folder, or open the one that the same command made before.
+    """Create a run folder, or open the one that the same command created before.
 
-    A run that has no checkpoint yet has nothing to lose: with other settings or inputs it begins again.
+    A run without a checkpoint has nothing to lose: with other settings or inputs it starts again.
 
     Args:
         path: the folder.
         kind: the command.
         settings: resolved settings as plain values.
-        inputs: what went in: case ids and checksums, so that changed data is noticed.
-        unknown: what a setting stands for in a run of an earlier version that did not know it.
+        inputs: case ids and checksums of the inputs, so that changed data is detected.
+        unknown: values of settings that a run of an earlier version does not have.
 
     Raises:
-        InputError: the folder is something else, a run with other settings or inputs, or one that is being written.
+        InputError: the folder is not a run, a run with other settings or inputs, or one that is being written.
     """
     config = json.loads(json.dumps({"kind": kind, "settings": settings, "inputs": inputs}))
     if is_run(path):
@@ -168,14 +168,14 @@ def start_run(
 
 
 def _begin(run: Run, config: dict[str, Any]) -> Run:
-    # First of all: with it a folder is a run, and a command that was killed after this line can be given again.
+    # Written first: it makes the folder a run, so a command that is killed after this line can be rerun.
     write_text(run.path / CONFIG, yaml.safe_dump(config, sort_keys=False))
     write_json(run.path / "environment.json", _environment())
     return _complete(run)
 
 
 def _is_empty(run: Run) -> bool:
-    """Whether nothing was made yet that could be continued."""
+    """Whether there is nothing yet that could be resumed."""
     return not run.finished and not any((run.path / "checkpoints").glob("*.safetensors"))
 
 

@@ -1,7 +1,7 @@
 """Every random draw comes from a generator derived from the run's seed and the draw's name.
 
-Because a generator is made anew from `(seed, names)` wherever one is needed, there is no generator state to save: the
-data order of epoch 7 is the same whether the run came there in one go or was resumed on the way.
+A new generator is created from `(seed, names)` wherever one is needed, so there is no generator state to save: the
+data order of epoch 7 is the same whether the run was interrupted and resumed or not.
 """
 
 import hashlib

@@ -1,4 +1,4 @@
-"""The settings of training a translator and of training a segmenter: the one place where each is documented."""
+"""The settings of training translators and segmenters and of evaluations: each is documented here, and only here."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -15,7 +15,7 @@ Precision = Literal["auto", "fp32", "bf16"]
 Compile = Literal["auto", "on", "off"]
 FrameKind = Literal["body", "field", "stretch"]
 
-# What the settings of a run mean that was made before there were these: the whole field of view was stretched.
+# Values of these settings in runs of versions that did not have them: the whole field of view was stretched.
 BEFORE_FRAMES: Mapping[str, Any] = {"frame": "stretch", "pixel_mm": 0.0}
 # Of the built-in families.
 ONE_INPUT = ("cyclegan", "essnet")
@@ -38,76 +38,76 @@ _PANELS = {
 }
 PANELS = {name: panel for panel, names in _PANELS.items() for name in names.split()}
 
-# Without a load size: share of the frame by which windows are moved at random, towards each side.
+# Without a load size: share of the frame by which it is shifted at random, in each direction.
 TRANSLATION = 0.05
 
 
 class Machine(Settings):
-    """Where and how a command computes: what may differ each time that the same command is given."""
+    """Where and how a command computes; these settings may change when a command is rerun."""
 
     device: Device = "auto"
     """Where to compute."""
     threads: int = Field(default=0, ge=0)
-    """CPU threads; 0: one where networks are small, otherwise all cores, and fewer if other programs want them too."""
+    """CPU threads; 0: one for small networks, otherwise all cores, and fewer if other programs use them too."""
     devices: int = Field(default=1, ge=1)
-    """Processes that train together on each machine, one a GPU; --batch-size and the image pools are for each."""
+    """Processes that train together on each machine, one per GPU; --batch-size and image pools are per process."""
     nodes: int = Field(default=1, ge=1)
     """Machines that train together; start the command on each, with torchrun or SLURM."""
     checkpoint_minutes: float = Field(default=5.0, ge=0)
-    """Minutes between checkpoints; at most so much is lost when the process is killed."""
+    """Minutes between checkpoints: the most work lost if the process is killed."""
     keep: int = Field(default=2, ge=1)
-    """How many of the last checkpoints to keep, beside the best."""
+    """Number of latest checkpoints to keep, in addition to the best."""
 
 
 class SplitSettings(Settings):
-    """What is held out for testing; the same settings hold out the same to every command."""
+    """What is held out for testing; identical settings give the identical split in every command."""
 
     split: Literal["patient", "slice", "none"] = "patient"
-    """Hold out patients; or slices, as the paper does: neighbours of a test slice are then trained on (leaking); or
-    nobody (`train` only): what is made can then be tested on other people alone."""
+    """Hold out patients; or slices, as in the paper: neighbours of a test slice are then trained on (leaking); or
+    no one (`train` only): synthetic images can then be tested only on other people."""
     test_slices: int = Field(default=58, ge=1)
     """Slices to hold out with `--split slice`."""
     folds: int = Field(default=5, ge=2)
-    """Parts that the patients are divided into; one of them is held out."""
+    """Number of parts that the patients are divided into; one of them is held out."""
     fold: int = Field(default=0, ge=0)
-    """Which part is held out, from 0."""
+    """The part that is held out, counted from 0."""
     split_seed: int = 0
-    """Seed of the division."""
+    """Seed of the split."""
     test_patients: tuple[str, ...] = ()
-    """Patients to hold out, by name, in place of a fold."""
+    """Names of patients to hold out, instead of a fold."""
     train_patients: tuple[str, ...] = ()
-    """Patients to train on, by name; default: all that are not held out."""
+    """Names of patients to train on; default: all that are not held out."""
     same_people: Literal["yes", "no"] | None = None
-    """Whether equal case names in two stores are one person, where no patient id tells; default: ask if it matters."""
+    """Whether equal case names in two stores are one person, if there are no patient ids; default: ask if needed."""
 
     @model_validator(mode="after")
     def _check_fold(self) -> "SplitSettings":
         if self.fold >= self.folds:
             raise ValueError(f"fold below folds ({self.folds}), got --fold {self.fold}")
         if self.split == "none" and (self.test_patients or self.train_patients):
-            raise ValueError("--split patient, to choose who is held out, got --split none, which holds out nobody")
+            raise ValueError("--split patient, to choose who is held out, got --split none, which holds out no one")
         return self
 
 
 class ImageSettings(SplitSettings):
-    """How a stored volume becomes what a network sees."""
+    """How a stored volume is converted to the input of a network."""
 
     organs: tuple[str, ...] = Field(default=("liver",), min_length=1)
     """Organs to learn, as the stores name them."""
     sequence: str | None = None
-    """MR sequence to use, where a store holds several."""
+    """MR sequence to use, if a store contains several."""
     window: tuple[float, float] = (-160.0, 240.0)
-    """CT: the HU that become -1 and 1; what lies outside is cut."""
+    """CT: the HU that map to -1 and 1; values outside are clipped."""
     percentiles: tuple[float, float] = (0.5, 99.5)
-    """MR: the percentiles of a volume that become -1 and 1."""
+    """MR: the percentiles of a volume that map to -1 and 1."""
     size: int = Field(default=256, ge=16, multiple_of=4)
-    """Pixels along each side of what the network sees."""
+    """Side length of the network's input in pixels."""
     frame: FrameKind = "body"
-    """What of a slice is seen: a square of millimetres around the body, or around the middle of the field of view; or
-    `stretch`: the whole field, stretched to the size, whatever its millimetres."""
+    """Part of a slice that the network sees: a square around the body, or around the centre of the field of view; or
+    `stretch`: the whole field, stretched to the size, whatever its size in millimetres."""
     pixel_mm: float = Field(default=0.0, ge=0, le=100)
-    """Millimetres of a pixel that the network sees, the same for all scans; 0: just enough for the bodies of nearly all
-    patients, by the stores."""
+    """Pixel size of the network in millimetres, the same for all scans; 0: the smallest one with which the bodies of
+    nearly all patients in the stores fit."""
     seed: int = 0
     """Seed of weights, order and augmentation."""
 
@@ -129,60 +129,60 @@ class ImageSettings(SplitSettings):
 
 
 class TrainSettings(ImageSettings):
-    """How a network is trained, whatever it is."""
+    """Settings common to all training."""
 
     precision: Precision = "auto"
-    """`fp32`; `bf16`, with weights and losses in fp32; `auto`: bf16 where the hardware has instructions for it."""
+    """`fp32`; `bf16`, with weights and losses in fp32; `auto`: bf16 if the hardware has instructions for it."""
     ema: float = Field(default=0.0, ge=0, lt=1)
-    """Use running averages of the trained weights, with this weight of the past (such as 0.999); 0: no averages."""
+    """Decay of the exponential moving average of the weights (such as 0.999); 0: no averaging."""
 
 
 class TranslateSettings(TrainSettings):
     """Training a translator; the defaults are those of Rafiq et al. 2025."""
 
     family: Annotated[str, member_of("family")] = "essnet"
-    """`cyclegan`; `essnet`: it with a segmentor on the synthetic images; `multi_input`: it with several MR inputs."""
+    """`cyclegan`; `essnet`: CycleGAN with a segmentor; `multi_input`: CycleGAN with several MR inputs."""
     inputs: tuple[str, ...] = ()
-    """MR sequences that are one input each, registered by patient; `t1_in+t1_out` is one input that may be either."""
+    """MR sequences, one input each, registered by patient; `t1_in+t1_out` is one input that may be either."""
     contrast: Literal["any", "yes", "no"] = "any"
     """CT with contrast agent, or without; the two are never mixed."""
     source: Modality = "ct"
-    """The labelled side, whose labelled slices will be turned into the other modality."""
+    """The labelled side, whose labelled slices are translated to the other modality."""
     source_patients: tuple[str, ...] = ()
-    """Patients of the source to train on and to synthesize from, by name; default: all that are not held out."""
+    """Names of the source patients to train on and to synthesize from; default: all that are not held out."""
     load_size: int | None = None
-    """Scale slices to so many pixels a side and cut out a random part of `size` (magnifies; the public code: 286 for
-    256); default: move the frame by up to 5 % at random, at the same millimetres; with --frame stretch: 286 for 256."""
+    """Resize slices to this side length in pixels and crop a random part of `size` (magnifies; public code: 286 for
+    256); default: shift the frame at random by up to 5 %, at the same pixel size; with --frame stretch: 286 for 256."""
     flip: bool = False
-    """Mirror slices left to right at random; the liver is then found on either side."""
+    """Mirror slices left to right at random; the liver can then be on either side."""
     stack: int = Field(default=1, ge=1, le=7)
-    """Slices that the networks see together: 1, 3, 5 or 7; 3 are one, and those above and below it (2.5D)."""
+    """Number of slices that the networks see together: 1, 3, 5 or 7; 3: a slice and its two neighbours (2.5D)."""
     stack_mm: float = Field(default=0.0, ge=0, le=1000)
-    """Millimetres between the slices of a stack; 0: as far as slices lie apart on the side where that is more."""
+    """Distance between the slices of a stack in millimetres; 0: the larger slice distance of the two sides."""
     slices: Slices = "organ"
-    """Train on slices that show the organ, or on all; a store without labels gives all it has."""
+    """Train on slices that show the organ, or on all; of a store without labels, all slices are used."""
     ct_slices: int = Field(default=350, ge=0)
-    """At most so many CT slices to train on, drawn evenly from the patients; 0: all."""
+    """Maximum number of CT slices to train on, drawn evenly from the patients; 0: all."""
     mr_slices: int = Field(default=350, ge=0)
-    """At most so many MR slices to train on, drawn evenly from the patients; 0: all."""
+    """Maximum number of MR slices to train on, drawn evenly from the patients; 0: all."""
     generator_filters: int = Field(default=64, ge=1)
-    """Width of the first layer of G1, G2 and S."""
+    """Filters in the first layer of G1, G2 and S."""
     generator_blocks: int = Field(default=9, ge=0)
-    """Residual blocks of G1, G2 and S."""
+    """Number of residual blocks of G1, G2 and S."""
     branch_blocks: int = Field(default=4, ge=0)
-    """With several inputs: how many of the residual blocks each input has for itself, before the inputs are merged."""
+    """With several inputs: number of residual blocks in the branch of each input, before the branches are merged."""
     discriminator_filters: int = Field(default=64, ge=1)
-    """Width of the first layer of D1 and D2."""
+    """Filters in the first layer of D1 and D2."""
     discriminator_layers: int = Field(default=3, ge=1, le=5)
-    """Layers of stride 2 in D1 and D2: 3 see patches of 70 x 70 pixels."""
+    """Layers of stride 2 in D1 and D2: with 3, patches are 70 x 70 pixels."""
     adversarial: Annotated[str, member_of("adversarial_loss")] = "least_squares"
-    """Form of the adversarial loss: what the public code trains with, or the cross-entropy of Eqs. 1-2."""
+    """Adversarial loss: least squares, as in the public code, or the cross-entropy of Eqs. 1-2."""
     bounded_logits: bool = False
-    """Squeeze the segmentor's logits through tanh as the public code does."""
+    """Apply tanh to the segmentor's logits, as in the public code."""
     lambda_1: float = Field(default=1.0, ge=0)
-    """Weight of L_GAN(G1, D1): synthetic MR taken for real (Eq. 1)."""
+    """Weight of L_GAN(G1, D1), the adversarial loss of synthetic MR (Eq. 1)."""
     lambda_2: float = Field(default=1.0, ge=0)
-    """Weight of L_GAN(G2, D2): synthetic CT taken for real (Eq. 2)."""
+    """Weight of L_GAN(G2, D2), the adversarial loss of synthetic CT (Eq. 2)."""
     lambda_3: float = Field(default=10.0, ge=0)
     """Weight of the cycle CT, MR, CT (Eq. 3)."""
     lambda_4: float = Field(default=10.0, ge=0)
@@ -196,23 +196,23 @@ class TranslateSettings(TrainSettings):
     beta_1: float = Field(default=0.5, ge=0, lt=1)
     """Adam's first decay rate; the second is 0.999."""
     batch_size: int = Field(default=1, ge=1)
-    """Slices of each modality in a step."""
+    """Slices of each modality per step."""
     epochs: int = Field(default=100, ge=1)
-    """Passes over the larger of the two sets."""
+    """Passes over the larger of the two training sets."""
     decay: float = Field(default=0.0, ge=0, le=1)
-    """Share of the epochs, at the end, over which the learning rates fall to 0 in a straight line."""
+    """Final share of the epochs, over which the learning rates fall linearly to 0."""
     pool_size: int = Field(default=50, ge=0)
-    """Earlier synthetic images that each discriminator is shown again."""
+    """Number of earlier synthetic images in the pool of each discriminator."""
     compile: Compile = "auto"
-    """Compile the networks' blocks; `auto`: on a GPU, and on a CPU from 128 pixels a side on."""
+    """Compile the networks' blocks; `auto`: on a GPU, and on a CPU from 128 pixels per side."""
     sample_every: int = Field(default=5, ge=1)
-    """Epochs between pictures in the run's samples folder."""
+    """Epochs between images in the run's samples folder."""
     select_every: int = Field(default=0, ge=0)
-    """Epochs between scores on held-out patients; the epoch with the best one is used; 0: none, the last is used."""
+    """Epochs between scores on held-out patients; the epoch with the best score is used; 0: no scores, the last one."""
     select_patients: int = Field(default=1, ge=1)
-    """Patients of each side that are kept from training for these scores."""
+    """Patients of each side that are excluded from training for these scores."""
     patience: int = Field(default=0, ge=0)
-    """Stop early after so many scores without a better one; 0: never."""
+    """Stop early after this many scores without improvement; 0: never."""
 
     @model_validator(mode="after")
     def _check_sizes(self) -> "TranslateSettings":
@@ -247,14 +247,14 @@ class TranslateSettings(TrainSettings):
 
     @property
     def mr_inputs(self) -> tuple[tuple[str | None, ...], ...]:
-        """The MR inputs, each as the sequences that it may be of; None: the only one that there is."""
+        """The MR inputs, each as its possible sequences; None: the only existing one."""
         if not self.inputs:
             return ((self.sequence,),)
         return tuple(tuple(one.split("+")) for one in self.inputs)
 
     @property
     def loaded(self) -> int:
-        """Pixels a side before the random part is cut out."""
+        """Pixels per side before the random part is cropped."""
         if self.load_size is not None:
             return self.load_size
         if self.frame == "stretch":
@@ -263,54 +263,54 @@ class TranslateSettings(TrainSettings):
 
     @property
     def loaded_mm(self) -> float:
-        """Millimetres of these pixels: those that the network sees, or less where slices are scaled to a load size."""
+        """Size of these pixels in millimetres: that of the network, or less if slices are scaled to a load size."""
         return self.pixel_mm if self.load_size is None else self.pixel_mm * self.size / self.load_size
 
 
 class SegmentSettings(TrainSettings):
-    """Training a segmenter on real slices, with or without synthetic ones, and testing it on real ones."""
+    """Training a segmenter on real slices, with or without synthetic ones, and testing it on real slices."""
 
     modality: Modality = "mr"
-    """What it segments."""
+    """Modality to segment."""
     network: Annotated[str, member_of("segmenter")] = "unet"
-    """`unet`: the paper's, 31,031,685 parameters; `tiny`: a small one, for a CPU; the others are MONAI's, an extra."""
+    """`unet`: the paper's, 31,031,685 parameters; `tiny`: a small one for a CPU; the others need the extra monai."""
     train_on: Slices = "all"
     """Train on slices that show the organ, or on all."""
     test_on: Slices = "all"
-    """Test on slices that show the organ, or on all; scores by slice are always over those that show it."""
+    """Test on slices that show the organ, or on all; scores per slice are always over those that show it."""
     real_slices: int = Field(default=0, ge=0)
     """Real slices to train on, drawn evenly from the patients; 0: all."""
     count: int = Field(default=0, ge=0)
     """Synthetic slices to add to the real ones."""
     without_real: bool = False
-    """Train on the synthetic slices alone, and test on real ones as ever."""
+    """Train only on the synthetic slices; testing is always on real slices."""
     min_consistency: float = Field(default=0.0, ge=0, le=1)
     """Use only synthetic slices whose label consistency is at least this."""
     augment: bool = False
     """Shift and scale slices at random while training."""
     strong_augment: bool = False
-    """In place of `augment`: turn, shift and scale more, and vary gamma, contrast and noise."""
+    """Instead of `augment`: rotate, shift and scale more, and vary gamma, contrast and noise."""
     loss: Literal["cross_entropy", "dice_cross_entropy"] = "cross_entropy"
     """Cross-entropy, as in the paper; or soft Dice over the batch and cross-entropy, as in nnU-Net."""
     learning_rate: float = Field(default=1e-4, gt=0)
     """Adam's learning rate."""
     schedule: Literal["constant", "cosine"] = "constant"
-    """Keep the learning rate, or let it fall over the whole training along half a cosine to 0."""
+    """Constant learning rate, or half a cosine that falls to 0 over the whole training."""
     weight_decay: float = Field(default=0.0, ge=0)
     """Weight decay, with AdamW; 0: plain Adam."""
     batch_size: int = Field(default=2, ge=1)
-    """Slices in a step."""
+    """Slices per step."""
     epochs: int = Field(default=300, ge=1)
     """Passes over the training slices."""
     steps: int = Field(default=0, ge=0)
-    """Train for so many steps in place of epochs, so that arms of different size train equally long; 0: epochs."""
+    """Train for this many steps instead of epochs, so that arms of different size train equally long; 0: epochs."""
 
     @model_validator(mode="after")
     def _check_organs(self) -> "SegmentSettings":
         if len(self.organs) != 1:
             raise ValueError(f"one organ, got {', '.join(self.organs)}")
         if self.split == "none":
-            raise ValueError("a split that holds somebody out for testing, got --split none")
+            raise ValueError("a split that holds out patients or slices for testing, got --split none")
         return self
 
     @model_validator(mode="after")
@@ -327,12 +327,12 @@ class SegmentSettings(TrainSettings):
 
 
 def as_recorded(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings of a run as it was made: those of before there were frames stretched the whole field of view."""
+    """The settings of a run, with `frame` and `pixel_mm` added for versions that did not have them."""
     return {**BEFORE_FRAMES, **values}
 
 
 def pixel_words(values: Mapping[str, Any]) -> str:
-    """How large a pixel is and what frames are centred on, in words, by settings or a card with these names."""
+    """Pixel size and centre of the frame in words, from settings or a card with these names."""
     known = as_recorded(values)
     if known["frame"] == "stretch":
         return "whole field of view, stretched"
@@ -347,7 +347,7 @@ class EvaluationSettings(Settings):
     size: int | None = Field(default=None, ge=16)
     """Side of the compared slices in pixels; default: the synthetic's, the smallest of several."""
     window: tuple[float, float] = (-160.0, 240.0)
-    """CT: the HU that become black and white, on both sides; values outside are cut."""
+    """CT: the HU that become black and white, on both sides; values outside are clipped."""
     percentiles: tuple[float, float] = (0.5, 99.5)
     """MR: the percentiles of each case that become black and white, on both sides."""
     detector: str = "random"
@@ -356,7 +356,7 @@ class EvaluationSettings(Settings):
     draws: int = Field(default=1000, ge=0)
     """Draws of patients for the intervals; 0: none."""
     seed: int = 0
-    """Seed of the choice of patients that are held out for the baseline, of equal numbers, and of the draws."""
+    """Seed for selecting the patients of the baseline, for reducing sets to equal numbers, and for the draws."""
     inside: bool = False
     """Count histograms only inside the body; the paper counts whole slices, half of which is air."""
     unseen: bool = False

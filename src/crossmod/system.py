@@ -6,9 +6,9 @@ WANTED = "Linux or macOS; on Windows, crossmod runs in WSL 2 (Windows Subsystem 
 
 
 def unsupported() -> str | None:
-    """Why crossmod cannot run on this system, a sentence; None where it can: files are locked as Unix does it."""
+    """The reason why crossmod cannot run on this system; None if it can: it needs file locks of Unix."""
     try:
         found = find_spec("fcntl") is not None
-    except ValueError:  # a module that is barred has no specification
+    except ValueError:  # a blocked module has no specification
         found = False
     return None if found else f"this system has no file locks of Unix (Python's fcntl). Expected: {WANTED}."

@@ -46,7 +46,7 @@ def test_a_file_of_ones_own(tmp_path: Path) -> None:
         ({"split": "slice", "labelled": [2]}, "with `split: slice`"),
         ({"translators": {}}, "one of translators at least"),
         ({"translators": {"a/b": TRANSLATOR}}, "letters, digits"),
-        ({"colour": "red"}, "a setting that there is"),
+        ({"colour": "red"}, "a known setting"),
     ],
 )
 def test_what_a_design_may_not_ask(changes: dict[str, object], words: str) -> None:

@@ -31,7 +31,7 @@ class SegmentBench(Timing):
     preset: Literal["rafiq2025", "tiny"] | None = None
     """Settings to start from; default: rafiq2025 on a GPU or from 128 pixels on, else tiny."""
     size: int | None = None
-    """Pixels a side; default: the preset's."""
+    """Pixels per side; default: the preset's."""
     batch_size: int | None = None
     """Slices in a step; default: the preset's."""
     precision: Precision | None = None
@@ -57,7 +57,7 @@ class PrepareBench(Timing):
     patients: int = Field(default=2, ge=1)
     """Made-up CT patients, and as many MR patients with three series each."""
     size: int = Field(default=256, ge=16, le=1024)
-    """Pixels a side of the made-up slices."""
+    """Pixels per side of the random slices."""
     slices: int = Field(default=32, ge=4, le=400)
     """CT slices of a patient; MR slices are fewer."""
 

@@ -40,7 +40,7 @@ LUNG_SHARE = 0.25
 LEAST_SHARE = 0.01
 # More of a slice than this is no body: the field of view lies inside of it, or its outline was not found.
 FILLED = 0.95
-# Pixels a side for each pixel by which the mask is opened: 3 mm of table shell are 4 pixels in a slice of 512.
+# Pixels per side for each pixel by which the mask is opened: 3 mm of table shell are 4 pixels in a slice of 512.
 OPENING = 128
 
 CROSS = ndimage.generate_binary_structure(2, 1)

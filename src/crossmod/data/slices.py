@@ -74,7 +74,7 @@ class SliceSet:
 
     @property
     def size(self) -> int:
-        """Pixels a side."""
+        """Pixels per side."""
         return self.pixels.shape[-1]
 
     def frame(self, record: CaseRecord) -> Frame:

@@ -66,7 +66,7 @@ class EvaluationCases:
 
     @property
     def size(self) -> int:
-        """Pixels a side."""
+        """Pixels per side."""
         return self.scale.size
 
 

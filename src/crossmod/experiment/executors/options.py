@@ -92,7 +92,7 @@ class ExecutorOptions(Machine):
     partition: str | None = None
     """SLURM: the partition."""
     hours: float = Field(default=24.0, gt=0)
-    """SLURM: time limit of each run, which goes on from its checkpoint when it is cut off."""
+    """SLURM: time limit of each run, which resumes from its checkpoint when it is cut off."""
     memory_gb: float = Field(default=16.0, gt=0)
     """SLURM: memory of each run."""
 

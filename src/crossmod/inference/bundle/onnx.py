@@ -2,8 +2,8 @@
 
 Notable:
 - Instance norm is exported explicitly, centred twice and averaged over columns, then rows. ONNX's own operator and a
-  plain mean round so much in onnxruntime that channels that hardly vary differed by up to 8e-3 at 256 pixels; here they
-  differ by 2e-5, about as much as PyTorch from double precision.
+  plain mean have large rounding errors in onnxruntime: nearly constant channels differed by up to 8e-3 at 256 pixels;
+  here they differ by 2e-5, about as much as PyTorch from double precision.
 - The exporter's metadata is removed: it contains paths of this machine.
 - Slices of a single value are not checked: instance norm then divides rounding errors, and PyTorch's own result depends
   on the memory layout.

@@ -306,7 +306,7 @@ def _model(about: About) -> Iterator[tuple[str, str]]:
     yield "Inputs", ", ".join(about.inputs)
     yield "Trained on", "; ".join(people) or "not known"
     yield "CT window", f"{about.window[0]:g} to {about.window[1]:g} {about.ct_words}"
-    yield "Pixels a side", str(about.size)
+    yield "Pixels per side", str(about.size)
     yield "Pixel of the model", about.pixel_words
     if about.stack_mm is not None:
         yield "Slices seen together", f"{about.stack}, {about.stack_mm:.1f} mm apart"
