@@ -12,7 +12,7 @@ from typing import Any, Literal, get_args
 
 from crossmod.errors import InputError
 
-Kind = Literal["family", "adversarial_loss", "segmenter", "executor"]
+Kind = Literal["family", "adversarial_loss", "segmenter", "executor", "importer"]
 
 _BUILT_IN: dict[str, dict[str, str]] = {
     "family": {
@@ -36,6 +36,11 @@ _BUILT_IN: dict[str, dict[str, str]] = {
         "local": "crossmod.experiment.executors.options:local",
         "ray": "crossmod.experiment.executors.options:ray",
         "slurm": "crossmod.experiment.executors.options:slurm",
+    },
+    "importer": {
+        "chaos": "crossmod.commands.prepare:prepare_chaos",
+        "dicom": "crossmod.commands.prepare:prepare_dicom",
+        "nifti": "crossmod.commands.prepare:prepare_nifti",
     },
 }
 _REGISTERED: dict[str, dict[str, Any]] = {kind: {} for kind in get_args(Kind)}

@@ -10,7 +10,7 @@ from typing import Any
 from cyclopts import CoercionError, CycloptsError
 from pydantic import TypeAdapter, ValidationError
 
-from crossmod.cli.build import build_app
+from crossmod.cli.build import add_importers, build_app
 from crossmod.config import invalid
 from crossmod.engine.interrupt import TrainingInterrupted
 from crossmod.errors import InputError, Untrusted
@@ -31,10 +31,13 @@ def main(words: Sequence[str] | None = None) -> None:
     """
     _escape_what_stdout_cannot_show()
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    words = sys.argv[1:] if words is None else list(words)
     try:
+        if words[:1] == ["prepare"]:
+            add_importers(app)
         with progress_shown():
             app(
-                sys.argv[1:] if words is None else list(words),
+                words,
                 exit_on_error=False,
                 print_error=False,
                 result_action="return_value",

@@ -1,34 +1,26 @@
 """The command line's application, out of the functions of `crossmod.commands`."""
 
 import inspect
+import logging
 import sys
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any, get_args, get_origin
 
 from cyclopts import App, Group, Parameter
 
-# Importing a module of commands adds them to the table.
-from crossmod.commands import (
-    COMMANDS,
-    Command,
-    benchmark,
-    evaluate,
-    experiment,
-    in_words,
-    nnunet,
-    prepare,
-    reader,
-    report,
-    train,
-    translate,
-)
+from crossmod import registry
+from crossmod.commands import COMMANDS, Command, checked, in_words
 from crossmod.errors import InputError
 from crossmod.version import __version__
 
-__all__ = [
-    "benchmark", "build_app", "evaluate", "experiment", "nnunet", "prepare", "reader", "report", "train", "translate",
-]  # fmt: skip
+# Importing them fills the table of commands.
+MODULES = ("benchmark", "evaluate", "experiment", "nnunet", "prepare", "reader", "report", "train", "translate")
+for module in MODULES:
+    import_module(f"crossmod.commands.{module}")
+
+log = logging.getLogger(__name__)
 
 HELP = """Unpaired cross-modality image synthesis between CT and MR, with evaluation of its downstream benefit.
 
@@ -78,6 +70,18 @@ def build_app() -> App:
         usage = f"crossmod {command.words} [OPTIONS] RUN INPUT... OUTPUT" if name == "translate" else None
         (groups[group[0]] if group else app).command(_callable(command), name=name, sort_key=command.order, usage=usage)
     return app
+
+
+def add_importers(app: App) -> None:
+    """`crossmod prepare NAME` for each importer of a package; one that cannot be imported is named and left out."""
+    for name in sorted(set(registry.names("importer")) - set(registry.built_in("importer"))):
+        try:
+            function = checked(registry.member("importer", name), {})
+        except InputError as error:
+            log.warning("%s", error)
+            continue
+        if name not in app["prepare"]:
+            app["prepare"].command(_callable(Command(f"prepare {name}", function, 4)), name=name, sort_key=4)
 
 
 def _callable(command: Command) -> Callable[..., None]:

@@ -93,26 +93,31 @@ def command(
     """Make a function a command; the arguments are those of `Command`."""
 
     def add(function: Callable[Words, Result]) -> Callable[Words, Result]:
-        given = options or {}
-        signature = _signature(function, given, plain=False)
-
-        @wraps(function)
-        def call(*args: Words.args, **kwargs: Words.kwargs) -> Result:
-            bound = signature.bind(*args, **kwargs)
-            for name, check in _checks(function).items():
-                if name in bound.arguments:
-                    try:
-                        bound.arguments[name] = check(bound.arguments[name])
-                    except ValidationError as error:
-                        raise invalid(error, f"--{name.replace('_', '-')}") from None
-            with progress_if_asked():
-                return function(*bound.args, **bound.kwargs)
-
-        call.__signature__ = signature  # pyright: ignore[reportAttributeAccessIssue]
-        COMMANDS[words] = Command(words, call, order, given, exit_code, joined)
+        call = checked(function, options or {})
+        COMMANDS[words] = Command(words, call, order, options or {}, exit_code, joined)
         return call
 
     return add
+
+
+def checked(function: Callable[Words, Result], options: Mapping[str, Option]) -> Callable[Words, Result]:
+    """The function with arguments that are converted and checked, and quiet unless progress is asked for."""
+    signature = _signature(function, options, plain=False)
+
+    @wraps(function)
+    def call(*args: Words.args, **kwargs: Words.kwargs) -> Result:
+        bound = signature.bind(*args, **kwargs)
+        for name, check in _checks(function).items():
+            if name in bound.arguments:
+                try:
+                    bound.arguments[name] = check(bound.arguments[name])
+                except ValidationError as error:
+                    raise invalid(error, f"--{name.replace('_', '-')}") from None
+        with progress_if_asked():
+            return function(*bound.args, **bound.kwargs)
+
+    call.__signature__ = signature  # pyright: ignore[reportAttributeAccessIssue]
+    return call
 
 
 def descriptions(function: Callable[..., Any]) -> dict[str, str]:
