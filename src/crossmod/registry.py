@@ -34,8 +34,8 @@ _BUILT_IN: dict[str, dict[str, str]] = {
     },
     "executor": {
         "local": "crossmod.experiment.executors.options:local",
-        "ray": "crossmod.experiment.executors.options:ray",
-        "slurm": "crossmod.experiment.executors.options:slurm",
+        "ray": "crossmod.experiment.executors.ray:RayExecutor",
+        "slurm": "crossmod.experiment.executors.slurm:SlurmExecutor",
     },
 }
 _REGISTERED: dict[str, dict[str, Any]] = {kind: {} for kind in get_args(Kind)}

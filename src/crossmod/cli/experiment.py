@@ -67,9 +67,9 @@ def experiment(
         where = with_changes(where, jobs=chosen.jobs)
         say(chosen.why)
     if dry_run:
-        from crossmod.experiment.run import estimate_experiment, foretell
+        from crossmod.experiment.run import describe_plan, estimate_experiment
 
-        for line in foretell(*estimate_experiment(design, data, out, where), out, where.jobs):
+        for line in describe_plan(*estimate_experiment(design, data, out, where), out, where.jobs):
             say(line)
         return None
     from crossmod.experiment.run import run_experiment
