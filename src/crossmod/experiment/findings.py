@@ -53,13 +53,7 @@ def untrained_baselines(results: Sequence[Result]) -> dict[str, str]:
 
 
 def compare(plan: Plan, scores: Scores, untrained: Mapping[str, str]) -> dict[str, dict[str, Comparison]]:
-    """By metric and arm, the effect, its corrected p values, and what it shows.
-
-    Args:
-        plan: with the arms and their jobs.
-        scores: of all arms with results; the main metric included.
-        untrained: by baseline, why it does not work well enough to compare with; empty if it does.
-    """
+    """By metric and arm, the effect, its corrected p values, and what it shows."""
     compared: dict[str, dict[str, Comparison]] = {metric: {} for metric in scores}
     for base, arms in families(plan, scores[MAIN]):
         facts = [facts_of(plan, arm, untrained.get(base, "")) for arm in arms]

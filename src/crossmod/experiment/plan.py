@@ -262,13 +262,7 @@ class _Builder:
 
 
 def seed_of(seed: int, fold: int, role: str) -> int:
-    """The seed of a training in a fold: folds with the same seed would share its luck.
-
-    Args:
-        seed: of the design.
-        fold: of the training.
-        role: `translator` or `segmenter`.
-    """
+    """The seed of a training in a fold: folds with the same seed would share its luck."""
     return derive(seed, "experiment", role, fold) % 2**32
 
 

@@ -92,12 +92,7 @@ def results_of(plan: Plan, root: Path) -> list[Result]:
 
 
 def arm_scores(results: Sequence[Result], metric: str) -> dict[str, ArmScores]:
-    """By arm, one metric by seed and patient; only seeds that are finished in all folds, and arms with such a seed.
-
-    Args:
-        results: of all arms.
-        metric: one of `BY_PATIENT`.
-    """
+    """By arm, one metric by seed and patient; only seeds that are finished in all folds, and arms with such a seed."""
     scores: dict[str, ArmScores] = {}
     for name in dict.fromkeys(result.arm.name for result in results):
         own = [result for result in results if result.arm.name == name]

@@ -40,14 +40,7 @@ KINDS: dict[Kind, str] = {
 
 
 def describe_plan(plan: Plan, cost: Estimate, root: Path, jobs: int) -> list[str]:
-    """The planned runs, the effect that they can detect, and their cost, in lines.
-
-    Args:
-        plan: of the experiment.
-        cost: of the unfinished runs.
-        root: the experiment's folder.
-        jobs: runs side by side.
-    """
+    """The planned runs, the effect that they can detect, and their cost, in lines."""
     d = plan.design
     tested = from_to(len(patients) for patients, _ in plan.tested.values())
     folds = "a split by slice (leaking)" if d.split == "slice" else f"{len(d.chosen_folds)} folds by patient"

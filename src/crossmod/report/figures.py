@@ -46,13 +46,7 @@ class SyntheticSlice:
 def synthetic_slices(
     store: Store, sources: Mapping[str, tuple[Store, str]], places: Sequence[Place]
 ) -> list[SyntheticSlice]:
-    """Read synthetic slices and what they were made from.
-
-    Args:
-        store: a synthetic store.
-        sources: by checksum, where real cases are.
-        places: which slices.
-    """
+    """Read synthetic slices and what they were made from."""
     return [_synthetic_slice(store, sources, store.record(case), place) for case, place in places]
 
 

@@ -102,10 +102,6 @@ def cross_fitted_gain(arms: Mapping[int, ArmScores], sign: int) -> float:
 
     Without the optimism of picking the largest of several means and then quoting it (cross-validation of a choice,
     Stone 1974).
-
-    Args:
-        arms: by their count, 0 included.
-        sign: 1 if higher is better, -1 if lower is.
     """
     counts = sorted(arms)
     folds, away = arms[0].folds, np.stack([arms[count].by_patient - arms[0].by_patient for count in counts])

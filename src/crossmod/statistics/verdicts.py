@@ -318,11 +318,7 @@ def compare_arms(
 
 
 def corrected(p_values: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Corrected p values of all metrics of the arms of one baseline: see the notes of this file.
-
-    Args:
-        p_values: by metric, of each arm; the main metric included.
-    """
+    """Corrected p values of all metrics of the arms of one baseline: see the notes of this file."""
     main = holm(p_values[MAIN])
     others = [name for name in p_values if name != MAIN]
     if not others:

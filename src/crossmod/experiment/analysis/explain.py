@@ -59,11 +59,6 @@ def explain_gain(plan: Plan, root: Path, results: Sequence[Result]) -> Why:
     """Strata of the gains, quality of the synthetic slices, and curves of the trainings, as plain values.
 
     Parts whose files cannot be read any more are left out, as `notes` say, so that the experiment still has results.
-
-    Args:
-        plan: of the experiment.
-        root: the experiment's folder.
-        results: of the finished segmenters.
     """
     notes: list[str] = []
 

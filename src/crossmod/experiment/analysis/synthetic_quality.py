@@ -60,15 +60,7 @@ class Features:
     def distance(
         self, first: Slices, chosen: list[int], second: Slices, against: list[int], settings: SegmentSettings
     ) -> float:
-        """Fréchet distance between some slices of two stores; runs with the same slices share it.
-
-        Args:
-            first: a store.
-            chosen: its slices.
-            second: the other store.
-            against: its slices.
-            settings: with scale and intensity.
-        """
+        """Fréchet distance between some slices of two stores; runs with the same slices share it."""
         key = (first.store.path, tuple(chosen), second.store.path, tuple(against), model_scale(settings))
         if key not in self._distances:
             sides = self.of(first, chosen, settings), self.of(second, against, settings)

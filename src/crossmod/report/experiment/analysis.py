@@ -39,12 +39,7 @@ def coloured(names: Sequence[str]) -> dict[str, str]:
 
 
 def gains(strata: AllStrata, arms: Sequence[str]) -> str:
-    """Differences to the baseline by layer, by area and in slices without the organ, with 95 % intervals.
-
-    Args:
-        strata: of `why`.
-        arms: which to draw, six at most.
-    """
+    """Differences to the baseline by layer, by area and in slices without the organ, with 95 % intervals."""
     colours = coloured(arms)
     figure = Figure(figsize=(10.4, 3.6), layout="constrained")
     layer, area, empty = figure.subplots(1, 3, width_ratios=[2.6, 1.3, 1.0])
@@ -87,12 +82,7 @@ def _stratum(axis: Axes, kind: Strata, colours: Coloured) -> None:
 
 
 def scatter(points: Sequence[QualityPoint], translators: Sequence[str]) -> str | None:
-    """Gain of each arm in each fold over the quality of its synthetic slices; None if none was measured.
-
-    Args:
-        points: of `why`.
-        translators: with a colour each; the others are grey.
-    """
+    """Gain of each arm in each fold over the quality of its synthetic slices; None if none was measured."""
     measures = [name for name in AXES if any(point[name] is not None for point in points)]
     if not measures:
         return None
@@ -209,8 +199,8 @@ def _found(found: Strata) -> list[str]:
     if not found["strata"][0]["slices"]:
         return ["No slice without the organ was tested, so that nothing is known about false positives there."]
     lines = [
-        f"{arm}: finds {'more' if (row['mean'] or 0.0) > 0 else 'less'} in slices without the organ: {row['arm']:.1f} ml "
-        f"per patient, {row['base']:.1f} ml without synthetic slices ({with_interval(row, 1, sign=True)})."
+        f"{arm}: finds {'more' if (row['mean'] or 0.0) > 0 else 'less'} in slices without the organ: {row['arm']:.1f} "
+        f"ml per patient, {row['base']:.1f} ml without synthetic slices ({with_interval(row, 1, sign=True)})."
         for arm, (row,) in found["arms"].items()
         if row["verdict"] in SHOWN
     ]
