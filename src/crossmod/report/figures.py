@@ -152,10 +152,10 @@ def comparison_panel(families: Mapping[str, Sequence[SyntheticSlice | None]], so
         assert origin is not None
         gray(row[0], origin.source, -1.0, 1.0)
         outline(row[0], origin.mask, TRUTH)
-        for axis, one in zip(row[1:], shown, strict=True):
-            if one is not None:
-                gray(axis, one.synthetic)
-                outline(axis, one.mask, TRUTH)
+        for axis, each in zip(row[1:], shown, strict=True):
+            if each is not None:
+                gray(axis, each.synthetic)
+                outline(axis, each.mask, TRUTH)
     return data_url(figure)
 
 

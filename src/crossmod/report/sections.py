@@ -71,9 +71,9 @@ def shifted(store: Store) -> str:
     rows, columns = mean_shift(store)
     return (
         f"{store.path.name}: the synthetic slices are shifted by {shift_mm(store):.1f} mm from their source "
-        f"({rows:+.1f} rows, {columns:+.1f} columns; median of each case, averaged; limit {SHIFT_LIMIT_MM:g} mm): labels "
-        "may not match the images. Label consistency does not show it, since the segmentor was trained with the same "
-        "shift. On soft images of briefly trained networks the measure itself can be half a pixel too large."
+        f"({rows:+.1f} rows, {columns:+.1f} columns; median of each case, averaged; limit {SHIFT_LIMIT_MM:g} mm): "
+        "labels may not match the images. Label consistency does not show it, since the segmentor was trained with the "
+        "same shift. On soft images of briefly trained networks the measure itself can be half a pixel too large."
     )
 
 

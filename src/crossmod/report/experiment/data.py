@@ -32,7 +32,7 @@ class ReadRun(Run):
         return super().card
 
     @property
-    def answered(self) -> bool:
+    def has_predictions(self) -> bool:
         """Whether its predictions still exist: a user may delete them to free disk space."""
         return (self.path / "predictions" / MANIFEST).is_file()
 
@@ -92,7 +92,7 @@ class Experiment:
         """The cards of an arm's runs."""
         return [run.card for run in self.runs(arm).values()]
 
-    def drawn(self, arm: ArmFinding) -> Arm:
+    def as_arm(self, arm: ArmFinding) -> Arm:
         """An arm as the report of single runs has it."""
         runs = self.runs(arm)
         cards = tuple(run.card for run in runs.values())
@@ -109,7 +109,7 @@ class Experiment:
         return {name: Store(path) for name, path in folders.items() if (path / MANIFEST).is_file()}
 
     @cached_property
-    def made(self) -> dict[str, dict[str, ReadRun]]:
+    def synthesized(self) -> dict[str, dict[str, ReadRun]]:
         """By translator: its synthetic stores, and the training that made each."""
         models = {job["name"]: job["needs"].get("model") for job in self.plan["jobs"] if job["kind"] == "synthesize"}
         found: dict[str, dict[str, ReadRun]] = {}
@@ -124,7 +124,7 @@ class Experiment:
     @property
     def shown_stores(self) -> dict[str, Store]:
         """Of each translator, the store of its first seed and fold, for pictures."""
-        return {name: self.stores[next(iter(folders))] for name, folders in self.made.items()}
+        return {name: self.stores[next(iter(folders))] for name, folders in self.synthesized.items()}
 
 
 def effect_of(arm: ArmFinding) -> Comparison:

@@ -237,7 +237,7 @@ def _changes(
     seed = min((seed for seed, _ in set(bases) & set(arms)), default=None)
     found = []
     for key in sorted(set(bases) & set(arms)):
-        if key[0] != seed or not (bases[key].answered and arms[key].answered):
+        if key[0] != seed or not (bases[key].has_predictions and arms[key].has_predictions):
             continue
         before = {(row["case"], row["slice"]): row["dice"] for row in bases[key].card["scores"]["slice_values"]}
         for row in arms[key].card["scores"]["slice_values"]:

@@ -42,7 +42,7 @@ def for_papers(experiment: Experiment) -> dict[str, object]:
     """The methods paragraphs, the references, and the names of the tables with all numbers."""
     paragraphs = [
         _data(experiment),
-        *(_translator(experiment, name, list(runs.values())) for name, runs in experiment.made.items()),
+        *(_translator(experiment, name, list(runs.values())) for name, runs in experiment.synthesized.items()),
         *(_segmenter(name, cards) for name, cards in cards_of_segmenters(experiment).items()),
         _arms(experiment),
         _statistics(experiment),
@@ -99,7 +99,7 @@ def _translator(experiment: Experiment, name: str, runs: Sequence[ReadRun]) -> s
         for side in data[0]
     )
     trainings = count(len({run.path for run in runs}), "training")
-    made = [experiment.stores[folder] for folder in experiment.made[name]]
+    made = [experiment.stores[folder] for folder in experiment.synthesized[name]]
     slices = from_to(sum(case.shape[0] for case in store.cases) for store in made)
     parameters = ", ".join(f"{network} {number:,}" for network, number in card["parameters"].items())
     weights = ", ".join(f"{s[f'lambda_{i}']:g}" for i in range(1, 6 if "S" in card["parameters"] else 5))
@@ -130,7 +130,7 @@ def _segmenter(name: str, cards: Sequence[Card]) -> str:
     return (
         f"Segmenter {name}. Network {s['network']} ({cards[0]['parameters']:,} parameters), loss "
         f"{LOSSES.get(s.get('loss', 'cross_entropy'), s.get('loss'))}, {optimiser}, learning rate "
-        f"{s['learning_rate']:g}, batch size {s['batch_size']}, {long}{''.join(f', {one}' for one in extra)}. Trained "
+        f"{s['learning_rate']:g}, batch size {s['batch_size']}, {long}{''.join(f', {part}' for part in extra)}. Trained "
         f"on {_which(s['train_on'])}, tested on {_which(s['test_on'])}."
     )
 

@@ -71,7 +71,7 @@ COSTS = {"essnet": Cost("EssNet", 28_256_644, 230.0, 2.02), "unet": Cost("U-Net"
 def tables(experiment: Experiment) -> dict[str, object]:
     """Tables 1 to 4, as far as the experiment has results for them; and a line on each table without results."""
     found = {}
-    if experiment.made:
+    if experiment.synthesized:
         found["Table 1: Slices that translators see and make"] = _translation(experiment)
     if experiment.arms:
         found["Table 2: What segmenters are trained and tested on"] = _training(experiment)
@@ -116,7 +116,7 @@ def _translation(experiment: Experiment) -> Table:
     target = experiment.findings["target"]
     source = "ct" if target == "mr" else "mr"
     rows = [[SOURCE, f"{TRAINED_MR}", f"{TRAINED_CT}", f"{TESTED_CT:,}", f"{GENERATED:,}"]]
-    for name, stores in experiment.made.items():
+    for name, stores in experiment.synthesized.items():
         sides = [run.card["data"] for run in stores.values()]
         made = from_to(sum(case.shape[0] for case in experiment.stores[folder].cases) for folder in stores)
         trained = [from_to(data[side]["slices"] for data in sides if side in data) for side in (target, source)]
@@ -187,13 +187,13 @@ def pictures(experiment: Experiment, sources: Sequence[Path]) -> dict[str, objec
         sources: stores in which to look for source slices, beside those that the translators were trained on.
     """
     stores = experiment.shown_stores
-    trained = [next(iter(folders.values())) for folders in experiment.made.values()]
+    trained = [next(iter(folders.values())) for folders in experiment.synthesized.values()]
     contents = Contents(tuple(trained), (), (), tuple(stores.values()), sources_of(trained, sources))
     shown = _curves(experiment)
     return {
         "synthesis": [{"name": name, **sections.synthesis(contents, store)} for name, store in stores.items()],
         "outlines": _outlines(experiment, [arms_of(experiment, "essnet")]),
-        "roc": figures.roc_curves([experiment.drawn(arm) for arm in shown]) if shown else None,
+        "roc": figures.roc_curves([experiment.as_arm(arm) for arm in shown]) if shown else None,
         "roc_left_out": len(experiment.arms) - len(shown),
         "comparison": sections.comparison(contents, list(stores)),
         "ablation": _outlines(experiment, [arms_of(experiment, family) for family in ("cyclegan", "essnet")]),
@@ -216,9 +216,9 @@ def _outlines(experiment: Experiment, groups: Sequence[Sequence[ArmFinding]]) ->
     best = [best_of(group) for group in groups]
     arms = [arm for arm in best if arm is not None and best[0] and arm["baseline"] == best[0]["baseline"]]
     base = experiment.baseline(arms[0]) if len(arms) == len(groups) else None
-    if base is None or not all(next(iter(experiment.runs(arm).values())).answered for arm in (base, *arms)):
+    if base is None or not all(next(iter(experiment.runs(arm).values())).has_predictions for arm in (base, *arms)):
         return None
-    picture = sections.outlines([experiment.drawn(arm) for arm in (base, *arms)])
+    picture = sections.outlines([experiment.as_arm(arm) for arm in (base, *arms)])
     names = ", ".join(f"{arm['name']} ({family_name(experiment.family(arm))})" for arm in arms)
     return {"figure": picture, "arms": f"{base['name']}; {names}"} if picture else None
 
@@ -226,7 +226,7 @@ def _outlines(experiment: Experiment, groups: Sequence[Sequence[ArmFinding]]) ->
 def costs(experiment: Experiment) -> dict[str, object]:
     """A row per translator, segmenter and published model; and the time of all trainings."""
     rows: list[list[str | Cell]] = []
-    for name, made in experiment.made.items():
+    for name, made in experiment.synthesized.items():
         cards = list({run.path: run.card for run in made.values()}.values())
         title = f"{name} ({family_name(cards[0]['family'])})"
         rows.append(sections.cost_of_translator(title, cards, [experiment.stores[folder] for folder in made]))
