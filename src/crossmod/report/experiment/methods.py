@@ -130,7 +130,7 @@ def _segmenter(name: str, cards: Sequence[Card]) -> str:
     return (
         f"Segmenter {name}. Network {s['network']} ({cards[0]['parameters']:,} parameters), loss "
         f"{LOSSES.get(s.get('loss', 'cross_entropy'), s.get('loss'))}, {optimiser}, learning rate "
-        f"{s['learning_rate']:g}, batch size {s['batch_size']}, {long}{''.join(f', {part}' for part in extra)}. Trained "
+        f"{s['learning_rate']:g}, batch size {s['batch_size']}, {', '.join([long, *extra])}. Trained "
         f"on {_which(s['train_on'])}, tested on {_which(s['test_on'])}."
     )
 
