@@ -34,8 +34,8 @@ _BUILT_IN: dict[str, dict[str, str]] = {
     },
     "executor": {
         "local": "crossmod.experiment.executors.options:local",
-        "ray": "crossmod.experiment.executors.options:ray",
-        "slurm": "crossmod.experiment.executors.options:slurm",
+        "ray": "crossmod.experiment.executors.ray:RayExecutor",
+        "slurm": "crossmod.experiment.executors.slurm:SlurmExecutor",
     },
     "importer": {
         "chaos": "crossmod.commands.prepare:prepare_chaos",

@@ -74,7 +74,7 @@ def test_in_words() -> None:
     assert lines[1].startswith("With 10 folds of the same patients: 3D Dice by 0.0")
     assert "SD of 0.01 to 0.06" in lines[2]
     assert detectable_in_words(Size(20, 5, 3, 0, False)) == []
-    assert "one seed an arm" in detectable_in_words(Size(20, 5, 1, 1, False))[0]
+    assert "one seed per arm" in detectable_in_words(Size(20, 5, 1, 1, False))[0]
     assert "one trained translator" in detectable_in_words(Size(20, 1, 3, 1, False))[1]
     assert "none, since" in detectable_in_words(Size(4, 2, 3, 4, False))[0]
     assert not any("of the same patients" in line for line in detectable_in_words(Size(9, 5, 3, 1, False)))

@@ -57,7 +57,9 @@ def test_named_runs_and_experiments_give_one_answer(
 ) -> None:
     plan = finished(tmp_path, gain, **changes)
     results = results_of(plan, tmp_path)
-    said = {arm["count"]: arm["effects"]["dice"] for arm in findings(plan, results, 200)["arms"] if arm["baseline"]}
+    said: Any = {
+        arm["count"]: arm["effects"]["dice"] for arm in findings(plan, results, 200)["arms"] if arm["baseline"]
+    }
     all_arms = arms([Run(result.run) for result in results])
     translators = [Run(job.folder(tmp_path)) for job in plan.jobs.values() if job.kind == "train"]
     found = {str(arm.synthetic): one for arm, one in zip(all_arms, compared(all_arms, translators), strict=True) if one}

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crossmod.experiment.scheduler import TRIES, Outcome, Scheduler, open_ledger
+from crossmod.experiment.jobs import TRIES, Outcome, Scheduler
 
 LETTERS = "abcdefghij"
 
@@ -74,11 +74,11 @@ def agree(ledger: Scheduler, naive: Naive) -> None:
 @given(graphs(), st.data())
 def test_it_is_what_one_finds_by_looking_at_everything(needs: dict[str, tuple[str, ...]], data: st.DataObject) -> None:
     done = data.draw(st.sets(st.sampled_from(sorted(needs)))) if needs else set()
-    ledger, naive = open_ledger(needs, done), Naive(needs, done)
+    ledger, naive = Scheduler(needs, done), Naive(needs, done)
     agree(ledger, naive)
     while ledger.open:
         if not naive.running or data.draw(st.booleans()):
-            name = ledger.take()
+            name = ledger.next_job()
             assert name == naive.take()
         else:
             name = data.draw(st.sampled_from(sorted(naive.running)))
@@ -87,27 +87,27 @@ def test_it_is_what_one_finds_by_looking_at_everything(needs: dict[str, tuple[st
             how = "done" if how == "saved" and data.draw(st.booleans()) else how
             error = "bad luck" if how == "error" else None
             outcome = Outcome(name, error=error, lost=how == "lost", saved=how == "saved")
-            assert set(ledger.settle(outcome)) == naive.settle(outcome)
+            assert set(ledger.finish_job(outcome)) == naive.settle(outcome)
         agree(ledger, naive)
     # In the end all is done, failed, or rests on what failed.
     assert set(ledger.states.values()) <= {"done", "failed", "blocked"}
-    assert ledger.take() is None
+    assert ledger.next_job() is None
 
 
 def test_what_is_lost_is_tried_again_but_not_for_ever() -> None:
-    ledger = open_ledger({"a": (), "b": ("a",)}, ())
+    ledger = Scheduler({"a": (), "b": ("a",)}, ())
     for _ in range(TRIES):
-        assert ledger.take() == "a"
-        ledger.settle(Outcome("a", lost=True, error="the power failed"))
+        assert ledger.next_job() == "a"
+        ledger.finish_job(Outcome("a", lost=True, error="the power failed"))
     assert ledger.states == {"a": "failed", "b": "blocked"}
     assert ledger.failures == {"a": "the power failed", "b": "it needs a, which failed"}
 
 
 def test_what_cannot_be_settled() -> None:
-    ledger = open_ledger({"a": ()}, ())
+    ledger = Scheduler({"a": ()}, ())
     with pytest.raises(ValueError, match="a is ready, not running"):
-        ledger.settle(Outcome("a"))
+        ledger.finish_job(Outcome("a"))
     with pytest.raises(ValueError, match="needed, but no job: b"):
-        open_ledger({"a": ("b",)}, ())
+        Scheduler({"a": ("b",)}, ())
     with pytest.raises(ValueError, match="needs itself"):
-        open_ledger({"a": ("c",), "b": ("a",), "c": ("b",)}, ())
+        Scheduler({"a": ("c",), "b": ("a",), "c": ("b",)}, ())

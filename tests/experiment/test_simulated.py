@@ -9,10 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from crossmod.experiment.jobs import Job
+from crossmod.experiment.jobs import TRIES, Job, Scheduler
 from crossmod.experiment.live_table import LiveTable
 from crossmod.experiment.run import execute
-from crossmod.experiment.scheduler import TRIES, Scheduler
 from tests.support.simulated_executor import Simulated
 
 
@@ -67,7 +66,7 @@ def test_what_is_done_is_left_alone(tmp_path: Path) -> None:
         (folder / file).touch()
     ledger, told = simulate(jobs, tmp_path, Simulated(2, done=("train-0", "make-0")))
     assert set(jobs) - set(ledger.tries) == {"train-0", "make-0"}
-    assert told[0] == "2 of 8 runs are there already."
+    assert told[0] == "2 of 8 runs are finished already."
 
 
 def test_an_executor_that_is_started_too_early_says_so() -> None:

@@ -110,7 +110,7 @@ def test_one_seed_is_never_enough(tmp_path: Path) -> None:
     found = arms([
         made_run(tmp_path / "a", old), made_run(tmp_path / "b", {p: v + 0.3 for p, v in old.items()}, count=5),
     ])  # fmt: skip
-    assert "one seed an arm shows nothing" in only(found).sentence
+    assert "one seed per arm shows nothing" in only(found).sentence
 
 
 def test_other_patients_are_not_compared(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from statsmodels.stats.multitest import multipletests
 
 from crossmod.statistics.paired_effects import Effect
 from crossmod.statistics.verdicts import (
+    METRICS,
     ONE_MODEL,
     ONE_SEED,
     ONE_SOURCE,
@@ -76,16 +77,15 @@ def test_one_translator_speaks_of_itself() -> None:
     seeds = Facts(shared=(ONE_SEED, ONE_SOURCE))
     assert "these models improve 3D Dice" in in_words("a", good, 0.01, 1, seeds)
     assert "share the seed of the translators and the source patients" in in_words("a", good, 0.01, 1, seeds)
-    words = {"metric": "HD95", "higher_is_better": False}
-    assert "this model raises (worsens) HD95" in in_words("a", farther, 0.01, 1, ONE, **words)
-    assert "synthetic slices raise (worsen) HD95" in in_words("a", farther, 0.01, 1, INDEPENDENT, **words)
+    assert "this model raises (worsens) HD95" in in_words("a", farther, 0.01, 1, ONE, METRICS["hd95"])
+    assert "synthetic slices raise (worsen) HD95" in in_words("a", farther, 0.01, 1, INDEPENDENT, METRICS["hd95"])
 
 
 def test_distances_improve_downwards() -> None:
     nearer = found(-2.0, -3.0, -1.0, left_out=2)
     assert verdict(nearer, 0.01, INDEPENDENT, higher_is_better=False) == "improves"
     assert verdict(nearer, 0.01, INDEPENDENT) == "hurts"
-    said = in_words("a", nearer, 0.01, 1, INDEPENDENT, metric="HD95", unit="mm", digits=1, higher_is_better=False)
+    said = in_words("a", nearer, 0.01, 1, INDEPENDENT, METRICS["hd95"])
     assert said == (
         "a: synthetic slices lower (improve) HD95: -2.0 [-3.0, -1.0] mm (15 patients, 2 left out, 3 seeds)."
     )
@@ -120,7 +120,7 @@ def test_an_effect_that_failures_take_away_is_not_shown() -> None:
     nearer = replace(found(-2.0, -3.0, -1.0), left_out=3, undefined_arm=3, undefined_p=0.25)
     with_failures = replace(nearer, worst=found(5.0, -1.0, 11.0))
     assert verdict(with_failures, 0.001, INDEPENDENT, higher_is_better=False) == "not shown"
-    assert "count as the worst" in in_words("a", with_failures, 0.001, 1, INDEPENDENT, higher_is_better=False)
+    assert "count as the worst" in in_words("a", with_failures, 0.001, 1, INDEPENDENT, METRICS["hd95"])
     agreeing = replace(nearer, worst=found(-4.0, -7.0, -1.0))
     assert verdict(agreeing, 0.001, INDEPENDENT, higher_is_better=False) == "improves"
 

@@ -7,8 +7,7 @@ import heapq
 import random
 from collections.abc import Collection
 
-from crossmod.experiment.jobs import Job
-from crossmod.experiment.scheduler import Outcome
+from crossmod.experiment.jobs import Job, Outcome
 
 
 class Simulated:

@@ -76,7 +76,7 @@ def run_experiment(
 
     if dry_run:
         plan, cost = run.estimate_experiment(design, stores, out, where)
-        for line in run.foretell(plan, cost, out, where.jobs):
+        for line in run.describe_plan(plan, cost, out, where.jobs):
             say(line)
         return plan
     live = (where.jobs > 1 or where.executor != "local") and not progress_disabled()

@@ -1,4 +1,4 @@
-"""What an experiment asks: translators, segmenters, counts, folds and seeds; a short YAML file, easy to copy."""
+"""The design of an experiment, a short YAML file: translators, segmenters, counts, folds and seeds."""
 
 import re
 from functools import cached_property
@@ -9,33 +9,33 @@ from pydantic import Field, model_validator
 
 from crossmod.config import Modality, Settings, build, read_yaml
 from crossmod.errors import InputError
-from crossmod.presets import SEGMENT, TRANSLATE, with_asked
+from crossmod.presets import SEGMENT, TRANSLATE, Chosen, with_asked
 from crossmod.settings import SegmentSettings, TranslateSettings
 
 PRESETS = Path(__file__).parent / "presets"
 
-# What the plan decides run by run.
+# Settings that the plan decides for each run.
 DECIDED = frozenset(
     {"split", "test_slices", "folds", "fold", "split_seed", "test_patients", "train_patients", "seed", "count"}
     | {"source_patients", "min_consistency", "without_real", "same_people"}
 )
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 COUNT = re.compile(r"(\d+)|(\d+(?:\.\d+)?)x")
-# Of `labelled`.
+# Values of `labelled`.
 ALL, NONE = "all", "none"
 
 
 class Recipe(Settings):
-    """A preset of `train` or `segment`, and what is changed of it."""
+    """A preset of `train` or `segment`, and its changes."""
 
     preset: str
     """Its name."""
     settings: dict[str, Any] = Field(default_factory=dict)
-    """Settings that go before the preset's."""
+    """Settings that override the preset's."""
 
 
 class Phantom(Settings):
-    """Made-up patients, for an experiment that is given no data."""
+    """Made-up patients, for an experiment without data."""
 
     ct_patients: int = Field(ge=1)
     mr_patients: int = Field(ge=1)
@@ -48,17 +48,17 @@ class Design(Settings):
     """An experiment: every combination is one arm, trained on each fold with each seed."""
 
     about: str = ""
-    """What it is for, in a sentence or two."""
+    """Its purpose, in a sentence or two."""
     translators: dict[str, Recipe]
-    """By a name of your own; the first one's target modality is what is segmented."""
+    """By any name; their target modality is segmented."""
     segmenters: dict[str, Recipe]
-    """By a name of your own."""
+    """By any name."""
     counts: tuple[int | str, ...] = (0, "1x")
     """Synthetic slices to add: a number, or a multiple of the real training slices, such as 0.5x; 0 is the baseline."""
     labelled: tuple[int | Literal["all", "none"], ...] = (ALL,)
-    """Real patients whose labels a segmenter may use: a number, `all`, or `none`: synthetic slices alone."""
+    """Real patients whose labels a segmenter may use: a number, `all`, or `none` for synthetic slices only."""
     min_consistency: tuple[float, ...] = (0.0,)
-    """Use only synthetic slices whose label consistency is at least this; of translators with a segmentor."""
+    """Use only synthetic slices with at least this label consistency; for translators with a segmentor."""
     split: Literal["patient", "slice"] = "patient"
     """Test on patients that nothing was trained on; or on slices, as Rafiq et al. do (leaking)."""
     folds: int = Field(default=5, ge=2)
@@ -70,19 +70,19 @@ class Design(Settings):
     split_seed: int = 0
     """Seed of the division, and of which patients are labelled."""
     seeds: tuple[int, ...] = (0, 1, 2)
-    """A segmenter of every arm and fold for each; every fold trains with seeds of its own, derived from these."""
+    """Each arm and fold has one segmenter per seed; every fold derives its own seeds from these."""
     same_people: Literal["yes", "no"] | None = None
-    """Whether equal case names in two stores are one person, where no patient id tells; default: ask if it matters."""
+    """Whether equal case names in two stores are one person if there are no patient ids; default: ask if it matters."""
     retrain: bool = False
-    """Train a translator for each seed, too; otherwise all seeds of a fold share one. Folds never share one."""
+    """Also train a translator for each seed; otherwise all seeds of a fold share one. Folds never share one."""
     phantom: Phantom | None = None
-    """Made-up patients to use where no data is given."""
+    """Made-up patients, used if no data is given."""
 
     @model_validator(mode="after")
     def _check(self) -> "Design":
         for name in ("translators", "segmenters", "counts", "labelled", "min_consistency", "seeds"):
             if not getattr(self, name):
-                raise ValueError(f"one of {name} at least, got none")
+                raise ValueError(f"at least one of {name}, got none")
         for name in ("counts", "labelled", "min_consistency", "only_folds", "seeds"):
             values = getattr(self, name)
             if len(set(map(str, values))) < len(values):
@@ -97,52 +97,53 @@ class Design(Settings):
 
     @model_validator(mode="after")
     def _check_sides(self) -> "Design":
-        if any(isinstance(one, int) and one < 1 for one in self.labelled):
-            raise ValueError(f"one labelled patient or more, got {min(o for o in self.labelled if isinstance(o, int))}")
-        strange = sorted(set(self.only_folds) - set(range(self.folds)))
-        if strange:
-            raise ValueError(f"folds from 0 to {self.folds - 1}, got {strange[0]}")
+        fewest = min((count for count in self.labelled if isinstance(count, int)), default=1)
+        if fewest < 1:
+            raise ValueError(f"one or more labelled patients, got {fewest}")
+        unknown = sorted(set(self.only_folds) - set(range(self.folds)))
+        if unknown:
+            raise ValueError(f"folds from 0 to {self.folds - 1}, got {unknown[0]}")
         if self.split == "slice" and (self.only_folds or self.labelled != (ALL,)):
             raise ValueError("no only_folds and no labelled with `split: slice`, got some")
-        if any(not 0 <= one <= 1 for one in self.min_consistency):
+        if any(not 0 <= least <= 1 for least in self.min_consistency):
             raise ValueError(f"a Dice from 0 to 1 for min_consistency, got {self.min_consistency}")
         return self
 
     @cached_property
     def chosen_folds(self) -> tuple[int, ...]:
-        """The folds that are tested on; a split by slice has but one."""
+        """The folds that are tested on; a split by slice has one."""
         return (0,) if self.split == "slice" else self.only_folds or tuple(range(self.folds))
 
     @cached_property
     def translator_settings(self) -> dict[str, TranslateSettings]:
-        """Of each translator, as they are before a fold and a seed are chosen."""
+        """Of each translator, without fold and seed."""
         return {name: _settings(TRANSLATE, recipe, f"translators.{name}") for name, recipe in self.translators.items()}
 
     @cached_property
     def segmenter_settings(self) -> dict[str, SegmentSettings]:
-        """Of each segmenter, likewise."""
+        """Of each segmenter, without fold and seed."""
         return {name: _settings(SEGMENT, recipe, f"segmenters.{name}") for name, recipe in self.segmenters.items()}
 
     @property
     def target(self) -> Modality:
-        """What is synthesized and segmented.
+        """The modality that is synthesized and segmented.
 
         Raises:
             InputError: the translators and segmenters do not agree.
         """
         targets: dict[Modality, str] = {
-            "mr" if one.source == "ct" else "ct": name for name, one in self.translator_settings.items()
+            "mr" if settings.source == "ct" else "ct": name for name, settings in self.translator_settings.items()
         }
-        modalities = {one.modality for one in self.segmenter_settings.values()}
+        modalities = {settings.modality for settings in self.segmenter_settings.values()}
         if len(targets) > 1 or modalities != set(targets):
-            made = ", ".join(f"{modality} by {name}" for modality, name in targets.items())
-            found = f"{made}; segmenters of {', '.join(sorted(modalities))}"
+            synthesized = ", ".join(f"{modality} by {name}" for modality, name in targets.items())
+            found = f"{synthesized}; segmenters of {', '.join(sorted(modalities))}"
             do = "Set `source` of the translators or `modality` of the segmenters."
             raise InputError("design", found=found, expected="one modality", do=do)
         return next(iter(targets))
 
 
-def _settings(presets: dict[str, Any], recipe: Recipe, where: str) -> Any:
+def _settings(presets: dict[str, Chosen], recipe: Recipe, where: str) -> Chosen:
     if recipe.preset not in presets:
         do = "Name one of them."
         raise InputError(f"{where}.preset", found=repr(recipe.preset), expected=", ".join(sorted(presets)), do=do)
@@ -152,7 +153,7 @@ def _settings(presets: dict[str, Any], recipe: Recipe, where: str) -> Any:
             f"{where}.settings",
             found=f"{decided[0]}, which the experiment decides for each run",
             expected="other settings only",
-            do=f"Set it for the experiment, or leave {decided[0]} out: two runs with sides of their own would leak.",
+            do=f"Set it for the experiment, or leave {decided[0]} out: runs with different splits would leak.",
         )
     try:
         return with_asked(presets[recipe.preset], recipe.settings)
@@ -168,10 +169,10 @@ def presets() -> list[str]:
 
 
 def read_design(name: str) -> Design:
-    """A design by the name of a preset, or from a YAML file of your own.
+    """A design by the name of a preset, or from a YAML file.
 
     Raises:
-        InputError: there is none, or it asks for what does not go together.
+        InputError: there is none, or its settings do not fit together.
     """
     path = Path(name)
     if not path.is_file():
@@ -180,6 +181,6 @@ def read_design(name: str) -> Design:
             do = "Name one of them, or give the path of a YAML file; --show PRESET prints one to copy."
             raise InputError("PRESET", found=repr(name), expected=f"a YAML file or {', '.join(presets())}", do=do)
     design = build(Design, read_yaml(path), subject=path.name)
-    # Whatever is wrong with a recipe is said before any data is looked at.
+    # Errors in a recipe are reported before any data is read.
     _ = design.target
     return design

@@ -1,13 +1,13 @@
-"""What a plan costs, and which effect its design can detect.
+"""The cost of a plan, and the effect that its design can detect.
 
-The variances are those of earlier experiments (docs/log.md, in Dice): between the folds of 14 real patients, where
-translators and training sides differ, and, as the other end of the range, on the phantom. Other data, image sizes and
-trainings have others: the answer is a range, and not more than a guide.
+The variances are those of earlier experiments (docs/log.md, in Dice): between the folds of 14 real patients, whose
+translators and training sides differ, and, as the other end of the range, on the phantom. They differ for other data,
+image sizes and trainings: the result is a range, and only a guide.
 """
 
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -33,26 +33,26 @@ from crossmod.statistics.power import Luck, holm_level, smallest_effect
 from crossmod.synthesis import train
 from crossmod.synthesis.families import family_of
 
-# SD of what the patients of a fold gain in common: least on the phantom, most on real patients.
+# SD of the gain that the patients of a fold have in common: smallest on the phantom, largest on real patients.
 FOLD_SD = (0.01, 0.06)
-# Share of that variance which another seed of the translator changes.
+# Share of that variance which comes from the seed of the translator.
 OF_SEED = 0.67
-# SD of a patient's own gain, of the luck of a run, and of the rest of a patient in a run.
+# SD of a patient's own gain, of the luck of a run, and of the residual of a patient in a run.
 OWN_SD, RUN_SD, REST_SD = 0.03, 0.01, 0.02
-# A fold of fewer patients is no test.
+# Of a fold.
 LEAST_PATIENTS = 2
 
 
 @dataclass(frozen=True)
 class Size:
-    """How large an experiment is.
+    """The size of an experiment.
 
     Args:
         patients: tested on, all folds together.
-        folds: tested on; 1 also of a split by slice.
+        folds: tested on; 1 for a split by slice.
         seeds: of an arm in each fold.
-        arms: compared with one baseline, at the most.
-        retrain: whether each seed has a translator of its own.
+        arms: the largest number of arms with one baseline.
+        retrain: whether each seed has its own translator.
     """
 
     patients: int
@@ -78,13 +78,13 @@ def smallest(size: Size, fold_sd: float) -> float:
     """The smallest difference in Dice that is shown with 80 % power, at Holm's most conservative step.
 
     Args:
-        size: of the experiment; two patients and two seeds or more.
-        fold_sd: SD of what the patients of a fold gain in common.
+        size: of the experiment; two or more patients and seeds.
+        fold_sd: SD of the gain that the patients of a fold have in common.
     """
-    # Of both arms: the luck of each run, and the rest of each patient in it.
+    # Of both arms: the luck of each run, and the residual of each patient in it.
     runs = 2 * (RUN_SD**2 / size.folds + REST_SD**2 / size.patients) / size.seeds
     if size.folds < 2:
-        # Of one translator: its luck is no part of what is asked.
+        # The result holds for one translator, whose luck is thus not part of the variance.
         luck = Luck(runs, 2.0 * (size.seeds - 1))
     else:
         averaged = 1 - OF_SEED + OF_SEED / size.seeds if size.retrain else 1.0
@@ -94,11 +94,11 @@ def smallest(size: Size, fold_sd: float) -> float:
 
 
 def detectable_in_words(size: Size) -> list[str]:
-    """Lines for people; none where there is nothing to compare."""
+    """The detectable effect in sentences; none if there is nothing to compare."""
     if not size.arms:
         return []
     if size.seeds < 2 or size.patients < 2:
-        few = "one seed an arm" if size.seeds < 2 else "one test patient"
+        few = "one seed per arm" if size.seeds < 2 else "one test patient"
         return [f"No effect can be shown with {few}, however large."]
     count = f"{size.patients} patients, {size.folds} fold{'s' * (size.folds > 1)}, {size.seeds} seeds"
     arms = f", {size.arms} arms after Holm's correction" if size.arms > 1 else ""
@@ -107,13 +107,12 @@ def detectable_in_words(size: Size) -> list[str]:
         return [*lines, "With one fold the answer holds for its one trained translator only."]
     more = 2 * size.folds
     if more * LEAST_PATIENTS <= size.patients:
-        other = Size(size.patients, more, size.seeds, size.arms, size.retrain)
-        lines.append(f"With {more} folds of the same patients: {_span(other)}.")
+        lines.append(f"With {more} folds of the same patients: {_span(replace(size, folds=more))}.")
     low, high = FOLD_SD
     return [
         *lines,
-        f"This assumes what earlier experiments had: patients of one fold gain in common with an SD of {low:g} to "
-        f"{high:g}, each by itself with {OWN_SD:g}.",
+        f"This assumes the variances of earlier experiments: an SD of {low:g} to {high:g} of the gain that the "
+        f"patients of a fold have in common, and of {OWN_SD:g} of a patient's own gain.",
     ]
 
 
@@ -128,24 +127,24 @@ def _span(size: Size) -> str:
 
 # Steps that are not timed, and those that are.
 WARM, TIMED = 2, 4
-# Of noise, more than a step takes.
+# Of noise, more than a step reads.
 SLICES = 16
-# Adam holds two moments beside each weight.
+# Weights, and the two moments of Adam.
 COPIES = 3
-# Bytes a pixel of a synthetic slice: float32 image, label, answer.
+# Bytes per pixel of a synthetic slice: float32 image, label, prediction.
 PIXEL = 6
-# What does not depend on steps: starting, reading, testing.
+# Time that does not depend on steps: starting, reading, testing.
 FIXED_SECONDS = 3.0
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """Of what is left to do.
+    """The cost of the unfinished jobs.
 
     Args:
         seconds: by kind of job, one job after another.
         bytes: on the disk.
-        jobs: by kind, how many.
+        jobs: by kind, their number.
     """
 
     seconds: Mapping[Kind, float]
@@ -154,11 +153,11 @@ class Estimate:
 
 
 def estimate(jobs: Iterable[Job], root: Path, machine: Machine) -> Estimate:
-    """Measure and add up; compiling is left out of the measurement and of the estimate.
+    """Time some steps, and add up the time of all unfinished jobs, without that of compiling.
 
     Args:
         jobs: all of a plan.
-        root: folder of the experiment: what is finished there costs nothing more.
+        root: folder of the experiment, with finished jobs.
         machine: where it will be computed.
     """
     left = [job for job in jobs if not job.finished(root)]
@@ -173,7 +172,7 @@ def estimate(jobs: Iterable[Job], root: Path, machine: Machine) -> Estimate:
         if job.kind == "synthesize":
             model = by_name[job.needs["model"]]
             per_step, _ = rates.get(_shape(model), (0.0, 0))
-            # One generator forward of the two forward and back of a step; an eighth is generous.
+            # A forward pass of one generator; a step has two forward and backward passes, so that an eighth is enough.
             took = job.work * per_step / 8
             room += job.work * PIXEL * int(model.settings["size"]) ** 2
         else:
@@ -184,7 +183,7 @@ def estimate(jobs: Iterable[Job], root: Path, machine: Machine) -> Estimate:
     return Estimate(seconds, room, counts)
 
 
-# Jobs that differ in these alone take as long a step.
+# Settings that do not change the time of a step.
 _ALIKE = frozenset(
     {"seed", "fold", "folds", "count", "train_patients", "test_patients", "source_patients", "min_consistency", "steps"}
     | {"same_people"}
@@ -196,7 +195,7 @@ def _shape(job: Job) -> str:
 
 
 def _measure(job: Job, machine: Machine) -> tuple[float, int]:
-    """Seconds of a step, and bytes of a checkpoint."""
+    """Seconds per step, and bytes of a checkpoint."""
     device = pick_device(machine.device)
     kind = TranslateSettings if job.kind == "train" else SegmentSettings
     settings = build_settings(kind, dict(job.settings), subject=job.name)
@@ -206,17 +205,17 @@ def _measure(job: Job, machine: Machine) -> tuple[float, int]:
         return _timed(*_segmenter(settings, device), device)
 
 
-def _timed(trainee: TrainingTask, batches: Batches, seed: int, device: torch.device) -> tuple[float, int]:
+def _timed(task: TrainingTask, batches: Batches, seed: int, device: torch.device) -> tuple[float, int]:
     began = 0.0
     for step in range(WARM + TIMED):
         if step == WARM:
             wait_for(device)
             began = time.perf_counter()
-        draws = {name: drawn.to(device) for name, drawn in trainee.draw(rng(seed, "estimate", step)).items()}
-        trainee.step({**batches.batch(0, step % batches.steps), **draws})
+        draws = {name: drawn.to(device) for name, drawn in task.draw(rng(seed, "estimate", step)).items()}
+        task.step({**batches.batch(0, step % batches.steps), **draws})
     wait_for(device)
-    numbers = sum(_numbers(network) for network in trainee.networks.values()) * COPIES
-    numbers += sum(_numbers(network) for network in trainee.averages.values())
+    numbers = sum(_weights(network) for network in task.networks.values()) * COPIES
+    numbers += sum(_weights(network) for network in task.averages.values())
     return (time.perf_counter() - began) / TIMED, numbers * np.dtype(np.float32).itemsize
 
 
@@ -236,9 +235,9 @@ def _translator(s: TranslateSettings, device: torch.device) -> tuple[TrainingTas
 
 def _segmenter(s: SegmentSettings, device: torch.device) -> tuple[TrainingTask, Batches, int]:
     compute = choose(device, s.precision, blocks=False)
-    trainee = accelerate(averaged(segmenter.build(s, device), ("segmenter",), s.ema), compute)
-    return trainee, LabelledBatches((slice_set("mr", SLICES, s.size, classes=2),), s, device), s.seed
+    task = accelerate(averaged(segmenter.build(s, device), ("segmenter",), s.ema), compute)
+    return task, LabelledBatches((slice_set("mr", SLICES, s.size, classes=2),), s, device), s.seed
 
 
-def _numbers(network: nn.Module) -> int:
+def _weights(network: nn.Module) -> int:
     return sum(weight.numel() for weight in network.parameters())

@@ -1,4 +1,4 @@
-"""The cases of each fold: who is trained on and who is tested on, of target and source, and the pixel size of all."""
+"""The training and test cases of each fold, of target and source, and the pixel size of all runs."""
 
 import logging
 from collections.abc import Collection, Mapping, Sequence
@@ -14,6 +14,8 @@ from crossmod.seeds import derive, rng
 from crossmod.settings import FrameKind, ImageSettings, SegmentSettings, TranslateSettings
 from crossmod.synthesis.training_data import side_groups
 
+log = logging.getLogger(__name__)
+
 
 def source_patients(
     source: Collection[str],
@@ -23,23 +25,23 @@ def source_patients(
     design: Design,
     settings: TranslateSettings,
 ) -> tuple[str, ...]:
-    """Who a fold's translator is trained on and synthesizes from: all but the fold's own part of the source patients.
+    """The patients on whom a fold's translator is trained, and from whom it synthesizes.
 
-    Whoever has scans of both sides is left out where their target scan is tested. The others are divided into as many
-    parts as there are folds. Where they are fewer than folds, each fold leaves out one of them in turn, and some folds
-    have the same source patients; what folds share is read from the jobs, and verdicts say it (`experiment.shared`).
+    All source patients but the fold's own part. Patients with scans of both sides are left out if their target scan is
+    tested. The others are divided into as many parts as there are folds. If they are fewer than folds, each fold leaves
+    out one of them in turn, and some folds have the same source patients, as verdicts say (`findings.facts_of`).
 
     Args:
         source: patients of the source side.
         target: patients of the target side.
         held_out: those of the target that the fold tests on.
-        fold: which one.
+        fold: its number.
         design: with the number of folds and the seed of the division.
         settings: of the translator.
     """
     left = sorted(set(source) - set(held_out))
     part = _part(sorted(set(source) - set(target)), fold, design)
-    # A translator needs someone to train on, beside those that its epochs are scored on.
+    # A translator needs a training patient beside those that its epochs are scored on.
     least = 1 + (settings.select_patients if settings.select_every else 0)
     kept = [patient for patient in left if patient not in part]
     return tuple(kept if len(kept) >= least else left)
@@ -57,13 +59,13 @@ def _part(patients: list[str], fold: int, design: Design) -> set[str]:
 
 @dataclass(frozen=True)
 class FoldCases:
-    """Who is on which side.
+    """The two sides of a fold.
 
     Args:
         settings: of the segmenter.
         records: the labelled cases.
-        train: patients that may be trained on.
-        test: patients that are tested on.
+        train: training patients.
+        test: test patients.
     """
 
     settings: SegmentSettings
@@ -78,7 +80,7 @@ class FoldCases:
 
     @property
     def tested_cases(self) -> set[str]:
-        """Checksums of the cases that are tested on; none where slices of a case lie on both sides."""
+        """Checksums of the cases that are tested on; none if slices of a case are on both sides."""
         if self.settings.split == "slice":
             return set()
         test = set(self.test)
@@ -86,14 +88,14 @@ class FoldCases:
 
     @property
     def real(self) -> int:
-        """Real training slices, all labelled patients taken together."""
+        """Real training slices of all labelled patients."""
         return self.slices(self.labelled(ALL, 0, 0))
 
     def labelled(self, count: int | str, fold: int, seed: int) -> tuple[str, ...]:
-        """Patients of the training side whose labels are used; fewer are always among more.
+        """Training patients whose labels are used; a smaller number is always part of a larger one.
 
         Raises:
-            InputError: there are not so many.
+            InputError: there are fewer.
         """
         known = sorted({record.patient for record in self.records} & set(self.train))
         if count in (ALL, NONE):
@@ -105,7 +107,7 @@ class FoldCases:
         return tuple(sorted(str(patient) for patient in order[: int(count)]))
 
     def slices(self, patients: Sequence[str]) -> int:
-        """How many real slices some patients give to train on."""
+        """The number of real training slices of some patients."""
         s, chosen = self.settings, set(patients)
         count = sum(
             record.slices_with.get(s.organs[0], 0) if s.train_on == "organ" else record.shape[0]
@@ -117,7 +119,7 @@ class FoldCases:
 
 
 def sides_of(store: Store, settings: SegmentSettings) -> FoldCases:
-    """Both sides of the fold that `settings` name.
+    """Both sides of the fold of `settings`.
 
     Raises:
         InputError: fewer patients than folds, or a side without the organ.
@@ -140,12 +142,9 @@ def sides_of(store: Store, settings: SegmentSettings) -> FoldCases:
     return sides
 
 
-log = logging.getLogger(__name__)
-
-
 @dataclass(frozen=True)
 class ScaledSettings:
-    """The settings of a design with their millimetres, by their names in it."""
+    """The settings of a design with their pixel sizes, by their names in it."""
 
     translators: dict[str, TranslateSettings]
     segmenters: dict[str, SegmentSettings]
@@ -157,35 +156,35 @@ def scaled(
     stores: Mapping[Modality, Store],
     target: Modality,
 ) -> ScaledSettings:
-    """Settle the millimetres of all settings that leave them open, by all patients of both sides.
+    """Choose the pixel size (mm) of all settings without one, from all patients of both sides.
 
-    Translators are compared over folds, and segmenters read what translators made: a value of each fold's own would be
-    a difference between arms that nobody asked for. Networks of other sizes get the same field of view.
+    Translators are compared over folds, and segmenters read their output: a pixel size per fold would be a further
+    difference between arms. Networks with other numbers of pixels get the same field of view.
 
     Raises:
-        InputError: bodies whose sizes in millimetres cannot both be right.
+        InputError: bodies whose sizes in mm cannot both be right.
     """
     cases = _cases(translators, segmenters, stores, target)
-    kinds: set[FrameKind] = {one.frame for one in (*translators.values(), *segmenters.values()) if _is_open(one)}
-    sides: dict[FrameKind, dict[str, list[Extent]]] = {
-        kind: {side.upper(): extents(stores[side], cases[side], kind) for side in cases} for kind in kinds
-    }
-    field_mm = max((needed_mm(one) for one in sides.values()), default=0.0)
-    made = ScaledSettings(
-        {name: settle(one, field_mm) for name, one in translators.items()},
-        {name: settle(one, field_mm) for name, one in segmenters.items()},
+
+    def measure(kind: FrameKind) -> dict[str, list[Extent]]:
+        return {side.upper(): extents(stores[side], cases[side], kind) for side in cases}
+
+    all_settings: list[ImageSettings] = [*translators.values(), *segmenters.values()]
+    kinds: set[FrameKind] = {settings.frame for settings in all_settings if _is_open(settings)}
+    measured = {kind: measure(kind) for kind in kinds}
+    field_mm = max((needed_mm(bodies) for bodies in measured.values()), default=0.0)
+    result = ScaledSettings(
+        {name: settle(settings, field_mm) for name, settings in translators.items()},
+        {name: settle(settings, field_mm) for name, settings in segmenters.items()},
     )
-    measured: Mapping[str, list[Extent]] = {}
-    for name, one in made.translators.items():
+    bodies: Mapping[str, list[Extent]] = {}
+    for name, settings in result.translators.items():
         log.info("Translator %s:", name)
-        stated = not _is_open(translators[name])
-        measured = sides.get(one.frame) or {
-            side.upper(): extents(stores[side], cases[side], one.frame) for side in cases
-        }
-        check_sides(measured, one, stated=stated)
-    for side, bodies in measured.items():
-        warn_of_sizes(side, bodies)
-    return made
+        bodies = measured.get(settings.frame) or measure(settings.frame)
+        check_sides(bodies, settings, stated=not _is_open(translators[name]))
+    for side, of_side in bodies.items():
+        warn_of_sizes(side, of_side)
+    return result
 
 
 def _is_open(settings: ImageSettings) -> bool:
@@ -198,12 +197,13 @@ def _cases(
     stores: Mapping[Modality, Store],
     target: Modality,
 ) -> dict[Modality, list[CaseRecord]]:
-    """Every case that has an influence, each once."""
-    found: dict[Modality, dict[str, CaseRecord]] = {"ct": {}, "mr": {}}
-    for one in translators.values():
-        for side in found:
-            found[side] |= {group.first.id: group.first for group in side_groups(stores[side], side, one, organ=None)}
-    for one in segmenters.values():
-        sequence = one.sequence if target == "mr" else None
-        found[target] |= {case.id: case for case in stores[target].select(target, sequence=sequence)}
-    return {side: list(cases.values()) for side, cases in found.items()}
+    """Every case that is used, once."""
+    cases: dict[Modality, dict[str, CaseRecord]] = {"ct": {}, "mr": {}}
+    for settings in translators.values():
+        for side, of_side in cases.items():
+            groups = side_groups(stores[side], side, settings, organ=None)
+            of_side |= {group.first.id: group.first for group in groups}
+    for settings in segmenters.values():
+        sequence = settings.sequence if target == "mr" else None
+        cases[target] |= {case.id: case for case in stores[target].select(target, sequence=sequence)}
+    return {side: list(of_side.values()) for side, of_side in cases.items()}

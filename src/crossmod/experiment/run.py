@@ -1,12 +1,10 @@
-"""`crossmod experiment`: a design and data in; runs, statistics and a report out."""
+"""`crossmod experiment`: from a design and data to runs, statistics and a report."""
 
-import logging
 import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from crossmod.config import Modality
 from crossmod.data.importers.chaos import prepare_chaos
@@ -18,18 +16,22 @@ from crossmod.experiment.estimate import Estimate, detectable_in_words, estimate
 from crossmod.experiment.executors.base import Executor
 from crossmod.experiment.findings import findings
 from crossmod.experiment.folder import DATA, LOCK, refuse_leaks, refuse_leaks_in_stores, refuse_other_folder, write_plan
-from crossmod.experiment.jobs import Job, Kind, finished_among
+from crossmod.experiment.jobs import Job, Kind, Scheduler, finished_among
 from crossmod.experiment.live_table import LiveTable
 from crossmod.experiment.plan import Plan, make_plan
 from crossmod.experiment.results import results_of, write_tables
-from crossmod.experiment.scheduler import Scheduler, open_ledger
 from crossmod.files import lock, write_json
+from crossmod.html.format import from_to
 from crossmod.phantom.dataset import PhantomSettings, write_phantom
 from crossmod.progress import clock
+from crossmod.report.collect import FINDINGS
 from crossmod.report.experiment.build import build_experiment_report
+from crossmod.report.experiment.schema import Findings
 from crossmod.settings import Machine
 from crossmod.statistics.intervals import DRAWS
+from crossmod.statistics.verdicts import MAIN
 
+REPORT = "report.html"
 KINDS: dict[Kind, str] = {
     "train": "translators to train",
     "synthesize": "synthetic stores to make",
@@ -37,26 +39,19 @@ KINDS: dict[Kind, str] = {
 }
 
 
-def foretell(plan: Plan, cost: Estimate, root: Path, jobs: int) -> list[str]:
-    """Lines for people.
-
-    Args:
-        plan: what is asked.
-        cost: of what is left.
-        root: the experiment's folder.
-        jobs: runs side by side.
-    """
+def describe_plan(plan: Plan, cost: Estimate, root: Path, jobs: int) -> list[str]:
+    """The planned runs, the effect that they can detect, and their cost, in lines."""
     d = plan.design
-    tested = sorted({len(patients) for patients, _ in plan.tested.values()})
+    tested = from_to(len(patients) for patients, _ in plan.tested.values())
     folds = "a split by slice (leaking)" if d.split == "slice" else f"{len(d.chosen_folds)} folds by patient"
     lines = [
         *([d.about.strip()] if d.about else []),
-        f"{len(plan.arms)} arms x {folds} x {len(d.seeds)} seeds; {_span(tested)} patients tested in each fold:",
+        f"{len(plan.arms)} arms x {folds} x {len(d.seeds)} seeds; {tested} patients tested in each fold:",
     ]
     for arm in plan.arms.values():
-        slices = f" ({_span(sorted(set(arm.slices.values())))} synthetic slices)" if arm.slices else ""
-        lock = f", against {arm.baseline}" if arm.baseline else ""
-        lines.append(f"  {arm.name}{slices}{lock}: {len(arm.runs)} runs")
+        slices = f" ({from_to(arm.slices.values())} synthetic slices)" if arm.slices else ""
+        base = f", against {arm.baseline}" if arm.baseline else ""
+        lines.append(f"  {arm.name}{slices}{base}: {len(arm.runs)} runs")
     lines += detectable_in_words(size_of(plan))
     done = len(plan.jobs) - sum(cost.jobs.values())
     lines.append(f"{len(plan.jobs)} runs in all{f', {done} of them done' if done else ''}. Left:")
@@ -66,75 +61,66 @@ def foretell(plan: Plan, cost: Estimate, root: Path, jobs: int) -> list[str]:
     total = sum(cost.seconds.values())
     several = f", {clock(total / jobs)} with {jobs} side by side if they do not slow each other" if jobs > 1 else ""
     lines.append(f"About {clock(total)} one after another{several}, and {cost.bytes / 1e9:.1f} GB in {root}.")
-    lines.append("Time is of a few steps on slices of noise on this machine; compiling and other work come on top.")
+    lines.append("Times are of a few steps on noise on this machine; compiling and other work come on top.")
     return lines
 
 
-def _span(values: list[int]) -> str:
-    return str(values[0]) if values[0] == values[-1] else f"{values[0]} to {values[-1]}"
-
-
-def execute(jobs: Mapping[str, Job], root: Path, executor: Executor, shown: LiveTable) -> Scheduler:
-    """Do all jobs that can be done; those that are finished are left alone.
+def execute(jobs: Mapping[str, Job], root: Path, executor: Executor, table: LiveTable) -> Scheduler:
+    """Run all unfinished jobs.
 
     Args:
-        jobs: by name, in the order in which they are wanted.
+        jobs: by name, in the order in which they should run.
         root: folder of the experiment.
-        executor: where they run; closed at the end, however it comes.
-        shown: tells people.
+        executor: where they run; it is closed at the end.
+        table: shows the progress.
 
     Returns:
-        What became of each job.
+        The state of each job.
     """
     with ExitStack() as stack:
         stack.callback(executor.close)
         needs = {name: tuple(job.needs.values()) for name, job in jobs.items()}
-        ledger = open_ledger(needs, finished_among(jobs, root))
-        stack.callback(shown.end)
-        shown.begin(ledger)
-        while ledger.open:
-            while ledger.counts["running"] < executor.slots and (name := ledger.take()) is not None:
-                shown.started(jobs[name], ledger)
+        scheduler = Scheduler(needs, finished_among(jobs, root))
+        stack.callback(table.end)
+        table.begin(scheduler)
+        while scheduler.open:
+            while scheduler.counts["running"] < executor.slots and (name := scheduler.next_job()) is not None:
+                table.started(jobs[name], scheduler)
                 executor.start(jobs[name])
             for outcome in executor.wait():
-                blocked = ledger.settle(outcome)
-                shown.ended(jobs[outcome.name], outcome, ledger, blocked)
-    return ledger
-
-
-log = logging.getLogger(__name__)
-
-FINDINGS, REPORT = "findings.json", "report.html"
+                blocked = scheduler.finish_job(outcome)
+                table.ended(jobs[outcome.name], outcome, scheduler, blocked)
+    return scheduler
 
 
 @dataclass(frozen=True)
 class ExperimentResult:
-    """What became of an experiment.
+    """A finished experiment.
 
     Args:
-        plan: what was asked.
-        ledger: how each run ended.
-        findings: what all finished runs show.
+        plan: its runs.
+        scheduler: how each run ended.
+        findings: the statistics of all finished runs.
     """
 
     plan: Plan
-    ledger: Scheduler
-    findings: dict[str, Any]
+    scheduler: Scheduler
+    findings: Findings
 
     @property
     def sentences(self) -> list[str]:
-        """What each arm is worth, in a sentence."""
-        told = [arm["effects"]["dice"] for arm in self.findings["arms"]]
-        return [one["sentence"] for one in told if one is not None]
+        """The effect of each arm, in a sentence."""
+        effects = [arm["effects"][MAIN] for arm in self.findings["arms"]]
+        return [effect["sentence"] for effect in effects if effect is not None]
 
     @property
     def failed(self) -> list[str]:
-        """Names of the runs that failed, or could not be made because one did."""
-        return [name for name, state in self.ledger.states.items() if state in ("failed", "blocked")]
+        """Names of the runs that failed or were blocked."""
+        return [name for name, state in self.scheduler.states.items() if state in ("failed", "blocked")]
 
 
 def plan_experiment(design: Design, data: Sequence[Path], root: Path) -> Plan:
-    """The plan of a design over some stores; without any, over the design's phantom, which is made in `root`.
+    """The plan of a design over some stores; without stores, over the design's phantom, which is made in `root`.
 
     Raises:
         InputError: see `make_plan`; also no data for a design without a phantom.
@@ -146,10 +132,10 @@ def plan_experiment(design: Design, data: Sequence[Path], root: Path) -> Plan:
 
 
 def estimate_experiment(design: Design, data: Sequence[Path], root: Path, machine: Machine) -> tuple[Plan, Estimate]:
-    """The plan, and what is left of it would cost; nothing is left behind.
+    """The plan and the cost of its unfinished runs; nothing is left on the disk.
 
     Raises:
-        InputError: as `plan_experiment`.
+        InputError: see `plan_experiment`.
     """
     with ExitStack() as stack:
         made = root if data or (root / DATA).exists() else Path(stack.enter_context(tempfile.TemporaryDirectory()))
@@ -160,14 +146,14 @@ def estimate_experiment(design: Design, data: Sequence[Path], root: Path, machin
 def run_experiment(
     design: Design, data: Sequence[Path], root: Path, *, executor: Executor, live: bool = False
 ) -> ExperimentResult:
-    """Do all that a design asks and is not done yet; given again, it continues.
+    """Run an experiment, or resume it.
 
     Args:
         design: what to do.
         data: stores of real cases.
         root: the experiment's folder.
-        executor: where the runs are made; `execute` closes it.
-        live: draw a table of what runs.
+        executor: where the runs are computed; it is closed at the end.
+        live: draw a table of running jobs.
 
     Raises:
         InputError: what cannot be planned; data that changed since; another command that works in `root`.
@@ -177,28 +163,28 @@ def run_experiment(
     with lock(root / LOCK):
         plan = plan_experiment(design, data, root)
         write_plan(plan, root)
-        ledger = execute(plan.jobs, root, executor, LiveTable(plan.jobs, executor.slots, live))
+        scheduler = execute(plan.jobs, root, executor, LiveTable(plan.jobs, executor.slots, live))
         refuse_leaks_in_stores(plan, root)
-        return ExperimentResult(plan, ledger, conclude(plan, root, ledger))
+        return ExperimentResult(plan, scheduler, conclude(plan, root, scheduler))
 
 
-def conclude(plan: Plan, root: Path, ledger: Scheduler, draws: int = DRAWS) -> dict[str, Any]:
-    """Write what all finished runs show: tables, statistics and the report.
+def conclude(plan: Plan, root: Path, scheduler: Scheduler, draws: int = DRAWS) -> Findings:
+    """Write tables, statistics and the report of all finished runs.
 
     Args:
-        plan: what was asked.
+        plan: of the experiment.
         root: the experiment's folder.
-        ledger: how each run ended.
-        draws: for how often each count is the best.
+        scheduler: how each run ended.
+        draws: for the share of draws in which each count is the best.
     """
     results = results_of(plan, root)
-    failed = [
-        {"title": plan.jobs[name].title, "kind": plan.jobs[name].kind, "run": name, "why": words}
-        for name, words in ledger.failures.items()
-        if ledger.states[name] in ("failed", "blocked")
-    ]
     write_tables(results, root)
-    found = {**findings(plan, results, draws), "failed": failed}
+    found = findings(plan, results, draws)
+    found["failed"] = [
+        {"title": plan.jobs[name].title, "kind": plan.jobs[name].kind, "run": name, "why": words}
+        for name, words in scheduler.failures.items()
+        if scheduler.states[name] in ("failed", "blocked")
+    ]
     found["why"] = explain_gain(plan, root, results) if found["arms"] else None
     write_json(root / FINDINGS, found)
     build_experiment_report(root, root / REPORT)
@@ -206,17 +192,13 @@ def conclude(plan: Plan, root: Path, ledger: Scheduler, draws: int = DRAWS) -> d
 
 
 def _by_modality(stores: Sequence[Path]) -> dict[Modality, tuple[Path, ...]]:
-    held_by: dict[Modality, list[Path]] = {"ct": [], "mr": []}
-    for path in stores:
-        modalities = {case.modality for case in Store(path).cases}
-        for modality, paths in held_by.items():
-            if modality in modalities:
-                paths.append(path)
-    missing = [modality for modality, paths in held_by.items() if not paths]
+    holds = {path: {case.modality for case in Store(path).cases} for path in stores}
+    of_ct, of_mr = (tuple(path for path in stores if modality in holds[path]) for modality in ("ct", "mr"))
+    missing = [modality for modality, paths in (("ct", of_ct), ("mr", of_mr)) if not paths]
     if missing:
         found, do = f"no {' and no '.join(missing)} cases", "Name stores of both modalities."
         raise InputError("--data", found=found, expected="CT and MR", do=do)
-    return {"ct": tuple(held_by["ct"]), "mr": tuple(held_by["mr"])}
+    return {"ct": of_ct, "mr": of_mr}
 
 
 def _phantom(design: Design, folder: Path) -> Path:

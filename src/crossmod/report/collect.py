@@ -215,7 +215,7 @@ def arms(runs: Sequence[Run]) -> list[Arm]:
         recipe = (data["synthetic_family"], data["synthetic_recipe"])
         groups.setdefault((*recipe, *sorted(_shared(run.card).items())), []).append(run)
     settings = [_shared(group[0].card) for group in groups.values()]
-    varying = [key for key in settings[0] if len({one[key] for one in settings}) > 1] if settings else []
+    varying = [key for key in settings[0] if len({values[key] for values in settings}) > 1] if settings else []
     return [_arm(tuple(group), [key for key in varying if key not in TREATMENT]) for group in groups.values()]
 
 

@@ -46,13 +46,7 @@ class SyntheticSlice:
 def synthetic_slices(
     store: Store, sources: Mapping[str, tuple[Store, str]], places: Sequence[Place]
 ) -> list[SyntheticSlice]:
-    """Read synthetic slices and what they were made from.
-
-    Args:
-        store: a synthetic store.
-        sources: by checksum, where real cases are.
-        places: which slices.
-    """
+    """Read synthetic slices and what they were made from."""
     return [_synthetic_slice(store, sources, store.record(case), place) for case, place in places]
 
 
@@ -158,10 +152,10 @@ def comparison_panel(families: Mapping[str, Sequence[SyntheticSlice | None]], so
         assert origin is not None
         gray(row[0], origin.source, -1.0, 1.0)
         outline(row[0], origin.mask, TRUTH)
-        for axis, one in zip(row[1:], shown, strict=True):
-            if one is not None:
-                gray(axis, one.synthetic)
-                outline(axis, one.mask, TRUTH)
+        for axis, each in zip(row[1:], shown, strict=True):
+            if each is not None:
+                gray(axis, each.synthetic)
+                outline(axis, each.mask, TRUTH)
     return data_url(figure)
 
 

@@ -164,14 +164,14 @@ def full_plane(half: Spectrum) -> Float[np.ndarray, "size size"]:
     return np.fft.fftshift(half[r, c])
 
 
-def images(runs: Sequence[Run]) -> dict[str, Any] | None:
+def images(runs: Sequence[Run]) -> dict[str, object] | None:
     """All results of `evaluate images`, and the ranking of their models; None without results."""
     if not runs:
         return None
     return {"results": [_result(run) for run in runs], "ranking": _ranking(runs)}
 
 
-def _result(run: Run) -> dict[str, Any]:
+def _result(run: Run) -> dict[str, object]:
     card = run.card
     sequence = f" {card['sequence']}" if card["sequence"] else ""
     return {
@@ -313,7 +313,7 @@ def _sides(card: Card) -> Table:
     return Table(("Side", "Slices", "in layers 1 to 10", "Layers were placed by", "Patients"), rows)
 
 
-def _ranking(runs: Sequence[Run]) -> dict[str, Any] | None:
+def _ranking(runs: Sequence[Run]) -> dict[str, object] | None:
     """The models of all results of one modality in order; None for fewer than two."""
     paths = [run.path for run in runs]
     if len({run.card["modality"] for run in runs}) > 1 or len(load_models(paths)) < 2:

@@ -71,10 +71,9 @@ def shifted(store: Store) -> str:
     rows, columns = mean_shift(store)
     return (
         f"{store.path.name}: the synthetic slices are shifted by {shift_mm(store):.1f} mm from their source "
-        f"({rows:+.1f} rows, {columns:+.1f} columns; median of each case, averaged; limit {SHIFT_LIMIT_MM:g} "
-        "mm): labels may not match the images. Label consistency does not show it, since the segmentor was trained "
-        "with the same shift. On soft images of briefly trained networks the measure itself can be half a pixel too "
-        "large."
+        f"({rows:+.1f} rows, {columns:+.1f} columns; median of each case, averaged; limit {SHIFT_LIMIT_MM:g} mm): "
+        "labels may not match the images. Label consistency does not show it, since the segmentor was trained with the "
+        "same shift. On soft images of briefly trained networks the measure itself can be half a pixel too large."
     )
 
 
@@ -125,7 +124,7 @@ def results(all_arms: Sequence[Arm], compared: Sequence[Compared | None]) -> Tab
     return Table(head, rows, [place for place, arm in enumerate(all_arms) if not arm.synthetic])
 
 
-def synthesis(contents: Contents, store: Store) -> dict[str, Any]:
+def synthesis(contents: Contents, store: Store) -> dict[str, object]:
     """One synthetic store: counts, label consistency, panels of best and worst slices."""
     records = [case.synthetic for case in store.cases if case.synthetic]
     order = ranked(store)
@@ -187,7 +186,7 @@ def outlines(all_arms: Sequence[Arm]) -> str | None:
     return figures.outline_panel(shown, same) if shown else None
 
 
-def training(contents: Contents) -> list[dict[str, Any]]:
+def training(contents: Contents) -> list[dict[str, object]]:
     """Losses and alarms of each run that has any."""
     rows = []
     for run in (*contents.translators, *contents.segmenters):
@@ -213,13 +212,7 @@ def _model(store: Store) -> str | None:
 
 
 def cost_of_translator(name: str, cards: Sequence[Card], made: Iterable[Store]) -> list[str | Cell]:
-    """The row of trainings of a translator.
-
-    Args:
-        name: of the translator.
-        cards: of its trainings.
-        made: its synthetic stores.
-    """
+    """The row of trainings of a translator."""
     counts = cards[0]["parameters"]
     detail = ", ".join(f"{network} {parameters:,}" for network, parameters in counts.items())
     if set(COUNTED) < set(counts):

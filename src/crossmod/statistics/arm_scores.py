@@ -1,21 +1,22 @@
-"""The scores of an arm by patient, run and fold: their spread, and patients without a defined score.
+"""The scores of an arm by patient, run and fold: the variance of differences, and patients without a defined score.
 
-A score is taken to be the arm's mean, plus what the fold has in common (its translator, its training side), plus the
-patient's own deviation, plus what its run shares with all patients of the fold, plus a rest:
+A score is modelled as the mean of the arm, plus a part common to the fold (its translator and training patients), plus
+a part of the patient, plus a part that the run has in common for all patients of the fold, plus a residual:
 
     y[arm, seed, patient] = m[arm] + f[arm, fold] + p[arm, patient] + r[arm, seed, fold] + e[arm, seed, patient]
 
-The mean over the others flatters an arm that finds nothing in its worst patients. Therefore three things are known of
-every comparison: how many patients each arm has no score of, whether these numbers differ by more than chance, and what
-the difference is where such a failure counts as the worst score (worst-rank analysis, Lachin 1999).
+The mean over the patients with a score flatters an arm that finds nothing in its worst patients. Every comparison
+therefore reports how many patients of each arm have no score, whether these numbers differ by more than chance, and the
+difference if a missing score counts as the worst one (worst-rank analysis, Lachin 1999).
 
 Notable:
-- `r` does not average out over the patients of a fold: it is one network's luck. Nor does `f`, over its seeds either:
-  on real patients it was seen to be the largest part (docs/log.md). Folds are what is independent, where there are any.
-- Folds are not quite independent either: two of K folds train on mostly the same patients, a share (K-2)/(K-1) of each
-  training side. Nothing that is estimated from the folds shows what that puts into all of them (Bengio and Grandvalet
-  2004): a correlation is assumed; see `fold_inflation`.
-- What is the same in both arms of a patient, as how hard the patient is, is gone from the paired difference.
+- `r` does not average out over the patients of a fold, since it is the luck of one network. `f` does not average out
+  over seeds either; on real patients it was the largest part (docs/log.md). If there are folds, they are the
+  independent units.
+- Folds are not quite independent: two of K folds have a share (K-2)/(K-1) of their training patients in common. The
+  effect of this on all folds cannot be estimated from the folds (Bengio and Grandvalet 2004), so that a correlation is
+  assumed; see `fold_inflation`.
+- What both arms of a patient have in common, such as how difficult the patient is, cancels in the paired difference.
 """
 
 from collections.abc import Mapping, Sequence
@@ -27,9 +28,9 @@ from scipy import stats
 
 from crossmod.errors import InputError
 
-# Of what an arm gains in two folds. Two thirds of the variance between translators came with their seeds, which folds
-# do not share; training patients decide the other third at the most, and two of five folds have three quarters of them
-# in common: 1/3 x 3/4.
+# Between the gains of an arm in two folds. Two thirds of the variance between translators came with their seeds, which
+# folds do not share; the training patients decide at most the other third, and two of five folds have three quarters of
+# them in common: 1/3 x 3/4.
 CORRELATION = 0.25
 
 
@@ -39,8 +40,8 @@ class ArmScores:
 
     Args:
         name: what was trained on.
-        values: the run of (fold, seed) gave row `seed` of that fold's patients; nan where it is undefined.
-        folds: the fold that each patient was tested in.
+        values: row `seed` of a fold's patients is from the run (fold, seed); NaN if undefined.
+        folds: the fold in which each patient was tested.
     """
 
     name: str
@@ -49,20 +50,29 @@ class ArmScores:
 
     @property
     def seeds(self) -> int:
-        """How many runs a fold has."""
+        """Runs per fold."""
         return len(self.values)
 
     @property
     def by_patient(self) -> Float[np.ndarray, " patients"]:
-        """Each patient's score, averaged over seeds."""
+        """The score of each patient, averaged over seeds."""
         return self.values.mean(axis=0)
 
     @property
     def shares(self) -> Float[np.ndarray, "seeds folds"]:
-        """What each run adds to its seed's mean over all patients: the sum over its patients, by their total number."""
+        """The part of each run in its seed's mean over all patients: the sum of its patients by the number of all."""
         names = np.unique(self.folds)
         member = (self.folds[:, None] == names).astype(np.float64)
         return self.values.astype(np.float64) @ member / max(len(self.folds), 1)
+
+    @property
+    def complete(self) -> Bool[np.ndarray, " patients"]:
+        """Patients with a defined score in every run."""
+        return np.asarray(np.isfinite(self.values).all(axis=0))
+
+    def only(self, patients: Bool[np.ndarray, " patients"]) -> "ArmScores":
+        """The scores of some patients."""
+        return self if patients.all() else ArmScores(self.name, self.values[:, patients], self.folds[patients])
 
 
 @dataclass(frozen=True)
@@ -70,13 +80,13 @@ class Spread:
     """Variance of a mean paired difference (arm minus base), in parts that add up.
 
     Args:
-        patients: from the choice of patients: that some gain more than others.
-        runs: from the runs: their luck and the rest; 0 with one seed, since it cannot be told.
-        freedom: degrees of freedom of the total; infinite where it is 0.
-        scale: by what a redrawing of patients is stretched so that its variance is `patients`.
-        between: variance of the mean difference as the folds show it, all parts together, inflated for what folds
-            share; None with one fold.
-        inflation: by what `between` is larger than for independent folds; 1 with one fold.
+        patients: from the choice of patients, some of whom gain more than others.
+        runs: from the luck of the runs and the residual; 0 with one seed, since it is then unknown.
+        freedom: degrees of freedom of the total; infinite if it is 0.
+        scale: factor that gives redrawn patients the variance `patients`.
+        between: variance of the mean difference as estimated from the folds, all parts together, inflated for what
+            folds share; None with one fold.
+        inflation: factor between `between` and the same for independent folds; 1 with one fold.
     """
 
     patients: float
@@ -93,48 +103,37 @@ class Spread:
 
     @property
     def stretch(self) -> float:
-        """By what redrawn patients and runs are stretched so that their variance is the total."""
+        """Factor that gives redrawn patients and runs the total variance."""
         inside = self.patients + self.runs
         return (self.total / inside) ** 0.5 if inside > 0 else 1.0
 
 
 def paired(base: ArmScores, arms: Sequence[ArmScores]) -> tuple[ArmScores, list[ArmScores], int]:
-    """The arms without the patients that any of them has an undefined score of, and how many those are.
+    """The arms without the patients for whom any of them has an undefined score, and the number of these patients.
 
     Raises:
         InputError: the arms were not tested on the same patients in the same folds.
     """
     for arm in arms:
-        refuse_other_patients(base, arm)
-    known = np.all([np.isfinite(arm.values).all(axis=0) for arm in (base, *arms)], axis=0)
-    return _only(base, known), [_only(arm, known) for arm in arms], int((~known).sum())
-
-
-def refuse_other_patients(base: ArmScores, arm: ArmScores) -> None:
-    """Refuse arms that cannot be paired.
-
-    Raises:
-        InputError: they were not tested on the same patients in the same folds.
-    """
-    if not np.array_equal(arm.folds, base.folds):
-        raise InputError(
-            f"{arm.name} and {base.name}",
-            found="different test patients or folds",
-            expected="the same in both arms, in the same order",
-            do="Use the same --fold, --folds and --split-seed for both.",
-        )
+        if not np.array_equal(arm.folds, base.folds):
+            raise InputError(
+                f"{arm.name} and {base.name}",
+                found="different test patients or folds",
+                expected="the same in both arms, in the same order",
+                do="Use the same --fold, --folds and --split-seed for both.",
+            )
+    known = np.all([arm.complete for arm in (base, *arms)], axis=0)
+    return base.only(known), [arm.only(known) for arm in arms], int((~known).sum())
 
 
 def from_runs(name: str, runs: Mapping[tuple[int, int], Mapping[str, float]]) -> ArmScores:
-    """The scores of an arm from those of its runs; seeds may differ from fold to fold.
+    """The scores of an arm from those of its runs; seeds may differ between folds.
 
-    Row i holds the runs of each fold's i-th seed. Where folds have different numbers of seeds, the ones beyond the
-    fold with the fewest are left out.
+    Row i holds the runs of each fold's i-th seed. If folds have different numbers of seeds, the surplus is left out.
 
     Args:
         name: of the arm.
-        runs: by fold and seed, the score of each test patient, nan where it is undefined; all seeds of a fold have the
-            same patients.
+        runs: by fold and seed, the score of each test patient, NaN if undefined.
 
     Raises:
         InputError: two runs of a fold were tested on different patients.
@@ -155,49 +154,44 @@ def from_runs(name: str, runs: Mapping[tuple[int, int], Mapping[str, float]]) ->
             )
         columns += [[table[patient] for table in tables[:rows]] for patient in patients]
         folds += [fold] * len(patients)
-    return ArmScores(
-        name, np.array(columns, dtype=np.float64).reshape(len(folds), rows).T, np.array(folds, dtype=np.int64)
-    )
-
-
-def _only(arm: ArmScores, known: Bool[np.ndarray, " patients"]) -> ArmScores:
-    return arm if known.all() else ArmScores(arm.name, arm.values[:, known], arm.folds[known])
+    values = np.array(columns, dtype=np.float64).reshape(len(folds), rows).T
+    return ArmScores(name, values, np.array(folds, dtype=np.int64))
 
 
 def spread(base: ArmScores, arm: ArmScores) -> Spread:
     """The variance of the mean paired difference, by the method of moments.
 
-    The patients' differences vary by more than the patients: also by the luck of the runs behind them, which is taken
-    off so that it is not counted twice (as in clustering two ways, Cameron, Gelbach and Miller 2011, eq. 2.9). What
-    is taken off is the variance over patients of each seed's deviation from the mean of seeds, so that its expected
-    value is exactly what the runs put into the patients' differences. Degrees of freedom by Satterthwaite (1946).
+    The differences of patients also vary by the luck of the runs behind them, which is subtracted so that it is not
+    counted twice (as in two-way clustering, Cameron, Gelbach and Miller 2011, eq. 2.9). Subtracted is the variance over
+    patients of each seed's deviation from the mean of seeds; its expected value is exactly the part of the runs in the
+    patients' differences. Degrees of freedom by Satterthwaite (1946).
 
-    With two folds or more the total is the variance between folds' means, with one degree of freedom less than folds
-    (Cameron and Miller 2015, eq. 11 with its small-sample factor), times `fold_inflation`: it holds whatever the
-    patients of a fold share.
+    With two or more folds the total is the variance between the means of folds, with one degree of freedom less than
+    folds (Cameron and Miller 2015, eq. 11 with its small-sample factor), times `fold_inflation`. It is valid whatever
+    the patients of a fold share.
 
     Args:
-        base: two patients or more, all defined.
-        arm: the same patients; its seeds need not be as many.
+        base: two or more patients, all defined.
+        arm: the same patients; the number of seeds may differ.
     """
     patients = len(base.folds)
     differences = arm.by_patient - base.by_patient
     whole = float(np.var(differences, ddof=1)) / patients
     parts: list[tuple[float, int]] = []
     luck = 0.0
-    for one in (base, arm):
-        if one.seeds < 2:
+    for side in (base, arm):
+        if side.seeds < 2:
             continue
-        shares = np.var(one.shares, axis=0, ddof=1) / one.seeds
-        parts += [(float(share), one.seeds - 1) for share in shares]
-        rest = one.values - one.by_patient
-        luck += float(np.var(rest, axis=1, ddof=1).sum()) / (one.seeds * (one.seeds - 1) * patients)
+        shares = np.var(side.shares, axis=0, ddof=1) / side.seeds
+        parts += [(float(share), side.seeds - 1) for share in shares]
+        rest = side.values - side.by_patient
+        luck += float(np.var(rest, axis=1, ddof=1).sum()) / (side.seeds * (side.seeds - 1) * patients)
     own = max(whole - luck, 0.0)
     runs = sum((part for part, _ in parts), 0.0)
     scale = (own / whole) ** 0.5 if whole > 0 else 0.0
     folds = np.unique(base.folds)
     if len(folds) < 2:
-        return Spread(own, runs, _freedom([(own, patients - 1), *parts]), scale)
+        return Spread(own, runs, satterthwaite([(own, patients - 1), *parts]), scale)
     away = differences - differences.mean()
     shares = np.array([away[base.folds == fold].sum() / patients for fold in folds])
     inflation = fold_inflation(len(folds))
@@ -206,18 +200,18 @@ def spread(base: ArmScores, arm: ArmScores) -> Spread:
 
 
 def fold_inflation(folds: int) -> float:
-    """By what the variance of a mean over K folds is larger than that between folds divided by K.
+    """The variance of a mean over K folds, divided by that between folds over K.
 
-    Where two folds correlate by rho, the variance between folds shows (1 - rho) of theirs, and that of their mean is
-    (1/K + rho/(1 - rho)) times it (Nadeau and Bengio 2003, sec. 3, the corrected resampled t). They take rho to be the
-    test side's share of the patients, 1/K; that is less the more folds there are, while what folds have in common is
-    more. Here rho is the same for any number of folds: see `CORRELATION`.
+    If two folds have the correlation rho, the variance between folds shows (1 - rho) of theirs, and that of their mean
+    is (1/K + rho/(1 - rho)) times it (Nadeau and Bengio 2003, sec. 3, the corrected resampled t). They set rho to the
+    share of test patients, 1/K; that falls with the number of folds, although folds then have more in common. Here rho
+    is the same for any number of folds: `CORRELATION`.
     """
     return 1 + folds * CORRELATION / (1 - CORRELATION)
 
 
-def _freedom(parts: Sequence[tuple[float, int]]) -> float:
-    """Satterthwaite's degrees of freedom of a sum of independent variances."""
+def satterthwaite(parts: Sequence[tuple[float, int]]) -> float:
+    """Degrees of freedom of a sum of independent variances, each given with its own (Satterthwaite 1946)."""
     total = sum(part for part, _ in parts)
     return total**2 / sum(part**2 / degrees for part, degrees in parts) if total > 0 else float("inf")
 
@@ -227,11 +221,11 @@ class Undefined:
     """Patients without a defined score in some run.
 
     Args:
-        base: how many, of the base.
-        arm: how many, of the arm.
-        p: that the arms differ in this by chance alone, two-sided: McNemar's exact test, of the patients that one arm
-            alone has no score of; 1 where there are none.
-        folds_lost: folds that have scores, but no patient with one in all runs of both arms.
+        base: their number in the base.
+        arm: their number in the arm.
+        p: two-sided p value of McNemar's exact test of the difference of these numbers; 1 if no patient lacks a score
+            in one arm only.
+        folds_lost: folds that have scores, but no patient with a score in all runs of both arms.
     """
 
     base: int
@@ -241,46 +235,25 @@ class Undefined:
 
 
 def undefined(base: ArmScores, arm: ArmScores) -> Undefined:
-    """Count them; both arms were tested on the same patients."""
-    of_base, of_arm = without_score(base), without_score(arm)
-    only_base, only_arm = int((of_base & ~of_arm).sum()), int((of_arm & ~of_base).sum())
+    """Count the patients without a score; both arms were tested on the same patients."""
+    only_base, only_arm = int((arm.complete & ~base.complete).sum()), int((base.complete & ~arm.complete).sum())
     differ = only_base + only_arm
     p = float(stats.binomtest(only_arm, differ).pvalue) if differ else 1.0
-    left = np.unique(arm.folds[~(of_base | of_arm)])
-    scored = np.unique(arm.folds[with_some_score(base, arm)])
-    return Undefined(int(of_base.sum()), int(of_arm.sum()), p, len(scored) - len(left))
+    left = np.unique(arm.folds[base.complete & arm.complete])
+    scored = np.unique(arm.folds[_with_some_score(base, arm)])
+    return Undefined(int((~base.complete).sum()), int((~arm.complete).sum()), p, len(scored) - len(left))
 
 
-def without_score(arm: ArmScores) -> Bool[np.ndarray, " patients"]:
-    """Patients without a defined score in some run of an arm."""
-    return np.asarray(~np.isfinite(arm.values).all(axis=0))
-
-
-def with_some_score(base: ArmScores, arm: ArmScores) -> Bool[np.ndarray, " patients"]:
-    """Patients with a defined score in some run of either arm: of others, whose slices have gaps, nothing is known."""
+def _with_some_score(base: ArmScores, arm: ArmScores) -> Bool[np.ndarray, " patients"]:
+    """Patients with a score in some run of either arm; about others, whose slices have gaps, nothing is known."""
     return np.asarray(np.isfinite(base.values).any(axis=0) | np.isfinite(arm.values).any(axis=0))
 
 
-def worst_value(arms: Sequence[ArmScores], *, higher_is_better: bool) -> float:
-    """The worst score that any run of these arms has; nan where none has one."""
-    values = np.concatenate([arm.values.ravel() for arm in arms])
-    values = values[np.isfinite(values)]
-    if not values.size:
-        return float("nan")
-    return float(values.min() if higher_is_better else values.max())
-
-
 def failures_as_worst(base: ArmScores, arm: ArmScores, worst: float) -> tuple[ArmScores, ArmScores]:
-    """Both arms with `worst` for every undefined score, over the patients of `with_some_score`.
-
-    Args:
-        base: the arm that is compared to.
-        arm: the same patients.
-        worst: see `worst_value`.
-    """
-    some = with_some_score(base, arm)
-    filled = [
-        ArmScores(one.name, np.where(np.isfinite(one.values), one.values, worst)[:, some], one.folds[some])
-        for one in (base, arm)
-    ]
-    return filled[0], filled[1]
+    """Both arms with `worst` for every undefined score, over the patients with a score in some run of either."""
+    some = _with_some_score(base, arm)
+    before, after = (
+        ArmScores(side.name, np.where(np.isfinite(side.values), side.values, worst), side.folds).only(some)
+        for side in (base, arm)
+    )
+    return before, after

@@ -1,12 +1,12 @@
-"""Whether a baseline was trained enough that a difference from it says something.
+"""Whether a baseline was trained enough that a difference to it has a meaning.
 
-Two things are asked of it, of the means over its runs:
+Both conditions are of means over its runs:
 
-- It finds the organ better than an answer that does not look at the image: its Dice over all tested pixels is above
-  that of the best mask that is the same in every slice (`trivial_dice`).
-- Its loss has stopped falling: of all that it fell, less than `STILL_FALLING` fell from the third to the last quarter
+- Its Dice over all tested pixels is above that of the best mask that is the same in every slice (`trivial_dice`), which
+  does not depend on the image.
+- Its loss has stopped falling: less than `STILL_FALLING` of its whole fall lies between the third and the last quarter
   of the training. A loss that falls along a straight line still falls by 0.29 of the whole there, one that falls along
-  exp(-t / T) by 0.1 where the training lasts three times T.
+  exp(-t / T) by 0.1 if the training lasts three times T.
 """
 
 from collections.abc import Sequence
@@ -17,11 +17,11 @@ from jaxtyping import Bool
 
 
 def trivial_dice(truth: Bool[np.ndarray, "slices rows columns"]) -> float:
-    """Dice over all pixels of the best mask that is the same in every slice; 0 where no slice shows the organ.
+    """Dice over all pixels of the best mask that is the same in every slice; 0 if no slice shows the organ.
 
-    The best of all fixed masks, "everywhere" and the organ's mean position among them, chosen with the truth in hand:
-    no training can find a better one. Of all masks of k pixels, the one of the k pixels that are organ in most slices
-    has the largest overlap with the truth, and all of them have k pixels in each slice; so one per size is tried.
+    The best of all fixed masks, chosen with the truth, so that no training can find a better one. Of all masks of k
+    pixels, the one of the k pixels that are organ in most slices has the largest overlap with the truth; so one mask
+    per size is tried.
 
     Args:
         truth: of all tested slices.
@@ -36,18 +36,18 @@ def trivial_dice(truth: Bool[np.ndarray, "slices rows columns"]) -> float:
 
 
 STILL_FALLING = 0.1
-# Where a run of an earlier version does not say what a fixed mask reaches.
+# For runs of an earlier version, which did not record the Dice of a fixed mask.
 FLOOR = 0.5
 
 
 @dataclass(frozen=True)
 class Training:
-    """What is known of one run of a baseline.
+    """One run of a baseline.
 
     Args:
         dice: over all tested pixels.
-        trivial: what the best fixed mask reaches there; None where the run does not say.
-        losses: step and loss of each reading of the training; empty where it was not recorded.
+        trivial: the Dice of the best fixed mask there; None if the run did not record it.
+        losses: step and loss of each reading of the training, by rising step; empty if they were not recorded.
     """
 
     dice: float
@@ -56,11 +56,7 @@ class Training:
 
 
 def untrained(runs: Sequence[Training]) -> str:
-    """Why a baseline was not trained enough to compare with; empty where it was.
-
-    Args:
-        runs: of the baseline.
-    """
+    """Why a baseline with these runs was not trained enough to compare with; empty if it was."""
     if not runs:
         return ""
     dice = float(np.mean([run.dice for run in runs]))
@@ -85,11 +81,8 @@ def untrained(runs: Sequence[Training]) -> str:
 def still_falling(losses: Sequence[tuple[int, float]]) -> float | None:
     """The share of the whole fall of a loss that lies between the third and the last quarter of a training.
 
-    0 where the loss did not fall at all; None where too few readings tell: one in each of these quarters, and one
+    0 if the loss did not fall; None if there are too few readings: one is needed in each of these quarters, and one
     before them.
-
-    Args:
-        losses: step and loss of each reading, by rising step.
     """
     steps = np.array([step for step, _ in losses], dtype=np.float64)
     values = np.array([loss for _, loss in losses], dtype=np.float64)

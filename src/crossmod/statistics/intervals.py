@@ -1,23 +1,22 @@
-"""Confidence intervals, bootstrap over patients, folds and seeds, and prediction bounds of one more patient.
+"""Confidence intervals, bootstrap over patients, folds and seeds, and prediction bounds for one more patient.
 
-The interval of one arm needs no draws (`evaluate.effects`); which of several arms is the best does.
+The interval of one arm needs no draws (`paired_effects.effects`); the choice of the best of several arms does.
 
 Notable:
 - Patients are drawn, not slices: slices of one patient are alike.
-- Draws repeat patients, and sets that hold fewer different ones lie further apart: distances of draws are biased
-  upward, often beyond the distance itself. The draws are therefore moved until their median is the score: those of a
-  score by a difference, those of a ratio by a factor. In simulations of the Fréchet distance, with 5 to 12 patients a
-  side and with near sets and far ones, plain percentiles held a distance's expected value in 33 to 95 % of trials,
-  moved ones in 93 to 100 %; a ratio's in 45 to 97 %, moved ones in 87 to 94 %.
+- Draws repeat patients, and sets of fewer different patients are further apart: distances of draws are biased upward,
+  often beyond the distance itself. The draws are therefore shifted until their median is the score: those of a score by
+  a difference, those of a ratio by a factor. In simulations of the Fréchet distance, with 5 to 12 patients per side and
+  with near and far sets, plain percentiles included the expected value of a distance in 33 to 95 % of trials, shifted
+  ones in 93 to 100 %; of a ratio in 45 to 97 %, shifted ones in 87 to 94 %.
 - With a handful of patients any bootstrap is rough.
-- For n independent draws of a normal distribution the next one lies above mean + t s sqrt(1 + 1/n) with probability
+- After n independent draws of a normal distribution the next one is above mean + t s sqrt(1 + 1/n) with probability
   alpha, where t is the upper quantile of Student's distribution with n - 1 degrees of freedom (Hahn and Meeker,
-  Statistical Intervals, 1991, Sec. 4.8). Distances and sizes are taken as logarithms first, since both are positive and
-  skewed.
-- The largest of n known values is exceeded by the next one with probability 1 / (n + 1) whatever the distribution
-  (conformal prediction), so that a bound for one patient in 20 without an assumed distribution needs 19 of them, and
-  for several checks at once as many times more. Trainings have fewer: hence Student's bound.
-- It needs three values. With few it lies far out, as it must.
+  Statistical Intervals, 1991, Sec. 4.8). Callers pass logarithms of distances and sizes, which are positive and skewed.
+- The next value exceeds the largest of n known ones with probability 1 / (n + 1) for any distribution (conformal
+  prediction), so that a bound for one patient in 20 without an assumed distribution needs 19 patients, and several
+  times more for several checks at once. Trainings have fewer, so that the bound is Student's.
+- It needs three values. With few values it is far out.
 """
 
 import math
@@ -28,7 +27,6 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float
 from scipy import stats
-from scipy.stats import t
 
 from crossmod.seeds import rng
 from crossmod.statistics.arm_scores import ArmScores, Spread
@@ -38,9 +36,9 @@ CONFIDENCE = 0.95
 
 
 def interval(values: Float[np.ndarray, " patients"]) -> tuple[float, float]:
-    """Student's t interval of a mean; without end where there are fewer than two values.
+    """Student's t interval of a mean; infinite ends with fewer than two values.
 
-    Not a bootstrap, because the percentile bootstrap of a handful of patients is too narrow.
+    Not a bootstrap, since the percentile bootstrap of a handful of patients is too narrow.
     """
     if values.size < 2:
         return float("-inf"), float("inf")
@@ -55,18 +53,18 @@ DRAWS = 10_000
 def deviations(
     base: ArmScores, arms: Sequence[ArmScores], spreads: Sequence[Spread], seed: int, draws: int
 ) -> Float[np.ndarray, "arms draws"]:
-    """By how much redrawn patients and runs move the mean difference of each arm, all arms together.
+    """Changes of the mean difference of each arm by redrawn patients and runs, the same draws for all arms.
 
-    Patients are redrawn with repetition, the same in all arms (Efron 1979), and, apart from that, each fold's seeds in
-    each arm: the same seeds for all patients of the fold, since a run's luck is theirs in common, others for every
-    fold and arm. Redrawing n things moves their mean by (n-1)/n of its variance, so that 3 seeds would show two thirds
-    of their luck; each part is stretched to its unbiased variance (Davison and Hinkley 1997, sec. 3.8).
+    Patients are redrawn with replacement, the same in all arms (Efron 1979). Independently of that, the seeds of each
+    fold and arm are redrawn: the same seeds for all patients of the fold, since they share the luck of a run. Redrawing
+    n items varies their mean by (n-1)/n of its variance, so that 3 seeds would show two thirds of their luck; each part
+    is scaled to its unbiased variance (Davison and Hinkley 1997, sec. 3.8).
 
-    Where there are folds, the sum is stretched once more, to the variance of `spread`: a fold's patients share a
-    translator and a training side, which no redrawing of them knows of.
+    If there are folds, the sum is scaled once more, to the variance of `spread`: the patients of a fold share a
+    translator and a training side, which redrawing them does not show.
 
-    The two are added and not nested: a run redrawn inside a redrawn patient counts its luck a second time, by which
-    Owen's pigeonhole bootstrap (2007) is conservative.
+    The two are added and not nested: a run redrawn inside a redrawn patient counts its luck twice, which makes Owen's
+    pigeonhole bootstrap (2007) conservative.
     """
     patients = len(base.folds)
     picked = rng(seed, "patients").multinomial(patients, np.full(patients, 1 / patients), size=draws)
@@ -80,7 +78,7 @@ def deviations(
 
 
 def _runs(arm: ArmScores, random: np.random.Generator, draws: int) -> Float[np.ndarray, " draws"]:
-    """By how much redrawn seeds, for each fold anew, move an arm's mean."""
+    """Changes of an arm's mean by seeds that are redrawn in each fold."""
     if arm.seeds < 2:
         return np.zeros(draws)
     shares = arm.shares - arm.shares.mean(axis=0)
@@ -90,17 +88,17 @@ def _runs(arm: ArmScores, random: np.random.Generator, draws: int) -> Float[np.n
 
 
 def student(freedom: float, draws: int, random: np.random.Generator) -> Float[np.ndarray, " draws"]:
-    """Factors that give a normal draw the tails of Student's t: the variance is itself only known from a few values.
+    """Factors that give normal draws the tails of Student's t, since the variance is estimated from few values.
 
-    t = z / sqrt(chi2 / freedom) (Student 1908). Does for the percentiles of draws what Hesterberg's (2015, sec. 5.2)
-    expanded levels do, and has ends also where those would lie beyond the outermost draw.
+    t = z / sqrt(chi2 / freedom) (Student 1908). It has the effect of Hesterberg's (2015, sec. 5.2) expanded levels on
+    percentiles of draws, and also gives ends that would be beyond the outermost draw.
     """
     if not np.isfinite(freedom):
         return np.ones(draws)
     return (freedom / random.chisquare(freedom, draws)) ** 0.5
 
 
-# Where fewer of the draws than this have a score, since it needs slices that they left out, there is no interval.
+# Share of draws that must have a score for an interval; a draw may leave out the slices that the score needs.
 LEAST_DRAWS = 0.5
 
 Move = Literal["difference", "factor"]
@@ -108,10 +106,7 @@ Move = Literal["difference", "factor"]
 
 @dataclass(frozen=True)
 class Estimate:
-    """A score and its 95 % interval over patients, which has no ends where a set is of one patient.
-
-    nan where there is no score; see `distribution`.
-    """
+    """A score and its 95 % interval over patients; infinite ends if a set has one patient, NaN without a score."""
 
     value: float
     low: float
@@ -119,15 +114,15 @@ class Estimate:
 
 
 def patient_draws(patients: tuple[str, ...], seed: int, draws: int) -> Float[np.ndarray, "draws slices"]:
-    """How often each slice comes in each draw: as often as its patient was drawn.
+    """The number of times that each slice occurs in each draw: as often as its patient was drawn.
 
-    The first of `draws` + 1 is the set itself, each slice once. Sets of the same patients are drawn alike, so that
-    models are compared on the same draws.
+    The first of `draws` + 1 rows is the set itself, each slice once. Sets of the same patients have the same draws, so
+    that models are compared on them.
 
     Args:
-        patients: whose each slice is.
+        patients: of each slice.
         seed: of the draws.
-        draws: how many.
+        draws: number of draws.
     """
     names, which = np.unique(np.array(patients, dtype=np.str_), return_inverse=True)
     many = len(names)
@@ -140,12 +135,12 @@ def estimate(
     move: Move,
     limits: tuple[float, float] = (-math.inf, math.inf),
 ) -> Estimate:
-    """A score and its interval: percentiles of draws that were moved until their median is the score.
+    """A score and its interval: percentiles of draws that were shifted until their median is the score.
 
     Args:
-        values: the score itself, then that of each draw; nan for draws that have none.
-        move: by what draws are moved; by a difference also where a factor would change their sign.
-        limits: what the score can be at the least and at the most.
+        values: the score itself, then that of each draw; NaN for draws without one.
+        move: how draws are shifted; by a difference also if a factor would change their sign.
+        limits: the smallest and the largest possible score.
     """
     value, drawn = float(values[0]), values[1:][~np.isnan(values[1:])]
     if math.isnan(value):
@@ -161,28 +156,28 @@ def estimate(
     return Estimate(value, max(low, limits[0]), min(high, limits[1]))
 
 
-# With fewer values there is no bound.
+# Values that a bound needs.
 LEAST_VALUES = 3
 
 
 def upper_bound(values: Sequence[float], alpha: float, least_spread: float = 0.0) -> float | None:
-    """What the next draw exceeds with probability `alpha`; None of fewer than three values.
+    """The value that the next draw exceeds with probability `alpha`; None with fewer than three values.
 
     Args:
-        values: of independent patients, about normal.
+        values: of independent patients, approximately normal.
         alpha: 0 to 1.
-        least_spread: standard deviation below which no set of patients is believed.
+        least_spread: lower limit of the standard deviation.
     """
     known = np.asarray(values, dtype=np.float64)
     n = len(known)
     if n < LEAST_VALUES:
         return None
     spread = max(float(known.std(ddof=1)), least_spread)
-    return float(known.mean() + t.ppf(1 - alpha, n - 1) * spread * np.sqrt(1 + 1 / n))
+    return float(known.mean() + stats.t.ppf(1 - alpha, n - 1) * spread * np.sqrt(1 + 1 / n))
 
 
 def both_bounds(values: Sequence[float], alpha: float, least_spread: float = 0.0) -> tuple[float, float] | None:
-    """Between what the next draw lies, but for probability `alpha`, half on either side; None of fewer than three."""
+    """Bounds that the next draw exceeds with probability `alpha`, half on either side; None of fewer than three."""
     high = upper_bound(values, alpha / 2, least_spread)
     low = upper_bound([-value for value in values], alpha / 2, least_spread)
     return None if high is None or low is None else (-low, high)

@@ -1,10 +1,10 @@
-"""What an arm adds to its baseline, with a 95 % interval and a p value by Student's t over folds.
+"""The difference between an arm and its baseline, with a 95 % interval and a p value by Student's t over folds.
 
 Notable:
-- With two folds or more the variance is that between folds, and the degrees of freedom are folds less one: whatever the
-  patients of a fold share (translator, training side) is counted. It is inflated for what folds share with each other;
-  see `spread`. With one fold it is that of patients and runs, and the result holds for that one translator.
-- How often intervals include the truth, and how often something false is shown, is in docs/concepts/evidence.md,
+- With two or more folds the variance is that between folds, with one degree of freedom less than folds: it includes
+  whatever the patients of a fold share (translator, training patients), and is inflated for what folds share with each
+  other; see `spread`. With one fold it is that of patients and runs, and the result holds for that one translator only.
+- docs/concepts/evidence.md says how often intervals include the truth and how often something false is shown, as
   measured by benchmarks/coverage.py.
 """
 
@@ -16,18 +16,10 @@ from typing import Any
 import numpy as np
 from scipy import special, stats
 
-from crossmod.statistics.arm_scores import (
-    ArmScores,
-    failures_as_worst,
-    paired,
-    refuse_other_patients,
-    spread,
-    undefined,
-    worst_value,
-)
+from crossmod.statistics.arm_scores import ArmScores, failures_as_worst, paired, spread, undefined
 from crossmod.statistics.intervals import CONFIDENCE
 
-# Differences below it are rounding: scores are between 0 and 1, or millimetres.
+# Decimals; smaller differences are rounding errors, since scores are between 0 and 1 or in millimetres.
 ROUNDING = 12
 
 
@@ -39,16 +31,16 @@ class Effect:
         mean: over patients and seeds.
         low: lower end of the 95 % interval.
         high: upper end.
-        p: two-sided; nan with fewer than two patients.
-        patients: how many it rests on.
-        seeds: how many the arm with the fewer has.
-        freedom: degrees of freedom of the variance; infinite where the variance is 0.
+        p: two-sided; NaN with fewer than two patients.
+        patients: number of patients with a score in both arms.
+        seeds: of the arm with fewer.
+        freedom: degrees of freedom of the variance; infinite if the variance is 0.
         left_out: patients without a defined score in some run of either arm.
         undefined_base: how many of these the base has no score of.
         undefined_arm: how many of these the arm has no score of.
-        undefined_p: that the two numbers differ by chance alone; see `Undefined`.
+        undefined_p: p value of the difference of these two numbers; see `Undefined`.
         folds_lost: folds of which no patient is left.
-        worst: the same with failures counted as the worst score of any arm; None where there is no failure.
+        worst: the same with missing scores counted as the worst score of any arm; None if none is missing.
     """
 
     mean: float
@@ -67,35 +59,36 @@ class Effect:
 
 
 def effect(base: ArmScores, arm: ArmScores, *, higher_is_better: bool = True) -> Effect:
-    """What an arm adds to `base`, over the patients with a defined score in both.
-
-    Args:
-        base: the arm that is compared to.
-        arm: the same patients and folds.
-        higher_is_better: of the metric; False for distances. It decides what the worst score is.
-
-    Raises:
-        InputError: the arms were not tested on the same patients in the same folds.
-    """
+    """The difference of one arm to `base`; see `effects`."""
     return effects(base, [arm], higher_is_better=higher_is_better)[0]
 
 
 def effects(base: ArmScores, arms: Sequence[ArmScores], *, higher_is_better: bool = True) -> list[Effect]:
-    """What each of several arms adds to `base`; failures count as the worst score of them all. See `effect`."""
-    worst = worst_value([base, *arms], higher_is_better=higher_is_better)
+    """The difference of each arm to `base`, over the patients with a defined score in both.
+
+    Args:
+        base: the baseline.
+        arms: of the same patients and folds.
+        higher_is_better: of the metric; False for distances. It decides which score of all arms is the worst.
+
+    Raises:
+        InputError: the arms were not tested on the same patients in the same folds.
+    """
+    values = np.concatenate([arm.values.ravel() for arm in (base, *arms)])
+    values = values[np.isfinite(values)]
+    worst = float(values.min() if higher_is_better else values.max()) if values.size else math.nan
     return [_effect(base, arm, worst) for arm in arms]
 
 
 def _effect(base: ArmScores, arm: ArmScores, worst: float) -> Effect:
-    refuse_other_patients(base, arm)
     before, (after,), left_out = paired(base, [arm])
     found = _students_t(before, after)
     if not left_out:
         return found
     counts = undefined(base, arm)
     filled = failures_as_worst(base, arm, worst)
-    # Where neither arm has a score of any patient that is left out, there is nothing to count.
-    told = len(filled[0].folds) > found.patients
+    # If neither arm has a score of any patient that is left out, nothing can be counted as worst.
+    some_failed = len(filled[0].folds) > found.patients
     return replace(
         found,
         left_out=left_out,
@@ -103,16 +96,14 @@ def _effect(base: ArmScores, arm: ArmScores, worst: float) -> Effect:
         undefined_arm=counts.arm,
         undefined_p=counts.p,
         folds_lost=counts.folds_lost,
-        worst=_students_t(*filled) if told else None,
+        worst=_students_t(*filled) if some_failed else None,
     )
 
 
 def _students_t(base: ArmScores, arm: ArmScores) -> Effect:
     """The effect of an arm whose scores are all defined: Student's t with the variance of `spread`."""
     patients, seeds = len(base.folds), min(base.seeds, arm.seeds)
-    if not patients:
-        return Effect(math.nan, -math.inf, math.inf, math.nan, 0, seeds, math.nan)
-    mean = round(float((arm.by_patient - base.by_patient).mean()), ROUNDING)
+    mean = round(float((arm.by_patient - base.by_patient).mean()), ROUNDING) if patients else math.nan
     if patients < 2:
         return Effect(mean, -math.inf, math.inf, math.nan, patients, seeds, math.nan)
     parts = spread(base, arm)
@@ -125,11 +116,11 @@ def _students_t(base: ArmScores, arm: ArmScores) -> Effect:
 
 
 def wilcoxon(base: ArmScores, arm: ArmScores) -> float:
-    """P of Wilcoxon's signed-rank test of the patients' differences, averaged over seeds, two-sided.
+    """Two-sided p value of Wilcoxon's signed-rank test of the patients' differences, averaged over seeds.
 
-    A second opinion that asks nothing of the shape of the differences, but knows nothing of the luck of runs: with
-    few runs it is too small. Differences of 0 are dropped (Wilcoxon 1945); 1 where all are. Exact for up to 50
-    differences without ties, and with ties for up to 13 (SciPy's rule). Of 5 patients the smallest p is 0.0625.
+    It assumes nothing about the shape of the differences, but ignores the luck of runs: with few runs it is too small.
+    Differences of 0 are dropped (Wilcoxon 1945); 1 if all are 0. Exact for up to 50 differences without ties, and with
+    ties for up to 13 (SciPy's rule). With 5 patients the smallest p is 0.0625.
     """
     base, (arm,), _ = paired(base, [arm])
     differences = np.round(arm.by_patient - base.by_patient, ROUNDING)

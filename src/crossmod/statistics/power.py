@@ -1,41 +1,40 @@
-"""How many patients it would take to show an effect, and how small an effect so many patients can show.
+"""The number of patients needed to show an effect, and the smallest effect that a number of patients can show.
 
 Notable:
-- It is the power of the test that is used: Student's t over folds with inflated variance (`arms.spread`), at the most
+- The power is that of the test in use: Student's t over folds with inflated variance (`arm_scores.spread`), at the most
   conservative step of Holm's correction, 5 % divided by the number of arms. An arm has that power whatever the others
-  show; where others are shown it has more.
-- More patients make one part of the variance smaller. The luck of folds and runs stays as large as it is: only more
-  seeds or folds make it smaller. Where it alone hides the effect, no number of patients is enough.
-- Variances of a few folds are uncertain, and so is all that follows from them: every number comes with its range, for
-  the 95 % interval of the variance.
-- The measured effect is put in place of the true one, which is unknown. Effects that were looked for because they
-  were large are too large (Button et al. 2013), and the number of patients is then too small.
+  show, and more if others are shown.
+- More patients reduce one part of the variance. Only more seeds or folds reduce the luck of folds and runs. If that
+  alone hides the effect, no number of patients is enough.
+- Variances of a few folds are uncertain: every number comes with its range over the 95 % interval of the variance.
+- The measured effect stands for the unknown true one. Effects that were selected because they are large are too large
+  (Button et al. 2013), and the number of patients is then too small.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import optimize, stats
 
-from crossmod.statistics.arm_scores import ArmScores, paired, spread
+from crossmod.statistics.arm_scores import ArmScores, paired, satterthwaite, spread
 from crossmod.statistics.intervals import CONFIDENCE
 
 POWER = 0.8
 
-# More is no plan.
+# Patients; a plan for more is not useful.
 MOST = 1_000_000
 
 
 @dataclass(frozen=True)
 class Luck:
-    """The part of a mean difference's variance that patients do not make smaller.
+    """The part of a mean difference's variance that more patients do not reduce.
 
     Args:
-        variance: of the mean difference, by translators, training sides and runs; 0 leaves it out.
-        freedom: the degrees of freedom it is known with; infinite where it is known.
-        of_folds: whether folds are what is independent: then their degrees of freedom are those of the test.
-        inflation: by what the variance of the whole is larger; see `arms.fold_inflation`.
+        variance: of the mean difference, by translators, training sides and runs; 0 ignores it.
+        freedom: its degrees of freedom; infinite if it is known.
+        of_folds: whether folds are the independent units: the test then has their degrees of freedom.
+        inflation: factor on the total variance; see `arm_scores.fold_inflation`.
     """
 
     variance: float = 0.0
@@ -49,13 +48,7 @@ NO_LUCK = Luck()
 
 @dataclass(frozen=True)
 class Range:
-    """A number, and what it is at both ends of the 95 % interval of the variance.
-
-    Args:
-        value: at the estimated variance.
-        low: the smaller end.
-        high: the larger end.
-    """
+    """A number at the estimated variance, and its smallest and largest value over the variance's 95 % interval."""
 
     value: float
     low: float
@@ -64,17 +57,17 @@ class Range:
 
 @dataclass(frozen=True)
 class PowerEstimate:
-    """What was measured, and what it would take.
+    """A measured effect, and the patients needed to show it.
 
     Args:
-        patients: that there are.
+        patients: number of test patients.
         effect: measured, arm minus base.
-        sd: of a patient's difference, the luck of the runs left out.
-        luck: of folds and runs, at these folds and seeds; with one fold and one seed nothing, since it is unknown.
-        arms: that are compared with the baseline.
-        power: of the patients there are, for the measured effect.
-        needed: patients for 80 % power; infinite where no number is enough.
-        smallest: the effect that the patients there are show with 80 % power.
+        sd: of a patient's difference, without the luck of the runs.
+        luck: of folds and runs, at these folds and seeds; none with one fold and one seed, since it is unknown.
+        arms: number of arms that are compared with the baseline.
+        power: with these patients, for the measured effect.
+        needed: patients for 80 % power; infinite if no number is enough.
+        smallest: the effect that these patients show with 80 % power.
     """
 
     patients: int
@@ -88,12 +81,12 @@ class PowerEstimate:
 
 
 def plan(base: ArmScores, arm: ArmScores, arms: int) -> PowerEstimate:
-    """Patients that the measured effect needs, with as many folds and seeds as there are.
+    """The patients that the measured effect needs, with the same number of folds and seeds.
 
     Args:
-        base: the arm that is compared to.
+        base: the baseline.
         arm: the same patients and folds.
-        arms: how many arms are compared with that base, this one among them.
+        arms: number of arms that are compared with that base, this one included.
 
     Raises:
         InputError: the arms were not tested on the same patients in the same folds.
@@ -109,13 +102,13 @@ def plan(base: ArmScores, arm: ArmScores, arms: int) -> PowerEstimate:
         luck = run_luck(base, arm)
         sd = math.sqrt(max(parts.total - luck.variance, 0.0) * patients)
     else:
-        # More patients in as many folds: what a fold has in common stays as large.
+        # More patients in the same number of folds do not change what a fold has in common.
         folds, inside = len(np.unique(base.folds)), parts.between / parts.inflation
         luck = Luck(max(inside - parts.patients, 0.0), float(folds - 1), of_folds=True, inflation=parts.inflation)
         sd = math.sqrt(min(parts.patients, inside) * patients)
     level = holm_level(arms)
     factors = (1.0, *variance_factors(parts.freedom))
-    cases = [(sd * factor**0.5, scaled(luck, factor)) for factor in factors]
+    cases = [(sd * factor**0.5, replace(luck, variance=luck.variance * factor)) for factor in factors]
     return PowerEstimate(
         patients,
         mean,
@@ -138,45 +131,35 @@ def holm_level(arms: int) -> float:
 
 
 def variance_factors(freedom: float) -> tuple[float, float]:
-    """By what the true variance is smaller and larger than an estimate with so many degrees of freedom, 95 %.
-
-    The chi-squared interval of a normal variance.
-    """
+    """The 95 % interval of a normal variance (chi-squared), divided by its estimate with these degrees of freedom."""
     if not math.isfinite(freedom):
         return 1.0, 1.0
     low, high = freedom / stats.chi2.ppf([(1 + CONFIDENCE) / 2, (1 - CONFIDENCE) / 2], freedom)
     return float(low), float(high)
 
 
-def scaled(luck: Luck, factor: float) -> Luck:
-    """The same with so many times the variance."""
-    return Luck(luck.variance * factor, luck.freedom, luck.of_folds, luck.inflation)
-
-
 def run_luck(base: ArmScores, arm: ArmScores) -> Luck:
-    """The runs' part of the variance of the mean difference, less what it holds of the rest.
+    """The runs' part of the variance of the mean difference, without the residual.
 
-    Of one run, the mean over m patients varies by r^2 + e^2 / m; e^2 follows from how a seed's deviations differ among
-    the patients of a fold. Where each fold has one patient they cannot be separated, and all is taken to be luck.
+    The mean of one run over m patients varies by r^2 + e^2 / m; e^2 follows from how a seed's deviations differ among
+    the patients of a fold. If each fold has one patient they cannot be separated, and all counts as luck.
 
     Args:
-        base: two patients or more, all defined.
+        base: two or more patients, all defined.
         arm: the same patients.
     """
     variance, parts = 0.0, []
-    for one in (base, arm):
-        if one.seeds < 2:
+    for side in (base, arm):
+        if side.seeds < 2:
             return NO_LUCK
-        runs = np.var(one.shares, axis=0, ddof=1) / one.seeds
-        parts += [(float(run), one.seeds - 1) for run in runs]
-        variance += float(runs.sum()) - _rest(one) / (one.seeds * len(one.folds))
-    whole = sum(part for part, _ in parts)
-    freedom = whole**2 / sum(part**2 / degrees for part, degrees in parts) if whole > 0 else math.inf
-    return Luck(max(variance, 0.0), freedom)
+        runs = np.var(side.shares, axis=0, ddof=1) / side.seeds
+        parts += [(float(run), side.seeds - 1) for run in runs]
+        variance += float(runs.sum()) - _residual_variance(side) / (side.seeds * len(side.folds))
+    return Luck(max(variance, 0.0), satterthwaite(parts))
 
 
-def _rest(arm: ArmScores) -> float:
-    """e^2: the variance of seeds' deviations within a fold; 0 where each fold has one patient."""
+def _residual_variance(arm: ArmScores) -> float:
+    """e^2: the variance of seeds' deviations within a fold; 0 if each fold has one patient."""
     rest = arm.values - arm.by_patient
     squares, degrees = 0.0, 0
     for fold in np.unique(arm.folds):
@@ -192,7 +175,7 @@ def power_of(effect: float, sd: float, patients: int, luck: Luck = NO_LUCK, leve
     Args:
         effect: the true mean difference.
         sd: of a patient's difference.
-        patients: how many, 2 or more.
+        patients: 2 or more.
         luck: of folds and runs; without it, this is the paired t test.
         level: of the test; see `holm_level`.
     """
@@ -204,7 +187,7 @@ def power_of(effect: float, sd: float, patients: int, luck: Luck = NO_LUCK, leve
     freedom = luck.freedom if luck.of_folds else (of_patients + luck.variance) ** 2 / doubt if doubt > 0 else math.inf
     limit = float(stats.t.ppf(1 - level / 2, freedom))
     away = abs(effect) / math.sqrt(variance)
-    # The tail on the wrong side is 0 to many digits there, and SciPy's noncentral t may be nan that far out.
+    # Further out the tail on the wrong side is 0 to many digits, and SciPy's noncentral t may be NaN.
     wrong = float(stats.nct.cdf(-limit, freedom, away)) if away < 5 else 0.0
     return float(stats.nct.sf(limit, freedom, away)) + wrong
 
@@ -212,7 +195,7 @@ def power_of(effect: float, sd: float, patients: int, luck: Luck = NO_LUCK, leve
 def patients_needed(
     effect: float, sd: float, luck: Luck = NO_LUCK, power: float = POWER, level: float = 1 - CONFIDENCE
 ) -> float:
-    """The smallest number of patients, 2 or more, that shows an effect with this power; infinite where none does."""
+    """The smallest number of patients, 2 or more, that shows an effect with this power; infinite if none does."""
     if effect == 0 or power_of(effect, sd, MOST, luck, level) < power:
         return math.inf
     few, many = 1, 2
@@ -227,13 +210,13 @@ def patients_needed(
 def smallest_effect(
     sd: float, patients: int, luck: Luck = NO_LUCK, power: float = POWER, level: float = 1 - CONFIDENCE
 ) -> float:
-    """The effect that so many patients show with this power; infinite with fewer than two."""
+    """The effect that this number of patients shows with this power; infinite with fewer than two."""
     if patients < 2:
         return math.inf
     error = math.sqrt((sd**2 / patients + luck.variance) * luck.inflation)
     if error == 0:
         return 0.0
-    # In units of the standard error: what is looked for then depends on few numbers alone, and is never tiny.
+    # In units of the standard error the root depends on few numbers, and is never tiny.
     upper = 1.0
     while power_of(upper * error, sd, patients, luck, level) < power:
         upper *= 2
@@ -244,7 +227,7 @@ def smallest_effect(
 
 
 def needed_in_words(found: PowerEstimate) -> str:
-    """One sentence."""
+    """The estimate in one sentence."""
     if found.patients < 2:
         return "How many patients would be needed cannot be estimated from fewer than two."
     arms = f", {found.arms} arms after Holm" if found.arms > 1 else ""

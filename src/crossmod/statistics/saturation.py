@@ -1,4 +1,4 @@
-"""How the gain goes on with the number of synthetic slices, and where more of them stops helping."""
+"""The gain over the number of synthetic slices, and the number beyond which more of them do not help."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,9 +18,9 @@ class Point:
     """One count of synthetic slices.
 
     Args:
-        count: how many.
+        count: number of slices.
         effect: the difference to count 0; None at count 0 itself.
-        best: in which share of the draws it is the best; nan with fewer than two patients.
+        best: the share of draws in which it is the best; NaN with fewer than two patients.
     """
 
     count: int
@@ -33,14 +33,14 @@ class Saturation:
     """Points by rising count.
 
     Args:
-        points: count 0 among them; their `best` add up to 1.
-        best: the count with the best mean; the smallest of several.
+        points: count 0 included; their `best` add up to 1.
+        best: the count with the best mean; the smallest if several have it.
         shown: whether the best count is shown to help.
         enough: the smallest count that is shown to help and not shown to fall short of the best by more than `within`;
-            None where the best is not shown to help.
-        within: what is too little to matter.
+            None if the best is not shown to help.
+        within: a difference that is too small to matter.
         gain: the mean difference of the best count to count 0; too large, since the largest of several was picked.
-        cross_fitted: the same where the best count is picked without the fold in which its gain is taken; nan with one
+        cross_fitted: the same if the best count is picked without the fold in which its gain is taken; NaN with one
             fold.
     """
 
@@ -62,17 +62,17 @@ def saturation(
     within: float = 0.005,
     higher_is_better: bool = True,
 ) -> Saturation:
-    """The curve over counts, all of them by the same draws of patients and of the runs without synthetic slices.
+    """The curve over counts, with the same draws of patients and of runs without synthetic slices for all of them.
 
-    How often a count is the best says how firm the place of the maximum is, not how probable it is: the best mean of
-    several is partly luck, and a draw repeats that luck. `enough` rests on not having been told apart: with few
-    patients it is too small.
+    The share of draws in which a count is the best shows how stable the position of the maximum is, not how probable:
+    the best mean of several is partly luck, and every draw contains that luck. `enough` is the smallest count without
+    a shown difference to the best: with few patients it is too small.
 
     Args:
-        arms: by their count; 0 among them; the same patients and folds, all scores defined.
+        arms: by their count, 0 included; the same patients and folds, all scores defined.
         shown: the counts that are shown to help, by the verdicts on all arms of the same baseline.
         seed: of the draws.
-        draws: how many.
+        draws: number of draws.
         within: see `Saturation`.
         higher_is_better: of the metric; False for distances.
 
@@ -98,14 +98,10 @@ def saturation(
 
 
 def cross_fitted_gain(arms: Mapping[int, ArmScores], sign: int) -> float:
-    """The gain of the best count over count 0, each fold's by the count that is the best in the other folds.
+    """The mean gain over count 0, in each fold that of the count that is the best in the other folds.
 
-    The mean over patients; free of the optimism of picking the largest of several means and then quoting it (cross-
-    validation of a choice, Stone 1974).
-
-    Args:
-        arms: by their count; 0 among them.
-        sign: 1 where higher is better, -1 where lower is.
+    Without the optimism of picking the largest of several means and then quoting it (cross-validation of a choice,
+    Stone 1974).
     """
     counts = sorted(arms)
     folds, away = arms[0].folds, np.stack([arms[count].by_patient - arms[0].by_patient for count in counts])
@@ -119,21 +115,21 @@ def cross_fitted_gain(arms: Mapping[int, ArmScores], sign: int) -> float:
 
 
 def _near(found: Effect, within: float, sign: int) -> bool:
-    """Whether an arm's interval against the best one reaches to within so much of it."""
+    """Whether the interval of an arm compared with the best one reaches to `within` of it."""
     return (found.high if sign > 0 else -found.low) >= -within
 
 
 def _how_often_best(
     arms: Mapping[int, ArmScores], counts: Sequence[int], seed: int, draws: int, sign: int
 ) -> list[float]:
-    """The share of draws in which count 0 and each of `counts` is the best; counts that are equal share a draw."""
+    """The share of draws in which count 0 and each of `counts` is the best; equal counts share a draw."""
     if not counts:
         return [1.0]
     base, others, _ = paired(arms[0], [arms[count] for count in counts])
     if len(base.folds) < 2:
         return [float("nan")] * (len(counts) + 1)
     spreads = [spread(base, arm) for arm in others]
-    # One width for all arms of a draw: else the base's part of them would no longer be the same.
+    # One width for all arms of a draw, since the part of the base must be the same in all of them.
     freedom = min(part.freedom for part in spreads)
     means = np.array([(arm.by_patient - base.by_patient).mean() for arm in others])
     moved = deviations(base, others, spreads, seed, draws) * student(freedom, draws, rng(seed, "width"))
@@ -142,6 +138,6 @@ def _how_often_best(
 
 
 def best_shares(gains: Float[np.ndarray, "counts draws"]) -> Float[np.ndarray, " counts"]:
-    """The share of draws that each row is the largest of; rows that are equal share a draw."""
+    """The share of draws in which each row is the largest; equal rows share a draw."""
     largest = gains == gains.max(axis=0)
     return (largest / largest.sum(axis=0)).mean(axis=1)

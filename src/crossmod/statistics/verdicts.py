@@ -1,13 +1,13 @@
-"""Verdicts on arms compared with one baseline: what they must know, what hinders them, and their sentences.
+"""Verdicts on arms compared with one baseline, the facts that limit them, and their sentences.
 
-An interval resamples folds and runs as if they were independent. That is true only of what was made independently: two
-folds whose translators started from one seed, or were trained on the same source patients, share the luck of it, and no
-resampling shows how large that luck is. A verdict about such slices speaks of these translators and of no others.
+An interval resamples folds and runs as if they were independent. That is only true if they were made independently: two
+folds whose translators started from one seed, or were trained on the same source patients, share its luck, and no
+resampling shows how large that is. A verdict on such slices holds for these translators only.
 
 Notable:
-- The main score has Holm's correction over the arms of a baseline. All other scores of all these arms are one family of
-  secondary tests: Holm's correction over all of them, and none may show anything of an arm whose main test does not.
-- So in 5 % of experiments without any effect, at most, is anything false shown by any score.
+- The main score has Holm's correction over the arms of a baseline. All other scores of these arms are one family of
+  secondary tests: Holm's correction over all of them, and none can show anything for an arm whose main test does not.
+- Thus any score shows something false in at most 5 % of experiments without any effect.
 """
 
 from collections.abc import Mapping, Sequence
@@ -32,12 +32,11 @@ NOT_BY_PATIENT = "patients: the split is by slice"
 
 @dataclass(frozen=True)
 class Facts:
-    """What a verdict has to know beside the numbers.
+    """What a verdict depends on beside the numbers.
 
     Args:
-        shared: what the synthetic slices of an arm have in common although folds are resampled as independent; empty
-            where folds share none of it.
-        untrained: why the baseline does not work well enough to compare with; empty where it does.
+        shared: what the synthetic slices of an arm have in common although folds are resampled as independent.
+        untrained: why the baseline does not work well enough to compare with; empty if it does.
     """
 
     shared: tuple[str, ...] = ()
@@ -45,7 +44,7 @@ class Facts:
 
     @property
     def scope(self) -> Scope:
-        """What a verdict may speak of."""
+        """What a verdict holds for."""
         if not self.shared:
             return "synthetic slices"
         return "this model" if ONE_MODEL in self.shared else "these models"
@@ -56,10 +55,10 @@ class Origin:
     """The translator behind the synthetic slices of one run.
 
     Args:
-        fold: what the run was tested on.
-        model: the trained translator, by any name that is its own, such as a hash of its weights.
-        seed: of its training; None where that is not recorded.
-        source: the source patients (or cases) it was trained on; None where that is not recorded.
+        fold: the run was tested on.
+        model: any unique name of the trained translator, such as a hash of its weights.
+        seed: of its training; None if not recorded.
+        source: the source patients (or cases) it was trained on; None if not recorded.
     """
 
     fold: int
@@ -71,7 +70,7 @@ class Origin:
 def shared_by_folds(origins: Sequence[Origin], *, split: str = "patient") -> tuple[str, ...]:
     """What translators of different folds have in common, for `Facts.shared`; what is not recorded counts as shared.
 
-    With one fold there is one training side, and several trained translators tell the luck of their seeds alone: the
+    With one fold there is one training side, and several trained translators only show the luck of their seeds: the
     source patients are then shared.
 
     Args:
@@ -80,25 +79,25 @@ def shared_by_folds(origins: Sequence[Origin], *, split: str = "patient") -> tup
     """
     if not origins:
         return ()
-    found = [NOT_BY_PATIENT] if split != "patient" else []
-    pairs = [(one, other) for one, other in combinations(origins, 2) if one.fold != other.fold]
-    if len({one.model for one in origins}) < 2 or any(one.model == other.model for one, other in pairs):
-        return (*found, ONE_MODEL)
-    if any(one.seed is None or one.seed == other.seed for one, other in pairs):
-        found.append(ONE_SEED)
-    if not pairs or any(one.source is None or one.source == other.source for one, other in pairs):
-        found.append(ONE_SOURCE)
-    return tuple(found)
+    shared = [NOT_BY_PATIENT] if split != "patient" else []
+    pairs = [(first, second) for first, second in combinations(origins, 2) if first.fold != second.fold]
+    if len({origin.model for origin in origins}) < 2 or any(first.model == second.model for first, second in pairs):
+        return (*shared, ONE_MODEL)
+    if any(first.seed is None or first.seed == second.seed for first, second in pairs):
+        shared.append(ONE_SEED)
+    if not pairs or any(first.source is None or first.source == second.source for first, second in pairs):
+        shared.append(ONE_SOURCE)
+    return tuple(shared)
 
 
 LEVEL = 0.05
 
 
 def holm(p_values: Float[np.ndarray, " arms"]) -> Float[np.ndarray, " arms"]:
-    """P values that hold for all arms together: Holm's step-down procedure (1979).
+    """P values corrected for the number of arms: Holm's step-down procedure (1979).
 
-    The smallest of m is multiplied by m, the next by m - 1, and so on; none is made smaller than the one before, and
-    none larger than 1. nan is no test: it stays and is not counted.
+    The smallest of m is multiplied by m, the next by m - 1, and so on; none becomes smaller than the one before, or
+    larger than 1. NaN is no test: it is kept and not counted.
     """
     adjusted = np.full(len(p_values), np.nan)
     tested = np.flatnonzero(~np.isnan(p_values))
@@ -111,44 +110,40 @@ def holm(p_values: Float[np.ndarray, " arms"]) -> Float[np.ndarray, " arms"]:
 def gated(
     p_values: Float[np.ndarray, " tests"], main: float | Float[np.ndarray, " tests"]
 ) -> Float[np.ndarray, " tests"]:
-    """P values of secondary tests that may show something only where the main test does: none is below `main`.
+    """P values of secondary tests, which can show something only if the main test does: none is below `main`.
 
-    Gatekeeping (Dmitrienko and Tamhane 2007): whatever else is tested, no more than 5 % of experiments without any
-    effect show something false. nan, where there is no main test, leaves nothing to be shown.
+    Gatekeeping (Dmitrienko and Tamhane 2007): whatever else is tested, at most 5 % of experiments without any effect
+    show something false. If `main` is NaN (no main test), nothing is shown.
 
     Args:
         p_values: of the secondary tests, corrected for their number.
-        main: of the main test of each, corrected too.
+        main: of the main test of each, also corrected.
     """
     return np.maximum(p_values, main)
 
 
 def verdict(found: Effect, holm_p: float, facts: Facts, *, higher_is_better: bool = True) -> Verdict:
-    """`not comparable` where `obstacle` names a reason; else `improves` or `hurts` where an effect is shown.
+    """`not comparable` if there is an `obstacle`; otherwise `improves` or `hurts` if an effect is shown.
 
-    Shown: two seeds and two patients or more, the interval excludes 0, `holm_p` is below 0.05, and so it is, in the
-    same direction, where failures count as the worst value. `Facts.scope` says of what the verdict may speak.
+    Shown: two or more seeds and patients, the interval excludes 0, `holm_p` is below 0.05, and the interval also
+    excludes 0, in the same direction, if failures count as the worst value. The verdict holds for `Facts.scope`.
 
     Args:
         found: the effect.
         holm_p: its p value after `holm`, over all arms that are compared with the same baseline.
-        facts: see `Facts`.
+        facts: of the arm.
         higher_is_better: of the metric; False for distances.
     """
     if obstacle(found, facts):
         return "not comparable"
-    if not _counts(found) or not _excludes_zero(found) or not holm_p < LEVEL or not _holds_with_failures(found):
+    enough = found.seeds >= 2 and found.patients >= 2
+    if not enough or not _excludes_zero(found) or not holm_p < LEVEL or not _holds_with_failures(found):
         return "not shown"
     return "improves" if (found.low > 0) == higher_is_better else "hurts"
 
 
 def obstacle(found: Effect, facts: Facts) -> str:
-    """Why the arms cannot be compared at all; empty where they can.
-
-    Args:
-        found: the effect.
-        facts: see `Facts`.
-    """
+    """Why the arms cannot be compared at all; empty if they can."""
     if facts.untrained:
         return facts.untrained
     if found.folds_lost:
@@ -161,88 +156,6 @@ def obstacle(found: Effect, facts: Facts) -> str:
     return ""
 
 
-def in_words(
-    name: str,
-    found: Effect,
-    holm_p: float,
-    tests: int,
-    facts: Facts,
-    *,
-    metric: str = "3D Dice",
-    unit: str = "",
-    digits: int = 3,
-    higher_is_better: bool = True,
-) -> str:
-    """One sentence on one arm.
-
-    Args:
-        name: of the arm.
-        found: its effect.
-        holm_p: its p value after `holm`.
-        tests: how many that correction counts.
-        facts: see `Facts`.
-        metric: what was measured.
-        unit: of the metric, where it has one.
-        digits: after the point.
-        higher_is_better: of the metric; False for distances.
-    """
-    why = obstacle(found, facts)
-    if why:
-        return f"{name}: {metric} not comparable: {why}."
-    if found.patients < 2:
-        return f"{name}: {metric} not shown: {_count(found.patients, 'patient')} shows nothing; hold out more."
-    size = _size(found, unit, digits)
-    if found.seeds < 2:
-        return f"{name}: {metric} not shown: {size}; one seed an arm shows nothing, run more."
-    said = verdict(found, holm_p, facts, higher_is_better=higher_is_better)
-    if said != "not shown":
-        return f"{name}: {_who(facts, found, said, higher_is_better)} {metric}: {size}.{_limits(facts)}"
-    if _excludes_zero(found) and not holm_p < LEVEL:
-        return f"{name}: {metric} not shown once all {tests} tests are counted: {size}, p {holm_p:.2g} after Holm."
-    if _excludes_zero(found) and holm_p < LEVEL:
-        return f"{name}: {metric} not shown once patients without a value count as the worst: {size}."
-    return f"{name}: {metric} not shown: {size}."
-
-
-def _who(facts: Facts, found: Effect, said: Verdict, higher_is_better: bool) -> str:
-    """Subject and verb: `synthetic slices improve`, `this model lowers`."""
-    if higher_is_better:
-        verb = "improve" if said == "improves" else "lower"
-    else:
-        verb = "lower (improve)" if said == "improves" else "raise (worsen)"
-    one = facts.scope == "this model"
-    words = " (".join(part + "s" for part in verb.rstrip(")").split(" (")) + ")" * verb.endswith(")") if one else verb
-    return f"{facts.scope} {words}"
-
-
-def _limits(facts: Facts) -> str:
-    return f" Folds share {' and '.join(facts.shared)}: another training may do otherwise." if facts.shared else ""
-
-
-def _counts(found: Effect) -> bool:
-    return found.seeds >= 2 and found.patients >= 2
-
-
-def _excludes_zero(found: Effect) -> bool:
-    return found.low > 0 or found.high < 0
-
-
-def _holds_with_failures(found: Effect) -> bool:
-    worst = found.worst
-    return worst is None or (found.low > 0 and worst.low > 0) or (found.high < 0 and worst.high < 0)
-
-
-def _size(found: Effect, unit: str, digits: int) -> str:
-    mean, low, high = (f"{value:+.{digits}f}" for value in (found.mean, found.low, found.high))
-    without = f", {found.left_out} left out" if found.left_out else ""
-    of = f"({_count(found.patients, 'patient')}{without}, {_count(found.seeds, 'seed')})"
-    return f"{mean} [{low}, {high}]{f' {unit}' if unit else ''} {of}"
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"
-
-
 MAIN = "dice"
 
 
@@ -251,9 +164,9 @@ class Metric:
     """A score of a patient, as reports write it.
 
     Args:
-        name: for people.
-        unit: where it has one.
-        digits: after the point.
+        name: in text.
+        unit: empty if it has none.
+        digits: after the decimal point.
         higher_is_better: False for distances and differences.
     """
 
@@ -261,6 +174,12 @@ class Metric:
     unit: str = ""
     digits: int = 3
     higher_is_better: bool = True
+
+    def interval(self, mean: float, low: float, high: float) -> str:
+        """A change with its interval, if that has ends, and the unit."""
+        mean_text, *ends = (f"{value:+.{self.digits}f}" for value in (mean, low, high))
+        ends_text = f" [{', '.join(ends)}]" if np.isfinite([low, high]).all() else ""
+        return f"{mean_text}{ends_text}{f' {self.unit}' if self.unit else ''}"
 
 
 METRICS: Mapping[str, Metric] = {
@@ -274,6 +193,65 @@ METRICS: Mapping[str, Metric] = {
 }
 
 
+def in_words(name: str, found: Effect, holm_p: float, tests: int, facts: Facts, metric: Metric = METRICS[MAIN]) -> str:
+    """One sentence on one arm.
+
+    Args:
+        name: of the arm.
+        found: its effect.
+        holm_p: its p value after `holm`.
+        tests: the number of tests that this correction counts.
+        facts: of the arm.
+        metric: of the effect.
+    """
+    why = obstacle(found, facts)
+    if why:
+        return f"{name}: {metric.name} not comparable: {why}."
+    start = f"{name}: {metric.name} not shown"
+    if found.patients < 2:
+        return f"{start}: {_count(found.patients, 'patient')} shows nothing; hold out more."
+    without = f", {found.left_out} left out" if found.left_out else ""
+    size = (
+        f"{metric.interval(found.mean, found.low, found.high)} "
+        f"({_count(found.patients, 'patient')}{without}, {_count(found.seeds, 'seed')})"
+    )
+    if found.seeds < 2:
+        return f"{start}: {size}; one seed per arm shows nothing, run more."
+    shown = verdict(found, holm_p, facts, higher_is_better=metric.higher_is_better)
+    if shown != "not shown":
+        sentence = f"{name}: {_subject_and_verb(facts, shown, metric)} {metric.name}: {size}."
+        shared = " and ".join(facts.shared)
+        return f"{sentence} Folds share {shared}: another training may do otherwise." if shared else sentence
+    if _excludes_zero(found) and not holm_p < LEVEL:
+        return f"{start} once all {tests} tests are counted: {size}, p {holm_p:.2g} after Holm."
+    if _excludes_zero(found) and holm_p < LEVEL:
+        return f"{start} once patients without a value count as the worst: {size}."
+    return f"{start}: {size}."
+
+
+def _subject_and_verb(facts: Facts, shown: Verdict, metric: Metric) -> str:
+    """Such as `synthetic slices improve`, `this model lowers (improves)`."""
+    if metric.higher_is_better:
+        verbs = ["improve" if shown == "improves" else "lower"]
+    else:
+        verbs = ["lower", "improve"] if shown == "improves" else ["raise", "worsen"]
+    verb, *meaning = (f"{verb}s" if facts.scope == "this model" else verb for verb in verbs)
+    return f"{facts.scope} {verb}" + "".join(f" ({word})" for word in meaning)
+
+
+def _excludes_zero(found: Effect) -> bool:
+    return found.low > 0 or found.high < 0
+
+
+def _holds_with_failures(found: Effect) -> bool:
+    worst = found.worst
+    return worst is None or (found.low > 0 and worst.low > 0) or (found.high < 0 and worst.high < 0)
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
 @dataclass(frozen=True)
 class Compared:
     """An arm compared with its baseline by one score.
@@ -281,14 +259,14 @@ class Compared:
     Args:
         effect: its difference.
         holm: p of the effect after correction.
-        wilcoxon: p of Wilcoxon's signed-rank test, which knows nothing of the luck of runs.
+        wilcoxon: p of Wilcoxon's signed-rank test, which ignores the luck of runs.
         wilcoxon_holm: the same after Holm's correction over the arms.
-        arms: how many arms are compared with the baseline.
-        facts: what the verdict has to know beside the numbers.
+        arms: number of arms that are compared with the baseline.
+        facts: of the arm.
         verdict: what is shown.
-        obstacle: why it cannot be compared; empty where it can.
+        obstacle: why it cannot be compared; empty if it can.
         sentence: the verdict in words.
-        failures: what is known of patients without a score; empty where all have one.
+        failures: a sentence on patients without a score; empty if all have one.
     """
 
     effect: Effect
@@ -306,81 +284,61 @@ class Compared:
 def compare_arms(
     base: Mapping[str, ArmScores], arms: Sequence[Mapping[str, ArmScores]], facts: Sequence[Facts]
 ) -> dict[str, list[Compared]]:
-    """By metric, each arm that has one baseline compared with it.
+    """By metric, each arm of one baseline compared with it.
 
     Args:
-        base: the baseline's scores by metric; the main one among them.
-        arms: those of the others, of the same metrics, patients and folds.
+        base: the baseline's scores by metric, the main one included.
+        arms: those of the arms, of the same metrics, patients and folds.
         facts: of each arm.
 
     Raises:
         InputError: the arms were not tested on the same patients in the same folds.
     """
-    raw = {metric: _effects(scores, [arm[metric] for arm in arms], metric) for metric, scores in base.items()}
-    adjusted = corrected({metric: np.array([one.p for one in own]) for metric, own in raw.items()})
-    found: dict[str, list[Compared]] = {}
-    for metric, own in raw.items():
-        second = [wilcoxon(base[metric], arm[metric]) for arm in arms]
-        seconds = holm(np.array(second))
-        tests = len(arms) if metric == MAIN else (len(base) - 1) * len(arms)
-        better = METRICS[metric].higher_is_better
-        for place, (one, about) in enumerate(zip(own, facts, strict=True)):
-            p = float(adjusted[metric][place])
+    raw = {
+        name: effects(scores, [arm[name] for arm in arms], higher_is_better=METRICS[name].higher_is_better)
+        for name, scores in base.items()
+    }
+    adjusted = corrected({name: np.array([effect.p for effect in own]) for name, own in raw.items()})
+    compared: dict[str, list[Compared]] = {}
+    for name, own in raw.items():
+        metric = METRICS[name]
+        ranks = [wilcoxon(base[name], arm[name]) for arm in arms]
+        ranks_holm = holm(np.array(ranks))
+        tests = len(arms) if name == MAIN else (len(base) - 1) * len(arms)
+        for place, (effect, about) in enumerate(zip(own, facts, strict=True)):
+            p = float(adjusted[name][place])
             row = Compared(
-                one, p, second[place], float(seconds[place]), len(arms), about,
-                verdict(one, p, about, higher_is_better=better), obstacle(one, about),
-                _sentence(arms[place][metric].name, one, p, tests, about, METRICS[metric]),
-                failures_in_words(one, metric),
+                effect, p, ranks[place], float(ranks_holm[place]), len(arms), about,
+                verdict(effect, p, about, higher_is_better=metric.higher_is_better), obstacle(effect, about),
+                in_words(arms[place][name].name, effect, p, tests, about, metric),
+                failures_in_words(effect, metric),
             )  # fmt: skip
-            found.setdefault(metric, []).append(row)
-    return found
+            compared.setdefault(name, []).append(row)
+    return compared
 
 
 def corrected(p_values: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """P values of all metrics of the arms of one baseline: see the notes of this file.
-
-    Args:
-        p_values: by metric, of each arm; the main metric among them.
-    """
+    """Corrected p values of all metrics of the arms of one baseline: see the notes of this file."""
     main = holm(p_values[MAIN])
-    others = [metric for metric in p_values if metric != MAIN]
+    others = [name for name in p_values if name != MAIN]
     if not others:
         return {MAIN: main}
-    secondary = holm(np.concatenate([p_values[metric] for metric in others]))
-    parts = np.split(secondary, len(others))
-    return {MAIN: main, **{metric: gated(part, main) for metric, part in zip(others, parts, strict=True)}}
+    secondary = np.split(holm(np.concatenate([p_values[name] for name in others])), len(others))
+    return {MAIN: main, **{name: gated(part, main) for name, part in zip(others, secondary, strict=True)}}
 
 
-def _effects(base: ArmScores, arms: Sequence[ArmScores], metric: str) -> list[Effect]:
-    return effects(base, arms, higher_is_better=METRICS[metric].higher_is_better)
-
-
-def _sentence(name: str, one: Effect, p: float, tests: int, facts: Facts, how: Metric) -> str:
-    return in_words(
-        name, one, p, tests, facts,
-        metric=how.name, unit=how.unit, digits=how.digits, higher_is_better=how.higher_is_better,
-    )  # fmt: skip
-
-
-def failures_in_words(effect: Effect, metric: str) -> str:
-    """What the effect is over how many patients, and with the failures; empty where every patient has a score.
-
-    Args:
-        effect: of an arm.
-        metric: a name of `METRICS`.
-    """
+def failures_in_words(effect: Effect, metric: Metric) -> str:
+    """The number of patients with a score, and the effect if failures count; empty if every patient has a score."""
     if not effect.left_out:
         return ""
-    how = METRICS[metric]
     everyone = effect.patients + effect.left_out
     known = (
-        f"{how.name} is defined for {everyone - effect.undefined_base} of {everyone} patients without synthetic slices "
-        f"and for {everyone - effect.undefined_arm} with them; compared are the {effect.patients} that have it in both."
+        f"{metric.name} is defined for {everyone - effect.undefined_base} of {everyone} patients without synthetic "
+        f"slices and for {everyone - effect.undefined_arm} with them; compared are the {effect.patients} that have it "
+        "in both."
     )
     worst = effect.worst
     if worst is None:
         return known
-    mean, low, high = (f"{value:+.{how.digits}f}" for value in (worst.mean, worst.low, worst.high))
-    ends = f" [{low}, {high}]" if np.isfinite([worst.low, worst.high]).all() else ""
-    unit = f" {how.unit}" if how.unit else ""
-    return f"{known} With a missing value counted as the worst one: {mean}{ends}{unit} ({worst.patients} patients)."
+    change = metric.interval(worst.mean, worst.low, worst.high)
+    return f"{known} With a missing value counted as the worst one: {change} ({worst.patients} patients)."

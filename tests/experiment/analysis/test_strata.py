@@ -6,9 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from crossmod.experiment.analysis.explain import explain_gain
-from crossmod.experiment.analysis.slices import truths
-from crossmod.experiment.analysis.strata import area_edges
+from crossmod.experiment.analysis.explain import area_edges, explain_gain
+from crossmod.experiment.analysis.slices import slices_by_fold
 from crossmod.experiment.plan import Plan
 from crossmod.experiment.results import Result
 from tests.support.made_up_runs import FIRST, LAST, SLICES, Made, area_of, layer_of
@@ -32,7 +31,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Plan, Path, list[Res
 
 
 @pytest.fixture(scope="module")
-def found(made: tuple[Plan, Path, list[Result]]) -> dict[str, Any]:
+def found(made: tuple[Plan, Path, list[Result]]) -> Any:
     return explain_gain(*made)["strata"]
 
 
@@ -48,7 +47,7 @@ def test_slices_are_in_the_layers_and_have_the_areas_that_they_were_made_with(
     made: tuple[Plan, Path, list[Result]],
 ) -> None:
     plan, _, results = made
-    tested, placed = truths(plan, results)
+    tested, placed = slices_by_fold(plan, results)
     assert {one.rule for one in placed} == {"kidneys to dome"}
     assert sorted(tested) == [(fold, 32) for fold in range(4)]
     cases = [case for own in tested.values() for case in own]
@@ -80,7 +79,7 @@ def test_the_ten_layers_of_an_arm_are_corrected_for_together(found: dict[str, An
 
 
 def test_areas_are_divided_into_thirds(made: tuple[Plan, Path, list[Result]], found: dict[str, Any]) -> None:
-    tested, _ = truths(made[0], made[2])
+    tested, _ = slices_by_fold(made[0], made[2])
     # Ten areas, 18 to 72 cm^2, of eight people: of 80 values the 26th and 27th are 36, the 52nd and 53rd 54.
     assert area_edges(tested) == pytest.approx([36, 54])
     assert found["area"]["strata"] == [
@@ -124,7 +123,7 @@ def test_of_runs_that_cannot_be_read_the_rest_is_told(made: tuple[Plan, Path, li
     shutil.copytree(root, tmp_path / "copy")
     moved = [Result(**{**vars(one), "run": tmp_path / "copy" / "runs" / one.run.name}) for one in results]
     shutil.rmtree(moved[0].run / "predictions")
-    told = explain_gain(plan, tmp_path / "copy", moved)
+    told: Any = explain_gain(plan, tmp_path / "copy", moved)
     assert told["strata"] is None
     assert len(told["notes"]) == 1
     assert "predictions" in told["notes"][0]

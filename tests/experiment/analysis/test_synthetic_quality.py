@@ -42,7 +42,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Experiment:
 
 
 @pytest.fixture(scope="module")
-def found(made: Experiment) -> dict[str, Any]:
+def found(made: Experiment) -> Any:
     quality_of = quality(*made)
     assert quality_of is not None
     return quality_of

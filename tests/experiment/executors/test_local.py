@@ -12,13 +12,12 @@ from pathlib import Path
 import pytest
 
 from crossmod.errors import InputError
-from crossmod.experiment.executors import worker as sitting
+from crossmod.experiment.executors import base
+from crossmod.experiment.executors.base import SharedFolder, check_visible, run_job, share
 from crossmod.experiment.executors.local import LocalExecutor
-from crossmod.experiment.executors.worker import Place, looked_for, run_job, share
-from crossmod.experiment.jobs import Job
+from crossmod.experiment.jobs import Job, Outcome, Scheduler
 from crossmod.experiment.live_table import LiveTable
 from crossmod.experiment.run import execute
-from crossmod.experiment.scheduler import Outcome, Scheduler
 from crossmod.files import lock
 from crossmod.settings import Machine
 from tests.support.paths import PYTHONPATH
@@ -150,18 +149,18 @@ def test_a_disk_that_is_not_shared_is_found_out(tmp_path: Path, monkeypatch: pyt
     """Before a job where the worker can tell, and after it where only the other side can."""
     place = share(tmp_path)
     assert share(tmp_path) == place
-    elsewhere = Place(tmp_path, "another mark")
+    elsewhere = SharedFolder(tmp_path, "another mark")
     outcome = run_job(job("a"), elsewhere, ONE_THREAD, pretend)
     assert outcome.error is not None
     assert re.search(r"does not see .*: the experiment's folder and the stores must lie on a disk", outcome.error)
     assert not (tmp_path / "runs").exists()
     (tmp_path / "runs").mkdir()
-    monkeypatch.setattr(sitting, "LATE", 0.3)
-    outcome = looked_for(Outcome("a"), job("a"), place)
+    monkeypatch.setattr(base, "LATE", 0.3)
+    outcome = check_visible(Outcome("a"), job("a"), place)
     assert outcome.error is not None
     assert outcome.error.startswith(f"it was done, but {tmp_path / 'runs' / 'a'} is not seen here")
     pretend(job("a"), tmp_path, ONE_THREAD)
-    assert looked_for(Outcome("a"), job("a"), place) == Outcome("a")
+    assert check_visible(Outcome("a"), job("a"), place) == Outcome("a")
 
 
 def test_who_still_writes_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -51,8 +51,8 @@ def test_no_more_than_memory_carries(has: Has) -> None:
 @pytest.mark.usefixtures("has")
 def test_what_was_asked_for_wins() -> None:
     found = side_by_side(CPU, LARGE, jobs=5)
-    assert (found.jobs, found.why) == (5, "5 runs at once, as asked for.")
-    assert side_by_side(CPU, SMALL, jobs=1).why == "One run after another, as asked for."
+    assert (found.jobs, found.why) == (5, "5 runs at once, as requested.")
+    assert side_by_side(CPU, SMALL, jobs=1).why == "One run after another, as requested."
     found = side_by_side(with_changes(CPU, threads=3), SMALL)
     assert (found.jobs, "with 3 threads each" in found.why) == (2, True)
 

@@ -17,11 +17,11 @@ import pytest
 from crossmod.errors import InputError
 from crossmod.experiment.executors import ray as on_ray
 from crossmod.experiment.executors.base import Executor, InProcess
+from crossmod.experiment.executors.options import ExecutorOptions
 from crossmod.experiment.executors.ray import OBJECTS, RayExecutor, fit
-from crossmod.experiment.jobs import Job
+from crossmod.experiment.jobs import Job, Outcome, Scheduler
 from crossmod.experiment.live_table import LiveTable
 from crossmod.experiment.run import execute
-from crossmod.experiment.scheduler import Outcome, Scheduler
 from crossmod.runs import Run
 from crossmod.settings import Machine, SegmentSettings
 from tests.support.common import Stores
@@ -92,7 +92,8 @@ def two_nodes(root: Path, store: Path) -> None:
     cluster = start(initialize_head=True, head_node_args={**small, "include_dashboard": False})
     node = cluster.add_node(**small)
     # Every step is a checkpoint.
-    executor = Interrupted(root, ONE_THREAD.model_copy(update={"checkpoint_minutes": 0}), address=cluster.address)
+    machine = ONE_THREAD.model_copy(update={"checkpoint_minutes": 0})
+    executor = Interrupted(root, machine, ExecutorOptions(address=cluster.address))
     executor.cluster, executor.node = cluster, node
     assert executor.slots == 2
     ledger = run(root, segmenters(store), executor)
@@ -105,7 +106,7 @@ def two_nodes(root: Path, store: Path) -> None:
 @without_ray
 def test_on_one_machine(tmp_path: Path) -> None:
     done = apart("one_machine", tmp_path)
-    # Nothing is said but what Shown says.
+    # Nothing is printed but the lines of LiveTable.
     assert done.stdout == ""
     assert [line for line in done.stderr.splitlines() if not line.startswith(("[", "Lost", "FAILED"))] == []
 
@@ -118,7 +119,8 @@ class Left(RayExecutor):
 
 
 def one_machine(root: Path) -> None:
-    executor = Left(root, ONE_THREAD, cpus=0.5, work=pretend)
+    options = ExecutorOptions().model_copy(update={"cpus": 0.5})
+    executor = Left(root, ONE_THREAD, options, work=pretend)
     assert executor.slots >= 2
     jobs = [job("a"), job("killed", die=True), job("refused", fail=True), job("never", {"synthetic": "refused"})]
     ledger = run(root, jobs, executor)
@@ -146,7 +148,7 @@ def test_how_many_fit(cpus: float, gpus: float, each: tuple[float, float], fits:
 def test_no_ray(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(InputError, match=r"no package ray. .* pip install 'crossmod\[ray\]'"):
-        RayExecutor(tmp_path, ONE_THREAD)
+        RayExecutor(tmp_path, ONE_THREAD, ExecutorOptions())
 
 
 if __name__ == "__main__":

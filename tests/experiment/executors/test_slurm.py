@@ -11,11 +11,11 @@ import pytest
 
 from crossmod.errors import InputError
 from crossmod.experiment.executors import slurm as on_slurm
+from crossmod.experiment.executors.options import ExecutorOptions
 from crossmod.experiment.executors.slurm import SlurmExecutor
-from crossmod.experiment.jobs import Job
+from crossmod.experiment.jobs import Job, Scheduler
 from crossmod.experiment.live_table import LiveTable
 from crossmod.experiment.run import execute
-from crossmod.experiment.scheduler import Scheduler
 from crossmod.settings import Machine
 from tests.support.paths import PYTHONPATH
 from tests.support.stand_ins import job, pretend
@@ -83,9 +83,9 @@ def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return fake
 
 
-def run(root: Path, *jobs: Job, **options: Any) -> Scheduler:
+def run(root: Path, *jobs: Job, options: ExecutorOptions | None = None, **more: Any) -> Scheduler:
     named = {one.name: one for one in jobs}
-    executor = SlurmExecutor(root, ONE_THREAD, work=pretend, **{"gpus": 0, **options})
+    executor = SlurmExecutor(root, ONE_THREAD, options or ExecutorOptions(), work=pretend, **more)
     return execute(named, root, executor, LiveTable(named, executor.slots))
 
 
@@ -99,13 +99,8 @@ def test_what_is_ready_together_is_one_array_and_what_is_lost_or_stopped_goes_on
         job("timed-out", sleep=5, at_first=True, signal="USR2"),
         job("refused", fail=True),
         job("next", {"synthetic": "killed"}),
-        partition="gpu",
-        hours=1.5,
-        cpus=3,
-        gpus=2,
-        memory_gb=8.0,
-        parallel=2,
-        options={"account": "radiology"},
+        options=ExecutorOptions(partition="gpu", hours=1.5, cpus=3, gpus=2, memory_gb=8.0, jobs=2),
+        extra={"account": "radiology"},
     )
     assert ledger.counts == {"waiting": 0, "ready": 0, "running": 0, "done": 3, "failed": 1, "blocked": 0}
     # The one that saved did not spend a try; the one whose machine died did.
@@ -131,7 +126,7 @@ def test_what_is_out_of_memory_is_not_tried_again(slurm: Path, tmp_path: Path, m
 def test_what_runs_is_cancelled_and_saves(slurm: Path, tmp_path: Path) -> None:
     from tests.support.workers import until
 
-    executor = SlurmExecutor(tmp_path / "out", ONE_THREAD, gpus=0, work=pretend)
+    executor = SlurmExecutor(tmp_path / "out", ONE_THREAD, ExecutorOptions(), work=pretend)
     executor.start(job("long", sleep=60))
     executor._submit()
     until(tmp_path / "out" / "runs" / "long" / "asleep")
@@ -153,10 +148,10 @@ def test_no_slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(on_slurm, "package", lambda name, extra: None)
     with pytest.raises(InputError, match=r"--executor slurm: no srun\. Expected: a SLURM cluster"):
-        SlurmExecutor(tmp_path, ONE_THREAD)
+        SlurmExecutor(tmp_path, ONE_THREAD, ExecutorOptions())
 
 
 def test_no_submitit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "submitit", None)
     with pytest.raises(InputError, match=r"no package submitit. .* pip install 'crossmod\[slurm\]'"):
-        SlurmExecutor(tmp_path, ONE_THREAD)
+        SlurmExecutor(tmp_path, ONE_THREAD, ExecutorOptions())

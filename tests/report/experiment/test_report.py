@@ -226,7 +226,7 @@ def test_crossmod_is_cited_as_its_citation_file_says() -> None:
 
 
 def test_best_and_worst_cases(whole: Path, page: str) -> None:
-    found = extremes(read_experiment(whole))
+    found: Any = extremes(read_experiment(whole))
     assert found is not None
     assert (found["slices"], found["better"], found["worse"], found["seed"]) == (8, 8, 0, 0)
     assert set(found["panels"]) == {"Largest gains"}
@@ -238,7 +238,7 @@ def test_best_and_worst_cases(whole: Path, page: str) -> None:
 
 def test_luck_is_told_in_numbers(whole: Path) -> None:
     """Seeds of the baseline: 0.815 and 0.835; of the arm: 0.865 and 0.885."""
-    shown = pictures(read_experiment(whole))
+    shown: Any = pictures(read_experiment(whole))
     assert "anything from +0.030 to +0.070; over all seeds it is +0.050" in str(shown["luck"])
     assert all(shown[name] for name in ("forest", "patients", "seeds"))
     assert "best mean is at 3 synthetic slices. Enough: 0" in shown["curves"][0]["words"]

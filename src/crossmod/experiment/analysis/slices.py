@@ -1,8 +1,8 @@
-"""The slices that an experiment tested, and those that it trained on.
+"""The slices that an experiment was tested on, and those that it was trained on.
 
-The truth is the same for all runs of a fold that see slices of one size, and is read once for them.
+The truth of all runs of a fold with slices of one size is the same, and is read once.
 
-The draws are those of training (`draw_synthetic`, `split_slices`), made over slices without pixels.
+The draws are those of training (`draw_synthetic`, `split_slices`), over slices without pixels.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -32,12 +32,12 @@ class TestedSlices:
     """The tested slices of one case.
 
     Args:
-        id: its name.
-        patient: whose it is.
-        slices: number of each in the case.
-        layers: axial layer of each, 0 outside of all.
-        areas: of the organ in each, cm^2; 0 where it is not.
-        pixel_ml: volume of one pixel.
+        id: of the case.
+        patient: of the case.
+        slices: number of each slice in the case.
+        layers: axial layer of each; 0 outside of all.
+        areas: of the organ in each, cm^2; 0 without the organ.
+        pixel_ml: volume of one pixel, ml.
     """
 
     id: str
@@ -54,44 +54,46 @@ class TestedSlices:
 
 
 # By fold and slice size.
-Truths = Mapping[tuple[int, int], Sequence[TestedSlices]]
+TestedByFold = Mapping[tuple[int, int], Sequence[TestedSlices]]
 
 
-def truths(plan: Plan, results: Sequence[Result]) -> tuple[dict[tuple[int, int], list[TestedSlices]], list[Placed]]:
-    """All that was tested on, by fold and slice size; and the cases with their layers.
+def slices_by_fold(
+    plan: Plan, results: Sequence[Result]
+) -> tuple[dict[tuple[int, int], list[TestedSlices]], list[Placed]]:
+    """All tested slices by fold and slice size, and the cases with their layers.
 
-    Layers are those of the real case, whatever part of it was tested.
+    Layers are those of the whole real case, whatever part of it was tested.
 
     Raises:
-        InputError: a store of real cases or of predictions is not there any more.
+        InputError: a store of real cases or of predictions is missing.
     """
     firsts = {(result.fold, _size(result)): result for result in reversed(results)}
-    expected = {case for result in firsts.values() for case in result.card["tested"]}
+    tested = {case for result in firsts.values() for case in result.card["tested"]}
     placed: dict[str, Placed] = {}
     for path in dict.fromkeys(real_store(plan, result) for result in firsts.values()):
         store = Store(path)
-        # A design has one store of the target: no name comes twice.
-        placed |= {one.record.id: one for one in place_real(store, [one for one in store.cases if one.id in expected])}
-    return {key: _truth(result, placed) for key, result in sorted(firsts.items())}, list(placed.values())
+        # A design has one store of the target, so that names are unique.
+        cases = place_real(store, [record for record in store.cases if record.id in tested])
+        placed |= {case.record.id: case for case in cases}
+    by_fold: dict[tuple[int, int], list[TestedSlices]] = {}
+    for key, result in sorted(firsts.items()):
+        store, rows = Store(result.run / PREDICTIONS), result.card["tested"]
+        by_fold[key] = [_case(store, record, rows[record.id], placed[record.id]) for record in store.cases]
+    return by_fold, list(placed.values())
 
 
 def real_store(plan: Plan, result: Result) -> Path:
-    """Where the real cases of a run lie."""
+    """The store of the real cases of a run."""
     return Path(plan.jobs[result.run.name].stores["real"][0])
 
 
-def truth_of(tested: Truths, result: Result) -> Sequence[TestedSlices]:
-    """What a run was tested on."""
+def slices_of(tested: TestedByFold, result: Result) -> Sequence[TestedSlices]:
+    """The slices that a run was tested on."""
     return tested[result.fold, _size(result)]
 
 
-def found_where_nothing_is(result: Result, cases: Iterable[TestedSlices]) -> dict[str, float]:
-    """By patient, ml that a run calls organ in tested slices without any; nan without such slices.
-
-    Args:
-        result: of a run whose predictions are there.
-        cases: what it was tested on.
-    """
+def false_positive_ml(result: Result, cases: Iterable[TestedSlices]) -> dict[str, float]:
+    """By patient, the ml that a run labels as organ in tested slices without it; NaN without such slices."""
     store = Store(result.run / PREDICTIONS)
     found: dict[str, list[float]] = {}
     for case in cases:
@@ -100,12 +102,6 @@ def found_where_nothing_is(result: Result, cases: Iterable[TestedSlices]) -> dic
             answer = store.tensors(case.id, ("answer",))["answer"]
             own.append(float(np.count_nonzero(answer[case.empty])) * case.pixel_ml)
     return {patient: float(np.sum(values)) if values else float("nan") for patient, values in found.items()}
-
-
-def _truth(result: Result, placed: Mapping[str, Placed]) -> list[TestedSlices]:
-    store = Store(result.run / PREDICTIONS)
-    rows: Mapping[str, Sequence[int]] = result.card["tested"]
-    return [_case(store, record, rows[record.id], placed[record.id]) for record in store.cases]
 
 
 def _case(store: Store, record: CaseRecord, slices: Sequence[int], placed: Placed) -> TestedSlices:
@@ -118,7 +114,7 @@ def _case(store: Store, record: CaseRecord, slices: Sequence[int], placed: Place
         slices=numbers,
         layers=placed.layers[numbers],
         areas=np.count_nonzero(truth, axis=(1, 2)) * (row_mm * column_mm / 100),
-        # Tested slices may lie apart: the thickness is that of the scan.
+        # There may be gaps between tested slices: the thickness is that of the scan.
         pixel_ml=row_mm * column_mm * placed.record.spacing[0] / 1000,
     )
 
@@ -129,25 +125,25 @@ def _size(result: Result) -> int:
 
 @dataclass(frozen=True, eq=False)
 class Slices:
-    """Slices of a store by where they lie, without their pixels.
+    """Slices of a store without their pixels.
 
     Args:
-        store: where they lie.
+        store: of the slices.
         records: their cases.
-        thin: the slices, in the order of training; of pixels there is but one.
+        thin: the slices, in the order of training, each with a single pixel.
     """
 
     store: Store
     records: dict[str, CaseRecord]
     thin: SliceSet
 
-    def where(self, indexes: list[int]) -> dict[str, list[int]]:
-        """By case, the rising rows of some slices."""
-        found: dict[str, list[int]] = {}
+    def by_case(self, indexes: list[int]) -> dict[str, list[int]]:
+        """By case, the numbers of some slices in rising order."""
+        numbers: dict[str, list[int]] = {}
         for index in sorted(indexes):
             key = self.thin.keys[index]
-            found.setdefault(key.case, []).append(key.slice)
-        return found
+            numbers.setdefault(key.case, []).append(key.slice)
+        return numbers
 
 
 class SyntheticSlices(Slices):
@@ -155,25 +151,26 @@ class SyntheticSlices(Slices):
 
     @cached_property
     def consistency(self) -> Float[np.ndarray, " slices"]:
-        """Label consistency of each; nan where it has none."""
+        """Label consistency of each; NaN if it has none."""
         return np.array([np.nan if score is None else score for score in self._scores], dtype=np.float64)
 
     @cached_property
     def _scores(self) -> list[float | None]:
-        return [one.consistency for case in self.records.values() if case.synthetic for one in case.synthetic.slices]
+        origins = [case.synthetic for case in self.records.values() if case.synthetic]
+        return [origin.consistency for synthetic in origins for origin in synthetic.slices]
 
     @cached_property
     def shifts(self) -> Float[np.ndarray, "slices 2"]:
-        """Rows and columns by which each lies away from its source, in pixels: that of its case."""
+        """Shift of each from its source in rows and columns, pixels: that of its case."""
         rows = [case.synthetic.shift for case in self.records.values() if case.synthetic for _ in range(case.shape[0])]
         return np.array(rows, dtype=np.float64).reshape(-1, 2)
 
     def drawn(self, settings: SegmentSettings, count: int | None = None) -> list[int]:
-        """The slices that a run with these settings is trained on, as `segment` draws them.
+        """The training slices of a run with these settings, as `segment` draws them.
 
         Args:
             settings: of the run.
-            count: draw so many in place of the run's own number; fewer are always among more.
+            count: in place of the run's own number; a smaller draw is always part of a larger one.
         """
         good = passes_consistency(self._scores, settings.min_consistency)
         return draw_synthetic(self.thin, good, settings.count if count is None else count, settings.seed)
@@ -183,7 +180,7 @@ class RealSlices(Slices):
     """Slices of all labelled cases of a real store."""
 
     def training_side(self, settings: SegmentSettings) -> list[int]:
-        """The slices of a fold's training side that show the organ, whichever labels a run may use."""
+        """The training slices of a fold that show the organ, whatever labels a run may use."""
         everyone = with_changes(settings, train_patients=())
         patients = [case.patient for case in self.store.select(settings.modality, sequence=_sequence(settings))]
         train, _ = split_slices(self.thin, everyone, patients)
@@ -194,29 +191,29 @@ def synthetic_slices(path: Path, settings: SegmentSettings) -> SyntheticSlices:
     """The slices of a synthetic store that a run with these settings draws from.
 
     Raises:
-        InputError: the store is not there any more.
+        InputError: the store is missing.
     """
     store = Store(path)
     records = store.select_synthetic(settings.modality, settings.organs[0])
     count = sum(record.shape[0] for record in records)
-    return SyntheticSlices(store, {one.id: one for one in records}, _thin(records, np.ones(count, dtype=bool)))
+    return SyntheticSlices(store, {case.id: case for case in records}, _thin(records, np.ones(count, dtype=bool)))
 
 
 def real_slices(path: Path, settings: SegmentSettings) -> RealSlices:
-    """The labelled slices of a real store; its labels are read, its images are not used.
+    """The labelled slices of a real store, from its labels.
 
     Raises:
-        InputError: the store is not there any more.
+        InputError: the store is missing.
     """
-    # Named as in training, so that folds are the same.
+    # Patients have the same names as in training, so that folds are the same.
     (store,) = who_is_who([Store(path)], same_people=settings.same_people, ask=settings.split == "patient").stores
     records = store.select(settings.modality, sequence=_sequence(settings), organ=settings.organs[0])
-    shows = [class_map(store.read(one.id), settings.organs, one.id).any(axis=(1, 2)) for one in records]
-    return RealSlices(store, {one.id: one for one in records}, _thin(records, np.concatenate(shows)))
+    shows = [class_map(store.read(case.id), settings.organs, case.id).any(axis=(1, 2)) for case in records]
+    return RealSlices(store, {case.id: case for case in records}, _thin(records, np.concatenate(shows)))
 
 
 def _thin(records: tuple[CaseRecord, ...], shows: Bool[np.ndarray, " slices"]) -> SliceSet:
-    keys = tuple(SliceKey(one.id, one.patient, row) for one in records for row in range(one.shape[0]))
+    keys = tuple(SliceKey(case.id, case.patient, row) for case in records for row in range(case.shape[0]))
     nothing = np.zeros((len(keys), 1, 1), np.int16)
     return SliceSet(nothing, None, shows, np.ones(len(keys), dtype=bool), keys, {})
 

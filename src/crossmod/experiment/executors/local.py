@@ -1,8 +1,8 @@
-"""Jobs side by side on one machine, in processes of their own, each loaded once.
+"""Jobs side by side on one machine, in worker processes that are each loaded once.
 
 Notable:
-- A worker that is lost (killed, out of memory) costs its job a try and nobody else anything; another takes its place.
-- Workers end with the process that started them, however that ends: nobody writes to a run behind its back.
+- A worker that is lost (killed, out of memory) costs its job a try and no other job anything; another replaces it.
+- Workers end with the process that started them, however that ends: no process is left that writes to a run.
 """
 
 import multiprocessing
@@ -14,16 +14,14 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-from crossmod.experiment.executors.base import Work
-from crossmod.experiment.executors.worker import Place, alone, run_job, share
-from crossmod.experiment.jobs import Job
-from crossmod.experiment.scheduler import Outcome
+from crossmod.experiment.executors.base import SharedFolder, Work, run_job, share, single_process
+from crossmod.experiment.jobs import Job, Outcome
 from crossmod.machine import usable_cores
 from crossmod.settings import Machine
 
-# Forking would copy threads and a CUDA context, neither of which survives it.
+# Threads and a CUDA context do not survive a fork.
 CONTEXT = multiprocessing.get_context("spawn")
-# Between looks at whether all is well, in seconds; and how long a worker has to save when it is to stop.
+# Seconds between looks, and for a worker to save when it is asked to stop.
 PATIENCE, GRACE = 5.0, 60.0
 
 
@@ -31,10 +29,10 @@ class LocalExecutor:
     """A fixed number of worker processes.
 
     Args:
-        root: folder of the experiment; what workers say goes to its `logs`.
-        machine: where and how to compute; large runs share the cores where no number of threads is given.
-        count: how many.
-        work: does a job, in place of `perform`.
+        root: folder of the experiment; the output of workers goes to its `logs`.
+        machine: where and how to compute; large runs share the cores if no number of threads is given.
+        count: number of workers.
+        work: does a job in place of `execute_job`.
 
     Raises:
         InputError: jobs of several processes each.
@@ -43,22 +41,22 @@ class LocalExecutor:
     def __init__(self, root: Path, machine: Machine, count: int, *, work: Work | None = None):
         self.slots = count
         self._root, self._work = root, work
-        self._machine = alone(machine, "several runs at once")
+        self._machine = single_process(machine, "several runs at once")
         self._cores = max(1, usable_cores() // count)
         self._idle: list[_Worker] = []
         self._busy: dict[Connection, tuple[_Worker, Job, float]] = {}
 
     def start(self, job: Job) -> None:
         """Give a job to an idle worker, or to a new one."""
-        worker = self._idle.pop() if self._idle else self._hire()
-        # One that was killed while it had nothing to do is not the job's loss.
+        worker = self._free_worker()
+        # A worker that was killed while idle does not cost the job a try.
         while not (worker.process.is_alive() and worker.takes(job)):
             worker.end()
-            worker = self._idle.pop() if self._idle else self._hire()
+            worker = self._free_worker()
         self._busy[worker.pipe] = (worker, job, time.monotonic())
 
     def wait(self) -> list[Outcome]:
-        """What came back; a worker that is gone is one whose pipe is closed."""
+        """The outcomes since the last call; the pipe of a lost worker is closed."""
         outcomes = []
         for pipe in wait(list(self._busy), timeout=PATIENCE):
             assert isinstance(pipe, Connection)
@@ -75,23 +73,23 @@ class LocalExecutor:
         return outcomes
 
     def close(self) -> None:
-        """End all; those at work save first."""
+        """End all workers; busy ones save first."""
         workers = [*self._idle, *(worker for worker, _, _ in self._busy.values())]
         self._idle, self._busy = [], {}
         for worker in workers:
-            worker.ask()
+            worker.stop()
         until = time.monotonic() + GRACE
         for worker in workers:
             worker.end(max(until - time.monotonic(), 0))
 
-    def _hire(self) -> "_Worker":
-        return _Worker(share(self._root), self._machine, self._work, self._cores)
+    def _free_worker(self) -> "_Worker":
+        return self._idle.pop() if self._idle else _Worker(share(self._root), self._machine, self._work, self._cores)
 
 
 class _Worker:
     """The parent's end of a worker."""
 
-    def __init__(self, place: Place, machine: Machine, work: Work | None, cores: int):
+    def __init__(self, place: SharedFolder, machine: Machine, work: Work | None, cores: int):
         self.pipe, theirs = CONTEXT.Pipe()
         arguments = (theirs, place, machine, work, cores, os.getpid())
         self.process: BaseProcess = CONTEXT.Process(target=_serve, args=arguments)
@@ -99,21 +97,21 @@ class _Worker:
         theirs.close()
 
     def takes(self, job: Job) -> bool:
-        """Give it a job, if it is still there."""
+        """Give it a job; False if it has ended."""
         try:
             self.pipe.send(job)
         except OSError:
             return False
         return True
 
-    def ask(self) -> None:
-        """Ask it to stop; at work it saves first."""
+    def stop(self) -> None:
+        """Ask it to stop; a busy one saves first."""
         self.pipe.close()
         if self.process.is_alive():
             self.process.terminate()
 
     def end(self, patience: float = GRACE) -> None:
-        """Wait for its end, for a while."""
+        """Wait for its end, and kill it after `patience` seconds."""
         self.pipe.close()
         self.process.join(patience)
         if self.process.is_alive():
@@ -122,10 +120,10 @@ class _Worker:
         self.process.close()
 
 
-def _serve(pipe: Connection, place: Place, machine: Machine, work: Work | None, cores: int, parent: int) -> None:
+def _serve(pipe: Connection, place: SharedFolder, machine: Machine, work: Work | None, cores: int, parent: int) -> None:
     """Do jobs until the other end closes."""
-    # Ctrl-C reaches every process of a terminal's session, and a second one stops at once, without saving. Here the
-    # parent decides what becomes of a worker.
+    # Ctrl-C reaches every process of a terminal's session, and a second one stops at once, without saving. In a session
+    # of its own, only the parent stops a worker.
     os.setsid()
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     while True:
@@ -140,7 +138,7 @@ def _serve(pipe: Connection, place: Place, machine: Machine, work: Work | None, 
 
 
 def _end_with(parent: int) -> None:
-    """Ask this process to save and stop once its parent is gone."""
+    """Ask this process to save and stop when its parent has ended."""
     while os.getppid() == parent:
         time.sleep(1)
     os.kill(os.getpid(), signal.SIGTERM)

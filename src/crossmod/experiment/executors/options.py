@@ -1,8 +1,8 @@
-"""Where the runs of an experiment are made, as the command line asks.
+"""Where the runs of an experiment are computed, as the command line asks.
 
 Notable:
-- Small runs take one thread each, whatever else runs, so that their results do not depend on how many go on at once.
-- A large run has all cores to itself; a GPU is one, and what fits on it is for the user to say.
+- Small runs use one thread each, whatever else runs, so that their results do not depend on how many run at once.
+- A large run has all cores to itself. Only the user can say how many runs fit on a GPU.
 """
 
 from collections.abc import Iterable
@@ -26,32 +26,27 @@ RUN = 1_500_000_000
 
 @dataclass(frozen=True)
 class SideBySide:
-    """A number of runs at once.
-
-    Args:
-        jobs: how many.
-        why: the reason, a sentence.
-    """
+    """The number of runs at once, and the reason in a sentence."""
 
     jobs: int
     why: str
 
 
 def side_by_side(machine: Machine, runs: Iterable[AnySettings], jobs: int = 0) -> SideBySide:
-    """How many runs go on at once.
+    """Choose how many runs are computed at once.
 
     Args:
         machine: where they compute.
         runs: settings of all that will be trained.
-        jobs: what the user asked for; 0: choose.
+        jobs: the number the user asked for; 0: choose.
     """
     if jobs:
-        return SideBySide(jobs, f"{_several(jobs)}, as asked for.")
+        return SideBySide(jobs, f"{_several(jobs)}, as requested.")
     if machine.devices * machine.nodes > 1:
         return SideBySide(1, f"{_several(1)}: each takes several processes.")
     if _on_gpu(machine):
         return SideBySide(1, f"{_several(1)} on the GPU (--jobs N lets several share it).")
-    if not all(is_small(one) for one in runs):
+    if not all(is_small(run) for run in runs):
         return SideBySide(1, f"{_several(1)}: some of them are large enough to use every core (--jobs N runs several).")
     cores, memory, threads = usable_cores(), free_memory(), machine.threads or 1
     fit = max(1, cores // threads)
@@ -70,21 +65,21 @@ def _several(jobs: int) -> str:
 def _on_gpu(machine: Machine) -> bool:
     if machine.device != "auto":
         return machine.device == "cuda"
-    # Slow to import, and only asked where it decides.
+    # Slow to import, and only needed here.
     from crossmod.engine.device import pick_device
 
     return pick_device().type == "cuda"
 
 
 class ExecutorOptions(Machine):
-    """Where the runs of an experiment are made."""
+    """Where the runs of an experiment are computed."""
 
     executor: Annotated[str, member_of("executor")] = "local"
     """This machine; a Ray cluster (extra `ray`); or SLURM array jobs (extra `slurm`)."""
     jobs: int = Field(default=0, ge=0)
-    """Runs at once; 0: as many as fit. On this machine that is one a core where runs are small, and otherwise 1."""
+    """Runs at once; 0: as many as fit. On this machine that is one per core if runs are small, and otherwise 1."""
     address: str | None = None
-    """Ray: of the cluster, such as `auto` or head:6379; default: a Ray of its own on this machine."""
+    """Ray: of the cluster, such as `auto` or head:6379; default: start Ray on this machine only."""
     cpus: int = Field(default=1, ge=1)
     """Ray and SLURM: CPUs of each run."""
     gpus: float = Field(default=0.0, ge=0)
@@ -92,42 +87,31 @@ class ExecutorOptions(Machine):
     partition: str | None = None
     """SLURM: the partition."""
     hours: float = Field(default=24.0, gt=0)
-    """SLURM: time limit of each run, which resumes from its checkpoint when it is cut off."""
+    """SLURM: time limit of each run; a run that reaches it resumes from its checkpoint."""
     memory_gb: float = Field(default=16.0, gt=0)
     """SLURM: memory of each run."""
 
 
 def executor_of(root: Path, where: ExecutorOptions) -> "Executor":
-    """Where the runs of the experiment in `root` are made; on this machine, 0 jobs are one after another.
+    """The executor of the experiment in `root`; on this machine, 0 jobs are one after another.
 
     Raises:
         InputError: an executor whose extra is not installed, GPUs that cannot be shared, or an option of another one.
     """
-    _refuse_idle(where)
+    _refuse_unused(where)
     machine = Machine(**where.model_dump(include=set(Machine.model_fields)))
     return registry.member("executor", where.executor)(root, machine, where)
 
 
 def local(root: Path, machine: Machine, where: ExecutorOptions) -> "Executor":
-    """Runs of this machine: one after another, or side by side in processes of their own."""
+    """Runs on this machine: one after another, or side by side in processes of their own."""
     from crossmod.experiment.executors.base import InProcess
     from crossmod.experiment.executors.local import LocalExecutor
 
     return InProcess(root, machine) if where.jobs <= 1 else LocalExecutor(root, machine, where.jobs)
 
 
-def ray(root: Path, machine: Machine, where: ExecutorOptions) -> "Executor":
-    """Runs on a Ray cluster.
-
-    Raises:
-        InputError: Ray is not installed.
-    """
-    from crossmod.experiment.executors.ray import RayExecutor
-
-    return RayExecutor(root, machine, address=where.address, cpus=float(where.cpus), gpus=where.gpus, most=where.jobs)
-
-
-# Options that only some executors know.
+# Options of some executors only.
 ONLY: dict[str, tuple[str, ...]] = {
     "address": ("ray",),
     "cpus": ("ray", "slurm"),
@@ -138,38 +122,12 @@ ONLY: dict[str, tuple[str, ...]] = {
 }
 
 
-def _refuse_idle(where: ExecutorOptions) -> None:
-    """An option of another executor would be ignored."""
+def _refuse_unused(where: ExecutorOptions) -> None:
+    """Refuse options that the chosen built-in executor would ignore."""
+    if where.executor not in registry.built_in("executor"):
+        return
     for name, executors in ONLY.items():
-        default = type(where).model_fields[name].default
-        if (
-            where.executor in registry.built_in("executor")
-            and where.executor not in executors
-            and getattr(where, name) != default
-        ):
+        if where.executor not in executors and getattr(where, name) != type(where).model_fields[name].default:
             option, expected = f"--{name.replace('_', '-')}", f"--executor {' or '.join(executors)} with it"
             found = f"{getattr(where, name)} with --executor {where.executor}, which does not know it"
             raise InputError(option, found=found, expected=expected, do=f"Leave {option} out, or change the executor.")
-
-
-def slurm(root: Path, machine: Machine, where: ExecutorOptions) -> "Executor":
-    """Runs as SLURM array jobs.
-
-    Raises:
-        InputError: submitit is not installed, no SLURM, or a part of a GPU.
-    """
-    from crossmod.experiment.executors.slurm import SlurmExecutor
-
-    if where.gpus != int(where.gpus):
-        do = "Use --executor ray to share one."
-        raise InputError("--gpus", found=f"{where.gpus:g}", expected="whole GPUs with SLURM", do=do)
-    return SlurmExecutor(
-        root,
-        machine,
-        partition=where.partition,
-        hours=where.hours,
-        cpus=where.cpus,
-        gpus=int(where.gpus),
-        memory_gb=where.memory_gb,
-        parallel=where.jobs,
-    )

@@ -1,12 +1,12 @@
 """Jobs and lists of cases on a Ray cluster; needs the extra `ray`.
 
 Notable:
-- The experiment's folder and the stores must lie on a disk that all machines see under the same path; runs leave their
-  results there and nothing goes through Ray but a job's settings. Every machine needs the same crossmod.
-- A run whose worker or machine is lost is started again by the ledger, elsewhere, and goes on from its checkpoint. Ray
-  itself starts nothing again: it would not count.
-- A Ray that is started here reports to nobody, has no dashboard, and asks whoever connects for a secret made for it.
-  One that is connected to is as its owner made it.
+- The experiment's folder and the stores must lie on a disk that all machines see under the same path: runs leave their
+  results there, and Ray transfers only the settings of a job. Every machine needs the same crossmod.
+- A run whose worker or machine is lost is started again by the scheduler, elsewhere, and resumes from its checkpoint.
+  Ray's own retries are off, since they would not be counted.
+- A Ray that is started here sends no usage reports, has no dashboard, and requires a secret that is made for it. An
+  existing cluster keeps its own configuration.
 """
 
 import logging
@@ -19,14 +19,13 @@ from pathlib import Path
 from typing import Any
 
 from crossmod.errors import InputError
-from crossmod.experiment.executors.base import Work
-from crossmod.experiment.executors.worker import alone, looked_for, package, run_job, share
-from crossmod.experiment.jobs import Job
-from crossmod.experiment.scheduler import Outcome
+from crossmod.experiment.executors.base import Work, check_visible, package, run_job, share, single_process
+from crossmod.experiment.executors.options import ExecutorOptions
+from crossmod.experiment.jobs import Job, Outcome
 from crossmod.inference.batch.table import Case, Row
 from crossmod.settings import Machine
 
-# A case whose machine was lost is begun anew; nothing of it was written.
+# Starts of a case whose machine is lost; it begins again, since nothing of it was written.
 TRIES = 3
 
 
@@ -36,7 +35,7 @@ def cases_on_ray(
     """What `translate_list` takes as `spread`. All machines must see the same folders under the same paths.
 
     Args:
-        address: of the cluster, such as `auto`; None: a Ray of this machine alone.
+        address: of the cluster, such as `auto`; None: start Ray on this machine only.
         gpus: of each case; 0.25 lets four share one.
 
     Raises:
@@ -46,7 +45,7 @@ def cases_on_ray(
 
     def spread(do: Callable[[Case], Row], cases: Sequence[Case]) -> Iterator[Row]:
         ray = connection.open()
-        # Ray takes functions by their name, which a partial has not.
+        # Ray needs functions with a name, which a partial does not have.
         task = ray.remote(num_cpus=1, num_gpus=gpus, max_retries=TRIES)(lambda case: do(case))
         held = {task.remote(case): case for case in cases}
         try:
@@ -64,9 +63,9 @@ def cases_on_ray(
     return spread
 
 
-# Between looks at whether all is well, in seconds; and how long runs have to save when they are to stop.
+# Seconds between looks, and for runs to save before all is closed.
 PATIENCE, GRACE = 5.0, 60.0
-# Bytes; results lie on disk, so that Ray needs next to none. It refuses less than 75 MiB.
+# Bytes; results are on disk, so that Ray needs hardly any memory. It refuses less than 75 MiB.
 OBJECTS = 80 * 1024 * 1024
 LOST = (
     *("WorkerCrashedError", "NodeDiedError", "RayActorError", "LocalRayletDiedError", "OutOfMemoryError"),
@@ -75,38 +74,24 @@ LOST = (
 
 
 class RayExecutor:
-    """Each job is a task of Ray's.
+    """Each job is a Ray task.
 
     Args:
         root: folder of the experiment, on a disk that all machines share.
-        machine: where and how to compute; large runs take the CPUs of a job where no number of threads is given.
-        address: `host:port` of a cluster, or `auto` for the one that this machine is part of; None: start a Ray of this
-            machine alone, which ends with the experiment.
-        cpus: that a job takes.
-        gpus: that a job takes; 0.25 lets four share one. Ray counts GPUs, not their memory: try what fits.
-        most: jobs to hold at once; 0: as many as fit, asked again as machines come and go. More than fit make a cluster
-            grow that can.
-        work: does a job, in place of `perform`.
+        machine: where and how to compute; large runs use the CPUs of a job if no number of threads is given.
+        options: address of the cluster; CPUs and GPUs of a run (Ray counts GPUs, not their memory); runs to hold at
+            once, 0: as many as fit, counted again as machines come and go. More than fit let a cluster grow.
+        work: does a job in place of `execute_job`.
 
     Raises:
         InputError: Ray is not installed, or jobs of several processes each.
     """
 
-    def __init__(
-        self,
-        root: Path,
-        machine: Machine,
-        *,
-        address: str | None = None,
-        cpus: float = 1.0,
-        gpus: float = 0.0,
-        most: int = 0,
-        work: Work | None = None,
-    ):
-        self._connection = Connection(address)
-        self._root, self._work, self._most = root, work, most
-        self._cpus, self._gpus = cpus, gpus
-        self._machine = alone(machine, "--executor ray")
+    def __init__(self, root: Path, machine: Machine, options: ExecutorOptions, *, work: Work | None = None):
+        self._connection = Connection(options.address)
+        self._root, self._work, self._most = root, work, options.jobs
+        self._cpus, self._gpus = float(options.cpus), options.gpus
+        self._machine = single_process(machine, "--executor ray")
         self._held: dict[Any, tuple[Job, float]] = {}
         self._fitting, self._counted = 0, float("-inf")
 
@@ -115,7 +100,7 @@ class RayExecutor:
         """How many jobs fit, at least one: a cluster that lost all its machines may get new ones.
 
         Raises:
-            InputError: no such cluster, or no machine of it has what a job takes.
+            InputError: no such cluster, or no machine of it has the CPUs and GPUs of a job.
         """
         now = time.monotonic()
         if not self._most and not self._connection.closed and now - self._counted > PATIENCE:
@@ -123,7 +108,7 @@ class RayExecutor:
         return self._most or self._fitting
 
     def start(self, job: Job) -> None:
-        """Give a job to Ray, which starts it where there is room."""
+        """Give a job to Ray, which starts it when a machine is free."""
         ray = self._connection.open()
         task = ray.remote(num_cpus=self._cpus, num_gpus=self._gpus, max_retries=0)(run_job)
         reference = task.options(name=job.name).remote(
@@ -132,7 +117,7 @@ class RayExecutor:
         self._held[reference] = (job, time.monotonic())
 
     def wait(self) -> list[Outcome]:
-        """What came back."""
+        """The outcomes since the last call."""
         ray, held = self._connection.open(), list(self._held)
         if not held or not ray.wait(held, timeout=PATIENCE)[0]:
             return []
@@ -140,13 +125,13 @@ class RayExecutor:
         return [self._outcome(reference) for reference in ended]
 
     def close(self) -> None:
-        """Have what runs saved, and let go of the cluster."""
+        """Let running jobs save, and disconnect."""
         held, self._held = list(self._held), {}
         self._connection.close(held)
 
     def _count(self) -> int:
-        machines = [one["Resources"] for one in self._connection.open().nodes() if one["Alive"]]
-        have = [(float(one.get("CPU", 0)), float(one.get("GPU", 0))) for one in machines]
+        machines = [node["Resources"] for node in self._connection.open().nodes() if node["Alive"]]
+        have = [(float(machine.get("CPU", 0)), float(machine.get("GPU", 0))) for machine in machines]
         count = sum(fit(cpus, gpus, self._cpus, self._gpus) for cpus, gpus in have)
         if not count and not self._held:
             found = ", ".join(f"a machine of {cpus:g} CPUs and {gpus:g} GPUs" for cpus, gpus in have) or "no machine"
@@ -157,13 +142,11 @@ class RayExecutor:
     def _outcome(self, reference: Any) -> Outcome:
         job, began = self._held.pop(reference)
         errors = self._connection.ray.exceptions
-        seconds = time.monotonic() - began
         try:
-            return looked_for(self._connection.ray.get(reference), job, share(self._root))
-        except tuple(getattr(errors, name) for name in LOST) as error:
-            return Outcome(job.name, lost=True, error=_first(error), seconds=seconds)
+            return check_visible(self._connection.ray.get(reference), job, share(self._root))
         except errors.RayError as error:
-            return Outcome(job.name, error=_first(error), seconds=seconds)
+            lost = isinstance(error, tuple(getattr(errors, name) for name in LOST))
+            return Outcome(job.name, lost=lost, error=_first(error), seconds=time.monotonic() - began)
 
 
 class Connection:
@@ -171,10 +154,10 @@ class Connection:
 
     def __init__(self, address: str | None):
         self._address, self._opened, self._ours, self.closed = address, False, False, False
-        # What becomes of machines and workers the ledger says, in a line; Ray would print pages.
+        # The scheduler reports lost machines and workers in a line; Ray would print pages.
         os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_DEDUP_LOGS_SKIP_REGEX": "."}
         if address is None and "ray" not in sys.modules:
-            # Ray looks at it once, when it is first used; later it would lock itself out.
+            # Ray reads it once, at its first use; changed later it would lock itself out.
             os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
         self.ray = package("ray", "ray")
 
@@ -192,9 +175,9 @@ class Connection:
         return self.ray
 
     def close(self, held: list[Any]) -> None:
-        """Cancel what is held, wait until it has saved, and leave."""
+        """Cancel these tasks, wait until they have saved, and disconnect."""
         if self._opened:
-            # To a training this is a Ctrl-C: it ends after the step, and saves.
+            # A training receives it as Ctrl-C: it ends after the step, and saves.
             for reference in held:
                 self.ray.cancel(reference)
             if held:
@@ -211,7 +194,7 @@ class Connection:
         try:
             self.ray.init(self._address, **quiet)
         except ConnectionError as error:
-            do = "Start it (ray start --head), or leave the address out for a Ray of this machine alone."
+            do = "Start it (ray start --head), or leave the address out to start Ray on this machine only."
             raise InputError(f"Ray at {self._address}", found=_first(error), expected="a cluster", do=do) from None
 
 
@@ -226,6 +209,6 @@ def fit(cpus: float, gpus: float, each_cpus: float, each_gpus: float) -> int:
 
 
 def _first(error: BaseException) -> str:
-    """The first sentence of what may be a page."""
+    """The first sentence of a message that may be a page long."""
     words = str(error).strip().partition("\n")[0].partition(". ")[0]
-    return f"{type(error).__name__}: {words or 'no words'}"
+    return f"{type(error).__name__}: {words or 'no message'}"

@@ -1,13 +1,13 @@
-"""Jobs on a SLURM cluster, those that are ready together as one array, by way of submitit; needs the extra `slurm`.
+"""Jobs on a SLURM cluster, those that are ready together as one array, through submitit; needs the extra `slurm`.
 
 Notable:
 - The experiment's folder and the stores must lie on a disk that all machines see under the same path.
-- submitit pickles what it runs, and what comes back, into the folder `slurm` of the experiment, and unpickles both:
-  whoever may write there may run code as you. crossmod itself reads no pickle.
-- Before its time is up, and when it is preempted, a run saves. It is then submitted again and goes on from there, which
-  does not count as a try; a run whose machine died, or that was killed, does. SLURM itself requeues nothing.
-- When the command that drives the experiment is stopped, its jobs are cancelled (they save). It computes nothing: leave
-  it running in a job of its own, or in tmux.
+- submitit pickles jobs and results in the folder `slurm` of the experiment, and unpickles both: users who can write
+  there can run code as you. crossmod itself reads no pickle.
+- A run saves before its time limit, and when it is preempted. It is then submitted again and resumes, which does not
+  count as a try; a run that was killed, or whose machine died, does. SLURM itself requeues nothing.
+- When the command that drives the experiment is stopped, its jobs are cancelled (they save). It computes nothing: run
+  it in a job of its own, or in tmux.
 """
 
 import os
@@ -15,24 +15,32 @@ import shutil
 import signal
 import subprocess
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from crossmod.errors import InputError
-from crossmod.experiment.executors.base import Work
-from crossmod.experiment.executors.worker import Place, alone, looked_for, package, run_job, share
-from crossmod.experiment.jobs import Job
-from crossmod.experiment.scheduler import Outcome
+from crossmod.experiment.executors.base import (
+    SharedFolder,
+    Work,
+    check_visible,
+    package,
+    run_job,
+    share,
+    single_process,
+)
+from crossmod.experiment.executors.options import ExecutorOptions
+from crossmod.experiment.jobs import Job, Outcome
 from crossmod.settings import Machine
 
-# Seconds: between looks, and without news until `wait` gives nothing; for a result to arrive after its job has ended;
-# and that a run has to save before its time is up.
+# Seconds: between looks; without news until `wait` gives nothing; for a result to arrive after its job has ended; and
+# for a run to save before its time limit.
 POLL, PATIENCE, ARRIVES, TO_SAVE = 2.0, 10.0, 60.0, 120
-# Tasks of one array; what SLURM allows is 1001 unless it is told otherwise.
-ARRAY = 1000
+# Jobs that SLURM holds at once, and tasks of one array; SLURM's default limit of an array is 1001.
+MOST = ARRAY = 1000
 # States after which submitting again does not help.
 FINAL = {
-    "CANCELLED": "somebody cancelled it",
+    "CANCELLED": "a user cancelled it",
     "OUT_OF_MEMORY": "it needs more memory than it was given",
 }
 
@@ -42,56 +50,48 @@ class SlurmExecutor:
 
     Args:
         root: folder of the experiment, on a disk that all machines share.
-        machine: where and how to compute; large runs take the CPUs of a job where no number of threads is given.
-        partition: of SLURM; None: the default one.
-        hours: after which a run is asked to save, and submitted again.
-        cpus: that a job takes.
-        gpus: that a job takes, whole ones.
-        memory_gb: main memory that a job takes.
-        most: jobs that SLURM holds at once, waiting or running.
-        parallel: of each array, how many may run at once; 0: as many as SLURM likes.
-        options: further ones of `sbatch`, such as `{"account": "radiology"}`.
-        cluster: `slurm`; or, for trying things out, `local`: plain processes on this machine.
-        work: does a job, in place of `perform`.
+        machine: where and how to compute; large runs use the CPUs of a job if no number of threads is given.
+        options: partition, time limit, CPUs, whole GPUs and memory of a run, and runs at once in each array.
+        extra: further options of `sbatch`, such as `{"account": "radiology"}`.
+        cluster: `slurm`; or `local`, plain processes on this machine, for tests.
+        work: does a job in place of `execute_job`.
 
     Raises:
-        InputError: submitit is not installed, there is no SLURM here, or jobs of several processes each.
+        InputError: submitit is not installed, there is no SLURM here, a share of a GPU, or jobs of several processes.
     """
+
+    slots = MOST
 
     def __init__(
         self,
         root: Path,
         machine: Machine,
+        options: ExecutorOptions,
         *,
-        partition: str | None = None,
-        hours: float = 24.0,
-        cpus: int = 4,
-        gpus: int = 1,
-        memory_gb: float = 16.0,
-        most: int = 1000,
-        parallel: int = 0,
-        options: dict[str, Any] | None = None,
+        extra: Mapping[str, object] | None = None,
         cluster: str = "slurm",
         work: Work | None = None,
     ):
-        self.slots = most
+        if options.gpus != int(options.gpus):
+            do = "Use --executor ray to share one."
+            raise InputError("--gpus", found=f"{options.gpus:g}", expected="whole GPUs with SLURM", do=do)
         self._root, self._work, self._cluster = root, work, cluster
-        self._machine, self._cpus = alone(machine, "--executor slurm"), cpus
+        self._machine, self._cpus = single_process(machine, "--executor slurm"), options.cpus
         self._submitit = package("submitit", "slurm")
         if cluster == "slurm" and shutil.which("srun") is None:
             do = "Start the experiment where jobs are submitted, or use another executor."
             raise InputError("--executor slurm", found="no srun", expected="a SLURM cluster", do=do)
-        self._asked: dict[str, Any] = {
+        self._parameters: dict[str, object] = {
             "name": "crossmod",
-            "timeout_min": max(round(hours * 60), 1),
-            "cpus_per_task": cpus,
-            "mem_gb": memory_gb,
-            "slurm_array_parallelism": parallel or most,
+            "timeout_min": max(round(options.hours * 60), 1),
+            "cpus_per_task": options.cpus,
+            "mem_gb": options.memory_gb,
+            "slurm_array_parallelism": options.jobs or MOST,
             "slurm_signal_delay_s": TO_SAVE,
-            "slurm_additional_parameters": {"no-requeue": True, **(options or {})},
+            "slurm_additional_parameters": {"no-requeue": True, **(extra or {})},
         }
-        self._asked |= {"gpus_per_node": gpus} if gpus else {}
-        self._asked |= {"slurm_partition": partition} if partition else {}
+        self._parameters |= {"gpus_per_node": int(options.gpus)} if options.gpus else {}
+        self._parameters |= {"slurm_partition": options.partition} if options.partition else {}
         self._executor: Any = None
         self._waiting: list[Job] = []
         self._held: dict[str, tuple[Any, Job]] = {}
@@ -102,7 +102,7 @@ class SlurmExecutor:
         self._waiting.append(job)
 
     def wait(self) -> list[Outcome]:
-        """Submit what was taken since, then see what came back."""
+        """Submit the jobs that were taken, then wait for outcomes."""
         self._submit()
         until = time.monotonic() + PATIENCE
         while True:
@@ -116,7 +116,7 @@ class SlurmExecutor:
             time.sleep(POLL)
 
     def close(self) -> None:
-        """Cancel what is held: SLURM asks it to stop, and it saves."""
+        """Cancel all jobs: SLURM asks them to stop, and they save."""
         tasks = [task for task, _ in self._held.values() if not task.done()]
         self._waiting, self._held, self._ended = [], {}, {}
         if self._cluster == "slurm":
@@ -131,18 +131,18 @@ class SlurmExecutor:
         place = share(self._root)
         if self._executor is None:
             self._executor = self._submitit.AutoExecutor(folder=place.root / "slurm", cluster=self._cluster)
-            self._executor.update_parameters(**self._asked)
+            self._executor.update_parameters(**self._parameters)
         for first in range(0, len(self._waiting), ARRAY):
             some = self._waiting[first : first + ARRAY]
             with self._executor.batch():
-                asked = (place, self._machine, self._work, self._cpus)
-                tasks = [self._executor.submit(sit_on_slurm, job, *asked) for job in some]
+                how = (place, self._machine, self._work, self._cpus)
+                tasks = [self._executor.submit(run_on_slurm, job, *how) for job in some]
             self._held |= {job.name: (task, job) for job, task in zip(some, tasks, strict=True)}
         self._waiting = []
 
     def _look(self, task: Any, job: Job) -> Outcome | None:
-        """How a job ended; None as long as it has not."""
-        # A preempted job counts as running to submitit, since SLURM might requeue it. Ours are not requeued.
+        """How a job ended; None while it runs."""
+        # submitit counts a preempted job as running, since SLURM might requeue it. Ours are not requeued.
         if not task.done() and _state(task) != "PREEMPTED":
             self._ended.pop(job.name, None)
             return None
@@ -151,13 +151,13 @@ class SlurmExecutor:
             return _without_result(task, job) if time.monotonic() - ended > ARRIVES else None
         error = task.exception()
         if error is None:
-            return looked_for(task.result(), job, share(self._root))
+            return check_visible(task.result(), job, share(self._root))
         trace = str(error).split("-" * 22)[1:2] or [str(error)]
         return Outcome(job.name, error=f"{trace[0].strip().splitlines()[-1]} (details: {task.paths.stderr})")
 
 
-def sit_on_slurm(job: Job, place: Place, machine: Machine, work: Work | None, cpus: int) -> Outcome:
-    """`sit`, where the signal that time is nearly up asks as SIGTERM does."""
+def run_on_slurm(job: Job, place: SharedFolder, machine: Machine, work: Work | None, cpus: int) -> Outcome:
+    """`run_job`, with SLURM's signal before the time limit as a SIGTERM."""
     for number in (signal.SIGUSR1, signal.SIGUSR2):
         signal.signal(number, lambda *_: os.kill(os.getpid(), signal.SIGTERM))
     return run_job(job, place, machine, work, cpus)

@@ -2,16 +2,23 @@
 
 import itertools
 from collections.abc import Mapping, Sequence
-from typing import Any
 
-import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from crossmod.data.slices import spread
 from crossmod.html.figures import COLOURS, data_url, legend_below, panels
 from crossmod.html.format import UNDEFINED, Cell, Table, count, listed, number, with_interval
-from crossmod.report.experiment.data import Finding
+from crossmod.report.experiment.schema import (
+    AllStrata,
+    Findings,
+    PatientRow,
+    Quality,
+    QualityPoint,
+    RunCurve,
+    Strata,
+    TrainingCurves,
+)
 
 # The share of the span of all means that is left free above and below; intervals of few patients reach far beyond.
 ROOM = 0.8
@@ -23,7 +30,7 @@ AXES = {"consistency": "label consistency", "frechet": "Fréchet distance (rando
 # Arms with their colours.
 Coloured = Mapping[str, str]
 # Name, colour and points of a curve.
-Line = tuple[str, str, Finding]
+Line = tuple[str, str, RunCurve]
 
 
 def coloured(names: Sequence[str]) -> dict[str, str]:
@@ -31,13 +38,8 @@ def coloured(names: Sequence[str]) -> dict[str, str]:
     return dict(zip(names, itertools.cycle(COLOURS), strict=False))
 
 
-def gains(strata: Finding, arms: Sequence[str]) -> str:
-    """Differences to the baseline by layer, by area and in slices without the organ, with 95 % intervals.
-
-    Args:
-        strata: of `why`.
-        arms: which to draw, six at most.
-    """
+def gains(strata: AllStrata, arms: Sequence[str]) -> str:
+    """Differences to the baseline by layer, by area and in slices without the organ, with 95 % intervals."""
     colours = coloured(arms)
     figure = Figure(figsize=(10.4, 3.6), layout="constrained")
     layer, area, empty = figure.subplots(1, 3, width_ratios=[2.6, 1.3, 1.0])
@@ -53,21 +55,23 @@ def gains(strata: Finding, arms: Sequence[str]) -> str:
     return data_url(figure)
 
 
-def _stratum(axis: Axes, kind: Finding, colours: Coloured) -> None:
+def _stratum(axis: Axes, kind: Strata, colours: Coloured) -> None:
     names = [stratum["name"] for stratum in kind["strata"]]
     axis.axhline(0, color="0.4", linewidth=1, linestyle="--")
     means: list[float] = [0.0]
     step = 0.7 / max(len(colours), 1)
     for place_of_arm, (arm, colour) in enumerate(colours.items()):
-        rows = [(place, row) for place, row in enumerate(kind["arms"][arm]) if row["mean"] is not None]
-        places = np.array([place for place, _ in rows]) + step * (place_of_arm - (len(colours) - 1) / 2)
+        shift = step * (place_of_arm - (len(colours) - 1) / 2)
         # Filled if shown, hollow if not: visible without colours too.
-        for place, (_, row) in zip(places, rows, strict=True):
+        for place, row in enumerate(kind["arms"][arm]):
+            mean = row["mean"]
+            if mean is None:
+                continue
             if row["low"] is not None and row["high"] is not None:
-                axis.vlines(place, row["low"], row["high"], color=colour, linewidth=1.1)
+                axis.vlines(place + shift, row["low"], row["high"], color=colour, linewidth=1.1)
             face = colour if row["verdict"] in ("improves", "hurts") else "white"
-            axis.plot(place, row["mean"], "o", color=colour, markerfacecolor=face, markersize=4.5)
-            means.append(row["mean"])
+            axis.plot(place + shift, mean, "o", color=colour, markerfacecolor=face, markersize=4.5)
+            means.append(mean)
         axis.plot([], [], "o", color=colour, label=arm)
     span = max(max(means) - min(means), LEAST_SPAN[kind["unit"]])
     axis.set_ylim(min(means) - ROOM * span, max(means) + ROOM * span)
@@ -77,13 +81,8 @@ def _stratum(axis: Axes, kind: Finding, colours: Coloured) -> None:
     axis.grid(alpha=0.3, axis="y")
 
 
-def scatter(points: Sequence[Finding], translators: Sequence[str]) -> str | None:
-    """Gain of each arm in each fold over the quality of its synthetic slices; None if none was measured.
-
-    Args:
-        points: of `why`.
-        translators: with a colour each; the others are grey.
-    """
+def scatter(points: Sequence[QualityPoint], translators: Sequence[str]) -> str | None:
+    """Gain of each arm in each fold over the quality of its synthetic slices; None if none was measured."""
     measures = [name for name in AXES if any(point[name] is not None for point in points)]
     if not measures:
         return None
@@ -102,7 +101,7 @@ def scatter(points: Sequence[Finding], translators: Sequence[str]) -> str | None
     return data_url(figure)
 
 
-def courses(curves: Finding, arms: Sequence[str], baselines: Sequence[str]) -> str | None:
+def training_curves(curves: TrainingCurves, arms: Sequence[str], baselines: Sequence[str]) -> str | None:
     """Losses of segmenters over their steps, and scores of translators: mean, minimum and maximum of runs.
 
     Args:
@@ -121,7 +120,7 @@ def courses(curves: Finding, arms: Sequence[str], baselines: Sequence[str]) -> s
     return data_url(figure)
 
 
-def _lines(curves: Finding, styles: Coloured) -> dict[str, list[Line]]:
+def _lines(curves: Mapping[str, Mapping[str, RunCurve]], styles: Coloured) -> dict[str, list[Line]]:
     """By loss or score, the lines of one panel."""
     lines: dict[str, list[Line]] = {}
     for name, colour in styles.items():
@@ -150,7 +149,7 @@ SHOWN = ("improves", "hurts")
 KINDS = {"layer": ("layer", "axial layer"), "area": ("slices of", "size of the organ")}
 
 
-def why_section(findings: Finding) -> dict[str, Any] | None:
+def why_section(findings: Findings) -> dict[str, object] | None:
     """The parts of the template `experiment_why.html` from an experiment's findings; None without an analysis."""
     why = findings.get("why")
     if not why or not any(why.get(part) for part in ("strata", "quality", "curves", "notes")):
@@ -170,8 +169,8 @@ def why_section(findings: Finding) -> dict[str, Any] | None:
     }
 
 
-def _strata(strata: Finding, drawn: Sequence[str]) -> dict[str, Any]:
-    rules = ", ".join(f"{rule} ({cases})" for rule, cases in strata["layer"]["rules"].items())
+def _strata(strata: AllStrata, drawn: Sequence[str]) -> dict[str, object]:
+    rules = ", ".join(f"{rule} ({cases})" for rule, cases in strata["layer"].get("rules", {}).items())
     return {
         "figure": gains(strata, drawn),
         "lines": [line for kind in KINDS for line in _stands_out(kind, strata[kind])] + _found(strata["empty"]),
@@ -180,7 +179,7 @@ def _strata(strata: Finding, drawn: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def _stands_out(kind: str, found: Finding) -> list[str]:
+def _stands_out(kind: str, found: Strata) -> list[str]:
     """The strata whose changes are shown, a line per arm."""
     short, long = KINDS[kind]
     lines = []
@@ -195,13 +194,13 @@ def _stands_out(kind: str, found: Finding) -> list[str]:
     return _some(lines) or [f"No {long} stands out: in none of them is a change of any arm shown."]
 
 
-def _found(found: Finding) -> list[str]:
+def _found(found: Strata) -> list[str]:
     """The arms that find more or less in slices without the organ."""
     if not found["strata"][0]["slices"]:
         return ["No slice without the organ was tested, so that nothing is known about false positives there."]
     lines = [
-        f"{arm}: finds {'more' if row['mean'] > 0 else 'less'} in slices without the organ: {row['arm']:.1f} ml per "
-        f"patient, {row['base']:.1f} ml without synthetic slices ({with_interval(row, 1, sign=True)})."
+        f"{arm}: finds {'more' if (row['mean'] or 0.0) > 0 else 'less'} in slices without the organ: {row['arm']:.1f} "
+        f"ml per patient, {row['base']:.1f} ml without synthetic slices ({with_interval(row, 1, sign=True)})."
         for arm, (row,) in found["arms"].items()
         if row["verdict"] in SHOWN
     ]
@@ -214,7 +213,7 @@ def _some(lines: Sequence[str]) -> list[str]:
     return [*lines[:LINES], *more]
 
 
-def _table(kind: str, found: Finding, drawn: Sequence[str]) -> Table:
+def _table(kind: str, found: Strata, drawn: Sequence[str]) -> Table:
     digits = 1 if kind == "empty" else 3
     rows: list[list[str | Cell]] = []
     for place, stratum in enumerate(found["strata"]):
@@ -231,15 +230,15 @@ def _table(kind: str, found: Finding, drawn: Sequence[str]) -> Table:
     return Table(["Stratum", "Slices", "Patients", *drawn], rows)
 
 
-def _patients(found: Finding, drawn: Sequence[str], organ: str) -> dict[str, Any]:
+def _patients(found: Mapping[str, Sequence[PatientRow]], drawn: Sequence[str], organ: str) -> dict[str, object]:
     arms = [arm for arm in drawn if arm in found]
     lines = []
     for arm in arms:
-        known = [row for row in found[arm] if row["difference"] is not None]
+        known = {row["patient"]: row["difference"] for row in found[arm] if row["difference"] is not None}
         if known:
-            best, worst = (choose(known, key=lambda row: row["difference"]) for choose in (max, min))
-            low, high = (f"{row['difference']:+.3f} ({row['patient']})" for row in (worst, best))
-            gaining = sum(row["difference"] > 0 for row in known)
+            worst, best = (choose(known, key=lambda name: known[name]) for choose in (min, max))
+            low, high = (f"{known[name]:+.3f} ({name})" for name in (worst, best))
+            gaining = sum(difference > 0 for difference in known.values())
             lines.append(f"{arm}: {gaining} of {count(len(known), 'patient')} gain; from {low} to {high}.")
     # Patients of the first arm: all arms are tested on the same ones.
     rows = [
@@ -251,7 +250,7 @@ def _patients(found: Finding, drawn: Sequence[str], organ: str) -> dict[str, Any
     return {"table": Table(["Patient", "Fold", f"Slices with {organ}", *arms], rows), "lines": lines}
 
 
-def _quality(quality: Finding) -> dict[str, Any]:
+def _quality(quality: Quality) -> dict[str, object]:
     points = quality["points"]
     translators = list(dict.fromkeys(point["translator"] for point in points))
     relations = quality["relations"]
@@ -281,8 +280,8 @@ def _quality(quality: Finding) -> dict[str, Any]:
     }
 
 
-def _curves(curves: Finding, drawn: Sequence[str], baselines: Sequence[str]) -> dict[str, Any] | None:
-    figure = courses(curves, drawn, baselines[: len(BASE)])
+def _curves(curves: TrainingCurves, drawn: Sequence[str], baselines: Sequence[str]) -> dict[str, object] | None:
+    figure = training_curves(curves, drawn, baselines[: len(BASE)])
     if figure is None:
         return None
     falling = [arm for arm, losses in curves["segmenters"].items() if any(map(_still_falling, losses.values()))]
@@ -295,7 +294,7 @@ def _curves(curves: Finding, drawn: Sequence[str], baselines: Sequence[str]) -> 
     return {"figure": figure, "lines": [line]}
 
 
-def _still_falling(curve: Finding) -> bool:
+def _still_falling(curve: RunCurve) -> bool:
     steps, means = curve["steps"], curve["mean"]
     before = [mean for step, mean in zip(steps, means, strict=True) if step <= SINCE * steps[-1]]
     return bool(before) and means[-1] < (1 - FALLING) * before[-1]

@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -15,34 +14,35 @@ from crossmod.report.experiment import data as experiment_warnings
 from crossmod.report.experiment import figures
 from crossmod.report.experiment import paper as paper_figures
 from crossmod.report.experiment.analysis import why_section
-from crossmod.report.experiment.data import Experiment, Finding, read_experiment
+from crossmod.report.experiment.data import Experiment, change_of, means_of_seeds, read_experiment
 from crossmod.report.experiment.figures import PatientGains, extremes
 from crossmod.report.experiment.methods import for_papers
 from crossmod.report.experiment.paper import by_run_mean, costs, tables
+from crossmod.report.experiment.schema import ArmFinding, SaturationCurve, Score
 from crossmod.report.sections import LABELS, verdict_label
-from crossmod.statistics.verdicts import METRICS, Scope
+from crossmod.statistics.verdicts import MAIN, METRICS, Scope
 
 # Sentences that are read at a glance; of more, those with the largest effects come first.
 GLANCE = 8
-OTHERS = tuple(metric for metric in METRICS if metric != "dice")
+OTHERS = tuple(metric for metric in METRICS if metric != MAIN)
 # The scope of an earlier version's findings: its translators had one seed in all folds.
 SCOPE_BEFORE: Scope = "these models"
 
 
-def answer(experiment: Experiment) -> dict[str, Any]:
+def answer(experiment: Experiment) -> dict[str, object]:
     """The count of verdicts, and a sentence per arm; of many, those with the largest effects first."""
     arms = [arm for arm in experiment.arms if arm["baseline"] is not None]
     shown = [arm for arm in arms if _verdict(arm) in LABELS] if len(arms) > GLANCE else arms
-    largest = sorted(shown, key=lambda arm: -abs((arm["effects"]["dice"] or {}).get("mean") or 0.0))[:GLANCE]
+    largest = sorted(shown, key=lambda arm: -abs(change_of(arm) or 0.0))[:GLANCE]
     effects = [(arm, metric, effect) for arm in arms for metric in METRICS if (effect := arm["effects"].get(metric))]
     return {
         "headline": headline(arms),
         "first": [_sentence(arm) for arm in arms if arm in largest],
         "rest": [_sentence(arm) for arm in arms if arm not in largest],
         "needed": [
-            f"{arm['name']}: {arm['power']['sentence']}"
+            f"{arm['name']}: {power['sentence']}"
             for arm in arms
-            if arm.get("power") and _verdict(arm) != "not comparable"
+            if (power := arm.get("power")) and _verdict(arm) != "not comparable"
         ],
         "failures": [f"{arm['name']}: {text}" for arm, _, effect in effects if (text := effect.get("failures"))],
         "others": [effect["sentence"] for _, metric, effect in effects if metric in OTHERS],
@@ -54,22 +54,24 @@ def sentences(experiment: Experiment) -> list[str]:
     return [_sentence(arm) for arm in experiment.arms if arm["baseline"] is not None]
 
 
-def _verdict(arm: Finding) -> str:
-    effect = arm["effects"]["dice"]
+def _verdict(arm: ArmFinding) -> str:
+    effect = arm["effects"][MAIN]
     return "not compared" if effect is None else effect["verdict"]
 
 
-def _scope(arm: Finding) -> Scope:
-    return (arm["effects"]["dice"] or {}).get("scope", SCOPE_BEFORE)
+def _scope(arm: ArmFinding) -> Scope:
+    effect = arm["effects"][MAIN]
+    return SCOPE_BEFORE if effect is None else effect.get("scope", SCOPE_BEFORE)
 
 
-def _sentence(arm: Finding) -> str:
-    if arm["effects"]["dice"] is not None:
-        return arm["effects"]["dice"]["sentence"]
+def _sentence(arm: ArmFinding) -> str:
+    effect = arm["effects"][MAIN]
+    if effect is not None:
+        return effect["sentence"]
     return f"{arm['name']}: not compared, since its baseline ({arm['baseline']}) has no results."
 
 
-def headline(arms: Sequence[Finding]) -> str:
+def headline(arms: Sequence[ArmFinding]) -> str:
     """How many arms show what; of whom it speaks follows from what their synthetic slices share."""
     if not arms:
         return "No arm with synthetic slices has results yet."
@@ -81,7 +83,8 @@ def headline(arms: Sequence[Finding]) -> str:
                 who = f"{scope[0].upper()}{scope[1:]} {verb}{'s' if scope == 'this model' else ''}"
                 parts.append(f"{who} 3D Dice ({_of(seen[verdict, scope], len(arms))}).")
     verdicts = Counter(map(_verdict, arms))
-    untrained = sum(bool((arm["effects"]["dice"] or {}).get("untrained")) for arm in arms)
+    effects = [arm["effects"][MAIN] for arm in arms]
+    untrained = sum(bool(effect and effect.get("untrained")) for effect in effects)
     for arms_of_verdict, words, more in (
         (verdicts["not shown"], "No effect shown", "; this does not show that there is none"),
         (untrained, "Not trained enough to compare", ""),
@@ -118,8 +121,7 @@ def results(experiment: Experiment) -> Table:
     )  # fmt: skip
     rows: list[list[str | Cell]] = []
     for arm in experiment.arms:
-        dice, effect, verdict = arm["scores"]["dice"], arm["effects"]["dice"], _verdict(arm)
-        seeds = [value for value in (dice or {"seeds": []})["seeds"] if value is not None]
+        dice, effect, verdict = arm["scores"][MAIN], arm["effects"][MAIN], _verdict(arm)
         change = with_interval(effect, sign=True) if effect else ""
         # The p value of an arm that is not comparable has no meaning.
         tested = effect if verdict != "not comparable" else None
@@ -128,7 +130,9 @@ def results(experiment: Experiment) -> Table:
         if effect is not None:
             label = Cell(verdict_label(effect["verdict"], _scope(arm)), (), verdict)
         slices = [number(arm["real_slices"], 0), number(arm["slices"], 0)]
-        rows.append([arm["name"], *slices, with_interval(dice), spread_of(seeds), change, *p_values, label])
+        rows.append(
+            [arm["name"], *slices, with_interval(dice), spread_of(means_of_seeds(arm)), change, *p_values, label]
+        )
     return Table(head, rows, _baselines(experiment))
 
 
@@ -153,7 +157,7 @@ def other_scores(experiment: Experiment) -> Table:
     return Table(head, rows, _baselines(experiment))
 
 
-def _mean(score: Finding | None, metric: str, patients: int) -> str:
+def _mean(score: Score | None, metric: str, patients: int) -> str:
     if score is None or score["mean"] is None:
         return number(None)
     how = METRICS[metric]
@@ -167,7 +171,7 @@ PANELS = 6
 CURVES = 6
 
 
-def pictures(experiment: Experiment) -> dict[str, Any]:
+def pictures(experiment: Experiment) -> dict[str, object]:
     """Figures of the arms' changes, of learning curves, patients and seeds."""
     gains, left_out = _gains(experiment)
     return {
@@ -181,7 +185,7 @@ def pictures(experiment: Experiment) -> dict[str, Any]:
     }
 
 
-def _curve(curve: Finding) -> dict[str, str | None]:
+def _curve(curve: SaturationCurve) -> dict[str, str | None]:
     parts = [
         curve["segmenter"],
         curve["translator"],
@@ -192,13 +196,14 @@ def _curve(curve: Finding) -> dict[str, str | None]:
     return {"name": name, "figure": figures.saturation(curve), "words": _curve_words(curve)}
 
 
-def _curve_words(curve: Finding) -> str:
+def _curve_words(curve: SaturationCurve) -> str:
     """The best number of synthetic slices, and whether it helps; its gain is too large, since it is the largest."""
     best = f"The best mean is at {count(curve['best'], 'synthetic slice')}"
-    if curve.get("cross_fitted") is not None:
+    gain, fitted = curve.get("gain"), curve.get("cross_fitted")
+    if fitted is not None:
         best += (
-            f": {curve['gain']:+.3f}, which is too large, since the best of several was picked; "
-            f"{curve['cross_fitted']:+.3f} if it is picked without the fold that it is tested on"
+            f": {gain:+.3f}, which is too large, since the best of several was picked; "
+            f"{fitted:+.3f} if it is picked without the fold that it is tested on"
         )
     if curve["enough"] is None or not curve.get("shown", True):
         return f"{best}. It is not shown to help: how many are enough is not shown."
@@ -210,27 +215,30 @@ def _curve_words(curve: Finding) -> str:
 
 def _gains(experiment: Experiment) -> tuple[list[PatientGains], int]:
     """Of the arms with the largest differences; and the number of other arms."""
-    arms = [arm for arm in experiment.compared if arm["effects"]["dice"]["mean"] is not None]
-    largest = sorted(arms, key=lambda arm: -abs(arm["effects"]["dice"]["mean"]))[:PANELS]
+    arms = [arm for arm in experiment.compared if change_of(arm) is not None]
+    largest = sorted(arms, key=lambda arm: -abs(change_of(arm) or 0.0))[:PANELS]
     gains = [_gain(experiment, arm) for arm in arms if arm in largest]
     return [gain for gain in gains if gain is not None], len(arms) - len(largest)
 
 
-def _gain(experiment: Experiment, arm: Finding) -> PatientGains | None:
-    base = experiment.arm(arm["baseline"])
+def _gain(experiment: Experiment, arm: ArmFinding) -> PatientGains | None:
+    base = experiment.baseline(arm)
     if base is None:
         return None
     old, new = by_seed(experiment, base), by_seed(experiment, arm)
     patients = experiment.findings["patients"]
-    before, after = (dict(zip(patients, each["by_patient"], strict=False)) for each in (base, arm))
-    known = [name for name in patients if before.get(name) is not None and after.get(name) is not None]
-    if not known:
+    gains = {
+        name: after - before
+        for name, before, after in zip(patients, base["by_patient"], arm["by_patient"], strict=False)
+        if before is not None and after is not None
+    }
+    if not gains:
         return None
-    known.sort(key=lambda name: after[name] - before[name])
+    known = sorted(gains, key=lambda name: gains[name])
     return PatientGains(
         arm["name"],
         known,
-        np.array([after[name] - before[name] for name in known]),
+        np.array([gains[name] for name in known]),
         [
             np.array([new[seed].get(name, np.nan) - old[seed].get(name, np.nan) for name in known])
             for seed in old
@@ -239,7 +247,7 @@ def _gain(experiment: Experiment, arm: Finding) -> PatientGains | None:
     )
 
 
-def by_seed(experiment: Experiment, arm: Finding) -> dict[int, dict[str, float]]:
+def by_seed(experiment: Experiment, arm: ArmFinding) -> dict[int, dict[str, float]]:
     """For each seed of an arm, 3D Dice by test patient."""
     tables: dict[int, dict[str, float]] = {}
     for (seed, _), run in experiment.runs(arm).items():
@@ -251,16 +259,16 @@ def by_seed(experiment: Experiment, arm: Finding) -> dict[int, dict[str, float]]
 def _luck(experiment: Experiment) -> str | None:
     """The range of changes that single seeds of the best arm and its baseline give."""
     best = experiment.best
-    base = experiment.arm(best["baseline"]) if best else None
+    base = experiment.baseline(best)
     if best is None or base is None:
         return None
-    old, new = ([v for v in arm["scores"]["dice"]["seeds"] if v is not None] for arm in (base, best))
+    old, new = (means_of_seeds(arm) for arm in (base, best))
     if len(old) < 2 or len(new) < 2:
         return None
     return (
         f"With one seed per arm, the change by {best['name']} could have been anything from "
         f"{min(new) - max(old):+.3f} to {max(new) - min(old):+.3f}; over all seeds it is "
-        f"{best['effects']['dice']['mean']:+.3f}."
+        f"{change_of(best):+.3f}."
     )
 
 

@@ -14,30 +14,25 @@ from crossmod.files import read_json
 from crossmod.html.format import Table, count, listed
 from crossmod.metrics.paired import SHIFT_LIMIT_MM
 from crossmod.report.collect import DESIGN, FINDINGS, PLAN, Arm, Card
+from crossmod.report.experiment.schema import ArmFinding, Comparison, Findings, PlanFile
 from crossmod.report.sections import LEAKS, constant, shifted, unequal_steps
 from crossmod.runs import Run
-from crossmod.statistics.verdicts import METRICS
+from crossmod.statistics.verdicts import MAIN, METRICS
 from crossmod.synthesis.synthesize import shift_mm
-
-# Parts of findings.json as `crossmod.experiment` writes them, also of earlier versions; this room may not import it.
-Finding = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
 class ReadRun(Run):
     """A finished run whose card is read once: an experiment has hundreds."""
 
-    @property
-    def card(self) -> dict[str, Any]:
-        """What the run made."""
-        return self._card
-
+    # A TypedDict once cards have one.
     @cached_property
-    def _card(self) -> dict[str, Any]:
+    def card(self) -> dict[str, Any]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """What the run made."""
         return super().card
 
     @property
-    def answered(self) -> bool:
+    def has_predictions(self) -> bool:
         """Whether its predictions still exist: a user may delete them to free disk space."""
         return (self.path / "predictions" / MANIFEST).is_file()
 
@@ -56,14 +51,14 @@ class Experiment:
     """
 
     root: Path
-    findings: Finding
-    design: Mapping[str, Any]
-    plan: Finding
+    findings: Findings
+    design: Mapping[str, object]
+    plan: PlanFile
     translators: dict[str, ReadRun]
     segmenters: dict[str, ReadRun]
 
     @cached_property
-    def arms(self) -> list[Finding]:
+    def arms(self) -> list[ArmFinding]:
         """The arms of the findings, each after its baseline."""
         found = self.findings["arms"]
         bases = [arm for arm in found if arm["baseline"] is None]
@@ -71,35 +66,39 @@ class Experiment:
         return grouped + [arm for arm in found if arm not in grouped]
 
     @property
-    def compared(self) -> list[Finding]:
+    def compared(self) -> list[ArmFinding]:
         """The arms that were compared with a baseline."""
-        return [arm for arm in self.arms if arm["effects"]["dice"] is not None]
+        return [arm for arm in self.arms if arm["effects"][MAIN] is not None]
 
     @property
-    def best(self) -> Finding | None:
+    def best(self) -> ArmFinding | None:
         """The arm with the largest mean difference to its baseline."""
         return best_of(self.compared)
 
-    def arm(self, name: str) -> Finding | None:
+    def arm(self, name: str) -> ArmFinding | None:
         """An arm by its name; None if it has no results."""
         return next((arm for arm in self.arms if arm["name"] == name), None)
 
-    def runs(self, arm: Finding) -> dict[tuple[int, int], ReadRun]:
+    def baseline(self, arm: ArmFinding | None) -> ArmFinding | None:
+        """The baseline of an arm; None if it has none, or no results."""
+        return self.arm(arm["baseline"]) if arm and arm["baseline"] else None
+
+    def runs(self, arm: ArmFinding) -> dict[tuple[int, int], ReadRun]:
         """The runs of an arm by seed and fold, in that order."""
         named = {(run["seed"], run["fold"]): run["run"] for run in arm["runs"]}
         return {key: self.segmenters[named[key]] for key in sorted(named)}
 
-    def cards(self, arm: Finding) -> list[Card]:
+    def cards(self, arm: ArmFinding) -> list[Card]:
         """The cards of an arm's runs."""
         return [run.card for run in self.runs(arm).values()]
 
-    def drawn(self, arm: Finding) -> Arm:
+    def as_arm(self, arm: ArmFinding) -> Arm:
         """An arm as the report of single runs has it."""
         runs = self.runs(arm)
         cards = tuple(run.card for run in runs.values())
         return Arm(arm["name"], tuple(runs.values()), cards, {}, cards[0]["settings"]["count"])
 
-    def family(self, arm: Finding) -> str | None:
+    def family(self, arm: ArmFinding) -> str | None:
         """The family of translators that made its synthetic slices; None of a baseline."""
         return self.cards(arm)[0]["data"]["synthetic_family"]
 
@@ -110,28 +109,47 @@ class Experiment:
         return {name: Store(path) for name, path in folders.items() if (path / MANIFEST).is_file()}
 
     @cached_property
-    def made(self) -> dict[str, dict[str, ReadRun]]:
+    def synthesized(self) -> dict[str, dict[str, ReadRun]]:
         """By translator: its synthetic stores, and the training that made each."""
         models = {job["name"]: job["needs"].get("model") for job in self.plan["jobs"] if job["kind"] == "synthesize"}
         found: dict[str, dict[str, ReadRun]] = {}
         for arm in self.arms:
-            for run in self.runs(arm).values() if arm["translator"] else ():
+            for run in self.runs(arm).values():
                 folder = Path(run.card["data"]["synthetic"] or "").name
                 model = self.translators.get(models.get(folder) or "")
-                if folder in self.stores and model is not None:
+                if arm["translator"] and folder in self.stores and model is not None:
                     found.setdefault(arm["translator"], {}).setdefault(folder, model)
         return found
 
     @property
     def shown_stores(self) -> dict[str, Store]:
         """Of each translator, the store of its first seed and fold, for pictures."""
-        return {name: self.stores[next(iter(folders))] for name, folders in self.made.items()}
+        return {name: self.stores[next(iter(folders))] for name, folders in self.synthesized.items()}
 
 
-def best_of(arms: Iterable[Finding]) -> Finding | None:
+def effect_of(arm: ArmFinding) -> Comparison:
+    """The change of 3D Dice of an arm that was compared."""
+    effect = arm["effects"][MAIN]
+    assert effect is not None
+    return effect
+
+
+def means_of_seeds(arm: ArmFinding) -> list[float]:
+    """The mean 3D Dice of each seed."""
+    score = arm["scores"][MAIN]
+    return [mean for mean in (score["seeds"] if score else ()) if mean is not None]
+
+
+def change_of(arm: ArmFinding) -> float | None:
+    """The mean change of 3D Dice; None if it is unknown."""
+    effect = arm["effects"][MAIN]
+    return None if effect is None else effect["mean"]
+
+
+def best_of(arms: Iterable[ArmFinding]) -> ArmFinding | None:
     """The arm with the largest change of 3D Dice; None if none has one."""
-    known = [arm for arm in arms if arm["effects"]["dice"] and arm["effects"]["dice"]["mean"] is not None]
-    return max(known, key=lambda arm: arm["effects"]["dice"]["mean"], default=None)
+    known = {arm["name"]: (change, arm) for arm in arms if (change := change_of(arm)) is not None}
+    return max(known.values(), key=lambda pair: pair[0], default=(0.0, None))[1]
 
 
 def read_experiment(root: Path) -> Experiment:
@@ -195,7 +213,7 @@ def _of_the_design(experiment: Experiment) -> Iterator[str]:
     yield from dict.fromkeys(
         f"{why[0].upper()}{why[1:]}: no arm can be compared with it. Train longer."
         for arm in experiment.compared
-        if (why := arm["effects"]["dice"].get("untrained"))
+        if (why := effect_of(arm).get("untrained"))
     )
     if len(found["seeds"]) < 2:
         yield (
@@ -219,9 +237,10 @@ def _translators(experiment: Experiment) -> dict[str, int]:
     """By translator, the largest number of trained models in a fold."""
     models: dict[str, dict[int, set[str]]] = {}
     for arm in experiment.arms:
-        for (_, fold), run in experiment.runs(arm).items() if arm["translator"] else ():
+        if arm["translator"]:
             of_folds = models.setdefault(arm["translator"], {})
-            of_folds.setdefault(fold, set()).update(run.card["data"]["synthetic_models"])
+            for (_, fold), run in experiment.runs(arm).items():
+                of_folds.setdefault(fold, set()).update(run.card["data"]["synthetic_models"])
     return {name: max(len(seen) for seen in folds.values()) for name, folds in models.items()}
 
 

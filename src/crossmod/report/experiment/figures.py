@@ -6,7 +6,6 @@ Notable: verdicts differ in colour (Okabe and Ito's palette) and in shape, so th
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -15,7 +14,8 @@ from matplotlib.lines import Line2D
 
 from crossmod.data.store import Store
 from crossmod.html.figures import COLOURS, TRUTH, data_url, escaped, gray, image_grid, outline
-from crossmod.report.experiment.data import Experiment, Finding, ReadRun
+from crossmod.report.experiment.data import Experiment, ReadRun, change_of, effect_of, means_of_seeds
+from crossmod.report.experiment.schema import ArmFinding, EffectRow, SaturationCurve
 from crossmod.report.figures import INCHES, Gray, Mask
 from crossmod.report.sections import LABELS
 
@@ -38,21 +38,20 @@ def label(name: str, width: int = 34) -> str:
     return escaped("\n".join(textwrap.wrap(name, width) or [name]))
 
 
-def forest(arms: Sequence[Finding]) -> str | None:
+def forest(arms: Sequence[ArmFinding]) -> str | None:
     """The difference of each arm to its baseline with its interval, and the line of no difference."""
-    known = [arm for arm in arms if arm["effects"]["dice"]["mean"] is not None]
+    known = [(arm["name"], mean, effect_of(arm)) for arm in arms if (mean := change_of(arm)) is not None]
     if not known:
         return None
-    figure, axis = _rows([arm["name"] for arm in known], 0.42, 1.3)
+    figure, axis = _rows([name for name, _, _ in known], 0.42, 1.3)
     axis.axvline(0, color="0.2", linewidth=1)
-    for place, arm in enumerate(known):
-        found = arm["effects"]["dice"]
+    for place, (_, mean, found) in enumerate(known):
         colour, marker, filled = STYLES[found["verdict"]]
         if found["low"] is not None and found["high"] is not None:
             axis.hlines(place, found["low"], found["high"], color=colour, linewidth=1.8)
-        axis.plot(found["mean"], place, marker, color=colour, mfc=colour if filled else "white", markersize=7)
+        axis.plot(mean, place, marker, color=colour, mfc=colour if filled else "white", markersize=7)
     axis.set_xlabel("change of 3D Dice against the baseline, with its 95 % interval", fontsize=9)
-    shown = {arm["effects"]["dice"]["verdict"] for arm in known}
+    shown = {found["verdict"] for _, _, found in known}
     handles = [
         Line2D(
             [], [], color=colour, marker=marker, mfc=colour if filled else "white", label=LABELS.get(verdict, verdict)
@@ -74,7 +73,7 @@ def _rows(names: Sequence[str], height: float, more: float) -> tuple[Figure, Axe
     return figure, axis
 
 
-def saturation(curve: Finding) -> str | None:
+def saturation(curve: SaturationCurve) -> str | None:
     """The change over counts with its band, and below it how often each count is the best."""
     points = [point for point in curve["points"] if point["effect"] is None or point["effect"]["mean"] is not None]
     if len(points) < 2:
@@ -109,7 +108,7 @@ def saturation(curve: Finding) -> str | None:
     return data_url(figure)
 
 
-def _ends(effect: Mapping[str, Any] | None) -> tuple[float, float]:
+def _ends(effect: EffectRow | None) -> tuple[float, float]:
     if effect is None:
         return 0.0, 0.0
     return tuple(np.nan if effect[end] is None else effect[end] for end in ("low", "high"))  # pyright: ignore[reportReturnType]
@@ -162,10 +161,9 @@ def _name_patients(axis: Axes, patients: Sequence[str]) -> None:
     axis.set_xticks(range(len(patients)), names, fontsize=7, **turned)
 
 
-def seeds(arms: Sequence[Finding]) -> str | None:
+def seeds(arms: Sequence[ArmFinding]) -> str | None:
     """Each seed's mean 3D Dice in each arm: what one lucky run could have shown."""
-    rows = [(arm, [value for value in arm["scores"]["dice"]["seeds"] if value is not None]) for arm in arms]
-    rows = [(arm, values) for arm, values in rows if values]
+    rows = [(arm, values) for arm in arms if (values := means_of_seeds(arm))]
     if not rows or all(len(values) < 2 for _, values in rows):
         return None
     figure, axis = _rows([arm["name"] for arm, _ in rows], 0.4, 1.0)
@@ -206,10 +204,10 @@ class Change:
         return f"{self.case}, slice {self.index}\nDice {self.before:.2f} to {self.after:.2f}"
 
 
-def extremes(experiment: Experiment) -> dict[str, Any] | None:
+def extremes(experiment: Experiment) -> dict[str, object] | None:
     """Largest gains and losses of the best arm, first seed; None if nothing can be compared."""
     best = experiment.best
-    base = experiment.arm(best["baseline"]) if best else None
+    base = experiment.baseline(best)
     if best is None or base is None:
         return None
     changes, seed = _changes(experiment.runs(base), experiment.runs(best))
@@ -239,7 +237,7 @@ def _changes(
     seed = min((seed for seed, _ in set(bases) & set(arms)), default=None)
     found = []
     for key in sorted(set(bases) & set(arms)):
-        if key[0] != seed or not (bases[key].answered and arms[key].answered):
+        if key[0] != seed or not (bases[key].has_predictions and arms[key].has_predictions):
             continue
         before = {(row["case"], row["slice"]): row["dice"] for row in bases[key].card["scores"]["slice_values"]}
         for row in arms[key].card["scores"]["slice_values"]:

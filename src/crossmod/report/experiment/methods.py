@@ -1,140 +1,48 @@
 """A methods section and BibTeX for a paper, written from the cards of the runs."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from pathlib import Path
 
 from crossmod.files import read_json
 from crossmod.html.format import count, from_to, listed
 from crossmod.report.collect import Card, family_name
-from crossmod.report.experiment.data import Experiment, ReadRun
+from crossmod.report.experiment.data import Experiment, ReadRun, effect_of
 from crossmod.report.experiment.paper import cards_of_segmenters
 from crossmod.settings import pixel_words
 from crossmod.version import __version__
 
-ALWAYS = """\
-@article{rafiq2025,
-  title = {Cross Modality Medical Image Synthesis for Improving Liver Segmentation},
-  author = {Rafiq, Muhammad and Ali, Hazrat and Mujtaba, Ghulam and Shah, Zubair and Azmat, Shoaib},
-  year = {2025},
-  journal = {arXiv preprint arXiv:2503.00945}
-}
-
-@inproceedings{zhu2017cyclegan,
-  title = {Unpaired Image-to-Image Translation Using Cycle-Consistent Adversarial Networks},
-  author = {Zhu, Jun-Yan and Park, Taesung and Isola, Phillip and Efros, Alexei A.},
-  booktitle = {Proceedings of the IEEE International Conference on Computer Vision (ICCV)},
-  pages = {2223--2232},
-  year = {2017}
-}
-
-@inproceedings{huo2018essnet,
-  title = {Adversarial Synthesis Learning Enables Segmentation without Target Modality Ground Truth},
-  author = {Huo, Yuankai and Xu, Zhoubing and Bao, Shunxing and Assad, Albert and Abramson, Richard G. and
-            Landman, Bennett A.},
-  booktitle = {2018 IEEE 15th International Symposium on Biomedical Imaging (ISBI)},
-  pages = {1217--1220},
-  year = {2018}
-}
-
-@inproceedings{ronneberger2015unet,
-  title = {{U-Net}: Convolutional Networks for Biomedical Image Segmentation},
-  author = {Ronneberger, Olaf and Fischer, Philipp and Brox, Thomas},
-  booktitle = {Medical Image Computing and Computer-Assisted Intervention (MICCAI)},
-  pages = {234--241},
-  year = {2015}
-}
-
-@article{kavur2021chaos,
-  title = {{CHAOS} Challenge -- Combined ({CT-MR}) Healthy Abdominal Organ Segmentation},
-  author = {Kavur, A. Emre and others},
-  journal = {Medical Image Analysis},
-  volume = {69},
-  pages = {101950},
-  year = {2021}
-}
-
-@article{nadeau2003inference,
-  title = {Inference for the Generalization Error},
-  author = {Nadeau, Claude and Bengio, Yoshua},
-  journal = {Machine Learning},
-  volume = {52},
-  pages = {239--281},
-  year = {2003}
-}
-"""
-
-CROSSMOD = """\
-@software{{crossmod,
-  title = {{crossmod}},
-  author = {{{{The crossmod authors}}}},
-  version = {{{version}}},
-  license = {{Apache-2.0}}
-}}
-"""
-
-MONAI = """\
-@article{cardoso2022monai,
-  title = {{MONAI}: An Open-Source Framework for Deep Learning in Healthcare},
-  author = {Cardoso, M. Jorge and others},
-  year = {2022},
-  journal = {arXiv preprint arXiv:2211.02701}
-}
-"""
-
-# By network of MONAI.
+# Keys of references.bib: always cited, of MONAI, and by network of MONAI.
+ALWAYS = (
+    *("rafiq2025", "zhu2017cyclegan", "huo2018essnet", "ronneberger2015unet", "kavur2021chaos"),
+    "nadeau2003inference",
+)
+MONAI = "cardoso2022monai"
 NETWORKS = {
-    "dynunet": """\
-@article{isensee2021nnunet,
-  title = {{nnU-Net}: A Self-Configuring Method for Deep Learning-Based Biomedical Image Segmentation},
-  author = {Isensee, Fabian and Jaeger, Paul F. and Kohl, Simon A. A. and Petersen, Jens and Maier-Hein, Klaus H.},
-  journal = {Nature Methods},
-  volume = {18},
-  pages = {203--211},
-  year = {2021}
-}
-""",
-    "attention_unet": """\
-@article{oktay2018attention,
-  title = {Attention {U-Net}: Learning Where to Look for the Pancreas},
-  author = {Oktay, Ozan and others},
-  year = {2018},
-  journal = {arXiv preprint arXiv:1804.03999}
-}
-""",
-    "swin_unetr": """\
-@inproceedings{hatamizadeh2022swin,
-  title = {{Swin UNETR}: Swin Transformers for Semantic Segmentation of Brain Tumors in {MRI} Images},
-  author = {Hatamizadeh, Ali and Nath, Vishwesh and Tang, Yucheng and Yang, Dong and Roth, Holger R. and Xu, Daguang},
-  booktitle = {Brainlesion: Glioma, Multiple Sclerosis, Stroke and Traumatic Brain Injuries (BrainLes 2021)},
-  year = {2022}
-}
-""",
-    "segresnet": """\
-@inproceedings{myronenko2018segresnet,
-  title = {{3D MRI} Brain Tumor Segmentation Using Autoencoder Regularization},
-  author = {Myronenko, Andriy},
-  booktitle = {Brainlesion: Glioma, Multiple Sclerosis, Stroke and Traumatic Brain Injuries (BrainLes 2018)},
-  year = {2019}
-}
-""",
+    "dynunet": "isensee2021nnunet",
+    "attention_unet": "oktay2018attention",
+    "swin_unetr": "hatamizadeh2022swin",
+    "segresnet": "myronenko2018segresnet",
 }
 
 
 def bibtex(networks: Iterable[str]) -> str:
     """Entries for an experiment with these segmentation networks; MONAI and its networks only if they were used."""
+    text = (Path(__file__).parent / "references.bib").read_text(encoding="utf-8").replace("VERSION", __version__)
+    entries = {entry.partition("{")[2].partition(",")[0]: entry for entry in text.strip().split("\n\n")}
     used = [NETWORKS[name] for name in dict.fromkeys(networks) if name in NETWORKS]
-    return "\n".join([ALWAYS, *([MONAI, *used] if used else []), CROSSMOD.format(version=__version__)])
+    keys = [*ALWAYS, *([MONAI, *used] if used else []), "crossmod"]
+    return "\n\n".join(entries[key] for key in keys) + "\n"
 
 
 LOSSES = {"cross_entropy": "cross-entropy", "dice_cross_entropy": "soft Dice and cross-entropy"}
 TABLES = ("results.csv", "runs.csv", "findings.json")
 
 
-def for_papers(experiment: Experiment) -> dict[str, Any]:
+def for_papers(experiment: Experiment) -> dict[str, object]:
     """The methods paragraphs, the references, and the names of the tables with all numbers."""
     paragraphs = [
         _data(experiment),
-        *(_translator(experiment, name, list(runs.values())) for name, runs in experiment.made.items()),
+        *(_translator(experiment, name, list(runs.values())) for name, runs in experiment.synthesized.items()),
         *(_segmenter(name, cards) for name, cards in cards_of_segmenters(experiment).items()),
         _arms(experiment),
         _statistics(experiment),
@@ -191,7 +99,7 @@ def _translator(experiment: Experiment, name: str, runs: Sequence[ReadRun]) -> s
         for side in data[0]
     )
     trainings = count(len({run.path for run in runs}), "training")
-    made = [experiment.stores[folder] for folder in experiment.made[name]]
+    made = [experiment.stores[folder] for folder in experiment.synthesized[name]]
     slices = from_to(sum(case.shape[0] for case in store.cases) for store in made)
     parameters = ", ".join(f"{network} {number:,}" for network, number in card["parameters"].items())
     weights = ", ".join(f"{s[f'lambda_{i}']:g}" for i in range(1, 6 if "S" in card["parameters"] else 5))
@@ -222,7 +130,7 @@ def _segmenter(name: str, cards: Sequence[Card]) -> str:
     return (
         f"Segmenter {name}. Network {s['network']} ({cards[0]['parameters']:,} parameters), loss "
         f"{LOSSES.get(s.get('loss', 'cross_entropy'), s.get('loss'))}, {optimiser}, learning rate "
-        f"{s['learning_rate']:g}, batch size {s['batch_size']}, {long}{''.join(f', {one}' for one in extra)}. Trained "
+        f"{s['learning_rate']:g}, batch size {s['batch_size']}, {', '.join([long, *extra])}. Trained "
         f"on {_which(s['train_on'])}, tested on {_which(s['test_on'])}."
     )
 
@@ -271,7 +179,7 @@ def _scope(experiment: Experiment) -> str:
     """The scope of the verdicts, unless it is synthetic slices in general."""
     shared: dict[str, list[str]] = {}
     for arm in experiment.compared:
-        for what in arm["effects"]["dice"].get("shared", ()):
+        for what in effect_of(arm).get("shared", ()):
             shared.setdefault(what, []).append(arm["name"])
     if not shared:
         return ""

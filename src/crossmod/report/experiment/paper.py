@@ -9,12 +9,14 @@ Notable:
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from crossmod.html.format import Cell, Table, count, duration, from_to, number, with_interval
 from crossmod.report import figures, sections
 from crossmod.report.collect import Card, Contents, family_name, sources_of
-from crossmod.report.experiment.data import Experiment, Finding, ReadRun, best_of
+from crossmod.report.experiment.data import Experiment, ReadRun, best_of
+from crossmod.report.experiment.schema import ArmFinding
+from crossmod.statistics.verdicts import MAIN
 
 SOURCE = "Rafiq et al. 2025"
 
@@ -66,10 +68,10 @@ class Cost(NamedTuple):
 COSTS = {"essnet": Cost("EssNet", 28_256_644, 230.0, 2.02), "unet": Cost("U-Net", 31_031_685, 80.0, 21.0)}
 
 
-def tables(experiment: Experiment) -> dict[str, Any]:
+def tables(experiment: Experiment) -> dict[str, object]:
     """Tables 1 to 4, as far as the experiment has results for them; and a line on each table without results."""
     found = {}
-    if experiment.made:
+    if experiment.synthesized:
         found["Table 1: Slices that translators see and make"] = _translation(experiment)
     if experiment.arms:
         found["Table 2: What segmenters are trained and tested on"] = _training(experiment)
@@ -83,7 +85,7 @@ def tables(experiment: Experiment) -> dict[str, Any]:
     return {"tables": found, "missing": missing, "comparable": comparable}
 
 
-def arms_of(experiment: Experiment, family: str) -> list[Finding]:
+def arms_of(experiment: Experiment, family: str) -> list[ArmFinding]:
     """The arms with synthetic slices of a family."""
     return [arm for arm in experiment.arms if arm["translator"] and experiment.family(arm) == family]
 
@@ -114,7 +116,7 @@ def _translation(experiment: Experiment) -> Table:
     target = experiment.findings["target"]
     source = "ct" if target == "mr" else "mr"
     rows = [[SOURCE, f"{TRAINED_MR}", f"{TRAINED_CT}", f"{TESTED_CT:,}", f"{GENERATED:,}"]]
-    for name, stores in experiment.made.items():
+    for name, stores in experiment.synthesized.items():
         sides = [run.card["data"] for run in stores.values()]
         made = from_to(sum(case.shape[0] for case in experiment.stores[folder].cases) for folder in stores)
         trained = [from_to(data[side]["slices"] for data in sides if side in data) for side in (target, source)]
@@ -142,7 +144,7 @@ def _training(experiment: Experiment) -> Table:
     return Table(("arm", "real slices", "synthetic", "together", "tested on, real"), rows)
 
 
-def _scores(experiment: Experiment, arms: Sequence[Finding], rows: Sequence[Row]) -> Table:
+def _scores(experiment: Experiment, arms: Sequence[ArmFinding], rows: Sequence[Row]) -> Table:
     """Published rows and ours, in one row if they were trained on the same numbers of slices."""
     bases = dict.fromkeys(arm["baseline"] for arm in arms)
     ours = [base for name in bases if name and (base := experiment.arm(name)) is not None] + list(arms)
@@ -162,21 +164,22 @@ def _scores(experiment: Experiment, arms: Sequence[Finding], rows: Sequence[Row]
     return Table(head, shown)
 
 
-def _ours(arm: Finding) -> list[str]:
+def _ours(arm: ArmFinding) -> list[str]:
     metrics = ("pooled_dice", "pooled_iou", "slice_dice", "slice_iou")
-    return [*(number(by_run_mean(arm, metric), 4) for metric in metrics), with_interval(arm["scores"]["dice"])]
+    return [*(number(by_run_mean(arm, metric), 4) for metric in metrics), with_interval(arm["scores"][MAIN])]
 
 
-def by_run_mean(arm: Finding, metric: str) -> float | None:
+def by_run_mean(arm: ArmFinding, metric: str) -> float | None:
     """The mean of a score over runs; None also if an earlier version did not measure it."""
-    return (arm["by_run"].get(metric) or {"mean": None})["mean"]
+    score = arm["by_run"].get(metric)
+    return score["mean"] if score else None
 
 
 # Arms whose curves can be distinguished in one figure.
 CURVES = 6
 
 
-def pictures(experiment: Experiment, sources: Sequence[Path]) -> dict[str, Any]:
+def pictures(experiment: Experiment, sources: Sequence[Path]) -> dict[str, object]:
     """The figures, as far as there are runs for them.
 
     Args:
@@ -184,45 +187,46 @@ def pictures(experiment: Experiment, sources: Sequence[Path]) -> dict[str, Any]:
         sources: stores in which to look for source slices, beside those that the translators were trained on.
     """
     stores = experiment.shown_stores
-    trained = [next(iter(folders.values())) for folders in experiment.made.values()]
+    trained = [next(iter(folders.values())) for folders in experiment.synthesized.values()]
     contents = Contents(tuple(trained), (), (), tuple(stores.values()), sources_of(trained, sources))
     shown = _curves(experiment)
     return {
         "synthesis": [{"name": name, **sections.synthesis(contents, store)} for name, store in stores.items()],
         "outlines": _outlines(experiment, [arms_of(experiment, "essnet")]),
-        "roc": figures.roc_curves([experiment.drawn(arm) for arm in shown]) if shown else None,
+        "roc": figures.roc_curves([experiment.as_arm(arm) for arm in shown]) if shown else None,
         "roc_left_out": len(experiment.arms) - len(shown),
         "comparison": sections.comparison(contents, list(stores)),
         "ablation": _outlines(experiment, [arms_of(experiment, family) for family in ("cyclegan", "essnet")]),
     }
 
 
-def _curves(experiment: Experiment) -> list[Finding]:
+def _curves(experiment: Experiment) -> list[ArmFinding]:
     """The best arm's baseline, and the arms with the largest Dice."""
-    known = [arm for arm in experiment.arms if arm["scores"]["dice"]["mean"] is not None]
+    dice = {arm["name"]: score["mean"] for arm in experiment.arms if (score := arm["scores"][MAIN])}
+    known = [arm for arm in experiment.arms if dice.get(arm["name"]) is not None]
     best = experiment.best
     base = [arm for arm in known if best is not None and arm["name"] == best["baseline"]]
-    others = sorted((arm for arm in known if arm not in base), key=lambda arm: -arm["scores"]["dice"]["mean"])
+    others = sorted((arm for arm in known if arm not in base), key=lambda arm: -(dice[arm["name"]] or 0.0))
     chosen = [*base, *others[: CURVES - len(base)]]
     return [arm for arm in known if arm in chosen]
 
 
-def _outlines(experiment: Experiment, groups: Sequence[Sequence[Finding]]) -> dict[str, str] | None:
+def _outlines(experiment: Experiment, groups: Sequence[Sequence[ArmFinding]]) -> dict[str, str] | None:
     """Real test slices with the predictions of the baseline and of the best arm of each group; None without them."""
     best = [best_of(group) for group in groups]
     arms = [arm for arm in best if arm is not None and best[0] and arm["baseline"] == best[0]["baseline"]]
-    base = experiment.arm(arms[0]["baseline"]) if len(arms) == len(groups) else None
-    if base is None or not all(next(iter(experiment.runs(arm).values())).answered for arm in (base, *arms)):
+    base = experiment.baseline(arms[0]) if len(arms) == len(groups) else None
+    if base is None or not all(next(iter(experiment.runs(arm).values())).has_predictions for arm in (base, *arms)):
         return None
-    picture = sections.outlines([experiment.drawn(arm) for arm in (base, *arms)])
+    picture = sections.outlines([experiment.as_arm(arm) for arm in (base, *arms)])
     names = ", ".join(f"{arm['name']} ({family_name(experiment.family(arm))})" for arm in arms)
     return {"figure": picture, "arms": f"{base['name']}; {names}"} if picture else None
 
 
-def costs(experiment: Experiment) -> dict[str, Any]:
+def costs(experiment: Experiment) -> dict[str, object]:
     """A row per translator, segmenter and published model; and the time of all trainings."""
     rows: list[list[str | Cell]] = []
-    for name, made in experiment.made.items():
+    for name, made in experiment.synthesized.items():
         cards = list({run.path: run.card for run in made.values()}.values())
         title = f"{name} ({family_name(cards[0]['family'])})"
         rows.append(sections.cost_of_translator(title, cards, [experiment.stores[folder] for folder in made]))
