@@ -6,7 +6,7 @@ PIP = $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c c
 # One worker per core, for two cores; each test uses one thread.
 WORKERS ?= 2
 
-.PHONY: demo test slow variations lint format reference clean
+.PHONY: demo test coverage slow variations lint format reference clean
 
 demo: $(VENV)/installed
 	$(VENV)/bin/crossmod demo --out demo
@@ -14,8 +14,15 @@ demo: $(VENV)/installed
 # `worksteal` keeps the tests of a file together, so that their shared fixtures are built once.
 PYTEST = $(VENV)/bin/python -m pytest -n $(WORKERS) --dist worksteal --durations 20
 
+# COVERAGE=yes also measures the coverage of src, with branches and subprocesses; pyproject.toml sets the minimum.
+COVERAGE ?=
+MEASURE = --cov=crossmod --cov-branch --cov-report=term:skip-covered
+
 test: lint
-	$(PYTEST)
+	$(PYTEST) $(if $(COVERAGE),$(MEASURE))
+
+coverage: $(VENV)/installed-dev
+	$(PYTEST) $(MEASURE)
 
 # The tests that `make test` skips because they take long; about twenty minutes.
 slow: $(VENV)/installed-dev

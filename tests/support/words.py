@@ -24,6 +24,7 @@ TEXTS = (
     "src/**/*.md",
     "docs/**/*.md",
     "*.md",
+    ".github/**/*.md",
     "Makefile",
     "pyproject.toml",
     ".ci/run",
