@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float
 
+from crossmod.runs import AlarmRecord
+
 Slices = Float[np.ndarray, "slices size size"]
 Targets = Float[np.ndarray, "targets size size"]
 Bodies = Bool[np.ndarray, "slices size size"]
@@ -60,10 +62,9 @@ class Alarm:
     def __str__(self) -> str:
         return f"{self.name}: {self.seen}. {self.advice}"
 
-    @property
-    def reading(self) -> dict[str, str]:
-        """As metrics.jsonl and card.json hold it, next to step and epoch."""
-        return {"alarm": self.name, "seen": self.seen, "advice": self.advice}
+    def record(self, step: int, epoch: int) -> AlarmRecord:
+        """As metrics.jsonl and card.json hold it."""
+        return {"step": step, "epoch": epoch, "alarm": self.name, "seen": self.seen, "advice": self.advice}
 
 
 @dataclass(frozen=True)

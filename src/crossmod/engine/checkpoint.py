@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from crossmod.engine.distributed import Distributed
 from crossmod.engine.optimizers import load_optimizer
-from crossmod.engine.state import TrainerState, TrainingTask
+from crossmod.engine.state import State, TrainerState, TrainingTask
 from crossmod.errors import InputError
 from crossmod.files import atomic_write
 from crossmod.runs import Run
@@ -68,7 +68,7 @@ def unflatten(tensors: dict[str, Tensor], skeleton: Any) -> Any:
     return skeleton
 
 
-def snapshot(trainee: TrainingTask, at: TrainerState, world: Distributed) -> dict[str, Any]:
+def snapshot(trainee: TrainingTask, at: TrainerState, world: Distributed) -> State:
     """Networks, averages and optimizers, which all processes share; of each process its memory and random states.
 
     Every process must call it; the first one is given all.
@@ -86,7 +86,7 @@ def snapshot(trainee: TrainingTask, at: TrainerState, world: Distributed) -> dic
     }
 
 
-def best(trainee: TrainingTask, at: TrainerState) -> dict[str, Any]:
+def best(trainee: TrainingTask, at: TrainerState) -> State:
     """The networks that were scored, without what only training needs."""
     return {"best": at.best, "networks": {name: network.state_dict() for name, network in trainee.model.items()}}
 
@@ -124,7 +124,7 @@ def restore(trainee: TrainingTask, run: Run, world: Distributed) -> TrainerState
     return at
 
 
-def _on_cpu(tree: dict[str, Any]) -> dict[str, Any]:
+def _on_cpu(tree: State) -> State:
     tensors, skeleton = flatten(tree)
     return unflatten(tensors, skeleton)
 
@@ -132,7 +132,7 @@ def _on_cpu(tree: dict[str, Any]) -> dict[str, Any]:
 log = logging.getLogger(__name__)
 
 
-def save(folder: Path, step: int, state: dict[str, Any], *, keep: int = 2, best: int | None = None) -> Path:
+def save(folder: Path, step: int, state: State, *, keep: int = 2, best: int | None = None) -> Path:
     """Write a checkpoint, then remove all but the newest `keep`, and all but the best networks that it speaks of.
 
     Args:
@@ -150,7 +150,7 @@ def save(folder: Path, step: int, state: dict[str, Any], *, keep: int = 2, best:
     return path
 
 
-def write(path: Path, state: dict[str, Any]) -> None:
+def write(path: Path, state: State) -> None:
     """Write one state to a file, with a checksum, whole or not at all."""
     tensors, skeleton = flatten(state)
     text = json.dumps(skeleton)
@@ -183,7 +183,7 @@ def checkpoints(folder: Path) -> list[Path]:
     return sorted(folder.glob("step-*.safetensors"))
 
 
-def newest(folder: Path) -> dict[str, Any] | None:
+def newest(folder: Path) -> State | None:
     """The state in the newest checkpoint that is whole; None where there is none at all.
 
     Raises:
@@ -201,7 +201,7 @@ def newest(folder: Path) -> dict[str, Any] | None:
     return None
 
 
-def load(path: Path) -> dict[str, Any]:
+def load(path: Path) -> State:
     """The state in one checkpoint.
 
     Raises:
@@ -217,6 +217,28 @@ def load(path: Path) -> dict[str, Any]:
     except (OSError, SafetensorError, KeyError, ValueError) as error:
         found = f"a damaged checkpoint ({error})"
         raise InputError(path, found=found, expected="the file as it was written", do="Remove it.") from None
+
+
+def trained_weights(run: Path, step: int, sha256: str, *, best: bool = False) -> dict[str, dict[str, Tensor]]:
+    """The weights of a finished run by network, averaged ones where the run has them.
+
+    Args:
+        run: the run folder.
+        step: steps taken before they were written.
+        sha256: their hash, by the run's card.
+        best: those of the best epoch, not of the last step.
+
+    Raises:
+        InputError: the checkpoint is damaged, or has other weights.
+    """
+    file = (best_at if best else at_step)(run / "checkpoints", step)
+    state = load(file)
+    networks = {**state["networks"], **state.get("averages", {})}
+    if weights_hash(networks) != sha256:
+        found = f"other weights than the run {'had at its best' if best else 'ended with'}"
+        do = "Restore the file, or train again in another folder."
+        raise InputError(file, found=found, expected=f"those of {sha256[:12]}", do=do)
+    return networks
 
 
 def load_weights(network: nn.Module, state: dict[str, Tensor], name: str, subject: object) -> None:

@@ -7,7 +7,7 @@ Notable:
 import logging
 import math
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,12 +20,14 @@ from PIL import Image
 
 from crossmod.engine.alarms import Alarm, loss_advice
 from crossmod.engine.checkpoint import checkpoints
+from crossmod.engine.device import Compute, describe_device
 from crossmod.engine.distributed import Distributed
 from crossmod.engine.memory import peak_bytes
 from crossmod.engine.state import Losses, TrainerState, ValidationResult
 from crossmod.errors import InputError
 from crossmod.files import atomic_write
-from crossmod.runs import Run
+from crossmod.runs import Run, TrainingCard, is_run
+from crossmod.settings import TrainSettings
 from crossmod.statistics.baseline_quality import Training
 
 
@@ -145,6 +147,33 @@ def training(run: Run, card: Mapping[str, Any]) -> Training:
     return Training(dice, scores.get("trivial_dice"), tuple(readings))
 
 
+def finished_run(out: Path, start: Callable[[], Run], world: Distributed) -> Run | None:
+    """The run in a folder if `start`, which opens it with this command's settings, finds it finished."""
+    # The first process may have made the folder by the time another one looks.
+    if not world.once(lambda: is_run(out) and start().finished):
+        return None
+    log.info("%s is finished already.", out)
+    return Run(out)
+
+
+def training_card(
+    done: TrainerState, steps_per_epoch: int, settings: TrainSettings, compute: Compute, world: Distributed
+) -> TrainingCard:
+    """What the card of every training says of it."""
+    return {
+        "settings": settings.model_dump(mode="json"),
+        "leaking": settings.split == "slice",
+        "alarms": done.alarms,
+        "steps": done.step,
+        "seconds": round(done.seconds, 1),
+        "seconds_per_epoch": round(done.seconds * steps_per_epoch / done.step, 2),
+        "device": describe_device(world.device),
+        "threads": done.threads,
+        "processes": world.ranks,
+        "compute": str(compute),
+    }
+
+
 log = logging.getLogger(__name__)
 
 
@@ -203,7 +232,7 @@ class TrainingLogger:
             self.run.log({**where, **numbers})
             self.curves.scalars(at.step, numbers)
         for alarm in fresh:
-            self.run.log({**where, **alarm.reading})
+            self.run.log(alarm.record(at.step, epoch))
         if sight.picture:
             self.curves.picture(at.step, sight.picture)
 

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float
@@ -12,6 +12,10 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from crossmod.engine.alarms import Alarm, new_alarms
+from crossmod.runs import AlarmRecord
+
+# Nested tensors and plain values, as a checkpoint holds them.
+State: TypeAlias = dict[str, Any]
 
 # So many epochs of mean losses are kept for whoever watches.
 EPOCHS_REMEMBERED = 20
@@ -55,13 +59,13 @@ class TrainerState:
     over: bool = False
     best: dict[str, float] = field(default_factory=dict)
     waited: int = 0
-    alarms: list[dict[str, Any]] = field(default_factory=list)
+    alarms: list[AlarmRecord] = field(default_factory=list)
     history: dict[str, list[float]] = field(default_factory=dict)
     sums: dict[str, float] = field(default_factory=dict)
     summed: int = 0
     threads: list[dict[str, int]] = field(default_factory=list)
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> State:
         """As plain data."""
         return asdict(self)
 
@@ -90,7 +94,7 @@ class TrainerState:
     def new(self, alarms: Sequence[Alarm], epoch: int) -> list[Alarm]:
         """The alarms that were not raised before; from now on they were."""
         fresh = new_alarms(alarms, self._raised())
-        self.alarms += [{"step": self.step, "epoch": epoch, **alarm.reading} for alarm in fresh]
+        self.alarms += [alarm.record(self.step, epoch) for alarm in fresh]
         return fresh
 
     def _raised(self) -> Collection[str]:
@@ -115,8 +119,8 @@ Losses = dict[str, Float[Tensor, ""]]
 class Stateful(Protocol):
     """Anything with a state that a checkpoint can hold."""
 
-    def state_dict(self) -> dict[str, Any]: ...  # noqa: D102
-    def load_state_dict(self, state: dict[str, Any], /) -> Any: ...  # noqa: D102
+    def state_dict(self) -> State: ...  # noqa: D102
+    def load_state_dict(self, state: State, /) -> Any: ...  # noqa: D102
 
 
 def no_random_draws(rng: np.random.Generator) -> Batch:

@@ -19,7 +19,7 @@ Definitions, since tools differ:
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, UInt8
 from scipy import ndimage
 
 Mask = Bool[np.ndarray, "..."]
@@ -35,6 +35,12 @@ def iou(first: Mask, second: Mask) -> float:
     """|A and B| / |A or B|: 1 if both are empty, since they agree."""
     union = np.count_nonzero(first | second)
     return 1.0 if union == 0 else np.count_nonzero(first & second) / union
+
+
+def label_consistency(answer: UInt8[np.ndarray, "rows columns"], truth: UInt8[np.ndarray, "rows columns"]) -> float:
+    """Dice between S(G(x)) and the mask of x, averaged over the organs that either shows; 1 if neither shows any."""
+    organs = np.union1d(answer, truth)
+    return float(np.mean([dice(answer == organ, truth == organ) for organ in organs[organs > 0]] or [1.0]))
 
 
 def volume_difference(answer: Mask, truth: Mask) -> float:
