@@ -87,7 +87,7 @@ def surface_distance(first: Volume, second: Volume, spacing: tuple[float, float,
     """
     if np.array_equal(first, second):
         return SurfaceDistance(0.0, 0.0, 0.0)
-    box = _box(first | second)
+    box = bounding_box(first | second)
     first, second = surface(first[box]), surface(second[box])
     if not first.any() or not second.any():
         return SurfaceDistance(float("nan"), float("nan"), float("nan"))
@@ -104,9 +104,11 @@ def surface(mask: Volume) -> Volume:
     return mask & ~inside
 
 
-def _box(mask: Volume) -> tuple[slice, ...]:
-    """The bounding box of a mask, one voxel wider on each side within the volume."""
-    others = ((1, 2), (0, 2), (0, 1))
+def bounding_box(mask: Mask) -> tuple[slice, ...]:
+    """The bounding box of a mask, one voxel wider on each side within the volume; the first voxel if it is empty."""
+    if not mask.any():
+        return (slice(0, 1),) * mask.ndim
+    others = [tuple(other for other in range(mask.ndim) if other != axis) for axis in range(mask.ndim)]
     inside = [np.flatnonzero(mask.any(axis=axes)) for axes in others]
     return tuple(slice(max(int(places[0]) - 1, 0), int(places[-1]) + 2) for places in inside)
 

@@ -78,8 +78,7 @@ def divide(stores: dict[Modality, Store], settings: TranslateSettings, *, otherw
     sides: tuple[Modality, Modality] = (settings.target, settings.source)
     ask = settings.split == "patient"
     people = who_is_who([stores[side] for side in sides], same_people=settings.same_people, ask=ask)
-    joined = dict(zip(sides, people.stores, strict=True))
-    stores = {side: joined[side] for side in stores}
+    stores = dict(zip(sides, people.stores, strict=True))
     # Only a segmentor needs labels; CycleGAN takes any case.
     labelled = settings.source if settings.family == "essnet" else None
     if labelled is not None:
