@@ -54,7 +54,7 @@ def wait_for(device: torch.device) -> None:
 
 
 def cpu_abilities() -> Mapping[str, object]:
-    """Properties of the CPU by torch: instructions by name, such as `avx512_bf16`, and numbers; empty in old versions."""
+    """Properties of the CPU by torch: instructions by name, such as `avx512_bf16`, and numbers; old versions: none."""
     return dict(torch.cpu.get_capabilities()) if hasattr(torch.cpu, "get_capabilities") else {}
 
 

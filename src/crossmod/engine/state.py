@@ -134,8 +134,8 @@ class TrainingTask:
         optimizers: by the networks that they update.
         step: one update of everything from one batch; returns detached losses. It works on the device only and draws
             nothing except dropout, so that it can be recorded and replayed.
-        draw: other draws of the host for a step, such as pool exchanges, which are added to the batch. Each step has its
-            own random generator.
+        draw: other draws of the host for a step, such as pool exchanges, which are added to the batch; each step has
+            its own random generator.
         memory: other state that must survive a restart, such as image pools; each process has its own.
         blocks: parts of the networks that are compiled separately; none: compiling saves nothing.
         averages: running averages of networks, by the network's name; empty: no averages.

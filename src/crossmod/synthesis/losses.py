@@ -8,7 +8,7 @@ Notable:
 - Eq. 5 is printed without its minus and as a sum; here it is cross-entropy, averaged over pixels.
 """
 
-import torch.nn.functional as F  # noqa: N812 - the name everybody knows
+import torch.nn.functional as F  # noqa: N812 - the usual name
 from jaxtyping import Float, Int
 from torch import Tensor
 

@@ -55,7 +55,7 @@ def train_translator(
 ) -> Run:
     """Train a translator between CT and MR; an unfinished run is continued, a finished one left alone.
 
-    The target side is divided by `settings`' split; whoever is held out there is not trained on, on either side.
+    The target side is divided by `settings`' split; people held out there are not trained on, on either side.
 
     Args:
         out: the run folder.

@@ -65,7 +65,7 @@ class TrainingData:
 
 
 def divide(stores: dict[Modality, Store], settings: TranslateSettings, *, otherwise: str = "") -> TrainingData:
-    """Divide the cases of both stores by person: whoever is held out on the target side is not trained on at all.
+    """Divide the cases of both stores by person; those held out on the target side are not trained on, on either.
 
     Args:
         otherwise: what else the command can do if the patients are too few, for the message.
