@@ -14,20 +14,176 @@ import json
 import platform
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
 import yaml
 
-from crossmod.config import read_yaml
+from crossmod.config import Modality, read_yaml
 from crossmod.errors import InputError
 from crossmod.files import lock, read_json, remove_partial, write_json, write_text
+from crossmod.settings import BEFORE_FRAMES, TrainSettings
 from crossmod.version import __version__
 
 CONFIG, CARD, LOCK = "config.yaml", "card.json", ".lock"
+
+
+class AlarmRecord(TypedDict):
+    """An alarm, in a card and in metrics.jsonl."""
+
+    step: int
+    epoch: int
+    alarm: str
+    seen: str
+    advice: str
+
+
+class TrainingCard(TypedDict):
+    """What the cards of `train` and `segment` share, as they are written now; cards of earlier versions lack keys."""
+
+    settings: dict[str, Any]  # of any version: `settings.as_recorded` reads them
+    leaking: bool
+    alarms: list[AlarmRecord]
+    steps: int
+    seconds: float
+    seconds_per_epoch: float
+    device: str
+    threads: NotRequired[list[dict[str, int]]]  # not of predictions by nnU-Net
+    processes: int
+    compute: str
+
+
+class PeopleCard(TypedDict):
+    """The people of a run: the marks of each, and whether it was decided who is one person."""
+
+    marks: dict[str, list[str]]
+    decided: bool
+
+
+class ExtentCard(TypedDict):
+    """Medians over the cases of one side; lengths in mm, `body_pixels` in model pixels."""
+
+    pixel_mm: float
+    field_mm: float
+    body_mm: list[float]
+    touching: list[float]
+    body_pixels: list[float] | None
+
+
+class TranslatorSideCard(TypedDict):
+    """One modality of a translator's training."""
+
+    store: str
+    sequence: str | None
+    contrast: bool | None
+    unit: str
+    patients: list[str]
+    scored_patients: list[str]
+    cases: list[str]
+    slices: int
+    labelled: bool
+    low: float
+    high: float
+
+
+class BestEpochCard(TypedDict):
+    """The epoch with the best score on held-out patients."""
+
+    score: float
+    step: int
+    epoch: int
+    weights_sha256: str
+
+
+class TranslatorCard(TrainingCard):
+    """The card of a run of `train`."""
+
+    family: str
+    weights_sha256: str
+    best: BestEpochCard | None
+    parameters: dict[str, int]
+    data: dict[Modality, TranslatorSideCard]
+    fingerprint: dict[str, Any]  # of any version: `metrics.fingerprint.Fingerprint` reads it
+    stack_mm: float | None
+    held_out: list[str]
+    people: PeopleCard
+    split: str
+    stopped_early: bool
+    extents: dict[Modality, ExtentCard]
+
+
+class SegmenterDataCard(TypedDict):
+    """What a segmenter was trained and tested on."""
+
+    real: str
+    synthetic: str | None
+    synthetic_family: str | None
+    synthetic_run: str | None
+    synthetic_models: list[str]
+    synthetic_recipe: str | None
+    train_slices: int
+    train_patients: list[str]
+    test_slices: int
+    test_patients: list[str]
+    people: PeopleCard
+
+
+class SliceScore(TypedDict):
+    """Dice of one tested slice that shows the organ."""
+
+    case: str
+    slice: int
+    dice: float
+
+
+class RocCard(TypedDict):
+    """A curve; empty where there are no probabilities."""
+
+    fpr: Sequence[float]
+    tpr: Sequence[float]
+
+
+class SegmentationScores(TypedDict):
+    """Scores of a segmenter; `crossmod.segmentation.predict.score` says what each is. None: undefined."""
+
+    pooled: dict[str, float]
+    trivial_dice: float
+    slice: dict[str, float | None]
+    slice_values: list[SliceScore]
+    patient: dict[str, float | None]
+    patient_interval: Sequence[float] | None
+    patient_values: dict[str, dict[str, float | None]]
+    patient_undefined: dict[str, int]
+    surface: str
+    auc: float | None
+    roc: RocCard
+    test_slices: int
+    test_slices_with_organ: int
+    constant: bool
+
+
+class NnunetCard(TypedDict):
+    """The export that nnU-Net's predictions were made for."""
+
+    export: str
+    dataset: str
+    probabilities: str
+
+
+class SegmenterCard(TrainingCard):
+    """The card of a run of `segment`."""
+
+    weights_sha256: NotRequired[str]  # not of predictions by nnU-Net
+    parameters: int
+    data: SegmenterDataCard
+    tested: dict[str, list[int]]
+    scores: SegmentationScores
+    slices_per_second: float
+    unmeasured: NotRequired[list[str]]
+    nnunet: NotRequired[NnunetCard]
 
 
 @dataclass(frozen=True)
@@ -165,6 +321,12 @@ def start_run(
         raise InputError(path, found=found, expected="a new or empty folder", do="Choose another --out.")
     path.mkdir(parents=True, exist_ok=True)
     return _begin(Run(path), config)
+
+
+def start_training(path: Path, kind: str, settings: TrainSettings, inputs: Mapping[str, Any]) -> Run:
+    """`start_run` for a training; settings that an earlier version did not have mean what they meant there."""
+    earlier = {**type(settings)().model_dump(mode="json"), **BEFORE_FRAMES}
+    return start_run(path, kind, settings.model_dump(mode="json"), inputs, unknown=earlier)
 
 
 def _begin(run: Run, config: dict[str, Any]) -> Run:

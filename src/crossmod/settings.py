@@ -246,6 +246,16 @@ class TranslateSettings(TrainSettings):
             raise ValueError("--source mr for several inputs, got --source ct")
 
     @property
+    def target(self) -> Modality:
+        """The modality that is synthesized."""
+        return "mr" if self.source == "ct" else "ct"
+
+    @property
+    def generators(self) -> tuple[str, str]:
+        """The networks from source to target, and back."""
+        return ("G1", "G2") if self.source == "ct" else ("G2", "G1")
+
+    @property
     def mr_inputs(self) -> tuple[tuple[str | None, ...], ...]:
         """The MR inputs, each as its possible sequences; None: the only existing one."""
         if not self.inputs:

@@ -223,7 +223,7 @@ def test_a_stop_says_where_and_leaves_with_the_signals_code(
     monkeypatch.setattr(application, "app", stop)
     assert run(capsys, "train")[0] == 143
     code, _, err = run(capsys, "train")
-    assert (code, err) == (143, "crossmod: stopped at step 7 of 20; the same command continues there.\n")
+    assert (code, err) == (143, "crossmod: stopped at step 7 of 20; rerun the command to resume.\n")
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])

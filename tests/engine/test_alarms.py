@@ -173,10 +173,11 @@ def test_an_alarm_is_told_once() -> None:
     assert new_alarms([first], {"a", "b"}) == []
 
 
-def test_an_alarm_is_one_line_and_a_reading() -> None:
+def test_an_alarm_is_one_line_and_a_record() -> None:
     alarm = Alarm("flat", "deviation 0.01", "Do this.")
     assert str(alarm) == "flat: deviation 0.01. Do this."
-    assert alarm.reading == {"alarm": "flat", "seen": "deviation 0.01", "advice": "Do this."}
+    expected = {"step": 7, "epoch": 1, "alarm": "flat", "seen": "deviation 0.01", "advice": "Do this."}
+    assert alarm.record(7, 1) == expected
 
 
 def test_every_alarm_is_one_line_without_a_full_stop_too_many(ct: np.ndarray) -> None:

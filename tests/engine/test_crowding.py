@@ -108,7 +108,7 @@ def test_a_training_goes_on_with_fewer_and_says_so_once(machine: Machine, caplog
     # The first three steps may have compiled.
     assert at.threads == [{"step": 0, "threads": 2}, {"step": 11, "threads": 1}]
     assert len(caplog.records) == 1
-    assert "training goes on with 1 of 2 threads" in caplog.text
+    assert "training continues with 1 of 2 threads" in caplog.text
 
 
 @pytest.mark.usefixtures("two_threads")
@@ -121,7 +121,7 @@ def test_threads_that_were_asked_for_are_kept_and_the_way_out_is_named(
     assert torch.get_num_threads() == 2
     assert at.threads == [{"step": 0, "threads": 2}]
     assert len(caplog.records) == 1
-    assert "press Ctrl-C and give the same command with --threads 1." in caplog.text
+    assert "press Ctrl-C and rerun the command with --threads 1." in caplog.text
 
 
 @pytest.mark.usefixtures("two_threads")

@@ -295,7 +295,7 @@ def test_what_cannot_be_recorded_goes_on_and_says_why(
     assert same(state, unrecorded[1])
     assert step.failed == "no room for a graph"
     assert tries == [1]
-    assert caplog.text.count("No CUDA graph: no room for a graph. Every step is ordered anew") == 1
+    assert caplog.text.count("No CUDA graph: no room for a graph. Every step is launched kernel by kernel") == 1
 
 
 def test_a_step_that_asks_the_device_is_refused_and_goes_on(

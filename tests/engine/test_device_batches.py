@@ -1,13 +1,17 @@
+from typing import cast
+
 import numpy as np
 import pytest
 import torch
 
 from crossmod.engine.device import BATCH, Compute, batches_of
 from crossmod.networks.blocks import ResNet
+from crossmod.runs import TranslatorCard
 from crossmod.settings import TranslateSettings
 from crossmod.synthesis.translator import Translator
 
 CPU = torch.device("cpu")
+NO_CARD = cast(TranslatorCard, {})
 
 
 @pytest.mark.parametrize("compiled", [False, True])
@@ -31,7 +35,7 @@ def test_every_slice_comes_once_in_order_and_only_compiled_batches_are_filled_up
 def translator(compute: Compute) -> Translator:
     torch.manual_seed(3)
     generator, segmentor = ResNet(1, 2, 1), ResNet(3, 2, 1, "linear")
-    return Translator(TranslateSettings(), {}, "run", generator.eval(), segmentor.eval(), "", compute)
+    return Translator(TranslateSettings(), NO_CARD, "run", generator.eval(), segmentor.eval(), "", compute)
 
 
 @pytest.mark.parametrize(
@@ -58,7 +62,7 @@ def test_many_slices_are_translated_as_one_by_one(count: int, compute: Compute) 
 
 def test_without_a_segmentor_there_is_no_answer() -> None:
     model = translator(Compute(CPU))
-    alone = Translator(model.settings, {}, "run", model.generator, None, "", model.compute)
+    alone = Translator(model.settings, NO_CARD, "run", model.generator, None, "", model.compute)
     images = np.zeros((2, 16, 16), np.float32)
     assert alone.translate(images)[1] is None
     np.testing.assert_array_equal(alone.translate(images)[0], model.translate(images)[0])

@@ -115,7 +115,7 @@ def test_a_loss_that_is_no_number_in_one_process_ends_both(tmp_path: Path) -> No
     done = run(tmp_path / "run", 2, 1, "nan-1-4")
     assert done.returncode != 0
     for rank in (0, 1):
-        assert f"process {rank}: {tmp_path / 'run'}: a square loss that is no number at step 6" in done.stdout
+        assert f"process {rank}: {tmp_path / 'run'}: a square loss that is not finite at step 6" in done.stdout
 
 
 @pytest.mark.slow

@@ -98,9 +98,7 @@ def test_asked_to_stop_it_finishes_the_step_and_saves(tmp_path: Path, number: si
 
     before = signal.getsignal(number)
     run = new_run(tmp_path / "cut")
-    with pytest.raises(
-        TrainingInterrupted, match="stopped at step 7 of 20; the same command continues there"
-    ) as stopped:
+    with pytest.raises(TrainingInterrupted, match="stopped at step 7 of 20; rerun the command to resume") as stopped:
         fit(replace(trainee, step=step), Numbers(), run, PLAN, ALONE)
     assert stopped.value.number == number
     assert signal.getsignal(number) is before
@@ -138,5 +136,5 @@ def test_what_a_kill_left_half_written_is_removed(tmp_path: Path) -> None:
 def test_a_loss_that_is_no_number_stops_and_says_where(tmp_path: Path) -> None:
     trainee = regression()
     broken = replace(trainee, step=lambda batch: {"square": torch.tensor(float("nan"))})
-    with pytest.raises(InputError, match="a square loss that is no number at step 5"):
+    with pytest.raises(InputError, match="a square loss that is not finite at step 5"):
         fit(broken, Numbers(), new_run(tmp_path / "run"), PLAN, ALONE)

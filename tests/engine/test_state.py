@@ -95,7 +95,15 @@ def test_an_alarm_is_raised_once_also_over_a_restart() -> None:
 
 def test_what_a_checkpoint_gives_back_is_what_it_was_given() -> None:
     at = TrainerState(
-        7, 1.5, True, {"score": 0.25, "step": 5, "epoch": 1}, 2, [{"alarm": "x"}], {"a": [1.0]}, {"a": 2.0}, 3
+        7,
+        1.5,
+        True,
+        {"score": 0.25, "step": 5, "epoch": 1},
+        2,
+        [Alarm("x", "seen", "advice").record(5, 1)],
+        {"a": [1.0]},
+        {"a": 2.0},
+        3,
     )
     assert again(at) == at
     # Plain data of its own, that later steps do not change.

@@ -1,5 +1,6 @@
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -57,7 +58,7 @@ def test_distances_are_in_millimetres_of_the_models_pixels() -> None:
     affine = [[0, 0, -1.0, 0], [0, -1.0, 0, 0], [5.0, 0, 0, 0], [0, 0, 0, 1.0]]
     fine = fine.model_copy(update={"affine": affine, "spacing": (5.0, 1.0, 1.0)})
     for case in (record("a"), fine):
-        scores = score(slice_set(truth, keys), answer.astype(np.float32), [case])
+        scores: Any = score(slice_set(truth, keys), answer.astype(np.float32), [case])
         assert scores["patient_values"]["hd95"] == {"a": pytest.approx(expected.hd95)}
         assert scores["patient_values"]["assd"] == {"a": pytest.approx(expected.assd)}
         assert scores["patient_values"]["mssd"] == {"a": pytest.approx(expected.mssd)}
@@ -69,7 +70,7 @@ def test_order_of_slices_does_not_matter() -> None:
     truth, answer = masks()
     order = [3, 0, 5, 1, 4, 2]
     keys = [SliceKey("a", "a", i) for i in order]
-    scores = score(slice_set(truth[order], keys), answer[order].astype(np.float32), [record("a")])
+    scores: Any = score(slice_set(truth[order], keys), answer[order].astype(np.float32), [record("a")])
     expected = surface_distance(answer, truth, (5.0, 2.0, 2.0))
     assert scores["patient_values"]["hd95"]["a"] == pytest.approx(expected.hd95)
 
@@ -87,7 +88,7 @@ def test_order_of_slices_does_not_matter() -> None:
 def test_gaps_are_no_volume(kept: list[int], known: bool, defined: bool) -> None:
     truth, answer = masks()
     keys = [SliceKey("a", "a", i) for i in kept]
-    found = score(slice_set(truth[kept], keys), answer[kept].astype(np.float32), [record("a")] if known else [])
+    found: Any = score(slice_set(truth[kept], keys), answer[kept].astype(np.float32), [record("a")] if known else [])
     for name in ("hd95", "assd", "mssd"):
         assert (found["patient_values"][name]["a"] is not None) == defined
         assert (found["patient"][name] is not None) == defined
@@ -104,7 +105,7 @@ def test_empty_masks() -> None:
     keys = [SliceKey(name, name, i) for name in ("a", "b", "c") for i in range(6)]
     stack = slice_set(np.concatenate([truth, truth, none]), keys)
     cases = [record(name) for name in ("a", "b", "c")]
-    scores = score(stack, np.concatenate([answer, none, none]).astype(np.float32), cases)
+    scores: Any = score(stack, np.concatenate([answer, none, none]).astype(np.float32), cases)
     values = scores["patient_values"]["hd95"]
     assert values["b"] is None
     assert values["c"] == 0
@@ -118,7 +119,7 @@ def test_a_patient_of_two_cases_has_their_mean_and_a_case_of_one_slice_is_a_volu
     truth, answer = masks()
     keys = [SliceKey("a", "p", i) for i in range(6)] + [SliceKey("b", "p", 0)]
     both = np.concatenate([truth, truth[:1]]), np.concatenate([answer, np.roll(truth[:1], 3, axis=2)])
-    scores = score(slice_set(both[0], keys), both[1].astype(np.float32), [record("a"), record("b", slices=1)])
+    scores: Any = score(slice_set(both[0], keys), both[1].astype(np.float32), [record("a"), record("b", slices=1)])
     first = surface_distance(answer, truth, (5.0, 2.0, 2.0)).hd95
     assert scores["patient_values"]["hd95"]["p"] == pytest.approx((first + 6) / 2)
 
@@ -153,7 +154,7 @@ def test_volumes_found_of_nothing_are_undefined_and_those_of_two_cases_have_thei
     half[:3] = False
     keys = [SliceKey(case, patient, i) for case, patient in (("a", "p"), ("b", "p"), ("c", "q")) for i in range(6)]
     stack = slice_set(np.concatenate([truth, truth, none]), keys)
-    scores = score(stack, np.concatenate([half, none, truth]).astype(np.float32))
+    scores: Any = score(stack, np.concatenate([half, none, truth]).astype(np.float32))
     # Two of five slices are found of one case, nothing of the other.
     assert scores["patient_values"]["ravd"] == {"p": pytest.approx((60 + 100) / 2), "q": None}
     assert scores["patient"]["ravd"] == pytest.approx(80)
@@ -167,7 +168,7 @@ def test_pooled_scores_are_of_all_pixels_together(seed: int) -> None:
     truth = rng.random((9, 16, 16)) < np.linspace(0, 0.6, 9)[:, None, None]
     answer = np.where(rng.random(truth.shape) < 0.8, truth, rng.random(truth.shape) < 0.5)
     keys = [SliceKey(f"p{i // 3}", f"p{i // 3}", i % 3) for i in range(9)]
-    scores = score(slice_set(truth, keys), answer.astype(np.float32))
+    scores: Any = score(slice_set(truth, keys), answer.astype(np.float32))
     hits = (truth & answer).sum()
     assert scores["pooled"]["dice"] == pytest.approx(2 * hits / (truth.sum() + answer.sum()))
     assert scores["pooled"]["iou"] == pytest.approx(hits / (truth | answer).sum())

@@ -7,8 +7,9 @@ import pytest
 from crossmod.data.store import Store
 from crossmod.data.store_writer import writing_store
 from crossmod.errors import InputError
+from crossmod.metrics.segmentation import label_consistency as consistency
 from crossmod.report.build import build_report
-from crossmod.synthesis.synthesize import consistency, mean_shift, shift_mm, synthesize
+from crossmod.synthesis.synthesize import mean_shift, shift_mm, synthesize
 from crossmod.synthesis.translator import Translator, load_translator
 from tests.support.common import Stores
 from tests.support.training import train

@@ -121,7 +121,7 @@ def test_who_has_both_scans_is_scored_on_both_and_trained_on_neither(tmp_path: P
 
 def test_somebody_must_be_left_to_train_on(stores: Stores) -> None:
     assert len(divided(stores, select_every=1, select_patients=3).train["mr"]) == 1
-    with pytest.raises(InputError, match="no case left once the held-out patients are taken away"):
+    with pytest.raises(InputError, match="no case left without the held-out patients"):
         divided(stores, select_every=1, select_patients=4)
 
 

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from crossmod.errors import InputError
 from crossmod.metrics.features import FeatureExtractor, detector
+from crossmod.metrics.segmentation import label_consistency as consistency
 from crossmod.networks.blocks import ResNet
 from crossmod.networks.multi_input import MultiInputGenerator, MultiOutputGenerator
-from crossmod.synthesis.synthesize import consistency
 from crossmod.synthesis.validation import Scores, score_translator
 
 CPU = torch.device("cpu")

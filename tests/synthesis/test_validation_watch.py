@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 from torch import nn
 
+from crossmod import registry
 from crossmod.config import Modality
 from crossmod.data.slices import SliceKey, SliceSet, spread, to_pixels
 from crossmod.data.store import Store
@@ -209,6 +210,16 @@ def test_alarms_are_of_the_pictures_and_of_the_losses(tmp_path: Path) -> None:
     ]  # fmt: skip
     good = watch(tmp_path / "samples", translator(-0.5, -2.0), scored=False, sample_every=1)
     assert "output equals input" not in [alarm.name for alarm in good(0, TrainerState()).alarms]
+
+
+def test_an_added_loss_has_no_levels_and_no_alarms_of_the_discriminators(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(registry, "_REGISTERED", {kind: {} for kind in registry._BUILT_IN})
+    registry.register("adversarial_loss", "hinge", torch.nn.functional.hinge_embedding_loss)
+    looks = watch(tmp_path, translator(-0.5, -2.0), scored=False, adversarial="hinge")
+    alarms = looks(0, TrainerState(history={"discriminator_mr": [0.0] * 5})).alarms
+    assert not any(alarm.name.startswith("discriminator") for alarm in alarms)
 
 
 def test_the_best_epoch_is_used_unless_the_last_is_asked_for(

@@ -1,6 +1,7 @@
 """`crossmod bench synthesize`: slices through a generator and its segmentor."""
 
 from collections.abc import Callable
+from typing import cast
 
 import numpy as np
 import torch
@@ -13,6 +14,7 @@ from crossmod.benchmark.session import images, rates, reference_path, report, se
 from crossmod.benchmark.train import size_in_words
 from crossmod.engine.device import BATCH, Compute, batch_size, choose, prepare
 from crossmod.networks.blocks import Head, ResNet, blocks, initialise
+from crossmod.runs import TranslatorCard
 from crossmod.seeds import derive
 from crossmod.settings import TranslateSettings
 from crossmod.synthesis.translator import Translator
@@ -78,7 +80,7 @@ def _shipped(settings: TranslateSettings, compute: Compute, source: np.ndarray) 
     G, S = networks(settings, compute.device)
     made = [network for network in (G, S) if network is not None]
     prepare(made, blocks(made), compute)
-    model = Translator(settings, {}, "bench", G, S, "", compute)
+    model = Translator(settings, cast(TranslatorCard, {}), "bench", G, S, "", compute)
 
     def work(step: int) -> Callable[[], Outcome]:
         fakes, answers = model.translate(source)

@@ -23,7 +23,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any
 
 from crossmod.data.patient_identity import Seen, earlier_mark, parse_mark
 from crossmod.data.same_person import Answer, Graph, Node
@@ -37,13 +37,7 @@ from crossmod.data.unmatched_patients import (
     unmatched_in_words,
 )
 from crossmod.files import natural_key
-
-
-class PeopleCard(TypedDict):
-    """What a run's card keeps of its people: the marks of each, and whether it was decided who is one person."""
-
-    marks: dict[str, list[str]]
-    decided: bool
+from crossmod.runs import PeopleCard
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,7 +14,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
-from typing import TypedDict, TypeVar
+from typing import TypeVar
 
 from crossmod.config import with_changes
 from crossmod.data.body_box import BodyBox
@@ -22,6 +22,7 @@ from crossmod.data.frame import Frame, Pair, Shape, centre_of, field_centre, who
 from crossmod.data.store import CaseRecord, Store, listed
 from crossmod.errors import InputError
 from crossmod.progress import track
+from crossmod.runs import ExtentCard
 from crossmod.settings import FrameKind, ImageSettings, TranslateSettings
 
 
@@ -156,16 +157,6 @@ def settle(settings: Framed, field_mm: float) -> Framed:
     return with_changes(settings, pixel_mm=rounded_up(field_mm, settings.size))
 
 
-class SideCard(TypedDict):
-    """A `SideExtent` in a run's card, without the number of cases; lengths in mm, `body_pixels` in model pixels."""
-
-    pixel_mm: float
-    field_mm: float
-    body_mm: list[float]
-    touching: list[float]
-    body_pixels: list[float] | None
-
-
 @dataclass(frozen=True)
 class SideExtent:
     """The cases of one side, as medians.
@@ -198,7 +189,7 @@ class SideExtent:
             f"body of {height} x {width} mm (front to back, side to side){seen}"
         )
 
-    def plain(self) -> SideCard:
+    def plain(self) -> ExtentCard:
         """For a card."""
         return {
             "pixel_mm": round(self.pixel_mm, 3),
@@ -209,7 +200,7 @@ class SideExtent:
         }
 
     @classmethod
-    def of_card(cls, plain: SideCard) -> "SideExtent":
+    def of_card(cls, plain: ExtentCard) -> "SideExtent":
         """What `plain` wrote, without the model's pixels; how many cases it was is not written."""
         body, touching = (tuple(map(float, plain[name])) for name in ("body_mm", "touching"))
         return cls(1, plain["pixel_mm"], plain["field_mm"], (body[0], body[1]), (touching[0], touching[1]))

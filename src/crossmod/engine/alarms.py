@@ -1,9 +1,9 @@
-"""Alarms: what goes wrong when a GAN is trained, said while it is trained.
+"""Alarms: failures of a GAN that are reported during training.
 
 Notable:
-- Everything is computed from what is there anyway: a few translated slices and the readings of the losses.
-- Each threshold lies between what is right and what is wrong, as far as both were measured; the comment over it says
-  how far that is. An alarm is a reason to look at the pictures. No alarm is no praise.
+- They are computed from a few translated slices and the losses, which exist anyway.
+- Each threshold lies between measured right and wrong values, as its comment says. An alarm is a reason to look at the
+  pictures; no alarm does not mean that they are good.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -12,18 +12,20 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float
 
+from crossmod.runs import AlarmRecord
+
 Slices = Float[np.ndarray, "slices size size"]
 Targets = Float[np.ndarray, "targets size size"]
 Bodies = Bool[np.ndarray, "slices size size"]
 
 # Pixels above this are body: air and lung are -1, fat under a CT window of -160 to 240 HU is -0.7.
 AIR = -0.9
-# Slices with less body than this say nothing.
+# Slices with less body than this are ignored.
 FEWEST_BODY_PIXELS = 50
 
-# What follows was measured inside the body on true pairs of the phantom (CT and T1 in phase, T1 out of phase and
-# T2-SPIR of 8 to 30 people, both directions), on what `tiny` translators made while they were trained (phantom, and
-# real CT to T2-SPIR), and on two networks of that size that were taught for 900 steps to copy, or to give the negative.
+# Measured inside the body on true pairs of the phantom (CT and T1 in phase, T1 out of phase and T2-SPIR of 8 to 30
+# people, both directions), on the output of `tiny` translators during training (phantom, and real CT to T2-SPIR), and
+# on two networks of that size that were trained for 900 steps to copy, or to give the negative.
 
 # Output equals input: mean |fake - source| and correlation. Pairs differ by 0.34 or more in every slice, trained
 # translators by 0.24 (real data, correlation 0.8) to 0.62; the network that copies by 0.10, correlation 0.97.
@@ -31,12 +33,12 @@ SAME_DIFFERENCE, SAME_CORRELATION = 0.12, 0.95
 # Constant output: standard deviation. Truth has 0.14 or more in every slice, translators 0.22 to 0.43.
 FLAT = 0.02
 # The same picture for all: how much fakes vary from slice to slice, as a share of how much the sources do; translators
-# 0.4 to 1.1. Sources that vary by less than LEAST_VARIATION, in place of 0.24 to 0.39 there, may well come out alike.
+# 0.4 to 1.1. Sources that vary by less than LEAST_VARIATION, compared with 0.24 to 0.39 there, may give equal output.
 SAME_FOR_ALL, LEAST_VARIATION = 0.1, 0.1
 # Inverted output: correlation of the median slice. True T2-SPIR has +0.3 to +0.5, but what is right can be negative: CT
 # from T1 down to -0.71, T1 from CT -0.57 to -0.84 (-0.89 without noise at half the resolution), since fat is dark in
-# CT and bright in T1. So -0.8 would blame the truth; the network taught the negative has -0.93, an exact one -1.
-# The other way round nothing is seen: a CycleGAN made T1 of CT with +0.2 to +0.5, bright where CT is bright, and wrong.
+# CT and bright in T1. So -0.8 would reject the truth; the network that gives the negative has -0.93, an exact one -1.
+# The reverse error is not detected: a CycleGAN made T1 from CT with +0.2 to +0.5, bright where CT is bright, and wrong.
 INVERTED = -0.9
 
 # Losses of a discriminator. At chance: within this share of the chance level, and moving by no more than that.
@@ -45,12 +47,12 @@ NEAR_CHANCE, STILL = 0.02, 0.01
 
 @dataclass(frozen=True)
 class Alarm:
-    """Something in a training that seldom mends itself.
+    """A failure of a training that seldom recovers.
 
     Args:
-        name: the same whenever the same thing is seen.
-        seen: what was seen, with numbers.
-        advice: what to try, whole sentences.
+        name: identifies the failure.
+        seen: the observation, with numbers.
+        advice: what to try, in sentences.
     """
 
     name: str
@@ -60,19 +62,18 @@ class Alarm:
     def __str__(self) -> str:
         return f"{self.name}: {self.seen}. {self.advice}"
 
-    @property
-    def reading(self) -> dict[str, str]:
-        """As metrics.jsonl and card.json hold it, next to step and epoch."""
-        return {"alarm": self.name, "seen": self.seen, "advice": self.advice}
+    def record(self, step: int, epoch: int) -> AlarmRecord:
+        """As metrics.jsonl and card.json hold it."""
+        return {"step": step, "epoch": epoch, "alarm": self.name, "seen": self.seen, "advice": self.advice}
 
 
 @dataclass(frozen=True)
 class DiscriminatorLevels:
-    """What the mean loss of a discriminator means.
+    """Levels of the mean loss of a discriminator.
 
     Args:
-        chance: the loss of one that cannot tell real from synthetic and knows it.
-        zero: a loss under this is that of one that is never fooled.
+        chance: the loss when guessing.
+        zero: below it, the discriminator is never wrong.
     """
 
     chance: float
@@ -88,37 +89,37 @@ LEVELS: Mapping[str, DiscriminatorLevels] = {
 
 
 def picture_alarms(sources: Slices, fakes: Slices, targets: Targets | None = None) -> list[Alarm]:
-    """What can be seen in translated slices.
+    """Alarms of translated slices.
 
     Args:
         sources: in [-1, 1], air -1.
-        fakes: what the generator makes of them, in the same order.
-        targets: some real slices of the other modality, of anybody; where they themselves are flat or all alike,
-            output that is so too is no finding.
+        fakes: the generator's output for them.
+        targets: some real slices of the other modality, of any patients; if they are flat or all alike, such output
+            raises no alarm.
     """
     bodies = sources > AIR
     kept = bodies.sum(axis=(1, 2)) >= FEWEST_BODY_PIXELS
     if not kept.any():
         return []
     sources, fakes, bodies = sources[kept], fakes[kept], bodies[kept]
-    found = [
+    alarms = (
         _constant(fakes, bodies, targets),
         _same_for_all(sources, fakes, bodies, targets),
         _same_as_input(sources, fakes, bodies),
         _inverted(sources, fakes, bodies),
-    ]
-    return [alarm for alarm in found if alarm]
+    )
+    return [alarm for alarm in alarms if alarm]
 
 
 def discriminator_alarms(
     history: Mapping[str, Sequence[float]], levels: DiscriminatorLevels, patience: int = 5
 ) -> list[Alarm]:
-    """What the losses of the discriminators say.
+    """Alarms of the losses of the discriminators.
 
     Args:
-        history: mean losses an epoch, oldest first, by name; all whose name starts with `discriminator_` are looked at.
-        levels: what those losses mean; `LEVELS` has them.
-        patience: the last so many epochs must all say the same; before that there is no finding.
+        history: mean losses per epoch, oldest first, by name; only names that begin with `discriminator_` are used.
+        levels: from `LEVELS`.
+        patience: number of last epochs that must all agree.
     """
     alarms = []
     for name, losses in history.items():
@@ -136,7 +137,7 @@ def discriminator_alarms(
 
 
 def loss_advice(losses: Iterable[str], *, kept: bool) -> str:
-    """What to try after a loss became NaN or infinite, where the loop stops by itself.
+    """What to try after a loss became NaN or infinite, which ends the training.
 
     Args:
         losses: names of all losses of the training.
@@ -146,22 +147,15 @@ def loss_advice(losses: Iterable[str], *, kept: bool) -> str:
     if any(name.startswith("discriminator_") for name in losses):
         rates += " and --discriminator-learning-rate"
     where = (
-        "in another folder; the last good checkpoint is kept"
-        if kept
-        else "in the same folder, which has no checkpoint yet"
+        "another folder; the last good checkpoint is kept" if kept else "the same folder, which has no checkpoint yet"
     )
-    return f"Lower {rates}, use --precision fp32, or try another --seed, {where}."
+    return f"Lower {rates}, use --precision fp32, or try another --seed, in {where}."
 
 
-def new_alarms(found: Iterable[Alarm], already: Collection[str]) -> list[Alarm]:
-    """Those whose name was not raised before, each once.
-
-    Args:
-        found: in the order in which they are to be told.
-        already: names of earlier alarms.
-    """
+def new_alarms(alarms: Iterable[Alarm], already: Collection[str]) -> list[Alarm]:
+    """The first alarm of each name that is not among the names of earlier ones, in order."""
     new: dict[str, Alarm] = {}
-    for alarm in found:
+    for alarm in alarms:
         if alarm.name not in already:
             new.setdefault(alarm.name, alarm)
     return list(new.values())
@@ -184,7 +178,7 @@ def _constant(fakes: Slices, bodies: Bodies, targets: Targets | None) -> Alarm |
     return Alarm(
         "constant output",
         f"inside the body the output is flat (standard deviation {deviation:.4f} in the median slice)",
-        "The generator has collapsed, and more epochs seldom mend it. Lower --learning-rate, or try another --seed.",
+        "The generator has collapsed, and more epochs seldom help. Lower --learning-rate, or try another --seed.",
     )
 
 
@@ -198,9 +192,9 @@ def _same_for_all(sources: Slices, fakes: Slices, bodies: Bodies, targets: Targe
         return None
     return Alarm(
         "same output for all",
-        f"{len(fakes)} slices come out nearly equal (they differ by {varies:.4f}, what goes in by {due:.2f})",
-        "The generator no longer looks at what comes in. Raise --lambda-3 and --lambda-4, which hold it to its input, "
-        "lower --learning-rate, or try another --seed.",
+        f"the output of {len(fakes)} slices is nearly equal (it differs by {varies:.4f}, the input by {due:.2f})",
+        "The generator ignores its input. Raise --lambda-3 and --lambda-4, which tie it to its input, lower "
+        "--learning-rate, or try another --seed.",
     )
 
 
@@ -224,7 +218,7 @@ def _inverted(sources: Slices, fakes: Slices, bodies: Bodies) -> Alarm | None:
     return Alarm(
         "inverted output",
         f"inside the body it is the source's negative (correlation {correlation:.2f} in the median slice)",
-        "Look at the pictures: the cycle cannot tell contrast from its negative, though T1 from CT is right "
+        "Look at the pictures: the cycle cannot distinguish contrast from its negative, but T1 from CT is right "
         "with -0.6 to -0.9. If it is a negative, try another --seed, or raise --lambda-1 and --lambda-2.",
     )
 
@@ -241,7 +235,7 @@ def _variation(images: Slices, where: Bool[np.ndarray, "size size"]) -> float:
 
 
 def _correlation(first: Slices, second: Slices, bodies: Bodies) -> float:
-    """Pearson's correlation inside the body, of the median slice; NaN where no slice has one, being flat."""
+    """Pearson's correlation inside the body, of the median slice; NaN if all slices are flat."""
     pairs = [(a[body], b[body]) for a, b, body in zip(first, second, bodies, strict=True)]
     values = [float(np.corrcoef(a, b)[0, 1]) for a, b in pairs if min(a.std(), b.std()) > 1e-6]
     return float(np.median(values)) if values else float("nan")

@@ -1,7 +1,7 @@
-"""Checkpoints: one safetensors file that holds all that must survive a restart, and a checksum of itself.
+"""Checkpoints: one safetensors file with everything that must survive a restart, and a checksum of itself.
 
 Notable:
-- A file that does not fit its checksum is named and left aside; the one before it is used.
+- A file that does not match its checksum is reported; the one before it is used.
 - No pickle: tensors by name, the rest as JSON in the file's header.
 """
 
@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from crossmod.engine.distributed import Distributed
 from crossmod.engine.optimizers import load_optimizer
-from crossmod.engine.state import TrainerState, TrainingTask
+from crossmod.engine.state import State, TrainerState, TrainingTask
 from crossmod.errors import InputError
 from crossmod.files import atomic_write
 from crossmod.runs import Run
@@ -31,25 +31,25 @@ def flatten(tree: Any, name: str = "") -> tuple[dict[str, Tensor], Any]:
     """Take the tensors out of a tree.
 
     Returns:
-        The tensors by their path, on the CPU, and the tree with `"tensor:<path>"` in their place; dict keys become
-        pairs, since JSON knows no numbers as keys.
+        The tensors by their path, on the CPU, and the tree with `"tensor:<path>"` in their place; dicts become pairs,
+        since keys in JSON cannot be numbers.
 
     Raises:
-        TypeError: something that is neither a tensor nor plain data.
-        ValueError: two tensors of one path, as `{"a": {"b": t}, "a/b": t}` has.
+        TypeError: neither a tensor nor plain data.
+        ValueError: two tensors of one path, as in `{"a": {"b": t}, "a/b": t}`.
     """
     if isinstance(tree, Tensor):
-        # To the host first: a copy in another layout would take room on the device.
+        # To the host first: a copy in another layout would take memory on the device.
         return {name: tree.detach().cpu().contiguous()}, TENSOR + name
     if isinstance(tree, dict | list | tuple):
         pairs = list(tree.items()) if isinstance(tree, dict) else list(enumerate(tree))
         tensors: dict[str, Tensor] = {}
         skeleton = []
         for key, value in pairs:
-            found, plain = flatten(value, f"{name}/{key}" if name else str(key))
-            if tensors.keys() & found.keys():
-                raise ValueError(f"two tensors would be called {next(iter(tensors.keys() & found.keys()))}")
-            tensors |= found
+            own, plain = flatten(value, f"{name}/{key}" if name else str(key))
+            if tensors.keys() & own.keys():
+                raise ValueError(f"two tensors would be called {next(iter(tensors.keys() & own.keys()))}")
+            tensors |= own
             skeleton.append([key, plain])
         return tensors, {"dict" if isinstance(tree, dict) else "list": skeleton}
     if tree is None or isinstance(tree, bool | int | float | str):
@@ -68,10 +68,10 @@ def unflatten(tensors: dict[str, Tensor], skeleton: Any) -> Any:
     return skeleton
 
 
-def snapshot(trainee: TrainingTask, at: TrainerState, world: Distributed) -> dict[str, Any]:
-    """Networks, averages and optimizers, which all processes share; of each process its memory and random states.
+def snapshot(trainee: TrainingTask, at: TrainerState, world: Distributed) -> State:
+    """Networks, averages and optimizers, which all processes share; memory and random states of each process.
 
-    Every process must call it; the first one is given all.
+    Every process must call it; the first one gets everything.
     """
     random = {"cpu": torch.get_rng_state()}
     if world.device.type == "cuda":
@@ -82,17 +82,17 @@ def snapshot(trainee: TrainingTask, at: TrainerState, world: Distributed) -> dic
         "networks": {name: network.state_dict() for name, network in trainee.networks.items()},
         "averages": {name: network.state_dict() for name, network in trainee.averages.items()},
         "optimizers": {name: optimizer.state_dict() for name, optimizer in trainee.optimizers.items()},
-        "ranks": world.gather(_on_cpu(own)),
+        "ranks": world.gather(unflatten(*flatten(own))),  # on the CPU
     }
 
 
-def best(trainee: TrainingTask, at: TrainerState) -> dict[str, Any]:
+def best(trainee: TrainingTask, at: TrainerState) -> State:
     """The networks that were scored, without what only training needs."""
     return {"best": at.best, "networks": {name: network.state_dict() for name, network in trainee.model.items()}}
 
 
 def restore(trainee: TrainingTask, run: Run, world: Distributed) -> TrainerState:
-    """Put everything back as the run's newest whole checkpoint has it.
+    """Restore the newest undamaged checkpoint of the run.
 
     Raises:
         InputError: the checkpoint is of other networks or of another number of processes.
@@ -124,23 +124,17 @@ def restore(trainee: TrainingTask, run: Run, world: Distributed) -> TrainerState
     return at
 
 
-def _on_cpu(tree: dict[str, Any]) -> dict[str, Any]:
-    tensors, skeleton = flatten(tree)
-    return unflatten(tensors, skeleton)
-
-
 log = logging.getLogger(__name__)
 
 
-def save(folder: Path, step: int, state: dict[str, Any], *, keep: int = 2, best: int | None = None) -> Path:
-    """Write a checkpoint, then remove all but the newest `keep`, and all but the best networks that it speaks of.
+def save(folder: Path, step: int, state: State, *, keep: int = 2, best: int | None = None) -> Path:
+    """Write a checkpoint, then remove all but the newest `keep`, and all best networks except those of step `best`.
 
     Args:
         folder: the run's checkpoints.
         step: steps taken so far; it names the file.
-        state: nested dicts and lists of tensors and plain values.
-        keep: how many stay, this one included.
-        best: the step of the best networks, where there are any.
+        keep: how many stay, including this one.
+        best: the step of the best networks, if any.
     """
     path = at_step(folder, step)
     write(path, state)
@@ -150,8 +144,8 @@ def save(folder: Path, step: int, state: dict[str, Any], *, keep: int = 2, best:
     return path
 
 
-def write(path: Path, state: dict[str, Any]) -> None:
-    """Write one state to a file, with a checksum, whole or not at all."""
+def write(path: Path, state: State) -> None:
+    """Write one state to a file with a checksum, atomically."""
     tensors, skeleton = flatten(state)
     text = json.dumps(skeleton)
     with atomic_write(path) as temporary:
@@ -161,20 +155,20 @@ def write(path: Path, state: dict[str, Any]) -> None:
 def _unshared(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     # safetensors refuses two names for one memory; the state of a tied parameter is written twice instead.
     seen: set[int] = set()
-    given = {}
+    unshared = {}
     for name, tensor in tensors.items():
-        given[name] = tensor.clone() if tensor.data_ptr() in seen else tensor
+        unshared[name] = tensor.clone() if tensor.data_ptr() in seen else tensor
         seen.add(tensor.data_ptr())
-    return given
+    return unshared
 
 
 def at_step(folder: Path, step: int) -> Path:
-    """The file of the checkpoint that was written after so many steps."""
+    """The file of the checkpoint after this number of steps."""
     return folder / f"step-{step:08d}.safetensors"
 
 
 def best_at(folder: Path, step: int) -> Path:
-    """The file of networks that were the best when they were scored after so many steps."""
+    """The file of the networks that were the best when scored after this number of steps."""
     return folder / f"best-{step:08d}.safetensors"
 
 
@@ -183,11 +177,11 @@ def checkpoints(folder: Path) -> list[Path]:
     return sorted(folder.glob("step-*.safetensors"))
 
 
-def newest(folder: Path) -> dict[str, Any] | None:
-    """The state in the newest checkpoint that is whole; None where there is none at all.
+def newest(folder: Path) -> State | None:
+    """The state in the newest undamaged checkpoint; None without checkpoints.
 
     Raises:
-        InputError: there are checkpoints, and every one is damaged.
+        InputError: all checkpoints are damaged.
     """
     paths = checkpoints(folder)
     for path in reversed(paths):
@@ -197,11 +191,11 @@ def newest(folder: Path) -> dict[str, Any] | None:
             log.warning("%s %s", error, "The checkpoint before it is used." if path != paths[0] else "")
     if paths:
         found = f"{len(paths)} checkpoints, all damaged"
-        raise InputError(folder, found=found, expected="a whole one", do="Train anew in another folder.")
+        raise InputError(folder, found=found, expected="an undamaged one", do="Train again in another folder.")
     return None
 
 
-def load(path: Path) -> dict[str, Any]:
+def load(path: Path) -> State:
     """The state in one checkpoint.
 
     Raises:
@@ -212,18 +206,40 @@ def load(path: Path) -> dict[str, Any]:
             header = stream.metadata() or {}
             tensors = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118 - it is no dict
         if header["checksum"] != _checksum(tensors, header["state"]):
-            raise ValueError("its bytes do not fit its checksum")
+            raise ValueError("its bytes do not match its checksum")
         return unflatten(tensors, json.loads(header["state"]))
     except (OSError, SafetensorError, KeyError, ValueError) as error:
         found = f"a damaged checkpoint ({error})"
         raise InputError(path, found=found, expected="the file as it was written", do="Remove it.") from None
 
 
-def load_weights(network: nn.Module, state: dict[str, Tensor], name: str, subject: object) -> None:
-    """Put weights into a network.
+def trained_weights(run: Path, step: int, sha256: str, *, best: bool = False) -> dict[str, dict[str, Tensor]]:
+    """The weights of a finished run by network, averaged ones where the run has them.
+
+    Args:
+        run: the run folder.
+        step: steps taken before they were written.
+        sha256: their hash, by the run's card.
+        best: those of the best epoch, not of the last step.
 
     Raises:
-        InputError: they are those of another architecture.
+        InputError: the checkpoint is damaged, or has other weights.
+    """
+    file = (best_at if best else at_step)(run / "checkpoints", step)
+    state = load(file)
+    networks = {**state["networks"], **state.get("averages", {})}
+    if weights_hash(networks) != sha256:
+        found = f"other weights than the run {'had at its best' if best else 'ended with'}"
+        do = "Restore the file, or train again in another folder."
+        raise InputError(file, found=found, expected=f"those of {sha256[:12]}", do=do)
+    return networks
+
+
+def load_weights(network: nn.Module, state: dict[str, Tensor], name: str, subject: object) -> None:
+    """Load weights into a network.
+
+    Raises:
+        InputError: they are of another architecture.
     """
     own = network.state_dict()
     strange = sorted(set(own) ^ set(state)) or [key for key in own if own[key].shape != state[key].shape]

@@ -1,10 +1,10 @@
-"""A training whose threads wait for cores that other programs use goes on with fewer threads.
+"""A training whose threads wait for cores that other programs use continues with fewer threads.
 
 Notable:
-- Waiting is counted by the kernel, thread by thread; a slow step alone may have many causes. Only Linux says so: on
-  other systems nothing is noticed.
-- Fewer threads order sums differently. Every change is kept with the checkpoint and in the card, and a number of
-  threads that the user gave is never changed.
+- The kernel counts the waiting of each thread; a slow step may have other causes. Only Linux reports it: on other
+  systems nothing is detected.
+- Fewer threads order sums differently. Every change is recorded in the checkpoint and in the card, and a number of
+  threads given by the user is never changed.
 """
 
 import logging
@@ -20,21 +20,21 @@ from crossmod.engine.state import TrainerState
 
 log = logging.getLogger(__name__)
 
-# Of every thread of this process: nanoseconds on a core, nanoseconds waiting for one, turns.
+# For every thread of this process: nanoseconds on a core, nanoseconds waiting for one, time slices.
 TASKS = Path("/proc/self/task")
-# Seconds between looks; and over how many the threads must have waited before something is done about it.
+# Seconds between measurements; and of waiting before the number of threads is lowered.
 BETWEEN, PATIENCE = 5.0, 15.0
-# Cores' worth of waiting. Two threads on two cores: 0.0 to 0.2 where they are alone, 0.7 to 1.1 beside a busy program.
+# Waiting threads, on average. Two threads on two cores: 0.0 to 0.2 alone, 0.7 to 1.1 beside a busy program.
 WAITING = 0.5
-# The first steps of a sitting may compile, which keeps every core busy by itself.
+# The first steps of a sitting may compile, which keeps every core busy.
 FIRST = 3
 
 
 class Crowding:
-    """Watches whether the threads of this process wait for cores that other programs use.
+    """Detects whether the threads of this process wait for cores that other programs use.
 
     Args:
-        waited: seconds that the threads of this process have waited for a core so far; None where nobody says.
+        waited: seconds that the threads of this process have waited for a core so far; None if unknown.
         clock: seconds.
     """
 
@@ -43,7 +43,7 @@ class Crowding:
         self.restart()
 
     def restart(self) -> None:
-        """Forget what was seen: other work than training may have kept the cores busy."""
+        """Forget earlier measurements, after work that was not training."""
         self._long = 0.0
         self._mark()
 
@@ -51,11 +51,7 @@ class Crowding:
         self._since, self._at = self._waited(), self._clock()
 
     def room_for(self, threads: int) -> int:
-        """How many threads fit beside what else runs: as many as there are, or fewer where they have waited for long.
-
-        Args:
-            threads: that compute now.
-        """
+        """Number of threads that fit beside other programs: `threads`, or fewer if they have waited for long."""
         passed = self._clock() - self._at
         if threads < 2 or passed < BETWEEN:
             return threads
@@ -73,26 +69,25 @@ class Crowding:
 
 
 class GivingWay:
-    """What a training does about it, after each step: with fewer threads it goes on, or says what would help.
+    """Lowers the number of threads after a step, or warns, if the cores are crowded.
 
     Args:
-        world: a GPU, and several processes that train together, are left as they are.
-        at: keeps the numbers of threads.
-        crowding: what is seen.
+        world: nothing is changed on a GPU, or with several processes.
+        at: records the numbers of threads.
     """
 
     def __init__(self, world: Distributed, at: TrainerState, crowding: Crowding | None = None):
         self._world, self._at = world, at
         self._crowding = crowding or Crowding()
-        self._steps, self._told = 0, False
+        self._steps, self._warned = 0, False
         at.computes_with(torch.get_num_threads())
 
     def restart(self) -> None:
-        """What went on since the last step was no training."""
+        """Ignore the time since the last step, which was not training."""
         self._crowding.restart()
 
     def after_step(self) -> None:
-        """Look, and give way."""
+        """Measure, and lower the number of threads if required."""
         self._steps += 1
         if self._world.device.type != "cpu" or self._world.ranks > 1:
             return
@@ -106,23 +101,23 @@ class GivingWay:
         if not self._world.threads:
             torch.set_num_threads(room)
             self._at.computes_with(room)
-        if not self._told:
+        if not self._warned:
             log.warning(_ASKED_FOR if self._world.threads else _FEWER, {"now": now, "room": room})
-        self._told = True
+        self._warned = True
 
 
 _FEWER = (
-    "Another program uses the same CPU cores: training goes on with %(room)d of %(now)d threads, since threads that "
+    "Another program uses the same CPU cores: training continues with %(room)d of %(now)d threads, since threads that "
     "wait for each other become many times slower (--threads %(now)d would keep them all)."
 )
 _ASKED_FOR = (
     "Another program uses the same CPU cores, and %(now)d threads that wait for each other become many times slower: "
-    "stop that program, or press Ctrl-C and give the same command with --threads %(room)d."
+    "stop that program, or press Ctrl-C and rerun the command with --threads %(room)d."
 )
 
 
 def seconds_waited() -> float | None:
-    """Seconds that the threads of this process have been ready to run but had no core; None outside of Linux."""
+    """Seconds that the threads of this process have been ready to run without a core; None outside Linux."""
     try:
         return sum(_waited(task) for task in TASKS.iterdir()) / 1e9
     except OSError:

@@ -1,4 +1,4 @@
-"""One training step as one CUDA graph: the host gives one order a step in place of thousands.
+"""One training step as one CUDA graph: the host launches one graph per step instead of thousands of kernels.
 
 Source: "Accelerating PyTorch with CUDA Graphs" (PyTorch documentation, CUDA semantics, whole-network capture).
 """
@@ -14,7 +14,7 @@ from crossmod.engine.state import Batch, Losses
 
 log = logging.getLogger(__name__)
 
-# Steps before recording: libraries choose their algorithms and optimizers make their state in them.
+# Steps before recording, in which libraries choose algorithms and optimizers create their state.
 WARM = 3
 
 Work = Callable[[], None]
@@ -24,14 +24,14 @@ Shapes = frozenset[tuple[str, torch.Size]]
 class GraphedStep:
     """A step that is recorded after a few calls and replayed from then on.
 
-    The first calls are ordinary steps of the training; nothing is thrown away. The shape that comes first so often is
-    recorded; a batch of another, as the last one of an epoch may be, is an ordinary step too. A step that cannot be
-    recorded goes on unrecorded, and says why.
+    The first calls are ordinary steps of the training; nothing is discarded. The first shape that occurs `WARM` times
+    is recorded; a batch of another shape, such as the last of an epoch, is an ordinary step. A step that cannot be
+    recorded stays an ordinary one, with a warning.
 
     Args:
-        step: works on the device alone; whatever else it does is done once, when it is recorded.
-        record: gives a function that repeats a piece of work without the host; it need not do the work itself.
-        aside: calls a function where a recording may follow.
+        step: works on the device only; anything else that it does happens once, when it is recorded.
+        record: returns a function that repeats a piece of work without the host; need not do the work itself.
+        aside: calls a function such that a recording may follow.
     """
 
     def __init__(self, step: Callable[[Batch], Losses], record: Callable[[Work], Work], aside: Callable[[Work], None]):
@@ -75,7 +75,7 @@ class GraphedStep:
             self._replay = self._record(work)
         except RuntimeError as error:
             self.failed = first_line(error)
-            log.warning("No CUDA graph: %s. Every step is ordered anew, which is slower.", self.failed)
+            log.warning("No CUDA graph: %s. Every step is launched kernel by kernel, which is slower.", self.failed)
 
 
 def _shapes(batch: Batch) -> Shapes:
@@ -83,7 +83,7 @@ def _shapes(batch: Batch) -> Shapes:
 
 
 def first_line(error: Exception) -> str:
-    """What an error says, in one line; its name where it says nothing."""
+    """The first line of an error's message; its type without one."""
     return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
@@ -96,11 +96,11 @@ def on_cuda(step: Callable[[Batch], Losses]) -> GraphedStep:
             work()
         return graph.replay
 
-    # One: memory that is set free is used again on its own stream alone.
+    # A single one: freed memory is reused only on its own stream.
     stream = torch.cuda.Stream()
 
     def aside(work: Work) -> None:
-        # Whatever is made in these calls must not belong to the stream that is recorded from.
+        # What is allocated in these calls must not belong to the stream that is recorded.
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):
             work()

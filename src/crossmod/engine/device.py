@@ -10,11 +10,10 @@ Notable:
 import logging
 import platform
 import shutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 import torch
@@ -28,61 +27,58 @@ from crossmod.settings import Compile, Precision
 
 
 def pick_device(name: str = "auto") -> torch.device:
-    """`auto` takes a GPU where there is one.
+    """The device of that name; `auto`: a GPU if available.
 
     Raises:
-        InputError: `cuda` was asked for and there is none.
+        InputError: `cuda` without a GPU.
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if name == "cuda" and not torch.cuda.is_available():
-        found = "no CUDA device that torch can use"
-        raise InputError(
-            "--device cuda", found=found, expected="a GPU", do="Use --device cpu, or a CUDA build of torch."
-        )
+        found, do = "no CUDA device that torch can use", "Use --device cpu, or a CUDA build of torch."
+        raise InputError("--device cuda", found=found, expected="a GPU", do=do)
     return torch.device(name)
 
 
 def describe_device(device: torch.device) -> str:
-    """What computed: the same seed gives the same answer on the same one, with the same number of threads."""
+    """Name and threads: the same seed gives the same result on the same device with the same number of threads."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return f"{device.type}, {torch.get_num_threads()} threads"
 
 
 def wait_for(device: torch.device) -> None:
-    """Wait until a device has done what it was ordered; a CPU always has."""
+    """Wait for a GPU's outstanding work."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
 
-def cpu_abilities() -> dict[str, Any]:
-    """What torch knows of the CPU: instructions by name, such as `avx512_bf16`, and numbers; empty in old versions."""
+def cpu_abilities() -> Mapping[str, object]:
+    """Properties of the CPU by torch: instructions by name, such as `avx512_bf16`, and numbers; old versions: none."""
     return dict(torch.cpu.get_capabilities()) if hasattr(torch.cpu, "get_capabilities") else {}
 
 
 def cpu_name() -> str:
-    """What the CPU calls itself, as far as that can be found out."""
+    """The name of the CPU, or of its architecture."""
     return str(cpu_abilities().get("cpu_name") or platform.processor() or platform.machine())
 
 
 log = logging.getLogger(__name__)
 
-# Compiling takes 20 to 60 s; under this size a CPU run seldom wins them back.
+# Compiling takes 20 to 60 s; below this size a CPU run seldom saves as much.
 COMPILED_FROM_PIXELS = 128
 
 
 @dataclass(frozen=True)
 class Compute:
-    """The path that is used.
+    """How networks are computed.
 
     Args:
-        device: where.
         bf16: convolutions in bfloat16.
         compiled: blocks are compiled.
         graphs: steps are recorded as CUDA graphs.
         blocks: the networks have blocks that may be compiled.
-        why: what is not used, and why, in sentences.
+        why: sentences on what is not used, and why.
     """
 
     device: torch.device
@@ -99,7 +95,7 @@ class Compute:
 
     @property
     def precision(self) -> str:
-        """What convolutions compute in."""
+        """Precision of convolutions."""
         return "bf16" if self.bf16 else "fp32"
 
     def __str__(self) -> str:
@@ -112,12 +108,12 @@ class Compute:
         return ", ".join(part for part in parts if part)
 
     def autocast(self) -> torch.autocast:
-        """Where networks run."""
+        """Context in which networks run."""
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16)
 
     @contextmanager
     def inference(self) -> Iterator[None]:
-        """Where networks that are being trained are looked at: nothing is compiled for a few slices."""
+        """Context for a few slices through networks that are being trained: nothing is compiled."""
         stance = torch.compiler.set_stance("force_eager") if self.compiled else nullcontext()
         with stance, self.autocast():
             yield
@@ -132,11 +128,10 @@ def choose(
     ranks: int = 1,
     blocks: bool = True,
 ) -> Compute:
-    """The fastest path that the settings allow and the machine has.
+    """The fastest way that the settings and the machine allow.
 
     Args:
-        device: where.
-        precision: `fp32`, `bf16`, or `auto`: bf16 where the hardware computes in it.
+        precision: `fp32`, `bf16`, or `auto`: bf16 if the hardware has instructions for it.
         compiling: `on`, `off`, or `auto`: on a GPU, and on a CPU from 128 pixels a side on.
         size: pixels a side.
         ranks: processes that train together.
@@ -147,7 +142,7 @@ def choose(
     if missing and precision == "auto":
         why.append(f"No bf16: {missing}.")
     elif missing and precision == "bf16":
-        why.append(f"bf16 as asked for, though slow: {missing}.")
+        why.append(f"bf16 as requested, though slow: {missing}.")
     bf16 = precision == "bf16" or (precision == "auto" and not missing)
     large = device.type == "cuda" or size >= COMPILED_FROM_PIXELS
     expected = blocks and (compiling == "on" or (compiling == "auto" and large))
@@ -155,7 +150,7 @@ def choose(
     if broken:
         why.append(f"Not compiled: {broken}.")
     elif blocks and not expected and compiling == "auto":
-        why.append(f"Not compiled: under {COMPILED_FROM_PIXELS} pixels it takes longer than it wins; --compile on.")
+        why.append(f"Not compiled: under {COMPILED_FROM_PIXELS} pixels it takes longer than it saves; --compile on.")
     graphs = device.type == "cuda" and ranks == 1
     if device.type == "cuda" and ranks > 1:
         why.append("No CUDA graph: processes that train together exchange gradients in the middle of a step.")
@@ -163,36 +158,34 @@ def choose(
 
 
 def no_bf16(device: torch.device) -> str | None:
-    """Why a device should not compute in bf16; None where it has instructions for it."""
+    """Why a device should not compute in bf16; None if it has instructions for it."""
     if device.type == "cuda":
-        return (
-            None if torch.cuda.is_bf16_supported(including_emulation=False) else "this GPU has no instructions for it"
-        )
-    abilities = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
-    has = any(abilities.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))
-    return None if has else "this CPU has no instructions for it"
+        has = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        has = any(cpu_abilities().get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))
+    return None if has else f"this {'GPU' if device.type == 'cuda' else 'CPU'} has no instructions for it"
 
 
 @lru_cache(maxsize=4)
 def no_compiling(device: torch.device) -> str | None:
-    """Why nothing can be compiled for a device; None where a small test could be."""
+    """Why nothing can be compiled for a device; None if a small test can be."""
     if device.type == "cpu" and not any(map(shutil.which, ("g++", "clang++", "c++"))):
         return "no C++ compiler found (g++ or clang++)"
     try:
         probe = torch.compile(lambda x: torch.relu(x * 2 + 1), dynamic=False)
         probe(torch.ones(8, device=device))
-    except Exception as error:  # whatever a toolchain can do wrong, training goes on without it
+    except Exception as error:  # whatever fails in a toolchain, training continues without it
         return f"a small test failed ({type(error).__name__}: {graph.first_line(error)[:200]})"
     return None
 
 
 def prepare(networks: Iterable[nn.Module], blocks: Iterable[nn.Module], compute: Compute) -> None:
-    """Lay networks out in memory and have their blocks compiled at their first call, in place."""
+    """Set the memory layout of networks, and have their blocks compiled at their first call, in place."""
     if compute.channels_last:
         for network in networks:
             network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     if compute.compiled:
-        # One code serves blocks of many shapes, each compiled for itself.
+        # Blocks of many shapes share one code object, compiled once per shape.
         torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, 64)
         for block in blocks:
             block.compile(dynamic=False)
@@ -201,39 +194,35 @@ def prepare(networks: Iterable[nn.Module], blocks: Iterable[nn.Module], compute:
 
 
 def accelerate(trainee: TrainingTask, compute: Compute) -> TrainingTask:
-    """The same trainee on the path of `compute`; its networks are changed in place."""
+    """The same trainee, computed as `compute` says; its networks are changed in place."""
     prepare((*trainee.networks.values(), *trainee.averages.values()), trainee.blocks, compute)
     for optimizer in trainee.optimizers.values():
-        # Autocast remembers weights that it has rounded until the step ends, also those that were moved meanwhile.
+        # Autocast caches rounded weights until the step ends, also those that were updated meanwhile.
         optimizer.register_step_post_hook(lambda *_: torch.clear_autocast_cache())
-    step = _in_precision(trainee.step, compute)
+
+    def step(batch: Batch) -> Losses:
+        with compute.autocast():
+            return trainee.step(batch)
+
     return replace(trainee, step=graph.on_cuda(step) if compute.graphs else step)
 
 
-def _in_precision(step: Callable[[Batch], Losses], compute: Compute) -> Callable[[Batch], Losses]:
-    def work(batch: Batch) -> Losses:
-        with compute.autocast():
-            return step(batch)
-
-    return work
-
-
 BATCH = {"cpu": 4, "cuda": 16}
-# Pixels a side from which a CPU takes one slice at a time: four of 256 outgrow its cache, and took 1.3 times as long.
+# Pixels a side from which a CPU takes one slice at a time: four of 256 exceed its cache, and took 1.3 times as long.
 ALONE = 256
 
 
 def batch_size(device: torch.device, size: int) -> int:
-    """Slices of so many pixels a side that a device is quickest with."""
+    """The fastest number of slices per batch, for slices of `size` pixels a side."""
     return 1 if device.type == "cpu" and size >= ALONE else BATCH[device.type]
 
 
 def batches_of(
     images: Float[np.ndarray, "slices images size size"], compute: Compute
 ) -> Iterator[tuple[Float[Tensor, "batch images size size"], slice]]:
-    """Slices as batches on the device, and which slices each holds.
+    """Slices as batches on the device, and which slices each contains.
 
-    Where blocks are compiled, the last batch is filled up with its last slice: another size would be compiled anew.
+    With compiled blocks, the last batch is filled up with its last slice: another size would be compiled again.
     """
     count = batch_size(compute.device, images.shape[-1])
     for start in range(0, len(images), count):
@@ -254,13 +243,12 @@ def apply(
     """Translate slices.
 
     Args:
-        generator: gives, of each slice, the slice itself first.
-        segmentor: S, where there is one.
+        generator: the first image of its output is the slice itself.
+        segmentor: S, if any.
         images: in [-1, 1], of each slice the stacks of all inputs.
-        compute: where and how.
 
     Returns:
-        The synthetic slices in [-1, 1]; also the class that S sees at each pixel of them, where there is an S.
+        The synthetic slices in [-1, 1]; and the class that S sees at each of their pixels, if any.
     """
     shape = (len(images), *images.shape[2:])
     fakes = np.empty(shape, np.float32)

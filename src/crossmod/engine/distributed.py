@@ -1,16 +1,16 @@
 """Processes that train together, and the CPU threads of each.
 
 Notable:
-- OpenMP's threads meet after every layer and wait for each other by spinning. Where one of them has to share its core
-  with another program, all of them wait for it at every layer: two threads on two cores, one of them busy, took 3 times
-  (2,000,000 numbers a layer) to 90 times (65,000) as long as on quiet cores. One thread alone lost little.
+- OpenMP's threads synchronise after every layer, by spinning. If one of them shares its core with another program, all
+  wait for it at every layer: two threads on two cores, one of them busy, took 3 times (2,000,000 numbers per layer) to
+  90 times (65,000) as long as on quiet cores. A single thread lost little.
 - Small networks therefore compute on one thread, which also leaves the other cores to other runs.
-- The number of threads decides how sums are ordered, so that it is part of what "same machine, same answer" means. It
-  follows from the settings and the machine, not from how busy the machine is.
+- The number of threads determines the order of sums, so it is part of "same machine, same result". It follows from the
+  settings and the machine, not from the machine's load.
 - Data parallel: every process has the same weights and its own slices; gradients are averaged before each optimizer
-  step, as DDP does it, from a hook of the optimizer. A step of a family needs to know nothing of it, whatever networks
-  it runs twice or freezes for half of the step, which is where wrapped modules go wrong.
-- Whatever is decided (to stop, to save) is decided by all together, so that nobody waits for one who has left.
+  step, as in DDP, by a hook of the optimizer. So a family's step may run networks twice or freeze them for half of the
+  step, which wrapped modules do not allow.
+- All processes decide together (to stop, to save), so that none waits for one that has left.
 """
 
 import logging
@@ -32,22 +32,22 @@ from crossmod.settings import Machine
 
 
 def threads_for(machine: Machine, *, small: bool, processes: int = 1) -> int:
-    """How many threads a process computes with.
+    """Number of threads of a process.
 
     Args:
-        machine: `threads`, where it is not 0, decides.
+        machine: its `threads` is used if not 0.
         small: whether one thread is nearly as fast as several.
-        processes: that compute side by side on this machine.
+        processes: number of processes on this machine.
     """
     if machine.threads:
         return machine.threads
-    # torch knows OMP_NUM_THREADS, but not what a container may use.
+    # torch respects OMP_NUM_THREADS, but not the limits of a container.
     return 1 if small else max(1, min(torch.get_num_threads(), usable_cores() // processes))
 
 
 @contextmanager
 def computing_with(threads: int) -> Iterator[None]:
-    """Compute with so many threads; afterwards with as many as before."""
+    """Compute with this number of threads; afterwards with as many as before."""
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
@@ -58,13 +58,13 @@ def computing_with(threads: int) -> Iterator[None]:
 
 @contextmanager
 def suited_to(network: nn.Module, size: int, device: torch.device, threads: int = 0) -> Iterator[None]:
-    """Use a trained network: a small one with a single thread, as it was trained.
+    """Use a trained network: a small one with a single thread, as in training.
 
     Args:
-        network: its first convolution tells how wide it is.
+        network: its width is that of its first convolution.
         size: pixels along each side of the slices.
         device: on a GPU nothing is changed.
-        threads: that the user asked for; 0: choose.
+        threads: requested by the user; 0: choose.
     """
     first = next((layer for layer in network.modules() if isinstance(layer, nn.Conv2d)), None)
     numbers = size**2 * batch_size(device, size) * first.out_channels if first else SMALL + 1
@@ -75,19 +75,19 @@ def suited_to(network: nn.Module, size: int, device: torch.device, threads: int 
 
 log = logging.getLogger(__name__)
 
-Given = TypeVar("Given")
+Value = TypeVar("Value")
 
 
 @dataclass(frozen=True)
 class Distributed:
-    """One process's view of all that train together.
+    """A process among all that train together.
 
     Args:
         device: where this process computes.
         rank: its number, from 0.
-        ranks: how many there are.
-        control_group: process group for everything but gradients; it never waits for a GPU.
-        threads: CPU threads that the user asked for; 0: the number was chosen, and may be lowered.
+        ranks: number of processes.
+        control_group: process group for everything except gradients; it never waits for a GPU.
+        threads: CPU threads requested by the user; 0: the number was chosen, and may be lowered.
     """
 
     device: torch.device
@@ -98,7 +98,7 @@ class Distributed:
 
     @property
     def first(self) -> bool:
-        """Whether this process writes and speaks for all."""
+        """Whether this process writes and logs for all."""
         return self.rank == 0
 
     def all_agree(self, *values: int) -> list[int]:
@@ -110,14 +110,14 @@ class Distributed:
         return shared.tolist()
 
     def mean(self, values: Sequence[float]) -> list[float]:
-        """The mean of each value over all processes; one that is no number anywhere is none everywhere."""
+        """The mean of each value over all processes; NaN if it is NaN in one of them."""
         if self.ranks == 1:
             return list(values)
         shared = torch.tensor(values, dtype=torch.float64)
         distributed.all_reduce(shared, group=self.control_group)
         return (shared / self.ranks).tolist()
 
-    def gather(self, value: Given) -> list[Given]:
+    def gather(self, value: Value) -> list[Value]:
         """Every process's value, in the order of ranks, on the first process; nothing on the others."""
         if self.ranks == 1:
             return [value]
@@ -125,8 +125,8 @@ class Distributed:
         distributed.gather_object(value, values, group=self.control_group)
         return values or []
 
-    def once(self, work: Callable[[], Given]) -> Given:
-        """What the first process's `work` gives, on all; what it raises is raised on all."""
+    def once(self, work: Callable[[], Value]) -> Value:
+        """Run `work` on the first process; its result is returned on all, its InputError raised on all."""
         if self.ranks == 1:
             return work()
         outcome: list[Any] = [None, None]
@@ -141,14 +141,14 @@ class Distributed:
         return outcome[0]
 
     def average_gradients(self, optimizer: Optimizer) -> None:
-        """Have the gradients averaged over all processes before each step of an optimizer."""
+        """Average the gradients over all processes before each step of an optimizer."""
         if self.ranks > 1:
             optimizer.register_step_pre_hook(lambda optimizer, *_: self._average(optimizer))
 
     def _average(self, optimizer: Optimizer) -> None:
         weights = [weight for group in optimizer.param_groups for weight in group["params"]]
         gradients = [weight.grad for weight in weights if weight.grad is not None]
-        # One message: what is sent in pieces waits in pieces.
+        # In one message: several would each wait.
         flat = torch.cat([gradient.reshape(-1) for gradient in gradients])
         distributed.all_reduce(flat)
         flat /= self.ranks
@@ -158,14 +158,13 @@ class Distributed:
 
 @contextmanager
 def launch_processes(machine: Machine, *, small: bool = False) -> Iterator[Distributed]:
-    """The processes that `machine` asks for, started where they are not there yet (by torchrun or SLURM).
+    """The processes that `machine` requests, started unless torchrun or SLURM has started them.
 
     Args:
-        machine: where and how to compute.
         small: whether one CPU thread is nearly as fast as several.
 
     Raises:
-        InputError: more devices than there are, or no such device.
+        InputError: more devices than available, or no such device.
     """
     device = pick_device(machine.device)
     threads = threads_for(machine, small=small and device.type == "cpu", processes=machine.devices)
@@ -179,26 +178,24 @@ def _launched(machine: Machine, device: torch.device) -> Iterator[Distributed]:
         yield Distributed(device, threads=machine.threads)
         return
     if device.type == "cuda" and machine.devices > torch.cuda.device_count():
-        found, expected = f"{machine.devices}", f"at most {torch.cuda.device_count()}, which are there"
+        found, expected = f"{machine.devices}", f"at most {torch.cuda.device_count()}, the number of GPUs"
         raise InputError("--devices", found=found, expected=expected, do="Lower it.")
     world = _join(device, machine)
     try:
         yield world
-    except BaseException as error:
-        if not isinstance(error, TrainingInterrupted):
-            raise
+    except TrainingInterrupted:
         # All of them stop together; the first one may still be writing.
         distributed.barrier(group=world.control_group)
         raise
     else:
         distributed.barrier(group=world.control_group)
     finally:
-        # Without it a process may hang at its end.
+        # Otherwise a process may hang at its end.
         distributed.destroy_process_group()
 
 
 def _join(device: torch.device, machine: Machine) -> Distributed:
-    # Slow to import, and one process needs nothing of it.
+    # Slow to import, and not required by a single process.
     from lightning_fabric import Fabric
 
     for name in ("lightning_fabric", "lightning.fabric"):
@@ -208,6 +205,6 @@ def _join(device: torch.device, machine: Machine) -> Distributed:
     if fabric.global_rank > 0:
         disable_progress()
         logging.getLogger("crossmod").setLevel(logging.ERROR)
-    # Decisions go through the host, whatever gradients go through.
+    # Decisions go through the host, also if gradients do not.
     control_group = distributed.new_group(backend="gloo")
     return Distributed(fabric.device, fabric.global_rank, fabric.world_size, control_group, machine.threads)

@@ -1,4 +1,4 @@
-"""Stopping between two steps: Ctrl-C and a cluster's SIGTERM wait until the step is whole."""
+"""Stopping between two steps: Ctrl-C and a cluster's SIGTERM wait until the step is complete."""
 
 import signal
 import threading
@@ -10,24 +10,18 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class TrainingInterrupted(Exception):  # noqa: N818 - to stop when asked is no error
-    """Training was asked to stop, and has saved where it stood.
-
-    Args:
-        number: the signal that asked.
-        step: steps taken.
-        total: steps planned.
-    """
+    """Training was interrupted by the signal `number`, and has saved its state."""
 
     def __init__(self, number: int, step: int, total: int):
         self.number = number
-        super().__init__(f"stopped at step {step} of {total}; the same command continues there")
+        super().__init__(f"stopped at step {step} of {total}; rerun the command to resume")
 
 
 @contextmanager
 def asked_to_stop() -> Iterator[Callable[[], int | None]]:
-    """Give a function that says which signal asked to stop, or None; a second Ctrl-C stops at once.
+    """Give a function that returns the signal that asked to stop, or None; a second Ctrl-C stops at once.
 
-    Outside the main thread signals cannot be caught, and nobody is ever asked.
+    Outside the main thread signals cannot be caught: it then always returns None.
     """
     asked: list[int] = []
     if threading.current_thread() is not threading.main_thread():
@@ -35,7 +29,7 @@ def asked_to_stop() -> Iterator[Callable[[], int | None]]:
         return
 
     def note(number: int, frame: FrameType | None) -> None:
-        # A cluster may ask several times, and its launcher once more for all that it started: only people insist.
+        # A cluster may send SIGTERM several times, and so may its launcher; only a second Ctrl-C is deliberate.
         if asked and number == signal.SIGINT:
             raise KeyboardInterrupt
         asked.append(number)

@@ -1,13 +1,13 @@
 """The log of a training: metrics.jsonl, TensorBoard, sample pictures, alarms.
 
 Notable:
-- A run that continues says where, and TensorBoard drops what an earlier sitting wrote after that: no step shows twice.
+- When a run resumes, TensorBoard drops later points of earlier sittings, so that no step appears twice.
 """
 
 import logging
 import math
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,12 +20,14 @@ from PIL import Image
 
 from crossmod.engine.alarms import Alarm, loss_advice
 from crossmod.engine.checkpoint import checkpoints
+from crossmod.engine.device import Compute, describe_device
 from crossmod.engine.distributed import Distributed
 from crossmod.engine.memory import peak_bytes
 from crossmod.engine.state import Losses, TrainerState, ValidationResult
 from crossmod.errors import InputError
 from crossmod.files import atomic_write
-from crossmod.runs import Run
+from crossmod.runs import Run, TrainingCard, is_run
+from crossmod.settings import TrainSettings
 from crossmod.statistics.baseline_quality import Training
 
 
@@ -48,19 +50,14 @@ class TensorBoardWriter:
     writer: Any
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
-        """Add one value to each curve, and write it out.
-
-        Args:
-            step: steps taken.
-            values: by the name of the curve; `loss/cycle_ct` puts a curve into the group `loss`.
-        """
+        """Add one value to each curve; `loss/cycle_ct` is a curve in the group `loss`."""
         for name, value in values.items():
             self.writer.add_scalar(name, value, step)
-        # As soon as metrics.jsonl has them: a killed run must not have a hole where it is continued.
+        # At once, as in metrics.jsonl: otherwise a killed run would have a gap where it resumes.
         self.writer.flush()
 
     def picture(self, step: int, path: Path) -> None:
-        """Add a gray or RGB PNG to the pictures of its folder's name, such as `samples`.
+        """Add a gray or RGB PNG, tagged with its folder's name, such as `samples`.
 
         Raises:
             OSError: no such file, or no picture.
@@ -73,16 +70,16 @@ class TensorBoardWriter:
 
 @contextmanager
 def board(folder: Path, start_step: int) -> Iterator[TensorBoardWriter]:
-    """Open a folder for TensorBoard, and close it when the block ends, well or not.
+    """Open a folder for TensorBoard while the block runs.
 
     Args:
-        folder: made where it is not there; its earlier files stay, and count up to `start_step`.
-        start_step: steps that were taken before; 0 for a new run.
+        folder: created if missing; its earlier files are kept, and are valid up to `start_step`.
+        start_step: steps taken before; 0 for a new run.
     """
-    # Only here: a command that shows no board should not wait for the import.
+    # Imported here because it is slow.
     from torch.utils.tensorboard import SummaryWriter
 
-    # TensorBoard purges from `purge_step` on, itself included; the reading at `start_step` still holds.
+    # TensorBoard drops points from `purge_step` on; the one at `start_step` is still valid.
     writer = SummaryWriter(str(folder), purge_step=start_step + 1)
     try:
         yield TensorBoardWriter(writer)
@@ -90,7 +87,7 @@ def board(folder: Path, start_step: int) -> Iterator[TensorBoardWriter]:
         writer.close()
 
 
-# Numbers of a reading that are no losses.
+# Numbers of a reading that are not losses.
 _NO_LOSS = frozenset({"step", "epoch", "seconds", "steps_per_second", "memory_gb"})
 _SELECTION = "select_"
 
@@ -124,19 +121,19 @@ def score_histories(readings: Iterable[Mapping[str, Any]]) -> dict[str, list[tup
 
 
 def alarms(run: Run) -> list[tuple[int, Alarm]]:
-    """The alarms of a run's training with the step at which each was raised.
+    """The alarms of a run's training, each with its step.
 
-    Those of a finished run stand in its card, and an older card has none; before that they stand in the metrics.
+    Those of a finished run are in its card (older cards have none), those of an unfinished one in metrics.jsonl.
     """
     readings = run.card.get("alarms", []) if run.finished else [r for r in run.metrics() if "alarm" in r]
     return [(r["step"], Alarm(r["alarm"], r["seen"], r["advice"])) for r in readings]
 
 
 def training(run: Run, card: Mapping[str, Any]) -> Training:
-    """How a segmenter trained, and what it and the best fixed mask reach over all tested pixels.
+    """The losses of a segmenter, and the Dice of it and of the best fixed mask over all tested pixels.
 
-    An earlier version's card holds neither of the two; then 3D Dice, a mean over patients, stands for the first.
-    What ran in another program left no losses.
+    Cards of earlier versions have neither Dice; 3D Dice, a mean over patients, then replaces the first. A training in
+    another program has no losses.
     """
     scores = card["scores"]
     pooled = scores.get("pooled")
@@ -145,16 +142,41 @@ def training(run: Run, card: Mapping[str, Any]) -> Training:
     return Training(dice, scores.get("trivial_dice"), tuple(readings))
 
 
+def finished_run(out: Path, start: Callable[[], Run], world: Distributed) -> Run | None:
+    """The run in a folder if `start`, which opens it with this command's settings, finds it finished."""
+    # The first process may have made the folder by the time another one looks.
+    if not world.once(lambda: is_run(out) and start().finished):
+        return None
+    log.info("%s is finished already.", out)
+    return Run(out)
+
+
+def training_card(
+    done: TrainerState, steps_per_epoch: int, settings: TrainSettings, compute: Compute, world: Distributed
+) -> TrainingCard:
+    """What the card of every training says of it."""
+    return {
+        "settings": settings.model_dump(mode="json"),
+        "leaking": settings.split == "slice",
+        "alarms": done.alarms,
+        "steps": done.step,
+        "seconds": round(done.seconds, 1),
+        "seconds_per_epoch": round(done.seconds * steps_per_epoch / done.step, 2),
+        "device": describe_device(world.device),
+        "threads": done.threads,
+        "processes": world.ranks,
+        "compute": str(compute),
+    }
+
+
 log = logging.getLogger(__name__)
 
 
 @dataclass
 class TrainingLogger:
-    """An open journal; `journal` opens it.
+    """Writes metrics.jsonl and TensorBoard; `journal` opens it.
 
     Args:
-        run: where it lies.
-        world: the processes that train together.
         curves: TensorBoard, on the first process.
         lap: when the steps of the next reading began.
     """
@@ -165,13 +187,13 @@ class TrainingLogger:
     lap: float = field(default_factory=time.monotonic)
 
     def read(self, since: Sequence[Losses], at: TrainerState, epoch: int) -> str:
-        """Wait for the device and write down the mean losses since the last reading.
+        """Wait for the device and write the mean losses since the last reading.
 
         Returns:
             The same for the progress line.
 
         Raises:
-            InputError: a loss that is no number.
+            InputError: a loss that is NaN or infinite.
         """
         means = self._means(since, at.step)
         at.count(means, len(since))
@@ -186,45 +208,45 @@ class TrainingLogger:
         return f"{speed:.3g} steps/s  {memory:.1f} GB  {losses}"
 
     def restart_timer(self) -> None:
-        """Whatever was done since the last reading was no training."""
+        """Ignore the time since the last reading, which was not training."""
         self.lap = time.monotonic()
 
     def saw(self, sight: ValidationResult, at: TrainerState, epoch: int) -> None:
-        """Write down what was seen after an epoch; an alarm is raised once."""
+        """Write the result of a validation; each alarm is raised once."""
         fresh = at.new(sight.alarms, epoch)
         for alarm in fresh:
             log.warning("Alarm. %s", alarm)
         if self.curves is None:
             return
         where = {"step": at.step, "epoch": epoch}
-        # What is no number cannot be drawn, and JSON has none.
+        # NaN cannot be drawn, and JSON has none.
         numbers = {name: value for name, value in sight.numbers.items() if math.isfinite(value)}
         if numbers:
             self.run.log({**where, **numbers})
             self.curves.scalars(at.step, numbers)
         for alarm in fresh:
-            self.run.log({**where, **alarm.reading})
+            self.run.log(alarm.record(at.step, epoch))
         if sight.picture:
             self.curves.picture(at.step, sight.picture)
 
     def _means(self, since: Sequence[Losses], step: int) -> dict[str, float]:
         names = list(since[0])
         means = torch.stack([torch.stack([losses[name] for losses in since]).mean() for name in names])
-        found = dict(zip(names, self.world.mean(means.tolist()), strict=True))
-        bad = [name for name, value in found.items() if not math.isfinite(value)]
+        by_name = dict(zip(names, self.world.mean(means.tolist()), strict=True))
+        bad = [name for name, value in by_name.items() if not math.isfinite(value)]
         if bad:
             raise InputError(
                 self.run.path,
-                found=f"a {' and a '.join(bad)} loss that is no number at step {step}",
+                found=f"a {' and a '.join(bad)} loss that is not finite at step {step}",
                 expected="finite losses",
                 do=loss_advice(names, kept=bool(checkpoints(self.run.path / "checkpoints"))),
             )
-        return found
+        return by_name
 
 
 @contextmanager
 def journal(run: Run, world: Distributed, start_step: int) -> Iterator[TrainingLogger]:
-    """Open the journal of a run that continues after `start_step`."""
+    """Open the log of a run that resumes after `start_step`."""
     if not world.first:
         yield TrainingLogger(run, world, None)
         return

@@ -22,7 +22,7 @@ from crossmod.progress import progress
 from crossmod.runs import LOCK, Run
 from crossmod.seeds import derive, rng
 
-# Reading losses waits for the device; every so many steps is often enough to watch.
+# Reading losses waits for the device.
 STEPS_BETWEEN_READINGS = 25
 
 Look = Callable[[int, TrainerState], ValidationResult]
@@ -33,13 +33,13 @@ class TrainingPlan:
     """How long to train, and what to keep.
 
     Args:
-        title: what the progress line says.
+        title: of the progress line.
         epochs: passes over the data.
         seed: the run's seed.
-        steps: train for so many steps in place of epochs; 0: the epochs decide.
-        decay: share of the epochs, at the end, over which the learning rates fall in a straight line to 0.
-        schedule: `cosine`: the learning rates fall over all steps along half a wave to 0, in place of `decay`.
-        patience: stop after so many scores without a better one; 0: never.
+        steps: number of steps, which replaces the epochs; 0: the epochs count.
+        decay: share of the epochs, at the end, over which the learning rates fall linearly to 0.
+        schedule: `cosine`: the learning rates fall to 0 along half a cosine over all steps; replaces `decay`.
+        patience: stop after this many scores without a better one; 0: never.
         minutes: between checkpoints.
         keep: how many of the last checkpoints stay.
     """
@@ -55,13 +55,13 @@ class TrainingPlan:
     keep: int = 2
 
     def learning_rate_factor(self, epoch: int, done: float = 0.0) -> float:
-        """What the learning rates are multiplied with; a function of progress alone, so that it needs no state.
+        """Factor of the learning rates; a function of progress only, so that it needs no state.
 
-        A plan of steps may go on past its epochs; its rates stay what they were in the last.
+        A plan of steps may last longer than its epochs: the factor of the last epoch then stays.
 
         Args:
             epoch: counted from 0.
-            done: share of all steps that were taken before this one.
+            done: share of all steps taken before this one.
         """
         if self.schedule == "cosine":
             # Loshchilov & Hutter 2017, Eq. 5, with a least rate of 0 and no restarts.
@@ -80,30 +80,25 @@ def fit(
     world: Distributed,
     look: Look = lambda epoch, standing: ValidationResult(),
 ) -> TrainerState:
-    """Train to the end of the plan, from wherever the run's newest checkpoint stands.
+    """Train to the end of the plan, from the run's newest checkpoint.
 
     Args:
-        trainee: what is trained.
-        batches: with what.
-        run: where checkpoints, readings and pictures go.
-        plan: how long.
-        world: the processes that train together.
         look: called after each epoch, on the first process.
 
     Returns:
-        What was done, all sittings together.
+        The final state, of all sittings together.
 
     Raises:
-        Stopped: Ctrl-C or SIGTERM; where training stood is saved.
-        InputError: a loss that is no number, or another command that writes to the run.
+        TrainingInterrupted: Ctrl-C or SIGTERM; the state is saved.
+        InputError: a loss that is NaN or infinite, or another command that writes to the run.
     """
     with ExitStack() as stack:
-        world.once(lambda: _take(run, stack))
+        world.once(lambda: _lock(run, stack))
         return _fit(trainee, batches, run, plan, world, look)
 
 
-def _take(run: Run, stack: ExitStack) -> None:
-    """Let no other command write to the run, and remove what a killed one left half-written."""
+def _lock(run: Run, stack: ExitStack) -> None:
+    """Let no other command write to the run, and remove half-written files of a killed one."""
     stack.enter_context(lock(run.path / LOCK))
     remove_partial(run.path / "checkpoints")
 
@@ -142,7 +137,7 @@ def _fit(
             late = time.monotonic() - saved > plan.minutes * 60
             stop, save = world.all_agree(asked() or 0, int(late or at.step == total))
 
-            # Read. Before each save, so that no loss that is no number gets into a checkpoint and no reading is lost.
+            # Read, before each save: so no NaN gets into a checkpoint, and no reading is lost.
             if ends_epoch or stop or save or at.step % STEPS_BETWEEN_READINGS == 0:
                 at.seconds = time.monotonic() - began
                 advance(0, note=notes.read(since, at, epoch))

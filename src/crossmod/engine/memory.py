@@ -1,4 +1,4 @@
-"""How much memory this process takes: now, and at most so far; and what to say where there is too little."""
+"""Memory of this process, current and peak, and the error when it does not suffice."""
 
 import resource
 import sys
@@ -15,7 +15,7 @@ STATM = Path("/proc/self/statm")
 
 
 def resident_bytes() -> int:
-    """Main memory that the process holds now, bytes; where there is no /proc (macOS), the most it ever held."""
+    """Main memory of the process, bytes; without /proc (macOS) its peak."""
     try:
         pages = int(STATM.read_text(encoding="ascii").split()[1])
     except FileNotFoundError:
@@ -24,11 +24,11 @@ def resident_bytes() -> int:
 
 
 def peak_bytes(device: torch.device) -> int:
-    """The most memory that the process held so far, bytes.
+    """Peak memory of the process, bytes.
 
     Args:
-        device: `cpu`: main memory, libraries and all; `cuda`: what torch's tensors took of the GPU's memory, without
-            what CUDA itself and torch's cache take.
+        device: `cpu`: main memory, including libraries; `cuda`: torch's tensors in GPU memory, without CUDA itself and
+            torch's cache.
     """
     return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else _most_resident()
 
@@ -41,15 +41,12 @@ def _most_resident() -> int:
 
 @contextmanager
 def fitting(out: Path, batch_size: int, size: int) -> Iterator[None]:
-    """Train; where memory does not suffice, say so.
+    """Turn a lack of memory in the block into an InputError.
 
     Args:
         out: the run folder.
-        batch_size: slices in a step.
+        batch_size: slices per step.
         size: pixels along each side of them.
-
-    Raises:
-        InputError: there is too little memory.
     """
     try:
         yield
@@ -58,7 +55,7 @@ def fitting(out: Path, batch_size: int, size: int) -> Iterator[None]:
             raise
         which = "GPU memory" if isinstance(error, torch.OutOfMemoryError) else "main memory"
         lower = "--batch-size, --size" if batch_size > 1 else "--size"
-        # What has no checkpoint begins again with other settings; what has one is a run with its own.
+        # A run without a checkpoint may begin again with other settings; one with a checkpoint may not.
         where = ", with another folder for the run" if checkpoints(out / "checkpoints") else "; the same folder will do"
         raise InputError(
             out,
@@ -69,7 +66,7 @@ def fitting(out: Path, batch_size: int, size: int) -> Iterator[None]:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory did not suffice: torch and its libraries say it in words."""
+    """Whether an error reports too little memory; torch and its libraries only do so in their messages."""
     return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(words in str(error) for words in _NO_MEMORY)
 
 

@@ -3,22 +3,20 @@
 import copy
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 
-from crossmod.engine.state import Batch, Losses, TrainingTask
+from crossmod.engine.state import Batch, Losses, State, TrainingTask
 
 
 def averaged(trainee: TrainingTask, names: tuple[str, ...], decay: float) -> TrainingTask:
     """The same trainee, with exponential moving averages of some of its networks.
 
-    After each step `average = decay * average + (1 - decay) * weights`, buffers (such as batch norm's) likewise.
+    After each step `average = decay * average + (1 - decay) * weights`, also of buffers such as batch norm's.
 
     Args:
-        trainee: what is trained.
         names: of the networks to be averaged.
         decay: weight of the past; 0: no averages.
     """
@@ -38,18 +36,18 @@ def averaged(trainee: TrainingTask, names: tuple[str, ...], decay: float) -> Tra
 
 
 def _parts(network: nn.Module) -> list[Tensor]:
-    # The parameters themselves: what state_dict gives would be left behind when the memory layout is changed.
+    # The parameters themselves: tensors of state_dict would be outdated when the memory layout is changed.
     return [*network.parameters(), *(buffer for buffer in network.buffers() if buffer.is_floating_point())]
 
 
-# Options of a group that say how it computes, not what.
+# Options of a group that determine how it computes, not what.
 OWN = ("lr", "fused", "capturable", "foreach", "differentiable")
 
 
 def adam(weights: Iterable[nn.Parameter], rate: float, betas: tuple[float, float], device: torch.device) -> Adam:
     """Adam (Kingma & Ba 2015), fused.
 
-    On a GPU its step counts and rates are tensors there, since numbers would be frozen into a CUDA graph.
+    On a GPU its step counts and rates are tensors, since numbers would be frozen into a CUDA graph.
     """
     graphs = device.type == "cuda"
     lr = torch.tensor(rate, device=device) if graphs else rate
@@ -62,7 +60,7 @@ def rates(optimizer: Optimizer) -> list[float]:
 
 
 def set_rates(optimizer: Optimizer, values: Iterable[float]) -> None:
-    """Give each group its learning rate, in place where it is a tensor."""
+    """Set the learning rate of each group, in place if it is a tensor."""
     for group, value in zip(optimizer.param_groups, values, strict=True):
         if isinstance(group["lr"], torch.Tensor):
             group["lr"].fill_(value)
@@ -70,14 +68,14 @@ def set_rates(optimizer: Optimizer, values: Iterable[float]) -> None:
             group["lr"] = value
 
 
-def load_optimizer(optimizer: Optimizer, state: dict[str, Any]) -> None:
-    """Take the state of a checkpoint, each moment laid out in memory as its weight is.
+def load_optimizer(optimizer: Optimizer, state: State) -> None:
+    """Restore the state of a checkpoint, each moment in the memory layout of its weight.
 
-    A fused step walks over weight, gradient and moments side by side: moments in another layout would be silently
+    A fused step iterates over weight, gradient and moments in parallel: moments in another layout would be silently
     exchanged between weights (PyTorch 2.13 does not check).
 
-    How the optimizer computes stays its own: the checkpoint may come from another device, and its rates are numbers on
-    the host, which a recorded step would freeze.
+    Options of how the optimizer computes are kept: the checkpoint may be from another device, and its rates are numbers
+    on the host, which a recorded step would freeze.
     """
     own = [{name: group[name] for name in OWN if name in group} for group in optimizer.param_groups]
     optimizer.load_state_dict(state)

@@ -1,10 +1,10 @@
 """Trainer state that must survive a restart, and the task that the loop trains."""
 
 import math
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float
@@ -12,19 +12,22 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from crossmod.engine.alarms import Alarm, new_alarms
+from crossmod.runs import AlarmRecord
 
-# So many epochs of mean losses are kept for whoever watches.
+# Nested tensors and plain values, as a checkpoint holds them.
+State: TypeAlias = dict[str, Any]
+
+# Epochs whose mean losses are kept for alarms.
 EPOCHS_REMEMBERED = 20
 
 
 @dataclass(frozen=True)
 class ValidationResult:
-    """What was seen when the training was looked at, after an epoch.
+    """Result of a validation after an epoch.
 
     Args:
         numbers: by name, for the metrics.
-        score: of the networks as they are now, the lower the better; None: not scored after this epoch.
-        alarms: what looks wrong.
+        score: of the networks, the lower the better; None: not scored after this epoch.
         picture: a PNG that was written.
     """
 
@@ -36,18 +39,19 @@ class ValidationResult:
 
 @dataclass
 class TrainerState:
-    """Where a training stands.
+    """State of a training.
 
     Args:
         step: steps taken.
         seconds: of training, all sittings together.
-        over: it ended before its last step, since it got no better.
+        over: it ended before its last step, since scores no longer improved.
         best: score, step and epoch of the best networks so far.
         waited: scores since then.
-        alarms: what was raised so far, as the metrics hold it.
-        history: mean losses of the last whole epochs.
-        sums: of losses since the epoch began, and of how many steps.
-        threads: CPU threads that computed, and from which step on, oldest first.
+        alarms: raised so far.
+        history: mean losses of the last complete epochs.
+        sums: of losses since the epoch began.
+        summed: steps since the epoch began.
+        threads: number of CPU threads, and from which step on, oldest first.
     """
 
     step: int = 0
@@ -55,13 +59,13 @@ class TrainerState:
     over: bool = False
     best: dict[str, float] = field(default_factory=dict)
     waited: int = 0
-    alarms: list[dict[str, Any]] = field(default_factory=list)
+    alarms: list[AlarmRecord] = field(default_factory=list)
     history: dict[str, list[float]] = field(default_factory=dict)
     sums: dict[str, float] = field(default_factory=dict)
     summed: int = 0
     threads: list[dict[str, int]] = field(default_factory=list)
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> State:
         """As plain data."""
         return asdict(self)
 
@@ -71,7 +75,7 @@ class TrainerState:
         return int(self.best["step"]) if self.best else None
 
     def computes_with(self, threads: int) -> None:
-        """From the next step on so many CPU threads compute."""
+        """Record the number of CPU threads from the next step on."""
         if not self.threads or self.threads[-1]["threads"] != threads:
             self.threads.append({"step": self.step, "threads": threads})
 
@@ -88,16 +92,13 @@ class TrainerState:
         self.sums, self.summed = {}, 0
 
     def new(self, alarms: Sequence[Alarm], epoch: int) -> list[Alarm]:
-        """The alarms that were not raised before; from now on they were."""
-        fresh = new_alarms(alarms, self._raised())
-        self.alarms += [{"step": self.step, "epoch": epoch, **alarm.reading} for alarm in fresh]
+        """The alarms that were not raised before; records them."""
+        fresh = new_alarms(alarms, {alarm["alarm"] for alarm in self.alarms})
+        self.alarms += [alarm.record(self.step, epoch) for alarm in fresh]
         return fresh
 
-    def _raised(self) -> Collection[str]:
-        return {alarm["alarm"] for alarm in self.alarms}
-
     def is_best(self, score: float | None, epoch: int) -> bool:
-        """Whether a score is the best so far; from now on it is. One that is not finite never is."""
+        """Whether a score is the best so far, which is recorded; one that is not finite never is."""
         if score is None:
             return False
         if not math.isfinite(score) or (self.best and not score < self.best["score"]):
@@ -115,12 +116,12 @@ Losses = dict[str, Float[Tensor, ""]]
 class Stateful(Protocol):
     """Anything with a state that a checkpoint can hold."""
 
-    def state_dict(self) -> dict[str, Any]: ...  # noqa: D102
-    def load_state_dict(self, state: dict[str, Any], /) -> Any: ...  # noqa: D102
+    def state_dict(self) -> State: ...  # noqa: D102
+    def load_state_dict(self, state: State, /) -> Any: ...  # noqa: D102
 
 
 def no_random_draws(rng: np.random.Generator) -> Batch:
-    """A step without chance."""
+    """For steps without randomness."""
     return {}
 
 
@@ -130,14 +131,14 @@ class TrainingTask:
 
     Args:
         networks: by the paper's symbol.
-        optimizers: by the networks that they move.
-        step: one update of everything from one batch; gives detached losses. It works on the device alone, asks the
-            host nothing and draws nothing but dropout, so that it can be recorded and replayed.
-        draw: what else the host draws for a step, such as pool exchanges; it goes into the batch. Its generator is the
-            step's own.
-        memory: what else must survive a restart, such as image pools; each process has its own.
-        blocks: parts of the networks that are compiled, each as one; none: compiling wins nothing.
-        averages: running averages of networks, by the network's name; empty: the networks as they are trained count.
+        optimizers: by the networks that they update.
+        step: one update of everything from one batch; returns detached losses. It works on the device only and draws
+            nothing except dropout, so that it can be recorded and replayed.
+        draw: other draws of the host for a step, such as pool exchanges, which are added to the batch; each step has
+            its own random generator.
+        memory: other state that must survive a restart, such as image pools; each process has its own.
+        blocks: parts of the networks that are compiled separately; none: compiling saves nothing.
+        averages: running averages of networks, by the network's name; empty: no averages.
     """
 
     networks: dict[str, nn.Module]
@@ -150,24 +151,24 @@ class TrainingTask:
 
     @property
     def model(self) -> dict[str, nn.Module]:
-        """The networks that are looked at and used: averaged ones where there are any."""
+        """The networks that are validated and used: averaged ones if any."""
         return {**self.networks, **self.averages}
 
 
 @runtime_checkable
 class Batches(Protocol):
-    """Training data: any batch of any epoch, the same whenever it is asked for."""
+    """Training data: any batch of any epoch, the same at each call."""
 
     @property
     def steps(self) -> int:
-        """Batches an epoch."""
+        """Batches per epoch."""
         ...
 
     def batch(self, epoch: int, step: int) -> Batch:
-        """The batch of one step; it depends on nothing but the seed, the epoch and the step."""
+        """The batch of one step; it depends only on the seed, the epoch and the step."""
         ...
 
 
 def parameters(network: nn.Module) -> int:
-    """How many numbers are trained in a network."""
+    """Number of trained parameters of a network."""
     return sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad)

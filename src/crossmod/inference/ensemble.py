@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 from statistics import median
-from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float32, UInt8
@@ -22,6 +21,7 @@ from crossmod.errors import InputError
 from crossmod.files import read_json
 from crossmod.inference.predict import Prediction, pooled
 from crossmod.inference.types import About, Network
+from crossmod.runs import TranslatorSideCard
 from crossmod.settings import Device, Machine
 from crossmod.synthesis.translator import Epoch, Translator, load_translator
 from crossmod.version import __version__
@@ -96,7 +96,7 @@ def about_run(translator: Translator, path: Path) -> About:
     )
 
 
-def _field(path: Path, data: dict[str, Any], side: Modality) -> float | None:
+def _field(path: Path, data: TranslatorSideCard, side: Modality) -> float | None:
     """Median side of the squared training slices in millimetres; None if they are gone."""
     try:
         cases = Store(path / data["store"]).cases

@@ -25,7 +25,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F  # noqa: N812 - the name everybody knows
+import torch.nn.functional as F  # noqa: N812 - the usual name
 from jaxtyping import Float
 from torch import Tensor
 
@@ -271,16 +271,10 @@ def kernel_distance(a: Float[np.ndarray, "n features"], b: Float[np.ndarray, "m 
 
     sum_{i != j} k(a_i, a_j) / n(n-1) + sum_{i != j} k(b_i, b_j) / m(m-1) - 2 sum_{ij} k(a_i, b_j) / nm
 
-    Args:
-        a: one row per image.
-        b: one row per image; the numbers of images may differ.
-
-    Raises:
-        InputError: a set of fewer than two rows, or features that are NaN or infinite.
+    Sets and errors are those of `frechet_distance`.
     """
     _refuse_unusable("kernel distance", a, b)
-    ones = np.ones(len(a)), np.ones(len(b))
-    return weighted_kernel_distance(kernel(a, a), kernel(b, b), kernel(a, b), *ones)
+    return weighted_kernel_distance(kernel(a, a), kernel(b, b), kernel(a, b), np.ones(len(a)), np.ones(len(b)))
 
 
 def weighted_kernel_distance(
@@ -292,10 +286,7 @@ def weighted_kernel_distance(
 ) -> float:
     """`kernel_distance` of sets with repeated images, from the kernels of single images.
 
-    Args:
-        aa: kernel of the first set's images with one another.
-        ab: between the two.
-        times_a: how often each image of the first set occurs, a whole number; two or more in all.
+    As `weighted_frechet_distance`, with kernels in place of scalar products and whole numbers of times.
     """
     n, m = times_a.sum(), times_b.sum()
     # An image that occurs twice is a pair with itself.

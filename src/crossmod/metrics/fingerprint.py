@@ -165,9 +165,8 @@ def fingerprint(training: Training, settings: TranslateSettings) -> Fingerprint:
     Args:
         training: the slices, and the model that was trained on them.
     """
-    target: Modality = "mr" if settings.source == "ct" else "ct"
     rows, target_rows = _some_slices(training.source[0]), _some_slices(training.target)
-    of_target = [_looks_of(training, training.target, own, target, settings) for own in target_rows]
+    of_target = [_looks_of(training, training.target, own, settings.target, settings) for own in target_rows]
     return Fingerprint(
         modality=settings.source,
         slices=settings.slices,

@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Bool, Num, UInt8
 from scipy import ndimage
 
-from crossmod.metrics.segmentation import dice
+from crossmod.metrics.segmentation import bounding_box, dice
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ def pieces_of(
         spacing: mm along each axis.
         margin_mm: by which a surface may move.
     """
-    unit, box = _unit(spacing), _box(before | after)
+    unit, box = _unit(spacing), bounding_box(before | after)
     before, after = before[box], after[box]
     sides = [_labelled(side) for side in (before, after)]
     counts = [int(np.count_nonzero(sizes >= max(CRUMB * sizes.sum(), 1))) for _, sizes in sides]
@@ -81,13 +81,6 @@ def pieces_of(
 def _unit(spacing: tuple[float, ...]) -> float:
     """Of a voxel in ml, or of a pixel in cm^2."""
     return float(np.prod(spacing)) / (100 if len(spacing) == 2 else 1000)
-
-
-def _box(where: Bool[np.ndarray, "*shape"]) -> tuple[slice, ...]:
-    if not where.any():
-        return tuple(slice(0, 1) for _ in where.shape)
-    ends = [(int(at.min()), int(at.max())) for at in np.nonzero(where)]
-    return tuple(slice(max(low - 1, 0), high + 2) for low, high in ends)
 
 
 def _labelled(where: Bool[np.ndarray, "*shape"]) -> tuple[np.ndarray, np.ndarray]:
@@ -176,9 +169,13 @@ def _change(
     unit = _unit(spacing)
     sizes = np.count_nonzero(before) * unit, np.count_nonzero(after) * unit
     shown, shows = (side.any(axis=(-2, -1)) for side in (before, after))
+    shift = float("nan")
+    if before.any() and after.any():
+        centres = [np.mean(np.nonzero(side), axis=1) * np.array(spacing) for side in (before, after)]
+        shift = float(np.linalg.norm(centres[1] - centres[0]))
     return OrganChange(
         dice=dice(before, after),
-        shift_mm=_shift(before, after, spacing),
+        shift_mm=shift,
         size_before=sizes[0],
         size_after=sizes[1],
         growth=sizes[1] / sizes[0] if sizes[0] else float("nan"),
@@ -195,13 +192,6 @@ def _fate(before: float, after: float) -> Fate:
     if after < LEAST_LEFT * before:
         return "vanished"
     return "appeared" if before < LEAST_LEFT * after else "kept"
-
-
-def _shift(before: Bool[np.ndarray, "*shape"], after: Bool[np.ndarray, "*shape"], spacing: tuple[float, ...]) -> float:
-    if not before.any() or not after.any():
-        return float("nan")
-    centres = [np.mean(np.nonzero(side), axis=1) * np.array(spacing) for side in (before, after)]
-    return float(np.linalg.norm(centres[1] - centres[0]))
 
 
 @dataclass(frozen=True, eq=False)

@@ -19,7 +19,7 @@ Definitions, since tools differ:
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, UInt8
 from scipy import ndimage
 
 Mask = Bool[np.ndarray, "..."]
@@ -35,6 +35,12 @@ def iou(first: Mask, second: Mask) -> float:
     """|A and B| / |A or B|: 1 if both are empty, since they agree."""
     union = np.count_nonzero(first | second)
     return 1.0 if union == 0 else np.count_nonzero(first & second) / union
+
+
+def label_consistency(answer: UInt8[np.ndarray, "rows columns"], truth: UInt8[np.ndarray, "rows columns"]) -> float:
+    """Dice between S(G(x)) and the mask of x, averaged over the organs that either shows; 1 if neither shows any."""
+    organs = np.union1d(answer, truth)
+    return float(np.mean([dice(answer == organ, truth == organ) for organ in organs[organs > 0]] or [1.0]))
 
 
 def volume_difference(answer: Mask, truth: Mask) -> float:
@@ -81,7 +87,7 @@ def surface_distance(first: Volume, second: Volume, spacing: tuple[float, float,
     """
     if np.array_equal(first, second):
         return SurfaceDistance(0.0, 0.0, 0.0)
-    box = _box(first | second)
+    box = bounding_box(first | second)
     first, second = surface(first[box]), surface(second[box])
     if not first.any() or not second.any():
         return SurfaceDistance(float("nan"), float("nan"), float("nan"))
@@ -98,9 +104,11 @@ def surface(mask: Volume) -> Volume:
     return mask & ~inside
 
 
-def _box(mask: Volume) -> tuple[slice, ...]:
-    """The bounding box of a mask, one voxel wider on each side within the volume."""
-    others = ((1, 2), (0, 2), (0, 1))
+def bounding_box(mask: Mask) -> tuple[slice, ...]:
+    """The bounding box of a mask, one voxel wider on each side within the volume; the first voxel if it is empty."""
+    if not mask.any():
+        return (slice(0, 1),) * mask.ndim
+    others = [tuple(other for other in range(mask.ndim) if other != axis) for axis in range(mask.ndim)]
     inside = [np.flatnonzero(mask.any(axis=axes)) for axes in others]
     return tuple(slice(max(int(places[0]) - 1, 0), int(places[-1]) + 2) for places in inside)
 

@@ -1,1 +1,1 @@
-"""Networks of all rooms."""
+"""Networks of synthesis, segmentation and metrics."""

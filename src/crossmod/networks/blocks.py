@@ -1,24 +1,24 @@
 """Layers and networks that several rooms share: ResNet generator, PatchGAN discriminator, padding to a multiple.
 
 Notable:
-- Generators and segmentor are one network (Johnson et al. 2016; Rafiq et al. 2025, 2.1.1 and Fig. 3): two layers down,
-  residual blocks, two layers up. They differ in the number of channels that come out and in what is done to them.
-- Convolutions have biases and instance norm has no weights: that gives the parameter counts that were published.
+- Generators and segmentor have the same network (Johnson et al. 2016; Rafiq et al. 2025, 2.1.1 and Fig. 3): two layers
+  down, residual blocks, two layers up. They differ in the number of output channels and in the last activation.
+- Convolutions have biases and instance norm has no weights, which gives the published parameter counts.
 - The discriminator is the 70 x 70 PatchGAN (Isola et al. 2017; Rafiq et al. 2025, 2.1.2 and Fig. 4).
-- Last layers compute in fp32 also where the rest computes in bf16, which would leave images 256 gray levels or fewer.
+- Last layers compute in fp32 even if the rest computes in bf16, which would leave images 256 gray levels or fewer.
 """
 
 from collections.abc import Callable, Iterable
 from typing import Literal
 
 import torch
-import torch.nn.functional as F  # noqa: N812 - the name everybody knows
+import torch.nn.functional as F  # noqa: N812 - the usual name
 from jaxtyping import Float
 from torch import Tensor, nn
 
 
 class CompiledSequential(nn.Sequential):
-    """Layers one after the other, compiled as one: PyTorch's compiler passes over the containers of PyTorch itself."""
+    """Layers one after the other, compiled as one: PyTorch's compiler skips PyTorch's own containers."""
 
     def forward(self, input: Tensor) -> Tensor:  # the name that nn.Sequential gave it
         """Run the layers."""
@@ -28,13 +28,10 @@ class CompiledSequential(nn.Sequential):
 
 
 class Float32Sequential(CompiledSequential):
-    """Layers that compute in fp32 where autocast has the others compute in less.
-
-    For the last layers of a network: in bf16 an image would come out in a few hundred gray levels.
-    """
+    """The last layers of a network, which compute in fp32 even within autocast."""
 
     def forward(self, input: Tensor) -> Tensor:
-        """Run the layers on `input` in fp32, or in fp64 where that comes."""
+        """Run the layers in fp32, or in fp64 if the input is."""
         with torch.autocast(input.device.type, enabled=False):
             return super().forward(input if input.dtype == torch.float64 else input.float())
 
@@ -45,9 +42,9 @@ Head = Literal["tanh", "linear"]
 class InstanceNorm(nn.Module):
     """Instance norm without weights (Ulyanov et al. 2016), in any memory layout.
 
-    PyTorch's own copies to another layout and back where channels come last, and on a CPU its gradient is wrong for a
-    batch of one whose gradients come with channels last (2.13; tests/networks/test_blocks.py). Where they do,
-    the formula is written out, and the compiler makes one pass of it; elsewhere the gradient is turned first.
+    With channels last, PyTorch's own copies to another layout and back, and on a CPU its gradient is wrong for a batch
+    of one whose gradients have channels last (2.13; tests/networks/test_blocks.py). In that layout the formula is
+    written out, and the compiler makes one pass of it; otherwise the gradient is made contiguous first.
     """
 
     def forward(self, x: Float[Tensor, "batch width rows columns"]) -> Float[Tensor, "batch width rows columns"]:
@@ -63,7 +60,7 @@ class InstanceNorm(nn.Module):
 
 
 class ResidualBlock(nn.Module):
-    """Two 3 x 3 convolutions and a way around them."""
+    """Two 3 x 3 convolutions and a skip connection."""
 
     def __init__(self, width: int):
         super().__init__()
@@ -73,7 +70,7 @@ class ResidualBlock(nn.Module):
         )  # fmt: skip
 
     def forward(self, x: Float[Tensor, "batch width rows columns"]) -> Float[Tensor, "batch width rows columns"]:
-        """Add what the two convolutions find."""
+        """Add the output of the convolutions to their input."""
         return x + self.body(x)
 
 
@@ -109,11 +106,11 @@ class ResNet(nn.Module):
     """Generator or segmentor: encoder, residual blocks, decoder.
 
     Args:
-        outputs: channels that come out: 1 for a generator, the number of classes for S.
+        outputs: output channels: 1 for a generator, the number of classes for S.
         filters: width of the first layer.
         blocks: residual blocks between the encoder and the decoder.
         head: `tanh` for images in [-1, 1], `linear` for logits.
-        inputs: images that come in.
+        inputs: input images.
     """
 
     def __init__(self, outputs: int = 1, filters: int = 64, blocks: int = 9, head: Head = "tanh", *, inputs: int = 1):
@@ -128,12 +125,12 @@ class ResNet(nn.Module):
 
 
 class PatchGAN(nn.Module):
-    """Discriminator that judges overlapping patches; logits, the higher the more real.
+    """Discriminator of overlapping patches; logits, the higher the more real.
 
     Args:
         filters: width of the first layer.
         layers: layers of stride 2; 3 of them see 70 x 70 pixels, 2 see 34 x 34, 1 sees 16 x 16.
-        inputs: images that it judges as one.
+        inputs: images that are judged as one.
     """
 
     def __init__(self, filters: int = 64, layers: int = 3, *, inputs: int = 1):
@@ -153,22 +150,22 @@ class PatchGAN(nn.Module):
     def forward(
         self, x: Float[Tensor, "batch inputs rows columns"]
     ) -> Float[Tensor, "batch 1 patch_rows patch_columns"]:
-        """One logit a patch."""
+        """One logit per patch."""
         return self.body(x)
 
 
 def blocks(networks: Iterable[nn.Module]) -> tuple[nn.Module, ...]:
     """The parts that are compiled, each as one: equal ones share their code."""
-    found: list[nn.Module] = []
+    parts: list[nn.Module] = []
     for network in networks:
         for part in network.children():
-            found += [part] if isinstance(part, CompiledSequential | ResidualBlock) else blocks([part])
-    return tuple(found)
+            parts += [part] if isinstance(part, CompiledSequential | ResidualBlock) else blocks([part])
+    return tuple(parts)
 
 
 @torch.no_grad()
 def initialise(network: nn.Module) -> None:
-    """Weights from N(0, 0.02), biases 0: what the public EssNet and CycleGAN code does."""
+    """Weights from N(0, 0.02), biases 0, as in the public EssNet and CycleGAN code."""
     for module in network.modules():
         if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
             module.weight.normal_(0.0, 0.02)
@@ -179,7 +176,7 @@ def initialise(network: nn.Module) -> None:
 def on_grid(
     network: Callable[[Tensor], Tensor], x: Float[Tensor, "batch 1 rows columns"], step: int, least: int = 1
 ) -> Float[Tensor, "batch 1 rows columns"]:
-    """What a network says of images that are padded to what it needs, cut back to what was given.
+    """Run a network on images padded to the size that it requires, and crop its output to theirs.
 
     Args:
         network: images to logits, pixel by pixel.
@@ -189,18 +186,12 @@ def on_grid(
     """
     rows, columns = x.shape[-2:]
     more_rows, more_columns = (max(-(-side // step) * step, least) - side for side in (rows, columns))
-    # Background (-1) where the image ends.
+    # Padded with background (-1).
     return network(F.pad(x, (0, more_columns, 0, more_rows), value=-1.0))[..., :rows, :columns]
 
 
 class PadToMultiple(nn.Module):
-    """Somebody else's network, for images of any size.
-
-    Args:
-        network: images to logits, pixel by pixel.
-        step: what both sides must be a multiple of.
-        least: shortest side that it can be trained with.
-    """
+    """Makes a network accept images of any size; arguments as for `on_grid`."""
 
     def __init__(self, network: nn.Module, step: int, least: int = 1):
         super().__init__()

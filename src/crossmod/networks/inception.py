@@ -1,15 +1,15 @@
-"""Inception, the network whose 2048 features Fréchet inception distances (FID) are taken of.
+"""Inception, the network with the 2048 features of Fréchet inception distances (FID).
 
-It is Inception v3 (Szegedy et al. 2016) as the TensorFlow graph of 2015-12-05 computes it. Other than in what PyTorch's
-users otherwise have, average pooling does not count the padding (blocks A, C and the first E), the last block pools by
-the maximum, there are 1008 classes, and the weights are others. The layer of the classes is left out here. Units and
-blocks bear the names of the weights file of PyTorch's port of FID, `pt_inception-2015-12-05-6726825d.pth`.
+It is Inception v3 (Szegedy et al. 2016) as the TensorFlow graph of 2015-12-05 computes it. Unlike in torchvision,
+average pooling does not count the padding (blocks A, C and the first E), the last block pools by the maximum, and there
+are 1008 classes and other weights. The layer of the classes is omitted here. Units and blocks have the names of the
+weights file of PyTorch's port of FID, `pt_inception-2015-12-05-6726825d.pth`.
 """
 
 from collections.abc import Mapping
 
 import torch
-import torch.nn.functional as F  # noqa: N812 - the name everybody knows
+import torch.nn.functional as F  # noqa: N812 - the usual name
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -43,7 +43,7 @@ class Unit(nn.Module):
 
 
 def average(x: Maps) -> Maps:
-    """Mean over 3 x 3; at the border over the pixels that there are."""
+    """Mean over 3 x 3; at the border over the existing pixels."""
     return F.avg_pool2d(x, 3, stride=1, padding=1, count_include_pad=False)
 
 
@@ -139,7 +139,7 @@ class InceptionE(nn.Module):
 
 
 class Inception(nn.Module):
-    """From one-channel images to 2048 features, never trained here."""
+    """From one-channel images to 2048 features; never trained here."""
 
     def __init__(self):
         super().__init__()
@@ -157,9 +157,9 @@ class Inception(nn.Module):
     def forward(self, images: Float[Tensor, "batch 1 rows columns"]) -> Float[Tensor, "batch 2048"]:
         """Features of images in [-1, 1], of any size.
 
-        They are brought to 299 x 299 by bilinear interpolation between pixel centres (`align_corners=False`, unsmoothed
-        where that shrinks them), and their one channel stands for red, green and blue. The PyTorch port of FID does the
-        same with images in [0, 1] and scales them to [-1, 1] afterwards, which differs by rounding only.
+        They are resampled to 299 x 299 by bilinear interpolation between pixel centres (`align_corners=False`, without
+        smoothing), and their channel is used for red, green and blue. The PyTorch port of FID does the same with images
+        in [0, 1] and scales them to [-1, 1] afterwards, which differs only by rounding.
         """
         x = F.interpolate(images, (SIZE, SIZE), mode="bilinear", align_corners=False).expand(-1, 3, -1, -1)
         x = F.max_pool2d(self.Conv2d_2b_3x3(self.Conv2d_2a_3x3(self.Conv2d_1a_3x3(x))), 3, stride=2)
@@ -172,12 +172,12 @@ class Inception(nn.Module):
 def with_weights(weights: Mapping[str, Float[Tensor, "..."]]) -> Inception:
     """The network with weights by name, all of them and no others, in fp32."""
     network = empty()
-    # PyTorch sets the counters of batch normalisation, which have no part in the features, to 0.
+    # PyTorch sets the counters of batch normalisation, which do not affect the features, to 0.
     network.load_state_dict(weights, strict=True, assign=True)
     return network
 
 
 def empty() -> Inception:
-    """The network without memory and, above all, without draws for weights: a training around it draws on."""
+    """The network without memory, and without random draws for weights, which would affect a training around it."""
     with torch.device("meta"):
         return Inception()

@@ -1,9 +1,9 @@
-"""Segmentation networks of MONAI (Cardoso et al. 2022), at full size: 2D, one channel in, one logit a pixel out.
+"""Segmentation networks of MONAI (Cardoso et al. 2022), at full size: 2D, one channel in, one logit per pixel out.
 
 Notable:
-- MONAI takes seconds to import and is an extra of the package: it is imported when a network of it is made.
-- Weights begin as MONAI draws them.
-- Last layers compute in fp32, as those of our own networks do.
+- MONAI takes seconds to import and is an extra of the package: it is imported when one of its networks is built.
+- Initial weights are drawn by MONAI.
+- Last layers compute in fp32, as in our own networks.
 """
 
 from importlib import import_module
@@ -19,11 +19,11 @@ SHAPE: dict[str, int] = {"spatial_dims": 2, "in_channels": 1, "out_channels": 1}
 def dynunet(size: int) -> PadToMultiple:
     """nnU-Net's plain 2D network (Isensee et al. 2021): instance norm, leaky ReLU, no deep supervision.
 
-    As nnU-Net plans it, the image is halved for as long as four pixels a side are left: six times from 256 pixels, to
-    32, 64, 128, 256 and three times 512 channels.
+    As nnU-Net plans it, the image is halved down to four pixels a side: six times from 256 pixels, with 32, 64, 128,
+    256 and three times 512 channels.
 
     Args:
-        size: pixels along each side of the images that it will see.
+        size: pixels along each side of its images.
     """
     halvings = (size // 4).bit_length() - 1
     network = _nets("dynunet").DynUNet(
@@ -34,7 +34,7 @@ def dynunet(size: int) -> PadToMultiple:
         deep_supervision=False,
     )
     network.output_block = Float32Sequential(network.output_block)
-    # Twice the step: instance norm has nothing to compare a single pixel with.
+    # Twice the step: instance norm of a single pixel is undefined.
     return PadToMultiple(network, step=2**halvings, least=2 ** (halvings + 1))
 
 
@@ -61,7 +61,7 @@ def segresnet(size: int) -> PadToMultiple:
 
 def _nets(name: str) -> Any:
     try:
-        # SwinUNETR alone needs it, and MONAI would complain in the middle of a step.
+        # Only SwinUNETR needs it, and MONAI would fail in the middle of a step.
         import_module("einops")
         return import_module("monai.networks.nets")
     except ImportError as error:

@@ -11,10 +11,10 @@ class MultiInputGenerator(nn.Module):
     """Several images in, one out.
 
     Args:
-        inputs: images that come in.
+        inputs: input images.
         filters: width of the first layer.
         blocks: residual blocks that each input passes.
-        branch_blocks: how many of them lie before the merge.
+        branch_blocks: how many of them are before the merge.
         stack: slices of each that are seen together.
     """
 
@@ -44,7 +44,7 @@ class MultiOutputGenerator(nn.Module):
     """One image in, several out.
 
     Args:
-        outputs: images that come out.
+        outputs: output images.
         filters: width of the first layer.
         blocks: residual blocks before the heads.
         stack: slices of each that are seen together.
@@ -73,6 +73,6 @@ class MultiDiscriminator(nn.Module):
     def forward(
         self, x: Float[Tensor, "batch images rows columns"]
     ) -> Float[Tensor, "batch inputs patch_rows patch_columns"]:
-        """One logit a patch of each image."""
+        """One logit per patch of each image."""
         parts = zip(self.judges, x.split(self.stack, dim=1), strict=True)
         return torch.cat([judge(image) for judge, image in parts], dim=1)

@@ -1,16 +1,16 @@
-"""Segmentation networks by name: the paper's U-Net, a small one for a CPU, and MONAI's. All give one logit a pixel.
+"""Segmentation networks by name: the paper's U-Net, a small one for a CPU, and MONAI's. All give one logit per pixel.
 
 Notable, of the paper's (Rafiq et al. 2025, 2.3, as implemented in Keras; 31,031,685 parameters):
-- Widths 64 to 1024, two 3 x 3 convolutions a level, no batch norm; dropout of 0.5 after levels 4 and 5.
-- Up: each pixel is doubled, then a 2 x 2 'same' convolution, which in Keras looks one pixel right and down.
-- The head goes through two channels and a ReLU before its 1 x 1 convolution. Where both are dead the output is one
-  constant: that happens, and a seed that fails so is reported as it is.
+- Widths 64 to 1024, two 3 x 3 convolutions per level, no batch norm; dropout of 0.5 after levels 4 and 5.
+- Up: each pixel is doubled, then a 2 x 2 'same' convolution, which in Keras extends one pixel right and down.
+- The head has two channels and a ReLU before its 1 x 1 convolution. If both are dead the output is constant: that
+  happens, and such a seed is reported unchanged.
 """
 
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F  # noqa: N812 - the name everybody knows
+import torch.nn.functional as F  # noqa: N812 - the usual name
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -39,7 +39,7 @@ class UNet(nn.Module):
 
     Args:
         widths: channels of each level, from the top.
-        norm: batch norm after each convolution; the paper's has none.
+        norm: batch norm after each convolution; not in the paper's.
         dropout: share of values dropped after the last two levels on the way down.
         head: channels of a last 3 x 3 convolution before the 1 x 1; 0: none.
     """
@@ -84,7 +84,7 @@ def _two_convolutions(inputs: int, outputs: int, norm: bool) -> nn.Sequential:
 
 @torch.no_grad()
 def initialise(network: nn.Module) -> None:
-    """He init as Keras' `he_normal` draws it, cut at two standard deviations; the last 1 x 1 by Glorot, as there."""
+    """He initialisation as Keras' `he_normal`, truncated at two standard deviations; the last 1 x 1 by Glorot."""
     convolutions = [module for module in network.modules() if isinstance(module, nn.Conv2d)]
     for convolution in convolutions:
         fan_in = convolution.weight[0].numel()
@@ -106,7 +106,7 @@ def tiny_unet(size: int = 64) -> UNet:
     return UNet(TINY_WIDTHS, norm=True, dropout=0.1, head=0)
 
 
-# Their weights begin as `initialise` draws them; those of others as their makers do.
+# Their initial weights are drawn by `initialise`; those of other networks by their own code.
 OWN = ("unet", "tiny")
 
 
@@ -115,7 +115,7 @@ def make_network(name: str, size: int) -> nn.Module:
 
     Args:
         name: as `--network` takes it.
-        size: pixels along each side of the images that it will see; DynUNet's depth depends on it.
+        size: pixels along each side of its images; DynUNet's depth depends on it.
 
     Raises:
         InputError: it is MONAI's, and MONAI is not installed.

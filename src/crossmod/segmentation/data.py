@@ -1,4 +1,4 @@
-"""What a segmenter is trained and tested on: real slices by the split, and synthetic ones that saw no test patient."""
+"""The data of a segmenter: real slices by the split, and synthetic ones of models that saw no test patient."""
 
 import logging
 from collections.abc import Sequence
@@ -44,18 +44,17 @@ class Split:
 
     @property
     def parts(self) -> tuple[SliceSet, ...]:
-        """What is trained on together."""
+        """The training sets that exist."""
         return tuple(part for part in (self.train, self.synthetic) if part is not None)
 
 
 @dataclass(frozen=True, eq=False)
 class SegmentationData:
-    """The stores' cases that count, before any pixel is read.
+    """The cases of the stores, before any pixel is read.
 
     Args:
-        store: with the real cases.
-        extra: with the synthetic ones, if any.
-        settings: as for `segment`.
+        store: the real cases.
+        extra: the synthetic cases, if any.
         people: who is one person in the stores.
     """
 
@@ -78,31 +77,28 @@ class SegmentationData:
 
     @property
     def inputs(self) -> dict[str, dict[str, str]]:
-        """The checksum of every case, as a run of `segment` keeps them."""
+        """The checksum of every case, as in the run's config.yaml."""
         return {
             "real": {case.id: case.sha256 for case in self.real},
             "synthetic": {case.id: case.sha256 for case in self.synthetic},
         }
-
-    def patient_names(self) -> list[str]:
-        """All patients of the modality: the folds are theirs, labelled or not, as they are for a translator."""
-        return [case.patient for case in self.store.select(self.settings.modality, sequence=self._sequence)]
 
     @property
     def _sequence(self) -> str | None:
         return self.settings.sequence if self.settings.modality == "mr" else None
 
     def settled(self) -> SegmentSettings:
-        """The settings with their millimetres: of the synthetic slices, or else by the real cases' bodies.
+        """The settings with their millimetres: of the synthetic slices, or else of the real cases' bodies.
 
-        By all of the real cases, so that the folds of one store have the same pixels.
+        Of all real cases, so that the folds of one store have the same pixels.
         """
         settings = self.settings
         if settings.frame == "stretch" or settings.pixel_mm:
             return settings
-        made = {_field_mm(case) for case in self.synthetic} - {0.0}
-        real = lambda: needed_mm({"real": extents(self.store, self.real, settings.frame)})  # noqa: E731 - read if needed
-        return settle(settings, max(made) if made else real())
+        # The field that the model of a synthetic case saw; 0 if it stretched the whole field of view.
+        fields = [round(case.synthetic.pixel_mm * case.shape[1], 6) for case in self.synthetic if case.synthetic]
+        largest = max(fields, default=0.0)
+        return settle(settings, largest or needed_mm({"real": extents(self.store, self.real, settings.frame)}))
 
     def load(self) -> Split:
         """Read the cases and divide their slices.
@@ -119,16 +115,18 @@ class SegmentationData:
             warn_of_cut(str(self.store.path), bodies, scale)
         warn_of_sizes(str(self.store.path), bodies)
         if self.extra is not None and bodies:
-            made = side_extent(extents(self.extra, self.synthetic, settings.frame))
-            warn_of_pair(str(self.store.path), side_extent(bodies), str(self.extra.path), made)
+            synthetic = side_extent(extents(self.extra, self.synthetic, settings.frame))
+            warn_of_pair(str(self.store.path), side_extent(bodies), str(self.extra.path), synthetic)
         slices = load_slices(self.store, self.real, settings, scale=scale, labelled=True)
-        real, test = _divide(slices, self.patient_names(), settings)
+        # The folds are of all patients, labelled or not, as for a translator.
+        patients = [case.patient for case in self.store.select(settings.modality, sequence=self._sequence)]
+        real, test = _divide(slices, patients, settings)
         train = None if settings.without_real else real
         if self.extra is None:
             return Split(train, None, test)
         tested = {case.sha256 for case in self.real if case.id in test.intensities}
         _check_for_leaks(self, set(test.patients), tested)
-        _tell_of_frames(self.extra, self.synthetic, settings)
+        _warn_of_frames(self.extra, self.synthetic, settings)
         return Split(train, synthetic_slices(self.extra, self.synthetic, settings), test)
 
 
@@ -136,8 +134,8 @@ def choose_cases(real: Path, synthetic: Path | None, settings: SegmentSettings) 
     """Open the stores, and settle the millimetres of a pixel.
 
     Raises:
-        InputError: a path that is no store, or a count without a synthetic store, or the other way round; or it is not
-            known whether the model of the synthetic slices saw people of `real`.
+        InputError: a path that is no store, a count without a synthetic store or the reverse, or it is unknown whether
+            the model of the synthetic slices saw people of `real`.
     """
     if (synthetic is None) != (settings.count == 0):
         found = f"--count {settings.count} and {'no' if synthetic is None else 'a'} --synthetic store"
@@ -148,33 +146,28 @@ def choose_cases(real: Path, synthetic: Path | None, settings: SegmentSettings) 
     return replace(chosen, settings=chosen.settled())
 
 
-def _field_mm(case: CaseRecord) -> float:
-    """Millimetres a side of what the model of a synthetic case saw; 0 where it stretched the whole field of view."""
-    return 0.0 if case.synthetic is None else round(case.synthetic.pixel_mm * case.shape[1], 6)
-
-
-def _tell_of_frames(store: Store, cases: Sequence[CaseRecord], settings: SegmentSettings) -> None:
-    """Tell where synthetic slices are brought to other pixels than they were made in."""
-    made = [case.synthetic for case in cases if case.synthetic is not None]
-    whole = [one for one in made if not one.pixel_mm]
+def _warn_of_frames(store: Store, cases: Sequence[CaseRecord], settings: SegmentSettings) -> None:
+    """Warn of synthetic slices with other pixels than the segmenter's."""
+    models = [case.synthetic for case in cases if case.synthetic is not None]
+    framed = [model for model in models if model.pixel_mm]
     if settings.frame == "stretch":
-        if len(whole) < len(made):
+        if framed:
             log.warning("%s: slices of one scale in mm, beside real ones whose whole field is stretched.", store.path)
         return
-    own = sorted({one.pixel_mm for one in made if one.pixel_mm} - {settings.pixel_mm})
-    if own:
+    pixels = sorted({model.pixel_mm for model in framed} - {settings.pixel_mm})
+    if pixels:
         log.warning(
             "%s: pixels of %s mm are resampled to the %g mm of this segmenter.",
-            store.path, " and ".join(f"{mm:g}" for mm in own), settings.pixel_mm,
+            store.path, " and ".join(f"{mm:g}" for mm in pixels), settings.pixel_mm,
         )  # fmt: skip
-    if whole:
+    if len(framed) < len(models):
         log.warning(
-            "%s: made by a model that stretched the whole field of view; brought to pixels of %g mm by where its "
-            "pixels lie. Organs then measure what they measured in the source.", store.path, settings.pixel_mm,
+            "%s: made by a model that stretched the whole field of view; resampled to pixels of %g mm by their "
+            "positions. Organs then have the size that they have in the source.", store.path, settings.pixel_mm,
         )  # fmt: skip
-    other = sorted({one.frame for one in made if one.pixel_mm} - {settings.frame})
-    if other:
-        log.warning("%s: centred on the %s, and the real slices on the %s.", store.path, other[0], settings.frame)
+    frames = sorted({model.frame for model in framed} - {settings.frame})
+    if frames:
+        log.warning("%s: centred on the %s, and the real slices on the %s.", store.path, frames[0], settings.frame)
 
 
 def _divide(slices: SliceSet, patients: Sequence[str], settings: SegmentSettings) -> tuple[SliceSet, SliceSet]:
@@ -187,14 +180,13 @@ def _divide(slices: SliceSet, patients: Sequence[str], settings: SegmentSettings
     for side, option, indexes in (("training", "--train-on all", train), ("test", "--test-on all", test)):
         if not any(index in showing for index in indexes):
             found = f"no {side} slice that shows {settings.organs[0]}"
-            raise InputError(
-                "the split", found=found, expected="some on both sides", do=f"Use another --fold, or {option}."
-            )
+            do = f"Use another --fold, or {option}."
+            raise InputError("the split", found=found, expected="some on both sides", do=do)
     return slices.take(draw_evenly(slices, train, settings.real_slices, settings.seed)), slices.take(test)
 
 
 def _check_for_leaks(chosen: SegmentationData, patients: set[str], tested: set[str]) -> None:
-    """Refuse synthetic slices of a model that saw what is tested on, under whatever name."""
+    """Refuse synthetic slices of a model that saw test patients, under any name."""
     assert chosen.extra is not None
     store, settings = chosen.extra, chosen.settings
     for case in chosen.synthetic:
@@ -216,15 +208,15 @@ def _check_for_leaks(chosen: SegmentationData, patients: set[str], tested: set[s
                 store.path,
                 found=f"slices of the model {case.synthetic.run}, which saw {who}",
                 expected="each patient on one side of the split",
-                do="Train the translator with the same --folds, --fold and --split-seed, then synthesize anew.",
+                do="Train the translator with the same --folds, --fold and --split-seed, then synthesize again.",
             )
 
 
 def synthetic_slices(store: Store, cases: Sequence[CaseRecord], settings: SegmentSettings) -> SliceSet:
-    """The synthetic slices that are added: good enough ones, drawn evenly from the patients.
+    """The synthetic slices that are added: consistent ones, drawn evenly from the patients.
 
     Raises:
-        InputError: fewer than `settings.count`, or a wanted consistency where none was measured.
+        InputError: fewer than `settings.count`, or a required consistency that was not measured.
     """
     slices = load_slices(store, cases, settings, scale=model_scale(settings), labelled=True)
     origins = [origin.consistency for case in cases if case.synthetic for origin in case.synthetic.slices]
@@ -244,7 +236,7 @@ def synthetic_slices(store: Store, cases: Sequence[CaseRecord], settings: Segmen
 
 
 def passes_consistency(consistency: Sequence[float | None], least: float) -> list[int]:
-    """Indexes of the slices that a filter lets pass; what has no consistency passes."""
+    """Indexes of the slices with at least this consistency, and of those without any."""
     return [i for i, score in enumerate(consistency) if score is None or score >= least]
 
 

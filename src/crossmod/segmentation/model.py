@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-import torch.nn.functional as F  # noqa: N812 - the name everybody knows
+import torch.nn.functional as F  # noqa: N812 - the usual name
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -15,7 +15,7 @@ from crossmod.networks.unet import OWN, initialise, make_network
 from crossmod.seeds import derive
 from crossmod.settings import SegmentSettings
 
-# nnU-Net's: small beside a single pixel, and no division by zero.
+# nnU-Net's: small compared with a single pixel; avoids division by zero.
 SMOOTH = 1e-5
 
 
@@ -23,9 +23,9 @@ def soft_dice(logits: Float[Tensor, "batch rows columns"], truth: Float[Tensor, 
     """1 - (2 sum(p g) + s) / (sum(p) + sum(g) + s), with p = sigmoid(logits), g the truth, s = 1e-5.
 
     After Milletari et al. 2016, whose denominator has squares, in nnU-Net's form (Isensee et al. 2021), which has none
-    and takes the sums over all pixels of the batch together ("batch Dice"): slices without the organ are then judged
-    by what is found in them beside the others'. Where no slice of a batch shows the organ the loss is close to 1 and
-    hardly changes: there cross-entropy alone teaches. With several processes each has the Dice of its own slices.
+    and sums over all pixels of the batch ("batch Dice"), so that slices without the organ count too. If no slice of a
+    batch shows the organ, the loss is close to 1 and hardly changes: only cross-entropy teaches then. With several
+    processes each has the Dice of its own slices.
 
     Returns:
         A scalar.
@@ -88,13 +88,13 @@ def build(settings: SegmentSettings, device: torch.device) -> TrainingTask:
 
 
 def begin(settings: SegmentSettings) -> nn.Module:
-    """The network of `settings` with the weights that it begins with, which depend on the seed alone."""
+    """The network of `settings` with its initial weights, which depend only on the seed."""
     seed = derive(settings.seed, "weights", "segmenter")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = make_network(settings.network, settings.size)
         if settings.network in OWN:
-            # Anew: what the layers drew for themselves when they were made is thrown away.
+            # Seeded again: the layers' own draws are discarded.
             torch.manual_seed(seed)
             initialise(network)
     return network

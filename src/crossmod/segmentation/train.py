@@ -4,8 +4,8 @@ import logging
 import os
 import shutil
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from jaxtyping import Bool
@@ -17,66 +17,17 @@ from crossmod.data.volume import take_slices
 from crossmod.engine.checkpoint import weights_hash
 from crossmod.engine.device import accelerate, choose, describe_device
 from crossmod.engine.distributed import Distributed, launch_processes
+from crossmod.engine.logger import finished_run, training_card
 from crossmod.engine.loop import TrainingPlan, fit
 from crossmod.engine.memory import fitting
 from crossmod.engine.optimizers import averaged
 from crossmod.engine.state import parameters
 from crossmod.machine import is_small
-from crossmod.runs import Run, is_run, start_run
+from crossmod.runs import Run, SegmenterCard, SegmenterDataCard, start_training
 from crossmod.segmentation.data import SegmentationData, Split, choose_cases
 from crossmod.segmentation.model import build
 from crossmod.segmentation.predict import KIND, THRESHOLD, predict, score
-from crossmod.settings import BEFORE_FRAMES, Machine, SegmentSettings
-
-
-def write_predictions(
-    path: Path, chosen: SegmentationData, test: SliceSet, answer: Bool[np.ndarray, "slices size size"]
-) -> None:
-    """A store of the tested slices: image, truth and answer."""
-    settings = chosen.settings
-    # A run that was killed here before left a part of it.
-    shutil.rmtree(path, ignore_errors=True)
-    tested = by_case(test)
-    with writing_store(path) as writer:
-        for record in chosen.real:
-            if record.id not in tested:
-                continue
-            rows = [i for i, key in enumerate(test.keys) if key.case == record.id]
-            volume = test.frame(record).place(chosen.store.read(record.id))
-            truth = class_map(volume, settings.organs, record.id)
-            volume = replace(volume, labels=truth, label_names=dict(enumerate(settings.organs, start=1)))
-            part = take_slices(volume, tested[record.id])
-            found = answer[rows].astype(np.uint8)
-            writer.add(record.id, part, patient=record.patient, person=record.person, answer=found)
-
-
-def by_case(slices: SliceSet) -> dict[str, list[int]]:
-    """The slices of each case, in their order."""
-    found: dict[str, list[int]] = {}
-    for key in slices.keys:
-        found.setdefault(key.case, []).append(key.slice)
-    return found
-
-
-def data_card(out: Path, chosen: SegmentationData, sides: Split) -> dict[str, Any]:
-    """What a run's card says of its data."""
-    made = [case.synthetic for case in chosen.synthetic if case.synthetic]
-    train, test = sides.train, sides.test
-    families, runs = sorted({one.family for one in made}), sorted({one.run for one in made})
-    return {
-        "real": os.path.relpath(chosen.store.path, out),
-        "synthetic": os.path.relpath(chosen.extra.path, out) if chosen.extra else None,
-        "synthetic_family": " + ".join(families) or None,
-        "synthetic_run": " + ".join(runs) or None,
-        "synthetic_models": sorted({one.model for one in made}),
-        "synthetic_recipe": " + ".join(sorted({one.recipe for one in made})) or None,
-        "train_slices": len(train) if train else 0,
-        "train_patients": list(train.patients) if train else [],
-        "test_slices": len(test),
-        "test_patients": list(test.patients),
-        "people": chosen.people.card(),
-    }
-
+from crossmod.settings import Machine, SegmentSettings
 
 log = logging.getLogger(__name__)
 
@@ -96,12 +47,12 @@ def train_segmenter(
     Args:
         out: the run folder.
         real: store with labelled real cases.
-        synthetic: store with synthetic cases, needed where `settings.count` is not 0.
+        synthetic: store with synthetic cases, required if `settings.count` is not 0.
         settings: all that decides the result.
         machine: where and how to compute.
 
     Raises:
-        InputError: a store without what is wanted, fewer synthetic slices than `count`, synthetic slices of a model
+        InputError: a store without the required cases, fewer synthetic slices than `count`, synthetic slices of a model
             that saw a test patient, or `out` is something else.
     """
     chosen = choose_cases(real, synthetic, settings)
@@ -114,19 +65,12 @@ def train_segmenter(
 
 def _train(out: Path, chosen: SegmentationData, machine: Machine, world: Distributed) -> Run:
     settings = chosen.settings
-    plain = settings.model_dump(mode="json")
-    earlier = {**SegmentSettings().model_dump(mode="json"), **BEFORE_FRAMES}
-
-    def begin() -> Run:
-        return start_run(out, KIND, plain, chosen.inputs, unknown=earlier)
-
-    # The first process may have made the folder by the time that another one looks.
-    if world.once(lambda: is_run(out) and begin().finished):
-        log.info("%s is finished already.", out)
-        return Run(out)
+    start = partial(start_training, out, KIND, settings, chosen.inputs)
+    if finished := finished_run(out, start, world):
+        return finished
     # Everything that can be refused is refused before the run folder is made.
     sides = chosen.load()
-    run = world.once(begin)
+    run = world.once(start)
     compute = choose(world.device, settings.precision, ranks=world.ranks, blocks=False)
     log.info("Computing on %s: %s. %s", describe_device(world.device), compute, " ".join(compute.why))
     trainee = accelerate(averaged(build(settings, world.device), ("segmenter",), settings.ema), compute)
@@ -141,29 +85,70 @@ def _train(out: Path, chosen: SegmentationData, machine: Machine, world: Distrib
         keep=machine.keep,
     )
     done = fit(trainee, batches, run, plan, world)
-    card = {
-        "settings": settings.model_dump(mode="json"),
-        "weights_sha256": weights_hash({"segmenter": trainee.model["segmenter"].state_dict()}),
-        "parameters": parameters(trainee.networks["segmenter"]),
-        "data": data_card(out, chosen, sides),
-        "tested": by_case(sides.test),
-        "leaking": settings.split == "slice",
-        "alarms": done.alarms,
-        "steps": done.step,
-        "seconds": round(done.seconds, 1),
-        "seconds_per_epoch": round(done.seconds * batches.steps / done.step, 2),
-        "device": describe_device(world.device),
-        "threads": done.threads,
-        "processes": world.ranks,
-        "compute": str(compute),
-    }
+    network = trainee.model["segmenter"]
 
     def finish() -> None:
         with compute.inference():
-            found = predict(trainee.model["segmenter"], sides.test, world.device)
-        write_predictions(run.path / "predictions", chosen, sides.test, found.probability >= THRESHOLD)
-        scores = score(sides.test, found.probability, chosen.real)
-        run.finish({**card, "scores": scores, "slices_per_second": round(found.slices_per_second, 1)})
+            prediction = predict(network, sides.test, world.device)
+        write_predictions(run.path / "predictions", chosen, sides.test, prediction.probability >= THRESHOLD)
+        card: SegmenterCard = {
+            **training_card(done, batches.steps, settings, compute, world),
+            "weights_sha256": weights_hash({"segmenter": network.state_dict()}),
+            "parameters": parameters(trainee.networks["segmenter"]),
+            "data": data_card(out, chosen, sides),
+            "tested": by_case(sides.test),
+            "scores": score(sides.test, prediction.probability, chosen.real),
+            "slices_per_second": round(prediction.slices_per_second, 1),
+        }
+        run.finish(card)
 
     world.once(finish)
     return run
+
+
+def write_predictions(
+    path: Path, chosen: SegmentationData, test: SliceSet, answer: Bool[np.ndarray, "slices size size"]
+) -> None:
+    """A store of the tested slices: image, truth and answer."""
+    settings = chosen.settings
+    # A killed run may have left a part of it.
+    shutil.rmtree(path, ignore_errors=True)
+    tested = by_case(test)
+    with writing_store(path) as writer:
+        for record in chosen.real:
+            if record.id not in tested:
+                continue
+            rows = [i for i, key in enumerate(test.keys) if key.case == record.id]
+            volume = test.frame(record).place(chosen.store.read(record.id))
+            truth = class_map(volume, settings.organs, record.id)
+            volume = replace(volume, labels=truth, label_names=dict(enumerate(settings.organs, start=1)))
+            part = take_slices(volume, tested[record.id])
+            answered = answer[rows].astype(np.uint8)
+            writer.add(record.id, part, patient=record.patient, person=record.person, answer=answered)
+
+
+def by_case(slices: SliceSet) -> dict[str, list[int]]:
+    """The slices of each case, in their order."""
+    cases: dict[str, list[int]] = {}
+    for key in slices.keys:
+        cases.setdefault(key.case, []).append(key.slice)
+    return cases
+
+
+def data_card(out: Path, chosen: SegmentationData, sides: Split) -> SegmenterDataCard:
+    """The data in the card of the run in `out`."""
+    models = [case.synthetic for case in chosen.synthetic if case.synthetic]
+    train, test = sides.train, sides.test
+    return {
+        "real": os.path.relpath(chosen.store.path, out),
+        "synthetic": os.path.relpath(chosen.extra.path, out) if chosen.extra else None,
+        "synthetic_family": " + ".join(sorted({model.family for model in models})) or None,
+        "synthetic_run": " + ".join(sorted({model.run for model in models})) or None,
+        "synthetic_models": sorted({model.model for model in models}),
+        "synthetic_recipe": " + ".join(sorted({model.recipe for model in models})) or None,
+        "train_slices": len(train) if train else 0,
+        "train_patients": list(train.patients) if train else [],
+        "test_slices": len(test),
+        "test_patients": list(test.patients),
+        "people": chosen.people.card(),
+    }

@@ -2,8 +2,8 @@
 
 Symbols as in the paper: x is CT, y is MR; G1 turns CT into MR, G2 MR into CT; D1 judges MR, D2 judges CT.
 
-In 2.5D each of them is a stack of slices: generators take and give whole stacks, so that both cycles close, and a
-discriminator judges a stack as one, so that it also sees how slices follow each other.
+In 2.5D x and y are stacks of slices: generators map whole stacks, so that both cycles close, and a discriminator judges
+a stack as one image, so that it also sees how slices follow each other.
 """
 
 import itertools
@@ -25,13 +25,6 @@ from crossmod.synthesis.losses import cycle, discriminator_adversarial, generato
 
 # Losses by name, each with its weight.
 Terms = dict[str, tuple[float, Float[Tensor, ""]]]
-# Further terms of the generators' loss, from the batch and the synthetic image of one cycle, by its modality.
-Term = Callable[[Batch, Mapping[str, Tensor]], Terms]
-
-
-def no_term(batch: Batch, fakes: Mapping[str, Tensor]) -> Terms:
-    """CycleGAN as it is."""
-    return {}
 
 
 def generators(settings: TranslateSettings) -> dict[str, nn.Module]:
@@ -46,31 +39,31 @@ def build(
     *,
     networks: Mapping[str, nn.Module] | None = None,
     more: Mapping[str, nn.Module] | None = None,
-    term: Term = no_term,
+    term: Callable[[Batch, Mapping[str, Tensor]], Terms] = lambda batch, fakes: {},
 ) -> TrainingTask:
     """Generators, discriminators, pools and the step that trains them.
 
     Args:
-        settings: widths, weights of the losses, learning rates, seed.
-        device: where the networks live.
-        networks: G1, G2, D1 and D2, where they are not CycleGAN's.
+        networks: G1, G2, D1 and D2, if they are not CycleGAN's.
         more: further networks, trained together with the generators.
-        term: a further term of the generators' loss.
+        term: further terms of the generators' loss, from the batch and the synthetic image of one cycle, by modality.
     """
-    s = settings
+    s, more = settings, more or {}
     own = networks or {
         **generators(s),
         "D1": PatchGAN(s.discriminator_filters, s.discriminator_layers, inputs=s.stack),
         "D2": PatchGAN(s.discriminator_filters, s.discriminator_layers, inputs=s.stack),
     }
-    networks = {**own, **(more or {})}
-    _initialise_all(networks, s.seed)
-    for network in networks.values():
-        network.to(device)
+    networks = {**own, **more}
+    # Each network has its own seed, so that CycleGAN and EssNet begin with the same generators.
+    with torch.random.fork_rng(devices=[]):
+        for name, network in networks.items():
+            torch.manual_seed(derive(s.seed, "weights", name))
+            initialise(network)
+            network.to(device)
     G1, G2, D1, D2 = (networks[name] for name in ("G1", "G2", "D1", "D2"))
-    trained_with_them, discriminators = [G1, G2, *(more or {}).values()], [D1, D2]
-    betas = (s.beta_1, 0.999)
-    adam_g = adam(_weights(trained_with_them), s.learning_rate, betas, device)
+    discriminators, betas = [D1, D2], (s.beta_1, 0.999)
+    adam_g = adam(_weights([G1, G2, *more.values()]), s.learning_rate, betas, device)
     adam_d = adam(_weights(discriminators), s.discriminator_learning_rate, betas, device)
     pool_mr = ImagePool(s.pool_size, (len(s.mr_inputs) * s.stack, s.size, s.size), device)
     pool_ct = ImagePool(s.pool_size, (s.stack, s.size, s.size), device)
@@ -81,8 +74,8 @@ def build(
     def step(batch: Batch) -> Losses:
         x, y = batch["ct"], batch["mr"]
 
-        # Generators: Eq. 6. The two cycles share weights and nothing else, so that their gradients can be taken one
-        # after the other, in the memory of one.
+        # Generators: Eq. 6. The two cycles share only weights, so their gradients are taken one after the other, in
+        # the memory of one.
         for discriminator in discriminators:
             discriminator.requires_grad_(False)
         adam_g.zero_grad(set_to_none=True)
@@ -129,14 +122,6 @@ def _backward(terms: Terms) -> Losses:
     """Add the gradients of the weighted sum of `terms`."""
     torch.stack([weight * loss for weight, loss in terms.values()]).sum().backward()
     return {name: loss.detach() for name, (_, loss) in terms.items()}
-
-
-def _initialise_all(networks: Mapping[str, nn.Module], seed: int) -> None:
-    # Each network has a seed of its own, so that CycleGAN and EssNet begin with the same generators.
-    with torch.random.fork_rng(devices=[]):
-        for name, network in networks.items():
-            torch.manual_seed(derive(seed, "weights", name))
-            initialise(network)
 
 
 def _weights(networks: Iterable[nn.Module]) -> list[nn.Parameter]:

@@ -1,8 +1,8 @@
 """EssNet: CycleGAN with one more term (Huo et al. 2018; Rafiq et al. 2025, part 2 of Fig. 2).
 
-The segmentor S looks for the source's labels on the synthetic image, and its gradient goes into the generator: organs
-must stay where the labels are. The labelled side may be either modality; for CT it is S(G1(x)), for MR S(G2(y)). Of a
-stack S sees the slice itself alone, whose labels they are.
+The segmentor S segments the synthetic image, with the source's labels as truth, and its gradient reaches the generator:
+organs must stay where the labels are. Either modality may be labelled: CT, S(G1(x)), or MR, S(G2(y)). Of a stack S sees
+only the slice itself, which the labels belong to.
 """
 
 from collections.abc import Mapping
@@ -26,8 +26,7 @@ def segmentor(settings: TranslateSettings) -> ResNet:
 
 def build(settings: TranslateSettings, device: torch.device) -> TrainingTask:
     """CycleGAN's networks and the segmentor S, which is trained together with the generators."""
-    S = segmentor(settings)
-    target = "mr" if settings.source == "ct" else "ct"
+    S, target = segmentor(settings), settings.target
 
     def on_labels(batch: Batch, fakes: Mapping[str, Tensor]) -> cyclegan.Terms:
         if target not in fakes:

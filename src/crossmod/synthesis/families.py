@@ -18,10 +18,10 @@ class Family:
 
     Args:
         title: its name in reports.
-        build: networks, optimizers and the training step, on a device; networks G1 (CT to MR) and G2 (MR to CT) are
-            what is kept of it.
-        generators: untrained G1 and G2 by name, as `build` makes them.
-        segmentor: the untrained S, which gives logits of background and organs; None: the family has none.
+        build: makes networks, optimizers and the training step on a device; must have the networks G1 (CT to MR) and
+            G2 (MR to CT).
+        generators: makes untrained G1 and G2 by name, as `build` does.
+        segmentor: makes the untrained S, with logits of background and organs; None: the family has none.
         reference: the papers that the model card of a bundle cites.
         several_inputs: whether it takes several registered MR inputs.
     """
@@ -38,6 +38,6 @@ def family_of(name: str) -> Family:
     """The family of that name: built in, registered, or of an installed package.
 
     Raises:
-        InputError: there is none.
+        InputError: no family has this name.
     """
     return cast(Family, registry.member("family", name))

@@ -1,16 +1,16 @@
 """The image pool: discriminators see synthetic images of earlier steps too (Shrivastava et al. 2017; CycleGAN).
 
 Notable:
-- What to exchange is drawn on the host, before the step; the exchange itself is a pure function of tensors. The step
-  then never waits for the device, and can be recorded once and replayed as a CUDA graph.
+- What to exchange is drawn on the host, before the step; the exchange itself is a pure function of tensors. So the step
+  never waits for the device, and can be recorded once and replayed as a CUDA graph.
 """
-
-from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+
+from crossmod.engine.state import State
 
 Draws = Int[Tensor, "batch 3"]
 
@@ -18,19 +18,18 @@ Draws = Int[Tensor, "batch 3"]
 class ImagePool:
     """Up to `size` synthetic images of earlier steps.
 
-    Until the pool is full, every image is kept and given back. From then on each image is given back as it is with
-    probability 1/2; otherwise a kept one is given back and the new one takes its place.
+    Until the pool is full, every image is kept and returned. From then on each image is returned unchanged with
+    probability 1/2; otherwise a kept one is returned and the new one takes its place.
 
     Args:
-        size: how many images are kept; 0: no pool.
+        size: number of images; 0: no pool.
         shape: of one image: channels, rows, columns.
-        device: where they are kept.
     """
 
     def __init__(self, size: int, shape: tuple[int, int, int], device: torch.device):
         self.size = size
         self.filled = 0
-        # One place more than the pool has: what is not kept is written there, so that every image is written somewhere.
+        # With one place more, for images that are not kept, so that every image is written somewhere.
         self._places = torch.zeros(size + 1, *shape, device=device)
 
     @property
@@ -39,7 +38,7 @@ class ImagePool:
         return self._places[: self.filled]
 
     def draw(self, batch: int, rng: np.random.Generator) -> Draws:
-        """Decide what is exchanged: for each image whether it comes back (1), from where else, and where it is kept."""
+        """What to exchange: for each image whether it is returned (1), the place of its substitute, and its own."""
         rows = []
         for _ in range(batch):
             if self.filled < self.size:
@@ -55,22 +54,22 @@ class ImagePool:
     def exchange(
         self, images: Float[Tensor, "batch channels rows columns"], draws: Draws
     ) -> Float[Tensor, "batch channels rows columns"]:
-        """Exchange some of `images` for earlier ones as drawn; nothing that comes back carries a gradient."""
+        """Exchange some of `images` for earlier ones as drawn; the result has no gradient."""
         images = images.detach()
         if self.size == 0:
             return images
-        given = []
-        # One after the other: an image may come for the place that the one before it was given.
+        exchanged = []
+        # One after the other: an image may replace the one before it.
         for image, (new, source, place) in zip(images.split(1), (row.split(1) for row in draws), strict=True):
-            given.append(torch.where(new.bool().view(1, 1, 1, 1), image, self._places.index_select(0, source)))
+            exchanged.append(torch.where(new.bool().view(1, 1, 1, 1), image, self._places.index_select(0, source)))
             self._places.index_copy_(0, place, image.to(self._places.dtype))
-        return torch.cat(given)
+        return torch.cat(exchanged)
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> State:
         """The kept images, for a checkpoint."""
         return {"images": self.images.clone()}
 
-    def load_state_dict(self, state: dict[str, Any], /) -> None:
-        """Take the images of a checkpoint."""
+    def load_state_dict(self, state: State, /) -> None:
+        """Restore the images of a checkpoint."""
         self.filled = len(state["images"])
         self._places[: self.filled] = state["images"].to(self._places.device)

@@ -2,13 +2,13 @@
 
 Notable:
 - Discriminators give logits D; the paper's D(y) in Eqs. 1-2 is sigmoid(D).
-- The generator minimises -log D(G(x)) in place of log(1 - D(G(x))): the same fixed point, and a gradient where the
+- The generator minimises -log D(G(x)) instead of log(1 - D(G(x))): the same fixed point, and a gradient also where the
   discriminator is sure (Goodfellow et al. 2014, section 3). The public code does the same.
 - Eqs. 3 and 4 are printed as |G2(G1(x) - x)|; read as |G2(G1(x)) - x|, and averaged over pixels, not summed.
-- Eq. 5 is printed without its minus and as a sum; computed is cross-entropy, averaged over pixels.
+- Eq. 5 is printed without its minus and as a sum; here it is cross-entropy, averaged over pixels.
 """
 
-import torch.nn.functional as F  # noqa: N812 - the name everybody knows
+import torch.nn.functional as F  # noqa: N812 - the usual name
 from jaxtyping import Float, Int
 from torch import Tensor
 
@@ -30,12 +30,12 @@ def cross_entropy(logits: Tensor, target: Tensor) -> Scalar:
 
 
 def generator_adversarial(kind: str, fake: Logits) -> Scalar:
-    """What G wants of L_GAN (Eq. 1 for G1 and D1, Eq. 2 for G2 and D2): that its images be taken for real ones."""
+    """L_GAN of G (Eq. 1 for G1 and D1, Eq. 2 for G2 and D2): its images should be taken for real ones."""
     return registry.member("adversarial_loss", kind)(fake, fake.new_ones(()).expand_as(fake))
 
 
 def discriminator_adversarial(kind: str, real: Logits, fake: Logits) -> Scalar:
-    """What D wants of L_GAN (Eqs. 1-2): to tell real from synthetic.
+    """L_GAN of D (Eqs. 1-2): to separate real from synthetic images.
 
     Halved as in the public code, so that D learns at half the speed of G (Zhu et al. 2017, section 7.1).
     """
@@ -46,7 +46,7 @@ def discriminator_adversarial(kind: str, real: Logits, fake: Logits) -> Scalar:
 
 
 def cycle(reconstructed: Images, original: Images) -> Scalar:
-    """L_cycle (Eqs. 3-4): mean |G2(G1(x)) - x|, and the same the other way round."""
+    """L_cycle (Eqs. 3-4): mean |G2(G1(x)) - x|, or |G1(G2(y)) - y|."""
     return F.l1_loss(reconstructed, original)
 
 
@@ -56,7 +56,7 @@ def segmentation(
     """L_seg (Eq. 5): cross-entropy between S(G1(x)) and the mask of x, averaged over pixels.
 
     Args:
-        logits: what S says.
+        logits: of S.
         mask: class of each pixel.
         bounded: squeeze logits through tanh as the public code does; the loss of two classes then cannot fall
             under log(1 + exp(-2)) = 0.127.

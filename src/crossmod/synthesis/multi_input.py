@@ -1,13 +1,13 @@
 """CycleGAN with several registered MR inputs and one CT output (Crespi et al., "Methodology", Fig. 2c).
 
 Notable:
-- MR to CT: one branch an input (encoder, four residual blocks), merged in the latent space, then decoded. The paper
-  does not say how the branches are merged; here they are put side by side and a 1 x 1 convolution brings them back to
-  the width of one. The residual blocks that the single-input network has beyond those of a branch follow the merge.
-- CT to MR: one encoder and one latent space, one decoder an input, so that the cycle closes over all of them.
+- MR to CT: one branch per input (encoder, four residual blocks), merged in the latent space, then decoded. The paper
+  does not say how branches are merged; here they are concatenated, and a 1 x 1 convolution reduces them to the width of
+  one. The remaining residual blocks of the single-input network follow the merge.
+- CT to MR: one encoder and one latent space, one decoder per input, so that the cycle closes over all inputs.
 - One discriminator for CT and one for each input. Adversarial and cycle terms are means over the inputs, so that the
-  weights of the losses mean the same however many there are.
-- With one input it is CycleGAN, to the last weight.
+  weights of the losses mean the same for any number of inputs.
+- With one input it is exactly CycleGAN.
 """
 
 import torch

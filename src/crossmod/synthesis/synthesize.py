@@ -33,7 +33,7 @@ from crossmod.data.volume import Volume, take_slices
 from crossmod.engine.distributed import suited_to
 from crossmod.errors import InputError
 from crossmod.metrics.paired import SHIFT_LIMIT_MM, shift_between
-from crossmod.metrics.segmentation import dice
+from crossmod.metrics.segmentation import label_consistency
 from crossmod.progress import track
 from crossmod.settings import Machine, TranslateSettings
 from crossmod.synthesis.training_data import side_groups
@@ -41,18 +41,18 @@ from crossmod.synthesis.translator import Epoch, Translator, load_translator
 
 log = logging.getLogger(__name__)
 
-# Of a case, evenly spread. On all slices it took longer than translating them on a GPU.
+# Per case, evenly spread. On all slices it took longer than translating them on a GPU.
 SHIFTS_MEASURED = 16
 
 
 @dataclass(frozen=True)
 class Synthesized:
-    """What synthesis made.
+    """The result of a synthesis.
 
     Args:
-        store: where the cases are.
-        slices: how many slices were kept.
-        left_out: how many fell short of the wanted consistency.
+        store: the synthetic cases.
+        slices: number of slices that were kept.
+        left_out: number of slices below the required consistency.
     """
 
     store: Store
@@ -79,14 +79,14 @@ def synthesize(
         out: the new store.
         slices: those that show the organ, which needs labels, or all.
         min_consistency: keep only slices whose label consistency is at least this.
-        epoch: `best` or `last`; `auto`: the best where the run scored its epochs, otherwise the last.
-        same_people: whether equal case names in `source` and in what the model was trained with are one person, where
-            the run does not know it; default: as the model was trained.
+        epoch: `best` or `last`; `auto`: the best if the run scored its epochs, else the last.
+        same_people: whether equal case names in `source` and in the model's training data are one person, if the run
+            does not know it; default: as the model was trained.
         machine: where to compute.
 
     Raises:
-        InputError: a store of the wrong modality, a model without a segmentor and a wanted consistency, nothing left;
-            or it is not known whether somebody in `source` was held out.
+        InputError: a store of the wrong modality, a required consistency and a model without a segmentor, no slice
+            left, or it is unknown whether someone in `source` was held out.
     """
     if not 0 <= min_consistency <= 1:
         found = f"{min_consistency}"
@@ -104,38 +104,34 @@ def synthesize(
     organ = model.settings.organs[0] if slices == "organ" or model.segmentor is not None else None
     groups = side_groups(store, model.settings.source, _of_its_sequences(model), organ=organ)
     _check_unit(store, groups, model)
-    # Where one person has both scans, the one whose target side is tested on makes no training slices either.
+    # A person with both scans, whose target side is tested on, makes no training slices either.
     named = people.seen[model.weights]
     held_out = {named.get(name, name) for name in model.card["held_out"]}
     tested = [group.first.id for group in groups if group.first.patient in held_out]
     if tested:
-        many = (
-            f"{len(tested)} cases of held-out patients are" if len(tested) != 1 else "1 case of a held-out patient is"
-        )
+        many = f"{len(tested)} cases of held-out patients are" if len(tested) > 1 else "1 case of a held-out patient is"
         log.info("%s left out: %s", many, ", ".join(tested))
         groups = tuple(group for group in groups if group.first.patient not in held_out)
     scale = model_scale(model.settings)
-    firsts = [group.first for group in groups]
-    _check_sizes(store, firsts, model)
-    kept = left_out = total = 0
+    _check_sizes(store, [group.first for group in groups], model)
+    kept = total = 0
     threads = machine.threads if machine else 0
     with suited_to(model.generator, model.settings.size, model.compute.device, threads), writing_store(out) as writer:
         for group in track(groups, f"Synthesizing {model.target}"):
             record = group.first
             volumes = [read_input(store, group, index) for index in range(len(group.records))]
-            made = _translate_case(model, volumes, record, scale.frame_of(store, record), slices)
-            good = [i for i, score in enumerate(made.consistency) if score is None or score >= min_consistency]
-            total += len(made.consistency)
-            left_out += len(made.consistency) - len(good)
+            case = _translate_case(model, volumes, record, scale.frame_of(store, record), slices)
+            good = [i for i, score in enumerate(case.consistency) if score is None or score >= min_consistency]
+            total += len(case.consistency)
             kept += len(good)
             if good:
                 writer.add(
                     f"{record.id}-as-{model.target}",
-                    take_slices(made.volume, good),
+                    take_slices(case.volume, good),
                     patient=record.patient,
                     person=record.person,
-                    synthetic=_provenance(model, group, made, good, people),
-                    answer=None if made.answer is None else made.answer[good],
+                    synthetic=_provenance(model, group, case, good, people),
+                    answer=None if case.answer is None else case.answer[good],
                 )
         if kept == 0:
             found = f"{total} slices, none with a consistency of {min_consistency} or more" if total else "no slices"
@@ -151,11 +147,11 @@ def synthesize(
             *mean_shift(store),
             SHIFT_LIMIT_MM,
         )
-    return Synthesized(store, kept, left_out)
+    return Synthesized(store, kept, total - kept)
 
 
 def _check_sizes(store: Store, cases: Sequence[CaseRecord], model: Translator) -> None:
-    """Tell of bodies that the model's frame cuts, and of those that are no people's or none of the model's people."""
+    """Warn of bodies that the model's frame cuts, and of implausible sizes or sizes unlike those of the training."""
     scale = model_scale(model.settings)
     if not cases:
         return
@@ -163,14 +159,14 @@ def _check_sizes(store: Store, cases: Sequence[CaseRecord], model: Translator) -
     if scale.kind != "stretch":
         warn_of_cut(str(store.path), bodies, scale)
     warn_of_sizes(str(store.path), bodies)
-    # Runs of earlier versions did not measure them.
+    # Earlier versions did not measure them.
     trained = model.card.get("extents", {}).get(model.settings.source)
     if trained:
         warn_of_pair(str(store.path), side_extent(bodies), f"the training of {model.run}", SideExtent.of_card(trained))
 
 
 def _check_unit(store: Store, groups: Sequence[RegisteredScans], model: Translator) -> None:
-    """CT in HU and a model of CT in another unit do not fit, nor the other way round."""
+    """Refuse CT in another unit than the model was trained on."""
     unit = one_unit(store.path, ((record.id, record.unit) for group in groups for record in group.records))
     trained = model.card["data"][model.settings.source].get("unit", "HU")
     if model.settings.source == "ct" and unit != trained:
@@ -179,7 +175,7 @@ def _check_unit(store: Store, groups: Sequence[RegisteredScans], model: Translat
 
 
 def mean_shift(store: Store) -> tuple[float, float]:
-    """Rows and columns by which the cases of a synthetic store lie away from their sources, on average."""
+    """Rows and columns by which the cases of a synthetic store are shifted from their sources, on average."""
     shifts = [case.synthetic.shift for case in store.cases if case.synthetic]
     return float(np.mean([rows for rows, _ in shifts])), float(np.mean([columns for _, columns in shifts]))
 
@@ -191,7 +187,7 @@ def shift_mm(store: Store) -> float:
 
 
 @dataclass(frozen=True, eq=False)
-class _Made:
+class _TranslatedCase:
     volume: Volume
     answer: UInt8[np.ndarray, "slices size size"] | None
     source_slices: list[int]
@@ -201,14 +197,8 @@ class _Made:
     slices_per_second: float
 
 
-def _unit_made(model: Translator) -> str | None:
-    """Of synthetic CT: the unit of the CT that the model was trained on, where it is not HU."""
-    unit = model.card["data"][model.target].get("unit", "HU")
-    return unit if model.target == "ct" and unit != "HU" else None
-
-
 def _of_its_sequences(model: Translator) -> TranslateSettings:
-    """Settings that choose what the model was trained on also from a store that holds more sequences."""
+    """Settings that choose the model's sequence from a store with several."""
     settings, side = model.settings, model.card["data"][model.settings.source]
     if settings.source == "ct" or settings.inputs or settings.sequence:
         return settings
@@ -217,56 +207,51 @@ def _of_its_sequences(model: Translator) -> TranslateSettings:
 
 def _translate_case(
     model: Translator, volumes: Sequence[Volume], record: CaseRecord, frame: Frame, slices: Literal["organ", "all"]
-) -> _Made:
-    settings = model.settings
+) -> _TranslatedCase:
+    settings, target = model.settings, model.card["data"][model.target]
     intensities = [intensity_of(volume, settings) for volume in volumes]
     # The frame is the first input's, on whose grid the others lie.
     volumes = [frame.place(volume) for volume in volumes]
     first = volumes[0]
-    told = set(settings.organs) <= set(first.label_names.values())
-    truth = class_map(first, settings.organs, record.id) if told else None
+    labelled = set(settings.organs) <= set(first.label_names.values())
+    truth = class_map(first, settings.organs, record.id) if labelled else None
     chosen = [i for i in range(len(first.voxels)) if slices == "all" or truth is None or truth[i].any()]
     if not chosen:
-        return _Made(first, None, [], [], intensities[0], (0.0, 0.0), 0.0)
+        return _TranslatedCase(first, None, [], [], intensities[0], (0.0, 0.0), 0.0)
     of_stack = model.stack(first.spacing[0])
-    inputs = [
-        step.to_model(stack_of(volume.voxels, chosen, of_stack))
-        for step, volume in zip(intensities, volumes, strict=True)
-    ]
+    pairs = zip(intensities, volumes, strict=True)
+    inputs = [step.to_model(stack_of(volume.voxels, chosen, of_stack)) for step, volume in pairs]
     before = time.monotonic()
     fakes, answer = model.translate(np.concatenate(inputs, axis=1))
     speed = len(chosen) / max(time.monotonic() - before, 1e-9)
     if np.ptp(fakes) < 1e-3:
         raise InputError(
             model.run,
-            found=f"the same value all over what it makes of {record.id}",
+            found=f"a constant output for {record.id}",
             expected="an image",
             do="The training collapsed: look at its samples folder; train again with another --seed.",
         )
-    made = replace(
+    unit = target.get("unit", "HU")
+    volume = replace(
         take_slices(first, chosen),
         voxels=model.output_intensity.to_units(fakes),
         modality=model.target,
-        sequence=model.card["data"][model.target]["sequence"],
-        contrast=model.card["data"][model.target].get("contrast"),
+        sequence=target["sequence"],
+        contrast=target.get("contrast"),
         acquisition={},
-        stated_unit=_unit_made(model),
+        stated_unit=unit if model.target == "ct" and unit != "HU" else None,
     )
     few = spread(len(chosen), SHIFTS_MEASURED)
     shifts = np.median([shift_between(inputs[0][i, 0], fakes[i]) for i in few], axis=0)
     scores: list[float | None] = [None] * len(chosen)
     if answer is not None and truth is not None:
-        scores = [consistency(one, truth[i]) for one, i in zip(answer, chosen, strict=True)]
-    return _Made(made, answer, chosen, scores, intensities[0], (float(shifts[0]), float(shifts[1])), speed)
+        scores = [label_consistency(seen, truth[i]) for seen, i in zip(answer, chosen, strict=True)]
+    return _TranslatedCase(volume, answer, chosen, scores, intensities[0], (float(shifts[0]), float(shifts[1])), speed)
 
 
-def consistency(answer: UInt8[np.ndarray, "rows columns"], truth: UInt8[np.ndarray, "rows columns"]) -> float:
-    """Label consistency: Dice between S(G1(x)) and the mask, averaged over the organs that either shows."""
-    organs = (set(np.unique(answer).tolist()) | set(np.unique(truth).tolist())) - {0}
-    return float(np.mean([dice(answer == organ, truth == organ) for organ in organs])) if organs else 1.0
-
-
-def _provenance(model: Translator, group: RegisteredScans, made: _Made, good: list[int], people: People) -> Synthetic:
+def _provenance(
+    model: Translator, group: RegisteredScans, case: _TranslatedCase, good: list[int], people: People
+) -> Synthetic:
     record = group.first
     return Synthetic(
         family=model.settings.family,
@@ -276,9 +261,9 @@ def _provenance(model: Translator, group: RegisteredScans, made: _Made, good: li
         split=model.card["split"],
         source_case=record.id,
         source_sha256=record.sha256,
-        source_range=(made.intensity.low, made.intensity.high),
-        shift=made.shift,
-        slices_per_second=round(made.slices_per_second, 2),
+        source_range=(case.intensity.low, case.intensity.high),
+        shift=case.shift,
+        slices_per_second=round(case.slices_per_second, 2),
         frame=model.settings.frame,
         pixel_mm=model.settings.pixel_mm,
         organs=tuple(model.settings.organs),
@@ -287,5 +272,5 @@ def _provenance(model: Translator, group: RegisteredScans, made: _Made, good: li
         trained_cases=model.trained_cases,
         people=people.around(model.people),
         decided=people.decided and model.people.decided,
-        slices=tuple(SliceOrigin(source_slice=made.source_slices[i], consistency=made.consistency[i]) for i in good),
+        slices=tuple(SliceOrigin(source_slice=case.source_slices[i], consistency=case.consistency[i]) for i in good),
     )

@@ -2,8 +2,8 @@
 
 import logging
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float32
@@ -18,17 +18,19 @@ from crossmod.data.store import open_stores
 from crossmod.engine import checkpoint
 from crossmod.engine.device import Compute, accelerate, apply, choose, describe_device
 from crossmod.engine.distributed import Distributed, launch_processes
+from crossmod.engine.logger import finished_run, training_card
 from crossmod.engine.loop import TrainingPlan, fit
 from crossmod.engine.memory import fitting
 from crossmod.engine.optimizers import averaged
-from crossmod.engine.state import TrainerState, TrainingTask, parameters
+from crossmod.engine.state import TrainingTask, parameters
 from crossmod.errors import InputError
 from crossmod.machine import is_small
-from crossmod.metrics.fingerprint import MOST_PATIENTS, CaseGrid, Training, fingerprint
-from crossmod.runs import Run, is_run, start_run
-from crossmod.settings import BEFORE_FRAMES, Machine, TranslateSettings
+from crossmod.metrics.fingerprint import MOST_PATIENTS, CaseGrid, Fingerprint, Training, fingerprint
+from crossmod.runs import BestEpochCard, Run, TranslatorCard, start_training
+from crossmod.settings import Machine, TranslateSettings
 from crossmod.synthesis.families import family_of
 from crossmod.synthesis.training_data import (
+    Slices,
     TrainingData,
     data_card,
     divide,
@@ -39,89 +41,6 @@ from crossmod.synthesis.training_data import (
 )
 from crossmod.synthesis.translator import KIND
 from crossmod.synthesis.validation import Validator
-
-# One set of slices for each image of what goes in.
-Slices = Mapping[Modality, tuple[SliceSet, ...]]
-
-
-def training_fingerprint(
-    data: TrainingData,
-    slices: Slices,
-    generator: nn.Module,
-    settings: TranslateSettings,
-    compute: Compute,
-    best: Mapping[str, Tensor] | None = None,
-) -> dict[str, Any]:
-    """What the images of a training look like, and what its generator makes of them.
-
-    Args:
-        data: the cases.
-        slices: that were trained on: a set an image of what goes in.
-        generator: from source to target, as it stands after the last epoch.
-        settings: of the training.
-        compute: where and how the generator is run.
-        best: weights of the best epoch, which are used instead where epochs were scored.
-
-    Returns:
-        As of `crossmod.metrics.fingerprint.fingerprint`, and under `made_epoch` whether `best` or `last` was run.
-    """
-    last = {name: tensor.clone() for name, tensor in generator.state_dict().items()}
-    was_training = generator.training
-    if best is not None:
-        # In place and taken back afterwards: a compiled network cannot be copied.
-        checkpoint.load_weights(generator, dict(best), "generator", "fingerprint")
-    generator.eval()
-
-    def translate(images: Float32[np.ndarray, "n images size size"]) -> Float32[np.ndarray, "n size size"]:
-        return apply(generator, None, images, compute)[0]
-
-    target: Modality = "mr" if settings.source == "ct" else "ct"
-    training = Training(
-        source=slices[settings.source][:: settings.stack],
-        stacks=slices[settings.source],
-        target=slices[target][0],
-        organs=_labelled(data, target, settings),
-        grids=_grids(data, settings),
-        translate=translate,
-    )
-    try:
-        with compute.inference():
-            found = fingerprint(training, settings)
-    finally:
-        generator.load_state_dict(last)
-        generator.train(was_training)
-    found = found.model_copy(update={"made_epoch": "last" if best is None else "best"})
-    return found.model_dump(mode="json", exclude_unset=True)
-
-
-def _grids(data: TrainingData, settings: TranslateSettings) -> dict[str, CaseGrid]:
-    """Of the first input of each case."""
-    found = {}
-    for groups in data.train.values():
-        for group in groups:
-            case = group.first
-            field = max(case.shape[axis] * case.spacing[axis] for axis in (1, 2))
-            side = field if settings.frame == "stretch" else settings.size * settings.pixel_mm
-            found[case.id] = CaseGrid(pixels=round(side / min(case.spacing[1:])), pixel_mm=side / settings.size)
-    return found
-
-
-def _labelled(data: TrainingData, target: Modality, settings: TranslateSettings) -> SliceSet | None:
-    """Slices of the target that show the organs, where some of its training cases have labels of them all.
-
-    They are measured here and are not trained on.
-    """
-    cases = [group.first for group in data.train[target]]
-    known = [case for case in cases if set(settings.organs) <= set(case.labels.values())][:MOST_PATIENTS]
-    if not known:
-        return None
-    try:
-        return load_slices(
-            data.stores[target], known, settings, scale=training_scale(settings), labelled=True, only_showing=True
-        )
-    except InputError:  # labels that mark nothing
-        return None
-
 
 log = logging.getLogger(__name__)
 
@@ -136,7 +55,7 @@ def train_translator(
 ) -> Run:
     """Train a translator between CT and MR; an unfinished run is continued, a finished one left alone.
 
-    The target side is divided by `settings`' split; what is held out there is not trained on here, on either side.
+    The target side is divided by `settings`' split; people held out there are not trained on, on either side.
 
     Args:
         out: the run folder.
@@ -146,12 +65,12 @@ def train_translator(
         machine: where and how to compute.
 
     Raises:
-        InputError: a store without the cases that are wanted, sides whose millimetres cannot both be right, or `out` is
+        InputError: a store without the required cases, sides whose millimetres cannot both be right, or `out` is
             something else.
     """
     machine = machine or Machine()
     with launch_processes(machine, small=is_small(settings)) as world, fitting(out, settings.batch_size, settings.size):
-        otherwise = "--split none trains on everybody."
+        otherwise = "--split none trains on all patients."
         data = divide({"ct": open_stores(ct), "mr": open_stores(mr)}, settings, otherwise=otherwise)
         for line in data.people.lines:
             log.info("%s", line)
@@ -160,25 +79,18 @@ def train_translator(
 
 def _train(out: Path, data: TrainingData, asked: TranslateSettings, machine: Machine, world: Distributed) -> Run:
     settings, measured = framed(data, asked)
-    plain = settings.model_dump(mode="json")
-    earlier = {**TranslateSettings().model_dump(mode="json"), **BEFORE_FRAMES}
-
-    def begin() -> Run:
-        return start_run(out, KIND, plain, data.inputs, unknown=earlier)
-
     family = family_of(settings.family)
     if len(settings.mr_inputs) > 1 and not family.several_inputs:
         found = f"{family.title} and several inputs ({', '.join(settings.inputs)})"
         do = "Use --family multi_input, or give one input."
         raise InputError("--inputs", found=found, expected="a family of several inputs", do=do)
-    # The first process may have made the folder by the time that another one looks.
-    if world.once(lambda: is_run(out) and begin().finished):
-        log.info("%s is finished already.", out)
-        return Run(out)
+    start = partial(start_training, out, KIND, settings, data.inputs)
+    if finished := finished_run(out, start, world):
+        return finished
     # Everything that can be refused is refused before the run folder is made.
     slices: Slices = {side: training_slices(data, side, settings) for side in data.stores}
     scored: Slices = {side: scored_slices(data, side, settings) for side in data.stores if settings.select_every}
-    run = world.once(begin)
+    run = world.once(start)
     compute = choose(world.device, settings.precision, settings.compile, size=settings.size, ranks=world.ranks)
     log.info("Computing on %s: %s. %s", describe_device(world.device), compute, " ".join(compute.why))
     trainee = build(settings, compute)
@@ -192,61 +104,108 @@ def _train(out: Path, data: TrainingData, asked: TranslateSettings, machine: Mac
         minutes=machine.checkpoint_minutes,
         keep=machine.keep,
     )
-    done = fit(
-        trainee, batches, run, plan, world, Validator(trainee, settings, compute, run.path / "samples", slices, scored)
-    )
-    card = {
-        **_card(out, data, slices, trainee, done, settings, compute),
+    validator = Validator(trainee, settings, compute, run.path / "samples", slices, scored)
+    done = fit(trainee, batches, run, plan, world, validator)
+    forth = settings.generators[0]
+    best, weights = _best(out, done.best)
+    card: TranslatorCard = {
+        "family": settings.family,
+        **training_card(done, batches.steps, settings, compute, world),
+        "weights_sha256": checkpoint.weights_hash(
+            {name: network.state_dict() for name, network in trainee.model.items()}
+        ),
+        "best": best,
+        "parameters": {name: parameters(network) for name, network in trainee.networks.items()},
+        "data": {side: data_card(out, data, side, slices[side]) for side in data.stores},
+        # Translations are compared with it: their input, and their output.
+        "fingerprint": _fingerprint(
+            data, slices, trainee.model[forth], settings, compute, weights.get(forth)
+        ).model_dump(mode="json", exclude_unset=True),
+        "stack_mm": stack_mm(data, settings) if settings.stack > 1 else None,
+        "held_out": sorted(data.held_out),
+        "people": data.people.card(),
+        "split": split_in_words(settings),
+        "stopped_early": done.over,
         "extents": measured,
-        "seconds_per_epoch": round(done.seconds * batches.steps / done.step, 2),
-        "device": describe_device(world.device),
-        "threads": done.threads,
-        "processes": world.ranks,
-        "compute": str(compute),
     }
     world.once(lambda: run.finish(card))
     return run
 
 
 def build(settings: TranslateSettings, compute: Compute) -> TrainingTask:
-    """The family of `settings` as it is trained: averaged where wanted, on the path of `compute`."""
+    """The family of `settings` as it is trained: with averages if requested, on the path of `compute`."""
     trainee = family_of(settings.family).build(settings, compute.device)
     names = tuple(name for name in trainee.networks if name in ("G1", "G2", "S"))
     return accelerate(averaged(trainee, names, settings.ema), compute)
 
 
-def _card(
-    out: Path,
+def _best(out: Path, best: Mapping[str, float]) -> tuple[BestEpochCard | None, Mapping[str, dict[str, Tensor]]]:
+    """The best epoch and its weights by network; nothing if epochs were not scored."""
+    if not best:
+        return None, {}
+    networks = checkpoint.load(checkpoint.best_at(out / "checkpoints", int(best["step"])))["networks"]
+    sha256 = checkpoint.weights_hash(networks)
+    step, epoch = int(best["step"]), int(best["epoch"])
+    return {"score": best["score"], "step": step, "epoch": epoch, "weights_sha256": sha256}, networks
+
+
+def _fingerprint(
     data: TrainingData,
     slices: Slices,
-    trainee: TrainingTask,
-    done: TrainerState,
+    generator: nn.Module,
     settings: TranslateSettings,
     compute: Compute,
-) -> dict[str, Any]:
-    best, networks = None, {}
-    forth = "G1" if settings.source == "ct" else "G2"
-    if done.best_step is not None:
-        found = checkpoint.load(checkpoint.best_at(out / "checkpoints", done.best_step))
-        networks = found["networks"]
-        best = {**done.best, "weights_sha256": checkpoint.weights_hash(networks)}
-    last = {name: network.state_dict() for name, network in trainee.model.items()}
-    return {
-        "family": settings.family,
-        "settings": settings.model_dump(mode="json"),
-        "weights_sha256": checkpoint.weights_hash(last),
-        "best": best,
-        "parameters": {name: parameters(network) for name, network in trainee.networks.items()},
-        "data": {side: data_card(out, data, side, slices[side]) for side in data.stores},
-        # So that a translation can be compared with the training: its input, and its output.
-        "fingerprint": training_fingerprint(data, slices, trainee.model[forth], settings, compute, networks.get(forth)),
-        "stack_mm": stack_mm(data, settings) if settings.stack > 1 else None,
-        "held_out": sorted(data.held_out),
-        "people": data.people.card(),
-        "split": split_in_words(settings),
-        "leaking": settings.split == "slice",
-        "alarms": done.alarms,
-        "steps": done.step,
-        "stopped_early": done.over,
-        "seconds": round(done.seconds, 1),
-    }
+    best: Mapping[str, Tensor] | None,
+) -> Fingerprint:
+    """What the images of a training look like, and the output of its generator, with the `best` weights if given."""
+    last = {name: tensor.clone() for name, tensor in generator.state_dict().items()}
+    was_training = generator.training
+    if best is not None:
+        # In place and restored afterwards: a compiled network cannot be copied.
+        checkpoint.load_weights(generator, dict(best), "generator", "fingerprint")
+    generator.eval()
+
+    def translate(images: Float32[np.ndarray, "n images size size"]) -> Float32[np.ndarray, "n size size"]:
+        return apply(generator, None, images, compute)[0]
+
+    training = Training(
+        source=slices[settings.source][:: settings.stack],
+        stacks=slices[settings.source],
+        target=slices[settings.target][0],
+        organs=_labelled(data, settings.target, settings),
+        grids=_grids(data, settings),
+        translate=translate,
+    )
+    try:
+        with compute.inference():
+            described = fingerprint(training, settings)
+    finally:
+        generator.load_state_dict(last)
+        generator.train(was_training)
+    return described.model_copy(update={"made_epoch": "last" if best is None else "best"})
+
+
+def _grids(data: TrainingData, settings: TranslateSettings) -> dict[str, CaseGrid]:
+    """Of the first input of each case."""
+    grids = {}
+    for case in (group.first for groups in data.train.values() for group in groups):
+        field = max(case.shape[axis] * case.spacing[axis] for axis in (1, 2))
+        side = field if settings.frame == "stretch" else settings.size * settings.pixel_mm
+        grids[case.id] = CaseGrid(pixels=round(side / min(case.spacing[1:])), pixel_mm=side / settings.size)
+    return grids
+
+
+def _labelled(data: TrainingData, target: Modality, settings: TranslateSettings) -> SliceSet | None:
+    """Slices of the target that show the organs, if some of its training cases have labels of them all.
+
+    They are measured here, and not trained on.
+    """
+    cases = [group.first for group in data.train[target]]
+    known = [case for case in cases if set(settings.organs) <= set(case.labels.values())][:MOST_PATIENTS]
+    if not known:
+        return None
+    scale = training_scale(settings)
+    try:
+        return load_slices(data.stores[target], known, settings, scale=scale, labelled=True, only_showing=True)
+    except InputError:  # labels that mark nothing
+        return None

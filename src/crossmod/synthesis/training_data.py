@@ -1,4 +1,4 @@
-"""What a translator is trained on, what its epochs are scored on, and what it never sees."""
+"""The data of a translator: what it is trained on, what its epochs are scored on, and what is held out."""
 
 import logging
 import os
@@ -6,12 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
-from typing import Any
 
 from crossmod.config import Modality
 from crossmod.data.people import People, who_is_who
 from crossmod.data.pixel_size import (
-    Extent,
     Scale,
     check_sides,
     extents,
@@ -26,12 +24,15 @@ from crossmod.data.slices import SliceSet, draw_evenly, load_beside, load_slices
 from crossmod.data.splits import split_patients, split_slices
 from crossmod.data.store import CaseRecord, Store
 from crossmod.errors import InputError
+from crossmod.runs import ExtentCard, TranslatorSideCard
 from crossmod.seeds import derive, rng
 from crossmod.settings import TranslateSettings
 
 log = logging.getLogger(__name__)
 
 Groups = dict[Modality, tuple[RegisteredScans, ...]]
+# One set per image that goes in.
+Slices = Mapping[Modality, tuple[SliceSet, ...]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,11 +40,10 @@ class TrainingData:
     """The cases of both modalities, divided by patient.
 
     Args:
-        stores: where they lie.
-        patients: everybody in the stores, held out or not.
-        train: what is trained on; of several inputs, a group a patient.
-        scored: what epochs are scored on, likewise; nobody, where they are not.
-        held_out: patients that are left for testing what is made with the translator.
+        patients: everyone in the stores, held out or not.
+        train: the training cases; with several inputs, one group per patient.
+        scored: the cases that epochs are scored on, grouped in the same way; empty if epochs are not scored.
+        held_out: patients that are kept for testing.
         people: who is one person on both sides.
     """
 
@@ -56,28 +56,30 @@ class TrainingData:
 
     @property
     def inputs(self) -> dict[str, dict[str, str]]:
-        """Checksums of all that goes in, so that changed data is noticed."""
+        """Checksums of all cases, so that changed data is noticed."""
         return {side: {case.id: case.sha256 for case in self.seen(side)} for side in self.stores}
 
     def seen(self, side: Modality) -> tuple[CaseRecord, ...]:
-        """Every case of one side that has an influence on the translator."""
+        """Every case of one side that influences the translator."""
         return tuple(case for group in self.train[side] + self.scored[side] for case in group.records)
 
 
 def divide(stores: dict[Modality, Store], settings: TranslateSettings, *, otherwise: str = "") -> TrainingData:
-    """Divide the cases of both stores by person: who is held out on the target side is not trained on on either side.
+    """Divide the cases of both stores by person; those held out on the target side are not trained on, on either.
 
     Args:
-        stores: by modality.
-        settings: how.
-        otherwise: what else the command can do where the patients are too few, for the message.
+        otherwise: what else the command can do if the patients are too few, for the message.
 
     Raises:
-        InputError: a store without the cases that are wanted, or nobody left to train on; or it is not known whether
-            there are the same people on both sides.
+        InputError: a store without the required cases, no case left to train on, or it is unknown whether the same
+            people are on both sides.
     """
-    people, stores = _one_name_a_person(stores, settings)
-    # Only a segmentor needs labels; CycleGAN takes what there is.
+    # The target side first: `segment` must find the same names, and so the same folds, in the target's store alone.
+    sides: tuple[Modality, Modality] = (settings.target, settings.source)
+    ask = settings.split == "patient"
+    people = who_is_who([stores[side] for side in sides], same_people=settings.same_people, ask=ask)
+    stores = dict(zip(sides, people.stores, strict=True))
+    # Only a segmentor needs labels; CycleGAN takes any case.
     labelled = settings.source if settings.family == "essnet" else None
     if labelled is not None:
         _check_labelled(stores[labelled], labelled, settings)
@@ -86,19 +88,17 @@ def divide(stores: dict[Modality, Store], settings: TranslateSettings, *, otherw
         for side in stores
     }
     patients: dict[Modality, list[str]] = {side: [group.first.patient for group in cases[side]] for side in cases}
-    held_out = _held_out(patients, settings, otherwise)
+    held_out: set[str] = set()
+    if settings.split == "patient":
+        split = split_patients(patients[settings.target], settings, otherwise=otherwise)
+        held_out = (set(patients[settings.target]) - set(split.train)) | set(split.test)
     held_out |= _source_left_out(patients[settings.source], held_out, settings)
     left: dict[Modality, list[str]] = {side: sorted(set(patients[side]) - held_out) for side in cases}
     scored = _scored_patients(left, settings) if settings.select_every else set()
     for side in cases:
         if not set(left[side]) - scored:
-            found = "no case left once the held-out patients are taken away"
-            raise InputError(
-                stores[side].path,
-                found=found,
-                expected="some to train on",
-                do="Hold out fewer patients, or a lower --select-patients.",
-            )
+            found, do = "no case left without the held-out patients", "Hold out fewer, or lower --select-patients."
+            raise InputError(stores[side].path, found=found, expected="some to train on", do=do)
     return TrainingData(
         stores=stores,
         patients=patients,
@@ -110,7 +110,7 @@ def divide(stores: dict[Modality, Store], settings: TranslateSettings, *, otherw
 
 
 def _check_labelled(store: Store, side: Modality, settings: TranslateSettings) -> None:
-    """Refuse to train a segmentor where nothing is labelled, and say how to train without one."""
+    """Refuse to train a segmentor on a store without labels."""
     cases = [case for case in store.cases if case.modality == side]
     if cases and not any(settings.organs[0] in case.labels.values() for case in cases):
         known = sorted({name for case in cases for name in case.labels.values()})
@@ -119,35 +119,20 @@ def _check_labelled(store: Store, side: Modality, settings: TranslateSettings) -
         raise InputError(store.path, found=found, expected=f"labelled {settings.organs[0]} for --family essnet", do=do)
 
 
-def _one_name_a_person(
-    stores: dict[Modality, Store], settings: TranslateSettings
-) -> tuple[People, dict[Modality, Store]]:
-    # The target side first: `segment` must find the same names, and so the same folds, in the target's store alone.
-    sides = sorted(stores, key=lambda side: side == settings.source)
-    people = who_is_who(
-        [stores[side] for side in sides], same_people=settings.same_people, ask=settings.split == "patient"
-    )
-    return people, dict(zip(sides, people.stores, strict=True))
-
-
 def side_groups(
     store: Store, side: Modality, settings: TranslateSettings, *, organ: str | None
 ) -> tuple[RegisteredScans, ...]:
-    """The cases of one side, those of several inputs by patient.
+    """The cases of one side; those of several inputs grouped by patient.
 
     Args:
-        store: where they lie.
-        side: which modality.
-        settings: inputs, and kind of CT.
-        organ: only cases with labels of it, where given.
+        organ: only cases with labels of it; None: all.
 
     Raises:
-        InputError: a store without what is wanted, an input that a patient has not, CT with and without contrast.
+        InputError: a store without the required cases, a patient without an input, CT with and without contrast agent.
     """
     if side == "ct":
-        return tuple(
-            RegisteredScans((case,)) for case in _of_one_kind(store, store.select("ct", organ=organ), settings)
-        )
+        cases = _of_one_kind(store, store.select("ct", organ=organ), settings)
+        return tuple(RegisteredScans((case,)) for case in cases)
     inputs = settings.mr_inputs
     cases = [case for names in inputs for name in names for case in store.select("mr", sequence=name, organ=organ)]
     return tuple(group_cases(store, sorted(cases, key=lambda case: case.id), inputs))
@@ -173,20 +158,8 @@ def _of(groups: Sequence[RegisteredScans], patients: set[str]) -> tuple[Register
     return tuple(group for group in groups if group.first.patient in patients)
 
 
-def _held_out(patients: Mapping[Modality, list[str]], settings: TranslateSettings, otherwise: str) -> set[str]:
-    if settings.split != "patient":
-        return set()
-    target: Modality = "mr" if settings.source == "ct" else "ct"
-    split = split_patients(patients[target], settings, otherwise=otherwise)
-    return (set(patients[target]) - set(split.train)) | set(split.test)
-
-
 def _source_left_out(patients: Sequence[str], held_out: set[str], settings: TranslateSettings) -> set[str]:
-    """The patients of the source that `source_patients` does not name: nothing is synthesized from them either.
-
-    Raises:
-        InputError: a name that is not there, or that is held out on the target's side.
-    """
+    """The patients of the source that `source_patients` does not name; nothing is synthesized from them either."""
     chosen = set(settings.source_patients)
     if not chosen:
         return set()
@@ -199,7 +172,7 @@ def _source_left_out(patients: Sequence[str], held_out: set[str], settings: Tran
 
 
 def _scored_patients(left: Mapping[Modality, list[str]], settings: TranslateSettings) -> set[str]:
-    # Drawn side by side; who has both scans is kept from training on either.
+    # Drawn for each side; a person with both scans is not trained on, on either.
     return {
         str(patient)
         for side, names in left.items()
@@ -207,24 +180,23 @@ def _scored_patients(left: Mapping[Modality, list[str]], settings: TranslateSett
     }
 
 
-def framed(data: TrainingData, settings: TranslateSettings) -> tuple[TranslateSettings, dict[str, Any]]:
-    """Settings with their millimetres, and what both sides measure, for the card; warns where they do not fit.
+def framed(data: TrainingData, settings: TranslateSettings) -> tuple[TranslateSettings, dict[Modality, ExtentCard]]:
+    """Settings with their millimetres, and the extents of both sides for the card; warns if the sides do not fit.
 
     Raises:
         InputError: bodies whose sizes in millimetres cannot both be right.
     """
-    sides = {side.upper(): _extents(data, side, settings) for side in data.train}
+    # Of several inputs the first: all have its frame.
+    sides = {
+        side.upper(): extents(data.stores[side], (group.first for group in data.train[side]), settings.frame)
+        for side in data.train
+    }
     stated = settings.frame == "stretch" or settings.pixel_mm > 0
     settings = settings if stated else settle(settings, needed_mm(sides))
-    told = check_sides(sides, settings, stated=stated)
+    measured = check_sides(sides, settings, stated=stated)
     for name, cases in sides.items():
         warn_of_sizes(name, cases)
-    return settings, {side.lower(): one.plain() for side, one in told.items()}
-
-
-def _extents(data: TrainingData, side: Modality, settings: TranslateSettings) -> list[Extent]:
-    """Of the patients that are trained on; of several inputs the first, whose frame is that of all."""
-    return extents(data.stores[side], (group.first for group in data.train[side]), settings.frame)
+    return settings, {side: measured[side.upper()].plain() for side in data.train if side.upper() in measured}
 
 
 def stack_mm(data: TrainingData, settings: TranslateSettings) -> float:
@@ -234,9 +206,9 @@ def stack_mm(data: TrainingData, settings: TranslateSettings) -> float:
 
 
 def training_slices(data: TrainingData, side: Modality, settings: TranslateSettings) -> tuple[SliceSet, ...]:
-    """The slices of one side that are trained on: a set an image of their stack, the stack of the first input first.
+    """The training slices of one side: one set per image of the stacks, the stack of the first input first.
 
-    They are larger than the network sees by the margin of the random cut.
+    They are larger than what the network sees, by the margin of the random cut.
     """
     sets = _slices(data.stores[side], data.train[side], side, settings, training_scale(settings))
     first = sets[0]
@@ -248,11 +220,11 @@ def training_slices(data: TrainingData, side: Modality, settings: TranslateSetti
     people = len(first.patients)
     log.info("%s: training on %d of %d slices of %d patient%s", side, count, len(first), people, "s" * (people != 1))
     drawn = draw_evenly(first, chosen, count, derive(settings.seed, side))
-    return _stacks(data, side, data.train[side], settings, tuple(one.take(drawn) for one in sets))
+    return _stacks(data, side, data.train[side], settings, tuple(slices.take(drawn) for slices in sets))
 
 
 def scored_slices(data: TrainingData, side: Modality, settings: TranslateSettings) -> tuple[SliceSet, ...]:
-    """The slices of one side that epochs are scored on, likewise, as the network will see them once trained."""
+    """The slices of one side that epochs are scored on, in the same order, as the trained network sees them."""
     sets = _slices(data.stores[side], data.scored[side], side, settings, model_scale(settings))
     return _stacks(data, side, data.scored[side], settings, sets)
 
@@ -274,17 +246,12 @@ def _slices(
             read=lambda record: read_input(store, by_first[record.id], index),
         )
         if labelled and not slices.shows.any():
-            raise _nothing_shown(store, settings)
+            found = f"no training slice of {settings.source} that shows {' or '.join(settings.organs)}"
+            do = "Check the labels, name other --organs, or train without a segmentor: --family cyclegan --slices all."
+            raise InputError(store.path, found=found, expected="some, for --family essnet", do=do)
         return slices
 
     return tuple(of_input(index) for index in range(len(groups[0].records)))
-
-
-def _nothing_shown(store: Store, settings: TranslateSettings) -> InputError:
-    """Labels that are all empty: a segmentor would be trained on nothing."""
-    found = f"no slice that shows {' or '.join(settings.organs)} in the {settings.source} cases that are trained on"
-    do = "Check the labels, name other --organs, or train without a segmentor: --family cyclegan --slices all."
-    return InputError(store.path, found=found, expected="some, for --family essnet", do=do)
 
 
 def _stacks(
@@ -294,7 +261,7 @@ def _stacks(
     settings: TranslateSettings,
     sets: Sequence[SliceSet],
 ) -> tuple[SliceSet, ...]:
-    """Each input's slices, and after them those above and below."""
+    """Each input's slices, followed by those above and below."""
     if settings.stack == 1:
         return tuple(sets)
     store, by_first, apart = data.stores[side], {group.first.id: group for group in groups}, stack_mm(data, settings)
@@ -310,20 +277,22 @@ def _stacks(
     return tuple(each for index, own in enumerate(sets) for each in (own, *rest(index)))
 
 
-def data_card(out: Path, data: TrainingData, side: Modality, sets: tuple[SliceSet, ...]) -> dict[str, Any]:
-    """What a run's card says of one side."""
+def data_card(out: Path, data: TrainingData, side: Modality, sets: tuple[SliceSet, ...]) -> TranslatorSideCard:
+    """One side in the card of the run in `out`."""
     slices, steps = sets[0], sets[0].intensities.values()
+    contrasts = {group.first.contrast for group in data.train[side]}
     return {
         "store": os.path.relpath(data.stores[side].path, out),
         "sequence": _sequences(data.train[side]),
-        "contrast": _contrast(data.train[side]),
+        # Of CT; None if not all are known.
+        "contrast": contrasts.pop() if len(contrasts) == 1 else None,
         "unit": data.train[side][0].first.unit,
         "patients": list(slices.patients),
         "scored_patients": sorted({group.first.patient for group in data.scored[side]}),
         "cases": sorted(case.sha256 for case in data.seen(side)),
         "slices": len(slices),
         "labelled": slices.masks is not None,
-        # What output is brought back to: the window of CT, the middle volume of MR.
+        # Output is brought back to it: the window of CT, the median volume of MR.
         "low": median(step.low for step in steps),
         "high": median(step.high for step in steps),
     }
@@ -331,15 +300,6 @@ def data_card(out: Path, data: TrainingData, side: Modality, sets: tuple[SliceSe
 
 def _sequences(groups: Sequence[RegisteredScans]) -> str | None:
     """The sequences of a side: `t1_in, t1_out` for two inputs, `t1_in+t1_out` for one that may be either."""
-    inputs = [sorted({str(record.sequence) for record in records if record.sequence}) for records in _inputs(groups)]
-    return ", ".join("+".join(names) for names in inputs) or None
-
-
-def _contrast(groups: Sequence[RegisteredScans]) -> bool | None:
-    """Of CT: with contrast agent or without; None where that is not known of all."""
-    known = {group.first.contrast for group in groups}
-    return known.pop() if len(known) == 1 else None
-
-
-def _inputs(groups: Sequence[RegisteredScans]) -> list[tuple[CaseRecord, ...]]:
-    return list(zip(*(group.records for group in groups), strict=True))
+    inputs = zip(*(group.records for group in groups), strict=True)
+    names = [sorted({str(record.sequence) for record in records if record.sequence}) for records in inputs]
+    return ", ".join("+".join(own) for own in names) or None

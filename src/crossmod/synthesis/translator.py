@@ -4,7 +4,7 @@ import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal, cast
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -19,11 +19,10 @@ from crossmod.engine import checkpoint
 from crossmod.engine.device import Compute, apply, choose, pick_device, prepare
 from crossmod.errors import InputError
 from crossmod.networks.blocks import blocks
-from crossmod.runs import open_run
+from crossmod.runs import TranslatorCard, open_run
 from crossmod.settings import Machine, TranslateSettings, as_recorded
 from crossmod.synthesis.families import family_of
 
-# The kind of run that this is.
 KIND = "train"
 
 Epoch = Literal["auto", "best", "last"]
@@ -34,18 +33,15 @@ class Translator:
     """Turns slices of its source modality into its target modality.
 
     Args:
-        settings: what it was trained with.
-        card: the run's card.
         run: name of the run folder.
         generator: from source to target.
-        segmentor: S, where the family has one.
+        segmentor: S, if the family has one.
         weights: SHA-256 of the weights that are used.
-        compute: where and how it computes.
-        best: whether they are those of the best epoch, where epochs were scored.
+        best: whether they are those of the best epoch; False if epochs were not scored.
     """
 
     settings: TranslateSettings
-    card: dict[str, Any]
+    card: TranslatorCard
     run: str
     generator: nn.Module
     segmentor: nn.Module | None
@@ -56,15 +52,15 @@ class Translator:
     @property
     def target(self) -> Modality:
         """The modality that it makes."""
-        return "mr" if self.settings.source == "ct" else "ct"
+        return self.settings.target
 
     def stack(self, spacing_mm: float) -> tuple[int, ...]:
-        """Which slices it sees together, counted from the slice itself, where slices lie so far apart."""
+        """Which slices it sees together, counted from the slice itself, in a scan of this slice spacing."""
         return offsets(self.settings.stack, self.card.get("stack_mm") or 0.0, spacing_mm)
 
     @property
     def output_intensity(self) -> Intensity:
-        """The step that brings its output back to units."""
+        """Brings its output back to units."""
         side = self.card["data"][self.target]
         return Intensity(side["low"], side["high"])
 
@@ -77,14 +73,14 @@ class Translator:
 
     @property
     def people(self) -> Seen:
-        """By what everybody is recognised whom it saw, or whom it was kept from."""
+        """By what the people are recognised whom it saw, or who were held out."""
         return seen_on(self.card, self.weights)
 
     @property
     def recipe(self) -> str:
-        """SHA-256 of its settings but for the seed and the fold: equal for models that differ by chance alone.
+        """SHA-256 of its settings without seed and fold: equal for models that differ by chance only.
 
-        The last epoch where the best was there for the taking is another recipe.
+        The last epoch of a run that has a best one is another recipe.
         """
         chance = ("seed", "fold", "test_patients", "train_patients", "same_people")
         kept = {key: value for key, value in self.card["settings"].items() if key not in chance}
@@ -99,10 +95,10 @@ class Translator:
     def translate(
         self, images: Float[np.ndarray, "slices images size size"] | Float[np.ndarray, "slices size size"]
     ) -> tuple[Float[np.ndarray, "slices size size"], UInt8[np.ndarray, "slices size size"] | None]:
-        """Translate slices in [-1, 1], of each the stacks of all inputs; a single image needs no axis of its own.
+        """Translate slices in [-1, 1], each with the stacks of all inputs; a single image needs no second axis.
 
         Returns:
-            The synthetic slices; also the class that S sees at each pixel of them, where there is an S.
+            The synthetic slices; and the class that S sees at each of their pixels, if the family has an S.
         """
         return apply(self.generator, self.segmentor, images[:, None] if images.ndim == 3 else images, self.compute)
 
@@ -112,28 +108,32 @@ def load_translator(path: Path, *, epoch: Epoch = "auto", machine: Machine | Non
 
     Args:
         path: the run folder.
-        epoch: `best` or `last`; `auto`: the best where the run scored its epochs, otherwise the last.
+        epoch: `best` or `last`; `auto`: the best if the run scored its epochs, else the last.
         machine: where to compute.
 
     Raises:
         InputError: the folder is no finished training run, or its checkpoint is damaged or of another architecture.
     """
-    run = open_run(path, KIND)
-    card = run.card
+    card = cast(TranslatorCard, open_run(path, KIND).card)
     settings = build(TranslateSettings, as_recorded(card["settings"]), subject=path / "card.json")
-    machine = machine or Machine()
-    networks, sha256, best = _weights(path, card, epoch)
-    device = pick_device(machine.device)
-    family, forth = family_of(settings.family), "G1" if settings.source == "ct" else "G2"
+    best = card.get("best")
+    if epoch == "best" and not best:
+        found, do = "a run that did not score its epochs", "Use --epoch last, or train with --select-every."
+        raise InputError(path, found=found, expected="a best epoch", do=do)
+    used = best if best and epoch != "last" else None
+    step, sha256 = (used["step"], used["weights_sha256"]) if used else (card["steps"], card["weights_sha256"])
+    networks = checkpoint.trained_weights(path, step, sha256, best=used is not None)
+    device = pick_device((machine or Machine()).device)
     # On a CPU compiling takes longer than a store of slices.
     compute = choose(device, settings.precision, settings.compile if device.type == "cuda" else "off")
 
-    def loaded(name: str, made: nn.Module) -> nn.Module:
-        checkpoint.load_weights(made, networks.get(name, {}), name, path)
-        made.to(device).eval()
-        prepare([made], blocks([made]), compute)
-        return made
+    def loaded(name: str, network: nn.Module) -> nn.Module:
+        checkpoint.load_weights(network, networks.get(name, {}), name, path)
+        network.to(device).eval()
+        prepare([network], blocks([network]), compute)
+        return network
 
+    family, forth = family_of(settings.family), settings.generators[0]
     return Translator(
         settings=settings,
         card=card,
@@ -142,28 +142,5 @@ def load_translator(path: Path, *, epoch: Epoch = "auto", machine: Machine | Non
         segmentor=loaded("S", family.segmentor(settings)) if family.segmentor else None,
         weights=sha256,
         compute=compute,
-        best=best,
+        best=used is not None,
     )
-
-
-def _weights(path: Path, card: dict[str, Any], epoch: Epoch) -> tuple[dict[str, Any], str, bool]:
-    """The weights by network, their hash, and whether they are the best epoch's.
-
-    Only those that the card speaks of are given, since others go by another name.
-    """
-    best = card.get("best") or {}
-    if epoch == "best" and not best:
-        found, do = "a run that did not score its epochs", "Use --epoch last, or train with --select-every."
-        raise InputError(path, found=found, expected="a best epoch", do=do)
-    use_best = bool(best) and epoch != "last"
-    if use_best:
-        file, expected = checkpoint.best_at(path / "checkpoints", best["step"]), best["weights_sha256"]
-    else:
-        file, expected = checkpoint.at_step(path / "checkpoints", card["steps"]), card["weights_sha256"]
-    state = checkpoint.load(file)
-    networks = {**state["networks"], **state.get("averages", {})}
-    if checkpoint.weights_hash(networks) != expected:
-        found = f"other weights than the run {'had at its best' if use_best else 'ended with'}"
-        do = "Restore the file, or train anew in another folder."
-        raise InputError(file, found=found, expected=f"those of {expected[:12]}", do=do)
-    return networks, expected, use_best

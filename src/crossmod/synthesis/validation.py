@@ -1,15 +1,15 @@
 """Validation of a translator during training: metrics of held-out patients, pictures, the best epoch.
 
 Notable:
-- The adversarial losses do not tell: they are of discriminators that change with the generators.
-- Of several registered images a slice, cycle and Fréchet distance are means over them, as the losses are, so that they
-  mean the same however many there are.
-- No single number here is trusted. Consistency cannot see a shift that S learns too, the cycle closes over anything
-  that the way back can undo, also a way forth that does nothing, and the Fréchet distance sees no anatomy.
+- The adversarial losses show no progress: their discriminators change with the generators.
+- With several registered images per slice, cycle and Fréchet distance are means over them, as the losses are, so that
+  they mean the same for any number of images.
+- No single number here is trusted. Consistency does not see a shift that S learns too, the cycle closes over anything
+  that the way back can undo, also a generator that does nothing, and the Fréchet distance sees no anatomy.
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,29 +27,29 @@ from crossmod.engine.logger import write_panel
 from crossmod.engine.state import TrainerState, TrainingTask, ValidationResult
 from crossmod.errors import InputError
 from crossmod.metrics.features import FeatureExtractor, detector, frechet_distance
-from crossmod.metrics.segmentation import dice
+from crossmod.metrics.segmentation import label_consistency
 from crossmod.seeds import rng
 from crossmod.settings import TranslateSettings
+from crossmod.synthesis.training_data import Slices
 
-# Below any difference that means something, so that a part that is exactly 0 does not hide what the others say.
+# Below any meaningful difference, so that a part that is exactly 0 does not hide the others.
 FLOOR = 1e-6
 
-# Of each slice one image or several.
-Images = Float[np.ndarray, "slices images size size"]
+# One image per slice, or several.
+Images = Float[np.ndarray, "slices _ size size"]
 
 
 @dataclass(frozen=True)
 class Scores:
-    """What is measured of a translator on held-out slices.
+    """Scores of a translator on held-out slices.
 
     Args:
         consistency: mean Dice between S(G(x)) and the mask of x, over the source slices that show an organ; None
-            without S, without masks, or where no slice shows one.
+            without S, without masks, or if no slice shows an organ.
         cycle: mean |G_back(G_forth(x)) - x| and mean |G_forth(G_back(y)) - y|, averaged (Zhu et al. 2017, Eq. 2);
-            images in [-1, 1]. Each is a mean over the images of a slice too.
-        frechet: Fréchet distance between the features of synthetic and of real target slices, as many of each; of
-            several images a slice the mean of their distances, each image against its own kind; None with fewer than
-            two slices.
+            images in [-1, 1].
+        frechet: Fréchet distance between the features of synthetic and of real target slices, equal numbers of both;
+            with several images per slice the mean of their distances; None with fewer than two slices.
     """
 
     consistency: float | None
@@ -58,10 +58,10 @@ class Scores:
 
     @property
     def score(self) -> float:
-        """The lower the better: the geometric mean of 1 - consistency, cycle and frechet, those that there are.
+        """The lower the better: the geometric mean of 1 - consistency, cycle and frechet, without undefined ones.
 
-        Geometric, because they have no common unit: to halve any of them counts the same. Infinite where one is no
-        number, so that a translator that diverged is never the best.
+        Geometric, because they have no common unit: halving any of them counts the same. Infinite if one is NaN or
+        infinite, so that a translator that diverged is never the best.
         """
         missed = None if self.consistency is None else 1 - self.consistency
         parts = [part for part in (missed, self.cycle, self.frechet) if part is not None]
@@ -70,7 +70,7 @@ class Scores:
         return math.exp(sum(math.log(max(part, FLOOR)) for part in parts) / len(parts))
 
     def as_reading(self) -> dict[str, float]:
-        """The parts that there are, and the score, by name, for a log."""
+        """The defined parts and the score, by name, for a log."""
         parts = {"consistency": self.consistency, "cycle": self.cycle, "frechet": self.frechet, "score": self.score}
         return {f"select_{name}": value for name, value in parts.items() if value is not None}
 
@@ -92,16 +92,15 @@ def score_translator(
     Args:
         forth: from source to target, on `device`.
         back: from target to source.
-        S: the segmentor that looks at synthetic target images, where the family has one.
-        source_images: held-out slices, in [-1, 1], of each as many images as `forth` takes.
+        S: the segmentor of synthetic target images, if the family has one.
+        source_images: held-out slices in [-1, 1], each with as many images as `forth` takes.
         masks: class of each of their pixels, 0 for background.
-        target_images: held-out real slices, in [-1, 1], of any patients, of each as many images as `forth` gives.
-        detector: what the Fréchet distance is taken with.
-        device: where the networks are.
+        target_images: held-out real slices in [-1, 1] of any patients, each with as many images as `forth` makes.
+        detector: features of the Fréchet distance.
         batch: slices at a time.
 
     Raises:
-        InputError: there are no slices on one side.
+        InputError: no slices on one side.
     """
     for side, images in (("source", source_images), ("target", target_images)):
         if len(images) == 0:
@@ -115,7 +114,9 @@ def score_translator(
             closes += _distances(back(fake), x)
             features.append(_features(detector, fake.float().cpu().numpy()))
             if S is not None and masks is not None:
-                dices += _dices(S(fake[:, :1]), masks[start : start + batch])
+                answers = S(fake[:, :1]).argmax(dim=1).to(torch.uint8).cpu().numpy()
+                pairs = zip(answers, masks[start : start + batch], strict=True)
+                dices += [label_consistency(answer, mask) for answer, mask in pairs if mask.any()]
         closes_back = [gap for _, y in _parts(target_images, device, batch) for gap in _distances(forth(back(y)), y)]
     fakes, real = np.concatenate(features), _features(detector, target_images[_draw(len(target_images), count)])
     return Scores(
@@ -127,7 +128,7 @@ def score_translator(
 
 @contextmanager
 def _evaluating(networks: Sequence[nn.Module]) -> Iterator[None]:
-    """Switch networks to evaluation; every layer then gets back the mode that it had, since not all need have one."""
+    """Switch networks to evaluation; every layer then gets its own mode back, since they may differ."""
     modes = [(layer, layer.training) for network in networks for layer in network.modules()]
     try:
         for network in networks:
@@ -142,94 +143,72 @@ def _parts(
     images: Images, device: torch.device, batch: int
 ) -> Iterator[tuple[int, Float[Tensor, "part images size size"]]]:
     for start in range(0, len(images), batch):
-        # Copied, because PyTorch warns of arrays that may not be written to.
+        # Copied, because PyTorch warns about read-only arrays.
         yield start, torch.from_numpy(np.array(images[start : start + batch], np.float32)).to(device)
 
 
 def _distances(
-    again: Float[Tensor, "part images size size"], given: Float[Tensor, "part images size size"]
+    again: Float[Tensor, "part images size size"], original: Float[Tensor, "part images size size"]
 ) -> list[float]:
     """Mean absolute difference of each slice, over all of its images."""
-    return (again - given).abs().mean(dim=(1, 2, 3)).tolist()
+    return (again - original).abs().mean(dim=(1, 2, 3)).tolist()
 
 
 def _features(detector: FeatureExtractor, images: Images) -> Float[np.ndarray, "slices images features"]:
-    """Features of each image by itself: a detector looks at one at a time."""
+    """Features of each image, one at a time."""
     return np.stack([detector.features(kind) for kind in images.swapaxes(0, 1)], axis=1)
 
 
-def _dices(logits: Float[Tensor, "part classes size size"], masks: UInt8[np.ndarray, "part size size"]) -> list[float]:
-    """Of each slice whose mask shows an organ, mean Dice over the organs that S or the mask shows.
-
-    The label consistency of `crossmod.synthesis.synthesize`, which cannot be imported here, since it needs training.
-    """
-    scores = []
-    for answer, mask in zip(logits.argmax(dim=1).cpu().numpy(), masks, strict=True):
-        if mask.any():
-            organs = np.union1d(answer, mask)
-            scores.append(float(np.mean([dice(answer == organ, mask == organ) for organ in organs[organs > 0]])))
-    return scores
-
-
-def _draw(there: int, count: int) -> list[int]:
-    """Which slices to compare: all, or the first of a shuffle that is the same every epoch."""
-    return list(range(there)) if there == count else rng(0, "selection").permutation(there)[:count].tolist()
+def _draw(available: int, count: int) -> list[int]:
+    """Which slices to compare: all, or the first of a shuffle that is the same in every epoch."""
+    if available == count:
+        return list(range(available))
+    return rng(0, "selection").permutation(available)[:count].tolist()
 
 
 def _frechet(
     fakes: Float[np.ndarray, "slices images features"], real: Float[np.ndarray, "slices images features"]
 ) -> float | None:
-    """Mean over the images of a slice, each held against real ones of its own kind."""
+    """Mean over the images of a slice, each compared with real ones of the same kind."""
     if len(fakes) < 2:
         return None
     if not np.isfinite(fakes).all():
         return math.inf
     kinds = zip(fakes.swapaxes(0, 1), real.swapaxes(0, 1), strict=True)
-    return float(np.mean([frechet_distance(made, expected) for made, expected in kinds]))
+    return float(np.mean([frechet_distance(synthetic, expected) for synthetic, expected in kinds]))
 
 
-# A panel shows the first few of the slices that alarms look at.
+# Slices for the alarms; the first few of them are shown in a panel.
 SAMPLES, SHOWN = 8, 4
-# More would cost more than the epoch that they are to judge.
+# More would take longer than the epoch that they score.
 MOST_SCORED = 48
-# Never trained, needs no download: good enough to compare epochs of one run with.
+# Untrained, needs no download, and is good enough to compare epochs of one run.
 DETECTOR = "random"
-
-
-# Of each slice one image or several.
-Several = Float[np.ndarray, "slices _ size size"]
 
 
 @dataclass(frozen=True, eq=False)
 class Validator:
-    """Looks at a translator after an epoch, every few epochs.
+    """Alarms, pictures and scores of a translator, every few epochs.
 
     Args:
-        trainee: the translator.
-        settings: how often.
-        compute: how its networks are run.
         samples: folder of the pictures.
-        slices: what it is trained on, by modality, a set an image of what goes in.
-        held_out: slices of patients kept for its scores, likewise; empty: no scores.
+        slices: what it is trained on.
+        held_out: slices of patients kept for its scores; empty: no scores.
     """
 
     trainee: TrainingTask
     settings: TranslateSettings
     compute: Compute
     samples: Path
-    slices: Mapping[Modality, tuple[SliceSet, ...]]
-    held_out: Mapping[Modality, tuple[SliceSet, ...]]
-
-    @property
-    def _sides(self) -> tuple[Modality, Modality]:
-        return ("ct", "mr") if self.settings.source == "ct" else ("mr", "ct")
+    slices: Slices
+    held_out: Slices
 
     def __call__(self, epoch: int, at: TrainerState) -> ValidationResult:
-        """See what there is to see after an epoch, counted from 0."""
+        """Validate after an epoch, counted from 0."""
         s = self.settings
         last = epoch + 1 == s.epochs
-        levels = LEVELS[s.adversarial]
-        alarms = discriminator_alarms(at.history, levels)
+        # The levels of an added loss are unknown.
+        alarms = discriminator_alarms(at.history, LEVELS[s.adversarial]) if s.adversarial in LEVELS else []
         picture, numbers, score = None, {}, None
         with torch.no_grad(), self.compute.inference():
             if last or (epoch + 1) % s.sample_every == 0:
@@ -238,38 +217,41 @@ class Validator:
                 # Of a stack only the slice itself is shown.
                 shown = np.concatenate([part[:SHOWN, :: s.stack] for part in (source, fake, again)], axis=1)
                 write_panel(picture, [[*row] for row in shown])
-                alarms += picture_alarms(source[:, 0], fake[:, 0], self._middle(self._sides[1])[:, 0])
+                alarms += picture_alarms(source[:, 0], fake[:, 0], self._middle(s.target)[:, 0])
             if self.held_out and (last or (epoch + 1) % s.select_every == 0):
                 scores = self._score()
                 numbers, score = scores.as_reading(), scores.score
         return ValidationResult(numbers=numbers, score=score, alarms=alarms, picture=picture)
 
-    def _pictures(self) -> tuple[Several, Several, Several]:
-        """Source, synthetic, and source again after the cycle, for a few slices spread over the set."""
-        forth, back = ("G1", "G2") if self.settings.source == "ct" else ("G2", "G1")
-        images = self._middle(self._sides[0])
+    @property
+    def _generators(self) -> tuple[nn.Module, nn.Module]:
+        forth, back = self.settings.generators
+        return self.trainee.model[forth], self.trainee.model[back]
+
+    def _pictures(self) -> tuple[Images, Images, Images]:
+        """Source, synthetic, and source again after the cycle, of evenly spread slices."""
+        forth, back = self._generators
+        images = self._middle(self.settings.source)
         source = torch.from_numpy(images).to(self.compute.device)
-        fake = torch.cat([self.trainee.model[forth](part) for part in source.split(1)])
-        again = torch.cat([self.trainee.model[back](part) for part in fake.split(1)])
+        fake = torch.cat([forth(part) for part in source.split(1)])
+        again = torch.cat([back(part) for part in fake.split(1)])
         return images, fake.float().cpu().numpy(), again.float().cpu().numpy()
 
-    def _middle(self, side: Modality) -> Several:
+    def _middle(self, side: Modality) -> Images:
         few = _images(_few(self.slices[side], SAMPLES))
         margin = (few.shape[-1] - self.settings.size) // 2
         middle = slice(margin, margin + self.settings.size)
         return np.ascontiguousarray(few[..., middle, middle])
 
     def _score(self) -> Scores:
-        forth, back = ("G1", "G2") if self.settings.source == "ct" else ("G2", "G1")
-        source, target = (_few(self.held_out[side], MOST_SCORED) for side in self._sides)
-        model = self.trainee.model
+        source, target = (
+            _few(self.held_out[side], MOST_SCORED) for side in (self.settings.source, self.settings.target)
+        )
         return score_translator(
-            model[forth],
-            model[back],
-            model.get("S"),
+            *self._generators,
+            self.trainee.model.get("S"),
             _images(source),
-            # Labels are those of the first input.
-            source[0].masks,
+            source[0].masks,  # labels are those of the first input
             _images(target),
             detector(DETECTOR),
             self.compute.device,
@@ -278,10 +260,10 @@ class Validator:
 
 
 def _few(sets: tuple[SliceSet, ...], most: int) -> tuple[SliceSet, ...]:
-    """At most so many slices, evenly spread, the same ones of every input."""
-    return tuple(one.take(spread(len(one), most)) for one in sets)
+    """At most this many slices, evenly spread, the same ones of every input."""
+    return tuple(slices.take(spread(len(slices), most)) for slices in sets)
 
 
-def _images(sets: tuple[SliceSet, ...]) -> Several:
+def _images(sets: tuple[SliceSet, ...]) -> Images:
     """The slices of all inputs side by side."""
-    return np.stack([one.images for one in sets], axis=1)
+    return np.stack([slices.images for slices in sets], axis=1)

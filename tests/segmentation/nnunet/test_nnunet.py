@@ -217,9 +217,12 @@ def test_stopped_on_the_way_it_leaves_nothing_and_killed_nothing_that_stays(
         with pytest.raises(KeyboardInterrupt):
             export(tmp_path / "export", stores.mr)
     assert list(tmp_path.iterdir()) == []
-    # A kill leaves the hidden folder, and its lock is gone with the process.
-    (tmp_path / ".export.partial" / "nnUNet_raw" / "Dataset501_LiverMR").mkdir(parents=True)
-    (tmp_path / ".export.partial" / "plan.json").touch()
+    # A kill leaves the hidden folder, named after a process that is gone.
+    with subprocess.Popen(["true"]) as killed:
+        pass
+    left = tmp_path / f".export.{killed.pid}.partial"
+    (left / "nnUNet_raw" / "Dataset501_LiverMR").mkdir(parents=True)
+    (left / "plan.json").touch()
     export(tmp_path / "export", stores.mr)
     assert [path.name for path in tmp_path.iterdir()] == ["export"]
 
@@ -361,9 +364,9 @@ DAMAGE: dict[str, Callable[[Path], object]] = {
         ("missing", r"1 missing: real-mr-\d-0000\.nii\.gz"),
         ("extra", r"1 of no test slice of this export: real-mr-9-0000\.nii\.gz"),
         ("shape", r"31 x 32 x 1 pixels\. Expected: 32 x 32 x 1"),
-        ("affine", "lies 3.00 mm away"),
+        ("affine", "a slice 3.00 mm away"),
         ("flipped", "mm away from its image"),
-        ("value", "the value 2. Expected: 0 and 1 alone"),
+        ("value", "the value 2. Expected: 0 and 1 only"),
         ("cut", "not NIfTI, or cut"),
         ("no gzip", "not NIfTI, or cut"),
         ("unmarked", "trained on something else"),

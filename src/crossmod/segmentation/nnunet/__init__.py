@@ -1,1 +1,1 @@
-"""nnU-Net as the segmenter, in an environment of its own."""
+"""nnU-Net as the segmenter, in a separate environment."""

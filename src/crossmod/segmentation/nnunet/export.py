@@ -8,16 +8,14 @@ Source: nnU-Net's documentation (dataset_format.md, manual_data_splits.md, expla
     plan.json, README.txt           crossmod's
 
 Notable:
-- Pixels are exported in [-1, 1] with the channel name `noNorm`: the window or the percentiles of the whole scan have
-  brought them there, as for every other segmenter. nnU-Net's own z-score would be of one slice: the value of an organ
-  would depend on what else the slice shows.
-- The labels of the test slices stay behind.
+- Pixels are exported in [-1, 1], by the window or the percentiles of the whole scan as for every other segmenter, with
+  the channel name `noNorm`. nnU-Net's own z-score would be of one slice: the value of an organ would depend on what
+  else the slice shows.
+- The labels of the test slices are not exported.
 """
 
 import re
-import shutil
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 
 from crossmod.data.nifti import write_nifti
@@ -26,7 +24,7 @@ from crossmod.data.splits import patient_folds
 from crossmod.data.store import CaseRecord
 from crossmod.data.volume import Volume
 from crossmod.errors import InputError
-from crossmod.files import lock, require_empty, write_json, write_text
+from crossmod.files import atomic_folder, require_empty, write_json, write_text
 from crossmod.progress import track
 from crossmod.segmentation.data import SegmentationData, Split, choose_cases
 from crossmod.segmentation.nnunet.plan import MARK, REAL, SYNTHETIC, grids, name_of, write_plan
@@ -36,23 +34,22 @@ ENDING = ".nii.gz"
 # Columns, rows, slices: the order in which NIfTI readers expect an axial image.
 AXES = ("L", "P", "S")
 FOLDS = 5
-WRITING = ".writing"
 
 
 def export_nnunet(
     out: Path, *, real: Path, synthetic: Path | None = None, settings: SegmentSettings, dataset: int = 501
 ) -> str:
-    """Write what `train_segmenter` would train and test on, for nnU-Net; the folder is there whole or not at all.
+    """Write what `train_segmenter` would train and test on, for nnU-Net; the folder is complete or not there.
 
     Args:
         out: the export folder, new or empty.
         real: store with labelled real cases.
-        synthetic: store with synthetic cases, needed where `settings.count` is not 0.
-        settings: as for `train_segmenter`; those of its training mean nothing here.
+        synthetic: store with synthetic cases, required if `settings.count` is not 0.
+        settings: as for `train_segmenter`; those of the training itself have no effect.
         dataset: nnU-Net's number for the dataset, from 1 to 999.
 
     Returns:
-        What to do next, in words and commands.
+        The next steps as text, with commands.
 
     Raises:
         InputError: what `train_segmenter` refuses, another number, or `out` is something else.
@@ -66,7 +63,7 @@ def export_nnunet(
     name = f"Dataset{dataset:03d}_{_words(settings.organs[0])}{settings.modality.upper()}"
     folds = cross_validation(_owners(sides.train, REAL), _owners(sides.synthetic, SYNTHETIC), settings.split_seed)
     text = readme(name, dataset, len(folds))
-    with whole_folder(out) as folder:
+    with atomic_folder(out) as folder:
         mark = write_plan(folder, out, name, chosen, sides)
         _write_raw(folder / "nnUNet_raw" / name, chosen, sides, mark)
         (folder / "nnUNet_preprocessed" / name).mkdir(parents=True)
@@ -78,27 +75,26 @@ def export_nnunet(
 
 
 def cross_validation(real: Mapping[str, str], synthetic: Mapping[str, str], seed: int) -> list[dict[str, list[str]]]:
-    """nnU-Net's own folds over the training cases: no patient on both sides, real cases to validate on if there are.
+    """nnU-Net's own folds over the training cases: no patient on both sides, validation on real cases if there are any.
 
-    The translator may have seen the patients that are validated on here: they are on the training side of the
-    comparison. nnU-Net chooses nothing by these scores while it trains, and the held-out patients are not among them.
+    The translator may have seen the validation patients: they are on the training side of the comparison. nnU-Net
+    chooses nothing by these scores while it trains, and the held-out patients are not among them.
 
     Args:
         real: case -> patient.
         synthetic: case -> patient.
-        seed: of the division.
 
     Returns:
-        Training and validation cases of each fold; no folds where there is one patient.
+        Training and validation cases of each fold; no folds with a single patient.
     """
-    judges = real or synthetic
-    patients = sorted(set(judges.values()))
+    validated = real or synthetic
+    patients = sorted(set(validated.values()))
     if len(patients) < 2:
         return []
     return [
         {
             "train": [name for name, patient in {**real, **synthetic}.items() if patient not in part],
-            "val": [name for name, patient in judges.items() if patient in part],
+            "val": [name for name, patient in validated.items() if patient in part],
         }
         for part in patient_folds(patients, min(FOLDS, len(patients)), seed)
     ]
@@ -127,7 +123,7 @@ def _write_raw(folder: Path, chosen: SegmentationData, sides: Split, mark: str) 
         "labels": {"background": 0, organ: 1},
         "numTraining": sum(len(slices) for slices, _, _ in trained if slices is not None),
         "file_ending": ENDING,
-        # Else nnU-Net takes SimpleITK, which refuses axes that are a hair off right angles.
+        # By default nnU-Net uses SimpleITK, which refuses axes that are slightly off right angles.
         "overwrite_image_reader_writer": "NibabelIO",
         MARK: mark,
     }
@@ -149,14 +145,13 @@ def _write_slices(
             orientation=AXES,
         )
         name = name_of(kind, key)
-        write_nifti(
-            volume, images / f"{name}_0000{ENDING}", labels_path=None if labels is None else labels / f"{name}{ENDING}"
-        )
+        labels_path = None if labels is None else labels / f"{name}{ENDING}"
+        write_nifti(volume, images / f"{name}_0000{ENDING}", labels_path=labels_path)
 
 
 def readme(name: str, dataset: int, folds: int) -> str:
-    """What to do with an export: the text of its README.txt."""
-    which: Sequence[str] = [str(fold) for fold in range(folds)] or ["all"]
+    """The text of README.txt: the next steps."""
+    which = [str(fold) for fold in range(folds)] or ["all"]
     variables = ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results")
     lines = [
         "In nnU-Net's own environment, in this folder:",
@@ -172,30 +167,3 @@ def readme(name: str, dataset: int, folds: int) -> str:
         "crossmod nnunet read RUN --export THIS_FOLDER --predictions THIS_FOLDER/predictions",
     ]
     return "\n".join(lines) + "\n"
-
-
-@contextmanager
-def whole_folder(path: Path) -> Iterator[Path]:
-    """Give a new folder to write to, which becomes `path` when the block ends well.
-
-    What a process that was killed left of it is hidden beside `path`, and removed by the next one.
-
-    Raises:
-        InputError: another process writes to it.
-    """
-    path = path.resolve()
-    temporary = path.with_name(f".{path.name}.partial")
-    temporary.mkdir(parents=True, exist_ok=True)
-    with lock(temporary / WRITING):
-        try:
-            for left in temporary.iterdir():
-                if left.is_dir():
-                    shutil.rmtree(left)
-                elif left.name != WRITING:
-                    left.unlink()
-            yield temporary
-            (temporary / WRITING).unlink()
-            temporary.replace(path)
-        except BaseException:
-            shutil.rmtree(temporary, ignore_errors=True)
-            raise

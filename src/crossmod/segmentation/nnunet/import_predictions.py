@@ -1,11 +1,10 @@
-"""What nnU-Net predicted, read back as a finished run of `segment`."""
+"""nnU-Net's predictions, imported as a finished run of `segment`."""
 
 import gzip
 import zipfile
 import zlib
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -20,8 +19,8 @@ from crossmod.data.volume import CANONICAL, Affine, reorient
 from crossmod.errors import InputError
 from crossmod.files import read_json, sha256
 from crossmod.progress import track
-from crossmod.runs import Run, is_run, start_run
-from crossmod.segmentation.data import SegmentationData, Split, choose_cases
+from crossmod.runs import Run, SegmenterCard, is_run, start_run
+from crossmod.segmentation.data import choose_cases
 from crossmod.segmentation.nnunet.export import ENDING
 from crossmod.segmentation.nnunet.plan import MARK, REAL, NnunetPlan, grids, name_of, read_plan
 from crossmod.segmentation.predict import KIND, THRESHOLD, score
@@ -29,10 +28,10 @@ from crossmod.segmentation.train import by_case, data_card, write_predictions
 
 NETWORK = "nnunet"
 SOFTMAX = ".npz"
-# nnU-Net keeps probabilities as float16 in some versions: near 0.5 they are this far off.
+# Some versions of nnU-Net store probabilities as float16: near 0.5 they are this far off.
 ROUNDING = 1e-3
-# What a card says of a training that crossmod ran, and cannot know of this one.
-UNMEASURED = {"parameters": 0, "steps": 0, "seconds": 0.0, "seconds_per_epoch": 0.0, "slices_per_second": 0.0}
+# Fields of a card that only a training by crossmod can fill.
+UNMEASURED = ("parameters", "steps", "seconds", "seconds_per_epoch", "slices_per_second")
 
 
 def read_nnunet(out: Path, *, export: Path, predictions: Path) -> Run:
@@ -47,7 +46,7 @@ def read_nnunet(out: Path, *, export: Path, predictions: Path) -> Run:
 
     Raises:
         InputError: predictions that are missing, too many, of another export or on another grid; stores or slices that
-            are others than were exported; or `out` is something else.
+            differ from the exported ones; or `out` is something else.
     """
     plan = read_plan(export)
     chosen = choose_cases(plan.real, plan.synthetic, plan.settings)
@@ -61,50 +60,37 @@ def read_nnunet(out: Path, *, export: Path, predictions: Path) -> Run:
     plan.check_slices(sides)
     # Everything that can be refused is refused before the run folder is made.
     probability = _read(predictions, sides.test, grids(sides.test, chosen.real), softmax)
-    scores = _scored(sides.test, probability, chosen, softmax)
+    scores = score(sides.test, probability, chosen.real)
+    if not softmax:
+        # Labels have one threshold and no curve.
+        scores["auc"], scores["roc"] = None, {"fpr": [], "tpr": []}
     run = start_run(out, KIND, settings, inputs)
-    answer = probability >= THRESHOLD
-    write_predictions(run.path / "predictions", chosen, sides.test, answer)
-    run.finish({**_card(out, settings, chosen, sides, plan, softmax), "scores": scores})
-    return run
-
-
-def _scored(
-    test: SliceSet, probability: Float[np.ndarray, "slices size size"], chosen: SegmentationData, softmax: bool
-) -> dict[str, Any]:
-    """The scores of `segment`; labels alone have one threshold and no curve, so no ROC and no AUC."""
-    scores = score(test, probability, chosen.real)
-    return scores if softmax else {**scores, "auc": None, "roc": {"fpr": [], "tpr": []}}
-
-
-def _card(
-    out: Path, settings: dict[str, Any], chosen: SegmentationData, sides: Split, plan: NnunetPlan, softmax: bool
-) -> dict[str, Any]:
-    return {
+    write_predictions(run.path / "predictions", chosen, sides.test, probability >= THRESHOLD)
+    kind = "softmax" if softmax else "labels"
+    card: SegmenterCard = {
         "settings": settings,
         "data": data_card(out, chosen, sides),
         "tested": by_case(sides.test),
         "leaking": plan.settings.split == "slice",
         "alarms": [],
-        **UNMEASURED,
+        "parameters": 0,
+        "steps": 0,
+        "seconds": 0.0,
+        "seconds_per_epoch": 0.0,
+        "slices_per_second": 0.0,
         "unmeasured": list(UNMEASURED),
         "device": "another environment",
         "processes": 1,
         "compute": "nnU-Net",
-        "nnunet": {
-            "export": plan.sha256,
-            "dataset": plan.dataset,
-            "probabilities": "softmax" if softmax else "labels",
-        },
+        "nnunet": {"export": plan.sha256, "dataset": plan.dataset, "probabilities": kind},
+        "scores": scores,
     }
+    run.finish(card)
+    return run
 
 
 def _check_files(folder: Path, plan: NnunetPlan) -> bool:
-    """Whether the predictions of this export, all of them and no others, come with probabilities.
-
-    Raises:
-        InputError: something is missing, too much, or of another export.
-    """
+    """Check that there are all predictions of this export and no others; whether they have probabilities."""
     expected = set(plan.cases["test"])
     do = "Give the folder that `nnUNetv2_predict -o` wrote."
     if not folder.is_dir():
@@ -132,8 +118,8 @@ def _check_names(folder: Path, ending: str, expected: set[str]) -> None:
     for names, what in ((expected - have, "missing"), (have - expected, "of no test slice of this export")):
         if names:
             found = f"{len(names)} {what}: {listed(f'{name}{ending}' for name in sorted(names))}"
-            do = "Predict the export's imagesTs anew, into a new folder."
-            raise InputError(folder, found=found, expected=f"{len(expected)} {ending} files, one a test slice", do=do)
+            do = "Predict the export's imagesTs again, into a new folder."
+            raise InputError(folder, found=found, expected=f"{len(expected)} {ending} files, one per test slice", do=do)
 
 
 def _checksums(folder: Path, plan: NnunetPlan, softmax: bool) -> dict[str, str]:
@@ -155,17 +141,16 @@ def _read(
 
 
 def read_label(path: Path, affine: Affine, size: int) -> UInt8[np.ndarray, "size size"]:
-    """One predicted slice.
+    """One predicted slice from a `.nii.gz` file.
 
     Args:
-        path: a `.nii.gz` file.
-        affine: of the slice alone, as it was exported.
+        affine: of the exported slice.
         size: pixels a side.
 
     Raises:
-        InputError: a damaged file, another grid, or other values than 0 and 1.
+        InputError: a damaged file, another grid, or values except 0 and 1.
     """
-    do = "Predict the export's imagesTs anew, and leave the files as they are."
+    do = "Predict the export's imagesTs again, and do not change the files."
     try:
         image = Nifti1Image.from_bytes(gzip.decompress(path.read_bytes()))
         values = np.asarray(image.dataobj)
@@ -182,32 +167,32 @@ def read_label(path: Path, affine: Affine, size: int) -> UInt8[np.ndarray, "size
     ends = np.array([[0, row, column, 1] for row in (0, size - 1) for column in (0, size - 1)])
     away = float(np.linalg.norm(ends @ (have - affine).T, axis=1).max())
     if values.shape != (1, size, size) or away > SAME_PLACE_MM:
-        found = f"a slice that lies {away:.2f} mm away from its image (another affine)"
-        raise InputError(path, found=found, expected="the place that it has in imagesTs", do=do)
+        found = f"a slice {away:.2f} mm away from its image (another affine)"
+        raise InputError(path, found=found, expected="its position in imagesTs", do=do)
     other = np.setdiff1d(values, [0, 1])
     if other.size:
         found = f"the value{'s' if other.size > 1 else ''} {listed(f'{value:g}' for value in other)}"
-        raise InputError(path, found=found, expected="0 and 1 alone", do=do)
+        raise InputError(path, found=found, expected="0 and 1 only", do=do)
     return values[0].astype(np.uint8)
 
 
 def _read_softmax(path: Path, label: UInt8[np.ndarray, "size size"]) -> Float[np.ndarray, "size size"]:
     """The organ's probability `probabilities[1, 0, row, column]`, on the label's side of one half."""
-    do = "Predict the export's imagesTs anew with --save_probabilities, and read these files before any postprocessing."
+    do = "Predict the export's imagesTs again with --save_probabilities, and read the files before any postprocessing."
     try:
         with np.load(path, allow_pickle=False) as content:
-            found = content["probabilities"]
+            both = content["probabilities"]
     except (KeyError, EOFError, zipfile.BadZipFile, zlib.error, ValueError):
         raise InputError(path, found="no probabilities", expected="what nnU-Net saves", do=do) from None
     shape = (2, 1, *label.shape)
-    if found.shape != shape or found.dtype.kind != "f" or not ((found >= 0) & (found <= 1 + ROUNDING)).all():
+    if both.shape != shape or both.dtype.kind != "f" or not ((both >= 0) & (both <= 1 + ROUNDING)).all():
         expected = f"probabilities of {' x '.join(map(str, shape))}"
-        other = f"{found.dtype} values of {' x '.join(map(str, found.shape))}, or outside 0 to 1"
-        raise InputError(path, found=other, expected=expected, do=do)
-    organ = found[1, 0].astype(np.float32)
+        found = f"{both.dtype} values of {' x '.join(map(str, both.shape))}, or outside 0 to 1"
+        raise InputError(path, found=found, expected=expected, do=do)
+    organ = both[1, 0].astype(np.float32)
     against = np.where(label == 1, organ < THRESHOLD - ROUNDING, organ > THRESHOLD + ROUNDING)
     if against.any():
-        said = f"{np.count_nonzero(against)} pixels whose label is not the likelier class"
-        raise InputError(path, found=said, expected="the probabilities behind the label map", do=do)
+        wrong = f"{np.count_nonzero(against)} pixels whose label is not the likelier class"
+        raise InputError(path, found=wrong, expected="the probabilities of the label map", do=do)
     below = np.nextafter(np.float32(THRESHOLD), np.float32(0))
     return np.where(label == 1, np.maximum(organ, np.float32(THRESHOLD)), np.minimum(organ, below)).clip(0, 1)

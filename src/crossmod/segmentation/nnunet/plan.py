@@ -1,22 +1,23 @@
 """The plan of an export to nnU-Net: which slices it holds, and whether stores and predictions still belong to it.
 
-`plan.json` is crossmod's own. Its checksum also stands in `dataset.json`, which nnU-Net copies to every model and every
-folder of predictions: so predictions say themselves which export they were made for.
+`plan.json` is crossmod's own. `dataset.json` has its checksum too, which nnU-Net copies to every model and every folder
+of predictions: so predictions name the export that they were made for.
 
 Notable:
-- Slices and sides are those of `train_segmenter`, to the pixel: arms differ in the network and its training alone.
-- One slice a case, since nnU-Net draws cases evenly: as volumes, a patient with few slices would weigh as much as one
-  with many, and chosen slices with gaps between them are no volume.
-- A slice is as thick as no pixel is wide. nnU-Net slices along the axis of the widest spacing: slices of 1 mm with
+- Slices and sides are those of `train_segmenter`, to the pixel: arms differ only in the network and its training.
+- One slice per case, since nnU-Net draws cases evenly: as volumes, a patient with few slices would count as much as one
+  with many, and selected slices with gaps between them are no volume.
+- A slice is thicker than any pixel is wide. nnU-Net slices along the axis of the widest spacing: slices of 1 mm with
   pixels of 1.5 mm would be cut into rows.
 """
 
 import hashlib
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 
@@ -34,13 +35,26 @@ from crossmod.version import __version__
 REAL, SYNTHETIC = "real", "synthetic"
 
 
+class ExportedSlice(TypedDict):
+    """The source of a case of nnU-Net, and a checksum of its pixels."""
+
+    case: str
+    patient: str
+    slice: int
+    sha256: str
+
+
+# By side and name.
+ExportedCases = dict[str, dict[str, ExportedSlice]]
+
+
 def name_of(kind: str, key: SliceKey) -> str:
-    """The name of a slice as a case of nnU-Net; real and synthetic cases of one name stay apart."""
+    """The name of a slice as a case of nnU-Net; different for real and synthetic cases of one name."""
     return f"{kind}-{key.case}-{key.slice:04d}"
 
 
-def described(sides: Split) -> dict[str, dict[str, dict[str, Any]]]:
-    """Every case of nnU-Net by side and name, with where it came from and a checksum of its pixels."""
+def described(sides: Split) -> ExportedCases:
+    """Every case of nnU-Net."""
     return {
         "train": _described(sides.train, REAL),
         "synthetic": _described(sides.synthetic, SYNTHETIC),
@@ -48,44 +62,35 @@ def described(sides: Split) -> dict[str, dict[str, dict[str, Any]]]:
     }
 
 
-def _described(slices: SliceSet | None, kind: str) -> dict[str, dict[str, Any]]:
+def _described(slices: SliceSet | None, kind: str) -> dict[str, ExportedSlice]:
     if slices is None:
         return {}
-    return {
-        name_of(kind, key): {
-            "case": key.case,
-            "patient": key.patient,
-            "slice": key.slice,
-            "sha256": _digest(slices, index),
-        }
-        for index, key in enumerate(slices.keys)
-    }
-
-
-def _digest(slices: SliceSet, index: int) -> str:
     assert slices.masks is not None
-    return hashlib.sha256(slices.pixels[index].tobytes() + slices.masks[index].tobytes()).hexdigest()
+    cases: dict[str, ExportedSlice] = {}
+    for key, pixels, mask in zip(slices.keys, slices.pixels, slices.masks, strict=True):
+        sha256 = hashlib.sha256(pixels.tobytes() + mask.tobytes()).hexdigest()
+        cases[name_of(kind, key)] = {"case": key.case, "patient": key.patient, "slice": key.slice, "sha256": sha256}
+    return cases
 
 
 def grids(slices: SliceSet, cases: tuple[CaseRecord, ...]) -> list[Affine]:
-    """For each slice, the affine of the volume `[1, size, size]` that holds it alone.
+    """For each slice, the affine of the volume `[1, size, size]` that contains only it.
 
-    Its pixels and its place are the slice's; its thickness is `MOST_SPACING`, which no pixel is as wide as.
+    Its pixels and its position are the slice's; its thickness is `MOST_SPACING`, which no pixel is as wide as.
     """
-    expected = {key.case for key in slices.keys}
+    exported = {key.case for key in slices.keys}
     whole = {
         record.id: slices.frame(record).affine(np.array(record.affine, dtype=np.float64))
         for record in cases
-        if record.id in expected
+        if record.id in exported
     }
-    return [_alone(whole[key.case], key.slice) for key in slices.keys]
-
-
-def _alone(affine: Affine, index: int) -> Affine:
-    alone = affine.copy()
-    alone[:3, 3] += affine[:3, 0] * index
-    alone[:3, 0] *= MOST_SPACING / np.linalg.norm(affine[:3, 0])
-    return alone
+    affines = []
+    for key in slices.keys:
+        affine = whole[key.case].copy()
+        affine[:3, 3] += affine[:3, 0] * key.slice
+        affine[:3, 0] *= MOST_SPACING / np.linalg.norm(affine[:3, 0])
+        affines.append(affine)
+    return affines
 
 
 FORMAT = 1
@@ -104,10 +109,8 @@ class NnunetPlan:
         dataset: name of nnU-Net's dataset folder.
         real: the store of real cases.
         synthetic: the store of synthetic cases, if any.
-        settings: as for `segment`.
         inputs: checksums of the stores' cases.
-        cases: by side and name, each exported slice.
-        sha256: checksum of settings, inputs and cases; the same export made twice has the same.
+        sha256: checksum of settings, inputs and cases; equal for repeated exports.
     """
 
     path: Path
@@ -116,15 +119,11 @@ class NnunetPlan:
     synthetic: Path | None
     settings: SegmentSettings
     inputs: dict[str, dict[str, str]]
-    cases: dict[str, dict[str, dict[str, Any]]]
+    cases: ExportedCases
     sha256: str
 
     def check_stores(self, chosen: SegmentationData) -> None:
-        """Refuse stores whose cases are others than were exported.
-
-        Raises:
-            InputError: they are.
-        """
+        """Refuse stores whose cases differ from the exported ones."""
         for side, store in (("real", chosen.store), ("synthetic", chosen.extra)):
             before, now = self.inputs[side], chosen.inputs[side]
             if before != now and store is not None:
@@ -133,15 +132,11 @@ class NnunetPlan:
                     store.path,
                     found=f"cases that were changed, added or removed since the export ({listed(other)})",
                     expected=f"the cases that {self.path / PLAN} lists",
-                    do="Bring the store back as it was, or export, train and predict anew.",
+                    do="Restore the store, or export, train and predict again.",
                 )
 
     def check_slices(self, sides: Split) -> None:
-        """Refuse slices that are others than were exported, though the stores are the same.
-
-        Raises:
-            InputError: they are.
-        """
+        """Refuse slices that differ from the exported ones though the stores do not."""
         now = described(sides)
         other = sorted(
             name
@@ -154,25 +149,22 @@ class NnunetPlan:
                 self.path / PLAN,
                 found=f"slices that this crossmod would not export today ({listed(other)})",
                 expected="the same slices",
-                do="Use the crossmod that made the export, or export, train and predict anew.",
+                do="Use the crossmod that made the export, or export, train and predict again.",
             )
 
 
-def checksum(content: dict[str, Any]) -> str:
-    """Of settings, inputs and cases, whatever their order."""
+def checksum(content: Mapping[str, object]) -> str:
+    """Of settings, inputs and cases, in any order."""
     text = json.dumps({key: content[key] for key in CONTENT}, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def write_plan(folder: Path, out: Path, dataset: str, chosen: SegmentationData, sides: Split) -> str:
-    """Write the plan.
+    """Write the plan to `folder`.
 
     Args:
-        folder: where it is written.
-        out: where the folder will lie in the end; stores are named as seen from there.
+        out: the final path of the folder; paths of stores are relative to it.
         dataset: name of nnU-Net's dataset folder.
-        chosen: stores and settings.
-        sides: the slices.
 
     Returns:
         Its checksum.
@@ -196,7 +188,7 @@ def read_plan(folder: Path) -> NnunetPlan:
     """The plan of an export.
 
     Raises:
-        InputError: the folder is no export, its plan was changed, or a store is not where it was.
+        InputError: the folder is no export, its plan was changed, or a store was moved.
     """
     file = folder / PLAN
     if not file.is_file():
@@ -206,10 +198,10 @@ def read_plan(folder: Path) -> NnunetPlan:
     content = read_json(file)
     keys = {"format", "dataset", "stores", "sha256", *CONTENT}
     whole = isinstance(content, dict) and keys <= set(content) and content["format"] == FORMAT
-    # Where the stores lie is no part of the checksum: they may move.
+    # The paths of the stores are not in the checksum: they may move.
     if not whole or set(content["stores"]) != {"real", "synthetic"} or checksum(content) != content["sha256"]:
         found = "a plan that was changed, or of another crossmod"
-        do = "Restore it from a copy, or export, train and predict anew."
+        do = "Restore it from a copy, or export, train and predict again."
         raise InputError(file, found=found, expected="the plan as `crossmod nnunet export` wrote it", do=do)
     stores = {side: _store(file, folder, path) for side, path in content["stores"].items()}
     real = stores["real"]
@@ -232,6 +224,6 @@ def _store(file: Path, folder: Path, path: str | None) -> Path | None:
     store = Path(os.path.normpath(folder / path))
     if not (store / MANIFEST).is_file():
         found = f"the store {path} of the export is not there"
-        do = "Put store and export back to where they lay to each other, or correct `stores` in the plan."
+        do = "Restore the relative path between export and store, or correct `stores` in the plan."
         raise InputError(file, found=found, expected="the store that was exported", do=do)
     return store
