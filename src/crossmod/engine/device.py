@@ -132,8 +132,8 @@ def choose(
 
     Args:
         precision: `fp32`, `bf16`, or `auto`: bf16 if the hardware has instructions for it.
-        compiling: `on`, `off`, or `auto`: on a GPU, and on a CPU from 128 pixels a side on.
-        size: pixels a side.
+        compiling: `on`, `off`, or `auto`: on a GPU, and on a CPU from 128 pixels per side on.
+        size: pixels per side.
         ranks: processes that train together.
         blocks: whether the networks have blocks to compile.
     """
@@ -213,7 +213,7 @@ ALONE = 256
 
 
 def batch_size(device: torch.device, size: int) -> int:
-    """The fastest number of slices per batch, for slices of `size` pixels a side."""
+    """The fastest number of slices per batch, for slices of `size` pixels per side."""
     return 1 if device.type == "cpu" and size >= ALONE else BATCH[device.type]
 
 

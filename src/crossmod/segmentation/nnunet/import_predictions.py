@@ -90,7 +90,7 @@ def read_nnunet(out: Path, *, export: Path, predictions: Path) -> Run:
 
 
 def _check_files(folder: Path, plan: NnunetPlan) -> bool:
-    """Check that there are all predictions of this export and no others; whether they have probabilities."""
+    """Check that the predictions are exactly those of this export; whether they have probabilities."""
     expected = set(plan.cases["test"])
     do = "Give the folder that `nnUNetv2_predict -o` wrote."
     if not folder.is_dir():
@@ -145,7 +145,7 @@ def read_label(path: Path, affine: Affine, size: int) -> UInt8[np.ndarray, "size
 
     Args:
         affine: of the exported slice.
-        size: pixels a side.
+        size: pixels per side.
 
     Raises:
         InputError: a damaged file, another grid, or values except 0 and 1.
