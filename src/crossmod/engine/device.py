@@ -208,7 +208,7 @@ def accelerate(trainee: TrainingTask, compute: Compute) -> TrainingTask:
 
 
 BATCH = {"cpu": 4, "cuda": 16}
-# Pixels a side from which a CPU takes one slice at a time: four of 256 exceed its cache, and took 1.3 times as long.
+# Pixels per side from which a CPU takes one slice at a time: four of 256 exceed its cache, and took 1.3 times as long.
 ALONE = 256
 
 
