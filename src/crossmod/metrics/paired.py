@@ -100,7 +100,7 @@ def correlation_at(
 ) -> Float[np.ndarray, "r c"]:
     """The correlation at shifts between pixels: the inverse transform, written as two products of matrices."""
     height, width = shape
-    # Each column of the half plane stands for two, itself and its mirror image, except the first and, if even, the last.
+    # A column of the half plane stands for two, itself and its mirror image, except the first and, if even, the last.
     counts = np.full(spectrum.shape[1], 2.0)
     counts[0] = 1
     if width % 2 == 0:
