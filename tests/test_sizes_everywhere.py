@@ -115,7 +115,9 @@ def test_empty_labels_train_no_segmentor(tmp_path: Path, stores: Stores, slices:
             empty = volume.with_labels(np.zeros(volume.voxels.shape, np.uint8), {1: "liver"})
             writer.add(record.id, empty, patient=record.patient)
     empties = Stores(tmp_path / "empty", stores.mr)
-    with pytest.raises(InputError, match=r"no (training slice of ct|slice) that shows liver.*--family cyclegan --slices all"):
+    with pytest.raises(
+        InputError, match=r"no (training slice of ct|slice) that shows liver.*--family cyclegan --slices all"
+    ):
         train(tmp_path / "run", empties, slices=slices)
     assert not (tmp_path / "run" / "card.json").exists()
     # What the message advises works.
