@@ -11,7 +11,7 @@ from pydantic import BaseModel
 import crossmod
 from crossmod import evaluate
 from crossmod.cli.build import GROUPS, HELP
-from crossmod.commands import COMMANDS, Command, descriptions, in_words
+from crossmod.commands import COMMANDS, Command, as_typed, descriptions
 
 FOLDER = Path(__file__).parent / "reference"
 NOTE = "<!-- Generated from docstrings by docs/build_reference.py. Change them, then run `make reference`. -->"
@@ -59,7 +59,7 @@ def _options(command: Command) -> Iterator[str]:
         option = command.options.get(name)
         keyword = parameter.kind is inspect.Parameter.KEYWORD_ONLY
         shown = f"--{name.replace('_', '-')}" if keyword else name.upper()
-        default = "required" if parameter.default is inspect.Parameter.empty else in_words(parameter.default)
+        default = "required" if parameter.default is inspect.Parameter.empty else as_typed(parameter.default)
         text, _, preset = (option.help if option else texts[name]).partition(" [default: ")
         yield f"| `{shown}` | {_cell(text)} | {_cell(preset.removesuffix(']') or default)} |"
 
@@ -97,7 +97,7 @@ def _settings(model: type[BaseModel]) -> Iterator[str]:
     yield from _prose(inspect.getdoc(model) or "")
     yield from ("", "| field | meaning | default |", "| --- | --- | --- |")
     for name, field in model.model_fields.items():
-        default = "required" if field.is_required() else in_words(field.get_default(call_default_factory=True))
+        default = "required" if field.is_required() else as_typed(field.get_default(call_default_factory=True))
         yield f"| `{name}` | {_cell(field.description or '')} | {_cell(default)} |"
 
 

@@ -106,6 +106,12 @@ def test_a_family_of_one_input_refuses_several(stores: Stores, tmp_path: Path) -
 
 # A package of somebody else: a CycleGAN whose generators are narrower by half.
 PACKAGE = """
+from pathlib import Path
+
+import numpy as np
+
+import crossmod
+from crossmod.data.store_writer import writing_store
 from crossmod.networks.blocks import ResNet
 from crossmod.synthesis import cyclegan
 from crossmod.synthesis.families import Family
@@ -120,6 +126,21 @@ def build(settings, device):
     return cyclegan.build(settings, device, networks=networks)
 
 
+def prepare_raw(src: Path, store: Path, *, slice_mm: float = 5.0) -> crossmod.Store:
+    \"\"\"Read NumPy files of CT.
+
+    Args:
+        src: Folder with one file per patient.
+        store: The new store.
+        slice_mm: Distance of the slices.
+    \"\"\"
+    affine = np.array([[0, 0, -1.0, 0], [0, -1.0, 0, 0], [slice_mm, 0, 0, 0], [0, 0, 0, 1]])
+    with writing_store(store) as writer:
+        for file in sorted(src.glob("*.npy")):
+            writer.add(file.stem, crossmod.Volume(np.load(file), affine, "ct"), patient=file.stem)
+    return crossmod.Store(store)
+
+
 HALF = Family(title="Half CycleGAN", build=build, generators=generators, reference="Nobody et al. 2026")
 """
 
@@ -132,7 +153,10 @@ def installed(tmp_path: Path) -> dict[str, str]:
     meta.mkdir(parents=True)
     (site / "theirs.py").write_text(PACKAGE)
     (meta / "METADATA").write_text("Metadata-Version: 2.1\nName: theirs\nVersion: 1\n")
-    (meta / "entry_points.txt").write_text("[crossmod.family]\nhalf = theirs:HALF\nbroken = theirs:MISSING\n")
+    (meta / "entry_points.txt").write_text(
+        "[crossmod.family]\nhalf = theirs:HALF\nbroken = theirs:MISSING\n"
+        "[crossmod.importer]\nraw = theirs:prepare_raw\ngone = theirs:GONE\n"
+    )
     return {**os.environ, "PYTHONPATH": os.pathsep.join((str(site), PYTHONPATH)), "OMP_NUM_THREADS": "1"}
 
 
@@ -176,3 +200,22 @@ def test_a_family_of_another_package_goes_the_whole_way(
     done = crossmod_in(installed, "train", tmp_path / "x", *sides, "--family", "broken", *SMALL)
     assert done.returncode == 2
     assert "theirs:MISSING, which cannot be imported" in done.stderr
+
+
+def test_an_importer_of_another_package_is_a_command(installed: dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / "scans").mkdir()
+    voxels = made_volume(np.random.default_rng(0), "ct").voxels
+    np.save(tmp_path / "scans" / "first.npy", voxels)
+    done = crossmod_in(installed, "prepare", "raw", tmp_path / "scans", tmp_path / "store", "--slice-mm", 3)
+    assert done.returncode == 0, done.stderr
+    store = crossmod.Store(tmp_path / "store")
+    assert [case.id for case in store.cases] == ["first"]
+    assert np.array_equal(store.read("first").voxels, voxels)
+    assert store.read("first").spacing == (3.0, 1.0, 1.0)
+    # The one that cannot be imported is named, and the others work.
+    assert "theirs:GONE, which cannot be imported" in done.stderr
+    shown = crossmod_in(installed, "prepare", "raw", "--help")
+    assert (shown.returncode, "Distance of the slices." in shown.stdout) == (0, True)
+    done = crossmod_in(installed, "prepare", "raw", tmp_path / "scans", tmp_path / "other", "--slice-mm", "thin")
+    assert done.returncode == 2
+    assert "--slice-mm: 'thin'. Expected: a valid number" in done.stderr

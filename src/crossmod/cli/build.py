@@ -11,7 +11,7 @@ from typing import Annotated, Any, get_args, get_origin
 from cyclopts import App, Group, Parameter
 
 from crossmod import registry
-from crossmod.commands import COMMANDS, Command, checked, in_words
+from crossmod.commands import COMMANDS, Command, as_typed, checked
 from crossmod.errors import InputError
 from crossmod.version import __version__
 
@@ -106,7 +106,7 @@ def _callable(command: Command) -> Callable[..., None]:
 
 
 def _parameter(command: Command, parameter: inspect.Parameter) -> inspect.Parameter:
-    more: dict[str, Any] = {"show_default": in_words if in_words(parameter.default) else False}
+    more: dict[str, Any] = {"show_default": as_typed if as_typed(parameter.default) else False}
     kind = parameter.annotation
     if get_origin(kind) is Annotated:
         kind, more["name"] = get_args(kind)

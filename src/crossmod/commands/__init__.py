@@ -151,17 +151,17 @@ def settings_of(
         if preset is None:
             options[name] = Option(info.annotation, info.get_default(call_default_factory=True), text, panel)
         else:
-            value = in_words(getattr(preset, name))
+            value = as_typed(getattr(preset, name))
             source = ", as in the paper" if name in stated else ""
             shown = f"{text} [default: {value}{source}]" if value else text
             options[name] = Option(Union[info.annotation, None], None, shown, panel)  # noqa: UP007 - any annotation
     return options
 
 
-def in_words(value: Any) -> str:
+def as_typed(value: Any) -> str:
     """A default as it would be typed; "" for none."""
     if isinstance(value, tuple | list):
-        return " ".join(in_words(part) for part in value)
+        return " ".join(as_typed(part) for part in value)
     if isinstance(value, float):
         return f"{value:g}"
     return "" if value is None or value is False or value is inspect.Parameter.empty else str(value)

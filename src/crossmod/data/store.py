@@ -134,12 +134,8 @@ class Store:
         content = read_json(manifest)
         if not isinstance(content, dict) or content.get("format") != FORMAT:
             found = f"store format {content.get('format') if isinstance(content, dict) else content!r}"
-            raise InputError(
-                manifest,
-                found=found,
-                expected=f"format {FORMAT}",
-                do="Use the crossmod that made it, or prepare it again.",
-            )
+            do = "Use the crossmod that made it, or prepare it again."
+            raise InputError(manifest, found=found, expected=f"format {FORMAT}", do=do)
         self.cases = _records(manifest, content.get("cases"))
 
     def __repr__(self) -> str:

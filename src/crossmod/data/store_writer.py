@@ -53,9 +53,6 @@ class StoreWriter:
 
         Raises:
             InputError: the name is taken or unusable, or the volume is constant or has NaN or infinite values.
-
-        Raises:
-            InputError: the name is taken or unusable, or the volume is constant or has NaN or infinite values.
         """
         file = self.path / f"{case}.safetensors"
         if not re.fullmatch(CASE_NAME, case):
