@@ -90,6 +90,12 @@ def test_a_pipeline_from_python(tmp_path: Path, stores: Stores, capsys: pytest.C
     assert err
 
 
+def test_a_run_that_cannot_be_read_has_a_repr_all_the_same(tmp_path: Path) -> None:
+    assert repr(crossmod.Run(tmp_path)) == f"Run({str(tmp_path)!r}: not readable, not finished)"
+    (tmp_path / "config.yaml").write_text("- 1")
+    assert "not readable" in repr(crossmod.Run(tmp_path))
+
+
 def test_a_dry_run_gives_the_settings(tmp_path: Path) -> None:
     settings = crossmod.train(tmp_path / "run", ct="a", mr="b", preset="tiny", epochs=7, dry_run=True)
     assert isinstance(settings, crossmod.TranslateSettings)

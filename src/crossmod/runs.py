@@ -193,7 +193,11 @@ class Run:
     path: Path
 
     def __repr__(self) -> str:
-        kind = self.config["kind"] if is_run(self.path) else "no run"
+        try:
+            kind = self.config["kind"]
+        except InputError:
+            # A repr must not fail, least of all in the report of another error.
+            kind = "not readable"
         return f"Run({str(self.path)!r}: {kind}, {'finished' if self.finished else 'not finished'})"
 
     @property
