@@ -44,7 +44,8 @@ def describe_device(device: torch.device) -> str:
     """Name and threads: the same seed gives the same result on the same device with the same number of threads."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    return f"{device.type}, {torch.get_num_threads()} threads"
+    threads = torch.get_num_threads()
+    return f"{device.type}, {threads} thread{'' if threads == 1 else 's'}"
 
 
 def wait_for(device: torch.device) -> None:
