@@ -19,6 +19,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from crossmod.data.patient_identity import Mark
 from crossmod.errors import InputError
 
 logger = logging.getLogger(__name__)
@@ -45,6 +46,10 @@ class PatientKey:
     def hash(self, patient_id: str) -> str:
         """The keyed hash of a PatientID: 64 hexadecimal digits."""
         return hmac.new(self.secret, normal_id(patient_id).encode(), hashlib.sha256).hexdigest()
+
+    def mark(self, patient_id: str) -> Mark:
+        """The mark of the patient in other stores."""
+        return Mark("id", self.fingerprint, self.hash(patient_id))
 
 
 def trimmed_id(value: object) -> str:
@@ -74,17 +79,16 @@ def key_path(environment: Mapping[str, str] = os.environ) -> Path:
             found = f"{stated}, a relative path"
             raise InputError(VARIABLE, found=found, expected="an absolute path", do="Write the whole path.")
         return path
-    configuration = environment.get("XDG_CONFIG_HOME", "")
-    if Path(configuration).is_absolute():
-        return Path(configuration) / "crossmod" / "patient-key"
-    try:
-        home = Path(environment.get("HOME") or Path.home())
-    except RuntimeError:
-        home = Path()
-    if not home.is_absolute():
+    configuration = Path(environment.get("XDG_CONFIG_HOME", ""))
+    if not configuration.is_absolute():
+        try:
+            configuration = Path(environment.get("HOME") or Path.home()) / ".config"
+        except RuntimeError:
+            configuration = Path()
+    if not configuration.is_absolute():
         do = f"Set {VARIABLE} to the path of a file that only you can read, outside of all stores."
         raise InputError("patient key", found="no home folder", expected="a place for the key", do=do)
-    return home / ".config" / "crossmod" / "patient-key"
+    return configuration / "crossmod" / "patient-key"
 
 
 def existing_key(environment: Mapping[str, str] = os.environ) -> PatientKey | None:
@@ -110,7 +114,9 @@ def patient_key(environment: Mapping[str, str] = os.environ) -> PatientKey:
     """
     known = existing_key(environment)
     if known is not None:
-        _warn_if_open(known.path)
+        if known.path.stat().st_mode & 0o007:
+            logger.warning("%s: every user of this computer can use the patient key. Close it: chmod o= %s",
+                           known.path, known.path)  # fmt: skip
         return known
     path = key_path(environment)
     try:
@@ -180,11 +186,6 @@ def _read(path: Path) -> bytes:
         time.sleep(WAIT_STEP)
     do = "Restore it from a copy. If it is lost, remove the file: a new key is made, which old stores do not match."
     raise InputError(path, found="a file that is not a patient key", expected="64 hexadecimal digits", do=do)
-
-
-def _warn_if_open(path: Path) -> None:
-    if path.stat().st_mode & 0o007:
-        logger.warning("%s: every user of this computer can use the patient key. Close it: chmod o= %s", path, path)
 
 
 def _no_place(path: Path, error: OSError) -> InputError:

@@ -264,5 +264,4 @@ def _id_mark(case: ChaosCase, store: Path) -> str | None:
     own = known_id(next(iter(ids))) if len(ids) == 1 else ""
     if not own:
         return None
-    key = patient_key_for(store)
-    return str(Mark("id", key.fingerprint, key.hash(own)))
+    return str(patient_key_for(store).mark(own))

@@ -69,21 +69,21 @@ def prepare_dicom(
     known = Store(store).cases if append and (store / MANIFEST).is_file() else ()
     whose = owners(src, found, prefix=prefix, store=store, known=known, patient=patient, ignore_ids=ignore_ids)
     echoes: dict[str, set[float | None]] = {}
-    for series, owner in zip(found, whose, strict=True):
+    for series, (pseudonym, _) in zip(found, whose, strict=True):
         if series.modality == "mr":
-            echoes.setdefault(owner.pseudonym, set()).add(series.echo_time)
-    several = {pseudonym for pseudonym, times in echoes.items() if len(times) > 1}
+            echoes.setdefault(pseudonym, set()).add(series.echo_time)
+    several = {name for name, times in echoes.items() if len(times) > 1}
     taken = {record.id for record in known}
     with writing_store(store, append=append) as writer:
         records = []
-        for series, owner in track(list(zip(found, whose, strict=True)), "Preparing DICOM"):
-            series_name = sequence or (_by_echo(series) if owner.pseudonym in several else None)
+        for series, (pseudonym, mark) in track(list(zip(found, whose, strict=True)), "Preparing DICOM"):
+            series_name = sequence or (_by_echo(series) if pseudonym in several else None)
             volume = with_stated_contrast(
                 series.folder, replace(read_series(series)[0], sequence=series_name), contrast
             )
             volume = checked_and_cropped(series.folder, volume, crop, accept_units)
-            case = _free("-".join(part for part in (owner.pseudonym, volume.modality, series_name) if part), taken)
-            records.append(writer.add(case, volume, patient=owner.pseudonym, person=(owner.mark,)))
+            case = _free("-".join(part for part in (pseudonym, volume.modality, series_name) if part), taken)
+            records.append(writer.add(case, volume, patient=pseudonym, person=(mark,)))
             _check_not_again(series.folder, records[-1], known)
     say_who_is_who(src, [series.folder for series in found], records)
     return records
