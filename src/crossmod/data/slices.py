@@ -79,8 +79,7 @@ class SliceSet:
 
     def frame(self, record: CaseRecord) -> Frame:
         """What of its slices a case shows here."""
-        shape, spacing = (record.shape[1], record.shape[2]), (record.spacing[1], record.spacing[2])
-        return self.frames.get(record.id) or whole_frame(shape, spacing, self.size)
+        return self.frames.get(record.id) or whole_frame(record.shape[1:], record.spacing[1:], self.size)
 
     @property
     def images(self) -> Float[np.ndarray, "slices size size"]:
