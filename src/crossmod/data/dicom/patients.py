@@ -16,8 +16,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from crossmod.data.dicom.choose_series import Series
-from crossmod.data.dicom.series import check_one_patient
+from crossmod.data.dicom.series import Series, check_one_patient
 from crossmod.data.patient_identity import Mark, parse_mark
 from crossmod.data.patient_key import PatientKey, known_id, patient_key_for
 from crossmod.data.same_person import ScanKind

@@ -13,8 +13,7 @@ from pathlib import Path
 
 from crossmod.config import Modality
 from crossmod.data.deidentify import distinct_notes
-from crossmod.data.dicom.choose_series import Series
-from crossmod.data.dicom.series import check_uniform, list_series, read_series
+from crossmod.data.dicom.series import Series, check_uniform, list_series, read_series
 from crossmod.data.importers.chaos_masks import LABEL_NAMES, paired, read_masks
 from crossmod.data.importers.common import (
     Crop,
