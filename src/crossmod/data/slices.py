@@ -217,12 +217,11 @@ def _warn_of_cut_organs(volume: Volume, frame: Frame, case: str) -> None:
     """Warn of labels outside the model's frame."""
     if volume.labels is None or frame.whole:
         return
-    rows, columns = frame.inside((volume.voxels.shape[1], volume.voxels.shape[2]), volume.spacing[1:])
-    seen = np.count_nonzero(volume.labels[:, rows, columns])
-    all_of_it = np.count_nonzero(volume.labels)
-    if seen < all_of_it:
-        share = 1 - seen / all_of_it
-        log.warning("%s: %.1f %% of the labelled organ lies outside of the model's frame.", case, 100 * share)
+    rows, columns = frame.inside(volume.voxels.shape[1:], volume.spacing[1:])
+    seen, labelled = np.count_nonzero(volume.labels[:, rows, columns]), np.count_nonzero(volume.labels)
+    if seen < labelled:
+        share = 100 * (1 - seen / labelled)
+        log.warning("%s: %.1f %% of the labelled organ lies outside of the model's frame.", case, share)
 
 
 def class_map(volume: Volume, organs: Sequence[str], case: str) -> Labels:
@@ -234,9 +233,8 @@ def class_map(volume: Volume, organs: Sequence[str], case: str) -> Labels:
     for organ in organs:
         if volume.labels is None or label_value(volume.label_names, organ) is None:
             found = f"labels of {', '.join(volume.label_names.values()) or 'nothing'}"
-            raise InputError(
-                case, found=found, expected=f"labels of {organ}", do="Name other --organs, or leave it out."
-            )
+            do = "Name other --organs, or leave it out."
+            raise InputError(case, found=found, expected=f"labels of {organ}", do=do)
     labels = np.zeros(volume.voxels.shape, np.uint8) if volume.labels is None else volume.labels
     return in_classes(labels, volume.label_names, organs)
 
@@ -268,12 +266,8 @@ def draw_evenly(slices: SliceSet, indexes: Sequence[int], count: int, seed: int)
         InputError: there are fewer than `count`.
     """
     if count > len(indexes):
-        raise InputError(
-            "--real-slices or --count",
-            found=f"{count}, with {len(indexes)} there",
-            expected=f"at most {len(indexes)}",
-            do="Lower the count, or use a store with more.",
-        )
+        found, do = f"{count}, with {len(indexes)} there", "Lower the count, or use a store with more."
+        raise InputError("--real-slices or --count", found=found, expected=f"at most {len(indexes)}", do=do)
     if count in (0, len(indexes)):
         return list(indexes)
     generator = rng(seed, "draw")
@@ -335,11 +329,9 @@ def load_beside(
     beyond = 0
     for record in track(used, f"Reading the neighbours of {len(slices)} slices"):
         volume, own = read(record), rows[record.id]
-        middle = [slices.keys[row].slice for row in own]
-        expected = [places(middle, offset, len(volume.voxels)) for offset in of_stack(record)[1:]]
-        beyond += sum(
-            not 0 <= index + offset < len(volume.voxels) for index in middle for offset in of_stack(record)[1:]
-        )
+        depth, middle = len(volume.voxels), [slices.keys[row].slice for row in own]
+        expected = [places(middle, offset, depth) for offset in of_stack(record)[1:]]
+        beyond += sum(not 0 <= index + offset < depth for index in middle for offset in of_stack(record)[1:])
         needed = sorted({index for one in expected for index in one})
         step = slices.intensities[record.id]
         runs = resampled(volume.with_labels(None, {}), needed, slices.frame(record))

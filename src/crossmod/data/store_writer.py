@@ -10,7 +10,7 @@ from safetensors.numpy import save_file
 
 from crossmod.data.body_box import body_box
 from crossmod.data.patient_identity import with_scope
-from crossmod.data.store import CASE_NAME, FORMAT, MANIFEST, CaseRecord, Store, Synthetic, slices_with
+from crossmod.data.store import CASE_NAME, FORMAT, MANIFEST, CaseRecord, Store, Synthetic
 from crossmod.data.volume import Affine, Volume
 from crossmod.errors import InputError
 from crossmod.files import atomic_write, lock, remove_partial, sha256, write_json
@@ -53,9 +53,6 @@ class StoreWriter:
 
         Raises:
             InputError: the name is taken or unusable, or the volume is constant or has NaN or infinite values.
-
-        Raises:
-            InputError: the name is taken or unusable, or the volume is constant or has NaN or infinite values.
         """
         file = self.path / f"{case}.safetensors"
         if not re.fullmatch(CASE_NAME, case):
@@ -65,7 +62,8 @@ class StoreWriter:
             found = f"a case {case!r} already"
             raise InputError(self.path, found=found, expected="a new name", do="Use a new store, or another --name.")
         check_values(case, volume.voxels)
-        tensors = {"image": compact(volume.voxels), "label": volume.labels, "answer": answer}
+        labels, names = volume.labels, dict(volume.label_names) if volume.labels is not None else {}
+        tensors = {"image": compact(volume.voxels), "label": labels, "answer": answer}
         with atomic_write(file) as temporary:
             save_file({name: np.ascontiguousarray(t) for name, t in tensors.items() if t is not None}, temporary)
             digest = sha256(temporary)
@@ -85,8 +83,8 @@ class StoreWriter:
             affine=volume.affine.tolist(),
             orientation=volume.orientation,
             dtype=str(tensors["image"].dtype),
-            labels=dict(volume.label_names) if volume.labels is not None else {},
-            slices_with=slices_with(volume.labels, volume.label_names),
+            labels=names,
+            slices_with={name: int(np.any(labels == value, axis=(1, 2)).sum()) for value, name in names.items()},
             acquisition=dict(volume.acquisition),
             notes=volume.notes,
             # An MR that was made from CT holds no iodine.
