@@ -20,9 +20,6 @@ def read_label_names(path: Path, stem: str) -> dict[int, str]:
 
     The Medical Segmentation Decathlon's form, `{"labels": {"1": name}}`, is read too.
 
-    Raises:
-        InputError: another form, a value that is not an integer in 0..255, 0 for an organ, or a repeated value.
-
     Returns:
         Label value -> name, without the background.
 
@@ -39,24 +36,16 @@ def read_label_names(path: Path, stem: str) -> dict[int, str]:
     if not isinstance(table, dict) or not table:
         found = f"a {type(table).__name__}" if not isinstance(table, dict) else "no labels"
         raise InputError(path, found=found, expected='{"labels": {"liver": 1}}', do="Correct the file.")
-    table = _by_name(path, table)
+    if all(str(key).isdigit() and isinstance(name, str) for key, name in table.items()):
+        if len(set(table.values())) < len(table):
+            found, expected = "a name for two label values", "one value per name"
+            raise InputError(path, found=found, expected=expected, do="Correct the file.")
+        table = {name: int(key) for key, name in table.items()}
     names = {_value(path, name, value): str(name) for name, value in table.items()}
     if len(names) != len(table):
-        raise InputError(
-            path, found="a label value with two names", expected="one name per value", do="Correct the file."
-        )
+        found = "a label value with two names"
+        raise InputError(path, found=found, expected="one name per value", do="Correct the file.")
     return {value: name for value, name in names.items() if value != BACKGROUND}
-
-
-def _by_name(path: Path, table: dict[str, Any]) -> dict[str, Any]:
-    """A table `{name: value}`; one of `{value: name}`, as the Decathlon has it, is turned round."""
-    if not all(str(key).isdigit() and isinstance(name, str) for key, name in table.items()):
-        return table
-    if len(set(table.values())) < len(table):
-        raise InputError(
-            path, found="a name for two label values", expected="one value per name", do="Correct the file."
-        )
-    return {name: int(key) for key, name in table.items()}
 
 
 def _value(path: Path, name: str, value: Any) -> int:

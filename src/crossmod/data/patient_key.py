@@ -67,18 +67,13 @@ def normal_id(patient_id: str) -> str:
 
 
 def key_path(environment: Mapping[str, str] = os.environ) -> Path:
-    """Where the key lies: as `CROSSMOD_PATIENT_KEY` says, else in the user's configuration folder.
-
-    Raises:
-        InputError: no home folder is known, or the variable is no absolute path.
-    """
+    """Where the key lies: at `CROSSMOD_PATIENT_KEY`, an absolute path, else in the user's configuration folder."""
     stated = environment.get(VARIABLE)
+    if stated and not Path(stated).is_absolute():
+        found = f"{stated}, a relative path"
+        raise InputError(VARIABLE, found=found, expected="an absolute path", do="Write the whole path.")
     if stated:
-        path = Path(stated)
-        if not path.is_absolute():
-            found = f"{stated}, a relative path"
-            raise InputError(VARIABLE, found=found, expected="an absolute path", do="Write the whole path.")
-        return path
+        return Path(stated)
     configuration = Path(environment.get("XDG_CONFIG_HOME", ""))
     if not configuration.is_absolute():
         try:
@@ -92,11 +87,7 @@ def key_path(environment: Mapping[str, str] = os.environ) -> Path:
 
 
 def existing_key(environment: Mapping[str, str] = os.environ) -> PatientKey | None:
-    """The user's key; None where there is none yet.
-
-    Raises:
-        InputError: a file that is not a key, or that cannot be read.
-    """
+    """The user's key; None where there is none yet, an `InputError` if the file is no key or cannot be read."""
     path = key_path(environment)
     try:
         return PatientKey(path, _read(path))
@@ -133,11 +124,7 @@ def patient_key(environment: Mapping[str, str] = os.environ) -> PatientKey:
 
 
 def patient_key_for(store: Path) -> PatientKey:
-    """The user's key, to hash ids for a store.
-
-    Raises:
-        InputError: the key lies in the store; or as `patient_key`.
-    """
+    """The user's key, to hash ids for a store; an `InputError` if it lies in the store."""
     key = patient_key()
     if key.path.resolve().is_relative_to(store.resolve()):
         do = f"Set {VARIABLE} to a file elsewhere: a user of the store could test PatientIDs with the key."
@@ -168,8 +155,7 @@ def _create(path: Path) -> bool:
 
 
 def _write_new(path: Path, content: str) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w", encoding="ascii") as stream:
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="ascii") as stream:
         stream.write(content)
         stream.flush()
         os.fsync(stream.fileno())
