@@ -39,18 +39,10 @@ def order(total: int, count: int, seed: int, *names: str | int) -> np.ndarray:
 
 @dataclass(frozen=True, eq=False)
 class UnpairedBatches:
-    """Batches of unrelated CT and MR slices.
+    """Batches of unrelated CT and MR slices: a set, or one for each input and each image of a stack, in the same order.
 
     An epoch passes once over the larger set; the smaller one is reshuffled as often as needed. Each modality has its
-    own order.
-
-    Args:
-        ct: CT slices; in 2.5D, a set for each image of a stack, in the same order.
-        mr: MR slices, also; of several inputs, a set for each.
-        settings: sizes, augmentation and seed.
-        device: where the batches go.
-        rank: this process, from 0: its part of each step's slices.
-        ranks: processes that share each step.
+    own order. `ranks` processes share the slices of each step; this one is `rank`, from 0.
     """
 
     ct: SliceSet | tuple[SliceSet, ...]

@@ -208,9 +208,6 @@ def crop_to_abdomen(volume: Volume, subject: object) -> Volume:
 
     The volume is in HU; not clipped above air, unless liver or kidneys are labelled.
 
-    Returns:
-        The same volume where nothing sticks out, and where it is MR.
-
     Raises:
         InputError: a scan that shows less than half of an abdomen, or none that can be found.
     """
@@ -260,11 +257,7 @@ def abdomen_by_labels(volume: Volume) -> Abdomen | None:
 
 
 def abdomen_by_shape(profile: Profile, subject: object) -> Abdomen:
-    """The abdomen by where the lungs begin; by the crest of the pelvis where no lungs are seen.
-
-    Raises:
-        InputError: only a chest, a pelvis, legs or a head, or a long scan without any landmark.
-    """
+    """The abdomen by where the lungs begin; by the crest of the pelvis where no lungs are seen; or an `InputError`."""
     z = profile.z
     crest = profile.crest()
     floor = -np.inf if crest is None else crest - BELOW_CREST

@@ -77,11 +77,7 @@ class Intensity:
 
 
 def intensity_of(volume: Volume, settings: ImageSettings) -> Intensity:
-    """The step for one volume: CT by the HU window, MR by the volume's own percentiles.
-
-    Raises:
-        InputError: the volume's percentiles are equal, so that it has no contrast to keep.
-    """
+    """The step for one volume: CT by the HU window, MR by its own percentiles, which must differ."""
     if volume.modality == "ct":
         return Intensity(*settings.window)
     low, high = (float(value) for value in np.percentile(volume.voxels, settings.percentiles))

@@ -20,9 +20,6 @@ def read_label_names(path: Path, stem: str) -> dict[int, str]:
 
     The Medical Segmentation Decathlon's form, `{"labels": {"1": name}}`, is read too.
 
-    Returns:
-        Label value -> name, without the background.
-
     Raises:
         InputError: another form, a value that is no integer in 0..255, 0 for an organ, or a value that comes twice.
     """
@@ -61,11 +58,7 @@ def _value(path: Path, name: str, value: Any) -> int:
 
 
 def label_map(subject: object, values: Voxels, names: Mapping[int, str]) -> Labels:
-    """`values` as a label map.
-
-    Raises:
-        InputError: values that are no whole numbers in 0..255, or that have no name.
-    """
+    """`values` as a label map; an `InputError` if they are no whole numbers in 0..255, or have no name."""
     found_values = np.unique(values)
     if not np.isfinite(found_values).all() or (found_values != np.rint(found_values)).any():
         odd = next(float(value) for value in found_values if not np.isfinite(value) or value != np.rint(value))

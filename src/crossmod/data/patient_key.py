@@ -60,8 +60,7 @@ def trimmed_id(value: object) -> str:
 def normal_id(patient_id: str) -> str:
     """A PatientID as it is hashed: trimmed, in one form of Unicode, ignoring case.
 
-    The issuer (IssuerOfPatientID) does not count: scanners of one hospital often differ in it, which would split a
-    person.
+    The issuer does not count: scanners of one hospital often differ in it, which would split a person.
     """
     return unicodedata.normalize("NFC", trimmed_id(patient_id)).casefold()
 
@@ -98,11 +97,7 @@ def existing_key(environment: Mapping[str, str] = os.environ) -> PatientKey | No
 
 
 def patient_key(environment: Mapping[str, str] = os.environ) -> PatientKey:
-    """The user's key, made now where there is none.
-
-    Raises:
-        InputError: a file that is not a key, or a place where none can be made.
-    """
+    """The user's key, made now where there is none; an `InputError` if its file is no key or cannot be made."""
     known = existing_key(environment)
     if known is not None:
         if known.path.stat().st_mode & 0o007:

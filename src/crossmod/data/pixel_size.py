@@ -28,13 +28,7 @@ from crossmod.settings import FrameKind, ImageSettings, TranslateSettings
 
 @dataclass(frozen=True)
 class Scale:
-    """How slices become pixels.
-
-    Args:
-        kind: what a frame is centred on; `stretch`: the whole field of view is stretched to the size.
-        size: pixels per side.
-        pixel_mm: mm per pixel; 0 if stretched.
-    """
+    """How slices become pixels: `size` of them per side, of `pixel_mm`; 0 if the whole field is stretched."""
 
     kind: FrameKind
     size: int
@@ -225,15 +219,9 @@ def side_extent(cases: Sequence[Extent], scale: Scale | None = None) -> SideExte
 def check_sides(
     sides: Mapping[str, Sequence[Extent]], settings: ImageSettings, *, stated: bool
 ) -> dict[str, SideExtent]:
-    """Report the scale of both sides, warn if they do not fit together, and refuse what cannot be.
+    """Report the scale of both sides, warn if they do not fit together, and refuse bodies that differ as no people do.
 
-    Args:
-        sides: cases, by the side's name.
-        settings: with their millimetres.
-        stated: whether the user gave the millimetres, or requested stretching: then nothing is refused.
-
-    Raises:
-        InputError: bodies of the two sides that differ as no people do.
+    Nothing is refused if the user stated the millimetres of `settings`, or requested stretching.
     """
     scale = model_scale(settings)
     measured = {name: side_extent(cases, scale) for name, cases in sides.items() if cases}

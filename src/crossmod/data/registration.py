@@ -33,12 +33,9 @@ class RegisteredScans:
 def group_cases(
     store: Store, cases: Iterable[CaseRecord], inputs: Sequence[Sequence[str | None]]
 ) -> list[RegisteredScans]:
-    """Group the cases of each patient, one per input.
+    """Group the cases of each patient, one per input; a patient who lacks one, or has two for one, is refused.
 
     `inputs` holds, per input, the sequences it may be of. A single input takes every case separately.
-
-    Raises:
-        InputError: a patient without one of several inputs, or with two cases for one.
     """
     found = list(cases)
     if len(inputs) == 1:
@@ -70,12 +67,9 @@ def read_input(store: Store, group: RegisteredScans, index: int) -> Volume:
 
 
 def resample_to(volume: Volume, grid: Volume, *, subject: object, outside: float | None = None) -> Volume:
-    """A volume at the voxels of `grid`, by both affines, linearly; without labels.
+    """A volume at the voxels of `grid`, by both affines, linearly; without labels. It must hold half of the grid.
 
     `outside` is the value beyond the volume; default: its lowest. `subject` is for messages.
-
-    Raises:
-        InputError: less than half of the grid lies inside the volume.
     """
     place = np.linalg.inv(volume.affine) @ grid.affine
     same = volume.voxels.shape == grid.voxels.shape and np.abs(volume.affine - grid.affine).max() < SAME

@@ -225,11 +225,7 @@ def _warn_of_cut_organs(volume: Volume, frame: Frame, case: str) -> None:
 
 
 def class_map(volume: Volume, organs: Sequence[str], case: str) -> Labels:
-    """Label values to classes: 1 for the first of `organs`, and so on; 0 for all else.
-
-    Raises:
-        InputError: the case's labels do not know one of the organs.
-    """
+    """Label values to classes: 1 for the first of `organs`, and so on; 0 for all else. All must have labels."""
     for organ in organs:
         if volume.labels is None or label_value(volume.label_names, organ) is None:
             found = f"labels of {', '.join(volume.label_names.values()) or 'nothing'}"
@@ -257,13 +253,10 @@ def spread(total: int, most: int) -> list[int]:
 
 
 def draw_evenly(slices: SliceSet, indexes: Sequence[int], count: int, seed: int) -> list[int]:
-    """`count` of `indexes`, taking turns between patients so that none dominates.
+    """`count` of `indexes` (an `InputError` if there are fewer), taking turns between patients so that none dominates.
 
     All of them, in their order, if `count` is 0 or their number: copying nothing. Otherwise the first n of a larger
     draw are the draw of n: sets of growing size contain one another.
-
-    Raises:
-        InputError: there are fewer than `count`.
     """
     if count > len(indexes):
         found, do = f"{count}, with {len(indexes)} there", "Lower the count, or use a store with more."
@@ -282,12 +275,9 @@ def draw_evenly(slices: SliceSet, indexes: Sequence[int], count: int, seed: int)
 
 
 def offsets(height: int, apart_mm: float, spacing_mm: float) -> tuple[int, ...]:
-    """Offsets of a stack's slices from the slice itself, as near to the requested distance as possible.
+    """Offsets of a stack's slices (`height`: 1, 3, 5, ...) from the slice itself, as near to `apart_mm` as possible.
 
-    Args:
-        height: slices of a stack: 1, 3, 5, ...
-        apart_mm: distance between them.
-        spacing_mm: distance of neighbours in the volume; if larger than `apart_mm`, neighbours are taken.
+    Where slices lie farther apart than that, neighbours are taken.
     """
     step = max(1, round(apart_mm / spacing_mm))
     return (0, *(sign * step * far for far in range(1, height // 2 + 1) for sign in (-1, 1)))
@@ -313,11 +303,7 @@ def load_beside(
 ) -> tuple[SliceSet, ...]:
     """The other slices of the stacks of loaded slices: a set per offset, in the order of `slices`, without masks.
 
-    Args:
-        slices: the slices themselves.
-        cases: where they come from; may hold others.
-        of_stack: the offsets of a case; equally many for each.
-        read: reads a case.
+    `of_stack` gives the offsets of a case, equally many for each; `cases` may hold others than those of `slices`.
     """
     rows: dict[str, list[int]] = {}
     for row, key in enumerate(slices.keys):

@@ -252,11 +252,7 @@ class Store:
         return {}
 
     def tensors(self, case: str, names: Iterable[str] | None = None) -> dict[str, np.ndarray]:
-        """The arrays of a case file, or those of `names` that it has.
-
-        Raises:
-            InputError: its file is missing or damaged.
-        """
+        """The arrays of a case file, or those of `names` that it has; an `InputError` if it is missing or damaged."""
         path = self.file(case)
         try:
             # safetensors calls every file that it cannot open missing, also an unreadable one.
@@ -276,11 +272,7 @@ class Store:
         return self.path / f"{case}.safetensors"
 
     def verify(self) -> None:
-        """Compare every file with the checksum in the manifest.
-
-        Raises:
-            InputError: the first file that differs.
-        """
+        """Compare every file with the checksum in the manifest; an `InputError` for the first that differs."""
         for record in self.cases:
             self._verify(record)
 

@@ -140,11 +140,7 @@ def _check_free(path: Path, *, append: bool) -> None:
 
 
 def check_spacing(subject: object, affine: Affine) -> None:
-    """Refuse voxel sizes that no scanner of people has: lengths in another unit, or a damaged header.
-
-    Raises:
-        InputError: a spacing outside `LEAST_SPACING` to `MOST_SPACING`.
-    """
+    """Refuse voxel sizes that no scanner of people has: lengths in another unit, or a damaged header."""
     lengths = np.linalg.norm(affine[:3, :3], axis=0)
     if not ((lengths >= LEAST_SPACING) & (lengths <= MOST_SPACING)).all():
         found = f"a spacing of {' x '.join(f'{length:.4g}' for length in lengths)} mm"
@@ -154,11 +150,7 @@ def check_spacing(subject: object, affine: Affine) -> None:
 
 
 def check_values(subject: object, voxels: np.ndarray) -> None:
-    """Refuse what no model can learn from.
-
-    Raises:
-        InputError: NaN or infinite values, or one value everywhere.
-    """
+    """Refuse what no model can learn from: NaN or infinite values, or one value everywhere."""
     if not np.isfinite(voxels).all():
         broken = np.count_nonzero(~np.isfinite(voxels))
         found = f"{broken} voxel{'s that are' if broken != 1 else ' that is'} NaN or infinite"

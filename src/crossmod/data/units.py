@@ -170,11 +170,7 @@ def _of_noise(volume: Volume) -> Iterator[Finding]:
 def with_checked_units(subject: object, volume: Volume, *, accept: bool = False, advice: str = "") -> Volume:
     """The volume with a note per warning, which is logged too; or with the unit `unknown`, if that is accepted.
 
-    Args:
-        subject: for messages.
-        volume: as read from a file.
-        accept: also take values that cannot be of their unit.
-        advice: how to accept them here, a whole sentence.
+    `advice` says how to accept such values here, a whole sentence.
 
     Raises:
         InputError: values that cannot be HU, or signal of MR, and `accept` is off.
@@ -200,11 +196,9 @@ def check_stored(subject: object, volume: Volume) -> None:
 
 
 def one_unit(subject: object, cases: Iterable[tuple[str, str]]) -> str:
-    """The unit of all cases (name and unit of each) of one modality; warns if it is unknown: windows are then not in
-    HU.
+    """The unit of all cases (name and unit of each) of one modality; CT in HU and in another unit together are refused.
 
-    Raises:
-        InputError: CT in HU and CT in another unit together.
+    Warns if the unit is unknown: windows are then not in HU.
     """
     named: dict[str, list[str]] = {}
     for case, unit in cases:

@@ -31,13 +31,9 @@ LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0])
 
 
 def stacked(folder: Path, slices: Sequence[DicomSlice]) -> tuple[list[DicomSlice], Affine]:
-    """Sort slices of one size and direction along their normal.
+    """Slices in their order along the normal, and the affine from `(slice, row, column)` to RAS+ millimetres.
 
-    Returns:
-        The slices in order, and the affine from `(slice, row, column)` to RAS+ millimetres.
-
-    Raises:
-        InputError: positions that make no even, straight stack.
+    They have one size and direction; positions that make no even, straight stack are refused.
     """
     row_step, column_step = np.array(slices[0].row_step), np.array(slices[0].column_step)
     normal = _normal(slices[0], row_step, column_step)

@@ -207,11 +207,7 @@ def whole_number(value: object) -> int | None:
 
 
 def slice_of(path: Path, header: Dataset, *, frame: int | None = None) -> DicomSlice:
-    """The slice that a header of CT or MR describes; `frame` counts the frames of a multi-frame file.
-
-    Raises:
-        InputError: a slice without its place or pixel size.
-    """
+    """The slice that a header of CT or MR describes; one without its place or pixel size is refused."""
     spacing = _numbers(path, header, "PixelSpacing", 2, "the pixel size")
     if min(spacing) <= 0:
         found = f"a PixelSpacing of {spacing[0]:g} x {spacing[1]:g}"

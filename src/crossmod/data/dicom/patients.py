@@ -30,11 +30,7 @@ SAME_YEARS = 1
 
 
 def checked_name(patient: str) -> str:
-    """What `--patient` says, without blanks around it.
-
-    Raises:
-        InputError: it cannot be part of a case name.
-    """
+    """What `--patient` says, without blanks around it; an `InputError` if it cannot be part of a case name."""
     name = patient.strip()
     if not re.fullmatch(CASE_NAME, name):
         found = repr(patient) if name else "an empty name"

@@ -42,11 +42,7 @@ LEAST_FILLED = 0.01
 
 
 def read_values(slices: Sequence[DicomSlice]) -> Float32[np.ndarray, "slices rows columns"]:
-    """The values of slices of one size, in the order given.
-
-    Raises:
-        InputError: a file ends too early, its compression cannot be read, or it does not say how to rescale.
-    """
+    """The values of slices of one size, in the order given; an `InputError` if they cannot be read or rescaled."""
     values = np.empty((len(slices), *slices[0].shape), dtype=np.float32)
     at = itertools.count()
     # Neighbours out of one file share one reading of it.
@@ -172,11 +168,7 @@ def is_multi_frame(header: Dataset) -> bool:
 
 
 def frame_headers(path: Path, header: Dataset) -> list[Dataset]:
-    """A flat header for each frame, with the keywords of single slices.
-
-    Raises:
-        InputError: the groups are not as many as the frames.
-    """
+    """A flat header for each frame, with the keywords of single slices; an `InputError` if groups are missing."""
     frames = int(header.get("NumberOfFrames") or 1)
     own = list(header.get(PER_FRAME) or [])
     if len(own) != frames:
@@ -218,11 +210,7 @@ SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 
 
 def read_headers(path: Path) -> tuple[DicomSlice, ...] | NotASlice:
-    """Read one file's header: one slice, or the frames of a multi-frame file.
-
-    Raises:
-        InputError: the file ends too early, or holds a slice without its place or pixel size.
-    """
+    """One slice, or the frames of a multi-frame file, by the headers; an `InputError` if the file is cut or broken."""
     if not is_dicom(path):
         if path.suffix.lower() in IMAGE_SUFFIXES:
             size = path.stat().st_size

@@ -85,11 +85,7 @@ class Series:
 
 
 def slices_in(path: Path) -> tuple[list[DicomSlice], list[Stranger]]:
-    """The slices of a folder (not of the folders below it) or of a multi-frame file, and the files that are none.
-
-    Raises:
-        InputError: there is nothing at `path`, or a file that is broken.
-    """
+    """The slices of a folder (not of the folders below it) or of a multi-frame file, and the files that are none."""
     slices: list[DicomSlice] = []
     others: list[Stranger] = []
     for file in [path] if path.is_file() else files_in(_checked_folder(path)):
@@ -254,11 +250,7 @@ def _choose_one(folder: Path, found: Sequence[Series], echo_time: float | None) 
 
 
 def check_one_patient(series: Series) -> None:
-    """Refuse a series whose slices name several patients, or of which some name one and some none.
-
-    Raises:
-        InputError: they do.
-    """
+    """Refuse a series whose slices name several patients, or of which some name one and some none."""
     patients = Counter(known_id(one.patient) for one in series.slices)
     without = patients.pop("", 0)
     if len(patients) == 1 and without:
@@ -271,13 +263,9 @@ def check_one_patient(series: Series) -> None:
 
 
 def check_uniform(found: Iterable[Series]) -> None:
-    """Refuse a folder whose slices differ in size, spacing or direction, or a stack of several units; except scout
-    views.
+    """Refuse a folder whose slices differ in size, spacing or direction, or a stack of several units; not scout views.
 
     Nothing says whether the odd slices are a series or strangers in one. Other modalities and echo times are series.
-
-    Raises:
-        InputError: there is such a folder.
     """
     found = [series for series in found if not series.localizer]
     _check_one_unit(found)

@@ -107,11 +107,7 @@ def prepare_chaos(
 
 
 def chaos_cases(src: Path, name: str = "chaos") -> list[ChaosCase]:
-    """All cases below `src` (as of `prepare_chaos`); `name` begins the pseudonyms.
-
-    Raises:
-        InputError: there are none.
-    """
+    """All cases below `src`, of which there must be one at least; `name` begins the pseudonyms."""
     roots = [src / name for name in SETS if (src / name).is_dir()] or [src]
     cases = [
         ChaosCase(modality, patient.name, sequence, patient / inside, name)
@@ -135,11 +131,7 @@ def _folders(folder: Path) -> list[Path]:
 
 
 def read_chaos_case(case: ChaosCase, *, contrast: bool | None = None) -> Volume:
-    """Read one case with its labels, if it has any; `contrast` is for another set in this layout: CHAOS's CT has agent.
-
-    Raises:
-        InputError: series or masks that do not fit together, or a header that says otherwise than `contrast`.
-    """
+    """Read one case with its labels, if any; `contrast` is for another set in this layout: CHAOS's CT has agent."""
     found = list_series(case.folder / "DICOM_anon")
     check_uniform(found)
     if case.sequence in ("t1_in", "t1_out"):

@@ -57,11 +57,7 @@ Order = Literal["file names", "file names reversed", "positions", "positions rev
 
 
 def read_masks(ground: Path, modality: Modality) -> UInt8[np.ndarray, "masks rows columns"]:
-    """The masks of a `Ground` folder as labels, in the natural order of their names.
-
-    Raises:
-        InputError: no masks, masks of several sizes, or a value that stands for no organ.
-    """
+    """The masks of a `Ground` folder as labels, in the natural order of their names; unusable ones are refused."""
     paths = [path for path in files_in(ground) if path.suffix.lower() == ".png"] if ground.is_dir() else []
     if not paths:
         raise InputError(ground, found="no PNG files", expected="masks", do="Unpack the training set again.")

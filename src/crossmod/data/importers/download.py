@@ -203,11 +203,7 @@ def download_chaos(folder: Path, *, url: str = CHAOS_URL, checksum: str = CHAOS_
 
 
 def unzip(archive: Path, folder: Path) -> None:
-    """Unpack a zip file into `folder`; nothing is written outside it, and no link is made.
-
-    Raises:
-        InputError: no zip file, a damaged one, a member that points outside, or a full disk.
-    """
+    """Unpack a zip file into `folder`; members that point outside it or are links are refused, and damaged archives."""
     try:
         with zipfile.ZipFile(archive) as packed:
             members = [member for member in packed.infolist() if not member.is_dir()]
