@@ -303,7 +303,7 @@ def load_beside(
 ) -> tuple[SliceSet, ...]:
     """The other slices of the stacks of loaded slices: a set per offset, in the order of `slices`, without masks.
 
-    `of_stack` gives the offsets of a case, equally many for each; `cases` may hold others than those of `slices`.
+    `of_stack` gives the offsets of a case, equally many for each; `cases` may hold more than `slices` has.
     """
     rows: dict[str, list[int]] = {}
     for row, key in enumerate(slices.keys):
