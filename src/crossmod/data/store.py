@@ -213,7 +213,12 @@ class Store:
         return tuple(sorted(cases, key=lambda case: case.id))
 
     def read(self, case: str, *, check_units: bool = True) -> Volume:
-        """One case as a volume. The unit of synthetic cases is not checked: their values are the model's.
+        """One case as a volume.
+
+        Args:
+            case: its name.
+            check_units: refuse values that cannot be what the store says. Synthetic cases are not checked: their values
+                are the model's.
 
         Raises:
             InputError: its file is missing or damaged, or its values cannot be HU (CT) or signal (MR).
@@ -239,7 +244,11 @@ class Store:
         return volume
 
     def body(self, record: CaseRecord) -> BodyBox:
-        """Where the body lies in a case: by the manifest, or, where that does not say it, by the images."""
+        """Where the body lies in a case: by the manifest, or, where that does not say it, by the images.
+
+        Raises:
+            InputError: the case's file is missing or damaged.
+        """
         if record.body is not None:
             return record.body
         if record.id not in self._bodies:
@@ -252,7 +261,11 @@ class Store:
         return {}
 
     def tensors(self, case: str, names: Iterable[str] | None = None) -> dict[str, np.ndarray]:
-        """The arrays of a case file, or those of `names` that it has; an `InputError` if it is missing or damaged."""
+        """The arrays of a case file, or those of `names` that it has.
+
+        Raises:
+            InputError: its file is missing or damaged.
+        """
         path = self.file(case)
         try:
             # safetensors calls every file that it cannot open missing, also an unreadable one.
@@ -272,7 +285,11 @@ class Store:
         return self.path / f"{case}.safetensors"
 
     def verify(self) -> None:
-        """Compare every file with the checksum in the manifest; an `InputError` for the first that differs."""
+        """Compare every file with the checksum in the manifest.
+
+        Raises:
+            InputError: the first file that differs.
+        """
         for record in self.cases:
             self._verify(record)
 

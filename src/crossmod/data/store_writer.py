@@ -104,8 +104,14 @@ def writing_store(path: Path, *, append: bool = False) -> Iterator[StoreWriter]:
     Raises:
         InputError: the folder holds something else, or a store and `append` is off.
     """
-    _check_free(path, append=append)
     made = not path.exists()
+    occupied = not made and not (path.is_dir() and not any(path.iterdir()))
+    if (path / MANIFEST).is_file() and not append:
+        do = "Choose another folder, or remove it; `crossmod prepare` adds to it with --append."
+        raise InputError(path, found="a store already", expected="a new folder", do=do)
+    if occupied and not (path / MANIFEST).is_file() and not (path / WRITING).is_file():
+        found = "a file" if path.is_file() else "something that is not a store"
+        raise InputError(path, found=found, expected="a new folder or a store", do="Choose another folder.")
     path.mkdir(parents=True, exist_ok=True)
     with lock(path / WRITING):
         remove_partial(path)
@@ -125,18 +131,6 @@ def writing_store(path: Path, *, append: bool = False) -> Iterator[StoreWriter]:
             if made and not any(path.iterdir()):
                 path.rmdir()
             raise
-
-
-def _check_free(path: Path, *, append: bool) -> None:
-    if not path.exists() or (path.is_dir() and not any(path.iterdir())):
-        return
-    if (path / MANIFEST).is_file():
-        if not append:
-            do = "Choose another folder, or remove it; `crossmod prepare` adds to it with --append."
-            raise InputError(path, found="a store already", expected="a new folder", do=do)
-    elif not (path / WRITING).is_file():
-        found = "a file" if path.is_file() else "something that is not a store"
-        raise InputError(path, found=found, expected="a new folder or a store", do="Choose another folder.")
 
 
 def check_spacing(subject: object, affine: Affine) -> None:

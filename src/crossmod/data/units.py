@@ -136,7 +136,12 @@ def findings_of(volume: Volume) -> tuple[Finding, ...]:
     if any(one.refuse for one in found):
         return found
     slices = _of_slices(volume) if volume.modality == "ct" else ()
-    return (*slices, *found, *_of_noise(volume))
+    large = volume.voxels[0].size >= LEAST_VOXELS
+    alike, spread = neighbour_correlation(volume.voxels) if large else (1.0, 0.0)
+    if not (alike < LEAST_ALIKE and (volume.modality == "mr" or spread > LEAST_SPREAD_HU)):
+        return (*slices, *found)
+    noise = f"pixels that are no more alike than those of noise (correlation of neighbours {alike:.2f})"
+    return (*slices, *found, Finding(noise, "Check that it shows a body.", refuse=False))
 
 
 def _of_slices(volume: Volume) -> Iterator[Finding]:
@@ -156,15 +161,6 @@ def _of_slices(volume: Volume) -> Iterator[Finding]:
         f"about {abs(far):.0f} {'above' if far > 0 else 'below'} {'its' if one else 'their'} neighbours"
     )
     yield Finding(found, f"Correct the rescaling (slope and intercept) of {'this slice' if one else 'these slices'}.")
-
-
-def _of_noise(volume: Volume) -> Iterator[Finding]:
-    if volume.voxels[0].size < LEAST_VOXELS:
-        return
-    alike, spread = neighbour_correlation(volume.voxels)
-    if alike < LEAST_ALIKE and (volume.modality == "mr" or spread > LEAST_SPREAD_HU):
-        found = f"pixels that are no more alike than those of noise (correlation of neighbours {alike:.2f})"
-        yield Finding(found, "Check that it shows a body.", refuse=False)
 
 
 def with_checked_units(subject: object, volume: Volume, *, accept: bool = False, advice: str = "") -> Volume:

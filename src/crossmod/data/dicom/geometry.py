@@ -149,7 +149,12 @@ def laid_out(folder: Path, volume: Volume) -> tuple[Voxels, Layout]:
     axes, origin = LPS_TO_RAS @ affine[:3, :3], LPS_TO_RAS @ affine[:3, 3]
     lengths = np.linalg.norm(axes, axis=0)
     directions = (axes / lengths).T
-    _check_square(folder, directions.T)
+    cosines = np.abs(directions @ directions.T - np.eye(3))
+    angle, slant = (np.degrees(np.arcsin(min(float(most), 1.0))) for most in (cosines.max(), cosines[1, 2]))
+    if angle > MOST_TILT_DEGREES or slant > MOST_SLANT_DEGREES:
+        found = f"axes {max(angle, slant):.1f} degrees off a right angle"
+        do = "Resample the volume to a straight grid first, or write NIfTI."
+        raise InputError(folder, found=found, expected="axes at right angles, which is all that DICOM can say", do=do)
     (step,) = _texts(lengths[:1])
     return voxels, Layout(
         orientation=_texts([*directions[2], *directions[1]]),
@@ -162,13 +167,3 @@ def laid_out(folder: Path, volume: Volume) -> tuple[Voxels, Layout]:
 
 def _texts(numbers: Sequence[float] | Float[np.ndarray, " n"]) -> tuple[str, ...]:
     return tuple(format_number_as_ds(float(number)) for number in numbers)
-
-
-def _check_square(folder: Path, axes: Float[np.ndarray, "3 3"]) -> None:
-    cosines = np.abs(axes.T @ axes - np.eye(3))
-    angle = float(np.degrees(np.arcsin(min(float(cosines.max()), 1.0))))
-    slant = float(np.degrees(np.arcsin(min(float(cosines[1, 2]), 1.0))))
-    if angle > MOST_TILT_DEGREES or slant > MOST_SLANT_DEGREES:
-        found = f"axes {max(angle, slant):.1f} degrees off a right angle"
-        do = "Resample the volume to a straight grid first, or write NIfTI."
-        raise InputError(folder, found=found, expected="axes at right angles, which is all that DICOM can say", do=do)

@@ -139,7 +139,9 @@ def read_chaos_case(case: ChaosCase, *, contrast: bool | None = None) -> Volume:
     else:
         if len(found) != 1:
             raise _unlike_chaos(case.folder / "DICOM_anon", f"{len(found)} series", "one")
-        series, notes = _of_modality(case, found[0]), []
+        series, notes = found[0], []
+    if series.modality != case.modality:
+        raise _unlike_chaos(series.folder, f"a series of modality {series.modality.upper()}", case.modality.upper())
     volume, files = read_series(series)
     if case.modality == "mr" and case.number in DOUBTFUL_MR:
         notes.append(DOUBTFUL)
@@ -158,12 +160,6 @@ def _unlike_chaos(subject: Path, found: str, expected: str) -> InputError:
     return InputError(subject, found=found, expected=expected, do="Unpack the archive again.")
 
 
-def _of_modality(case: ChaosCase, series: Series) -> Series:
-    if series.modality != case.modality:
-        raise _unlike_chaos(series.folder, f"a series of modality {series.modality.upper()}", case.modality.upper())
-    return series
-
-
 def _phase(case: ChaosCase, found: list[Series]) -> tuple[Series, list[str]]:
     """The series of one T1 phase: the longer echo is in-phase, since at 1.5 T fat and water meet again at 4.6 ms."""
     folder = case.folder / "DICOM_anon"
@@ -175,12 +171,12 @@ def _phase(case: ChaosCase, found: list[Series]) -> tuple[Series, list[str]]:
     if None in echoes or echoes[0] == echoes[1]:
         if expected not in named:
             raise _unlike_chaos(folder, f"echo times {echoes[0]} and {echoes[1]}", "two echo times")
-        return _of_modality(case, named[expected]), ["the phase was decided by the folder's name, not by echo time"]
+        return named[expected], ["the phase was decided by the folder's name, not by echo time"]
     by_echo = sorted(found, key=lambda series: series.echo_time or 0.0, reverse=case.sequence == "t1_in")[0]
     notes = []
     if by_echo is not named.get(expected, by_echo):
         notes.append("the phase was decided by echo time; the folder's name says the other phase")
-    return _of_modality(case, by_echo), notes
+    return by_echo, notes
 
 
 def _labelled(volume: Volume, files: list[Path], ground: Path) -> Volume:
