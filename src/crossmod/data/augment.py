@@ -45,10 +45,8 @@ def cut(
 ) -> Shaped[Tensor, "batch size size"]:
     """Cut a batch out of slices on their device, without waiting for it.
 
-    Args:
-        parts: the slices' `windows`.
-        places: slice, top, left, and 1 where mirrored; on the same device.
-        flip: whether any may be mirrored.
+    `parts` are the slices' `windows`; `places`, on the same device: slice, top, left, and 1 where mirrored. `flip`:
+    whether any may be mirrored.
     """
     index, top, left, mirrored = places
     found = parts[index, top, left]

@@ -39,18 +39,10 @@ def order(total: int, count: int, seed: int, *names: str | int) -> np.ndarray:
 
 @dataclass(frozen=True, eq=False)
 class UnpairedBatches:
-    """Batches of unrelated CT and MR slices.
+    """Batches of unrelated CT and MR slices: a set, or one for each input and each image of a stack, in the same order.
 
     An epoch passes once over the larger set; the smaller one is reshuffled as often as needed. Each modality has its
-    own order.
-
-    Args:
-        ct: CT slices; in 2.5D, a set for each image of a stack, in the same order.
-        mr: MR slices, also; of several inputs, a set for each.
-        settings: sizes, augmentation and seed.
-        device: where the batches go.
-        rank: this process, from 0: its part of each step's slices.
-        ranks: processes that share each step.
+    own order. `ranks` processes share the slices of each step; this one is `rank`, from 0.
     """
 
     ct: SliceSet | tuple[SliceSet, ...]
@@ -76,35 +68,35 @@ class UnpairedBatches:
 
         Where the source has labels also `mask`: `[batch, size, size]`, the classes of the slices themselves.
         """
-        pixels, masks = self._held
-        mine = _part(step, self.settings.batch_size, self.rank, self.ranks)
+        settings, (at, pixels, masks) = self.settings, self._held
+        mine = _part(step, settings.batch_size, self.rank, self.ranks)
+        count = self.steps * settings.batch_size * self.ranks
         batch: dict[str, Tensor] = {}
-        for name, inputs in self._sides.items():
-            places = self._places(name, inputs[0], epoch, _device_of(pixels[name][0]))[:, mine]
-            parts = [_images(cut(one, places, flip=self.settings.flip), self.device) for one in pixels[name]]
+        for name, (first, *_) in self._sides.items():
+            frame = (first.size, settings.size, settings.flip)
+            places = _crops(len(first), count, frame, settings.seed, name, epoch, at)[:, mine]
+            parts = [_images(cut(one, places, flip=settings.flip), self.device) for one in pixels[name]]
             batch[name] = parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
             if name in masks:
-                batch["mask"] = _classes(cut(masks[name], places, flip=self.settings.flip), self.device)
+                batch["mask"] = _classes(cut(masks[name], places, flip=settings.flip), self.device)
         return batch
 
     @cached_property
-    def _held(self) -> tuple[dict[str, list[Held]], dict[str, Held]]:
-        """By modality: pixels of each input and, of the source alone, masks, as `windows`."""
+    def _held(self) -> tuple[torch.device, dict[str, list[Held]], dict[str, Held]]:
+        """Where the slices are; by modality, pixels of each input and, of the source alone, masks, as `windows`."""
         arrays = {name: [one.pixels for one in inputs] for name, inputs in self._sides.items()}
         of_source = self._sides[self.settings.source][0].masks
         classes = {} if of_source is None else {self.settings.source: of_source}
         at = data_device([*itertools.chain(*arrays.values()), *classes.values()], self.device)
-        size = self.settings.size
-        return (
-            {name: [windows(_kept(array, at), size) for array in inputs] for name, inputs in arrays.items()},
-            {name: windows(_kept(array, at), size) for name, array in classes.items()},
-        )
 
-    def _places(self, name: str, slices: SliceSet, epoch: int, at: torch.device) -> Held:
-        settings = self.settings
-        count = self.steps * settings.batch_size * self.ranks
-        frame = (slices.size, settings.size, settings.flip)
-        return _crops(len(slices), count, frame, settings.seed, name, epoch, at)
+        def held(array: np.ndarray) -> Held:
+            return windows(array if at == HOST else torch.from_numpy(array).to(at), self.settings.size)
+
+        return (
+            at,
+            {name: [held(array) for array in inputs] for name, inputs in arrays.items()},
+            {name: held(array) for name, array in classes.items()},
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,10 +120,10 @@ class LabelledBatches:
 
     def batch(self, epoch: int, step: int) -> dict[str, Tensor]:
         """`image`: `[batch, 1, size, size]`; `mask`: `[batch, size, size]`."""
-        settings, (pixels, masks) = self.settings, self._held
+        settings, (at, pixels, masks) = self.settings, self._held
         mine = _part(step, settings.batch_size, self.rank, self.ranks)
         count = self._total if self.ranks == 1 else self.steps * settings.batch_size * self.ranks
-        chosen = _chosen(self._total, count, settings.seed, epoch, _device_of(pixels))[mine]
+        chosen = _chosen(self._total, count, settings.seed, epoch, at)[mine]
         image, mask = _images(_gathered(pixels, chosen), self.device), _classes(_gathered(masks, chosen), self.device)
         if settings.augment:
             image, mask = warp(image, mask, _affines(count, settings.seed, epoch, self.device)[mine])
@@ -142,13 +134,13 @@ class LabelledBatches:
         return sum(len(part) for part in self.parts)
 
     @cached_property
-    def _held(self) -> tuple[Stack, Stack]:
-        """Pixels and masks of all parts."""
+    def _held(self) -> tuple[torch.device, Stack, Stack]:
+        """Where the slices are, pixels and masks of all parts."""
         pixels, masks = [part.pixels for part in self.parts], [part.masks for part in self.parts]
         labelled = [array for array in masks if array is not None]
         assert len(labelled) == len(masks)
         at = data_device([*pixels, *labelled], self.device)
-        return _stack(pixels, at), _stack(labelled, at)
+        return at, _stack(pixels, at), _stack(labelled, at)
 
 
 def _part(step: int, count: int, rank: int, ranks: int) -> slice:
@@ -185,10 +177,6 @@ def data_device(arrays: Sequence[np.ndarray], device: torch.device) -> torch.dev
     return HOST if device.type == "cpu" else device
 
 
-def _kept(array: np.ndarray, at: torch.device) -> Held:
-    return array if at == HOST else torch.from_numpy(array).to(at)
-
-
 def _stack(arrays: Sequence[np.ndarray], at: torch.device) -> Stack:
     """Slices of several sets: on the host their own memory, elsewhere one tensor."""
     tensors = [torch.from_numpy(array) for array in arrays]
@@ -205,10 +193,6 @@ def _stack(arrays: Sequence[np.ndarray], at: torch.device) -> Stack:
 def _gathered(stack: Stack, chosen: Held) -> Shaped[Tensor, "batch size size"]:
     # On the host the quickest way for a few slices that lie in several arrays; on a device one gather.
     return stack[chosen] if isinstance(stack, Tensor) else torch.stack([stack[i] for i in chosen.tolist()])
-
-
-def _device_of(held: Held | Stack) -> torch.device:
-    return held.device if isinstance(held, Tensor) else HOST
 
 
 def _table(table: np.ndarray, at: torch.device) -> Held:

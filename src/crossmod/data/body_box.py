@@ -78,15 +78,14 @@ def body_box(volume: Volume) -> BodyBox:
     factor = max(-(-max(volume.voxels.shape[1:]) // PIXELS), 1)
     small = _averaged(volume.voxels[chosen], factor)
     bodies = [one for one in body_mask(small, volume.modality) if one.any()]
-    shape = (volume.voxels.shape[1], volume.voxels.shape[2])
-    edges, axes = [slice_edges(one) for one in bodies], [symmetry_axis(one) for one in bodies]
-    return box_of(edges, axes, shape, volume.spacing[1:], factor)
+    edges = [np.array([_ends(one.sum(axis=1)), _ends(one.sum(axis=0))]) for one in bodies]
+    return box_of(edges, [_symmetry_axis(one) for one in bodies], volume.voxels.shape[1:], volume.spacing[1:], factor)
 
 
 def box_of(
     edges: Sequence[Float[np.ndarray, "2 2"]],
     axes: Sequence[float],
-    shape: tuple[int, int],
+    shape: tuple[int, ...],
     spacing: Pair,
     factor: int = 1,
 ) -> BodyBox:
@@ -123,15 +122,7 @@ def box_of(
     )
 
 
-def slice_edges(body: Bool[np.ndarray, "rows columns"]) -> Float[np.ndarray, "2 2"]:
-    """First and last row, first and last column of a body, in pixels from the outer edge of the first one.
-
-    Between two rows (columns) the end is where their lengths cross `EDGE` of the longest.
-    """
-    return np.array([_ends(body.sum(axis=1)), _ends(body.sum(axis=0))])
-
-
-def symmetry_axis(body: Bool[np.ndarray, "rows columns"]) -> float:
+def _symmetry_axis(body: Bool[np.ndarray, "rows columns"]) -> float:
     """The column about which the body's depth, front to back, is most nearly symmetric, in pixels from the outer edge.
 
     To half a pixel, no farther than `ASIDE` of the body's width from the middle of what is seen of it.
@@ -140,21 +131,24 @@ def symmetry_axis(body: Bool[np.ndarray, "rows columns"]) -> float:
     on = np.flatnonzero(depth)
     first, last = int(on[0]), int(on[-1])
     room = ASIDE * (last - first + 1)
+
+    def asymmetry(twice: int) -> float:
+        columns = np.arange(max(0, twice - len(depth) + 1), min(len(depth) - 1, twice) + 1)
+        return float(np.abs(depth[columns] - depth[twice - columns]).mean())
+
     # Twice the axis, so that it may lie between two pixels; columns mirrored about it sum to it.
     twice = np.arange(int(np.ceil(first + last - 2 * room)), int(np.floor(first + last + 2 * room)) + 1)
-    apart = [_asymmetry(depth, int(one)) for one in twice]
+    apart = [asymmetry(int(one)) for one in twice]
     # Of equal ones, the middle one.
     best = np.flatnonzero(np.array(apart) <= min(apart) + 1e-9)
     return float(np.median(twice[best])) / 2 + 0.5
 
 
-def _asymmetry(depth: Float[np.ndarray, " columns"], twice: int) -> float:
-    columns = np.arange(max(0, twice - len(depth) + 1), min(len(depth) - 1, twice) + 1)
-    return float(np.abs(depth[columns] - depth[twice - columns]).mean())
-
-
 def _ends(lengths: Num[np.ndarray, " n"]) -> Pair:
-    """Where a profile rises above `EDGE` of its peak, and where it falls below it; its ends where it is cut there."""
+    """Where a profile rises above `EDGE` of its peak, and where it falls below it; its ends where it is cut there.
+
+    In pixels from the outer edge of the first one: between two rows (columns) where their lengths cross the limit.
+    """
     least = EDGE * lengths.max()
     on = np.flatnonzero(lengths >= least)
     behind = len(lengths) - 1 - int(on[-1])
@@ -171,8 +165,6 @@ def _crossing(lengths: Num[np.ndarray, " n"], at: int, least: float) -> float:
 
 def _averaged(voxels: Num[np.ndarray, "slices rows columns"], factor: int) -> Float[np.ndarray, "slices r c"]:
     """Means of blocks of pixels; what is left over at the far ends is dropped."""
-    if factor == 1:
-        return voxels.astype(np.float32)
     count, rows, columns = voxels.shape
     rows, columns = rows // factor, columns // factor
     blocks = voxels[:, : rows * factor, : columns * factor].astype(np.float32)

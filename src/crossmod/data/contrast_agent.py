@@ -35,11 +35,7 @@ def contrast_of(header: Dataset) -> bool | None:
 
 
 def settled_contrast(subject: object, *, header: bool | None, stated: bool | None) -> bool | None:
-    """Combine what `contrast_of` found in a header with what the user states (None: nothing).
-
-    Raises:
-        InputError: the two contradict each other.
-    """
+    """What a header (`contrast_of`) and the user say, combined; an `InputError` if they contradict each other."""
     if header is not None and stated is not None and header != stated:
         found = f"a header that names a contrast agent, where contrast was stated to be {'yes' if stated else 'no'}"
         do = "Leave out --contrast, or prepare CT with and without contrast apart."

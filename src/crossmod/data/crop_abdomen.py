@@ -28,7 +28,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from scipy import ndimage
 
-from crossmod.data.volume import Volume, label_value, take_slices
+from crossmod.data.volume import Volume, take_slices
 from crossmod.errors import InputError
 
 Mask = Bool[np.ndarray, "rows columns"]
@@ -112,25 +112,22 @@ class Profile:
 def profile_of(volume: Volume) -> Profile:
     """Measure every slice of a CT in HU that is not clipped above air."""
     merge = tuple(max(int(PIXEL_MM / length), 1) for length in volume.spacing[1:])
-    pixel = (volume.spacing[1] * merge[0], volume.spacing[2] * merge[1])
+    height, width = volume.spacing[1] * merge[0], volume.spacing[2] * merge[1]
     measures, dark = [], []
     for one in volume.voxels:
         hu = _merged(one, merge)
         body, legs = _body(hu > BODY_ABOVE)
-        measures.append((body.sum() * pixel[0] * pixel[1], *_bone((hu > BONE_ABOVE) & body, body, pixel), float(legs)))
+        bone, share, side = (hu > BONE_ABOVE) & body, 0.0, 0.0
+        if body.any():
+            across = (np.arange(body.shape[1]) - float(np.nonzero(body)[1].mean())) * width
+            share = float(bone.sum() / body.sum())
+            # At the side that has less of it.
+            side = min(float(bone[:, across > ASIDE_MM].sum()), float(bone[:, across < -ASIDE_MM].sum()))
+        measures.append((body.sum() * height * width, share, side * height * width, float(legs)))
         dark.append(ndimage.binary_opening((hu > LUNG[0]) & (hu < LUNG[1]) & body, CROSS))
     area, bone, side, legs = np.array(measures).T
-    lung = _lungs(np.stack(dark), volume.spacing[0]).sum(axis=(1, 2)) * pixel[0] * pixel[1]
+    lung = _lungs(np.stack(dark), volume.spacing[0]).sum(axis=(1, 2)) * height * width
     return Profile(heights(volume), area, lung, bone, side, legs > 0)
-
-
-def _bone(bone: Mask, body: Mask, pixel: tuple[float, float]) -> tuple[float, float]:
-    """Share of the body that is bone, and bone at the side that has less of it, mm^2."""
-    if not body.any():
-        return 0.0, 0.0
-    across = (np.arange(body.shape[1]) - float(np.nonzero(body)[1].mean())) * pixel[1]
-    side = min(float(bone[:, across > ASIDE_MM].sum()), float(bone[:, across < -ASIDE_MM].sum()))
-    return float(bone.sum() / body.sum()), side * pixel[0] * pixel[1]
 
 
 def _lungs(dark: Bool[np.ndarray, "slices rows columns"], step: float) -> Bool[np.ndarray, "slices rows columns"]:
@@ -194,13 +191,10 @@ Rule = Literal["labels", "lungs", "pelvis", "nothing outside of it"]
 
 @dataclass(frozen=True)
 class Abdomen:
-    """Where the abdomen is in a scan, mm along the body as in `Profile.z`.
+    """Where the abdomen is, mm along the body as in `Profile.z`: from the kidneys' lower end to the liver's dome.
 
-    Args:
-        rule: how it was found; the last: a scan without lungs, pelvis or legs, which is not cut.
-        low: the kidneys' lower end.
-        high: the liver's dome.
-        floor: if the pelvis was seen, the height in it below which nothing is kept.
+    `rule` says how it was found; the last: a scan without lungs, pelvis or legs, which is not cut. If the pelvis was
+    seen, nothing below the height `floor` in it is kept.
     """
 
     rule: Rule
@@ -214,9 +208,6 @@ def crop_to_abdomen(volume: Volume, subject: object) -> Volume:
 
     The volume is in HU; not clipped above air, unless liver or kidneys are labelled.
 
-    Returns:
-        The same volume where nothing sticks out, and where it is MR.
-
     Raises:
         InputError: a scan that shows less than half of an abdomen, or none that can be found.
     """
@@ -225,9 +216,18 @@ def crop_to_abdomen(volume: Volume, subject: object) -> Volume:
     z = heights(volume)
     abdomen = abdomen_by_labels(volume)
     if abdomen is None:
-        _refuse_cut_off(volume, subject)
+        lowest = float(volume.voxels.min())
+        if lowest > LEAST_HU:
+            found = f"no labelled liver or kidneys, and values cut off at {lowest:g} HU, where lung and gas are alike"
+            do = "Label them, export it down to -1000 HU, or prepare it without --crop."
+            raise InputError(subject, found=found, expected="one of the two, to find the abdomen by", do=do)
         abdomen = abdomen_by_shape(profile_of(volume), subject)
-    kept = kept_slices(z, abdomen)
+    margin = MARGIN if abdomen.rule == "labels" else UNSURE_MARGIN
+    low, high = max(abdomen.low - margin, abdomen.floor), abdomen.high + margin
+    # Never looser at the pelvis: it is what the cut is to remove.
+    first = low if z[0] < max(low - margin, abdomen.floor) else -np.inf
+    last = high if z[-1] > high + margin else np.inf
+    kept = np.flatnonzero((z >= first) & (z <= last))
     shown = min(abdomen.high, float(z[-1])) - max(abdomen.low, float(z[0]))
     # Labels end where a scan of the chest cuts the liver: what is seen of it is then compared with a whole abdomen.
     height = HEIGHT if abdomen.rule == "labels" and len(kept) < len(z) else abdomen.high - abdomen.low
@@ -246,36 +246,18 @@ def heights(volume: Volume) -> PerSlice:
     return float(volume.affine[2, 3]) + volume.spacing[0] * np.arange(len(volume.voxels), dtype=np.float64)
 
 
-def kept_slices(z: PerSlice, abdomen: Abdomen) -> np.ndarray:
-    """Indexes of the slices that are kept, rising."""
-    margin = MARGIN if abdomen.rule == "labels" else UNSURE_MARGIN
-    low, high = max(abdomen.low - margin, abdomen.floor), abdomen.high + margin
-    # Never looser at the pelvis: it is what the cut is to remove.
-    first = low if z[0] < max(low - margin, abdomen.floor) else -np.inf
-    last = high if z[-1] > high + margin else np.inf
-    return np.flatnonzero((z >= first) & (z <= last))
-
-
 def abdomen_by_labels(volume: Volume) -> Abdomen | None:
     """The abdomen by the extent of liver and kidneys; None where neither is labelled in the scan."""
-    if volume.labels is None:
-        return None
-    liver, kidneys = (_ends(volume, volume.labels, organs) for organs in (("liver",), ("left_kidney", "right_kidney")))
+    liver, kidneys = (_ends(volume, organs) for organs in (("liver",), ("left_kidney", "right_kidney")))
     if liver is not None and kidneys is not None:
         return Abdomen("labels", min(liver[0], kidneys[0]), max(liver[1], kidneys[1]))
     if liver is not None:
         return Abdomen("labels", liver[0] - KIDNEYS_TO_LIVER, liver[1])
-    if kidneys is not None:
-        return Abdomen("labels", kidneys[0], kidneys[1] + HEIGHT - KIDNEYS_HIGH)
-    return None
+    return None if kidneys is None else Abdomen("labels", kidneys[0], kidneys[1] + HEIGHT - KIDNEYS_HIGH)
 
 
 def abdomen_by_shape(profile: Profile, subject: object) -> Abdomen:
-    """The abdomen by where the lungs begin; by the crest of the pelvis where no lungs are seen.
-
-    Raises:
-        InputError: only a chest, a pelvis, legs or a head, or a long scan without any landmark.
-    """
+    """The abdomen by where the lungs begin; by the crest of the pelvis where no lungs are seen; or an `InputError`."""
     z = profile.z
     crest = profile.crest()
     floor = -np.inf if crest is None else crest - BELOW_CREST
@@ -296,23 +278,17 @@ def abdomen_by_shape(profile: Profile, subject: object) -> Abdomen:
     return Abdomen("nothing outside of it", float(z[0]), float(z[-1]))
 
 
-def _ends(volume: Volume, labels: np.ndarray, organs: tuple[str, ...]) -> tuple[float, float] | None:
+def _ends(volume: Volume, organs: tuple[str, ...]) -> tuple[float, float] | None:
     """Lower and upper end of the largest piece of labelled organs, mm; the scan's own end where it cuts them."""
-    values = [value for value in (label_value(volume.label_names, organ) for organ in organs) if value is not None]
-    area = np.isin(labels, values).sum(axis=(1, 2)) * (volume.spacing[1] * volume.spacing[2])
+    values = [value for value, name in volume.label_names.items() if name in organs]
+    if volume.labels is None:
+        return None
+    area = np.isin(volume.labels, values).sum(axis=(1, 2)) * (volume.spacing[1] * volume.spacing[2])
     runs = _runs(area >= LEAST_AREA)
     if not runs:
         return None
     z, largest = heights(volume), max(runs, key=lambda run: area[run].sum())
     return float(z[largest][0]), float(z[largest][-1])
-
-
-def _refuse_cut_off(volume: Volume, subject: object) -> None:
-    lowest = float(volume.voxels.min())
-    if lowest > LEAST_HU:
-        found = f"no labelled liver or kidneys, and values cut off at {lowest:g} HU, where lung and gas are alike"
-        do = "Label them, export it down to -1000 HU, or prepare it without --crop."
-        raise InputError(subject, found=found, expected="one of the two, to find the abdomen by", do=do)
 
 
 def _no_abdomen(subject: object, found: str) -> InputError:

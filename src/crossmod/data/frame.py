@@ -63,41 +63,45 @@ class Frame:
         self, slices: Num[np.ndarray, "slices rows columns"], spacing: Pair, fill: float
     ) -> Float32[np.ndarray, "slices size size"]:
         """Slices on the frame's pixels; `spacing` in mm, `fill` outside the field of view."""
-        if self.whole:
-            from crossmod.data.resample import stretched
-
-            return stretched(slices, spacing, fill, self.size)
-        return _apply(*self._ways(slices.shape[1:], spacing), slices, fill)
+        return self._resampled(slices, slices.shape[1:], spacing, fill)
 
     def take_labels(
         self, labels: UInt8[np.ndarray, "slices rows columns"], spacing: Pair
     ) -> UInt8[np.ndarray, "slices size size"]:
         """Labels on the frame's pixels: those that have most of each; 0 outside of the field of view."""
-        if self.whole:
-            from crossmod.data.resample import stretched_labels
-
-            return stretched_labels(labels, spacing, self.size)
-        return _pick(*self._ways(labels.shape[1:], spacing), labels)
+        return self._resampled(labels, labels.shape[1:], spacing, None)
 
     def back(
         self, images: Float32[np.ndarray, "slices size size"], shape: Shape, spacing: Pair, fill: float
     ) -> Float32[np.ndarray, "slices rows columns"]:
         """Images on the pixels of a volume with slices of `shape`; `spacing` in mm, `fill` outside the frame."""
-        if self.whole:
-            from crossmod.data.resample import stretched_back
-
-            return stretched_back(images, shape, spacing)
-        return _apply(*self._ways(shape, spacing, back=True), images, fill)
+        return self._resampled(images, shape, spacing, fill, back=True)
 
     def labels_back(
         self, labels: UInt8[np.ndarray, "slices size size"], shape: Shape, spacing: Pair
     ) -> UInt8[np.ndarray, "slices rows columns"]:
         """Labels on the pixels of the volume: those that have most of each; 0 outside of the frame."""
-        if self.whole:
-            from crossmod.data.resample import stretched_labels_back
+        return self._resampled(labels, shape, spacing, None, back=True)
 
-            return stretched_labels_back(labels, shape, spacing)
-        return _pick(*self._ways(shape, spacing, back=True), labels)
+    def _resampled(
+        self, images: np.ndarray, shape: tuple[int, ...], spacing: Pair, fill: float | None, *, back: bool = False
+    ) -> np.ndarray:
+        """Images, or labels (no fill), on the frame's pixels or `back` on those of slices of `shape`."""
+        height, width = shape
+        if self.whole:
+            from crossmod.data.resample import stretched
+
+            return stretched(images, (height, width), spacing, self.size, fill, back=back)
+        rows, columns = (
+            _way(count, self.size, -first / own, mm / own, lower=True)
+            if back
+            else _way(self.size, count, first / mm, own / mm)
+            for count, mm, own, first in zip(shape, spacing, self.pixel_mm, self.first, strict=True)
+        )
+        made = _most(rows, columns, images) if fill is None else _linear(rows, columns, images)
+        made[:, ~rows.inside] = fill or 0
+        made[:, :, ~columns.inside] = fill or 0
+        return made
 
     def place(self, volume: Volume, fill: float | None = None) -> Volume:
         """A volume on the frame's pixels, with their affine; unchanged if these are its own.
@@ -105,7 +109,10 @@ class Frame:
         `fill` is the value outside the field of view; default: the volume's lowest.
         """
         spacing, (rows, columns) = volume.spacing[1:], volume.voxels.shape[1:]
-        if self._is_grid((rows, columns), spacing):
+        apart = [abs(mm - own) for mm, own in zip(spacing, self.pixel_mm, strict=True)]
+        # Over the whole slice: a difference of spacing grows with every pixel.
+        alike = max(apart) * self.size < SAME_MM and max(map(abs, self.first)) < SAME_MM
+        if alike and (rows, columns) == (self.size, self.size):
             return volume
         fill = float(volume.voxels.min()) if fill is None else fill
         labels = None if volume.labels is None else self.take_labels(volume.labels, spacing)
@@ -129,22 +136,6 @@ class Frame:
             where = np.flatnonzero(_within(at, self.size))
             found.append(slice(int(where[0]), int(where[-1]) + 1) if where.size else slice(0, 0))
         return found[0], found[1]
-
-    def _is_grid(self, shape: Shape, spacing: Pair) -> bool:
-        if shape != (self.size, self.size):
-            return False
-        apart = [abs(mm - own) for mm, own in zip(spacing, self.pixel_mm, strict=True)]
-        # Over the whole slice: a difference of spacing grows with every pixel.
-        return max(apart) * self.size < SAME_MM and max(map(abs, self.first)) < SAME_MM
-
-    def _ways(self, shape: tuple[int, ...], spacing: Pair, *, back: bool = False) -> tuple["_Way", "_Way"]:
-        rows, columns = (
-            _way(count, self.size, -first / own, mm / own, lower=True)
-            if back
-            else _way(self.size, count, first / mm, own / mm)
-            for count, mm, own, first in zip(shape, spacing, self.pixel_mm, self.first, strict=True)
-        )
-        return rows, columns
 
 
 def whole_frame(shape: Shape, spacing: Pair, size: int) -> Frame:
@@ -209,38 +200,22 @@ def _within(at: Float[np.ndarray, " n"], count: int) -> Bool[np.ndarray, " n"]:
     return (at >= -0.5 - 10.0**-DECIMALS) & (at <= count - 0.5 + 10.0**-DECIMALS)
 
 
-def _apply(
-    rows: _Way, columns: _Way, images: Num[np.ndarray, "slices a b"], fill: float
-) -> Float32[np.ndarray, "slices c d"]:
+def _linear(rows: _Way, columns: _Way, images: Num[np.ndarray, "slices a b"]) -> Float32[np.ndarray, "slices c d"]:
     # NumPy multiplies the matrices of a stack one by one.
-    made = rows.weights @ images.astype(np.float32, copy=False) @ columns.weights.T
-    made[:, ~rows.inside] = fill
-    made[:, :, ~columns.inside] = fill
-    return made
+    return rows.weights @ images.astype(np.float32, copy=False) @ columns.weights.T
 
 
-def _pick(rows: _Way, columns: _Way, labels: UInt8[np.ndarray, "slices a b"]) -> UInt8[np.ndarray, "slices c d"]:
+def _most(rows: _Way, columns: _Way, labels: UInt8[np.ndarray, "slices a b"]) -> UInt8[np.ndarray, "slices c d"]:
+    """The label with the largest share of each pixel; of two equal ones, that of the nearest old pixel."""
     made = labels[:, rows.nearest][:, :, columns.nearest]
     for index, one in enumerate(labels):
         values = np.unique(one)
         if len(values) > 1:
-            made[index] = _most(rows, columns, one, values, made[index])
-    made[:, ~rows.inside] = 0
-    made[:, :, ~columns.inside] = 0
+            masks = (one == value for value in values)
+            shares = np.stack([rows.weights @ mask.astype(np.float32) @ columns.weights.T for mask in masks])
+            shares += EVEN * (made[index] == values[:, None, None])
+            made[index] = values[shares.argmax(axis=0)]
     return made
-
-
-def _most(
-    rows: _Way,
-    columns: _Way,
-    labels: UInt8[np.ndarray, "a b"],
-    values: UInt8[np.ndarray, " values"],
-    nearest: UInt8[np.ndarray, "c d"],
-) -> UInt8[np.ndarray, "c d"]:
-    """The label with the largest share of each pixel; of two equal ones, that of the nearest old pixel."""
-    shares = np.stack([rows.weights @ (labels == value).astype(np.float32) @ columns.weights.T for value in values])
-    shares += EVEN * (nearest == values[:, None, None])
-    return values[shares.argmax(axis=0)]
 
 
 def field_centre(shape: Shape, spacing: Pair) -> Pair:
@@ -252,11 +227,8 @@ def centre_of(store: Store, record: CaseRecord, kind: FrameKind) -> Pair:
     """What the frame of a case is centred on: millimetres from its first pixel's centre, down and along.
 
     The slices of a synthetic case that was made in a frame are that frame already, and stay as they are.
-
-    Raises:
-        InputError: the manifest does not say where the body lies, and the case cannot be read.
     """
     framed = record.synthetic is not None and record.synthetic.pixel_mm > 0
     if kind == "body" and not framed:
         return store.body(record).centre
-    return field_centre((record.shape[1], record.shape[2]), (record.spacing[1], record.spacing[2]))
+    return field_centre(record.shape[1:], record.spacing[1:])

@@ -77,20 +77,14 @@ class Intensity:
 
 
 def intensity_of(volume: Volume, settings: ImageSettings) -> Intensity:
-    """The step for one volume: CT by the HU window, MR by the volume's own percentiles.
-
-    Raises:
-        InputError: the volume's percentiles are equal, so that it has no contrast to keep.
-    """
+    """The step for one volume: CT by the HU window, MR by its own percentiles, which must differ."""
     if volume.modality == "ct":
         return Intensity(*settings.window)
     low, high = (float(value) for value in np.percentile(volume.voxels, settings.percentiles))
     if low >= high:
+        found = f"the value {low} at both percentiles {settings.percentiles}"
         raise InputError(
-            "MR volume",
-            found=f"the value {low} at both percentiles {settings.percentiles}",
-            expected="contrast",
-            do="Leave the case out, or widen --percentiles.",
+            "MR volume", found=found, expected="contrast", do="Leave the case out, or widen --percentiles."
         )
     return Intensity(low, high)
 
@@ -154,9 +148,10 @@ def warn_of_windows(
     """Warn where the body of some patients is mostly outside the window, or on a few grey values."""
     outside = sorted((use for use in uses if use.outside > MOST_OUTSIDE), key=lambda use: -use.outside)
     narrow = sorted((use for use in uses if use.range < LEAST_RANGE and use not in outside), key=lambda use: use.range)
-    name = _window(modality, intensities)
+    step = next(iter(intensities.values()))
+    name = f"the window {step.low:g} to {step.high:g}" if modality == "ct" else "their percentiles"
     if outside:
-        below, above = (_mean([getattr(use, side) for use in outside]) for side in ("below", "above"))
+        below, above = (sum(getattr(use, side) for use in outside) / len(outside) for side in ("below", "above"))
         worst = ", ".join(f"{use.patient} {use.outside:.0%}" for use in outside[:NAMED])
         logger.warning(
             "%s: %d of %d %s cases have most of their body outside of %s (%.0f%% below, %.0f%% above); most: %s. "
@@ -170,14 +165,3 @@ def warn_of_windows(
             "Check for very bright voxels, or choose a narrower window.",
             subject, len(narrow), len(uses), modality.upper(), 256 * LEAST_RANGE, name, worst,
         )  # fmt: skip
-
-
-def _window(modality: Modality, intensities: Mapping[str, Intensity]) -> str:
-    if modality == "mr":
-        return "their percentiles"
-    step = next(iter(intensities.values()))
-    return f"the window {step.low:g} to {step.high:g}"
-
-
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values)

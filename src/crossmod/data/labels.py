@@ -21,12 +21,6 @@ def read_label_names(path: Path, stem: str) -> dict[int, str]:
     The Medical Segmentation Decathlon's form, `{"labels": {"1": name}}`, is read too.
 
     Raises:
-        InputError: another form, a value that is not an integer in 0..255, 0 for an organ, or a repeated value.
-
-    Returns:
-        Label value -> name, without the background.
-
-    Raises:
         InputError: another form, a value that is no integer in 0..255, 0 for an organ, or a value that comes twice.
     """
     content = read_json(path)
@@ -39,24 +33,16 @@ def read_label_names(path: Path, stem: str) -> dict[int, str]:
     if not isinstance(table, dict) or not table:
         found = f"a {type(table).__name__}" if not isinstance(table, dict) else "no labels"
         raise InputError(path, found=found, expected='{"labels": {"liver": 1}}', do="Correct the file.")
-    table = _by_name(path, table)
+    if all(str(key).isdigit() and isinstance(name, str) for key, name in table.items()):
+        if len(set(table.values())) < len(table):
+            found, expected = "a name for two label values", "one value per name"
+            raise InputError(path, found=found, expected=expected, do="Correct the file.")
+        table = {name: int(key) for key, name in table.items()}
     names = {_value(path, name, value): str(name) for name, value in table.items()}
     if len(names) != len(table):
-        raise InputError(
-            path, found="a label value with two names", expected="one name per value", do="Correct the file."
-        )
+        found = "a label value with two names"
+        raise InputError(path, found=found, expected="one name per value", do="Correct the file.")
     return {value: name for value, name in names.items() if value != BACKGROUND}
-
-
-def _by_name(path: Path, table: dict[str, Any]) -> dict[str, Any]:
-    """A table `{name: value}`; one of `{value: name}`, as the Decathlon has it, is turned round."""
-    if not all(str(key).isdigit() and isinstance(name, str) for key, name in table.items()):
-        return table
-    if len(set(table.values())) < len(table):
-        raise InputError(
-            path, found="a name for two label values", expected="one value per name", do="Correct the file."
-        )
-    return {name: int(key) for key, name in table.items()}
 
 
 def _value(path: Path, name: str, value: Any) -> int:
@@ -72,11 +58,7 @@ def _value(path: Path, name: str, value: Any) -> int:
 
 
 def label_map(subject: object, values: Voxels, names: Mapping[int, str]) -> Labels:
-    """`values` as a label map.
-
-    Raises:
-        InputError: values that are no whole numbers in 0..255, or that have no name.
-    """
+    """`values` as a label map; an `InputError` if they are no whole numbers in 0..255, or have no name."""
     found_values = np.unique(values)
     if not np.isfinite(found_values).all() or (found_values != np.rint(found_values)).any():
         odd = next(float(value) for value in found_values if not np.isfinite(value) or value != np.rint(value))

@@ -6,15 +6,16 @@
 
 import gzip
 import zlib
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
 import nibabel
 import numpy as np
-from jaxtyping import Float, Shaped
+from jaxtyping import Shaped
 from nibabel.filebasedimages import ImageFileError
-from nibabel.nifti1 import Nifti1Header, Nifti1Image, Nifti1Pair
+from nibabel.nifti1 import Nifti1Image, Nifti1Pair
 from nibabel.spatialimages import HeaderDataError
 
 from crossmod.config import Modality
@@ -99,12 +100,8 @@ def _read(path: Path, orientation: str | None) -> tuple[Shaped[np.ndarray, "i j 
         raise InputError(path, found=found, expected="a NIfTI file", do="Check the path.")
     # nibabel calls an unreadable file no image; the system names the cause.
     path.open("rb").close()
-    try:
+    with _refusing_damage(path, "a file that is not NIfTI, or cut", "a .nii or .nii.gz file"):
         loaded = nibabel.load(path)
-    except (ImageFileError, HeaderDataError, EOFError, OSError, zlib.error, ValueError) as error:
-        _pass_on(error)
-        found = "a file that is not NIfTI, or cut"
-        raise InputError(path, found=found, expected="a .nii or .nii.gz file", do="Restore it from a copy.") from None
     if not isinstance(loaded, Nifti1Pair):
         found = "an image of another format"
         raise InputError(path, found=found, expected="a .nii or .nii.gz file", do="Convert it to NIfTI.")
@@ -115,47 +112,30 @@ def _read(path: Path, orientation: str | None) -> tuple[Shaped[np.ndarray, "i j 
     if dtype.kind not in "iuf":
         found = f"values of type {dtype}"
         raise InputError(path, found=found, expected="one number per voxel", do="Convert it to a grey image.")
-    return _three_axes(path, _values(path, loaded)), _affine(path, loaded, orientation)
-
-
-def _values(path: Path, loaded: Nifti1Pair) -> Shaped[np.ndarray, "..."]:
-    try:
+    with _refusing_damage(path, "a file that ends too early or is damaged", "a whole NIfTI file"):
         if path.suffix == ".gz":
-            _check_gzip(path)
-        return np.asarray(loaded.dataobj)
-    except (EOFError, OSError, zlib.error, ValueError) as error:
-        _pass_on(error)
-        found = "a file that ends too early or is damaged"
-        raise InputError(path, found=found, expected="a whole NIfTI file", do="Restore it from a copy.") from None
-
-
-def _pass_on(error: Exception) -> None:
-    # What the system refuses (permissions, a lost disk) has a number; nibabel's and gzip's own errors have none.
-    if isinstance(error, OSError) and error.errno is not None:
-        raise error
-
-
-def _check_gzip(path: Path) -> None:
-    # The checksum stands at the end, and nibabel stops before it: flipped bits would pass for voxels.
-    with gzip.open(path) as stream:
-        while stream.read(1 << 20):
-            pass
-
-
-def _three_axes(path: Path, values: Shaped[np.ndarray, "..."]) -> Shaped[np.ndarray, "i j k"]:
+            # The checksum stands at the end, and nibabel stops before it: flipped bits would pass for voxels.
+            with gzip.open(path) as stream:
+                while stream.read(1 << 20):
+                    pass
+        values = np.asarray(loaded.dataobj)
     shape = values.shape + (1,) * (3 - values.ndim)
     if any(length != 1 for length in shape[3:]):
         found = f"{len(shape)} axes of lengths {' x '.join(map(str, shape))}"
         do = "Split it into one file per volume (a time point, a channel)."
         raise InputError(path, found=found, expected="three axes", do=do)
-    return values.reshape(shape[:3])
+    return values.reshape(shape[:3]), _affine(path, loaded, orientation)
 
 
-def _millimetres(header: Nifti1Header) -> float:
+@contextmanager
+def _refusing_damage(path: Path, found: str, expected: str) -> Generator[None, None, None]:
     try:
-        return MILLIMETRES.get(str(header.get_xyzt_units()[0]), 1.0)
-    except KeyError:  # a code that the standard does not know
-        return 1.0
+        yield
+    except (ImageFileError, HeaderDataError, EOFError, OSError, zlib.error, ValueError) as error:
+        # What the system refuses (permissions, a lost disk) has a number; nibabel's and gzip's own errors have none.
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
+        raise InputError(path, found=found, expected=expected, do="Restore it from a copy.") from None
 
 
 def _affine(path: Path, loaded: Nifti1Pair, orientation: str | None) -> Affine:
@@ -169,34 +149,29 @@ def _affine(path: Path, loaded: Nifti1Pair, orientation: str | None) -> Affine:
         found = "a file that does not say how its axes lie (sform_code and qform_code are 0)"
         do = "If you know it, write it into the file, or say it to `prepare` with --orientation RAS."
         raise InputError(path, found=found, expected="an orientation", do=do)
-    affine[:3] *= _millimetres(header)
+    with suppress(KeyError):  # a code that the standard does not know
+        affine[:3] *= MILLIMETRES.get(str(header.get_xyzt_units()[0]), 1.0)
     lengths = np.linalg.norm(affine[:3, :3], axis=0)
     # A zero or NaN length must not reach the division.
     straight = np.isfinite(affine).all() and bool((lengths > 0).all())
     if not straight or abs(np.linalg.det(affine[:3, :3] / lengths)) < LEAST_VOLUME:
         found = f"an affine that is singular (axes {np.round(affine[:3, :3], 4).T.tolist()})"
         raise InputError(path, found=found, expected="three independent axes", do="Correct the file's sform or qform.")
-    _check_right_angles(path, affine[:3, :3] / lengths)
-    check_spacing(path, affine)
-    return affine
-
-
-def _check_right_angles(path: Path, axes: Float[np.ndarray, "3 3"]) -> None:
-    cosines = np.abs(axes.T @ axes - np.eye(3))
+    cosines = np.abs((affine[:3, :3] / lengths).T @ (affine[:3, :3] / lengths) - np.eye(3))
     off = float(np.degrees(np.arcsin(min(float(cosines.max()), 1.0))))
     if off > MOST_SHEAR_DEGREES:
         found = f"axes that are {off:.1f} degrees off right angles (sheared, as from a tilted gantry)"
         do = "Resample the image to a straight grid, or leave out this case."
         raise InputError(path, found=found, expected="three axes at right angles", do=do)
+    check_spacing(path, affine)
+    return affine
 
 
 def _assumed(path: Path, loaded: Nifti1Pair, orientation: str) -> Affine:
     codes = orientation.upper()
     if len(codes) != 3 or sorted(next((pair for pair in AXES if code in pair), "") for code in codes) != sorted(AXES):
-        expected = "three letters, one each of R/L, A/P and S/I"
-        raise InputError(
-            f"--orientation {orientation}", found=repr(orientation), expected=expected, do="Give --orientation RAS."
-        )
+        subject, expected = f"--orientation {orientation}", "three letters, one each of R/L, A/P and S/I"
+        raise InputError(subject, found=repr(orientation), expected=expected, do="Give --orientation RAS.")
     affine = np.zeros((4, 4))
     affine[3, 3] = 1.0
     zooms = [float(length) for length in loaded.header.get_zooms()[:3]]

@@ -124,13 +124,9 @@ def scope_of(prefix: str, checksum: str) -> str:
 
 
 def with_scope(text: str, patient: str, checksum: str, scopes: dict[str, str]) -> str:
-    """A mark with its scope filled in, which needs the first case of the call to be written.
+    """A mark such as `name::3` with its scope filled in; `scopes` holds those of this call by the prefix of `patient`.
 
-    Args:
-        text: the mark; `name::3` and `number::p003` lack a scope.
-        patient: the pseudonym, which ends in the value of the mark.
-        checksum: of the case just written.
-        scopes: by prefix, the scopes of this call so far; a new one is added.
+    A new scope follows from `checksum`, that of the case just written.
     """
     mark = parse_mark(text)
     if mark.scope:
@@ -164,18 +160,13 @@ def bare_name(patient: str, patients: Iterable[str]) -> str:
     return "-".join(parts[common:])
 
 
-def known_values(marks: Iterable[str], domain: str) -> set[str]:
-    """The values of all marks of one domain."""
-    parsed = map(parse_mark, marks)
-    return {mark.value for mark in parsed if mark.domain == domain}
-
-
 def in_words(marks: Collection[str]) -> str:
     """Marks for a table: `id 4be01c2f`, `chaos mr-1`, `name 3`."""
-    return ", ".join(_in_words(parse_mark(text)) for text in marks) or "pseudonym only"
-
-
-def _in_words(mark: Mark) -> str:
-    if mark.kind == "id":
-        return f"id {mark.value[:8]}"
-    return f"{mark.scope.partition('/')[0] if mark.kind == 'set' else mark.kind} {mark.value}"
+    parsed = map(parse_mark, marks)
+    words = (
+        f"id {mark.value[:8]}"
+        if mark.kind == "id"
+        else f"{mark.scope.partition('/')[0] if mark.kind == 'set' else mark.kind} {mark.value}"
+        for mark in parsed
+    )
+    return ", ".join(words) or "pseudonym only"

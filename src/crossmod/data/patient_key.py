@@ -19,6 +19,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from crossmod.data.patient_identity import Mark
 from crossmod.errors import InputError
 
 logger = logging.getLogger(__name__)
@@ -46,6 +47,10 @@ class PatientKey:
         """The keyed hash of a PatientID: 64 hexadecimal digits."""
         return hmac.new(self.secret, normal_id(patient_id).encode(), hashlib.sha256).hexdigest()
 
+    def mark(self, patient_id: str) -> Mark:
+        """The mark of the patient in other stores."""
+        return Mark("id", self.fingerprint, self.hash(patient_id))
+
 
 def trimmed_id(value: object) -> str:
     """A PatientID without what pads it: DICOM fills up with a space, some programs with NUL."""
@@ -55,44 +60,33 @@ def trimmed_id(value: object) -> str:
 def normal_id(patient_id: str) -> str:
     """A PatientID as it is hashed: trimmed, in one form of Unicode, ignoring case.
 
-    The issuer (IssuerOfPatientID) does not count: scanners of one hospital often differ in it, which would split a
-    person.
+    The issuer does not count: scanners of one hospital often differ in it, which would split a person.
     """
     return unicodedata.normalize("NFC", trimmed_id(patient_id)).casefold()
 
 
 def key_path(environment: Mapping[str, str] = os.environ) -> Path:
-    """Where the key lies: as `CROSSMOD_PATIENT_KEY` says, else in the user's configuration folder.
-
-    Raises:
-        InputError: no home folder is known, or the variable is no absolute path.
-    """
+    """Where the key lies: at `CROSSMOD_PATIENT_KEY`, an absolute path, else in the user's configuration folder."""
     stated = environment.get(VARIABLE)
+    if stated and not Path(stated).is_absolute():
+        found = f"{stated}, a relative path"
+        raise InputError(VARIABLE, found=found, expected="an absolute path", do="Write the whole path.")
     if stated:
-        path = Path(stated)
-        if not path.is_absolute():
-            found = f"{stated}, a relative path"
-            raise InputError(VARIABLE, found=found, expected="an absolute path", do="Write the whole path.")
-        return path
-    configuration = environment.get("XDG_CONFIG_HOME", "")
-    if Path(configuration).is_absolute():
-        return Path(configuration) / "crossmod" / "patient-key"
-    try:
-        home = Path(environment.get("HOME") or Path.home())
-    except RuntimeError:
-        home = Path()
-    if not home.is_absolute():
+        return Path(stated)
+    configuration = Path(environment.get("XDG_CONFIG_HOME", ""))
+    if not configuration.is_absolute():
+        try:
+            configuration = Path(environment.get("HOME") or Path.home()) / ".config"
+        except RuntimeError:
+            configuration = Path()
+    if not configuration.is_absolute():
         do = f"Set {VARIABLE} to the path of a file that only you can read, outside of all stores."
         raise InputError("patient key", found="no home folder", expected="a place for the key", do=do)
-    return home / ".config" / "crossmod" / "patient-key"
+    return configuration / "crossmod" / "patient-key"
 
 
 def existing_key(environment: Mapping[str, str] = os.environ) -> PatientKey | None:
-    """The user's key; None where there is none yet.
-
-    Raises:
-        InputError: a file that is not a key, or that cannot be read.
-    """
+    """The user's key; None where there is none yet, an `InputError` if the file is no key or cannot be read."""
     path = key_path(environment)
     try:
         return PatientKey(path, _read(path))
@@ -103,14 +97,12 @@ def existing_key(environment: Mapping[str, str] = os.environ) -> PatientKey | No
 
 
 def patient_key(environment: Mapping[str, str] = os.environ) -> PatientKey:
-    """The user's key, made now where there is none.
-
-    Raises:
-        InputError: a file that is not a key, or a place where none can be made.
-    """
+    """The user's key, made now where there is none; an `InputError` if its file is no key or cannot be made."""
     known = existing_key(environment)
     if known is not None:
-        _warn_if_open(known.path)
+        if known.path.stat().st_mode & 0o007:
+            logger.warning("%s: every user of this computer can use the patient key. Close it: chmod o= %s",
+                           known.path, known.path)  # fmt: skip
         return known
     path = key_path(environment)
     try:
@@ -127,11 +119,7 @@ def patient_key(environment: Mapping[str, str] = os.environ) -> PatientKey:
 
 
 def patient_key_for(store: Path) -> PatientKey:
-    """The user's key, to hash ids for a store.
-
-    Raises:
-        InputError: the key lies in the store; or as `patient_key`.
-    """
+    """The user's key, to hash ids for a store; an `InputError` if it lies in the store."""
     key = patient_key()
     if key.path.resolve().is_relative_to(store.resolve()):
         do = f"Set {VARIABLE} to a file elsewhere: a user of the store could test PatientIDs with the key."
@@ -162,8 +150,7 @@ def _create(path: Path) -> bool:
 
 
 def _write_new(path: Path, content: str) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w", encoding="ascii") as stream:
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="ascii") as stream:
         stream.write(content)
         stream.flush()
         os.fsync(stream.fileno())
@@ -180,11 +167,6 @@ def _read(path: Path) -> bytes:
         time.sleep(WAIT_STEP)
     do = "Restore it from a copy. If it is lost, remove the file: a new key is made, which old stores do not match."
     raise InputError(path, found="a file that is not a patient key", expected="64 hexadecimal digits", do=do)
-
-
-def _warn_if_open(path: Path) -> None:
-    if path.stat().st_mode & 0o007:
-        logger.warning("%s: every user of this computer can use the patient key. Close it: chmod o= %s", path, path)
 
 
 def _no_place(path: Path, error: OSError) -> InputError:

@@ -26,16 +26,19 @@ from pathlib import Path
 from typing import Any
 
 from crossmod.data.patient_identity import Seen, earlier_mark, parse_mark
-from crossmod.data.same_person import Answer, Graph, Node
-from crossmod.data.store import CaseRecord, JoinedStore, Store, distinct_names, listed
-from crossmod.data.unmatched_patients import (
+from crossmod.data.same_person import (
     MOST_NAMED,
+    Answer,
+    Matches,
+    Patient,
+    Person,
     Question,
     answer,
     pairs_in_words,
     questions_of,
     unmatched_in_words,
 )
+from crossmod.data.store import CaseRecord, JoinedStore, Store, distinct_names, listed
 from crossmod.files import natural_key
 from crossmod.runs import PeopleCard
 
@@ -102,8 +105,7 @@ def seen_on(card: Mapping[str, Any], model: str) -> Seen:
 def seen_behind(store: Store) -> list[Seen]:
     """The people behind the models that made the images of a store, a `Seen` for each model."""
     found: dict[str, Seen] = {}
-    for case in store.cases:
-        made = case.synthetic
+    for made in (case.synthetic for case in store.cases):
         if made is not None and made.model not in found:
             people = made.people or dict.fromkeys(made.trained_on, ())
             found[made.model] = Seen(made.model, people, made.decided)
@@ -129,129 +131,105 @@ def who_is_who(
     """
     seen = [*seen, *(one for store in stores for one in seen_behind(store))]
     seen = list({one.model: one for one in seen}.values())
-    parts = list({part.path.resolve(): part for store in stores for part in store.parts}.values())
-    graph = Graph(_nodes(parts, seen))
-    graph.join_equal()
-    questions = list(questions_of(graph, seen))
-    answer(graph, questions, same_people, ask)
-    graph.check()
-    names = _names(graph, stores, parts)
-    marks = graph.marks()
+    by_path = {part.path.resolve(): part for store in stores for part in store.parts}
+    parts, parts_of = (
+        list(by_path.values()),
+        [[by_path[part.path.resolve()] for part in store.parts] for store in stores],
+    )
+    matches = Matches(_patients(parts, seen))
+    questions = list(questions_of(matches))
+    answer(matches, questions, same_people, ask)
+    matches.check()
+    labels: dict[Store | None, str] = dict(zip(parts, distinct_names([part.path for part in parts]), strict=True))
+    names = _names(matches, parts_of, labels)
     renamed = {
-        part.path.resolve(): part.with_people(
-            {n.name: (names[graph.root(n)], marks[graph.root(n)]) for n in graph.nodes if n.store is part}
-        )
+        part: part.with_people({p.name: (names[p.person], p.person.marks) for p in matches.patients if p.store is part})
         for part in parts
     }
     return People(
-        tuple(
-            JoinedStore(parts) if len(parts) > 1 else parts[0]
-            for parts in ([renamed[part.path.resolve()] for part in store.parts] for store in stores)
-        ),
-        {name: marks[root] for root, name in names.items()},
-        {one.model: {n.name: names[graph.root(n)] for n in graph.nodes if n.model == one.model} for one in seen},
+        tuple(JoinedStore([renamed[p] for p in own]) if len(own) > 1 else renamed[own[0]] for own in parts_of),
+        {name: person.marks for person, name in names.items()},
+        {one.model: {p.name: names[p.person] for p in matches.patients if p.model is one} for one in seen},
         not questions or same_people is not None,
-        tuple(_lines(graph, questions, parts, same_people)),
+        tuple(_lines(matches, questions, labels, same_people)),
     )
 
 
-def _nodes(parts: Sequence[Store], seen: Sequence[Seen]) -> list[Node]:
-    nodes: list[Node] = []
+def _patients(parts: Sequence[Store], seen: Sequence[Seen]) -> list[Patient]:
+    found: list[Patient] = []
     for part in parts:
         patients = sorted({case.patient for case in part.cases})
         for name in patients:
             cases = [case for case in part.cases if case.patient == name]
             marks = {parse_mark(text) for case in cases for text in case.person}
-            scans = {case.sha256 for case in cases if case.synthetic is None}
-            scans |= {case.synthetic.source_sha256 for case in cases if case.synthetic is not None}
-            real = tuple(case for case in cases if case.synthetic is None)
             marks = marks or {earlier_mark(name, patients, part.cases[0].sha256)}
-            nodes.append(Node(len(nodes), name, marks, scans, store=part, cases=real))
-    known = {node.name for node in nodes}
+            scans = {case.sha256 if case.synthetic is None else case.synthetic.source_sha256 for case in cases}
+            real = tuple(case for case in cases if case.synthetic is None)
+            found.append(Patient(len(found), name, marks, scans, store=part, cases=real))
+    known = {patient.name for patient in found}
     for one in seen:
         for name, texts in one.people.items():
             marks = {parse_mark(text) for text in texts}
             # A model of an earlier version names people and no more: an equal pseudonym is the same person, as then.
             if not marks and name not in known:
                 marks = {earlier_mark(name, one.people, one.model)}
-            nodes.append(Node(len(nodes), name, marks, set(), model=one.model))
-    return nodes
+            found.append(Patient(len(found), name, marks, set(), model=one))
+    return found
 
 
-def _names(graph: Graph, stores: Sequence[Store], parts: Sequence[Store]) -> dict[int, str]:
+def _names(
+    matches: Matches, parts_of: Sequence[Sequence[Store | None]], labels: Mapping[Store | None, str]
+) -> dict[Person, str]:
     """A name for each person, the first store's first: the pseudonym, after the store's name if several have it."""
-    labels = dict(zip((part.path.resolve() for part in parts), distinct_names([p.path for p in parts]), strict=True))
-    names: dict[int, str] = {}
-    people = graph.people()
-    for store in stores:
-        own = [part.path.resolve() for part in store.parts]
-        new: dict[int, Node] = {}
-        for root, nodes in people.items():
-            inside = [node for node in nodes if node.store is not None and _path(node) in own]
-            if inside and root not in names:
-                new[root] = min(inside, key=lambda node: (own.index(_path(node)), natural_key(Path(node.name))))
-        count = Counter(node.name for node in new.values())
-        for root, node in new.items():
-            names[root] = _free(node.name, labels[_path(node)], set(names.values()), alone=count[node.name] == 1)
-    for root, nodes in people.items():
-        if root not in names:
-            names[root] = _free(nodes[0].name, "trained", set(names.values()), alone=True)
+    names: dict[Person, str] = {}
+    for own in parts_of:
+        new: dict[Person, Patient] = {}
+        for person in matches.people:
+            inside = [patient for patient in person.patients if patient.store in own]
+            if inside and person not in names:
+                new[person] = min(inside, key=lambda one: (own.index(one.store), natural_key(Path(one.name))))
+        count = Counter(patient.name for patient in new.values())
+        for person, patient in new.items():
+            names[person] = _free(patient.name, labels[patient.store], names, alone=count[patient.name] == 1)
+    for person in matches.people:
+        if person not in names:
+            names[person] = _free(person.patients[0].name, "trained", names, alone=True)
     return names
 
 
-def _free(name: str, place: str, taken: set[str], *, alone: bool) -> str:
-    """A name not taken yet."""
+def _free(name: str, place: str, names: Mapping[Person, str], *, alone: bool) -> str:
+    """A name that no one in `names` has."""
     qualified = name if name.startswith(f"{place}/") else f"{place}/{name}"
     choices = itertools.chain([name] if alone else [], [qualified], (f"{qualified}~{n}" for n in itertools.count(2)))
+    taken = set(names.values())
     return next(choice for choice in choices if choice not in taken)
 
 
-def _path(node: Node) -> Path:
-    assert node.store is not None
-    return node.store.path.resolve()
-
-
 def _lines(
-    graph: Graph, questions: Sequence[Question], parts: Sequence[Store], same_people: Answer | None
+    matches: Matches, questions: Sequence[Question], labels: Mapping[Store | None, str], same_people: Answer | None
 ) -> Iterator[str]:
-    labels = dict(zip(map(id, parts), distinct_names([part.path for part in parts]), strict=True))
     by_why: dict[str, dict[str, None]] = defaultdict(dict)
-    people = graph.people()
-    shared = {
-        root: nodes
-        for root, nodes in people.items()
-        if len({(id(node.store), node.name) for node in nodes if node.store is not None}) > 1
-    }
-    for one, two, why in graph.why:
-        first, second = graph.nodes[one], graph.nodes[two]
-        if graph.root(first) in shared and None not in (first.store, second.store):
-            by_why[why][_both(first, second, labels)] = None
+    for one, two, why in matches.why:
+        if one.store is not None and two.store is not None:
+            both = " = ".join(f"{patient.name} in {labels[patient.store]}" for patient in (one, two))
+            by_why[why][one.name if one.name == two.name else both] = None
     for why, found in by_why.items():
         yield f"One person, by {why}: {listed(found, MOST_NAMED)} ({len(found)} in all)."
-    people_in = {id(part): {graph.root(n) for n in graph.nodes if n.store is part} for part in parts}
-    if len(parts) > 1 and not any(people_in[id(a)] & people_in[id(b)] for a, b in itertools.combinations(parts, 2)):
-        kinds = {mark.kind for node in graph.nodes if node.store is not None for mark in node.marks}
-        ways = [word for kind, word in _WAYS.items() if kind in kinds]
+    in_store = [patient for patient in matches.patients if patient.store is not None]
+    people_in = [{patient.person for patient in in_store if patient.store is part} for part in labels]
+    if len(labels) > 1 and not any(a & b for a, b in itertools.combinations(people_in, 2)):
+        kinds = {mark.kind for patient in in_store for mark in patient.marks}
+        ways = " and ".join(word for kind, word in _WAYS.items() if kind in kinds)
         is_in = "is known to be in" if questions and same_people is None else "is in"
         stated = " and as --same-people no says" if questions and same_people == "no" else ""
-        yield f"No patient {is_in} {'both' if len(parts) == 2 else 'two'} stores, by {' and '.join(ways)}{stated}."
-    if same_people is None:
-        yield from map(_not_asked, (one for one in questions if one.spelled or not one.equal))
-
-
-def _not_asked(question: Question) -> str:
-    """Who is taken for different people without an answer."""
-    if question.spelled:
-        who = f"names in two spellings, {pairs_in_words([replace(question, equal=())])}"
-    else:
+        yield f"No patient {is_in} {'both' if len(labels) == 2 else 'two'} stores, by {ways}{stated}."
+    # Who is taken for different people without an answer.
+    for question in questions if same_people is None else ():
         who = unmatched_in_words(question)
-    return f"Taken for different people, without evidence: {who}. State it: --same-people yes or no."
-
-
-def _both(one: Node, two: Node, labels: Mapping[int, str]) -> str:
-    if one.name == two.name:
-        return one.name
-    return " = ".join(f"{node.name} in {labels[id(node.store)]}" for node in (one, two))
+        if question.spelled:
+            who = f"names in two spellings, {pairs_in_words([replace(question, equal=())])}"
+        if question.spelled or not question.equal:
+            yield f"Taken for different people, without evidence: {who}. State it: --same-people yes or no."
 
 
 _WAYS = {"id": "patient ids", "set": "what the data set says", "name": "case names", "number": "numbers"}

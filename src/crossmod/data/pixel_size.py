@@ -9,6 +9,7 @@ so that it is readable and folds mostly agree.
 - A model's output may fill its whole frame. That is less than `ODD` times a body, and no false alarm.
 """
 
+import itertools
 import logging
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -28,13 +29,7 @@ from crossmod.settings import FrameKind, ImageSettings, TranslateSettings
 
 @dataclass(frozen=True)
 class Scale:
-    """How slices become pixels.
-
-    Args:
-        kind: what a frame is centred on; `stretch`: the whole field of view is stretched to the size.
-        size: pixels per side.
-        pixel_mm: mm per pixel; 0 if stretched.
-    """
+    """How slices become pixels: `size` of them per side, of `pixel_mm`; 0 if the whole field is stretched."""
 
     kind: FrameKind
     size: int
@@ -56,13 +51,8 @@ class Scale:
         return self.centred(shape, spacing, body.centre if self.kind == "body" else field_centre(shape, spacing))
 
     def frame_of(self, store: Store, record: CaseRecord) -> Frame:
-        """The frame of a case.
-
-        Raises:
-            InputError: the manifest does not say where the body lies, and the case cannot be read.
-        """
-        shape, spacing = (record.shape[1], record.shape[2]), (record.spacing[1], record.spacing[2])
-        return self.centred(shape, spacing, centre_of(store, record, self.kind))
+        """The frame of a case; an `InputError` where its body must be measured and it cannot be read."""
+        return self.centred(record.shape[1:], record.spacing[1:], centre_of(store, record, self.kind))
 
 
 def model_scale(settings: ImageSettings) -> Scale:
@@ -109,39 +99,34 @@ class Extent:
 
 
 def extents(store: Store, cases: Iterable[CaseRecord], kind: FrameKind = "body") -> list[Extent]:
-    """How large the bodies of some cases are, for frames of a kind; read from the images if the manifest is older.
-
-    Raises:
-        InputError: a case that must be read and cannot be.
-    """
+    """How large the bodies of some cases are, for frames of a kind; read from the images if the manifest is older."""
     records = list(cases)
     unknown = any(record.body is None for record in records)
     found = []
     for record in track(records, f"Measuring the bodies of {len(records)} cases") if unknown else records:
         body = store.body(record)
-        shape, spacing = (record.shape[1], record.shape[2]), (record.spacing[1], record.spacing[2])
         needs = body.side_around(centre_of(store, record, kind))
-        found.append(Extent(record.id, record.patient, shape, spacing, body, needs))
+        found.append(Extent(record.id, record.patient, record.shape[1:], record.spacing[1:], body, needs))
     return found
 
 
 def needed_mm(sides: Mapping[str, Sequence[Extent]]) -> float:
-    """Millimetres a side of a frame that nearly all patients of every side fit into, margin included.
-
-    Raises:
-        InputError: there is no case.
-    """
+    """Millimetres a side of a frame that nearly all patients of every side fit into, margin included."""
     most = 0.0
-    for side in sides.values():
-        by_patient: dict[str, float] = {}
-        for one in side:
-            by_patient[one.patient] = max(by_patient.get(one.patient, 0.0), one.needs)
-        rising = sorted(by_patient.values())
-        if rising:
-            most = max(most, rising[math.ceil(PATIENTS * len(rising)) - 1])
+    for rising in (sorted(_largest(side).values()) for side in sides.values() if side):
+        most = max(most, rising[math.ceil(PATIENTS * len(rising)) - 1])
     if not most:
         raise InputError("--pixel-mm", found="no case to measure", expected="some", do="Give it yourself.")
     return most / FILLED
+
+
+def _largest(cases: Iterable[Extent], above: float = -1.0) -> dict[str, float]:
+    """By patient, the largest square that a body needs, mm; of those that need more than `above`."""
+    found: dict[str, float] = {}
+    for one in cases:
+        if one.needs > above:
+            found[one.patient] = max(found.get(one.patient, 0.0), one.needs)
+    return found
 
 
 def rounded_up(field_mm: float, size: int) -> float:
@@ -208,62 +193,48 @@ class SideExtent:
 
 def side_extent(cases: Sequence[Extent], scale: Scale | None = None) -> SideExtent:
     """The medians of some cases, of one at least."""
-
-    def middle(values: Iterable[float]) -> float:
-        return float(median(values))
-
-    pixels = None if scale is None else [one.pixels(scale) for one in cases]
-    return SideExtent(
-        cases=len(cases),
-        pixel_mm=middle(max(one.spacing) for one in cases),
-        field_mm=middle(max(n * mm for n, mm in zip(one.shape, one.spacing, strict=True)) for one in cases),
-        body_mm=(middle(one.body.height for one in cases), middle(one.body.width for one in cases)),
-        touching=(middle(one.body.touching[0] for one in cases), middle(one.body.touching[1] for one in cases)),
-        pixels=None if pixels is None else (middle(p[0] for p in pixels), middle(p[1] for p in pixels)),
-    )
+    rows = [
+        (
+            max(one.spacing),
+            max(n * mm for n, mm in zip(one.shape, one.spacing, strict=True)),
+            *(one.body.height, one.body.width, *one.body.touching),
+            *((0.0, 0.0) if scale is None else one.pixels(scale)),
+        )
+        for one in cases
+    ]
+    pixel, field, height, width, down, along, *pixels = (float(median(column)) for column in zip(*rows, strict=True))
+    body = None if scale is None else (pixels[0], pixels[1])
+    return SideExtent(len(cases), pixel, field, (height, width), (down, along), body)
 
 
 def check_sides(
     sides: Mapping[str, Sequence[Extent]], settings: ImageSettings, *, stated: bool
 ) -> dict[str, SideExtent]:
-    """Report the scale of both sides, warn if they do not fit together, and refuse what cannot be.
+    """Report the scale of both sides, warn if they do not fit together, and refuse bodies that differ as no people do.
 
-    Args:
-        sides: cases, by the side's name.
-        settings: with their millimetres.
-        stated: whether the user gave the millimetres, or requested stretching: then nothing is refused.
-
-    Raises:
-        InputError: bodies of the two sides that differ as no people do.
+    Nothing is refused if the user stated the millimetres of `settings`, or requested stretching.
     """
-    scale = Scale(settings.frame, settings.size, settings.pixel_mm)
+    scale = model_scale(settings)
     measured = {name: side_extent(cases, scale) for name, cases in sides.items() if cases}
     for name, side in measured.items():
         log.info("%s: %s", name, side.words)
-    for first, second in zip(list(measured)[:-1], list(measured)[1:], strict=True):
-        _check_pair(first, measured[first], second, measured[second], stated=stated)
+    for (a, first), (b, second) in itertools.pairwise(measured.items()):
+        size_mm = [math.sqrt(one.body_mm[0] * one.body_mm[1]) for one in (first, second)]
+        ratio = max(size_mm) / min(size_mm)
+        both = f"{a}: {first.words}; {b}: {second.words}"
+        found = f"odies that are {ratio:.1f} times as large on one side ({both})"
+        if ratio >= IMPOSSIBLE and not stated:
+            do = "Correct the spacing in the headers and prepare again; if it is right, give --pixel-mm yourself."
+            expected = "scans of people, with the spacing that they have"
+            raise InputError(f"{a} and {b}", found=f"b{found}", expected=expected, do=do)
+        if ratio >= IMPOSSIBLE:
+            log.warning("B%s: spacings that cannot both be right.", found)
+        words = mismatch(first, second)
+        if words:
+            log.warning("%s and %s: %s. The translator will learn to scale anatomy. %s.", a, b, words, both)
     for name, cases in sides.items():
         warn_of_cut(name, cases, scale)
     return measured
-
-
-def _check_pair(a: str, first: SideExtent, b: str, second: SideExtent, *, stated: bool) -> None:
-    size_mm = [math.sqrt(one.body_mm[0] * one.body_mm[1]) for one in (first, second)]
-    ratio = max(size_mm) / min(size_mm)
-    both = f"{a}: {first.words}; {b}: {second.words}"
-    if ratio >= IMPOSSIBLE:
-        found = f"bodies that are {ratio:.1f} times as large on one side ({both})"
-        if not stated:
-            raise InputError(
-                f"{a} and {b}",
-                found=found,
-                expected="scans of people, with the spacing that they have",
-                do="Correct the spacing in the headers and prepare again; if it is right, give --pixel-mm yourself.",
-            )
-        log.warning("%s: spacings that cannot both be right.", found[0].upper() + found[1:])
-    words = mismatch(first, second)
-    if words:
-        log.warning("%s and %s: %s. The translator will learn to scale anatomy. %s.", a, b, words, both)
 
 
 def mismatch(first: SideExtent, second: SideExtent) -> str:
@@ -285,13 +256,7 @@ def mismatch(first: SideExtent, second: SideExtent) -> str:
 
 def too_large(cases: Iterable[Extent], scale: Scale) -> dict[str, float]:
     """Patients whose body is larger than the frame, and the square that it needs, mm."""
-    if scale.kind == "stretch":
-        return {}
-    field: dict[str, float] = {}
-    for one in cases:
-        if one.needs > scale.size * scale.pixel_mm:
-            field[one.patient] = max(field.get(one.patient, 0.0), one.needs)
-    return field
+    return {} if scale.kind == "stretch" else _largest(cases, scale.size * scale.pixel_mm)
 
 
 def warn_of_cut(name: str, cases: Iterable[Extent], scale: Scale) -> None:

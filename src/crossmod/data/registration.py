@@ -33,12 +33,9 @@ class RegisteredScans:
 def group_cases(
     store: Store, cases: Iterable[CaseRecord], inputs: Sequence[Sequence[str | None]]
 ) -> list[RegisteredScans]:
-    """Group the cases of each patient, one per input.
+    """Group the cases of each patient, one per input; a patient who lacks one, or has two for one, is refused.
 
     `inputs` holds, per input, the sequences it may be of. A single input takes every case separately.
-
-    Raises:
-        InputError: a patient without one of several inputs, or with two cases for one.
     """
     found = list(cases)
     if len(inputs) == 1:
@@ -50,24 +47,17 @@ def group_cases(
         for names in inputs:
             fitting = [case for case in own if case.sequence in names]
             if len(fitting) != 1:
-                which = " or ".join(str(name) for name in names)
-                raise InputError(
-                    f"{store.path}, patient {patient}",
-                    found=f"{len(fitting) or 'no'} cases of {which}",
-                    expected="one of each input",
-                    do="Prepare what is missing, or leave the patient out of the store.",
-                )
+                found = f"{len(fitting) or 'no'} cases of {' or '.join(map(str, names))}"
+                subject = f"{store.path}, patient {patient}"
+                do = "Prepare what is missing, or leave the patient out of the store."
+                raise InputError(subject, found=found, expected="one of each input", do=do)
             records.append(fitting[0])
         groups.append(RegisteredScans(tuple(records)))
     return groups
 
 
 def read_input(store: Store, group: RegisteredScans, index: int) -> Volume:
-    """One input of a group on the group's grid, with the first one's labels.
-
-    Raises:
-        InputError: it lies elsewhere.
-    """
+    """One input of a group on the group's grid, with the first one's labels; an `InputError` if it lies elsewhere."""
     first = store.read(group.first.id)
     if index == 0:
         return first
@@ -77,12 +67,9 @@ def read_input(store: Store, group: RegisteredScans, index: int) -> Volume:
 
 
 def resample_to(volume: Volume, grid: Volume, *, subject: object, outside: float | None = None) -> Volume:
-    """A volume at the voxels of `grid`, by both affines, linearly; without labels.
+    """A volume at the voxels of `grid`, by both affines, linearly; without labels. It must hold half of the grid.
 
     `outside` is the value beyond the volume; default: its lowest. `subject` is for messages.
-
-    Raises:
-        InputError: less than half of the grid lies inside the volume.
     """
     place = np.linalg.inv(volume.affine) @ grid.affine
     same = volume.voxels.shape == grid.voxels.shape and np.abs(volume.affine - grid.affine).max() < SAME
@@ -91,31 +78,20 @@ def resample_to(volume: Volume, grid: Volume, *, subject: object, outside: float
         at = np.stack(np.meshgrid(*asked, indexing="ij"), axis=-1) @ place[:3, :3].T + place[:3, 3]
         inside = ((at > -0.5) & (at < np.array(volume.voxels.shape) - 0.5)).all(axis=-1).mean()
         if inside < LEAST_SHARED:
-            raise InputError(
-                subject,
-                found=f"{_named(volume)} that holds {inside:.0%} of what {_other(grid, volume)} shows",
-                expected="volumes that are registered",
-                do="Register them first, or take them from one examination.",
-            )
-    voxels = (
-        volume.voxels
-        if same
-        else affine_transform(
-            volume.voxels.astype(np.float32),
+            name, other = (one.sequence or one.modality.upper() for one in (volume, grid))
+            other = other if other != name else "the other volume"
+            found = f"{name} that holds {inside:.0%} of what {other} shows"
+            do = "Register them first, or take them from one examination."
+            raise InputError(subject, found=found, expected="volumes that are registered", do=do)
+    voxels = volume.voxels
+    if not same:
+        voxels = affine_transform(
+            voxels.astype(np.float32),
             place[:3, :3],
             tuple(place[:3, 3]),  # pyright: ignore[reportArgumentType] - SciPy takes a number per axis
             output_shape=grid.voxels.shape,
             order=1,
             mode="constant",
-            cval=float(volume.voxels.min()) if outside is None else outside,
+            cval=float(voxels.min()) if outside is None else outside,
         )
-    )
     return replace(volume, voxels=voxels, affine=grid.affine, labels=None, label_names={})
-
-
-def _named(volume: Volume) -> str:
-    return volume.sequence or volume.modality.upper()
-
-
-def _other(grid: Volume, volume: Volume) -> str:
-    return _named(grid) if _named(grid) != _named(volume) else "the other volume"

@@ -10,11 +10,8 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the name everybody knows
 from jaxtyping import Float32, Num, UInt8
 
-from crossmod.data.frame import padding
+from crossmod.data.frame import Pair, Shape, padding
 from crossmod.data.volume import Volume
-
-Pair = tuple[float, float]
-Shape = tuple[int, int]
 
 
 def square(volume: Volume) -> Volume:
@@ -56,45 +53,17 @@ def to_size(volume: Volume, size: int) -> Volume:
 
 
 def stretched(
-    slices: Num[np.ndarray, "slices rows columns"], spacing: Pair, fill: float, size: int
-) -> Float32[np.ndarray, "slices size size"]:
-    """What `to_size` makes of slices that are padded with `fill`."""
-    rows, columns = slices.shape[1:]
-    every = [(0, 0), *padding((rows, columns), spacing)]
-    return _scaled(np.pad(slices.astype(np.float32), every, constant_values=fill), (size, size))
-
-
-def stretched_labels(
-    labels: UInt8[np.ndarray, "slices rows columns"], spacing: Pair, size: int
-) -> UInt8[np.ndarray, "slices size size"]:
-    """What `to_size` makes of labels."""
-    rows, columns = labels.shape[1:]
-    return _nearest(np.pad(labels, [(0, 0), *padding((rows, columns), spacing)]), (size, size))
-
-
-def stretched_back(
-    images: Float32[np.ndarray, "slices size size"], shape: Shape, spacing: Pair
-) -> Float32[np.ndarray, "slices rows columns"]:
-    """The same turned round: images on the pixels that slices had."""
+    images: Num[np.ndarray, "slices a b"], shape: Shape, spacing: Pair, size: int, fill: float | None, *, back: bool
+) -> Num[np.ndarray, "slices c d"]:
+    """What `to_size` makes of slices of `shape` that are padded with `fill`, or of labels (no fill); or `back`."""
     pads = padding(shape, spacing)
-    return _cropped(_scaled(images, _padded(shape, pads)), shape, pads)
-
-
-def stretched_labels_back(
-    labels: UInt8[np.ndarray, "slices size size"], shape: Shape, spacing: Pair
-) -> UInt8[np.ndarray, "slices rows columns"]:
-    """Labels on the pixels that slices had."""
-    pads = padding(shape, spacing)
-    return _cropped(_nearest(labels, _padded(shape, pads)), shape, pads)
-
-
-def _padded(shape: Shape, pads: tuple[tuple[int, int], tuple[int, int]]) -> Shape:
-    return shape[0] + sum(pads[0]), shape[1] + sum(pads[1])
-
-
-def _cropped(images: np.ndarray, shape: Shape, pads: tuple[tuple[int, int], tuple[int, int]]) -> np.ndarray:
-    (top, _), (left, _) = pads
-    return images[:, top : top + shape[0], left : left + shape[1]]
+    resize = _nearest if fill is None else _scaled
+    if not back:
+        values = images if fill is None else images.astype(np.float32)
+        return resize(np.pad(values, [(0, 0), *pads], constant_values=fill or 0), (size, size))
+    (top, bottom), (left, right) = pads
+    padded = resize(images, (top + shape[0] + bottom, left + shape[1] + right))
+    return padded[:, top : top + shape[0], left : left + shape[1]]
 
 
 def _scaled(images: Float32[np.ndarray, "slices a b"], shape: Shape) -> Float32[np.ndarray, "slices c d"]:

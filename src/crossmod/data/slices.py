@@ -79,8 +79,7 @@ class SliceSet:
 
     def frame(self, record: CaseRecord) -> Frame:
         """What of its slices a case shows here."""
-        shape, spacing = (record.shape[1], record.shape[2]), (record.spacing[1], record.spacing[2])
-        return self.frames.get(record.id) or whole_frame(shape, spacing, self.size)
+        return self.frames.get(record.id) or whole_frame(record.shape[1:], record.spacing[1:], self.size)
 
     @property
     def images(self) -> Float[np.ndarray, "slices size size"]:
@@ -218,26 +217,20 @@ def _warn_of_cut_organs(volume: Volume, frame: Frame, case: str) -> None:
     """Warn of labels outside the model's frame."""
     if volume.labels is None or frame.whole:
         return
-    rows, columns = frame.inside((volume.voxels.shape[1], volume.voxels.shape[2]), volume.spacing[1:])
-    seen = np.count_nonzero(volume.labels[:, rows, columns])
-    all_of_it = np.count_nonzero(volume.labels)
-    if seen < all_of_it:
-        share = 1 - seen / all_of_it
-        log.warning("%s: %.1f %% of the labelled organ lies outside of the model's frame.", case, 100 * share)
+    rows, columns = frame.inside(volume.voxels.shape[1:], volume.spacing[1:])
+    seen, labelled = np.count_nonzero(volume.labels[:, rows, columns]), np.count_nonzero(volume.labels)
+    if seen < labelled:
+        share = 100 * (1 - seen / labelled)
+        log.warning("%s: %.1f %% of the labelled organ lies outside of the model's frame.", case, share)
 
 
 def class_map(volume: Volume, organs: Sequence[str], case: str) -> Labels:
-    """Label values to classes: 1 for the first of `organs`, and so on; 0 for all else.
-
-    Raises:
-        InputError: the case's labels do not know one of the organs.
-    """
+    """Label values to classes: 1 for the first of `organs`, and so on; 0 for all else. All must have labels."""
     for organ in organs:
         if volume.labels is None or label_value(volume.label_names, organ) is None:
             found = f"labels of {', '.join(volume.label_names.values()) or 'nothing'}"
-            raise InputError(
-                case, found=found, expected=f"labels of {organ}", do="Name other --organs, or leave it out."
-            )
+            do = "Name other --organs, or leave it out."
+            raise InputError(case, found=found, expected=f"labels of {organ}", do=do)
     labels = np.zeros(volume.voxels.shape, np.uint8) if volume.labels is None else volume.labels
     return in_classes(labels, volume.label_names, organs)
 
@@ -260,21 +253,14 @@ def spread(total: int, most: int) -> list[int]:
 
 
 def draw_evenly(slices: SliceSet, indexes: Sequence[int], count: int, seed: int) -> list[int]:
-    """`count` of `indexes`, taking turns between patients so that none dominates.
+    """`count` of `indexes` (an `InputError` if there are fewer), taking turns between patients so that none dominates.
 
     All of them, in their order, if `count` is 0 or their number: copying nothing. Otherwise the first n of a larger
     draw are the draw of n: sets of growing size contain one another.
-
-    Raises:
-        InputError: there are fewer than `count`.
     """
     if count > len(indexes):
-        raise InputError(
-            "--real-slices or --count",
-            found=f"{count}, with {len(indexes)} there",
-            expected=f"at most {len(indexes)}",
-            do="Lower the count, or use a store with more.",
-        )
+        found, do = f"{count}, with {len(indexes)} there", "Lower the count, or use a store with more."
+        raise InputError("--real-slices or --count", found=found, expected=f"at most {len(indexes)}", do=do)
     if count in (0, len(indexes)):
         return list(indexes)
     generator = rng(seed, "draw")
@@ -289,12 +275,9 @@ def draw_evenly(slices: SliceSet, indexes: Sequence[int], count: int, seed: int)
 
 
 def offsets(height: int, apart_mm: float, spacing_mm: float) -> tuple[int, ...]:
-    """Offsets of a stack's slices from the slice itself, as near to the requested distance as possible.
+    """Offsets of a stack's slices (`height`: 1, 3, 5, ...) from the slice itself, as near to `apart_mm` as possible.
 
-    Args:
-        height: slices of a stack: 1, 3, 5, ...
-        apart_mm: distance between them.
-        spacing_mm: distance of neighbours in the volume; if larger than `apart_mm`, neighbours are taken.
+    Where slices lie farther apart than that, neighbours are taken.
     """
     step = max(1, round(apart_mm / spacing_mm))
     return (0, *(sign * step * far for far in range(1, height // 2 + 1) for sign in (-1, 1)))
@@ -320,11 +303,7 @@ def load_beside(
 ) -> tuple[SliceSet, ...]:
     """The other slices of the stacks of loaded slices: a set per offset, in the order of `slices`, without masks.
 
-    Args:
-        slices: the slices themselves.
-        cases: where they come from; may hold others.
-        of_stack: the offsets of a case; equally many for each.
-        read: reads a case.
+    `of_stack` gives the offsets of a case, equally many for each; `cases` may hold more than `slices` has.
     """
     rows: dict[str, list[int]] = {}
     for row, key in enumerate(slices.keys):
@@ -336,11 +315,9 @@ def load_beside(
     beyond = 0
     for record in track(used, f"Reading the neighbours of {len(slices)} slices"):
         volume, own = read(record), rows[record.id]
-        middle = [slices.keys[row].slice for row in own]
-        expected = [places(middle, offset, len(volume.voxels)) for offset in of_stack(record)[1:]]
-        beyond += sum(
-            not 0 <= index + offset < len(volume.voxels) for index in middle for offset in of_stack(record)[1:]
-        )
+        depth, middle = len(volume.voxels), [slices.keys[row].slice for row in own]
+        expected = [places(middle, offset, depth) for offset in of_stack(record)[1:]]
+        beyond += sum(not 0 <= index + offset < depth for index in middle for offset in of_stack(record)[1:])
         needed = sorted({index for one in expected for index in one})
         step = slices.intensities[record.id]
         runs = resampled(volume.with_labels(None, {}), needed, slices.frame(record))

@@ -20,44 +20,34 @@ class Split:
 
 
 def split_patients(patients: Sequence[str], settings: SplitSettings, *, otherwise: str = "") -> Split:
-    """Split patients into a training side and a held-out side.
+    """Split patients into a training side and a held-out side: the same for every command, in whatever order they come.
 
-    The same patients and settings give the same split to every command, in whatever order they come. `otherwise`: what
-    else the command can do if they are too few, for the message.
+    `otherwise`: what else the command can do if they are too few, for the message.
 
     Raises:
         InputError: a patient that is not there, one named for both sides, or too few for the folds.
     """
     known = sorted(set(patients))
+    one_side = "each patient on one side of the split"
     both = sorted(set(settings.test_patients) & set(settings.train_patients))
     if both:
-        raise InputError(
-            "--test-patients and --train-patients",
-            found=f"{', '.join(both)} on both sides",
-            expected="each patient on one side of the split",
-            do="Take it out of one of the two.",
-        )
-    for option in ("test_patients", "train_patients"):
-        strangers = sorted(set(getattr(settings, option)) - set(known))
+        found, do = f"{', '.join(both)} on both sides", "Take it out of one of the two."
+        raise InputError("--test-patients and --train-patients", found=found, expected=one_side, do=do)
+    for option, named in (("--test-patients", settings.test_patients), ("--train-patients", settings.train_patients)):
+        strangers = sorted(set(named) - set(known))
         if strangers:
-            raise InputError(
-                f"--{option.replace('_', '-')}",
-                found=f"{', '.join(strangers)}, not in the store",
-                expected=f"some of {', '.join(known[:8])}{' ...' if len(known) > 8 else ''}",
-                do="`crossmod info STORE` lists the patients.",
-            )
+            found, do = f"{', '.join(strangers)}, not in the store", "`crossmod info STORE` lists the patients."
+            expected = f"some of {', '.join(known[:8])}{' ...' if len(known) > 8 else ''}"
+            raise InputError(option, found=found, expected=expected, do=do)
     test = sorted(settings.test_patients) or list(
         patient_folds(known, settings.folds, settings.split_seed, otherwise=otherwise)[settings.fold]
     )
     train = sorted(settings.train_patients) or sorted(set(known) - set(test))
     overlap = sorted(set(train) & set(test))
     if overlap:
-        raise InputError(
-            "--train-patients",
-            found=f"{', '.join(overlap)} held out by fold {settings.fold}",
-            expected="each patient on one side of the split",
-            do="Name --test-patients too, or choose another --fold.",
-        )
+        found = f"{', '.join(overlap)} held out by fold {settings.fold}"
+        do = "Name --test-patients too, or choose another --fold."
+        raise InputError("--train-patients", found=found, expected=one_side, do=do)
     return Split(tuple(train), tuple(test))
 
 
@@ -69,11 +59,7 @@ def split_in_words(settings: SplitSettings) -> str:
 
 
 def patient_folds(patients: Sequence[str], folds: int, seed: int, *, otherwise: str = "") -> list[tuple[str, ...]]:
-    """Divide patients into `folds` parts whose sizes differ by one at most; `otherwise` as for `split_patients`.
-
-    Raises:
-        InputError: fewer patients than folds.
-    """
+    """Divide patients into `folds` parts whose sizes differ by one at most; `otherwise` as for `split_patients`."""
     known = sorted(set(patients))
     if len(known) < folds:
         found = f"{len(known)} patient{'s' if len(known) != 1 else ''} ({', '.join(known)})"

@@ -177,40 +177,26 @@ class Store:
         cases = [case for case in self.cases if case.modality == modality]
         if not cases:
             found = f"a store of {', '.join(sorted({case.modality for case in self.cases})) or 'nothing'}"
-            raise InputError(
-                self.path,
-                found=found,
-                expected=f"{modality} cases",
-                do="Give the store that holds them; `crossmod info`.",
-            )
+            do = "Give the store that holds them; `crossmod info`."
+            raise InputError(self.path, found=found, expected=f"{modality} cases", do=do)
         made = [case.id for case in cases if case.synthetic is not None]
         if made:
             found = f"synthetic cases ({made[0]})"
             raise InputError(self.path, found=found, expected="real ones", do="Give it as --synthetic to `segment`.")
         sequences = sorted({case.sequence or "unnamed" for case in cases})
         if sequence is None and len(sequences) > 1:
-            raise InputError(
-                self.path,
-                found=f"{modality} of several sequences ({', '.join(sequences)})",
-                expected="one",
-                do=f"Name one, for instance --sequence {sequences[-1]}.",
-            )
-        if sequence is not None:
-            cases = [case for case in cases if case.sequence == sequence]
+            found, do = f"{modality} of several sequences ({', '.join(sequences)})", f"--sequence {sequences[-1]}"
+            raise InputError(self.path, found=found, expected="one", do=f"Name one, for instance {do}.")
+        cases = [case for case in cases if sequence is None or case.sequence == sequence]
         if not cases:
             found = f"{modality} of {', '.join(sequences)}"
             raise InputError(self.path, found=found, expected=f"sequence {sequence}", do="Name one that is there.")
-        if organ is not None:
-            known = sorted({name for case in cases for name in case.labels.values()})
-            cases = [case for case in cases if organ in case.labels.values()]
-            if not cases:
-                found = f"no {modality} case with {organ} labels (labels: {', '.join(known) or 'none'})"
-                raise InputError(
-                    self.path,
-                    found=found,
-                    expected=f"labelled {organ}",
-                    do="Prepare with labels, or name another organ.",
-                )
+        known = sorted({name for case in cases for name in case.labels.values()})
+        cases = [case for case in cases if organ is None or organ in case.labels.values()]
+        if not cases:
+            found = f"no {modality} case with {organ} labels (labels: {', '.join(known) or 'none'})"
+            do = "Prepare with labels, or name another organ."
+            raise InputError(self.path, found=found, expected=f"labelled {organ}", do=do)
         return tuple(sorted(cases, key=lambda case: case.id))
 
     def select_synthetic(self, modality: Modality, organ: str) -> tuple[CaseRecord, ...]:
@@ -343,13 +329,6 @@ def listed(names: Iterable[str], most: int = 12) -> str:
     every = list(names)
     more = f" and {len(every) - most} more" if len(every) > most else ""
     return ", ".join(every[:most]) + more
-
-
-def slices_with(labels: np.ndarray | None, names: Mapping[int, str]) -> dict[str, int]:
-    """How many slices hold each organ."""
-    if labels is None:
-        return {}
-    return {name: int(np.any(labels == value, axis=(1, 2)).sum()) for value, name in names.items()}
 
 
 class JoinedStore(Store):

@@ -10,7 +10,7 @@ from safetensors.numpy import save_file
 
 from crossmod.data.body_box import body_box
 from crossmod.data.patient_identity import with_scope
-from crossmod.data.store import CASE_NAME, FORMAT, MANIFEST, CaseRecord, Store, Synthetic, slices_with
+from crossmod.data.store import CASE_NAME, FORMAT, MANIFEST, CaseRecord, Store, Synthetic
 from crossmod.data.volume import Affine, Volume
 from crossmod.errors import InputError
 from crossmod.files import atomic_write, lock, remove_partial, sha256, write_json
@@ -62,7 +62,8 @@ class StoreWriter:
             found = f"a case {case!r} already"
             raise InputError(self.path, found=found, expected="a new name", do="Use a new store, or another --name.")
         check_values(case, volume.voxels)
-        tensors = {"image": compact(volume.voxels), "label": volume.labels, "answer": answer}
+        labels, names = volume.labels, dict(volume.label_names) if volume.labels is not None else {}
+        tensors = {"image": compact(volume.voxels), "label": labels, "answer": answer}
         with atomic_write(file) as temporary:
             save_file({name: np.ascontiguousarray(t) for name, t in tensors.items() if t is not None}, temporary)
             digest = sha256(temporary)
@@ -82,8 +83,8 @@ class StoreWriter:
             affine=volume.affine.tolist(),
             orientation=volume.orientation,
             dtype=str(tensors["image"].dtype),
-            labels=dict(volume.label_names) if volume.labels is not None else {},
-            slices_with=slices_with(volume.labels, volume.label_names),
+            labels=names,
+            slices_with={name: int(np.any(labels == value, axis=(1, 2)).sum()) for value, name in names.items()},
             acquisition=dict(volume.acquisition),
             notes=volume.notes,
             # An MR that was made from CT holds no iodine.
@@ -103,8 +104,14 @@ def writing_store(path: Path, *, append: bool = False) -> Iterator[StoreWriter]:
     Raises:
         InputError: the folder holds something else, or a store and `append` is off.
     """
-    _check_free(path, append=append)
     made = not path.exists()
+    occupied = not made and not (path.is_dir() and not any(path.iterdir()))
+    if (path / MANIFEST).is_file() and not append:
+        do = "Choose another folder, or remove it; `crossmod prepare` adds to it with --append."
+        raise InputError(path, found="a store already", expected="a new folder", do=do)
+    if occupied and not (path / MANIFEST).is_file() and not (path / WRITING).is_file():
+        found = "a file" if path.is_file() else "something that is not a store"
+        raise InputError(path, found=found, expected="a new folder or a store", do="Choose another folder.")
     path.mkdir(parents=True, exist_ok=True)
     with lock(path / WRITING):
         remove_partial(path)
@@ -126,24 +133,8 @@ def writing_store(path: Path, *, append: bool = False) -> Iterator[StoreWriter]:
             raise
 
 
-def _check_free(path: Path, *, append: bool) -> None:
-    if not path.exists() or (path.is_dir() and not any(path.iterdir())):
-        return
-    if (path / MANIFEST).is_file():
-        if not append:
-            do = "Choose another folder, or remove it; `crossmod prepare` adds to it with --append."
-            raise InputError(path, found="a store already", expected="a new folder", do=do)
-    elif not (path / WRITING).is_file():
-        found = "a file" if path.is_file() else "something that is not a store"
-        raise InputError(path, found=found, expected="a new folder or a store", do="Choose another folder.")
-
-
 def check_spacing(subject: object, affine: Affine) -> None:
-    """Refuse voxel sizes that no scanner of people has: lengths in another unit, or a damaged header.
-
-    Raises:
-        InputError: a spacing outside `LEAST_SPACING` to `MOST_SPACING`.
-    """
+    """Refuse voxel sizes that no scanner of people has: lengths in another unit, or a damaged header."""
     lengths = np.linalg.norm(affine[:3, :3], axis=0)
     if not ((lengths >= LEAST_SPACING) & (lengths <= MOST_SPACING)).all():
         found = f"a spacing of {' x '.join(f'{length:.4g}' for length in lengths)} mm"
@@ -153,11 +144,7 @@ def check_spacing(subject: object, affine: Affine) -> None:
 
 
 def check_values(subject: object, voxels: np.ndarray) -> None:
-    """Refuse what no model can learn from.
-
-    Raises:
-        InputError: NaN or infinite values, or one value everywhere.
-    """
+    """Refuse what no model can learn from: NaN or infinite values, or one value everywhere."""
     if not np.isfinite(voxels).all():
         broken = np.count_nonzero(~np.isfinite(voxels))
         found = f"{broken} voxel{'s that are' if broken != 1 else ' that is'} NaN or infinite"

@@ -145,7 +145,8 @@ def _not_hu(values: Histogram) -> Iterator[str]:
         yield f"{metal:.0%} of the voxels above {METAL_ABOVE:g}, where HU have metal alone"
     # Whether there is air, and enough that is as dense as tissue: a body may take a hundredth of a large field.
     anchored = values.share(*AIR) >= LEAST_AIR and values.share(NO_AIR_ABOVE, math.inf) >= LEAST_TISSUE
-    span = max(_span(values), _span(values.part(NO_AIR_ABOVE)) if anchored else 0.0)
+    parts = (values, values.part(NO_AIR_ABOVE)) if anchored else (values,)
+    span = max(part.percentile(99) - part.percentile(1) for part in parts)
     if highest - lowest < 100 or span < LEAST_SPAN:
         yield f"values from {lowest:g} to {highest:g}, 98 % within {span:.3g}: fat and muscle are 150 HU apart"
     below = values.share(-math.inf, BELOW_WATER)
@@ -171,11 +172,6 @@ def _swapped(values: Histogram, offset: int) -> bool:
     """Whether they are HU after the sign is swapped: then most voxels around one value are air, and not tissue."""
     peak, share = _narrow_peak(values)
     return share >= PEAK_SHARE and abs(offset - peak + 1000) <= AIR_OFF and _clearly_hu(values.mapped(-1, offset))
-
-
-def _span(values: Histogram) -> float:
-    """From the 1st to the 99th percentile."""
-    return values.percentile(99) - values.percentile(1)
 
 
 def _advice(values: Histogram) -> str:

@@ -12,12 +12,12 @@
 import itertools
 import logging
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from statistics import median
 
 import numpy as np
-from jaxtyping import Bool, Float, Shaped
+from jaxtyping import Float, Shaped
 
 from crossmod.config import Modality
 from crossmod.data.intensity import histogram_of
@@ -79,30 +79,23 @@ def odd_slices(voxels: Voxels) -> tuple[tuple[int, float], ...]:
     flat = np.maximum(seen.reshape(len(seen), -1).astype(np.float32), LOWEST)
     if flat.shape[1] < LEAST_PIXELS:
         return ()
-    informative = [index for index, one in enumerate(flat) if not _blank(one)]
+    ends = (50 * (1 - BLANK), 100 - 50 * (1 - BLANK))
+    informative = [index for index, one in enumerate(flat) if np.ptp(np.percentile(one, ends)) > 0]
+    # Levels rise and fall by the steps from slice to slice; those that differ by less than a step that counts are one.
     steps = [_moved(flat[before], flat[after]) for before, after in itertools.pairwise(informative)]
-    odd = dict(_apart(informative, steps))
+    levels = np.concatenate([[0.0], np.cumsum(steps)])
+    most = max(levels, key=lambda level: int(np.count_nonzero(np.abs(levels - level) < MOST_MOVED)))
+    away = {at: float(level - most) for at, level in zip(informative, levels, strict=False)}
+    odd = {at: far for at, far in away.items() if abs(far) >= MOST_MOVED}
     for before, index, after in zip(informative, informative[1:], informative[2:], strict=False):
         if not {before, index, after} & set(odd):
-            shared = _shared(flat[before], flat[after])
-            moved = max((_moved(mean, flat[index][where]) for mean, where in shared), key=abs)
+            mean, same = (flat[before] + flat[after]) / 2, np.abs(flat[after] - flat[before]) < SAME
+            # Where both neighbours show the same tissue, and where the same air.
+            parts = (same & (mean > TISSUE_ABOVE), same & (mean <= TISSUE_ABOVE))
+            moved = max((_moved(mean[where], flat[index][where]) for where in parts), key=abs)
             if moved:
                 odd[index] = moved
     return tuple(sorted(odd.items()))
-
-
-def _apart(informative: Sequence[int], steps: Sequence[float]) -> list[tuple[int, float]]:
-    """The slices that are not on the level of most: levels rise and fall by the steps from slice to slice."""
-    levels = np.concatenate([[0.0], np.cumsum(steps)])
-    if not np.any(levels):
-        return []
-    # Levels that differ by less than a step that counts are one.
-    most = max(levels, key=lambda level: int(np.count_nonzero(np.abs(levels - level) < MOST_MOVED)))
-    return [
-        (at, float(level - most))
-        for at, level in zip(informative, levels, strict=True)
-        if abs(level - most) >= MOST_MOVED
-    ]
 
 
 def _moved(before: Vector, after: Vector) -> float:
@@ -112,18 +105,6 @@ def _moved(before: Vector, after: Vector) -> float:
     change = after - before
     low, middle, high = np.percentile(change, (100 * (1 - MOVED_SHARE), 50, 100 * MOVED_SHARE))
     return float(middle) if low > MOST_MOVED or high < -MOST_MOVED else 0.0
-
-
-def _shared(before: Vector, after: Vector) -> Iterator[tuple[Float[np.ndarray, " m"], Bool[np.ndarray, " n"]]]:
-    """Where two slices show the same tissue, and where the same air, with their mean there."""
-    mean, same = (before + after) / 2, np.abs(after - before) < SAME
-    for where in (same & (mean > TISSUE_ABOVE), same & (mean <= TISSUE_ABOVE)):
-        yield mean[where], where
-
-
-def _blank(one: Vector) -> bool:
-    low, high = np.percentile(one, (50 * (1 - BLANK), 100 - 50 * (1 - BLANK)))
-    return bool(low == high)
 
 
 logger = logging.getLogger(__name__)
@@ -145,9 +126,9 @@ EXPECTED: dict[Modality, str] = {"ct": "CT in HU: air -1000, fat -100, water 0",
 
 
 def findings_of(volume: Volume) -> tuple[Finding, ...]:
-    """What is odd about a volume, by what it says of itself: about all values, about single slices, about noise.
+    """What is odd about a volume: all values, single slices, noise; what is refused comes first.
 
-    None of a few voxels, which show no anatomy. What is refused comes first.
+    Nothing of a few voxels, which show no anatomy.
     """
     if volume.voxels.size < LEAST_VOXELS and volume.stated_unit in (None, "HU"):
         return ()
@@ -155,7 +136,12 @@ def findings_of(volume: Volume) -> tuple[Finding, ...]:
     if any(one.refuse for one in found):
         return found
     slices = _of_slices(volume) if volume.modality == "ct" else ()
-    return (*slices, *found, *_of_noise(volume))
+    large = volume.voxels[0].size >= LEAST_VOXELS
+    alike, spread = neighbour_correlation(volume.voxels) if large else (1.0, 0.0)
+    if not (alike < LEAST_ALIKE and (volume.modality == "mr" or spread > LEAST_SPREAD_HU)):
+        return (*slices, *found)
+    noise = f"pixels that are no more alike than those of noise (correlation of neighbours {alike:.2f})"
+    return (*slices, *found, Finding(noise, "Check that it shows a body.", refuse=False))
 
 
 def _of_slices(volume: Volume) -> Iterator[Finding]:
@@ -177,23 +163,10 @@ def _of_slices(volume: Volume) -> Iterator[Finding]:
     yield Finding(found, f"Correct the rescaling (slope and intercept) of {'this slice' if one else 'these slices'}.")
 
 
-def _of_noise(volume: Volume) -> Iterator[Finding]:
-    if volume.voxels[0].size < LEAST_VOXELS:
-        return
-    alike, spread = neighbour_correlation(volume.voxels)
-    if alike < LEAST_ALIKE and (volume.modality == "mr" or spread > LEAST_SPREAD_HU):
-        found = f"pixels that are no more alike than those of noise (correlation of neighbours {alike:.2f})"
-        yield Finding(found, "Check that it shows a body.", refuse=False)
-
-
 def with_checked_units(subject: object, volume: Volume, *, accept: bool = False, advice: str = "") -> Volume:
     """The volume with a note per warning, which is logged too; or with the unit `unknown`, if that is accepted.
 
-    Args:
-        subject: for messages.
-        volume: as read from a file.
-        accept: also take values that cannot be of their unit.
-        advice: how to accept them here, a whole sentence.
+    `advice` says how to accept such values here, a whole sentence.
 
     Raises:
         InputError: values that cannot be HU, or signal of MR, and `accept` is off.
@@ -201,42 +174,27 @@ def with_checked_units(subject: object, volume: Volume, *, accept: bool = False,
     found = findings_of(volume)
     refused = [one for one in found if one.refuse]
     if refused and not accept:
-        raise _refusal(subject, volume.modality, refused[0], advice)
+        do = " ".join(part for part in (refused[0].do, advice) if part)
+        raise InputError(subject, found=refused[0].found, expected=EXPECTED[volume.modality], do=do)
     notes = [f"{ACCEPTED}{one.found}" for one in refused] + [one.found for one in found if not one.refuse]
     for note in notes:
         if note not in volume.notes:
             logger.warning("%s: %s", subject, note)
-    unit = UNKNOWN if refused else None
-    return replace(
-        volume,
-        notes=tuple(dict.fromkeys((*volume.notes, *notes))),
-        stated_unit=unit if volume.modality == "ct" else None,
-    )
+    unit = UNKNOWN if refused and volume.modality == "ct" else None
+    return replace(volume, notes=tuple(dict.fromkeys((*volume.notes, *notes))), stated_unit=unit)
 
 
 def check_stored(subject: object, volume: Volume) -> None:
-    """Check a volume of a store, which an older version may have written unchecked; its own notes are not repeated.
-
-    Raises:
-        InputError: values that cannot be what the store calls them.
-    """
-    if volume.unit == UNKNOWN or any(note.startswith(ACCEPTED) for note in volume.notes):
-        return
-    advice = "Then prepare the store again; `prepare --accept-units` takes it as it is."
-    with_checked_units(subject, volume, advice=advice)
-
-
-def _refusal(subject: object, modality: Modality, finding: Finding, advice: str) -> InputError:
-    do = " ".join(part for part in (finding.do, advice) if part)
-    return InputError(subject, found=finding.found, expected=EXPECTED[modality], do=do)
+    """Check a volume of a store, which an older version may have written unchecked; its own notes are not repeated."""
+    if volume.unit != UNKNOWN and not any(note.startswith(ACCEPTED) for note in volume.notes):
+        advice = "Then prepare the store again; `prepare --accept-units` takes it as it is."
+        with_checked_units(subject, volume, advice=advice)
 
 
 def one_unit(subject: object, cases: Iterable[tuple[str, str]]) -> str:
-    """The unit of all cases (name and unit of each) of one modality; warns if it is unknown: windows are then not in
-    HU.
+    """The unit of all cases (name and unit of each) of one modality; CT in HU and in another unit together are refused.
 
-    Raises:
-        InputError: CT in HU and CT in another unit together.
+    Warns if the unit is unknown: windows are then not in HU.
     """
     named: dict[str, list[str]] = {}
     for case, unit in cases:

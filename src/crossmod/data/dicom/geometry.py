@@ -8,7 +8,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
 
 import numpy as np
 from jaxtyping import Float
@@ -32,20 +31,20 @@ LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0])
 
 
 def stacked(folder: Path, slices: Sequence[DicomSlice]) -> tuple[list[DicomSlice], Affine]:
-    """Sort slices of one size and direction along their normal.
+    """Slices in their order along the normal, and the affine from `(slice, row, column)` to RAS+ millimetres.
 
-    Returns:
-        The slices in order, and the affine from `(slice, row, column)` to RAS+ millimetres.
-
-    Raises:
-        InputError: positions that make no even, straight stack.
+    They have one size and direction; positions that make no even, straight stack are refused.
     """
     row_step, column_step = np.array(slices[0].row_step), np.array(slices[0].column_step)
     normal = _normal(slices[0], row_step, column_step)
     ordered = sorted(slices, key=lambda one: float(np.dot(one.position, normal)))
     positions = np.array([one.position for one in ordered])
     if len(ordered) == 1:
-        slice_step = normal * (ordered[0].thickness or _no_thickness(ordered[0]))
+        if not ordered[0].thickness:
+            found = "a series of one slice with neither SpacingBetweenSlices nor SliceThickness"
+            do = "Leave out this series."
+            raise InputError(ordered[0].path, found=found, expected="the thickness of the slice", do=do)
+        slice_step = normal * ordered[0].thickness
     else:
         _check_spacing(folder, ordered, positions @ normal)
         slice_step = (positions[-1] - positions[0]) / (len(ordered) - 1)
@@ -66,11 +65,6 @@ def _normal(first: DicomSlice, row_step: Vector3, column_step: Vector3) -> Vecto
     return normal / np.linalg.norm(normal)
 
 
-def _no_thickness(only: DicomSlice) -> NoReturn:
-    found = "a series of one slice with neither SpacingBetweenSlices nor SliceThickness"
-    raise InputError(only.path, found=found, expected="the thickness of the slice", do="Leave out this series.")
-
-
 def _check_spacing(folder: Path, ordered: Sequence[DicomSlice], along: Float[np.ndarray, " slices"]) -> None:
     steps = np.diff(along)
     doubled = np.flatnonzero(steps < SAME_PLACE_MM)
@@ -86,10 +80,10 @@ def _check_spacing(folder: Path, ordered: Sequence[DicomSlice], along: Float[np.
         return
     at = int(uneven[0])
     where = f"{along[at]:.2f} mm ({ordered[at].name}) and {along[at + 1]:.2f} mm ({ordered[at + 1].name})"
-    missing = [round(float(steps[gap]) / usual) - 1 for gap in uneven]
-    whole = all(abs(steps[gap] / usual - round(float(steps[gap]) / usual)) < 0.2 for gap in uneven)
-    if whole and min(missing) >= 1:
-        slices = f"{sum(missing)} missing slice{'s' if sum(missing) != 1 else ''}"
+    gaps = steps[uneven] / usual
+    missing = int((np.rint(gaps) - 1).sum())
+    if (np.abs(gaps - np.rint(gaps)) < 0.2).all() and np.rint(gaps).min() >= 2:
+        slices = f"{missing} missing slice{'s' if missing != 1 else ''}"
         found = f"{slices}, the first gap between {where}, the usual step is {usual:.2f} mm"
         do = "Copy the missing files, or leave out this series."
     else:
@@ -152,39 +146,24 @@ def laid_out(folder: Path, volume: Volume) -> tuple[Voxels, Layout]:
     # The last axis of a file is its slice axis; the canonical order is that of volumes that came from no file.
     codes = CANONICAL if volume.orientation == CANONICAL else PLANES[volume.orientation[2]]
     voxels, affine = reorient(volume.voxels, volume.affine, codes)
-    return voxels, layout_of(folder, affine, len(voxels))
-
-
-def layout_of(folder: Path, affine: Affine, slices: int) -> Layout:
-    """The layout of a grid of `slices` slices; `affine` maps `(slice, row, column)` to RAS+ mm.
-
-    Raises:
-        InputError: a sheared grid.
-    """
-    _check_square(folder, affine)
-    axes = LPS_TO_RAS @ affine[:3, :3]
+    axes, origin = LPS_TO_RAS @ affine[:3, :3], LPS_TO_RAS @ affine[:3, 3]
     lengths = np.linalg.norm(axes, axis=0)
     directions = (axes / lengths).T
-    origin = LPS_TO_RAS @ affine[:3, 3]
-    return Layout(
+    cosines = np.abs(directions @ directions.T - np.eye(3))
+    angle, slant = (np.degrees(np.arcsin(min(float(most), 1.0))) for most in (cosines.max(), cosines[1, 2]))
+    if angle > MOST_TILT_DEGREES or slant > MOST_SLANT_DEGREES:
+        found = f"axes {max(angle, slant):.1f} degrees off a right angle"
+        do = "Resample the volume to a straight grid first, or write NIfTI."
+        raise InputError(folder, found=found, expected="axes at right angles, which is all that DICOM can say", do=do)
+    (step,) = _texts(lengths[:1])
+    return voxels, Layout(
         orientation=_texts([*directions[2], *directions[1]]),
         spacing=_texts(lengths[1:]),
-        positions=tuple(_texts(origin + axes[:, 0] * index) for index in range(slices)),
-        step=_texts(lengths[:1])[0],
-        thickness=_texts(lengths[:1])[0],
+        positions=tuple(_texts(origin + axes[:, 0] * index) for index in range(len(voxels))),
+        step=step,
+        thickness=step,
     )
 
 
 def _texts(numbers: Sequence[float] | Float[np.ndarray, " n"]) -> tuple[str, ...]:
     return tuple(format_number_as_ds(float(number)) for number in numbers)
-
-
-def _check_square(folder: Path, affine: Affine) -> None:
-    axes = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
-    cosines = np.abs(axes.T @ axes - np.eye(3))
-    angle = float(np.degrees(np.arcsin(min(float(cosines.max()), 1.0))))
-    slant = float(np.degrees(np.arcsin(min(float(cosines[1, 2]), 1.0))))
-    if angle > MOST_TILT_DEGREES or slant > MOST_SLANT_DEGREES:
-        found = f"axes {max(angle, slant):.1f} degrees off a right angle"
-        do = "Resample the volume to a straight grid first, or write NIfTI."
-        raise InputError(folder, found=found, expected="axes at right angles, which is all that DICOM can say", do=do)

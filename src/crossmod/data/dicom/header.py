@@ -28,11 +28,7 @@ from crossmod.errors import InputError
 
 
 def is_dicom(path: Path) -> bool:
-    """Whether a file begins as DICOM files do.
-
-    Raises:
-        InputError: it cannot be opened.
-    """
+    """Whether a file begins as DICOM files do; an `InputError` if it cannot be opened."""
     try:
         with path.open("rb") as stream:
             return stream.read(132)[128:] == b"DICM"
@@ -41,47 +37,32 @@ def is_dicom(path: Path) -> bool:
         raise InputError(path, found=found, expected="a file that you may read", do="Check its permissions.") from None
 
 
-class _Quiet:
-    """Settings that pydicom and Python hold per process: the first thread changes them, the last one restores them."""
-
-    def __init__(self) -> None:
-        self.lock, self.inside, self.held = threading.Lock(), 0, ExitStack()
-
-    def begin(self) -> None:
-        with self.lock:
-            if self.inside == 0:
-                self.held.enter_context(warnings.catch_warnings())
-                self.held.enter_context(pydicom.config.disable_value_validation())
-                warnings.simplefilter("ignore")
-            self.inside += 1
-
-    def end(self) -> None:
-        with self.lock:
-            self.inside -= 1
-            if self.inside == 0:
-                self.held.close()
-
-
-_QUIET = _Quiet()
+# Settings that pydicom and Python hold per process: the first thread changes them, the last one restores them.
+_LOCK, _SETTINGS = threading.Lock(), ExitStack()
+_INSIDE: list[int] = []
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
     """Without pydicom's warnings about values; on several threads at once, too."""
     # Scanners write many values that the standard forbids; none of those that are used here goes unchecked.
-    _QUIET.begin()
+    with _LOCK:
+        if not _INSIDE:
+            _SETTINGS.enter_context(warnings.catch_warnings())
+            _SETTINGS.enter_context(pydicom.config.disable_value_validation())
+            warnings.simplefilter("ignore")
+        _INSIDE.append(threading.get_ident())
     try:
         yield
     finally:
-        _QUIET.end()
+        with _LOCK:
+            _INSIDE.pop()
+            if not _INSIDE:
+                _SETTINGS.close()
 
 
 def read_dataset(path: Path, *, pixels: bool) -> Dataset:
-    """Read a DICOM file, with or without its pixels.
-
-    Raises:
-        InputError: it is cut or damaged.
-    """
+    """Read a DICOM file, with or without its pixels; an `InputError` if it is cut or damaged."""
     try:
         with path.open("rb") as stream, quiet():
             dataset = pydicom.dcmread(stream, stop_before_pixels=not pixels)
@@ -172,19 +153,17 @@ class DicomSlice:
         column_step: the same for columns.
         position: the centre of the first pixel.
         thickness: distance to the next slice by the header, for a series of one slice.
-        echo_time: milliseconds, if the header has it.
+        echo_time: milliseconds.
         patient: the patient's id without padding; never written anywhere.
         localizer: whether it is a scout view.
         acquisition: allow-listed attributes.
         note: a warning about burnt-in text, or that it is synthetic.
         contrast: CT: True if the header names a contrast agent; otherwise None.
         frame: index in a multi-frame file, from 0; None for a file of one slice.
-        number: the SeriesNumber, if the header has it.
-        frame_of_reference: its UID, empty if missing.
-        study: UID of the study, empty if missing.
+        number: the SeriesNumber.
+        frame_of_reference: its UID, empty if missing; `study` also.
         stated_unit: CT: unit of the values by the header, out of a closed list; None if it does not say.
-        sex: the patient's, empty if missing; with `born` it shows an id given to several people.
-        born: the patient's year of birth, as far as the header has it.
+        sex: the patient's; with `born`, the year of birth, it shows an id given to several people.
     """
 
     path: Path
@@ -219,12 +198,16 @@ class DicomSlice:
         return self.path.name if self.frame is None else f"{self.path.name}, frame {self.frame + 1}"
 
 
-def slice_of(path: Path, header: Dataset, *, frame: int | None = None) -> DicomSlice:
-    """The slice that a header of CT or MR describes; `frame` counts the frames of a multi-frame file.
+def whole_number(value: object) -> int | None:
+    """A value as a whole number, if it is one."""
+    try:
+        return int(str(value))
+    except ValueError:
+        return None
 
-    Raises:
-        InputError: a slice without its place or pixel size.
-    """
+
+def slice_of(path: Path, header: Dataset, *, frame: int | None = None) -> DicomSlice:
+    """The slice that a header of CT or MR describes; one without its place or pixel size is refused."""
     spacing = _numbers(path, header, "PixelSpacing", 2, "the pixel size")
     if min(spacing) <= 0:
         found = f"a PixelSpacing of {spacing[0]:g} x {spacing[1]:g}"
@@ -250,7 +233,7 @@ def slice_of(path: Path, header: Dataset, *, frame: int | None = None) -> DicomS
         # Gadolinium is named in the same place.
         contrast=contrast_of(header) if str(header.Modality) == "CT" else None,
         frame=frame,
-        number=_whole(header.get("SeriesNumber")),
+        number=whole_number(header.get("SeriesNumber")),
         frame_of_reference=str(header.get("FrameOfReferenceUID") or ""),
         study=str(header.get("StudyInstanceUID") or ""),
         stated_unit=_stated_unit(header) if str(header.Modality) == "CT" else None,
@@ -283,13 +266,6 @@ def _year_of_birth(header: Dataset) -> int | None:
     age = re.fullmatch(r"(\d{1,3})Y", trimmed_id(header.get("PatientAge")).upper())
     study = re.match(r"\d{4}", trimmed_id(header.get("StudyDate")))
     return int(study[0]) - int(age[1]) if age and study else None
-
-
-def _whole(value: Any) -> int | None:
-    try:
-        return int(str(value))
-    except ValueError:
-        return None
 
 
 def _numbers(path: Path, header: Dataset, keyword: str, count: int, meaning: str) -> tuple[float, ...]:

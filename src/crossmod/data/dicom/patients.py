@@ -16,73 +16,12 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from crossmod.data.dicom.choose_series import Series
-from crossmod.data.dicom.series import check_one_patient
-from crossmod.data.patient_identity import Mark, known_values, parse_mark
+from crossmod.data.dicom.series import Series, check_one_patient
+from crossmod.data.patient_identity import Mark, parse_mark
 from crossmod.data.patient_key import PatientKey, known_id, patient_key_for
-from crossmod.data.same_person import ScanKind, same_kind
+from crossmod.data.same_person import ScanKind
 from crossmod.data.store import CASE_NAME, CASE_NAME_LETTERS, CaseRecord, listed
 from crossmod.errors import InputError
-
-
-def top_folder(src: Path, series: Series) -> str:
-    """The folder in `src` that a series lies in; `.` for `src` itself."""
-    return "/".join(series.folder.relative_to(src).parts[:1]) or "."
-
-
-def check_one_patient_a_folder(src: Path, without_id: Sequence[Series], *, ignored: bool) -> None:
-    """Refuse a folder that would become one patient and looks like several.
-
-    Args:
-        src: the folder of the export.
-        without_id: its series without a known PatientID.
-        ignored: whether the ids were ignored.
-
-    Raises:
-        InputError: there is one, such as `CT` with `CT/p0` and `CT/p1`.
-    """
-    inside: dict[str, list[Series]] = {}
-    for series in without_id:
-        inside.setdefault(top_folder(src, series), []).append(series)
-    uses = Counter(uid for several in inside.values() for uid in set().union(*map(_uids, several)))
-    everywhere = {uid for uid, count in uses.items() if count > 1}
-    for several in inside.values():
-        pair = like_two_people(several, without=everywhere)
-        if pair is not None:
-            places = " and ".join(_file(series).relative_to(src).as_posix() for series in pair)
-            ids = "ids are ignored" if ignored else "no PatientID says whose they are"
-            kind = pair[0].modality.upper()
-            found = f"several series of one kind ({kind}) in one folder: {places}; {ids}"
-            also = " --ignore-ids" if ignored else ""
-            do = (
-                "Give SRC with one folder per patient. Or prepare each patient's folders one by one, with"
-                f"{also} --patient NAME --append and the same NAME for all scans of a person."
-            )
-            raise InputError(src, found=found, expected="one patient in each folder of SRC", do=do)
-
-
-def like_two_people(found: Iterable[Series], *, without: Collection[str] = ()) -> tuple[Series, Series] | None:
-    """Two series of one kind in two places that have neither study nor frame of reference in common.
-
-    UIDs in `without` (of studies and frames) prove nothing.
-    """
-    for one, two in itertools.combinations(found, 2):
-        common = (_uids(one) & _uids(two)) - set(without)
-        kinds = (ScanKind(series.modality, series.echo_time) for series in (one, two))
-        if _file(one) != _file(two) and same_kind(*kinds) and not common:
-            return one, two
-    return None
-
-
-def _file(series: Series) -> Path:
-    """Where it lies: a folder, or a multi-frame file."""
-    first = series.slices[0]
-    return series.folder if first.frame is None else first.path
-
-
-def _uids(series: Series) -> set[str]:
-    return {uid for one in series.slices for uid in (one.study, one.frame_of_reference) if uid}
-
 
 logger = logging.getLogger(__name__)
 
@@ -90,21 +29,8 @@ logger = logging.getLogger(__name__)
 SAME_YEARS = 1
 
 
-@dataclass(frozen=True)
-class Owner:
-    """The patient of a series: the name in the store, and the identifying mark (of a name or number without its
-    scope)."""
-
-    pseudonym: str
-    mark: str
-
-
 def checked_name(patient: str) -> str:
-    """What `--patient` says, without blanks around it.
-
-    Raises:
-        InputError: it cannot be part of a case name.
-    """
+    """What `--patient` says, without blanks around it; an `InputError` if it cannot be part of a case name."""
     name = patient.strip()
     if not re.fullmatch(CASE_NAME, name):
         found = repr(patient) if name else "an empty name"
@@ -113,6 +39,26 @@ def checked_name(patient: str) -> str:
         do = f"Give for instance --patient {suggested or 'P1'}."
         raise InputError("--patient", found=found, expected=expected, do=do)
     return name
+
+
+@dataclass(frozen=True)
+class _Scan:
+    """A series of an export and its patient: the known PatientID, or empty, and the folder in the export (`.`: it)."""
+
+    series: Series
+    id: str
+    folder: str
+
+    @property
+    def place(self) -> Path:
+        """Where it lies: a folder, or a multi-frame file."""
+        first = self.series.slices[0]
+        return self.series.folder if first.frame is None else first.path
+
+    @property
+    def uids(self) -> set[str]:
+        """The studies and frames of reference."""
+        return {uid for one in self.series.slices for uid in (one.study, one.frame_of_reference) if uid}
 
 
 def owners(
@@ -124,8 +70,8 @@ def owners(
     known: Sequence[CaseRecord] = (),
     patient: str | None = None,
     ignore_ids: bool = False,
-) -> list[Owner]:
-    """The patient of each series.
+) -> list[tuple[str, str]]:
+    """The patient of each series: the pseudonym, and the mark (of a name or number without its scope).
 
     Args:
         src: the folder of the export.
@@ -140,37 +86,41 @@ def owners(
         InputError: slices of several patients in one series; a pseudonym that someone else has; series that cannot be
             matched with the patients of the store; series without ids of several people in one folder.
     """
-    for series in found if not ignore_ids else ():
-        check_one_patient(series)
-    ids = ["" if ignore_ids else known_id(series.slices[0].patient) for series in found]
-    key = patient_key_for(store) if any(ids) else None
+    scans = []
+    for series in found:
+        if not ignore_ids:
+            check_one_patient(series)
+        own = "" if ignore_ids else known_id(series.slices[0].patient)
+        scans.append(_Scan(series, own, "/".join(series.folder.relative_to(src).parts[:1]) or "."))
+    key = patient_key_for(store) if any(scan.id for scan in scans) else None
     if key is not None:
         logger.info("PatientIDs become hashes under the patient key %s.", key.path)
+    if patient is None:
+        _check_one_patient_a_folder(src, [scan for scan in scans if not scan.id], ignored=ignore_ids)
+        _warn_of_missing_ids(src, scans, ignored=ignore_ids)
+    _report_shared_ids(src, scans, named=patient is not None)
     if patient is not None:
-        _tell_of_shared_ids(src, ids, found, named=True)
-        return _named(src, ids, patient, key, store, known)
-    check_one_patient_a_folder(
-        src, [series for own, series in zip(ids, found, strict=True) if not own], ignored=ignore_ids
-    )
-    _warn_of_missing_ids(src, ids, found, ignored=ignore_ids)
-    _tell_of_shared_ids(src, ids, found, named=False)
-    return _numbered(src, ids, found, prefix, key, store, known)
-
-
-def _named(
-    src: Path, ids: Sequence[str], patient: str, key: PatientKey | None, store: Path, known: Sequence[CaseRecord]
-) -> list[Owner]:
-    if len(set(ids) - {""}) > 1:
-        found = f"series of {len(set(ids) - {''})} PatientIDs for --patient {patient}"
-        raise InputError(
-            src, found=found, expected="one patient", do="Leave out --patient, or give one patient's folder."
+        return [(patient, _mark_of_one(src, {scan.id for scan in scans} - {""}, patient, key, store, known))] * len(
+            scans
         )
-    own = next((one for one in ids if one), "")
-    if key is None or not own:
-        return [Owner(patient, str(Mark("name", "", patient)))] * len(ids)
-    mark = Mark("id", key.fingerprint, key.hash(own))
-    hashes = known_values((text for one in known if one.patient == patient for text in one.person), mark.domain)
-    if hashes - {mark.value}:
+    return _numbered(scans, prefix, key, store, known)
+
+
+def _mark_of_one(
+    src: Path, ids: set[str], patient: str, key: PatientKey | None, store: Path, known: Sequence[CaseRecord]
+) -> str:
+    """The mark of the only patient, by the name that the user gave."""
+    if len(ids) > 1:
+        found, do = (
+            f"series of {len(ids)} PatientIDs for --patient {patient}",
+            "Leave out --patient, or give one patient's folder.",
+        )
+        raise InputError(src, found=found, expected="one patient", do=do)
+    if key is None or not ids:
+        return str(Mark("name", "", patient))
+    mark = key.mark(ids.pop())
+    own = (parse_mark(text) for one in known if one.patient == patient for text in one.person)
+    if any(other.domain == mark.domain and other != mark for other in own):
         found = f"patient {patient} already, whose PatientID is another one"
         raise InputError(store, found=found, expected="one person per name", do="Give another --patient.")
     others = sorted({one.patient for one in known if str(mark) in one.person} - {patient})
@@ -178,60 +128,39 @@ def _named(
         found = f"this patient already, by the name {others[0]}"
         do = f"Give --patient {others[0]}. If one PatientID was given to several people: --ignore-ids, too."
         raise InputError(store, found=found, expected="one name per person", do=do)
-    return [Owner(patient, str(mark))] * len(ids)
+    return str(mark)
 
 
 def _numbered(
-    src: Path,
-    ids: Sequence[str],
-    found: Sequence[Series],
-    prefix: str,
-    key: PatientKey | None,
-    store: Path,
-    known: Sequence[CaseRecord],
-) -> list[Owner]:
-    pseudonyms = _numbers(prefix, known)
-    _refuse_strangers(prefix, key, any(not one for one in ids), store, known, pseudonyms)
-    names: dict[str, str] = {text: one.patient for one in known for text in one.person if text.startswith("id:")}
+    scans: Sequence[_Scan], prefix: str, key: PatientKey | None, store: Path, known: Sequence[CaseRecord]
+) -> list[tuple[str, str]]:
+    matches = {one.patient: re.fullmatch(rf"{re.escape(prefix)}-p(\d+)", one.patient) for one in known}
+    numbers = {name: int(match[1]) for name, match in matches.items() if match}
+    numbered = [one for one in known if one.patient in numbers]
+    _check_recognisable(numbered, key, any(not scan.id for scan in scans), store)
+    names = {text: one.patient for one in known for text in one.person if text.startswith("id:")}
     again: dict[str, None] = {}
-    last = max(pseudonyms.values(), default=0)
+    last = max(numbers.values(), default=0)
     result = []
-    for own, series in zip(ids, found, strict=True):
-        inside = series.folder.relative_to(src).parts[:1]
-        mark = str(Mark("id", key.fingerprint, key.hash(own))) if key and own else "/".join(("folder", *inside))
+    for scan in scans:
+        mark = str(key.mark(scan.id)) if key and scan.id else f"folder/{scan.folder}"
         if mark not in names:
             last += 1
             names[mark] = f"{prefix}-p{last:03d}"
-        elif names[mark] in {one.patient for one in known}:
+        elif names[mark] in matches:
             again[names[mark]] = None
-        number = names[mark].rpartition("-")[2]
-        result.append(Owner(names[mark], mark if own else str(Mark("number", "", number))))
+        number = str(Mark("number", "", names[mark].rpartition("-")[2]))
+        result.append((names[mark], mark if scan.id else number))
     if again:
         logger.info("%s: found again by their PatientID: %s", store, listed(again, 8))
     return result
 
 
-def _numbers(prefix: str, known: Sequence[CaseRecord]) -> dict[str, int]:
-    """The numbered patients of the store with this prefix."""
-    found = {one.patient: re.fullmatch(rf"{re.escape(prefix)}-p(\d+)", one.patient) for one in known}
-    return {name: int(match[1]) for name, match in found.items() if match}
-
-
-def _refuse_strangers(
-    prefix: str,
-    key: PatientKey | None,
-    without_id: bool,
-    store: Path,
-    known: Sequence[CaseRecord],
-    pseudonyms: dict[str, int],
-) -> None:
+def _check_recognisable(known: Sequence[CaseRecord], key: PatientKey | None, without_id: bool, store: Path) -> None:
     """Numbers of an earlier call must be the same people's again, which only hashes under one key can show."""
     for one in known:
-        if one.patient not in pseudonyms:
-            continue
         marks = [parse_mark(text) for text in one.person]
-        comparable = key is not None and any(mark.domain == f"id:{key.fingerprint}" for mark in marks)
-        if comparable and not without_id:
+        if key is not None and not without_id and any(mark.domain == f"id:{key.fingerprint}" for mark in marks):
             continue
         found = f"patient {one.patient} already, who may be in the new series, too"
         if without_id or any(mark.kind == "number" for mark in marks):
@@ -247,50 +176,75 @@ def _refuse_strangers(
         raise InputError(store, found=found, expected="series that can be matched with it", do=do)
 
 
-def _warn_of_missing_ids(src: Path, ids: Sequence[str], found: Sequence[Series], *, ignored: bool) -> None:
-    if all(ids):
-        return
-    if ignored:
+def _by_folder(scans: Iterable[_Scan]) -> dict[str, list[_Scan]]:
+    found: dict[str, list[_Scan]] = defaultdict(list)
+    for scan in scans:
+        found[scan.folder].append(scan)
+    return found
+
+
+def _like_two_people(scans: Iterable[_Scan], *, without: Collection[str] = ()) -> tuple[_Scan, _Scan] | None:
+    """Two scans of one kind in two places with neither a study nor a frame of reference (but for `without`) in
+    common."""
+    for one, two in itertools.combinations(scans, 2):
+        first, second = (ScanKind(scan.series.modality, scan.series.echo_time) for scan in (one, two))
+        if one.place != two.place and first.may_be(second) and not (one.uids & two.uids) - set(without):
+            return one, two
+    return None
+
+
+def _check_one_patient_a_folder(src: Path, without_id: Sequence[_Scan], *, ignored: bool) -> None:
+    """Refuse a folder that would become one patient and looks like several, such as `CT` with `CT/p0` and `CT/p1`."""
+    inside = _by_folder(without_id)
+    uses = Counter(uid for several in inside.values() for uid in set().union(*(scan.uids for scan in several)))
+    everywhere = {uid for uid, count in uses.items() if count > 1}
+    for several in inside.values():
+        pair = _like_two_people(several, without=everywhere)
+        if pair is not None:
+            places = " and ".join(scan.place.relative_to(src).as_posix() for scan in pair)
+            ids = "ids are ignored" if ignored else "no PatientID says whose they are"
+            found = f"several series of one kind ({pair[0].series.modality.upper()}) in one folder: {places}; {ids}"
+            do = (
+                "Give SRC with one folder per patient. Or prepare each patient's folders one by one, with"
+                f"{' --ignore-ids' if ignored else ''} --patient NAME --append and the same NAME for all scans of a "
+                "person."
+            )
+            raise InputError(src, found=found, expected="one patient in each folder of SRC", do=do)
+
+
+def _warn_of_missing_ids(src: Path, scans: Sequence[_Scan], *, ignored: bool) -> None:
+    without = [scan for scan in scans if not scan.id]
+    if without and ignored:
         logger.info("%s: PatientIDs are ignored: each folder in it is taken as a patient", src)
-        return
-    placeholder = any(not one and series.slices[0].patient for one, series in zip(ids, found, strict=True))
-    what = "the same placeholder as patient id" if placeholder else "no patient id"
-    logger.warning("%s: series without a patient id (%s): each folder in it is taken as a patient", src, what)
+    elif without:
+        placeholder = any(scan.series.slices[0].patient for scan in without)
+        what = "the same placeholder as patient id" if placeholder else "no patient id"
+        logger.warning("%s: series without a patient id (%s): each folder in it is taken as a patient", src, what)
 
 
-def _tell_of_shared_ids(src: Path, ids: Sequence[str], found: Sequence[Series], *, named: bool) -> None:
+def _report_shared_ids(src: Path, scans: Sequence[_Scan], *, named: bool) -> None:
     """Say which folders are one patient, and warn where one id may be several people's."""
-    owned: dict[str, list[Series]] = defaultdict(list)
-    for own, series in zip(ids, found, strict=True):
-        if own:
-            owned[own].append(series)
-    for several in owned.values():
-        names = list(dict.fromkeys(top_folder(src, series) for series in several))
-        if _different(several):
+    by_id: dict[str, list[_Scan]] = defaultdict(list)
+    for scan in scans:
+        by_id[scan.id].append(scan)
+    without = by_id.pop("", [])
+    for several in by_id.values():
+        folders = _by_folder(several)
+        names = listed(folders, 6)
+        advice = "If they are several people, prepare them with --ignore-ids, which takes each folder for a patient."
+        if any(_like_two_people(inside) for inside in folders.values()):
+            one_by_one = "one by one, with --ignore-ids --patient NAME --append"
+            advice = f"If they are several people, prepare each patient's folders {one_by_one}."
+        first = [scan.series.slices[0] for scan in several]
+        years = [header.born for header in first if header.born is not None]
+        apart = bool(years) and max(years) - min(years) > SAME_YEARS
+        if apart or len({header.sex for header in first} & {"M", "F"}) > 1:
             logger.warning("%s: one PatientID, but patients of different sex or year of birth, in %s. %s",
-                           src, listed(names, 6), _if_several_people(src, several))  # fmt: skip
-        elif len(owned) == 1 and not named and like_two_people(several):
-            whom = "everybody" if all(ids) else "all that have one"
-            inside = names if len(names) > 1 else [str(series.folder.relative_to(src)) for series in several]
-            logger.warning("%s: one PatientID for %s: %s are taken as one patient. %s",
-                           src, whom, listed(inside, 6), _if_several_people(src, several))  # fmt: skip
-        elif len(names) > 1:
-            logger.info("%s: one patient, by PatientID: %s", src, listed(names, 6))
-
-
-def _if_several_people(src: Path, owned: Sequence[Series]) -> str:
-    """What to do if an id was given to several people."""
-    inside: dict[str, list[Series]] = defaultdict(list)
-    for series in owned:
-        inside[top_folder(src, series)].append(series)
-    if any(like_two_people(several) for several in inside.values()):
-        one_by_one = "one by one, with --ignore-ids --patient NAME --append"
-        return f"If they are several people, prepare each patient's folders {one_by_one}."
-    return "If they are several people, prepare them with --ignore-ids, which takes each folder for a patient."
-
-
-def _different(several: Sequence[Series]) -> bool:
-    sexes = {series.slices[0].sex for series in several} & {"M", "F"}
-    years = [series.slices[0].born for series in several]
-    known = [year for year in years if year is not None]
-    return len(sexes) > 1 or (bool(known) and max(known) - min(known) > SAME_YEARS)
+                           src, names, advice)  # fmt: skip
+        elif len(by_id) == 1 and not named and _like_two_people(several):
+            whom = "all that have one" if without else "everybody"
+            if len(folders) == 1:
+                names = listed([str(scan.series.folder.relative_to(src)) for scan in several], 6)
+            logger.warning("%s: one PatientID for %s: %s are taken as one patient. %s", src, whom, names, advice)
+        elif len(folders) > 1:
+            logger.info("%s: one patient, by PatientID: %s", src, names)

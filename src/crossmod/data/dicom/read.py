@@ -27,6 +27,7 @@ from crossmod.data.dicom.header import (
     quiet,
     read_dataset,
     slice_of,
+    whole_number,
 )
 from crossmod.errors import InputError
 
@@ -41,33 +42,23 @@ LEAST_FILLED = 0.01
 
 
 def read_values(slices: Sequence[DicomSlice]) -> Float32[np.ndarray, "slices rows columns"]:
-    """The values of slices of one size, in the order given.
-
-    Raises:
-        InputError: a file ends too early, its compression cannot be read, or it does not say how to rescale.
-    """
+    """The values of slices of one size, in the order given; an `InputError` if they cannot be read or rescaled."""
     values = np.empty((len(slices), *slices[0].shape), dtype=np.float32)
-    at = 0
+    at = itertools.count()
     # Neighbours out of one file share one reading of it.
     for path, group in itertools.groupby(slices, key=lambda one: one.path):
-        for one in _values_of(path, [one.frame for one in group]):
-            values[at] = one
-            at += 1
+        dataset = read_dataset(path, pixels=True)
+        frames = [one.frame or 0 for one in group]
+        with quiet():
+            headers = frame_headers(path, dataset) if is_multi_frame(dataset) else [dataset]
+        for header, stored in zip((headers[frame] for frame in frames), _stored(path, dataset, frames), strict=True):
+            slope = _rescale(path, header, "RescaleSlope", 1.0)
+            intercept = _rescale(path, header, "RescaleIntercept", 0.0)
+            one = np.asarray(stored * slope + intercept, dtype=np.float32)
+            if header.get("Modality") == "CT":
+                one[_fills(_padded(header, stored), one)] = AIR_HU
+            values[next(at)] = one
     return values
-
-
-def _values_of(path: Path, frames: Sequence[int | None]) -> Iterator[Float32[np.ndarray, "rows columns"]]:
-    dataset = read_dataset(path, pixels=True)
-    chosen = [frame or 0 for frame in frames]
-    with quiet():
-        headers = frame_headers(path, dataset) if is_multi_frame(dataset) else [dataset]
-    for frame, stored in zip(chosen, _stored(path, dataset, chosen), strict=True):
-        slope = _rescale(path, headers[frame], "RescaleSlope", 1.0)
-        intercept = _rescale(path, headers[frame], "RescaleIntercept", 0.0)
-        values = np.asarray(stored * slope + intercept, dtype=np.float32)
-        if headers[frame].get("Modality") == "CT":
-            values[_fills(_padded(headers[frame], stored), values)] = AIR_HU
-        yield values
 
 
 def _padded(header: Dataset, stored: np.ndarray) -> Mask:
@@ -100,13 +91,10 @@ def _fills(padded: Mask, values: Float32[np.ndarray, "rows columns"]) -> Mask:
 
 def _as_stored(value: object, bits: int, signed: bool) -> int | None:
     """A padding value as pixels hold it: writers mix up signed and unsigned."""
-    try:
-        number = int(str(value))
-    except ValueError:
-        return None
-    if signed and number >= bits // 2:
-        return number - bits
-    return number + bits if not signed and number < 0 else number
+    number = whole_number(value)
+    if number is None or (signed and number < bits // 2) or (not signed and number >= 0):
+        return number
+    return number - bits if signed else number + bits
 
 
 def _stored(path: Path, dataset: Dataset, frames: Sequence[int]) -> Iterator[np.ndarray]:
@@ -118,19 +106,16 @@ def _stored(path: Path, dataset: Dataset, frames: Sequence[int]) -> Iterator[np.
                 yield dataset.pixel_array
     except Exception as error:
         # Each decoder has its own exceptions; what they share is that the pixels of this file cannot be had.
-        raise _unreadable(path, dataset, error) from None
-
-
-def _unreadable(path: Path, dataset: Dataset, error: Exception) -> InputError:
-    syntax = dataset.file_meta.get("TransferSyntaxUID")
-    # The last line names the reason where several decoders were tried.
-    lines = str(error).split("\n")
-    reason = f"{lines[-1].strip()}; " if lines[-1].strip() else ""
-    found = f"pixel data that cannot be read ({reason}transfer syntax: {getattr(syntax, 'name', 'unknown')})"
-    do = "Copy this file again; it may be cut."
-    if getattr(syntax, "is_compressed", False):
-        do = "Decompress the series first, for instance with gdcmconv --raw or dcmdjpeg; if it is cut, copy it again."
-    return InputError(path, found=found, expected="a whole slice", do=do)
+        syntax = dataset.file_meta.get("TransferSyntaxUID")
+        # The last line names the reason where several decoders were tried.
+        reason = str(error).split("\n")[-1].strip()
+        reason = f"{reason}; " if reason else ""
+        found = f"pixel data that cannot be read ({reason}transfer syntax: {getattr(syntax, 'name', 'unknown')})"
+        do = "Copy this file again; it may be cut."
+        if getattr(syntax, "is_compressed", False):
+            decompress = "Decompress the series first, for instance with gdcmconv --raw or dcmdjpeg"
+            do = f"{decompress}; if it is cut, copy it again."
+        raise InputError(path, found=found, expected="a whole slice", do=do) from None
 
 
 def _rescale(path: Path, header: Dataset, keyword: str, neutral: float) -> float:
@@ -183,11 +168,7 @@ def is_multi_frame(header: Dataset) -> bool:
 
 
 def frame_headers(path: Path, header: Dataset) -> list[Dataset]:
-    """A flat header for each frame, with the keywords of single slices.
-
-    Raises:
-        InputError: the groups are not as many as the frames.
-    """
+    """A flat header for each frame, with the keywords of single slices; an `InputError` if groups are missing."""
     frames = int(header.get("NumberOfFrames") or 1)
     own = list(header.get(PER_FRAME) or [])
     if len(own) != frames:
@@ -198,12 +179,16 @@ def frame_headers(path: Path, header: Dataset) -> list[Dataset]:
         if keyword in common:
             delattr(common, keyword)
     _lay_flat(common, header.get(SHARED) or [])
-    _lay_agent_flat(common)
-    flat = []
-    for groups in own:
-        one = copied(common)
+    # Enhanced files code the contrast agent and its route; what is read of them is their words.
+    agents = common.get("ContrastBolusAgentSequence") or []
+    if agents and not common.get("ContrastBolusAgent"):
+        common.ContrastBolusAgent = str(agents[0].get("CodeMeaning") or "")
+        routes = agents[0].get("ContrastBolusAdministrationRouteSequence") or []
+        if routes:
+            common.ContrastBolusRoute = str(routes[0].get("CodeMeaning") or "")
+    flat = [copied(common) for _ in own]
+    for one, groups in zip(flat, own, strict=True):
         _lay_flat(one, [groups])
-        flat.append(one)
     return flat
 
 
@@ -218,17 +203,6 @@ def _lay_flat(header: Dataset, groups: Sequence[Dataset]) -> None:
             setattr(header, new, header.get(old))
 
 
-def _lay_agent_flat(header: Dataset) -> None:
-    # Enhanced files code the contrast agent and its route; what is read of them is their words.
-    agents = header.get("ContrastBolusAgentSequence") or []
-    if not agents or header.get("ContrastBolusAgent"):
-        return
-    header.ContrastBolusAgent = str(agents[0].get("CodeMeaning") or "")
-    routes = agents[0].get("ContrastBolusAdministrationRouteSequence") or []
-    if routes:
-        header.ContrastBolusRoute = str(routes[0].get("CodeMeaning") or "")
-
-
 # Names that promise an image: such a file that is no DICOM is a broken slice, not a stranger to be ignored.
 IMAGE_SUFFIXES = (".dcm", ".dicom", ".ima")
 
@@ -236,11 +210,7 @@ SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 
 
 def read_headers(path: Path) -> tuple[DicomSlice, ...] | NotASlice:
-    """Read one file's header: one slice, or the frames of a multi-frame file.
-
-    Raises:
-        InputError: the file ends too early, or holds a slice without its place or pixel size.
-    """
+    """One slice, or the frames of a multi-frame file, by the headers; an `InputError` if the file is cut or broken."""
     if not is_dicom(path):
         if path.suffix.lower() in IMAGE_SUFFIXES:
             size = path.stat().st_size
@@ -262,7 +232,13 @@ def _not_a_slice(path: Path, header: Dataset) -> NotASlice | None:
     if path.name.upper() == "DICOMDIR" or "DirectoryRecordSequence" in header:
         return NotASlice("a DICOMDIR")
     if "Rows" not in header or "Columns" not in header:
-        return _no_image(path, header)
+        sop_class = header.get("SOPClassUID")
+        name = getattr(sop_class, "name", "")
+        # The class is named twice, the first time at the very start: where they differ, the file was cut in between.
+        whole = bool(sop_class) and sop_class == header.file_meta.get("MediaStorageSOPClassUID", sop_class)
+        if not whole or "Image Storage" in name:
+            raise cut(path)
+        return NotASlice(f"a {name} without an image")
     if header.get("SOPClassUID") == SegmentationStorage:
         # Drawn on a series and useless without it: it may be in the folder of its slices.
         return NotASlice("a DICOM segmentation")
@@ -277,13 +253,3 @@ def _not_a_slice(path: Path, header: Dataset) -> NotASlice | None:
         return NotASlice(what, image=True)
     modality = str(header.get("Modality") or "none")
     return None if modality in MODALITIES else NotASlice(f"an image of modality {modality}", image=True)
-
-
-def _no_image(path: Path, header: Dataset) -> NotASlice:
-    sop_class = header.get("SOPClassUID")
-    name = getattr(sop_class, "name", "")
-    # The class is named twice, the first time at the very start: where the two differ, the file was cut in between.
-    whole = bool(sop_class) and sop_class == header.file_meta.get("MediaStorageSOPClassUID", sop_class)
-    if not whole or "Image Storage" in name:
-        raise cut(path)
-    return NotASlice(f"a {name} without an image")

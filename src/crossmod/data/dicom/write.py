@@ -26,17 +26,8 @@ MADE_UP = "crossmod-"
 
 # Type 2: present, and empty if unknown.
 EMPTY = (
-    "PatientName",
-    "PatientID",
-    "PatientBirthDate",
-    "PatientSex",
-    "StudyDate",
-    "StudyTime",
-    "StudyID",
-    "AccessionNumber",
-    "ReferringPhysicianName",
-    "Manufacturer",
-    "PositionReferenceIndicator",
+    *("PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyDate", "StudyTime", "StudyID"),
+    *("AccessionNumber", "ReferringPhysicianName", "Manufacturer", "PositionReferenceIndicator"),
 )
 
 
@@ -49,11 +40,6 @@ class Stored:
     intercept: float
     unit: str = "US"
     """RescaleType: `HU`, or unspecified."""
-
-    @property
-    def signed(self) -> bool:
-        """Whether the stored numbers may be negative."""
-        return self.pixels.dtype == np.int16
 
 
 def as_16_bit(voxels: Voxels, *, hounsfield: bool) -> Stored:
@@ -105,19 +91,15 @@ def series_header(modality: Modality, layout: Layout, stored: Stored) -> Dataset
         series.MRAcquisitionType, series.EchoTime, series.EchoTrainLength = "", None, None
         series.RepetitionTime = None
     layout.put(series)
-    _put_pixel_format(series, stored)
-    return series
-
-
-def _put_pixel_format(series: Dataset, stored: Stored) -> None:
     series.SamplesPerPixel, series.PhotometricInterpretation = 1, "MONOCHROME2"
     series.Rows, series.Columns = stored.pixels.shape[1:]
     series.BitsAllocated, series.BitsStored, series.HighBit = 16, 16, 15
-    series.PixelRepresentation = int(stored.signed)
-    if series.Modality == "CT" or (stored.slope, stored.intercept) != (1.0, 0.0):
+    series.PixelRepresentation = int(stored.pixels.dtype == np.int16)  # whether the stored numbers are signed
+    if modality == "ct" or (stored.slope, stored.intercept) != (1.0, 0.0):
         series.RescaleSlope = format_number_as_ds(stored.slope)
         series.RescaleIntercept = format_number_as_ds(stored.intercept)
         series.RescaleType = stored.unit
+    return series
 
 
 def slice_name(index: int) -> str:

@@ -7,29 +7,26 @@
 """
 
 import logging
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from crossmod.config import Modality
-from crossmod.data.contrast_agent import settled_contrast
 from crossmod.data.deidentify import distinct_notes
-from crossmod.data.dicom.choose_series import Series
-from crossmod.data.dicom.series import check_uniform, list_series, read_series
+from crossmod.data.dicom.series import Series, check_uniform, list_series, read_series
 from crossmod.data.importers.chaos_masks import LABEL_NAMES, paired, read_masks
 from crossmod.data.importers.common import (
     Crop,
-    checked_and_cropped,
     choose_cases,
+    importing,
     phantom_mark,
     phantom_record,
     safe_name,
-    say_who_is_who,
+    with_stated_contrast,
 )
 from crossmod.data.patient_identity import Mark
 from crossmod.data.patient_key import known_id, patient_key_for
 from crossmod.data.store import CaseRecord, listed
-from crossmod.data.store_writer import writing_store
 from crossmod.data.volume import CANONICAL, Volume
 from crossmod.errors import InputError
 from crossmod.files import natural_key
@@ -38,7 +35,12 @@ from crossmod.progress import track
 logger = logging.getLogger(__name__)
 
 SETS = ("Train_Sets", "Test_Sets")
-MR_SEQUENCES = ("t1_in", "t1_out", "t2_spir")
+# By modality and folder of a patient, the sequences in it.
+LAYOUT: dict[Modality, dict[str, tuple[str | None, ...]]] = {
+    "ct": {"": (None,)},
+    "mr": {"T1DUAL": ("t1_in", "t1_out"), "T2SPIR": ("t2_spir",)},
+}
+SEQUENCES = ("ct", "t1_in", "t1_out", "t2_spir")
 
 # Reported by users of the set; the error, if it is there, cannot be seen in the file.
 DOUBTFUL_MR = ("21", "22", "33")
@@ -47,14 +49,9 @@ DOUBTFUL = "the geometry of this case was reported not to match its labels"
 
 @dataclass(frozen=True)
 class ChaosCase:
-    """One series of one CHAOS patient.
+    """One series of one CHAOS patient: `folder` holds `DICOM_anon` and, in the training set, `Ground`.
 
-    Args:
-        modality: `ct` or `mr`.
-        number: the patient's folder, such as `10`.
-        sequence: one of `MR_SEQUENCES`; None for CT.
-        folder: holds `DICOM_anon` and, in the training set, `Ground`.
-        name: first part of the pseudonym, different for another set in the same layout.
+    `name` is the first part of the pseudonym, different for another set in the same layout.
     """
 
     modality: Modality
@@ -89,73 +86,44 @@ def prepare_chaos(
 ) -> list[CaseRecord]:
     """Make a store of CHAOS; patients are named `chaos-ct-<id>` and `chaos-mr-<id>`. Its CT has contrast agent.
 
-    Args:
-        src: the folder of `Train_Sets`, that folder itself, or one with `CT` or `MR` in it.
-        store: the new store.
-        append: whether an existing store may grow.
-        only: take only these: cases, patients, or CHAOS's numbers.
-        exclude: leave these out; named the same way.
-        sequences: take only these, of `ct`, `t1_in`, `t1_out`, `t2_spir`.
-        name: first part of the patients' names, for another set in this layout.
-        contrast: whether CT has contrast agent, for another set in this layout.
-        crop: `abdomen` crops longer CT, see `crossmod.data.crop_abdomen`.
-        accept_units: also take values that cannot be HU (CT) or signal (MR), with the unit `unknown`.
+    The arguments are those of `crossmod.prepare_chaos`; `src` may also be `Train_Sets` itself.
 
     Raises:
         InputError: nothing to take, or a case that cannot be used, named by its folder.
     """
-    unknown = sorted(set(sequences) - {"ct", *MR_SEQUENCES})
+    unknown = sorted(set(sequences) - set(SEQUENCES))
     if unknown:
-        expected = ", ".join(("ct", *MR_SEQUENCES))
-        raise InputError("--sequences", found=unknown[0], expected=expected, do="Name some of these.")
+        raise InputError("--sequences", found=unknown[0], expected=", ".join(SEQUENCES), do="Name some of these.")
     every = chaos_cases(src, safe_name(name) if name else "chaos")
     cases = [case for case in every if not sequences or (case.sequence or "ct") in sequences]
     keep = choose_cases(src, [{case.id, case.patient, case.number} for case in cases], only, exclude)
     chosen = [cases[index] for index in keep]
     marks = _marks(src, chosen, store, chaos=name is None)
-    with writing_store(store, append=append) as writer:
-        records = [
-            writer.add(
-                case.id,
-                checked_and_cropped(case.folder, read_chaos_case(case, contrast=contrast), crop, accept_units),
-                patient=case.patient,
-                person=marks[case.patient],
-            )
-            for case in track(chosen, "Preparing CHAOS")
-        ]
-    say_who_is_who(src, [case.folder for case in chosen], records)
-    return records
+    with importing(src, store, append=append, crop=crop, accept_units=accept_units) as importer:
+        for case in track(chosen, "Preparing CHAOS"):
+            volume = read_chaos_case(case, contrast=contrast)
+            importer.add(case.folder, case.id, volume, patient=case.patient, person=marks[case.patient])
+    return importer.records
 
 
 def chaos_cases(src: Path, name: str = "chaos") -> list[ChaosCase]:
-    """All cases below `src` (as of `prepare_chaos`); `name` begins the pseudonyms.
-
-    Raises:
-        InputError: there are none.
-    """
+    """All cases below `src`, of which there must be one at least; `name` begins the pseudonyms."""
     roots = [src / name for name in SETS if (src / name).is_dir()] or [src]
-    cases = [case for root in roots for case in (*_ct_cases(root / "CT"), *_mr_cases(root / "MR"))]
+    cases = [
+        ChaosCase(modality, patient.name, sequence, patient / inside, name)
+        for root in roots
+        for modality, series in LAYOUT.items()
+        for patient in _folders(root / modality.upper())
+        for inside, sequences in series.items()
+        if (patient / inside / "DICOM_anon").is_dir()
+        for sequence in sequences
+    ]
     if not cases:
         inside = listed(sorted(path.name for path in src.iterdir()), 6) if src.is_dir() else "no such folder"
         expected = "Train_Sets, or CT/<id>/DICOM_anon or MR/<id>/T2SPIR/DICOM_anon"
         do = "Give the folder that the CHAOS archive was unpacked into."
         raise InputError(src, found=inside or "an empty folder", expected=expected, do=do)
-    return [replace(case, name=name) for case in cases]
-
-
-def _ct_cases(folder: Path) -> Iterator[ChaosCase]:
-    for patient in _folders(folder):
-        if (patient / "DICOM_anon").is_dir():
-            yield ChaosCase("ct", patient.name, None, patient)
-
-
-def _mr_cases(folder: Path) -> Iterator[ChaosCase]:
-    for patient in _folders(folder):
-        if (patient / "T1DUAL" / "DICOM_anon").is_dir():
-            yield ChaosCase("mr", patient.name, "t1_in", patient / "T1DUAL")
-            yield ChaosCase("mr", patient.name, "t1_out", patient / "T1DUAL")
-        if (patient / "T2SPIR" / "DICOM_anon").is_dir():
-            yield ChaosCase("mr", patient.name, "t2_spir", patient / "T2SPIR")
+    return cases
 
 
 def _folders(folder: Path) -> list[Path]:
@@ -163,11 +131,7 @@ def _folders(folder: Path) -> list[Path]:
 
 
 def read_chaos_case(case: ChaosCase, *, contrast: bool | None = None) -> Volume:
-    """Read one case with its labels, if it has any; `contrast` is for another set in this layout: CHAOS's CT has agent.
-
-    Raises:
-        InputError: series or masks that do not fit together, or a header that says otherwise than `contrast`.
-    """
+    """Read one case with its labels, if any; `contrast` is for another set in this layout: CHAOS's CT has agent."""
     found = list_series(case.folder / "DICOM_anon")
     check_uniform(found)
     if case.sequence in ("t1_in", "t1_out"):
@@ -175,15 +139,15 @@ def read_chaos_case(case: ChaosCase, *, contrast: bool | None = None) -> Volume:
     else:
         if len(found) != 1:
             raise _unlike_chaos(case.folder / "DICOM_anon", f"{len(found)} series", "one")
-        series, notes = _of_modality(case, found[0]), []
+        series, notes = found[0], []
+    if series.modality != case.modality:
+        raise _unlike_chaos(series.folder, f"a series of modality {series.modality.upper()}", case.modality.upper())
     volume, files = read_series(series)
     if case.modality == "mr" and case.number in DOUBTFUL_MR:
         notes.append(DOUBTFUL)
     distinct_notes(case.id, notes)
     volume = replace(volume, sequence=case.sequence, notes=(*volume.notes, *notes))
-    if case.modality == "ct":
-        stated = True if contrast is None else contrast
-        volume = replace(volume, contrast=settled_contrast(case.folder, header=volume.contrast, stated=stated))
+    volume = with_stated_contrast(case.folder, volume, True if contrast is None else contrast)
     ground = case.folder / "Ground"
     if ground.is_dir():
         return _labelled(volume, files, ground)
@@ -194,12 +158,6 @@ def read_chaos_case(case: ChaosCase, *, contrast: bool | None = None) -> Volume:
 
 def _unlike_chaos(subject: Path, found: str, expected: str) -> InputError:
     return InputError(subject, found=found, expected=expected, do="Unpack the archive again.")
-
-
-def _of_modality(case: ChaosCase, series: Series) -> Series:
-    if series.modality != case.modality:
-        raise _unlike_chaos(series.folder, f"a series of modality {series.modality.upper()}", case.modality.upper())
-    return series
 
 
 def _phase(case: ChaosCase, found: list[Series]) -> tuple[Series, list[str]]:
@@ -213,20 +171,21 @@ def _phase(case: ChaosCase, found: list[Series]) -> tuple[Series, list[str]]:
     if None in echoes or echoes[0] == echoes[1]:
         if expected not in named:
             raise _unlike_chaos(folder, f"echo times {echoes[0]} and {echoes[1]}", "two echo times")
-        return _of_modality(case, named[expected]), ["the phase was decided by the folder's name, not by echo time"]
+        return named[expected], ["the phase was decided by the folder's name, not by echo time"]
     by_echo = sorted(found, key=lambda series: series.echo_time or 0.0, reverse=case.sequence == "t1_in")[0]
     notes = []
     if by_echo is not named.get(expected, by_echo):
         notes.append("the phase was decided by echo time; the folder's name says the other phase")
-    return _of_modality(case, by_echo), notes
+    return by_echo, notes
 
 
 def _labelled(volume: Volume, files: list[Path], ground: Path) -> Volume:
     masks = read_masks(ground, volume.modality)
-    if len(masks) != len(files) or volume.orientation[2] not in ("S", "I"):
-        found = f"{_counted(len(masks), 'mask')} for {_counted(len(files), 'slice')}"
-        if len(masks) == len(files):
-            found = f"slices that are not axial (they follow one another along {volume.orientation[2]})"
+    if len(masks) != len(files):
+        counts = (f"{n} {thing}{'s' if n != 1 else ''}" for n, thing in ((len(masks), "mask"), (len(files), "slice")))
+        raise _unlike_chaos(ground, " for ".join(counts), "one mask per axial slice")
+    if volume.orientation[2] not in ("S", "I"):
+        found = f"slices that are not axial (they follow one another along {volume.orientation[2]})"
         raise _unlike_chaos(ground, found, "one mask per axial slice")
     if masks.shape[1:] != volume.voxels.shape[1:]:
         sizes = [f"{array.shape[1]} x {array.shape[2]}" for array in (masks, volume.voxels)]
@@ -237,10 +196,6 @@ def _labelled(volume: Volume, files: list[Path], ground: Path) -> Volume:
     labels, note = paired(ground, masks, files, volume.voxels, volume.modality)
     volume = volume.with_labels(labels, LABEL_NAMES[volume.modality])
     return replace(volume, notes=(*volume.notes, note))
-
-
-def _counted(count: int, thing: str) -> str:
-    return f"{count} {thing}{'s' if count != 1 else ''}"
 
 
 def _marks(src: Path, cases: Sequence[ChaosCase], store: Path, *, chaos: bool) -> dict[str, tuple[str, ...]]:
@@ -255,14 +210,7 @@ def _marks(src: Path, cases: Sequence[ChaosCase], store: Path, *, chaos: bool) -
         elif chaos:
             found[case.patient] = (str(Mark("set", "chaos", f"{case.modality}-{case.number}")),)
         else:
-            found[case.patient] = (_id_mark(case, store) or str(Mark("name", "", case.number)),)
+            ids = {series.slices[0].patient for series in list_series(case.folder / "DICOM_anon")}
+            own = known_id(ids.pop()) if len(ids) == 1 else ""
+            found[case.patient] = (str(patient_key_for(store).mark(own) if own else Mark("name", "", case.number)),)
     return found
-
-
-def _id_mark(case: ChaosCase, store: Path) -> str | None:
-    ids = {series.slices[0].patient for series in list_series(case.folder / "DICOM_anon")}
-    own = known_id(next(iter(ids))) if len(ids) == 1 else ""
-    if not own:
-        return None
-    key = patient_key_for(store)
-    return str(Mark("id", key.fingerprint, key.hash(own)))

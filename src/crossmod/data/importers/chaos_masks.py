@@ -57,16 +57,11 @@ Order = Literal["file names", "file names reversed", "positions", "positions rev
 
 
 def read_masks(ground: Path, modality: Modality) -> UInt8[np.ndarray, "masks rows columns"]:
-    """The masks of a `Ground` folder as labels, in the natural order of their names.
-
-    Raises:
-        InputError: no masks, masks of several sizes, or a value that stands for no organ.
-    """
+    """The masks of a `Ground` folder as labels, in the natural order of their names; unusable ones are refused."""
     paths = [path for path in files_in(ground) if path.suffix.lower() == ".png"] if ground.is_dir() else []
     if not paths:
         raise InputError(ground, found="no PNG files", expected="masks", do="Unpack the training set again.")
-    convert = _ct_labels if modality == "ct" else _mr_labels
-    masks = [convert(path, _pixels(path)) for path in paths]
+    masks = [_labels(path, _pixels(path), modality) for path in paths]
     for path, mask in zip(paths, masks, strict=True):
         if mask.shape != masks[0].shape:
             found = f"a mask of {mask.shape[0]} x {mask.shape[1]}"
@@ -86,44 +81,30 @@ def _pixels(path: Path) -> Pixels:
         raise InputError(path, found=found, expected="a mask", do="Unpack the training set again.") from None
 
 
-def _ct_labels(path: Path, pixels: Pixels) -> UInt8[np.ndarray, "rows columns"]:
-    unknown = set(np.unique(pixels).tolist()) - {0, 1, 255}
-    if unknown:
-        raise _unknown(path, unknown, "0 and 255 (liver)")
-    return (pixels > 0).astype(np.uint8)
-
-
-def _mr_labels(path: Path, pixels: Pixels) -> UInt8[np.ndarray, "rows columns"]:
-    labels = np.zeros(pixels.shape, dtype=np.uint8)
-    for value, (above, most) in MR_RANGES.items():
-        labels[(pixels > above) & (pixels <= most)] = value
-    unknown = set(np.unique(pixels[(labels == 0) & (pixels != 0)]).tolist())
-    if unknown:
+def _labels(path: Path, pixels: Pixels, modality: Modality) -> UInt8[np.ndarray, "rows columns"]:
+    if modality == "ct":
+        labels, stray = (pixels > 0).astype(np.uint8), ~np.isin(pixels, (0, 1, 255))
+        expected = "0 and 255 (liver)"
+    else:
+        labels = np.zeros(pixels.shape, dtype=np.uint8)
+        for value, (above, most) in MR_RANGES.items():
+            labels[(pixels > above) & (pixels <= most)] = value
+        stray = (labels == 0) & (pixels != 0)
         organs = (f"{LABEL_NAMES['mr'][value]} ({low}, {high}]" for value, (low, high) in MR_RANGES.items())
-        raise _unknown(path, unknown, f"0, {', '.join(organs)}")
+        expected = f"0, {', '.join(organs)}"
+    if stray.any():
+        found = f"label value unknown: {listed(map(str, np.unique(pixels[stray]).tolist()), 5)}"
+        do = "Unpack the training set again, or leave out this case."
+        raise InputError(path, found=found, expected=expected, do=do)
     return labels
-
-
-def _unknown(path: Path, values: set[int], expected: str) -> InputError:
-    found = f"label value unknown: {listed(map(str, sorted(values)), 5)}"
-    return InputError(path, found=found, expected=expected, do="Unpack the training set again, or leave out this case.")
 
 
 def paired(
     ground: Path, masks: Labels, files: Sequence[Path], voxels: Voxels, modality: Modality
 ) -> tuple[Labels, str]:
-    """Assign masks to slices.
+    """The masks (in the natural order of their names) in the order of the slices, feet to head, and which order it was.
 
-    Args:
-        ground: for errors.
-        masks: labels in the natural order of the masks' names.
-        files: the slices' files in the order of `voxels`.
-        voxels: values of the slices, feet to head.
-        modality: an undecidable order is refused for `ct`, whose cases are known to differ; `mr` follows the file
-            names.
-
-    Returns:
-        The labels in the order of `voxels`, and a note that says which order it was.
+    An undecidable order is refused for `ct`, whose cases are known to differ; `mr` follows the file names.
 
     Raises:
         InputError: the order of a CT case cannot be decided, or the masks do not follow one another in it.

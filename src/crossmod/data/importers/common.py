@@ -8,7 +8,8 @@ Notable:
 
 import logging
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Generator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal, TypedDict, cast
@@ -18,6 +19,7 @@ from crossmod.data.contrast_agent import settled_contrast
 from crossmod.data.crop_abdomen import crop_to_abdomen
 from crossmod.data.patient_identity import Mark
 from crossmod.data.store import CaseRecord, listed
+from crossmod.data.store_writer import StoreWriter, writing_store
 from crossmod.data.units import with_checked_units
 from crossmod.data.volume import Volume
 from crossmod.errors import InputError
@@ -39,18 +41,40 @@ def check_contrast_option(contrast: bool | None, modalities: Collection[Modality
         raise InputError("--contrast", found="images that are all MR", expected="CT", do=do)
 
 
-def with_stated_contrast(subject: Path, volume: Volume, contrast: bool | None) -> Volume:
+class Importer:
+    """Adds the volumes of one call of `prepare` to a store; made by `importing`, which has the arguments."""
+
+    def __init__(self, writer: StoreWriter, crop: Crop | None, accept_units: bool):
+        self.writer, self.crop, self.accept_units = writer, crop, accept_units
+        self.sources: list[Path] = []
+        self.records: list[CaseRecord] = []
+
+    def add(self, source: Path, case: str, volume: Volume, *, patient: str, person: tuple[str, ...]) -> CaseRecord:
+        """Check the unit of a volume, crop it if requested, which needs HU, and write it; `source` is its file."""
+        advice = "Or pass --accept-units: it is then stored with the unit `unknown`."
+        volume = with_checked_units(source, volume, accept=self.accept_units, advice=advice)
+        volume = volume if self.crop is None else crop_to_abdomen(volume, source)
+        self.records.append(self.writer.add(case, volume, patient=patient, person=person))
+        self.sources.append(source)
+        return self.records[-1]
+
+
+@contextmanager
+def importing(
+    src: Path, store: Path, *, append: bool, crop: Crop | None, accept_units: bool
+) -> Generator[Importer, None, None]:
+    """A store to add volumes to. When it is written, what became of the files in `src` is printed."""
+    with writing_store(store, append=append) as writer:
+        importer = Importer(writer, crop, accept_units)
+        yield importer
+    _print_patients(src, importer.sources, importer.records)
+
+
+def with_stated_contrast(source: Path, volume: Volume, stated: bool | None) -> Volume:
     """A CT with what its header and the user say of contrast agent; MR as it is."""
     if volume.modality != "ct":
         return volume
-    return replace(volume, contrast=settled_contrast(subject, header=volume.contrast, stated=contrast))
-
-
-def checked_and_cropped(subject: Path, volume: Volume, crop: Crop | None, accept_units: bool) -> Volume:
-    """The volume with its unit checked, cropped where that is asked for, which needs HU."""
-    advice = "Or pass --accept-units: it is then stored with the unit `unknown`."
-    volume = with_checked_units(subject, volume, accept=accept_units, advice=advice)
-    return volume if crop is None else crop_to_abdomen(volume, subject)
+    return replace(volume, contrast=settled_contrast(source, header=volume.contrast, stated=stated))
 
 
 def choose_cases(src: Path, names: Sequence[set[str]], only: Collection[str], exclude: Collection[str]) -> list[int]:
@@ -96,26 +120,22 @@ def phantom_record(folder: Path) -> PhantomRecord | None:
 
 
 def phantom_mark(record: PhantomRecord, modality: Modality, number: str) -> tuple[str, ...]:
-    """The mark of a phantom's patient: equal seeds and numbers are the same made-up person."""
-    scope = f"phantom/seed {record['settings']['seed']}"
-    person = next(
-        (case["person"] for case in record["cases"] if (case["modality"], str(case["id"])) == (modality, number)), None
-    )
-    # A folder that was added to the phantom by hand.
-    return (str(Mark("set", scope, str(person))) if person is not None else str(Mark("name", "", number)),)
+    """The mark of a phantom's patient; a folder that was added to the phantom by hand is known by its name."""
+    for case in record["cases"]:
+        if (case["modality"], str(case["id"])) == (modality, number):
+            return (str(Mark("set", f"phantom/seed {record['settings']['seed']}", str(case["person"]))),)
+    return (str(Mark("name", "", number)),)
 
 
-def say_who_is_who(src: Path, sources: Sequence[Path], records: Sequence[CaseRecord]) -> None:
-    """Print which folder or file became which case of which patient. It goes to the terminal alone, since the names of
-    folders are often those of people."""
+def _print_patients(src: Path, sources: Sequence[Path], records: Sequence[CaseRecord]) -> None:
+    """Print which file became which case of which patient. It goes to the terminal alone, since the names of folders
+    are often those of people."""
+    inside = (source.relative_to(src) if source.is_relative_to(src) else source for source in sources)
     rows = [("from", "case", "patient")]
-    for source, record in zip(sources, records, strict=True):
-        inside = source.relative_to(src) if source.is_relative_to(src) else source
-        rows.append((str(inside), record.id, record.patient))
-    more = len(rows) - 1 - MOST_ROWS
-    rows = rows[: MOST_ROWS + 1]
-    widths = [max(len(row[column]) for row in rows) for column in range(3)]
-    lines = ["  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    rows += [(str(path), record.id, record.patient) for path, record in zip(inside, records, strict=True)]
+    shown, more = rows[: MOST_ROWS + 1], len(rows) - 1 - MOST_ROWS
+    widths = [max(map(len, column)) for column in zip(*shown, strict=True)]
+    lines = ["  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in shown]
     if more > 0:
         lines.append(f"... and {more} more cases")
     logger.info("%s", "\n".join(lines))

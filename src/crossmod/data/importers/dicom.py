@@ -1,23 +1,15 @@
 """DICOM series into a store."""
 
+import itertools
 import logging
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from crossmod.data.dicom.choose_series import Series
 from crossmod.data.dicom.patients import checked_name, owners
 from crossmod.data.dicom.series import check_uniform, list_series, read_series
-from crossmod.data.importers.common import (
-    Crop,
-    check_contrast_option,
-    checked_and_cropped,
-    safe_name,
-    say_who_is_who,
-    with_stated_contrast,
-)
+from crossmod.data.importers.common import Crop, check_contrast_option, importing, safe_name, with_stated_contrast
 from crossmod.data.store import MANIFEST, CaseRecord, Store
-from crossmod.data.store_writer import writing_store
 from crossmod.errors import InputError
 from crossmod.progress import track
 
@@ -39,18 +31,7 @@ def prepare_dicom(
 ) -> list[CaseRecord]:
     """Make a store of every CT and MR series below a folder; scout views are left out.
 
-    Args:
-        src: a folder of DICOM folders, one series per folder (or several, of different modality or echo time).
-        store: the new store.
-        append: whether an existing store may grow.
-        patient: the pseudonym, if all series are of one patient.
-        name: pseudonyms are `<name>-p001`, ...; default: `dicom`.
-        sequence: name of the series in the store, such as `t2_spir`; without it, MR series of several echo times of one
-            patient are named by them: `te4.6`, `te80`.
-        contrast: whether the CT has contrast agent; default: as the headers say.
-        crop: `abdomen` crops longer CT, see `crossmod.data.crop_abdomen`.
-        accept_units: also take values that cannot be HU (CT) or signal (MR), with the unit `unknown`.
-        ignore_ids: take each folder in `src` for a patient, whatever the PatientIDs say.
+    The arguments are those of `crossmod.prepare_dicom`; `contrast` says whether the CT has contrast agent.
 
     Raises:
         InputError: no series, one that cannot be used, named by its folder, or one that says otherwise than `contrast`.
@@ -69,28 +50,29 @@ def prepare_dicom(
     known = Store(store).cases if append and (store / MANIFEST).is_file() else ()
     whose = owners(src, found, prefix=prefix, store=store, known=known, patient=patient, ignore_ids=ignore_ids)
     echoes: dict[str, set[float | None]] = {}
-    for series, owner in zip(found, whose, strict=True):
+    for series, (pseudonym, _) in zip(found, whose, strict=True):
         if series.modality == "mr":
-            echoes.setdefault(owner.pseudonym, set()).add(series.echo_time)
-    several = {pseudonym for pseudonym, times in echoes.items() if len(times) > 1}
+            echoes.setdefault(pseudonym, set()).add(series.echo_time)
+    several = {name for name, times in echoes.items() if len(times) > 1}
     taken = {record.id for record in known}
-    with writing_store(store, append=append) as writer:
-        records = []
-        for series, owner in track(list(zip(found, whose, strict=True)), "Preparing DICOM"):
-            series_name = sequence or (_by_echo(series) if owner.pseudonym in several else None)
-            volume = with_stated_contrast(
-                series.folder, replace(read_series(series)[0], sequence=series_name), contrast
-            )
-            volume = checked_and_cropped(series.folder, volume, crop, accept_units)
-            case = _free("-".join(part for part in (owner.pseudonym, volume.modality, series_name) if part), taken)
-            records.append(writer.add(case, volume, patient=owner.pseudonym, person=(owner.mark,)))
-            _check_not_again(series.folder, records[-1], known)
-    say_who_is_who(src, [series.folder for series in found], records)
-    return records
+    with importing(src, store, append=append, crop=crop, accept_units=accept_units) as importer:
+        for series, (pseudonym, mark) in track(list(zip(found, whose, strict=True)), "Preparing DICOM"):
+            by_echo = series.modality == "mr" and series.echo_time is not None and pseudonym in several
+            series_name = sequence or (f"te{series.echo_time:g}" if by_echo else None)
+            volume = replace(read_series(series)[0], sequence=series_name)
+            volume = with_stated_contrast(series.folder, volume, contrast)
+            name = "-".join(part for part in (pseudonym, volume.modality, series_name) if part)
+            # One patient may have several such series.
+            names = itertools.chain([name], (f"{name}-{number}" for number in itertools.count(2)))
+            case = next(name for name in names if name not in taken)
+            taken.add(case)
+            record = importer.add(series.folder, case, volume, patient=pseudonym, person=(mark,))
+            _check_not_again(series.folder, record, known)
+    return importer.records
 
 
 def _check_not_again(folder: Path, record: CaseRecord, known: Iterable[CaseRecord]) -> None:
-    """A scan that is in the store already, with the same parameters, would count twice."""
+    """Refuse a scan that is in the store already, with the same parameters: it would count twice."""
     for other in known:
         alike = all(
             getattr(other, name) == getattr(record, name) for name in ("patient", "sha256", "sequence", "acquisition")
@@ -98,17 +80,3 @@ def _check_not_again(folder: Path, record: CaseRecord, known: Iterable[CaseRecor
         if alike:
             found, expected = f"a scan that is in the store already, as {other.id}", "new scans"
             raise InputError(folder, found=found, expected=expected, do="Leave its folder out.")
-
-
-def _by_echo(series: Series) -> str | None:
-    return None if series.modality == "ct" or series.echo_time is None else f"te{series.echo_time:g}"
-
-
-def _free(case: str, taken: set[str]) -> str:
-    """`case`, or with a number where one patient has several such series."""
-    number, name = 1, case
-    while name in taken:
-        number += 1
-        name = f"{case}-{number}"
-    taken.add(name)
-    return name

@@ -8,7 +8,6 @@
 - A server that ignores `Range` answers 200; then the download starts over.
 """
 
-import hashlib
 import http.client
 import json
 import os
@@ -20,13 +19,10 @@ import urllib.request
 import zipfile
 import zlib
 from pathlib import Path, PurePosixPath
-from typing import Literal
 
 from crossmod.errors import InputError
-from crossmod.files import disk_full, is_disk_full
+from crossmod.files import disk_full, is_disk_full, sha256
 from crossmod.progress import Advance, progress, track
-
-Algorithm = Literal["sha256", "md5"]
 
 CHUNK = 1 << 20
 TIMEOUT_SECONDS = 60.0
@@ -36,23 +32,20 @@ class _UnfinishedError(Exception):
     """The connection broke, or the server asks to come back later."""
 
 
-def fetch(
-    url: str, target: Path, *, checksum: str, algorithm: Algorithm = "sha256", attempts: int = 6, pause: float = 2.0
-) -> Path:
-    """Download `url` to `target`, unless a file with the right checksum exists.
+def fetch(url: str, target: Path, *, checksum: str, attempts: int = 6, pause: float = 2.0) -> Path:
+    """Download `url` to `target`, unless a file with the right SHA-256 `checksum` exists.
 
     Args:
         url: http or https.
         target: the file; its unfinished part is kept beside it.
         checksum: hexadecimal, of the whole file.
-        algorithm: of the checksum.
         attempts: broken connections in a row, without a byte gained, before giving up.
         pause: seconds before the first retry; doubled each time.
 
     Raises:
         InputError: the server cannot be reached or refuses, the disk is full, or the checksum is another.
     """
-    if target.is_file() and _digest(target, algorithm) == checksum.lower():
+    if target.is_file() and sha256(target) == checksum.lower():
         return target
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(f"{target.name}.part")
@@ -62,11 +55,11 @@ def fetch(
         if is_disk_full(error):
             raise disk_full(target) from error
         raise
-    found = _digest(part, algorithm)
+    found = sha256(part)
     if found != checksum.lower():
         _forget(part)
         do = "Rerun the command; if that does not help, the file on the server has changed."
-        raise InputError(url, found=f"a file with {algorithm} {found}", expected=checksum, do=do)
+        raise InputError(url, found=f"a file with sha256 {found}", expected=checksum, do=do)
     part.replace(target)
     _forget(part)
     return target
@@ -130,7 +123,10 @@ def _receive(response: http.client.HTTPResponse, part: Path, have: int) -> None:
         if sent != str(have):
             _forget(part)
             raise _UnfinishedError("the server sent another part than was asked for")
-    _write_tag(part, response)
+    tag = response.headers.get("ETag")
+    # A weak tag promises the same meaning, not the same bytes.
+    tag = tag if tag and not tag.startswith("W/") else response.headers.get("Last-Modified")
+    _tag_file(part).write_text(json.dumps({"tag": tag}), encoding="utf-8")
     length = response.headers.get("Content-Length")
     total = start + int(length) if length else 0
     with (
@@ -163,13 +159,6 @@ def _read_tag(part: Path) -> str | None:
         return None
 
 
-def _write_tag(part: Path, response: http.client.HTTPResponse) -> None:
-    tag = response.headers.get("ETag")
-    # A weak tag promises the same meaning, not the same bytes.
-    tag = tag if tag and not tag.startswith("W/") else response.headers.get("Last-Modified")
-    _tag_file(part).write_text(json.dumps({"tag": tag}), encoding="utf-8")
-
-
 def _forget(part: Path) -> None:
     part.unlink(missing_ok=True)
     _tag_file(part).unlink(missing_ok=True)
@@ -179,40 +168,16 @@ def _size(path: Path) -> int:
     return path.stat().st_size if path.is_file() else 0
 
 
-def _digest(path: Path, algorithm: Algorithm) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, algorithm).hexdigest()
-
-
 CHAOS_URL = "https://zenodo.org/records/3431873/files/CHAOS_Train_Sets.zip"
 CHAOS_SHA256 = "535f7d3417a0e0f0d9133fb3d962423d2a9cf3f103e4f09a3d8a1daf87d5d2fc"
 CHAOS_FOLDER = "Train_Sets"
 
 
-def download_chaos(
-    folder: Path,
-    *,
-    url: str = CHAOS_URL,
-    checksum: str = CHAOS_SHA256,
-    algorithm: Algorithm = "sha256",
-    keep_archive: bool = False,
-    pause: float = 2.0,
-) -> Path:
-    """Download the CHAOS training sets and unpack them; returns the folder `Train_Sets`, at once if it exists.
-
-    Args:
-        folder: where `Train_Sets` will be; created if missing. About 2.5 GB are needed temporarily.
-        url: the archive.
-        checksum: of the archive, hexadecimal.
-        algorithm: of the checksum.
-        keep_archive: whether to keep the zip file.
-        pause: seconds before the first retry of a broken download; doubled each time.
-
-    Raises:
-        InputError: the download fails, its checksum is wrong, or the archive is not what it should be.
+def download_chaos(folder: Path, *, url: str = CHAOS_URL, checksum: str = CHAOS_SHA256, pause: float = 2.0) -> Path:
+    """Download the CHAOS training sets (as `fetch`) and unpack them; about 2.5 GB are needed temporarily.
 
     Returns:
-        The folder `Train_Sets`; at once, where it is there already.
+        The folder `Train_Sets` in `folder`; at once, where it is there already.
 
     Raises:
         InputError: the download fails, its checksum is wrong, or the archive is not what it should be.
@@ -221,7 +186,7 @@ def download_chaos(
     # It appears only when everything is unpacked, so its presence is enough.
     if unpacked.is_dir():
         return unpacked
-    archive = fetch(url, folder / PurePosixPath(url).name, checksum=checksum, algorithm=algorithm, pause=pause)
+    archive = fetch(url, folder / PurePosixPath(url).name, checksum=checksum, pause=pause)
     temporary = folder / f".unpacking.{os.getpid()}.partial"
     try:
         unzip(archive, temporary)
@@ -233,17 +198,12 @@ def download_chaos(
         inside.replace(unpacked)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-    if not keep_archive:
-        archive.unlink()
+    archive.unlink()
     return unpacked
 
 
 def unzip(archive: Path, folder: Path) -> None:
-    """Unpack a zip file into `folder`; nothing is written outside it, and no link is made.
-
-    Raises:
-        InputError: no zip file, a damaged one, a member that points outside, or a full disk.
-    """
+    """Unpack a zip file into `folder`; members that point outside it or are links are refused, and damaged archives."""
     try:
         with zipfile.ZipFile(archive) as packed:
             members = [member for member in packed.infolist() if not member.is_dir()]

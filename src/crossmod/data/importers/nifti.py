@@ -2,7 +2,7 @@
 
 import logging
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,19 +10,17 @@ from crossmod.config import Modality
 from crossmod.data.importers.common import (
     Crop,
     check_contrast_option,
-    checked_and_cropped,
     choose_cases,
+    importing,
     phantom_mark,
     phantom_record,
     safe_name,
-    say_who_is_who,
     with_stated_contrast,
 )
 from crossmod.data.labels import read_label_names
 from crossmod.data.nifti import read_nifti
 from crossmod.data.patient_identity import NUMBER, Mark
 from crossmod.data.store import MANIFEST, CaseRecord, Store, listed
-from crossmod.data.store_writer import writing_store
 from crossmod.errors import InputError
 from crossmod.files import natural_key
 from crossmod.progress import track
@@ -53,50 +51,30 @@ def prepare_nifti(
 ) -> list[CaseRecord]:
     """Make a store of NIfTI files.
 
-    Args:
-        src: the folder of the data.
-        store: the new store.
-        modality: of all images.
-        append: whether an existing store may grow.
-        image: the file in each case's folder, or a pattern such as `{case}_0000.nii.gz`.
-        label: the same for labels; None: no labels are read. Cases may lack the file, but a name other than the default
-            must exist for at least one case.
-        labels_json: names of the labels; default: `labels.json` in `src`.
-        sequence: the MR sequence or CT phase; becomes part of the case's name.
-        name: patients are `<name>-<case>`; default: the name of `src`.
-        number_patients: call cases p001, p002, ... if their names could identify someone.
-        orientation: the axes' directions, such as `RAS`, for files that do not say.
-        only: take only these cases (or patients).
-        exclude: leave these out.
-        contrast: whether the CT has contrast agent; NIfTI files do not say.
-        crop: `abdomen` crops longer CT, see `crossmod.data.crop_abdomen`.
-        accept_units: also take values that cannot be HU (CT) or signal (MR), with the unit `unknown`.
+    The arguments are those of `crossmod.prepare_nifti`; without `label` no labels are read, and `contrast` says whether
+    the CT has contrast agent. Cases may lack a label file, but a name other than the default must exist once.
 
     Raises:
         InputError: nothing to take, two folders that would become one patient, no label file of the given name, or a
-        file that cannot be used.
-
-    Raises:
-        InputError: nothing to take, two folders that would become one patient, no label file of the name that was
-            given, or a file that cannot be used, named.
+        file that cannot be used, named.
     """
     check_contrast_option(contrast, {modality})
-    found = _nifti_cases(src, image)
     prefix = safe_name(name or src.resolve().name)
-    patients = [
-        f"{prefix}-{f'p{i:03d}' if number_patients else safe_name(case)}" for i, (case, _) in enumerate(found, 1)
+    cases = [
+        _NiftiCase(case, path, f"{prefix}-{f'p{number:03d}' if number_patients else safe_name(case)}")
+        for number, (case, path) in enumerate(_nifti_cases(src, image), 1)
     ]
-    cases = [_NiftiCase(case, path, patient) for (case, path), patient in zip(found, patients, strict=True)]
     keep = choose_cases(src, [{case.name, case.patient} for case in cases], only, exclude)
     chosen = [cases[index] for index in keep]
-    _check_distinct(src, chosen)
-    if number_patients:
-        _check_new(store, append, (case.patient for case in chosen))
+    known = Store(store).cases if number_patients and append and (store / MANIFEST).is_file() else ()
+    _check_patients(src, chosen, known, store)
     label_files = _label_files(src, chosen, label)
-    names = _label_names(src, label, labels_json)
-    marks = _marks(src, modality, {case.name: case.patient.removeprefix(f"{prefix}-") for case in chosen})
-    with writing_store(store, append=append) as writer:
-        records = []
+    path = labels_json or src / "labels.json"
+    names: dict[int, str] = {}
+    if label is not None and (labels_json is not None or path.is_file()):
+        names = read_label_names(path, Path(label).name.removesuffix(".gz").removesuffix(".nii"))
+    people = phantom_record(src.resolve().parent) if src.resolve().name == modality else None
+    with importing(src, store, append=append, crop=crop, accept_units=accept_units) as importer:
         for case in track(chosen, "Preparing NIfTI"):
             volume = read_nifti(
                 case.image,
@@ -106,13 +84,14 @@ def prepare_nifti(
                 sequence=sequence,
                 orientation=orientation,
             )
-            volume = checked_and_cropped(
-                case.image, with_stated_contrast(case.image, volume, contrast), crop, accept_units
-            )
+            volume = with_stated_contrast(case.image, volume, contrast)
+            bare = case.patient.removeprefix(f"{prefix}-")
+            kind = "number" if NUMBER.fullmatch(bare) and bare != case.name else "name"
+            # A phantom names its people.
+            person = phantom_mark(people, modality, case.name) if people else (str(Mark(kind, "", bare)),)
             case_id = f"{case.patient}-{sequence}" if sequence else case.patient
-            records.append(writer.add(case_id, volume, patient=case.patient, person=marks[case.name]))
-    say_who_is_who(src, [case.image for case in chosen], records)
-    return records
+            importer.add(case.image, case_id, volume, patient=case.patient, person=person)
+    return importer.records
 
 
 @dataclass(frozen=True)
@@ -147,15 +126,20 @@ def _nifti_cases(src: Path, image: str) -> list[tuple[str, Path]]:
     return sorted(cases, key=lambda case: natural_key(Path(case[0])))
 
 
-def _check_distinct(src: Path, cases: Sequence[_NiftiCase]) -> None:
-    """Two names may become one where letters are replaced: `a b` and `a_b`."""
-    folders: dict[str, str] = {}
+def _check_patients(src: Path, cases: Sequence[_NiftiCase], known: Sequence[CaseRecord], store: Path) -> None:
+    """Refuse one name for two people: `a b` and `a_b`, or a number that the store (`known`) has given already."""
+    names: dict[str, str] = {}
     for case in cases:
-        other = folders.setdefault(case.patient, case.name)
+        other = names.setdefault(case.patient, case.name)
         if other != case.name:
             found = f"cases {other!r} and {case.name!r}, which would both be called {case.patient}"
             do = "Rename one of them, or number the patients with --number-patients."
             raise InputError(src, found=found, expected="one name per patient", do=do)
+    # Numbers start at 1 in every call.
+    again = sorted({record.patient for record in known} & set(names))
+    if again:
+        found = f"patient {again[0]} already, who may be someone else"
+        raise InputError(store, found=found, expected="new pseudonyms", do="Give another --name.")
 
 
 def _label_files(src: Path, cases: Sequence[_NiftiCase], label: str | None) -> dict[str, Path]:
@@ -174,32 +158,3 @@ def _label_files(src: Path, cases: Sequence[_NiftiCase], label: str | None) -> d
         count = f"{len(without)} of {len(cases)} case{'s' if len(cases) != 1 else ''}"
         logger.warning("%s: %s without a label file %s: %s", src, count, pattern, listed(without, 4))
     return there
-
-
-def _label_names(src: Path, label: str | None, labels_json: Path | None) -> dict[int, str]:
-    path = labels_json or src / "labels.json"
-    if label is None or (labels_json is None and not path.is_file()):
-        return {}
-    return read_label_names(path, Path(label).name.removesuffix(".gz").removesuffix(".nii"))
-
-
-def _check_new(store: Path, append: bool, patients: Iterable[str]) -> None:
-    """Numbers start at 1 in every call: in a store that grows they must not be given to someone else."""
-    if not append or not (store / MANIFEST).is_file():
-        return
-    known = {record.patient for record in Store(store).cases}
-    again = sorted(known & set(patients))
-    if again:
-        found = f"patient {again[0]} already, who may be someone else"
-        raise InputError(store, found=found, expected="new pseudonyms", do="Give another --name.")
-
-
-def _marks(src: Path, modality: Modality, names: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
-    """The marks of each case, by its name without the store's prefix or by its number; a phantom names its people."""
-    people = phantom_record(src.resolve().parent)
-    if people is not None and src.resolve().name == modality:
-        return {case: phantom_mark(people, modality, case) for case in names}
-    return {
-        case: (str(Mark("number" if NUMBER.fullmatch(name) and name != case else "name", "", name)),)
-        for case, name in names.items()
-    }

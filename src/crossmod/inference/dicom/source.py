@@ -9,11 +9,10 @@ from jaxtyping import Shaped
 from pydicom.dataset import Dataset
 from pydicom.valuerep import format_number_as_ds
 
-from crossmod.data.dicom.choose_series import Series, group_slices
 from crossmod.data.dicom.geometry import Layout, stacked
 from crossmod.data.dicom.header import DicomSlice, is_dicom, quiet, read_dataset
 from crossmod.data.dicom.read import frame_headers, is_multi_frame, read_values
-from crossmod.data.dicom.series import slices_in
+from crossmod.data.dicom.series import Series, group_slices, slices_in
 from crossmod.data.volume import Affine, Volume
 from crossmod.errors import InputError
 from crossmod.files import files_in
