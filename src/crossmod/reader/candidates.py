@@ -67,16 +67,7 @@ class Sides:
 
 
 def candidates(real: Sequence[Path], synthetic: Sequence[Path], source: Sequence[Path]) -> Sides:
-    """Read the stores.
-
-    Args:
-        real: stores with real cases of the synthesized modality; their other cases are left out.
-        synthetic: stores that `synthesize` made.
-        source: stores with the cases that the synthetic ones were made from, for the positions of slices.
-
-    Raises:
-        InputError: no synthetic cases, or of several kinds; no real ones of their kind; a broken file; no layers.
-    """
+    """Read the stores."""
     opened = who_is_who([Store(path) for path in (*real, *synthetic)], ask=False).stores
     reals, synthetics = opened[: len(real)], opened[len(real) :]
     chosen = [(store, [case for case in store.cases if case.synthetic is not None]) for store in synthetics]

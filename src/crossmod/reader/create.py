@@ -34,11 +34,7 @@ def sqlite_url(file: Path) -> str:
 
 
 def database_url(folder: Path, database: str | None = None) -> str:
-    """The URL of a survey's database.
-
-    Raises:
-        InputError: the folder is no survey, or its database must be named.
-    """
+    """The URL of a survey's database."""
     if not (folder / IMAGES).is_dir():
         found = "no such folder" if not folder.exists() else f"no {IMAGES} folder in it"
         raise InputError(folder, found=found, expected="a survey", do="Make one with `crossmod reader create`.")
@@ -51,11 +47,7 @@ def database_url(folder: Path, database: str | None = None) -> str:
 
 
 def survey_in(study: ReaderRepository, folder: Path) -> int:
-    """The number of a folder's survey: the only one of its database, or the one with its name.
-
-    Raises:
-        InputError: there is none.
-    """
+    """The number of a folder's survey: the only one of its database, or the one with its name."""
     surveys = study.surveys()
     name = folder.absolute().name
     if name in surveys:
@@ -69,11 +61,7 @@ def survey_in(study: ReaderRepository, folder: Path) -> int:
 
 @contextmanager
 def opened(folder: Path, database: str | None = None) -> Iterator[tuple[ReaderRepository, int]]:
-    """A survey's database, its tables brought up to date, and the survey's number in it.
-
-    Raises:
-        InputError: no survey, a database that does not answer, or a step that it refuses.
-    """
+    """A survey's database, its tables brought up to date, and the survey's number in it."""
     with refusals():
         study = ReaderRepository.made(database_url(folder, database))
         try:
@@ -84,11 +72,7 @@ def opened(folder: Path, database: str | None = None) -> Iterator[tuple[ReaderRe
 
 @contextmanager
 def refusals() -> Iterator[None]:
-    """Turn refusals of the database into errors for the command line.
-
-    Raises:
-        InputError: it refused, or did not answer.
-    """
+    """Turn refusals of the database into errors for the command line."""
     try:
         yield
     except AnswerRejected as refused:

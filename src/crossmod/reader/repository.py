@@ -61,11 +61,7 @@ class ReaderRepository:
 
     @classmethod
     def made(cls, url: str, *, patience: float = PATIENCE) -> "ReaderRepository":
-        """The same with its tables brought up to date (Alembic); a missing SQLite file is created.
-
-        Raises:
-            InputError: a newer crossmod made the tables.
-        """
+        """The same with its tables brought up to date (Alembic); a missing SQLite file is created."""
         database = Database(url, patience, new=True)
         try:
             upgrade(database)
@@ -252,14 +248,6 @@ class ReaderRepository:
 
     def answer(self, seat: ReaderSession, number: int, scan: str, values: Values, *, seconds: float, key: str) -> None:
         """Append an answer; it is on disk when this returns. The same `key` again changes nothing.
-
-        Args:
-            seat: of the reader.
-            number: the place.
-            scan: that the page showed there.
-            values: by question; see `Design.misfit`.
-            seconds: that the page was open; an impossible value counts as 0.
-            key: of this answer, made by the page.
 
         Raises:
             AnswerRejected: the survey is `closed`, or the reader's is `submitted`; the scan is `not yours`, or not at

@@ -32,11 +32,6 @@ def order_of(scans: Mapping[str, str | None], seed: int, reader: str) -> list[st
 
     The order follows from the seed, the reader's name and the scans' ids. The ids are random, so that seed and name
     reveal nothing of the key. In surveys that are too short, repeats are as far apart as the best of `TRIES` draws.
-
-    Args:
-        scans: id -> the id that it repeats, if any.
-        seed: of the survey.
-        reader: name of the reader.
     """
     generator = rng(seed, "order", reader)
     names = sorted(scans)
@@ -77,11 +72,7 @@ class StudySample:
 
 
 def choose(sides: Sides, design: Design) -> tuple[list[StudySample], Look]:
-    """Draw the scans of a survey.
-
-    Raises:
-        InputError: there are too few.
-    """
+    """Draw the scans of a survey."""
     scans, look = _volumes(sides, design) if design.unit == "volume" else _slices(sides, design)
     return [*scans, *_repeats(scans, design)], look
 
@@ -173,18 +164,7 @@ class SliceRef:
 def draw(
     real: Sequence[SliceRef], synthetic: Sequence[SliceRef], count: tuple[int, int], layers: tuple[int, int], seed: int
 ) -> tuple[list[int], list[int]]:
-    """The indexes of the real and of the synthetic scans to show, in rising order.
-
-    Args:
-        real: real scans to draw from; those outside of `layers` are left out.
-        synthetic: synthetic scans to draw from.
-        count: numbers of real and synthetic scans.
-        layers: first and last layer.
-        seed: of the draw.
-
-    Raises:
-        InputError: there are too few.
-    """
+    """The indexes of the real and of the synthetic scans to show, in rising order."""
     generator = rng(seed, "draw")
     inside = range(layers[0], layers[1] + 1)
     order = [int(layer) for layer in generator.permutation(inside)]
@@ -196,14 +176,7 @@ def draw(
 def spread(
     most: Mapping[int, int], count: int, order: Sequence[int], begin: Mapping[int, int]
 ) -> dict[int, int] | None:
-    """Numbers by layer: one more of the layer with the fewest, up to `count` in all; None if there are too few.
-
-    Args:
-        most: available, by layer.
-        count: in all.
-        order: of the layers; the first of equal ones is taken.
-        begin: chosen already, by layer.
-    """
+    """Numbers by layer: one more of the layer with the fewest, up to `count` in all; None if there are too few."""
     chosen = {layer: begin.get(layer, 0) for layer in order}
     for _ in range(count - sum(chosen.values())):
         free = [layer for layer in order if chosen[layer] < most.get(layer, 0)]
@@ -214,13 +187,7 @@ def spread(
 
 
 def choose_patients(stock: Stock, expected: Mapping[int, int], order: Sequence[str]) -> dict[int, dict[str, int]]:
-    """Numbers of slices by layer and patient, with patients as equal as possible.
-
-    Args:
-        stock: available slices.
-        expected: number by layer, at most what is available.
-        order: of the patients; the first of equal ones is taken.
-    """
+    """Numbers of slices by layer and patient, with patients as equal as possible."""
     chosen: dict[int, dict[str, int]] = {layer: dict.fromkeys(order, 0) for layer in expected}
     load = dict.fromkeys(order, 0)
     for layer, count in expected.items():

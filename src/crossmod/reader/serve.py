@@ -26,18 +26,7 @@ _EVERYWHERE = ("0.0.0.0", "::")
 def serve(
     survey: Path, *, database: str | None, host: str = "127.0.0.1", port: int, open_browser: bool = False
 ) -> None:
-    """Serve a survey until it is stopped; one process.
-
-    Args:
-        survey: its folder.
-        database: URL; default: the file in the folder.
-        host: address to listen at; `0.0.0.0` for all addresses of this machine.
-        port: to listen at; 0 for any free one.
-        open_browser: whether to open the start page here.
-
-    Raises:
-        InputError: no survey, no database, or an address that is not available.
-    """
+    """Serve a survey until it is stopped; one process."""
     with opened(survey, database) as (study, number):
         listening = _listen(host, port)
         try:
