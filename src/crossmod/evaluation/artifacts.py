@@ -46,12 +46,7 @@ def model_draws(
 
 
 def digest(reference: Measured, model: Measured, sources: Mapping[str, str], about: Mapping[str, object]) -> str:
-    """A hash of all that a model's draws depend on except its images: models with equal digests can be paired.
-
-    Args:
-        sources: case of the model -> checksum of its source.
-        about: settings, detector, and the checksums of the reference's cases.
-    """
+    """A hash of all that a model's draws depend on except its images: models with equal digests can be paired."""
     real = [(row.case, row.place) for row in reference.rows]
     synthetic = [(sources[row.case], row.origin) for row in model.rows]
     layers = [reference.statistics.layers.tolist(), model.statistics.layers.tolist()]

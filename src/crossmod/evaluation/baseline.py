@@ -61,11 +61,7 @@ class BaselineComparison:
 
 
 def hold_out(patients: Sequence[str], seed: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Divide real patients in two: the reference, and those held out for the baseline (half of them, rounded down).
-
-    Raises:
-        InputError: fewer than two patients.
-    """
+    """Divide real patients in two: the reference, and those held out for the baseline (half of them, rounded down)."""
     names = sorted(set(patients))
     if len(names) < 2:
         found = f"{len(names)} real patient{'s' * (len(names) != 1)}"

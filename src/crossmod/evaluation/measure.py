@@ -168,15 +168,7 @@ def edges_for(settings: EvaluationSettings) -> Float[np.ndarray, " edges"] | Non
 def measure(
     name: str, cases: Sequence[Placed], setup: MeasurementSetup, real: Sequence[Stack] = (), *, keep: bool = False
 ) -> Measured:
-    """Read and measure a set, case by case.
-
-    Args:
-        real: real volumes, for the slice-to-slice jumps.
-        keep: whether to keep some volumes, for the jumps of others.
-
-    Raises:
-        InputError: no slice lies in a layer.
-    """
+    """Read and measure a set, case by case."""
     kept = {cases[i].record.id for i in spread(len(cases), COMPARED_STACKS)} if keep else set()
     parts, rows, stacks, jumps = [], [], [], {}
     lows, highs, still, filled = [], [], 0, 0

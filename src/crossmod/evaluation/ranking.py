@@ -161,12 +161,7 @@ class Ranking:
 
 
 def compare_evaluations(results: Sequence[Path]) -> Ranking:
-    """Rank the models of some results.
-
-    Raises:
-        InputError: a path without a finished result of `evaluate images`, fewer than two models, or several
-            modalities.
-    """
+    """Rank the models of some results."""
     models = load_models(results)
     if len(models) < 2:
         found = f"{len(models)} model{'s' * (len(models) != 1)}"

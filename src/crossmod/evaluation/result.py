@@ -128,13 +128,7 @@ def text(values: Values, digits: int = 3) -> str:
 def inputs_of(
     question: EvaluationCases, sources: Sources, truth: Store | None, finder: str | None
 ) -> dict[str, object]:
-    """Checksums of all cases that determine the numbers, so that changed data is noticed.
-
-    Args:
-        sources: the available scans; those that a synthetic case was made from are included.
-        truth: store of the truth, if given.
-        finder: hash of the segmenter that finds organs, if given.
-    """
+    """Checksums of all cases that determine the numbers, so that changed data is noticed."""
     made_from = {r.synthetic.source_sha256 for model in question.models for r in model.records if r.synthetic}
     return {
         "real": {case.id: case.sha256 for case in (*question.reference, *question.held)},
@@ -148,11 +142,7 @@ def inputs_of(
 def model_of(
     comparison: BaselineComparison, pairing: str | None, measured: Mapping[str, Measured], model: SyntheticModel
 ) -> ScoresCard:
-    """What one model scores.
-
-    Args:
-        pairing: digest of what its draws depend on; None without draws.
-    """
+    """What one model scores."""
     scores, ratios = (table_card(side[model.name]) for side in (comparison.scores, comparison.ratios))
     own, real = measured[model.name].jumps, measured["held"].jumps
     return {

@@ -46,9 +46,6 @@ class RunNetwork:
 def load_run(path: Path, *, device: Device = "auto", epoch: Epoch = "auto") -> RunNetwork:
     """The network of a finished training run.
 
-    Args:
-        epoch: `best` or `last`; `auto`: the best if the run scored its epochs, otherwise the last.
-
     Raises:
         InputError: the folder is not a finished training run, or its weights are damaged.
     """
@@ -124,14 +121,7 @@ Window = tuple[float, float]
 
 
 def ct_windows(networks: Sequence[Network]) -> dict[Window, list[Network]]:
-    """Networks by their output range, the narrowest first; those of MR have one range.
-
-    Args:
-        networks: of one source and one target.
-
-    Raises:
-        InputError: none, or networks of different modalities or inputs; windows with a gap between them.
-    """
+    """Networks by their output range, the narrowest first; those of MR have one range."""
     first = networks[0].about
     for network in networks[1:]:
         other = network.about

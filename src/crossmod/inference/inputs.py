@@ -32,14 +32,7 @@ class _Origin:
 
 
 def check_same_frame(paths: Sequence[Path]) -> None:
-    """Refuse inputs of different patients, or of different frames of reference.
-
-    Args:
-        paths: folders of slices or multi-frame files; other files, such as NIfTI, and missing ids are ignored.
-
-    Raises:
-        InputError: PatientID or FrameOfReferenceUID of two of them differ.
-    """
+    """Refuse inputs of different patients, or of different frames of reference."""
     known = [_origin(path) for path in paths if holds_dicom(path)]
     for one in known:
         if len(one.patients) > 1:
@@ -76,15 +69,8 @@ ADVICE = "To use it anyway: --accept-units (in Python: Options(accept_units=True
 def check_volume(volume: object, subject: object, modality: Modality, *, accept_units: bool = False) -> tuple[str, ...]:
     """Refuse anything but a valid volume of this modality.
 
-    Args:
-        accept_units: accept values that are impossible in their unit.
-
     Returns:
         Warnings about its values, which are also logged.
-
-    Raises:
-        InputError: not a `Volume`; an invalid array or affine; values that are not finite, or impossible for HU (CT) or
-            signal (MR).
     """
     if not isinstance(volume, Volume):
         do = "Read it with crossmod.read_volume; give options by name, as options=."
@@ -129,16 +115,8 @@ def _check_numbers(volume: Volume, subject: object) -> None:
 def notes_of(volumes: Sequence[Volume], about: About, *, accept_units: bool) -> tuple[str, ...]:
     """Check each volume separately.
 
-    Args:
-        volumes: as read, one per input.
-        accept_units: accept values that are impossible in their unit.
-
     Returns:
         Warnings about their values.
-
-    Raises:
-        InputError: anything but a volume of the model's source, values that are impossible in their unit, or CT in HU
-            for a model of CT in another unit.
     """
     several = len(volumes) > 1
     notes = []
@@ -153,14 +131,7 @@ def notes_of(volumes: Sequence[Volume], about: About, *, accept_units: bool) -> 
 
 
 def in_order(volumes: Sequence[Volume], about: About) -> tuple[Volume, ...]:
-    """The volumes in the order of the model's inputs, by `sequence`; those without one fill the rest in order.
-
-    Args:
-        volumes: checked by `notes_of`, one per input.
-
-    Raises:
-        InputError: the wrong number or sequence.
-    """
+    """The volumes in the order of the model's inputs, by `sequence`; those without one fill the rest in order."""
     expected = about.inputs or (about.source,)
     several = len(volumes) > 1
     if len(volumes) != len(expected):
@@ -179,14 +150,7 @@ def in_order(volumes: Sequence[Volume], about: About) -> tuple[Volume, ...]:
 
 
 def on_one_grid(volumes: Sequence[Volume], about: About) -> tuple[Volume, ...]:
-    """The volumes on the grid of the first, by their affines.
-
-    Args:
-        volumes: in the order of the model's inputs.
-
-    Raises:
-        InputError: one shows less than half of the first.
-    """
+    """The volumes on the grid of the first, by their affines."""
     first, *others = volumes
     return (first, *(resample_to(volume, first, subject=about.name) for volume in others))
 

@@ -163,15 +163,7 @@ class Predictor:
 
 
 def prepare(network: Network, volumes: Sequence[Volume], options: Options, body: BodyPlace | None = None) -> Predictor:
-    """Determine the steps from a volume's intensities and pixels to the network's.
-
-    Args:
-        volumes: one per input, on one grid.
-        body: its position in them; default: it is searched.
-
-    Raises:
-        InputError: an MR volume without contrast.
-    """
+    """Determine the steps from a volume's intensities and pixels to the network's."""
     about = network.about
     settings = ImageSettings(window=about.window, percentiles=about.percentiles)
     return Predictor(

@@ -35,10 +35,6 @@ def overlapped(
 
     One item is read ahead and one is being written: memory does not grow with the number of items.
 
-    Args:
-        work: computes from what was read.
-        thread_begins: called first on each of the two threads.
-
     Yields:
         Each item, in order, with the result of `write`, or the exception of any of the three; the others continue.
     """

@@ -63,15 +63,7 @@ class Source:
 
 
 def source_of(path: Path, volume: Volume) -> Source | None:
-    """The series at `path` on the grid of `volume`; None if it is not DICOM.
-
-    Args:
-        path: of the volume: a folder of slices or a multi-frame file.
-        volume: as read.
-
-    Raises:
-        InputError: the path does not exist, has no series on this grid, or several with the same values.
-    """
+    """The series at `path` on the grid of `volume`; None if it is not DICOM."""
     if not path.exists():
         raise InputError(path, found="nothing", expected="the path of the volume", do="Check the path.")
     if not holds_dicom(path):

@@ -71,15 +71,7 @@ def write_translated(
 
 
 def placed(folder: Path, volume: Volume, origin: Source | None) -> tuple[Shaped[np.ndarray, "a b c"], Layout]:
-    """Voxels in the order of the series, and the positions of its slices.
-
-    Args:
-        volume: on the grid of `origin`.
-        origin: the source series, if there is one.
-
-    Raises:
-        InputError: a sheared volume, or one on another grid than the source.
-    """
+    """Voxels in the order of the series, and the positions of its slices."""
     if origin is None:
         return laid_out(folder, volume)
     turn = turn_onto(origin.affine, (len(origin.slices), *origin.slices[0].shape), volume)

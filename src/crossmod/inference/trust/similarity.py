@@ -28,11 +28,7 @@ KEY = "fingerprint"
 
 
 def read_fingerprint(card: Mapping[str, Any], subject: object = "card") -> Fingerprint | None:
-    """The fingerprint in a card; None without one, as in earlier versions.
-
-    Raises:
-        InputError: it is damaged.
-    """
+    """The fingerprint in a card; None without one, as in earlier versions."""
     return build(Fingerprint, card[KEY], subject=subject) if card.get(KEY) is not None else None
 
 
