@@ -56,7 +56,7 @@ def digest(reference: Measured, model: Measured, sources: Mapping[str, str], abo
 
 
 def save_draws(folder: Path, draws: Mapping[str, Draws], names: Sequence[str]) -> None:
-    """Write draws beside a card; keys are numbers, since a model's name may contain anything."""
+    """Write draws beside a card."""
     _save(folder / DRAWS_FILE, {names.index(name): rows for name, rows in draws.items()})
 
 
@@ -66,6 +66,7 @@ def load_draws(folder: Path, names: Sequence[str]) -> dict[str, Draws]:
 
 
 def _save(path: Path, arrays: Mapping[int, np.ndarray]) -> None:
+    # Keys are numbers, since a model's name may contain anything.
     with atomic_write(path) as temporary:
         save_file({str(number): np.ascontiguousarray(array) for number, array in arrays.items()}, temporary)
 

@@ -13,7 +13,7 @@ from fastapi.responses import HTMLResponse
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from pydantic import BaseModel, BeforeValidator, Field
 
-from crossmod.reader.design import LONGEST_REASON, REGIONS, Choice, Design
+from crossmod.reader.design import LONGEST_REASON, REGIONS, Choice, Design, Values
 from crossmod.reader.i18n import Words, accepted, languages, words
 from crossmod.reader.repository import ReaderRepository
 from crossmod.reader.schema import ReaderSession
@@ -48,15 +48,12 @@ class AnswerForm(BaseModel):
     seconds: Annotated[float, BeforeValidator(_seconds)] = 0.0
     key: str = Field(pattern="^[0-9a-f-]{16,64}$")
 
-    def values(self, design: Design) -> dict[str, Any]:
+    def values(self, design: Design) -> Values:
         """By question, only what the design asks for."""
-        values: dict[str, Any] = {"choice": self.choice, "reason": self.reason}
-        if design.realism and self.realism is not None:
-            values["realism"] = self.realism
-        if design.regions:
-            # In the order of the page, each once.
-            values["regions"] = [region for region in REGIONS if region in self.regions]
-        return values
+        # In the order of the page, each once.
+        regions = {"regions": [region for region in REGIONS if region in self.regions]} if design.regions else {}
+        realism = {"realism": self.realism} if design.realism and self.realism is not None else {}
+        return {"choice": self.choice, "reason": self.reason, **realism, **regions}
 
 
 LANGUAGE_COOKIE = "crossmod_language"

@@ -118,19 +118,7 @@ def create_survey(
     database: str | None = None,
     design: Mapping[str, Any] | None = None,
 ) -> Created:
-    """Make a survey's folder.
-
-    Args:
-        out: a new folder; its name becomes the survey's.
-        real: stores with real cases.
-        synthetic: stores that `synthesize` made.
-        source: stores with the cases that the synthetic ones were made from.
-        database: URL; default: a file in the folder.
-        design: fields of `Design`; name and modality are determined here.
-
-    Raises:
-        InputError: stores that do not fit, too few scans, a folder or a survey of that name.
-    """
+    """Make a survey's folder; the arguments are those of `crossmod.create_survey`, and `design` fields of `Design`."""
     out = out.absolute()
     require_empty(out)
     # Settings are checked before stores are read, which may take minutes.
@@ -149,9 +137,10 @@ def create_survey(
         if database is None:
             # Readable by the owner only, since it holds the key. SQLite gives its other files the same permissions.
             (folder / DATABASE).chmod(0o600)
-    patients = {(scan.case.synthetic, scan.case.record.patient) for scan in scans}
-    real_patients = sum(not is_synthetic for is_synthetic, _ in patients)
-    return Created(complete, survey, owner, (real_patients, len(patients) - real_patients))
+    real_patients, others = (
+        len({scan.case.record.patient for scan in scans if scan.case.synthetic is side}) for side in (False, True)
+    )
+    return Created(complete, survey, owner, (real_patients, others))
 
 
 def _write(folder: Path, scans: Sequence[StudySample], look: Look, design: Design) -> list[Scan]:

@@ -259,7 +259,7 @@ class ReaderRepository:
             raise AnswerRejected("unfit", "an answer without a key")
         if not 1 <= number <= seat.total:
             raise AnswerRejected("not yours")
-        plain = {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+        plain: dict[str, object] = {n: list(v) if isinstance(v, tuple) else v for n, v in values.items()}
         looked = min(max(seconds, 0.0), LONGEST_LOOK) if math.isfinite(seconds) else 0.0
 
         def work(session: Session) -> None:
