@@ -30,12 +30,7 @@ Name = TypeVar("Name", bound=Hashable)
 
 @dataclass(frozen=True)
 class Table:
-    """Estimates of every metric.
-
-    Args:
-        layers: layer -> metric -> estimate.
-        average: metric -> estimate of the mean over the layers that have it.
-    """
+    """Estimates by layer and metric, and by metric of the mean over the layers that have it."""
 
     layers: Mapping[int, Mapping[str, Estimate]]
     average: Mapping[str, Estimate]

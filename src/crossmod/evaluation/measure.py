@@ -143,12 +143,7 @@ class Measured:
 
 @dataclass(frozen=True, eq=False)
 class MeasurementSetup:
-    """How all sets are measured.
-
-    Args:
-        edges: of the three tissue bins; None without them.
-        settings: intensity, and the pixels of histograms.
-    """
+    """How all sets are measured; `edges`: of the three tissue bins, None without them."""
 
     detector: FeatureExtractor
     edges: Float[np.ndarray, " edges"] | None

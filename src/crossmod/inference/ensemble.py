@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 from statistics import median
-from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float32, UInt8
@@ -54,11 +53,7 @@ def load_run(path: Path, *, device: Device = "auto", epoch: Epoch = "auto") -> R
 
 
 def about_run(translator: Translator, path: Path) -> About:
-    """What is known of a run's model.
-
-    Args:
-        path: the run folder; the field of view is read from the training stores, if they still exist.
-    """
+    """What is known of a run's model; the field of view is read from the training stores, if they still exist."""
     settings, card = translator.settings, translator.card
     target = card["data"][translator.target]
     return About(
@@ -69,7 +64,7 @@ def about_run(translator: Translator, path: Path) -> About:
         # Older cards and stores do not name the sequence.
         inputs=("ct",) if settings.source == "ct" else settings.inputs or (card["data"]["mr"]["sequence"] or "mr",),
         size=settings.size,
-        field_mm=_field(path, card["data"][settings.source], settings.source),
+        field_mm=_field(path / card["data"][settings.source]["store"], card["data"][settings.source]["cases"]),
         low=float(target["low"]),
         high=float(target["high"]),
         window=settings.window,
@@ -93,14 +88,14 @@ def about_run(translator: Translator, path: Path) -> About:
     )
 
 
-def _field(path: Path, data: dict[str, Any], side: Modality) -> float | None:
+def _field(store: Path, trained: Sequence[str]) -> float | None:
     """Median side of the squared training slices in millimetres; None if they are gone."""
     try:
-        cases = Store(path / data["store"]).cases
+        cases = Store(store).cases
     except InputError:
         return None
-    trained = set(data["cases"])
-    seen = [case for case in cases if case.modality == side and case.sha256 in trained]
+    known = set(trained)
+    seen = [case for case in cases if case.sha256 in known]
     fields = [max(case.shape[axis] * case.spacing[axis] for axis in (1, 2)) for case in seen]
     return float(median(fields)) if fields else None
 

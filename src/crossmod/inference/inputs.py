@@ -8,7 +8,6 @@ Notable:
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -24,39 +23,33 @@ from crossmod.inference.dicom.source import holds_dicom
 from crossmod.inference.types import About
 
 
-@dataclass(frozen=True, repr=False)
-class _Origin:
-    path: Path
-    patients: frozenset[str]
-    frames: frozenset[str]
-
-
 def check_same_frame(paths: Sequence[Path]) -> None:
-    """Refuse inputs of different patients, or of different frames of reference."""
-    known = [_origin(path) for path in paths if holds_dicom(path)]
-    for one in known:
-        if len(one.patients) > 1:
-            found = f"slices of {len(one.patients)} patients"
-            raise InputError(one.path, found=found, expected="one patient", do="Give each patient a folder.")
-    for first, second in itertools.combinations(known, 2):
-        subject = f"{first.path} and {second.path}"
-        if _differ(first.patients, second.patients):
+    """Refuse DICOM of different patients or frames of reference; other files, and missing ids, are ignored."""
+    known = [(path, *_ids(path)) for path in paths if holds_dicom(path)]
+    for path, patients, _ in known:
+        if len(patients) > 1:
+            found = f"slices of {len(patients)} patients"
+            raise InputError(path, found=found, expected="one patient", do="Give each patient a folder.")
+    for (path, patients, frames), (other, others, other_frames) in itertools.combinations(known, 2):
+        subject = f"{path} and {other}"
+        if _differ(patients, others):
             do = "Check which folders you gave; if the ids of one patient differ, correct them."
             raise InputError(subject, found="two patients: their PatientID differ", expected="one patient", do=do)
-        if _differ(first.frames, second.frames):
+        if _differ(frames, other_frames):
             found, expected = "two frames of reference: their FrameOfReferenceUID differ", "images taken in one session"
             do = "Positions cannot be compared: register one to the other, and give the result as NIfTI."
             raise InputError(subject, found=found, expected=expected, do=do)
 
 
-def _differ(first: frozenset[str], second: frozenset[str]) -> bool:
+def _differ(first: set[str], second: set[str]) -> bool:
     return len(first) == len(second) == 1 and first != second
 
 
-def _origin(path: Path) -> _Origin:
+def _ids(path: Path) -> tuple[set[str], set[str]]:
+    """Patients and frames of reference of a series."""
     slices = [each for each in slices_in(path)[0] if not each.localizer]
-    patients = frozenset(s.patient for s in slices if s.patient and not s.patient.startswith(MADE_UP))
-    return _Origin(path, patients, frozenset(s.frame_of_reference for s in slices if s.frame_of_reference))
+    patients = {s.patient for s in slices if s.patient and not s.patient.startswith(MADE_UP)}
+    return patients, {s.frame_of_reference for s in slices if s.frame_of_reference}
 
 
 # Axes are feet to head, front to back, right to left, in RAS+; oblique by at most 75 degrees, as a cosine.

@@ -97,16 +97,7 @@ class Prediction:
 
 @dataclass(frozen=True, eq=False)
 class Predictor:
-    """One network and its input volumes.
-
-    Args:
-        volumes: one per input, on one grid.
-        frame: from their slices to the network's.
-        steps: from the units of each volume to [-1, 1].
-        fills: padding value of each volume.
-        moves: the slice itself and its variants.
-        of_stack: offsets of the slices that the network sees together.
-    """
+    """One network and its inputs: steps to [-1, 1], padding values, variants, and offsets of slices seen together."""
 
     network: Network
     volumes: tuple[Volume, ...]

@@ -17,11 +17,10 @@ from crossmod.data.store import Store
 from crossmod.errors import InputError
 from crossmod.files import atomic_folder, require_empty
 from crossmod.progress import track
-from crossmod.reader.candidates import candidates
 from crossmod.reader.design import Design
 from crossmod.reader.images import Look, encoded, levels_of, picture, value_range
 from crossmod.reader.repository import ReaderRepository
-from crossmod.reader.sampling import StudySample, choose
+from crossmod.reader.sampling import StudySample, candidates, choose
 from crossmod.reader.schema import AnswerRejected, NotSaved, Scan
 from crossmod.seeds import rng
 
@@ -33,48 +32,37 @@ def sqlite_url(file: Path) -> str:
     return URL.create("sqlite", database=str(file.absolute())).render_as_string()
 
 
-def database_url(folder: Path, database: str | None = None) -> str:
-    """The URL of a survey's database."""
+@contextmanager
+def opened(folder: Path, database: str | None = None) -> Iterator[tuple[ReaderRepository, int]]:
+    """A survey's database, and the survey's number in it: the only one, or the one with the folder's name.
+
+    Raises:
+        InputError: no survey, a database that does not answer, or a step that it refuses.
+    """
     if not (folder / IMAGES).is_dir():
         found = "no such folder" if not folder.exists() else f"no {IMAGES} folder in it"
         raise InputError(folder, found=found, expected="a survey", do="Make one with `crossmod reader create`.")
-    if database is not None:
-        return database
-    if not (folder / DATABASE).is_file():
+    if database is None and not (folder / DATABASE).is_file():
         do = "Give the database that it was created with as --database."
         raise InputError(folder, found=f"no {DATABASE} in it", expected="a survey's database", do=do)
-    return sqlite_url(folder / DATABASE)
-
-
-def survey_in(study: ReaderRepository, folder: Path) -> int:
-    """The number of a folder's survey: the only one of its database, or the one with its name."""
-    surveys = study.surveys()
-    name = folder.absolute().name
-    if name in surveys:
-        return surveys[name]
-    if len(surveys) != 1:
-        found = f"surveys {', '.join(sorted(surveys))}" if surveys else "no survey"
-        do = "Restore the folder's old name, or give another --database."
-        raise InputError("database", found=found, expected=f"one named {name!r}", do=do)
-    return next(iter(surveys.values()))
+    with _connected(database or sqlite_url(folder / DATABASE)) as study:
+        surveys, name = study.surveys(), folder.absolute().name
+        if name not in surveys and len(surveys) != 1:
+            found = f"surveys {', '.join(sorted(surveys))}" if surveys else "no survey"
+            do = "Restore the folder's old name, or give another --database."
+            raise InputError("database", found=found, expected=f"one named {name!r}", do=do)
+        yield study, surveys.get(name) or next(iter(surveys.values()))
 
 
 @contextmanager
-def opened(folder: Path, database: str | None = None) -> Iterator[tuple[ReaderRepository, int]]:
-    """A survey's database, its tables brought up to date, and the survey's number in it."""
-    with refusals():
-        study = ReaderRepository.made(database_url(folder, database))
+def _connected(url: str) -> Iterator[ReaderRepository]:
+    """A database with its tables brought up to date; its refusals become errors for the command line."""
+    try:
+        study = ReaderRepository.made(url)
         try:
-            yield study, survey_in(study, folder)
+            yield study
         finally:
             study.dispose()
-
-
-@contextmanager
-def refusals() -> Iterator[None]:
-    """Turn refusals of the database into errors for the command line."""
-    try:
-        yield
     except AnswerRejected as refused:
         advice = {"taken": "Choose another name.", "closed": "Make a new survey.", "open": "Close it first."}
         do = advice.get(refused.why, "Change it.")
@@ -94,14 +82,7 @@ ONE_TIME = 946_684_800
 
 @dataclass(frozen=True)
 class Created:
-    """A survey that was made.
-
-    Args:
-        design: what it asks.
-        survey: its number in the database.
-        owner: the owner's token, which is stored nowhere.
-        patients: of the real and of the synthetic scans.
-    """
+    """A survey that was made; `owner`: the owner's token, stored nowhere; `patients`: of real and synthetic scans."""
 
     design: Design
     survey: int
@@ -127,13 +108,10 @@ def create_survey(
     complete = checked.model_copy(update={"modality": sides.modality})
     scans, look = choose(sides, complete)
     _warn_of_window(scans, complete)
-    with refusals(), atomic_folder(out) as folder:
+    with atomic_folder(out) as folder:
         rows = _write(folder / IMAGES, scans, look, complete)
-        study = ReaderRepository.made(database or sqlite_url(folder / DATABASE))
-        try:
+        with _connected(database or sqlite_url(folder / DATABASE)) as study:
             survey, owner = study.add(complete, rows)
-        finally:
-            study.dispose()
         if database is None:
             # Readable by the owner only, since it holds the key. SQLite gives its other files the same permissions.
             (folder / DATABASE).chmod(0o600)

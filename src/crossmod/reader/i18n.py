@@ -10,12 +10,7 @@ FALLBACK = "en"
 
 
 class Words:
-    """The texts of one language.
-
-    Args:
-        code: of the language, such as `it`.
-        texts: by key, with fields such as `{number}`.
-    """
+    """The texts of one language, by key, with fields such as `{number}`."""
 
     def __init__(self, code: str, texts: Mapping[str, str]):
         self.code, self.texts = code, texts

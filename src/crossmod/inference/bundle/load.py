@@ -225,12 +225,7 @@ def _of_network(network: str, tensors: dict[str, Tensor]) -> dict[str, dict[str,
 
 @dataclass(frozen=True, eq=False)
 class BundleNetwork:
-    """A `Network` from a bundle.
-
-    Args:
-        segmentor: S, if there is one.
-        fingerprint: of its training images, if known.
-    """
+    """A `Network` from a bundle."""
 
     about: About
     generator: nn.Module

@@ -97,8 +97,8 @@ class Entry(Strict):
 
     name: Key
     """Prefix of its tensors and files."""
-    family: Name
     architecture: Architecture
+    family: Name
     size: int = Field(ge=16, le=2048, multiple_of=4)
     """Side of input and output in pixels."""
     field_mm: float | None = Field(gt=0, le=1e5)

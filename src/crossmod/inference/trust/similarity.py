@@ -74,14 +74,7 @@ DISTANCES = ("histogram", "features", "layout")
 
 @dataclass(frozen=True)
 class Measure:
-    """One quantity and its limits.
-
-    Args:
-        value: in `unit`.
-        low: None for distances.
-        unit: empty without one.
-        score: above 1 outside the limits.
-    """
+    """One quantity and its limits in `unit`; `low` is None for distances; a score above 1 is outside the limits."""
 
     key: str
     value: float

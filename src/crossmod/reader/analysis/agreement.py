@@ -100,12 +100,7 @@ def cohen_kappa(table: Int[np.ndarray, "answers answers"]) -> float:
 
 @dataclass(frozen=True, eq=False)
 class SelfAgreement:
-    """Two answers of readers to the same scan.
-
-    Args:
-        table: first answer by second, over readers.
-        by_reader: equal pairs, and all pairs.
-    """
+    """Two answers to the same scan: first by second answer; equal and all pairs of each reader."""
 
     table: Int[np.ndarray, "answers answers"]
     by_reader: dict[str, tuple[int, int]]

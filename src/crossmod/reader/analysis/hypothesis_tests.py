@@ -165,15 +165,7 @@ BOTH, THREE = (REAL, SYNTHETIC), (REAL, SYNTHETIC, CANNOT_TELL)
 
 @dataclass(frozen=True)
 class Comparison:
-    """One row: p-values of each test.
-
-    Args:
-        name: what is compared.
-        kind: `classes`: real against synthetic scans; `surveys`: one survey against another.
-        binomial: of the answers real and synthetic.
-        multinomial: with "cannot tell".
-        clustered: the p values of both, without taking answers as independent.
-    """
+    """One row: tests of the answers real and synthetic, with "cannot tell", and p of both by clusters."""
 
     name: str
     kind: str
@@ -232,14 +224,7 @@ def _difference(
 
 @dataclass(frozen=True)
 class Correctness:
-    """The difference between two surveys in right answers.
-
-    Args:
-        name: of the pair.
-        difference: of the balanced shares of right answers, first less second.
-        interval: 95 %.
-        p: two-sided.
-    """
+    """The difference of two surveys in balanced shares of right answers, first less second, with its 95 % interval."""
 
     name: str
     difference: float
