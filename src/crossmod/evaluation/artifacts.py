@@ -31,13 +31,7 @@ Draws = Float[np.ndarray, "draws metrics"]
 def model_draws(
     reference: ImageStatistics, models: Mapping[str, ImageStatistics], seed: int, draws: int
 ) -> dict[str, Draws]:
-    """Every metric of every model in each draw, averaged over the layers that have it; NaN if none has.
-
-    Args:
-        models: name -> synthetic slices.
-        seed: of the draws; the same seed gives the draws of `baseline.compare_with_baseline`.
-        draws: how many; the first row of the result is the set itself.
-    """
+    """Each metric of each model in each draw (first row: the set itself), averaged over the layers that have it."""
     layers = range(1, LAYERS + 1)
     chosen = {layer: {name: np.flatnonzero(m.layers == layer) for name, m in models.items()} for layer in layers}
     with progress("Drawing patients for differences of models", LAYERS * len(models)) as advance:

@@ -83,9 +83,6 @@ def compare_with_baseline(
         models: name -> synthetic slices; the same source patients are drawn together in all models.
         seed: of the choice of equal numbers, and of the draws.
         draws: of patients, with replacement, from each set; 0: no intervals.
-
-    Raises:
-        InputError: a patient in both `reference` and `held`, a set without slices, or sets not measured alike.
     """
     _refuse_unusable(reference, held, models)
     # None is the baseline, which no model can be called.

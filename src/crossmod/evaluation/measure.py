@@ -42,13 +42,7 @@ class Images:
 
 
 def read_images(placed: Placed, scale: Scale, settings: EvaluationSettings, common: Collection[int]) -> Images | None:
-    """Read the slices of a case that lie in a layer; None if there is none.
-
-    Args:
-        scale: millimetres and pixels, for both real and synthetic slices.
-        common: layers that all sets show; the percentiles of MR are of slices in these layers, so that sets of
-            different slices are scaled equally.
-    """
+    """The slices of a case that lie in a layer, or None; percentiles of MR are of slices in `common` layers."""
     places = np.flatnonzero(placed.layers)
     if places.size == 0:
         return None

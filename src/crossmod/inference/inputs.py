@@ -60,11 +60,7 @@ ADVICE = "To use it anyway: --accept-units (in Python: Options(accept_units=True
 
 
 def check_volume(volume: object, subject: object, modality: Modality, *, accept_units: bool = False) -> tuple[str, ...]:
-    """Refuse anything but a valid volume of this modality.
-
-    Returns:
-        Warnings about its values, which are also logged.
-    """
+    """Refuse anything but a valid volume of this modality; returns warnings about its values, which are also logged."""
     if not isinstance(volume, Volume):
         do = "Read it with crossmod.read_volume; give options by name, as options=."
         raise InputError(subject, found=f"a {type(volume).__name__}", expected="a crossmod.Volume", do=do)
@@ -106,11 +102,7 @@ def _check_numbers(volume: Volume, subject: object) -> None:
 
 
 def notes_of(volumes: Sequence[Volume], about: About, *, accept_units: bool) -> tuple[str, ...]:
-    """Check each volume separately.
-
-    Returns:
-        Warnings about their values.
-    """
+    """Check each volume separately, one per input; returns warnings about their values."""
     several = len(volumes) > 1
     notes = []
     for number, volume in enumerate(volumes, start=1):

@@ -104,14 +104,7 @@ def _route(request: Request) -> str:
 def make_app(
     study: ReaderRepository, images: Path, *, secret: bytes, clock: Callable[[], float] = time.time
 ) -> FastAPI:
-    """The application that serves the surveys of one database.
-
-    Args:
-        study: the database.
-        images: folder with one `SCAN.nii` per scan.
-        secret: signs sessions; at least 16 bytes, the same after a restart.
-        clock: seconds since 1970.
-    """
+    """The application that serves the surveys of one database; `images` has one `SCAN.nii` per scan."""
     # Only tests use the schema. No redirect for a surplus slash: it would use the host name that the client sent.
     app = FastAPI(title="crossmod reader", docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
     app.state.context = AppContext(study, images, SessionKeys(secret, clock), RateLimiter(clock))

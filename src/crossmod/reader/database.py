@@ -45,16 +45,7 @@ AGAIN = ("40001", "40P01", "55P03")
 
 
 class Database:
-    """Engine and transactions of one database.
-
-    Args:
-        url: `sqlite:///path` or `postgresql+psycopg://...`.
-        patience: seconds that a write may wait for others.
-        new: whether a missing SQLite file is created.
-
-    Raises:
-        InputError: another kind of database, or no URL.
-    """
+    """Engine and transactions of one database; a missing SQLite file is created if `new`."""
 
     def __init__(self, url: str, patience: float = PATIENCE, *, new: bool = False):
         self._patience = patience

@@ -50,13 +50,7 @@ class Look:
 def common_look(
     sizes: Sequence[tuple[tuple[int, int], tuple[float, float]]], size: int, offsets: Sequence[tuple[float, float]] = ()
 ) -> tuple[float, int]:
-    """Field of view and pixels that all scans have: the smallest field, the coarsest pixels.
-
-    Args:
-        sizes: rows and columns, and millimetres of either, of each scan.
-        size: pixels per side of the picture, the upper limit.
-        offsets: of each scan, millimetres from the middle of its field to that of its picture; default: none.
-    """
+    """Field of view and pixels of all scans: the smallest field, the coarsest pixels; `offsets` move pictures, mm."""
     field = min(
         max(count * mm - 2 * abs(off) for count, mm, off in zip(shape, spacing, offset, strict=True))
         for (shape, spacing), offset in zip(sizes, offsets or [(0.0, 0.0)] * len(sizes), strict=True)

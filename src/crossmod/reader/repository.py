@@ -46,14 +46,7 @@ LONGEST_KEY = 100
 class ReaderRepository:
     """An open database, for owners and readers. Safe to use from several threads and several processes.
 
-    Every method raises `NotSaved` if the database does not answer.
-
-    Args:
-        url: `sqlite:///path` or `postgresql+psycopg://...`.
-        patience: seconds that a write may wait for other writers.
-
-    Raises:
-        InputError: another kind of database.
+    Every method raises `NotSaved` if the database does not answer; a write waits `patience` seconds for other writers.
     """
 
     def __init__(self, url: str, *, patience: float = PATIENCE):
@@ -284,7 +277,6 @@ class ReaderRepository:
 
         Raises:
             AnswerRejected: an answer is missing (`incomplete`), or the survey is `closed`.
-            NotSaved: the database did not accept it.
         """
 
         def work(session: Session) -> None:

@@ -152,6 +152,11 @@ class ReaderSession:
     submitted: datetime | None
     closed: datetime | None
 
+    @property
+    def ended(self) -> bool:
+        """Whether no more answers are accepted."""
+        return self.submitted is not None or self.closed is not None
+
 
 @dataclass(frozen=True)
 class Shown:

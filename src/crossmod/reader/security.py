@@ -154,12 +154,7 @@ def looks_like_token(text: str) -> bool:
 
 
 class SessionKeys:
-    """Signs sessions and forms.
-
-    Args:
-        secret: kept over restarts.
-        clock: seconds since 1970.
-    """
+    """Signs sessions and forms with a secret that is kept over restarts."""
 
     def __init__(self, secret: bytes, clock: Callable[[], float]):
         self._secret, self._clock = secret, clock

@@ -92,17 +92,12 @@ def _secret(path: Path) -> bytes:
     except FileExistsError:
         pass
     except OSError as error:
-        raise InputError(
-            path,
-            found=f"not writable ({error.strerror})",
-            expected="a folder to write to",
-            do="Change its permissions.",
-        ) from None
+        found, do = f"not writable ({error.strerror})", "Change its permissions."
+        raise InputError(path, found=found, expected="a folder to write to", do=do) from None
     secret = path.read_bytes()
     if len(secret) < 32:
-        raise InputError(
-            path, found=f"{len(secret)} bytes", expected="32", do="Remove it; readers open their links again."
-        )
+        do = "Remove it; readers open their links again."
+        raise InputError(path, found=f"{len(secret)} bytes", expected="32", do=do)
     return secret
 
 

@@ -128,7 +128,8 @@ def read_case(model: Model, work: Work, job: BatchJob, seconds: Callable[[], flo
 
 def make_case(model: Model, work: Work, job: BatchJob, seconds: Callable[[], float]) -> None:
     """Translate a case that was read."""
-    work.translation = model.translate(*work.volumes, options=job.options)
+    volumes, work.volumes = work.volumes, ()  # to free memory
+    work.translation = model.translate(*volumes, options=job.options)
 
 
 def key_of(model: Model, case: Case, job: BatchJob) -> str:

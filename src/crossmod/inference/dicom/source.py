@@ -9,7 +9,7 @@ from jaxtyping import Shaped
 from pydicom.dataset import Dataset
 from pydicom.valuerep import format_number_as_ds
 
-from crossmod.data.dicom.choose_series import Series, group_slices
+from crossmod.data.dicom.choose_series import group_slices
 from crossmod.data.dicom.geometry import Layout, stacked
 from crossmod.data.dicom.header import DicomSlice, is_dicom, quiet, read_dataset
 from crossmod.data.dicom.read import frame_headers, is_multi_frame, read_values
@@ -115,14 +115,10 @@ def _stacks(path: Path) -> list[tuple[list[DicomSlice], Affine]]:
     found = group_slices(path, slices_in(path)[0])
     # Reading the volume has warned of scout views.
     for series in [one for one in found if not one.localizer] or found:
-        stacks += _stacked(path, series.slices) or _by_number(path, series)
-    return stacks
-
-
-def _by_number(path: Path, series: Series) -> list[tuple[list[DicomSlice], Affine]]:
-    stacks = []
-    for number in sorted({one.number for one in series.slices if one.number is not None}):
-        stacks += _stacked(path, [one for one in series.slices if one.number == number])
+        # Or several in one series, which differ by their number.
+        numbers = sorted({one.number for one in series.slices if one.number is not None})
+        parts = ([one for one in series.slices if one.number == number] for number in numbers)
+        stacks += _stacked(path, series.slices) or [stack for part in parts for stack in _stacked(path, part)]
     return stacks
 
 

@@ -223,7 +223,7 @@ class Trust:
             },
             "output": _plain_output(self.output),
         }
-        rounded: dict[str, Any] = _rounded(numbers)
+        rounded = _rounded(numbers)
         if shift:
             # With all digits, as in earlier versions.
             rounded["shift"] = {"rows": shift.rows, "columns": shift.columns, **rounded["shift"]}

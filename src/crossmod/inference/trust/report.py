@@ -28,11 +28,7 @@ ENOUGH = 500_000
 def slices_panel(
     translation: Translation, *, unit: str, truth: Num[np.ndarray, "slices rows columns"] | None = None
 ) -> str:
-    """Source | synthetic | real | uncertainty | S's outlines, of some slices from head to feet.
-
-    Args:
-        truth: a real scan on its grid, NaN beyond it.
-    """
+    """Source | synthetic | real, NaN beyond it | uncertainty | S's outlines, of some slices from head to feet."""
     image, spread, source = translation.image, translation.uncertainty, translation.sources[0]
     rows, made_range = shown_slices(translation), _range(translation, image)
     columns: dict[str, Callable[[Axes, int], object]] = {
