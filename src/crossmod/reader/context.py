@@ -105,14 +105,7 @@ LANGUAGE_COOKIE = "crossmod_language"
 
 
 class Failure(Exception):  # noqa: N818 - most are a reader's, such as a mistyped link
-    """A request that is not served, and its error page.
-
-    Args:
-        status: of HTTP.
-        text: key of the page's title; the same with `_what` is its explanation.
-        values: for the explanation.
-        headers: additional ones.
-    """
+    """A request that is not served: the key of its page's title, which with `_what` is that of the explanation."""
 
     def __init__(self, status: int, text: str, *, headers: dict[str, str] | None = None, **values: object):
         self.status, self.text, self.values, self.headers = status, text, values, headers or {}

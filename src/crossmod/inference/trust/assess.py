@@ -14,7 +14,7 @@ from crossmod.data.slices import in_classes
 from crossmod.inference.tiling import frame_of
 from crossmod.inference.trust.checks import outcomes
 from crossmod.inference.trust.findings import Limits as Limits
-from crossmod.inference.trust.findings import Organ, Shift, Trust, Uncertainty
+from crossmod.inference.trust.findings import Organ, Shift, Slices, Trust, Uncertainty
 from crossmod.inference.trust.images import Output, input_likenesses, output_of, shows_organs
 from crossmod.inference.types import Translation
 from crossmod.metrics.appearance import sequence_of
@@ -48,10 +48,13 @@ def assess_trust(translation: Translation, reference: Fingerprint | None = None,
         shift=_shift(output),
         clipped=translation.clipped,
         likenesses=() if reference is None else input_likenesses(translation, reference),
+        warnings=(),
+        unknown=(),
         limits=limits,
         output=output,
-        irregular=sequence_of(source, body) if shows.any() else None,
-        flat=sequence_of(translation.image.voxels, body).flat if shows.any() else (),
+        slices=Slices(sequence_of(source, body), sequence_of(translation.image.voxels, body).flat)
+        if shows.any()
+        else None,
         body_share=float(body[shows].mean()) if shows.any() else math.nan,
     )
     checks, _, warnings = outcomes(measured, translation)
@@ -99,7 +102,9 @@ def _organs(translation: Translation) -> tuple[Organ, ...]:
 
 def _shift(output: Output) -> Shift | None:
     kept = output.kept
-    return Shift(kept.rows, kept.columns, output.pixel_mm, kept.scale) if kept is not None and kept.placed else None
+    if kept is None or not kept.placed:
+        return None
+    return Shift(kept.rows, kept.columns, output.pixel_mm, kept.agreement, kept.scale)
 
 
 def _jump(translation: Translation, source: np.ndarray) -> float:

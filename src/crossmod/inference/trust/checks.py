@@ -94,9 +94,9 @@ def _value(measure: Measure) -> str:
 
 
 def _order(trust: Trust, translation: Translation) -> Lines:
-    source = trust.irregular
-    if source is None:
+    if trust.slices is None:
         return
+    source = trust.slices.source
     if source.copies:
         yield f"Input slices are copies of the slice before: {_listed(source.copies)}."
     if source.misplaced:
@@ -108,7 +108,7 @@ def _order(trust: Trust, translation: Translation) -> Lines:
         yield f"Input slices show no body between slices that do: {_listed(source.missing)}."
     if source.flat:
         yield f"Input slices have no contrast inside the body: {_listed(source.flat)}."
-    if flat := tuple(place for place in trust.flat if place not in source.flat):
+    if flat := tuple(place for place in trust.slices.flat if place not in source.flat):
         yield f"Output slices have no contrast inside the body: {_listed(flat)}."
 
 
@@ -250,7 +250,7 @@ def _uncertainty(trust: Trust, translation: Translation) -> Lines:
 CHECKS: dict[str, tuple[Callable[[Trust, Translation], bool], Callable[[Trust, Translation], Lines]]] = {
     "body": (lambda trust, made: bool(made.body.any()), _body),
     "input against training": (lambda trust, made: len(trust.likenesses) == len(made.sources), _input),
-    "order of slices": (lambda trust, made: trust.irregular is not None and len(made.body) >= 3, _order),
+    "order of slices": (lambda trust, made: trust.slices is not None and len(made.body) >= 3, _order),
     "output against real images": (lambda trust, made: trust.output.real is not None, _real),
     "output against usual output": (lambda trust, made: trust.output.own is not None, _own),
     "structure": (lambda trust, made: trust.output.kept is not None, _structure),

@@ -107,18 +107,28 @@ class Shift:
         rows: pixels of the network, towards the back.
         columns: pixels towards the patient's left.
         mm: length of a pixel.
+        agreement: share of the slices whose own shift is within a pixel of the common one.
         scale: of the output; 1.05: 5 % larger than its source.
     """
 
     rows: float
     columns: float
     mm: float
+    agreement: float
     scale: float
 
     @property
     def distance_mm(self) -> float:
         """Length of the displacement in millimetres."""
         return float(np.hypot(self.rows, self.columns)) * self.mm
+
+
+@dataclass(frozen=True)
+class Slices:
+    """Irregular slices of the (first) input, and those of the output without contrast in the body, counted from 0."""
+
+    source: Sequence
+    flat: tuple[int, ...]
 
 
 # Checks without which no translation is within limits.
@@ -142,12 +152,11 @@ class Trust:
         shift: None if it cannot be measured.
         clipped: share of the body beyond the model's window.
         likenesses: of each input with the training's; empty if unknown.
-        output: appearance of the output, and structure of the source in it.
-        irregular: slices of the (first) input that are copies, misplaced, missing or flat; None without a body.
-        flat: slices of the output without contrast in the body, counted from 0.
-        body_share: share of the slices that is body; NaN without one.
         warnings: a sentence for each exceeded limit.
         unknown: a sentence for each check that could not be made, or is not conclusive.
+        output: appearance of the output, and structure of the source in it.
+        slices: irregular slices; None without a body.
+        body_share: share of the slices that is body; NaN without one.
         checks: every check and its outcome.
     """
 
@@ -157,13 +166,12 @@ class Trust:
     shift: Shift | None
     clipped: float
     likenesses: tuple[Likeness, ...]
+    warnings: tuple[str, ...]
+    unknown: tuple[str, ...]
     limits: Limits
     output: Output
-    irregular: Sequence | None
-    flat: tuple[int, ...]
-    body_share: float
-    warnings: tuple[str, ...] = ()
-    unknown: tuple[str, ...] = ()
+    slices: Slices | None = None
+    body_share: float = float("nan")
     checks: tuple[Check, ...] = ()
 
     @property
@@ -190,7 +198,7 @@ class Trust:
 
     def plain(self) -> dict[str, Any]:
         """All results for JSON; unknown values are None."""
-        spread, shift, slices = self.uncertainty, self.shift, self.irregular
+        spread, shift, slices = self.uncertainty, self.shift, self.slices
         numbers = {
             "uncertainty": spread
             and {
@@ -204,11 +212,11 @@ class Trust:
             "slice_jump_ratio": self.jump,
             "slices": slices
             and {
-                "copies": _from_one(slices.copies),
-                "misplaced": _from_one(slices.misplaced),
-                "without_body": _from_one(slices.missing),
-                "flat_input": _from_one(slices.flat),
-                "flat_output": _from_one(self.flat),
+                "copies": _from_one(slices.source.copies),
+                "misplaced": _from_one(slices.source.misplaced),
+                "without_body": _from_one(slices.source.missing),
+                "flat_input": _from_one(slices.source.flat),
+                "flat_output": _from_one(slices.flat),
             },
             "shift": shift and {"pixel_mm": shift.mm, "mm": shift.distance_mm, "scale": shift.scale},
             "clipped_share": self.clipped,
