@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import crossmod.reader
-from crossmod.reader.i18n import accepted, languages, words
+from crossmod.reader.context import accepted, languages, words
 
 HERE = Path(crossmod.reader.__file__).parent
 

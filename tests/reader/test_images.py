@@ -11,7 +11,6 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold, cross_val_score
 
 from crossmod.config import Modality
-from crossmod.reader.candidates import candidates
 from crossmod.reader.create import _write
 from crossmod.reader.images import (
     FLAT,
@@ -25,7 +24,7 @@ from crossmod.reader.images import (
     spread_levels,
     value_range,
 )
-from crossmod.reader.sampling import choose
+from crossmod.reader.sampling import candidates, choose
 from tests.support.reader_stores import design, pair
 
 MODALITIES: tuple[Modality, ...] = ("ct", "mr")

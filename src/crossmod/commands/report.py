@@ -22,8 +22,8 @@ def info(path: PathName) -> str:
     """
     path = Path(path)
     if (path / "bundle.json").is_file():
+        from crossmod.inference.bundle.load import read_bundle
         from crossmod.inference.bundle.model_card import readme_of
-        from crossmod.inference.bundle.parse import read_bundle
 
         # Not the file beside it, which anyone may have written.
         text = readme_of(read_bundle(path))

@@ -31,13 +31,7 @@ Draws = Float[np.ndarray, "draws metrics"]
 def model_draws(
     reference: ImageStatistics, models: Mapping[str, ImageStatistics], seed: int, draws: int
 ) -> dict[str, Draws]:
-    """Every metric of every model in each draw, averaged over the layers that have it; NaN if none has.
-
-    Args:
-        models: name -> synthetic slices.
-        seed: of the draws; the same seed gives the draws of `baseline.compare_with_baseline`.
-        draws: how many; the first row of the result is the set itself.
-    """
+    """Each metric of each model in each draw (first row: the set itself), averaged over the layers that have it."""
     layers = range(1, LAYERS + 1)
     chosen = {layer: {name: np.flatnonzero(m.layers == layer) for name, m in models.items()} for layer in layers}
     with progress("Drawing patients for differences of models", LAYERS * len(models)) as advance:
@@ -46,12 +40,7 @@ def model_draws(
 
 
 def digest(reference: Measured, model: Measured, sources: Mapping[str, str], about: Mapping[str, object]) -> str:
-    """A hash of all that a model's draws depend on except its images: models with equal digests can be paired.
-
-    Args:
-        sources: case of the model -> checksum of its source.
-        about: settings, detector, and the checksums of the reference's cases.
-    """
+    """A hash of all that a model's draws depend on except its images: models with equal digests can be paired."""
     real = [(row.case, row.place) for row in reference.rows]
     synthetic = [(sources[row.case], row.origin) for row in model.rows]
     layers = [reference.statistics.layers.tolist(), model.statistics.layers.tolist()]
@@ -61,7 +50,7 @@ def digest(reference: Measured, model: Measured, sources: Mapping[str, str], abo
 
 
 def save_draws(folder: Path, draws: Mapping[str, Draws], names: Sequence[str]) -> None:
-    """Write draws beside a card; keys are numbers, since a model's name may contain anything."""
+    """Write draws beside a card."""
     _save(folder / DRAWS_FILE, {names.index(name): rows for name, rows in draws.items()})
 
 
@@ -71,6 +60,7 @@ def load_draws(folder: Path, names: Sequence[str]) -> dict[str, Draws]:
 
 
 def _save(path: Path, arrays: Mapping[int, np.ndarray]) -> None:
+    # Keys are numbers, since a model's name may contain anything.
     with atomic_write(path) as temporary:
         save_file({str(number): np.ascontiguousarray(array) for number, array in arrays.items()}, temporary)
 

@@ -30,12 +30,7 @@ Name = TypeVar("Name", bound=Hashable)
 
 @dataclass(frozen=True)
 class Table:
-    """Estimates of every metric.
-
-    Args:
-        layers: layer -> metric -> estimate.
-        average: metric -> estimate of the mean over the layers that have it.
-    """
+    """Estimates by layer and metric, and by metric of the mean over the layers that have it."""
 
     layers: Mapping[int, Mapping[str, Estimate]]
     average: Mapping[str, Estimate]
@@ -61,11 +56,7 @@ class BaselineComparison:
 
 
 def hold_out(patients: Sequence[str], seed: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Divide real patients in two: the reference, and those held out for the baseline (half of them, rounded down).
-
-    Raises:
-        InputError: fewer than two patients.
-    """
+    """Divide real patients in two: the reference, and those held out for the baseline (half of them, rounded down)."""
     names = sorted(set(patients))
     if len(names) < 2:
         found = f"{len(names)} real patient{'s' * (len(names) != 1)}"
@@ -92,9 +83,6 @@ def compare_with_baseline(
         models: name -> synthetic slices; the same source patients are drawn together in all models.
         seed: of the choice of equal numbers, and of the draws.
         draws: of patients, with replacement, from each set; 0: no intervals.
-
-    Raises:
-        InputError: a patient in both `reference` and `held`, a set without slices, or sets not measured alike.
     """
     _refuse_unusable(reference, held, models)
     # None is the baseline, which no model can be called.

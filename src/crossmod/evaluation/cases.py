@@ -73,16 +73,7 @@ class EvaluationCases:
 def choose_cases(
     real: Path, synthetic: Sequence[Path], settings: EvaluationSettings, truth: Path | None = None
 ) -> EvaluationCases:
-    """Choose the cases of both sides.
-
-    Args:
-        synthetic: stores made by `synthesize`, or by other programs: their sources and training cases are then unknown.
-        truth: store with real images of the translated people.
-
-    Raises:
-        InputError: stores of several modalities, no real cases of the synthetic's modality and sequence, fewer than two
-            real patients.
-    """
+    """Choose the cases of both sides."""
     if not synthetic:
         do = "Give one or more stores made by `synthesize`."
         raise InputError("evaluate images", found="no synthetic store", expected="one or more", do=do)

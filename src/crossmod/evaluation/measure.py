@@ -42,13 +42,7 @@ class Images:
 
 
 def read_images(placed: Placed, scale: Scale, settings: EvaluationSettings, common: Collection[int]) -> Images | None:
-    """Read the slices of a case that lie in a layer; None if there is none.
-
-    Args:
-        scale: millimetres and pixels, for both real and synthetic slices.
-        common: layers that all sets show; the percentiles of MR are of slices in these layers, so that sets of
-            different slices are scaled equally.
-    """
+    """The slices of a case that lie in a layer, or None; percentiles of MR are of slices in `common` layers."""
     places = np.flatnonzero(placed.layers)
     if places.size == 0:
         return None
@@ -143,12 +137,7 @@ class Measured:
 
 @dataclass(frozen=True, eq=False)
 class MeasurementSetup:
-    """How all sets are measured.
-
-    Args:
-        edges: of the three tissue bins; None without them.
-        settings: intensity, and the pixels of histograms.
-    """
+    """How all sets are measured; `edges`: of the three tissue bins, None without them."""
 
     detector: FeatureExtractor
     edges: Float[np.ndarray, " edges"] | None
@@ -168,15 +157,7 @@ def edges_for(settings: EvaluationSettings) -> Float[np.ndarray, " edges"] | Non
 def measure(
     name: str, cases: Sequence[Placed], setup: MeasurementSetup, real: Sequence[Stack] = (), *, keep: bool = False
 ) -> Measured:
-    """Read and measure a set, case by case.
-
-    Args:
-        real: real volumes, for the slice-to-slice jumps.
-        keep: whether to keep some volumes, for the jumps of others.
-
-    Raises:
-        InputError: no slice lies in a layer.
-    """
+    """Read and measure a set, case by case."""
     kept = {cases[i].record.id for i in spread(len(cases), COMPARED_STACKS)} if keep else set()
     parts, rows, stacks, jumps = [], [], [], {}
     lows, highs, still, filled = [], [], 0, 0

@@ -54,15 +54,7 @@ class OrganSummary:
 
 
 def organs_of(store: Store, cases: Sequence[Placed], segmenter: Segmenter | None = None) -> dict[str, OrganSummary]:
-    """How each organ that labels and segmentation have in common changed: organ -> summary.
-
-    Args:
-        cases: its cases. Omitted slices are ignored.
-        segmenter: finds its organ in the images; None: the stored answer of the model's S.
-
-    Raises:
-        InputError: a segmenter of another modality.
-    """
+    """How each organ that labels and segmentation have in common changed: organ -> summary."""
     rows: dict[str, list[tuple[str, str, int, OrganChange]]] = {}
     for placed in track(cases, f"Comparing organs of {store.path.name}"):
         record = placed.record

@@ -47,11 +47,7 @@ class PairedSummary:
 def truth_of(
     store: Store, modality: Modality, sequence: str | None, cases: Sequence[CaseRecord]
 ) -> dict[str, CaseRecord]:
-    """By patient of the synthetic cases, the real image.
-
-    Raises:
-        InputError: no patient has one, or one has several.
-    """
+    """By patient of the synthetic cases, the real image."""
     expected = {case.patient for case in cases}
     known: dict[str, CaseRecord] = {}
     for record in store.select(modality, sequence=sequence):

@@ -19,6 +19,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy.stats import rankdata
 
+from crossmod import files
 from crossmod.errors import InputError
 from crossmod.evaluation.artifacts import Draws, load_draws
 from crossmod.evaluation.baseline import mean_of_known
@@ -144,29 +145,24 @@ class Ranking:
 
     Args:
         models: names, the nearest to real first.
+        ranked_by: `scores` if all models can be paired, else `ratios` to each result's baseline.
         mean_rank: name -> mean rank over metrics; with an interval if all models can be paired.
         ranks: name -> metric -> rank, for the metrics that all models have.
         scores: name -> metric -> what it was ranked by.
-        ranked_by: `scores` if all models can be paired, else `ratios` to each result's baseline.
         warnings: what makes the models hard to compare.
     """
 
     models: tuple[str, ...]
+    ranked_by: Literal["scores", "ratios"]
     mean_rank: Mapping[str, Estimate]
     ranks: Mapping[str, Mapping[str, float]]
     scores: Mapping[str, Mapping[str, Values]]
-    ranked_by: Literal["scores", "ratios"]
     pairs: tuple[Pair, ...]
     warnings: tuple[str, ...]
 
 
 def compare_evaluations(results: Sequence[Path]) -> Ranking:
-    """Rank the models of some results.
-
-    Raises:
-        InputError: a path without a finished result of `evaluate images`, fewer than two models, or several
-            modalities.
-    """
+    """Rank the models of some results."""
     models = load_models(results)
     if len(models) < 2:
         found = f"{len(models)} model{'s' * (len(models) != 1)}"
@@ -190,9 +186,11 @@ def compare_evaluations(results: Sequence[Path]) -> Ranking:
     )
 
 
-def _by_draws(
-    models: Sequence[ModelResult],
-) -> tuple[dict[str, dict[str, Values]], dict[str, Estimate], dict[str, dict[str, float]]]:
+# Scores by model and metric, mean ranks by model, ranks by model and metric.
+Ranks = tuple[dict[str, dict[str, Values]], dict[str, Estimate], dict[str, dict[str, float]]]
+
+
+def _by_draws(models: Sequence[ModelResult]) -> Ranks:
     """Ranks with intervals: models are ranked in each draw."""
     names = [model.name for model in models]
     table = np.stack([model.draws for model in models if model.draws is not None])  # models, draws, metrics
@@ -209,18 +207,15 @@ def _by_draws(
     return scores, means, {n: dict(zip(metrics, r[0].tolist(), strict=True)) for n, r in zip(names, ranks, strict=True)}
 
 
-def _by_ratios(
-    models: Sequence[ModelResult],
-) -> tuple[dict[str, dict[str, Values]], dict[str, Estimate], dict[str, dict[str, float]]]:
+def _by_ratios(models: Sequence[ModelResult]) -> Ranks:
     """Ranks without intervals, by the ratios in each result."""
     scores = {model.name: model.values for model in models}
-    metrics = [metric for metric in METRICS if all(one[metric][0] is not None for one in scores.values())]
     ranks: dict[str, dict[str, float]] = {model.name: {} for model in models}
-    for metric in metrics:
-        sign = -1.0 if METRICS[metric].higher_is_better else 1.0
-        in_order = rankdata([sign * (one[metric][0] or 0.0) for one in scores.values()])
-        for name, rank in zip(scores, in_order, strict=True):
-            ranks[name][metric] = float(rank)
+    for metric, sign in zip(METRICS, SIGNS, strict=True):
+        if all(one[metric][0] is not None for one in scores.values()):
+            in_order = rankdata([sign * (one[metric][0] or 0.0) for one in scores.values()]).tolist()
+            for name, rank in zip(scores, in_order, strict=True):
+                ranks[name][metric] = rank
     means = {name: float(np.mean([*one.values()])) if one else math.nan for name, one in ranks.items()}
     return scores, {name: Estimate(mean, -math.inf, math.inf) for name, mean in means.items()}, ranks
 
@@ -249,28 +244,19 @@ def _warnings(models: Sequence[ModelResult]) -> list[str]:
     return warnings
 
 
-def to_json(ranking: Ranking) -> dict[str, Any]:
+def to_json(ranking: Ranking) -> object:
     """A ranking for JSON."""
-    return {
-        "models": list(ranking.models),
-        "ranked_by": ranking.ranked_by,
-        "mean_rank": {name: values_of(one) for name, one in ranking.mean_rank.items()},
-        "ranks": {name: dict(one) for name, one in ranking.ranks.items()},
-        "scores": {name: {m: list(v) for m, v in one.items()} for name, one in ranking.scores.items()},
-        "pairs": [
-            {
-                "first": pair.first,
-                "second": pair.second,
-                "how": pair.how,
-                "nearer": dict(pair.nearer),
-                "differences": {metric: values_of(one) for metric, one in pair.differences.items()},
-                "lead": None if pair.lead is None else values_of(pair.lead),
-                "sentence": pair.sentence,
-            }
-            for pair in ranking.pairs
-        ],
-        "warnings": list(ranking.warnings),
-    }
+    pairs = [
+        {
+            **vars(pair),
+            "differences": {metric: values_of(one) for metric, one in pair.differences.items()},
+            "lead": pair.lead and values_of(pair.lead),
+            "sentence": pair.sentence,
+        }
+        for pair in ranking.pairs
+    ]
+    mean_rank = {name: values_of(one) for name, one in ranking.mean_rank.items()}
+    return files.to_json({**vars(ranking), "mean_rank": mean_rank, "pairs": pairs})
 
 
 def table(ranking: Ranking) -> list[tuple[str, ...]]:

@@ -1,9 +1,7 @@
 """The result of an evaluation: its `card.json`, and its text."""
 
-import math
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal, TypedDict
 
@@ -13,6 +11,7 @@ from crossmod.data.store import Store
 from crossmod.evaluation.baseline import BaselineComparison, Table
 from crossmod.evaluation.cases import TAKEN, EvaluationCases, SyntheticModel
 from crossmod.evaluation.measure import Measured
+from crossmod.files import to_json
 from crossmod.metrics.distribution import METRICS
 from crossmod.metrics.slice_positions import Placed, Sources
 from crossmod.settings import pixel_words
@@ -69,36 +68,19 @@ class ScoresCard(TypedDict):
     jumps: JumpsCard
 
 
-def number(value: float) -> float | None:
-    """A number for JSON, which has neither NaN nor infinity."""
-    return value if math.isfinite(value) else None
-
-
 def values_of(one: Estimate) -> Values:
-    """An estimate for JSON."""
-    return [number(one.value), number(one.low), number(one.high)]
+    """An estimate for JSON, which has neither NaN nor infinity."""
+    return to_json([one.value, one.low, one.high])
 
 
 def table_card(table: Table) -> TableCard:
     """A table for JSON."""
-
-    def row(estimates: Mapping[str, Estimate]) -> dict[str, Values]:
-        return {metric: values_of(one) for metric, one in estimates.items()}
-
-    layers = {str(layer): row(estimates) for layer, estimates in table.layers.items()}
-    return {"layers": layers, "average": row(table.average)}
+    layers = {str(layer): _row(estimates) for layer, estimates in table.layers.items()}
+    return {"layers": layers, "average": _row(table.average)}
 
 
-def plain_fields(summary: object) -> dict[str, object]:
-    """The fields of a dataclass of numbers and text, for JSON."""
-
-    def plain(value: object) -> object:
-        if isinstance(value, tuple):
-            return [plain(part) for part in value]
-        return number(value) if isinstance(value, float) else value
-
-    fields = asdict(summary)  # pyright: ignore[reportArgumentType] - a dataclass
-    return {name: plain(value) for name, value in fields.items()}
+def _row(estimates: Mapping[str, Estimate]) -> dict[str, Values]:
+    return {metric: values_of(one) for metric, one in estimates.items()}
 
 
 def verdict(metric: str, score: Values, ratio: Values) -> Verdict:
@@ -128,13 +110,7 @@ def text(values: Values, digits: int = 3) -> str:
 def inputs_of(
     question: EvaluationCases, sources: Sources, truth: Store | None, finder: str | None
 ) -> dict[str, object]:
-    """Checksums of all cases that determine the numbers, so that changed data is noticed.
-
-    Args:
-        sources: the available scans; those that a synthetic case was made from are included.
-        truth: store of the truth, if given.
-        finder: hash of the segmenter that finds organs, if given.
-    """
+    """Checksums of all cases that determine the numbers, so that changed data is noticed."""
     made_from = {r.synthetic.source_sha256 for model in question.models for r in model.records if r.synthetic}
     return {
         "real": {case.id: case.sha256 for case in (*question.reference, *question.held)},
@@ -148,11 +124,7 @@ def inputs_of(
 def model_of(
     comparison: BaselineComparison, pairing: str | None, measured: Mapping[str, Measured], model: SyntheticModel
 ) -> ScoresCard:
-    """What one model scores.
-
-    Args:
-        pairing: digest of what its draws depend on; None without draws.
-    """
+    """What one model scores."""
     scores, ratios = (table_card(side[model.name]) for side in (comparison.scores, comparison.ratios))
     own, real = measured[model.name].jumps, measured["held"].jumps
     return {

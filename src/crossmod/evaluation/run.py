@@ -13,9 +13,9 @@ from crossmod.evaluation.cases import EvaluationCases, SyntheticModel, choose_ca
 from crossmod.evaluation.measure import Measured, MeasurementSetup, edges_for, layer_counts, measure
 from crossmod.evaluation.organs import organs_of
 from crossmod.evaluation.paired import against_truth, truth_of
-from crossmod.evaluation.result import data_of, inputs_of, model_of, plain_fields, table_card
+from crossmod.evaluation.result import data_of, inputs_of, model_of, table_card
 from crossmod.evaluation.warnings import about_segmenter, warnings_of
-from crossmod.files import PathName, lock
+from crossmod.files import PathName, lock, to_json
 from crossmod.metrics.axial_layers import LAYERS
 from crossmod.metrics.features import detector
 from crossmod.metrics.slice_positions import Placed, place_real, place_synthetic, sources_of
@@ -38,22 +38,7 @@ def evaluate_images(
     segmenter: PathName | None = None,
     settings: EvaluationSettings | None = None,
 ) -> Run:
-    """Compare synthetic images with real ones; a finished result is not recomputed.
-
-    Args:
-        real: store with real cases of the synthetic's modality, of two patients or more.
-        synthetic: stores made by `synthesize`.
-        out: the result folder.
-        source: stores with the scans that the synthetic cases were made from; `real` is searched anyway.
-        truth: store with real images of the synthetic cases' patients, in the synthetic's modality.
-        segmenter: run of a segmenter of that modality, trained on real images, that finds its organ in the synthetic
-            images; default: the answers of the models' own segmentors, if any.
-        settings: all that affects the numbers.
-
-    Raises:
-        InputError: nothing to compare, fewer than two real patients, values that are not HU, an unknown detector, a
-            segmenter of another modality, or `out` is something else.
-    """
+    """Compare synthetic images with real ones; the arguments are those of `crossmod.evaluate_images`."""
     settings, out, began = settings or EvaluationSettings(), Path(out), time.monotonic()
     features = detector(settings.detector)
     stores = [Path(path) for path in synthetic]
@@ -88,40 +73,39 @@ def evaluate_images(
     with lock(run.path / ".lock"):
         comparison, digests = _score(run.path, question, measured, setup)
         save_spectra(run.path, measured, common)
-        run.finish(
-            {
-                "settings": plain_settings,
-                "modality": question.modality,
-                "sequence": question.sequence,
-                "size": question.size,
-                "frame": question.scale.kind,
-                "pixel_mm": question.scale.pixel_mm,
-                "detector": {"name": features.name, "sha256": features.sha256},
-                "data": data_of(out, question, placed, measured),
-                "layers": {
-                    "common": sorted(common),
-                    "counts": {name: layer_counts(cases) for name, cases in placed.items()},
-                    "rules": {name: {case.record.id: case.rule for case in cases} for name, cases in placed.items()},
-                },
-                "patients": list(comparison.patients),
-                "images": {str(layer): list(count) for layer, count in comparison.images.items()},
-                "baseline": table_card(comparison.baseline),
-                "models": {
-                    model.name: {
-                        **model_of(comparison, digests.get(model.name), measured, model),
-                        "organs": {organ: plain_fields(summary) for organ, summary in organs[model.name].items()},
-                        "truth": None if (scores := paired[model.name]) is None else plain_fields(scores),
-                    }
-                    for model in question.models
-                },
-                "shown": shown_slices(question, measured),
-                "warnings": warnings_of(question, settings, placed, measured, comparison.images)
-                + about_segmenter(question, finder),
-                "steps": settings.draws,
-                "seconds": round(time.monotonic() - began, 1),
-                "device": "cpu",
-            }
-        )
+        card = {
+            "settings": plain_settings,
+            "modality": question.modality,
+            "sequence": question.sequence,
+            "size": question.size,
+            "frame": question.scale.kind,
+            "pixel_mm": question.scale.pixel_mm,
+            "detector": {"name": features.name, "sha256": features.sha256},
+            "data": data_of(out, question, placed, measured),
+            "layers": {
+                "common": sorted(common),
+                "counts": {name: layer_counts(cases) for name, cases in placed.items()},
+                "rules": {name: {case.record.id: case.rule for case in cases} for name, cases in placed.items()},
+            },
+            "patients": comparison.patients,
+            "images": comparison.images,
+            "baseline": table_card(comparison.baseline),
+            "models": {
+                model.name: {
+                    **model_of(comparison, digests.get(model.name), measured, model),
+                    "organs": organs[model.name],
+                    "truth": paired[model.name],
+                }
+                for model in question.models
+            },
+            "shown": shown_slices(question, measured),
+            "warnings": warnings_of(question, settings, placed, measured, comparison.images)
+            + about_segmenter(question, finder),
+            "steps": settings.draws,
+            "seconds": round(time.monotonic() - began, 1),
+            "device": "cpu",
+        }
+        run.finish(to_json(card))
     return run
 
 

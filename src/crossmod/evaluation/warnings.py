@@ -26,12 +26,7 @@ def warnings_of(
     measured: Mapping[str, Measured],
     images: Mapping[int, tuple[int, int]],
 ) -> list[str]:
-    """All warnings; one that holds for several sets is given once.
-
-    Args:
-        placed: set -> its cases with their layers; the real ones are `reference` and `held`.
-        images: layer -> compared slices of the reference, and of each other set.
-    """
+    """All warnings; one that holds for several sets is given once."""
     sets: dict[str, list[str]] = {}
     for name, own in measured.items():
         for sentence in (*_about_layers(placed[name]), *_about_values(own)):

@@ -20,7 +20,7 @@ from crossmod.data.nifti import read_nifti, write_nifti
 from crossmod.data.volume import Volume
 from crossmod.errors import InputError
 from crossmod.files import PathName
-from crossmod.inference.ensemble import about_all, ct_windows
+from crossmod.inference.ensemble import about_all, ct_windows, load_run
 from crossmod.inference.inputs import check_same_frame
 from crossmod.inference.paired import AgainstTruth, write_card
 from crossmod.inference.translate_volume import translate_volume
@@ -183,9 +183,6 @@ def _load(path: Path, device: Device) -> tuple[Network, ...]:
         what = "a file" if path.is_file() else inside
         do = "Give the folder of `crossmod train` or `crossmod export`."
         raise InputError(path, found=what, expected="the folder of a training run or of a bundle", do=do)
-    # Imported here: a bundle is loaded without training code.
-    from crossmod.inference.ensemble import load_run
-
     return (load_run(path, device=device),)
 
 

@@ -21,7 +21,6 @@ from crossmod.errors import InputError
 from crossmod.files import read_json
 from crossmod.inference.predict import Prediction, pooled
 from crossmod.inference.types import About, Network
-from crossmod.runs import TranslatorSideCard
 from crossmod.settings import Device, Machine
 from crossmod.synthesis.translator import Epoch, Translator, load_translator
 from crossmod.version import __version__
@@ -46,9 +45,6 @@ class RunNetwork:
 def load_run(path: Path, *, device: Device = "auto", epoch: Epoch = "auto") -> RunNetwork:
     """The network of a finished training run.
 
-    Args:
-        epoch: `best` or `last`; `auto`: the best if the run scored its epochs, otherwise the last.
-
     Raises:
         InputError: the folder is not a finished training run, or its weights are damaged.
     """
@@ -57,11 +53,7 @@ def load_run(path: Path, *, device: Device = "auto", epoch: Epoch = "auto") -> R
 
 
 def about_run(translator: Translator, path: Path) -> About:
-    """What is known of a run's model.
-
-    Args:
-        path: the run folder; the field of view is read from the training stores, if they still exist.
-    """
+    """What is known of a run's model; the field of view is read from the training stores, if they still exist."""
     settings, card = translator.settings, translator.card
     target = card["data"][translator.target]
     return About(
@@ -72,7 +64,7 @@ def about_run(translator: Translator, path: Path) -> About:
         # Older cards and stores do not name the sequence.
         inputs=("ct",) if settings.source == "ct" else settings.inputs or (card["data"]["mr"]["sequence"] or "mr",),
         size=settings.size,
-        field_mm=_field(path, card["data"][settings.source], settings.source),
+        field_mm=_field(path / card["data"][settings.source]["store"], card["data"][settings.source]["cases"]),
         low=float(target["low"]),
         high=float(target["high"]),
         window=settings.window,
@@ -96,14 +88,14 @@ def about_run(translator: Translator, path: Path) -> About:
     )
 
 
-def _field(path: Path, data: TranslatorSideCard, side: Modality) -> float | None:
+def _field(store: Path, trained: Sequence[str]) -> float | None:
     """Median side of the squared training slices in millimetres; None if they are gone."""
     try:
-        cases = Store(path / data["store"]).cases
+        cases = Store(store).cases
     except InputError:
         return None
-    trained = set(data["cases"])
-    seen = [case for case in cases if case.modality == side and case.sha256 in trained]
+    known = set(trained)
+    seen = [case for case in cases if case.sha256 in known]
     fields = [max(case.shape[axis] * case.spacing[axis] for axis in (1, 2)) for case in seen]
     return float(median(fields)) if fields else None
 
@@ -124,14 +116,7 @@ Window = tuple[float, float]
 
 
 def ct_windows(networks: Sequence[Network]) -> dict[Window, list[Network]]:
-    """Networks by their output range, the narrowest first; those of MR have one range.
-
-    Args:
-        networks: of one source and one target.
-
-    Raises:
-        InputError: none, or networks of different modalities or inputs; windows with a gap between them.
-    """
+    """Networks by their output range, the narrowest first; those of MR have one range."""
     first = networks[0].about
     for network in networks[1:]:
         other = network.about

@@ -8,7 +8,6 @@ Notable:
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -24,46 +23,33 @@ from crossmod.inference.dicom.source import holds_dicom
 from crossmod.inference.types import About
 
 
-@dataclass(frozen=True, repr=False)
-class _Origin:
-    path: Path
-    patients: frozenset[str]
-    frames: frozenset[str]
-
-
 def check_same_frame(paths: Sequence[Path]) -> None:
-    """Refuse inputs of different patients, or of different frames of reference.
-
-    Args:
-        paths: folders of slices or multi-frame files; other files, such as NIfTI, and missing ids are ignored.
-
-    Raises:
-        InputError: PatientID or FrameOfReferenceUID of two of them differ.
-    """
-    known = [_origin(path) for path in paths if holds_dicom(path)]
-    for one in known:
-        if len(one.patients) > 1:
-            found = f"slices of {len(one.patients)} patients"
-            raise InputError(one.path, found=found, expected="one patient", do="Give each patient a folder.")
-    for first, second in itertools.combinations(known, 2):
-        subject = f"{first.path} and {second.path}"
-        if _differ(first.patients, second.patients):
+    """Refuse DICOM of different patients or frames of reference; other files, and missing ids, are ignored."""
+    known = [(path, *_ids(path)) for path in paths if holds_dicom(path)]
+    for path, patients, _ in known:
+        if len(patients) > 1:
+            found = f"slices of {len(patients)} patients"
+            raise InputError(path, found=found, expected="one patient", do="Give each patient a folder.")
+    for (path, patients, frames), (other, others, other_frames) in itertools.combinations(known, 2):
+        subject = f"{path} and {other}"
+        if _differ(patients, others):
             do = "Check which folders you gave; if the ids of one patient differ, correct them."
             raise InputError(subject, found="two patients: their PatientID differ", expected="one patient", do=do)
-        if _differ(first.frames, second.frames):
+        if _differ(frames, other_frames):
             found, expected = "two frames of reference: their FrameOfReferenceUID differ", "images taken in one session"
             do = "Positions cannot be compared: register one to the other, and give the result as NIfTI."
             raise InputError(subject, found=found, expected=expected, do=do)
 
 
-def _differ(first: frozenset[str], second: frozenset[str]) -> bool:
+def _differ(first: set[str], second: set[str]) -> bool:
     return len(first) == len(second) == 1 and first != second
 
 
-def _origin(path: Path) -> _Origin:
+def _ids(path: Path) -> tuple[set[str], set[str]]:
+    """Patients and frames of reference of a series."""
     slices = [each for each in slices_in(path)[0] if not each.localizer]
-    patients = frozenset(s.patient for s in slices if s.patient and not s.patient.startswith(MADE_UP))
-    return _Origin(path, patients, frozenset(s.frame_of_reference for s in slices if s.frame_of_reference))
+    patients = {s.patient for s in slices if s.patient and not s.patient.startswith(MADE_UP)}
+    return patients, {s.frame_of_reference for s in slices if s.frame_of_reference}
 
 
 # Axes are feet to head, front to back, right to left, in RAS+; oblique by at most 75 degrees, as a cosine.
@@ -74,18 +60,7 @@ ADVICE = "To use it anyway: --accept-units (in Python: Options(accept_units=True
 
 
 def check_volume(volume: object, subject: object, modality: Modality, *, accept_units: bool = False) -> tuple[str, ...]:
-    """Refuse anything but a valid volume of this modality.
-
-    Args:
-        accept_units: accept values that are impossible in their unit.
-
-    Returns:
-        Warnings about its values, which are also logged.
-
-    Raises:
-        InputError: not a `Volume`; an invalid array or affine; values that are not finite, or impossible for HU (CT) or
-            signal (MR).
-    """
+    """Refuse anything but a valid volume of this modality; returns warnings about its values, which are also logged."""
     if not isinstance(volume, Volume):
         do = "Read it with crossmod.read_volume; give options by name, as options=."
         raise InputError(subject, found=f"a {type(volume).__name__}", expected="a crossmod.Volume", do=do)
@@ -127,19 +102,7 @@ def _check_numbers(volume: Volume, subject: object) -> None:
 
 
 def notes_of(volumes: Sequence[Volume], about: About, *, accept_units: bool) -> tuple[str, ...]:
-    """Check each volume separately.
-
-    Args:
-        volumes: as read, one per input.
-        accept_units: accept values that are impossible in their unit.
-
-    Returns:
-        Warnings about their values.
-
-    Raises:
-        InputError: anything but a volume of the model's source, values that are impossible in their unit, or CT in HU
-            for a model of CT in another unit.
-    """
+    """Check each volume separately, one per input; returns warnings about their values."""
     several = len(volumes) > 1
     notes = []
     for number, volume in enumerate(volumes, start=1):
@@ -153,14 +116,7 @@ def notes_of(volumes: Sequence[Volume], about: About, *, accept_units: bool) -> 
 
 
 def in_order(volumes: Sequence[Volume], about: About) -> tuple[Volume, ...]:
-    """The volumes in the order of the model's inputs, by `sequence`; those without one fill the rest in order.
-
-    Args:
-        volumes: checked by `notes_of`, one per input.
-
-    Raises:
-        InputError: the wrong number or sequence.
-    """
+    """The volumes in the order of the model's inputs, by `sequence`; those without one fill the rest in order."""
     expected = about.inputs or (about.source,)
     several = len(volumes) > 1
     if len(volumes) != len(expected):
@@ -179,14 +135,7 @@ def in_order(volumes: Sequence[Volume], about: About) -> tuple[Volume, ...]:
 
 
 def on_one_grid(volumes: Sequence[Volume], about: About) -> tuple[Volume, ...]:
-    """The volumes on the grid of the first, by their affines.
-
-    Args:
-        volumes: in the order of the model's inputs.
-
-    Raises:
-        InputError: one shows less than half of the first.
-    """
+    """The volumes on the grid of the first, by their affines."""
     first, *others = volumes
     return (first, *(resample_to(volume, first, subject=about.name) for volume in others))
 

@@ -3,7 +3,6 @@
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from jaxtyping import Num
@@ -119,16 +118,12 @@ def evaluate_translation(translation: Translation, truth: Volume) -> AgainstTrut
 WARNING = "Synthetic, not for diagnosis: no scanner made this image. Organs can be missing, moved or invented."
 
 
-def card_of(translation: Translation, options: Options, truth: AgainstTruth | None = None) -> dict[str, Any]:
-    """The card of a translation for JSON, without data of the patient.
-
-    Args:
-        truth: its scores, if a truth is known.
-    """
+def write_card(translation: Translation, path: Path, options: Options, truth: AgainstTruth | None = None) -> None:
+    """Write the card of the translation at `path`, without data of the patient, to `<path>.json`."""
     about, image = translation.about, translation.image
     spread = translation.uncertainty
     inside = spread[translation.body] if spread is not None else None
-    return {
+    card = {
         "warning": WARNING,
         "software": f"crossmod {__version__}",
         "model": {
@@ -155,11 +150,6 @@ def card_of(translation: Translation, options: Options, truth: AgainstTruth | No
         "seconds": translation.seconds,
         "against_truth": None if truth is None else truth.plain(),
     }
-
-
-def write_card(translation: Translation, path: Path, options: Options, truth: AgainstTruth | None = None) -> Path:
-    """Write the card of the translation at `path` to `<path>.json`, and return that path."""
-    card = path.with_name(path.name + ".json")
-    card.parent.mkdir(parents=True, exist_ok=True)
-    write_json(card, card_of(translation, options, truth))
-    return card
+    out = path.with_name(path.name + ".json")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    write_json(out, card)

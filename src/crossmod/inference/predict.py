@@ -97,16 +97,7 @@ class Prediction:
 
 @dataclass(frozen=True, eq=False)
 class Predictor:
-    """One network and its input volumes.
-
-    Args:
-        volumes: one per input, on one grid.
-        frame: from their slices to the network's.
-        steps: from the units of each volume to [-1, 1].
-        fills: padding value of each volume.
-        moves: the slice itself and its variants.
-        of_stack: offsets of the slices that the network sees together.
-    """
+    """One network and its inputs: steps to [-1, 1], padding values, variants, and offsets of slices seen together."""
 
     network: Network
     volumes: tuple[Volume, ...]
@@ -163,15 +154,7 @@ class Predictor:
 
 
 def prepare(network: Network, volumes: Sequence[Volume], options: Options, body: BodyPlace | None = None) -> Predictor:
-    """Determine the steps from a volume's intensities and pixels to the network's.
-
-    Args:
-        volumes: one per input, on one grid.
-        body: its position in them; default: it is searched.
-
-    Raises:
-        InputError: an MR volume without contrast.
-    """
+    """Determine the steps from a volume's intensities and pixels to the network's."""
     about = network.about
     settings = ImageSettings(window=about.window, percentiles=about.percentiles)
     return Predictor(

@@ -160,12 +160,7 @@ def frame_of(volume: Volume, about: About) -> Frame:
 
 
 def tiling_of(volume: Volume, about: About, options: Options, body: BodyPlace | None = None) -> Tiling:
-    """Conversion of a volume's slices to a model's input.
-
-    Args:
-        about: the model's millimetres and pixels.
-        body: its position; default: it is searched.
-    """
+    """Conversion of a volume's slices to a model's input."""
     shape, spacing = (volume.voxels.shape[1], volume.voxels.shape[2]), volume.spacing[1:]
     if about.frame == "stretch":
         work = _stretched_work(shape, spacing, about, options)

@@ -31,20 +31,7 @@ log = logging.getLogger(__name__)
 def translate_volume(
     networks: Sequence[Network], volumes: Sequence[Volume], options: Options | None = None
 ) -> Translation:
-    """Translate one patient's volume, or volumes for a model of several inputs.
-
-    Args:
-        networks: one, or several of one direction: equal windows are averaged, other CT windows widen the range.
-        volumes: one per input, of any size, spacing and direction; CT in HU.
-        options: variants, tiles, batch size.
-
-    Returns:
-        The synthetic volume on the grid of the first input: `[slices, rows, columns]`, int16 HU for CT, float32 for MR.
-
-    Raises:
-        InputError: volumes that do not fit the model, models that do not belong together, MR without contrast, or
-            an output that is not finite.
-    """
+    """Translate one patient's volume, or volumes for a model of several inputs; see `crossmod.Model.translate`."""
     options = options or Options()
     if not networks:
         raise InputError("models", found="none", expected="one or more", do="Load one.")

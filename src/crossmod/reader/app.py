@@ -2,10 +2,9 @@
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -37,64 +36,52 @@ _REFUSED = {
 _FIELDS = {"choice": "choose", "reason": "reason_long"}
 
 
+# Failures that are a page of their own; all others are logged.
+_FAILURES = (Failure, AnswerRejected, NotSaved, SQLAlchemyError, TooLarge, RequestValidationError, HTTPException)
+
+
 def respond(request: Request, failure: Exception) -> HTMLResponse:
     """The page of any failure; an unexpected one is logged, and the page gives no details."""
-    for kind, answer in _ANSWERS:
-        if isinstance(failure, kind):
-            return answer(request, failure)
+    match failure:
+        case Failure():
+            return _say(request, failure.status, failure.text, failure.headers, **failure.values)
+        case AnswerRejected():
+            status, text = _REFUSED.get(failure.why, (409, "refused"))
+            return _notice(request, status, words_for(request)(text, words=failure))
+        case NotSaved() | SQLAlchemyError():
+            log.error("%s %s: the database did not answer: %s", request.method, _route(request), failure)
+            return _say(request, 503, "error_away", {"Retry-After": "5"})
+        # FastAPI raises one error for everything that fails while it reads a form. The rest of the body is not read.
+        case TooLarge() | HTTPException(__cause__=TooLarge()):
+            return _say(request, 413, "error_large", {"Connection": "close"}, most=LONGEST_REASON)
+        case RequestValidationError():
+            return _unfit(request, failure)
+        case HTTPException():
+            text = {404: "error_missing", 405: "error_method"}.get(failure.status_code, "error_unfit")
+            return _say(request, failure.status_code, text, failure.headers)
     log.error("%s %s failed", request.method, _route(request), exc_info=failure)
     return _say(request, 500, "error_server")
 
 
-def notice(request: Request, status: int, text: str) -> HTMLResponse:
+def _notice(request: Request, status: int, text: str) -> HTMLResponse:
     """The part of a page that reports a form that was not accepted, with its translated text."""
     first = request.url.path.split("/")[1]
     not_done = _NOT_DONE.get(first) if request.method == "POST" else None
     return render(request, "notice.html", status=status, not_done=not_done, text=text, again=not_done == "not_saved")
 
 
-def _say(request: Request, status: int, text: str, **values: object) -> HTMLResponse:
+def _say(
+    request: Request, status: int, text: str, headers: Mapping[str, str] | None = None, **values: object
+) -> HTMLResponse:
     t = words_for(request)
+    what = t(f"{text}_what", **values)
     if "hx-request" in request.headers:
-        return notice(request, status, t(f"{text}_what", **values))
-    # Without a session, the start page would lead back to this page.
-    inside = text not in ("error_session", "error_link", "error_tries")
-    return render(request, "error.html", status=status, title=t(text), what=t(f"{text}_what", **values), inside=inside)
-
-
-def _failure(request: Request, failure: Failure) -> HTMLResponse:
-    response = _say(request, failure.status, failure.text, **failure.values)
-    response.headers.update(failure.headers)
-    return response
-
-
-def _refused(request: Request, refused: AnswerRejected) -> HTMLResponse:
-    t = words_for(request)
-    status, text = _REFUSED.get(refused.why, (409, ""))
-    return notice(request, status, t(text) if text else t("refused", words=refused))
-
-
-def _away(request: Request, why: Exception) -> HTMLResponse:
-    log.error("%s %s: the database did not answer: %s", request.method, _route(request), why)
-    response = _say(request, 503, "error_away")
-    response.headers["Retry-After"] = "5"
-    return response
-
-
-def _large(request: Request, _: Exception) -> HTMLResponse:
-    response = _say(request, 413, "error_large", most=LONGEST_REASON)
-    # The rest of the body is not read.
-    response.headers["Connection"] = "close"
-    return response
-
-
-def _http(request: Request, failure: HTTPException) -> HTMLResponse:
-    # FastAPI raises one error for everything that fails while it reads a form.
-    if isinstance(failure.__cause__, TooLarge):
-        return _large(request, failure)
-    text = {404: "error_missing", 405: "error_method"}.get(failure.status_code, "error_unfit")
-    response = _say(request, failure.status_code, text)
-    response.headers.update(failure.headers or {})
+        response = _notice(request, status, what)
+    else:
+        # Without a session, the start page would lead back to this page.
+        inside = text not in ("error_session", "error_link", "error_tries")
+        response = render(request, "error.html", status=status, title=t(text), what=what, inside=inside)
+    response.headers.update(headers or {})
     return response
 
 
@@ -105,7 +92,7 @@ def _unfit(request: Request, failure: RequestValidationError) -> HTMLResponse:
     field = next((str(place[1]) for place in places if len(place) > 1 and place[1] in _FIELDS), None)
     if field is None:
         return _say(request, 422, "error_unfit")
-    return notice(request, 422, words_for(request)(_FIELDS[field], most=LONGEST_REASON))
+    return _notice(request, 422, words_for(request)(_FIELDS[field], most=LONGEST_REASON))
 
 
 def _route(request: Request) -> str:
@@ -114,34 +101,16 @@ def _route(request: Request) -> str:
     return f"/{first}/..." if first in ("r", "o") else request.url.path
 
 
-_ANSWERS: list[tuple[type[Exception], Callable[[Request, Any], HTMLResponse]]] = [
-    (Failure, _failure),
-    (AnswerRejected, _refused),
-    (NotSaved, _away),
-    (SQLAlchemyError, _away),
-    (TooLarge, _large),
-    (RequestValidationError, _unfit),
-    (HTTPException, _http),
-]
-
-
 def make_app(
     study: ReaderRepository, images: Path, *, secret: bytes, clock: Callable[[], float] = time.time
 ) -> FastAPI:
-    """The application that serves the surveys of one database.
-
-    Args:
-        study: the database.
-        images: folder with one `SCAN.nii` per scan.
-        secret: signs sessions; at least 16 bytes, the same after a restart.
-        clock: seconds since 1970.
-    """
+    """The application that serves the surveys of one database; `images` has one `SCAN.nii` per scan."""
     # Only tests use the schema. No redirect for a surplus slash: it would use the host name that the client sent.
     app = FastAPI(title="crossmod reader", docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
     app.state.context = AppContext(study, images, SessionKeys(secret, clock), RateLimiter(clock))
     app.include_router(routes.router)
     app.mount("/static", StaticFiles(directory=str(files("crossmod.reader") / "static")))
-    for kind, _ in _ANSWERS:
+    for kind in _FAILURES:
         app.add_exception_handler(kind, respond)
     app.add_middleware(BodyLimit)
     # Added last, so outermost: responses of the others also get its headers.

@@ -1,23 +1,68 @@
-"""What all requests share: the survey's database, its images, forms, and the rendering of pages."""
+"""What all requests share: the survey's database, its images, texts, forms, and the rendering of pages."""
 
 import hashlib
 import math
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import yaml
 from fastapi import Depends, Header, Request
 from fastapi.responses import HTMLResponse
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from pydantic import BaseModel, BeforeValidator, Field
 
-from crossmod.reader.design import LONGEST_REASON, REGIONS, Choice, Design
-from crossmod.reader.i18n import Words, accepted, languages, words
+from crossmod.reader.design import LONGEST_REASON, REGIONS, Choice, Design, Values
 from crossmod.reader.repository import ReaderRepository
 from crossmod.reader.schema import ReaderSession
 from crossmod.reader.security import RateLimiter, Role, SessionKeys, from_here
+
+FALLBACK = "en"
+
+
+@dataclass(frozen=True)
+class Words:
+    """The texts of one language, by key, with fields such as `{number}`."""
+
+    code: str
+    texts: Mapping[str, str]
+
+    def __call__(self, key: str, **values: object) -> str:
+        """One text with its fields filled in."""
+        return self.texts[key].format(**values)
+
+
+@cache
+def languages() -> dict[str, Words]:
+    """All languages, by code; `name` is the language's own name."""
+    found = sorted((files("crossmod.reader") / "texts").iterdir(), key=lambda file: file.name)
+    read = {file.name.removesuffix(".yaml"): yaml.safe_load(file.read_text("utf-8")) for file in found}
+    return {code: Words(code, texts) for code, texts in read.items()}
+
+
+def words(codes: Iterable[str | None]) -> Words:
+    """The first available language."""
+    available = languages()
+    return next((available[code] for code in codes if code in available), available[FALLBACK])
+
+
+def accepted(header: str) -> list[str]:
+    """The languages of an Accept-Language header, best first; beyond 200 characters it is ignored."""
+    ranked = []
+    for part in header[:200].split(","):
+        code, _, weight = part.strip().partition(";q=")
+        ranked.append((_weight(weight), code.partition("-")[0].lower()))
+    return [code for weight, code in sorted(ranked, key=lambda pair: -pair[0]) if weight > 0]
+
+
+def _weight(text: str) -> float:
+    try:
+        return float(text or "1")
+    except ValueError:
+        return 0.0
 
 
 def _cleaned(text: Any) -> Any:
@@ -48,29 +93,19 @@ class AnswerForm(BaseModel):
     seconds: Annotated[float, BeforeValidator(_seconds)] = 0.0
     key: str = Field(pattern="^[0-9a-f-]{16,64}$")
 
-    def values(self, design: Design) -> dict[str, Any]:
+    def values(self, design: Design) -> Values:
         """By question, only what the design asks for."""
-        values: dict[str, Any] = {"choice": self.choice, "reason": self.reason}
-        if design.realism and self.realism is not None:
-            values["realism"] = self.realism
-        if design.regions:
-            # In the order of the page, each once.
-            values["regions"] = [region for region in REGIONS if region in self.regions]
-        return values
+        # In the order of the page, each once.
+        regions = {"regions": [region for region in REGIONS if region in self.regions]} if design.regions else {}
+        realism = {"realism": self.realism} if design.realism and self.realism is not None else {}
+        return {"choice": self.choice, "reason": self.reason, **realism, **regions}
 
 
 LANGUAGE_COOKIE = "crossmod_language"
 
 
 class Failure(Exception):  # noqa: N818 - most are a reader's, such as a mistyped link
-    """A request that is not served, and its error page.
-
-    Args:
-        status: of HTTP.
-        text: key of the page's title; the same with `_what` is its explanation.
-        values: for the explanation.
-        headers: additional ones.
-    """
+    """A request that is not served: the key of its page's title, which with `_what` is that of the explanation."""
 
     def __init__(self, status: int, text: str, *, headers: dict[str, str] | None = None, **values: object):
         self.status, self.text, self.values, self.headers = status, text, values, headers or {}

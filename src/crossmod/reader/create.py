@@ -17,11 +17,10 @@ from crossmod.data.store import Store
 from crossmod.errors import InputError
 from crossmod.files import atomic_folder, require_empty
 from crossmod.progress import track
-from crossmod.reader.candidates import candidates
 from crossmod.reader.design import Design
 from crossmod.reader.images import Look, encoded, levels_of, picture, value_range
 from crossmod.reader.repository import ReaderRepository
-from crossmod.reader.sampling import StudySample, choose
+from crossmod.reader.sampling import StudySample, candidates, choose
 from crossmod.reader.schema import AnswerRejected, NotSaved, Scan
 from crossmod.seeds import rng
 
@@ -33,64 +32,37 @@ def sqlite_url(file: Path) -> str:
     return URL.create("sqlite", database=str(file.absolute())).render_as_string()
 
 
-def database_url(folder: Path, database: str | None = None) -> str:
-    """The URL of a survey's database.
-
-    Raises:
-        InputError: the folder is no survey, or its database must be named.
-    """
-    if not (folder / IMAGES).is_dir():
-        found = "no such folder" if not folder.exists() else f"no {IMAGES} folder in it"
-        raise InputError(folder, found=found, expected="a survey", do="Make one with `crossmod reader create`.")
-    if database is not None:
-        return database
-    if not (folder / DATABASE).is_file():
-        do = "Give the database that it was created with as --database."
-        raise InputError(folder, found=f"no {DATABASE} in it", expected="a survey's database", do=do)
-    return sqlite_url(folder / DATABASE)
-
-
-def survey_in(study: ReaderRepository, folder: Path) -> int:
-    """The number of a folder's survey: the only one of its database, or the one with its name.
-
-    Raises:
-        InputError: there is none.
-    """
-    surveys = study.surveys()
-    name = folder.absolute().name
-    if name in surveys:
-        return surveys[name]
-    if len(surveys) != 1:
-        found = f"surveys {', '.join(sorted(surveys))}" if surveys else "no survey"
-        do = "Restore the folder's old name, or give another --database."
-        raise InputError("database", found=found, expected=f"one named {name!r}", do=do)
-    return next(iter(surveys.values()))
-
-
 @contextmanager
 def opened(folder: Path, database: str | None = None) -> Iterator[tuple[ReaderRepository, int]]:
-    """A survey's database, its tables brought up to date, and the survey's number in it.
+    """A survey's database, and the survey's number in it: the only one, or the one with the folder's name.
 
     Raises:
         InputError: no survey, a database that does not answer, or a step that it refuses.
     """
-    with refusals():
-        study = ReaderRepository.made(database_url(folder, database))
-        try:
-            yield study, survey_in(study, folder)
-        finally:
-            study.dispose()
+    if not (folder / IMAGES).is_dir():
+        found = "no such folder" if not folder.exists() else f"no {IMAGES} folder in it"
+        raise InputError(folder, found=found, expected="a survey", do="Make one with `crossmod reader create`.")
+    if database is None and not (folder / DATABASE).is_file():
+        do = "Give the database that it was created with as --database."
+        raise InputError(folder, found=f"no {DATABASE} in it", expected="a survey's database", do=do)
+    with _connected(database or sqlite_url(folder / DATABASE)) as study:
+        surveys, name = study.surveys(), folder.absolute().name
+        if name not in surveys and len(surveys) != 1:
+            found = f"surveys {', '.join(sorted(surveys))}" if surveys else "no survey"
+            do = "Restore the folder's old name, or give another --database."
+            raise InputError("database", found=found, expected=f"one named {name!r}", do=do)
+        yield study, surveys.get(name) or next(iter(surveys.values()))
 
 
 @contextmanager
-def refusals() -> Iterator[None]:
-    """Turn refusals of the database into errors for the command line.
-
-    Raises:
-        InputError: it refused, or did not answer.
-    """
+def _connected(url: str) -> Iterator[ReaderRepository]:
+    """A database with its tables brought up to date; its refusals become errors for the command line."""
     try:
-        yield
+        study = ReaderRepository.made(url)
+        try:
+            yield study
+        finally:
+            study.dispose()
     except AnswerRejected as refused:
         advice = {"taken": "Choose another name.", "closed": "Make a new survey.", "open": "Close it first."}
         do = advice.get(refused.why, "Change it.")
@@ -110,14 +82,7 @@ ONE_TIME = 946_684_800
 
 @dataclass(frozen=True)
 class Created:
-    """A survey that was made.
-
-    Args:
-        design: what it asks.
-        survey: its number in the database.
-        owner: the owner's token, which is stored nowhere.
-        patients: of the real and of the synthetic scans.
-    """
+    """A survey that was made; `owner`: the owner's token, stored nowhere; `patients`: of real and synthetic scans."""
 
     design: Design
     survey: int
@@ -134,19 +99,7 @@ def create_survey(
     database: str | None = None,
     design: Mapping[str, Any] | None = None,
 ) -> Created:
-    """Make a survey's folder.
-
-    Args:
-        out: a new folder; its name becomes the survey's.
-        real: stores with real cases.
-        synthetic: stores that `synthesize` made.
-        source: stores with the cases that the synthetic ones were made from.
-        database: URL; default: a file in the folder.
-        design: fields of `Design`; name and modality are determined here.
-
-    Raises:
-        InputError: stores that do not fit, too few scans, a folder or a survey of that name.
-    """
+    """Make a survey's folder; the arguments are those of `crossmod.create_survey`, and `design` fields of `Design`."""
     out = out.absolute()
     require_empty(out)
     # Settings are checked before stores are read, which may take minutes.
@@ -155,19 +108,17 @@ def create_survey(
     complete = checked.model_copy(update={"modality": sides.modality})
     scans, look = choose(sides, complete)
     _warn_of_window(scans, complete)
-    with refusals(), atomic_folder(out) as folder:
+    with atomic_folder(out) as folder:
         rows = _write(folder / IMAGES, scans, look, complete)
-        study = ReaderRepository.made(database or sqlite_url(folder / DATABASE))
-        try:
+        with _connected(database or sqlite_url(folder / DATABASE)) as study:
             survey, owner = study.add(complete, rows)
-        finally:
-            study.dispose()
         if database is None:
             # Readable by the owner only, since it holds the key. SQLite gives its other files the same permissions.
             (folder / DATABASE).chmod(0o600)
-    patients = {(scan.case.synthetic, scan.case.record.patient) for scan in scans}
-    real_patients = sum(not is_synthetic for is_synthetic, _ in patients)
-    return Created(complete, survey, owner, (real_patients, len(patients) - real_patients))
+    real_patients, others = (
+        len({scan.case.record.patient for scan in scans if scan.case.synthetic is side}) for side in (False, True)
+    )
+    return Created(complete, survey, owner, (real_patients, others))
 
 
 def _write(folder: Path, scans: Sequence[StudySample], look: Look, design: Design) -> list[Scan]:

@@ -45,16 +45,7 @@ AGAIN = ("40001", "40P01", "55P03")
 
 
 class Database:
-    """Engine and transactions of one database.
-
-    Args:
-        url: `sqlite:///path` or `postgresql+psycopg://...`.
-        patience: seconds that a write may wait for others.
-        new: whether a missing SQLite file is created.
-
-    Raises:
-        InputError: another kind of database, or no URL.
-    """
+    """Engine and transactions of one database; a missing SQLite file is created if `new`."""
 
     def __init__(self, url: str, patience: float = PATIENCE, *, new: bool = False):
         self._patience = patience
@@ -68,20 +59,12 @@ class Database:
 
     @contextmanager
     def reading(self) -> Iterator[Session]:
-        """A transaction that only reads.
-
-        Raises:
-            NotSaved: the database does not answer.
-        """
+        """A transaction that only reads."""
         with _not_saved(), Session(self._engine, expire_on_commit=False) as session:
             yield session
 
     def write(self, work: Callable[[Session], Result]) -> Result:
-        """Do `work` in a transaction and commit it; retried while another writer blocks it.
-
-        Raises:
-            NotSaved: nothing was written, or that is unknown.
-        """
+        """Do `work` in a transaction and commit it; retried while another writer blocks it."""
         with _not_saved():
             until = time.monotonic() + self._patience
             if self._file is None:
@@ -239,16 +222,7 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 
 
 def upgrade(database: Database, to: str = "head") -> None:
-    """Run the missing migrations of a database, all or none.
-
-    Args:
-        database: empty, or of this or an earlier version.
-        to: the last migration to run.
-
-    Raises:
-        InputError: a newer crossmod made it.
-        NotSaved: the database does not answer, or is not a database.
-    """
+    """Run the missing migrations of a database, all or none."""
     # Before the import, since alembic logs each of its parts, and later every database that it opens.
     logging.getLogger("alembic").setLevel(logging.WARNING)
     from alembic import command

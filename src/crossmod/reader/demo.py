@@ -25,15 +25,7 @@ NOTE = "Made-up patients. No model was used: the synthetic scans are blurred cop
 
 
 def create_demo(out: Path, seed: int = 0) -> Created:
-    """Make up patients, and a survey of 10 real and 10 blurred slices.
-
-    Args:
-        out: a new folder, for `phantom/`, the stores `real/` and `synthetic/`, and the survey, `survey/`.
-        seed: of patients and survey.
-
-    Raises:
-        InputError: the folder holds something.
-    """
+    """Make up patients, and a survey of 10 real and 10 blurred slices."""
     phantom = PhantomSettings(ct_patients=PATIENTS, mr_patients=0, size=SIZE, slices=SLICES, seed=seed)
     write_phantom(out / "phantom", phantom)
     prepare_chaos(out / "phantom", out / "all")

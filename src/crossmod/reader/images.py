@@ -50,13 +50,7 @@ class Look:
 def common_look(
     sizes: Sequence[tuple[tuple[int, int], tuple[float, float]]], size: int, offsets: Sequence[tuple[float, float]] = ()
 ) -> tuple[float, int]:
-    """Field of view and pixels that all scans have: the smallest field, the coarsest pixels.
-
-    Args:
-        sizes: rows and columns, and millimetres of either, of each scan.
-        size: pixels per side of the picture, the upper limit.
-        offsets: of each scan, millimetres from the middle of its field to that of its picture; default: none.
-    """
+    """Field of view and pixels of all scans: the smallest field, the coarsest pixels; `offsets` move pictures, mm."""
     field = min(
         max(count * mm - 2 * abs(off) for count, mm, off in zip(shape, spacing, offset, strict=True))
         for (shape, spacing), offset in zip(sizes, offsets or [(0.0, 0.0)] * len(sizes), strict=True)
@@ -67,11 +61,7 @@ def common_look(
 
 
 def common_steps(stacks: Sequence[Float[np.ndarray, " _slices"]]) -> tuple[float, int]:
-    """Step and number of slices that fit all stacks: the shortest stack, the widest step.
-
-    Args:
-        stacks: rising positions of the slices that may be shown, mm.
-    """
+    """Step and number of slices that fit all stacks: the shortest stack, the widest step."""
     length = min(float(z[-1] - z[0]) for z in stacks)
     widest = max(float(np.diff(z).max()) for z in stacks)
     slices = int(length / widest + 5e-4) + 1
@@ -85,12 +75,7 @@ def nearest_slices(z: Float[np.ndarray, " slices"], step: float, slices: int) ->
 
 
 def value_range(voxels: Num[np.ndarray, "slices rows columns"], design: Design) -> tuple[float, float]:
-    """The values of a case that become the lowest and the highest of the picture.
-
-    Args:
-        voxels: the slices that may be shown.
-        design: of the survey.
-    """
+    """The values of a case that become the lowest and the highest of the picture."""
     if design.modality == "ct":
         return design.window
     low, high = np.percentile(voxels, design.percentiles)
@@ -108,14 +93,7 @@ def spread_levels(
     value_range: tuple[float, float],
     generator: np.random.Generator,
 ) -> Float[np.ndarray, "*shape"]:
-    """Values spread evenly up to half way to their neighbours, without gaps.
-
-    Args:
-        values: of one or several slices.
-        levels: distinct values of the whole case.
-        value_range: of the picture.
-        generator: of the spreading.
-    """
+    """Values spread evenly up to half way to their neighbours, without gaps."""
     most = WIDEST * (value_range[1] - value_range[0])
     half = np.minimum(np.diff(levels) / 2, most)
     at = np.searchsorted(levels, values)
@@ -133,18 +111,7 @@ def picture(
     generator: np.random.Generator,
     offset: tuple[float, float] = (0.0, 0.0),
 ) -> Int16[np.ndarray, "slices size size"]:
-    """Slices as they are shown.
-
-    Args:
-        voxels: the slices.
-        mm: of a row and a column.
-        levels: distinct values of their case.
-        value_range: of their case.
-        look: of the survey.
-        design: of the survey.
-        generator: of their case.
-        offset: millimetres from the middle of their field to that of the picture, down the rows and along the columns.
-    """
+    """Slices as they are shown."""
     low, high = value_range
     even = spread_levels(voxels, levels, value_range, generator)
     # Clipped before resampling, as synthetic values were: else air would darken the rim of real bodies only.
@@ -185,13 +152,7 @@ def _resampled(
 
 
 def encoded(values: Shaped[np.ndarray, "slices size size"], look: Look, design: Design) -> bytes:
-    """A NIfTI file, not compressed, whose header is the same for all scans of a survey.
-
-    Args:
-        values: feet to head, front to back, right to left, as volumes lie.
-        look: of the survey.
-        design: of the survey.
-    """
+    """A NIfTI file, not compressed, whose header is the same for all scans of a survey."""
     size = (look.field / design.size, look.field / design.size, look.step)
     affine = np.diag([*size, 1.0])
     turned = np.ascontiguousarray(values[:, ::-1, ::-1].transpose(2, 1, 0), dtype=np.int16)

@@ -46,14 +46,7 @@ LONGEST_KEY = 100
 class ReaderRepository:
     """An open database, for owners and readers. Safe to use from several threads and several processes.
 
-    Every method raises `NotSaved` if the database does not answer.
-
-    Args:
-        url: `sqlite:///path` or `postgresql+psycopg://...`.
-        patience: seconds that a write may wait for other writers.
-
-    Raises:
-        InputError: another kind of database.
+    Every method raises `NotSaved` if the database does not answer; a write waits `patience` seconds for other writers.
     """
 
     def __init__(self, url: str, *, patience: float = PATIENCE):
@@ -61,11 +54,7 @@ class ReaderRepository:
 
     @classmethod
     def made(cls, url: str, *, patience: float = PATIENCE) -> "ReaderRepository":
-        """The same with its tables brought up to date (Alembic); a missing SQLite file is created.
-
-        Raises:
-            InputError: a newer crossmod made the tables.
-        """
+        """The same with its tables brought up to date (Alembic); a missing SQLite file is created."""
         database = Database(url, patience, new=True)
         try:
             upgrade(database)
@@ -253,14 +242,6 @@ class ReaderRepository:
     def answer(self, seat: ReaderSession, number: int, scan: str, values: Values, *, seconds: float, key: str) -> None:
         """Append an answer; it is on disk when this returns. The same `key` again changes nothing.
 
-        Args:
-            seat: of the reader.
-            number: the place.
-            scan: that the page showed there.
-            values: by question; see `Design.misfit`.
-            seconds: that the page was open; an impossible value counts as 0.
-            key: of this answer, made by the page.
-
         Raises:
             AnswerRejected: the survey is `closed`, or the reader's is `submitted`; the scan is `not yours`, or not at
                 this place; values that the design does not ask for, no key, or one that came with another answer, are
@@ -271,7 +252,7 @@ class ReaderRepository:
             raise AnswerRejected("unfit", "an answer without a key")
         if not 1 <= number <= seat.total:
             raise AnswerRejected("not yours")
-        plain = {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+        plain: dict[str, object] = {n: list(v) if isinstance(v, tuple) else v for n, v in values.items()}
         looked = min(max(seconds, 0.0), LONGEST_LOOK) if math.isfinite(seconds) else 0.0
 
         def work(session: Session) -> None:
@@ -296,7 +277,6 @@ class ReaderRepository:
 
         Raises:
             AnswerRejected: an answer is missing (`incomplete`), or the survey is `closed`.
-            NotSaved: the database did not accept it.
         """
 
         def work(session: Session) -> None:

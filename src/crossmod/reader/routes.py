@@ -20,13 +20,12 @@ from crossmod.reader.context import (
     OwnedSurvey,
     ReaderSeat,
     context_of,
+    languages,
     reader,
     render,
 )
 from crossmod.reader.context import owner as owned
 from crossmod.reader.design import CHOICES, LONGEST_REASON, REALISM, REGIONS, WINDOWS
-from crossmod.reader.i18n import languages
-from crossmod.reader.schema import ReaderSession
 from crossmod.reader.security import Role, looks_like_token
 
 log = logging.getLogger(__name__)
@@ -151,7 +150,7 @@ def start(request: Request) -> Response:
     if waiting is not None:
         return waiting
     seat = reader(request)
-    if _ended(seat):
+    if seat.ended:
         return render(request, "thanks.html", seat=seat)
     answered = context_of(request).study.answered(seat)
     following = next((number for number in range(1, seat.total + 1) if number not in answered), seat.total)
@@ -172,7 +171,7 @@ def language(code: str, to: Annotated[str, Query(pattern="^(/|/owner)$")] = "/")
 @router.get("/scan/{number}", response_model=None)
 def scan(request: Request, number: Number, seat: ReaderSeat) -> Response:
     """One scan and its questions."""
-    if _ended(seat):
+    if seat.ended:
         return RedirectResponse("/", 303)
     context = context_of(request)
     shown = context.study.shown(seat, number)
@@ -210,7 +209,7 @@ def answer(request: Request, number: Number, seat: ReaderSeat, form: Annotated[A
 @router.get("/submit", response_model=None)
 def before_submit(request: Request, seat: ReaderSeat) -> Response:
     """The missing answers, or the button that ends the survey."""
-    if _ended(seat):
+    if seat.ended:
         return RedirectResponse("/", 303)
     answered = context_of(request).study.answered(seat)
     missing = [number for number in range(1, seat.total + 1) if number not in answered]
@@ -223,7 +222,3 @@ def submit(request: Request, seat: ReaderSeat) -> Response:
     if seat.submitted is None:
         context_of(request).study.submit(seat)
     return Response(status_code=204, headers={"HX-Redirect": "/"})
-
-
-def _ended(seat: ReaderSession) -> bool:
-    return seat.submitted is not None or seat.closed is not None

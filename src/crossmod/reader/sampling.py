@@ -1,4 +1,4 @@
-"""The draw of a survey's scans, and the order in which each reader sees them.
+"""The cases that a survey can draw from, the draw of its scans, and the order in which each reader sees them.
 
 Notable:
 - Each layer has equally many real and synthetic scans, so that the difficulty of a layer reveals nothing about the
@@ -10,16 +10,136 @@ Notable:
 
 import secrets
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
+from jaxtyping import Float
 
+from crossmod.config import Modality
+from crossmod.data.frame import centre_of, field_centre
+from crossmod.data.people import who_is_who
+from crossmod.data.store import CaseRecord, Store
 from crossmod.errors import InputError
-from crossmod.reader.candidates import LEAST_SLICES, Candidate, Sides
+from crossmod.html.format import listed
+from crossmod.metrics.axial_layers import OUTSIDE
+from crossmod.metrics.slice_positions import Placed, place_real, place_synthetic, slice_positions, sources_of
 from crossmod.reader.design import Design
 from crossmod.reader.images import Look, common_look, common_steps, nearest_slices
 from crossmod.seeds import rng
+
+# Fewer slices are no volume to scroll through.
+LEAST_SLICES = 3
+
+
+@dataclass(frozen=True, eq=False)
+class Candidate:
+    """One case, and the layers of its slices."""
+
+    placed: Placed
+    synthetic: bool
+
+    @property
+    def record(self) -> CaseRecord:
+        """Its line in the manifest."""
+        return self.placed.record
+
+    @property
+    def offset(self) -> tuple[float, float]:
+        """Millimetres from the middle of its field of view to that of its body, down the rows and along the columns.
+
+        0 for slices that a model saw centred on the body.
+        """
+        record = self.record
+        down, along = centre_of(self.placed.store, record, "body")
+        middle = field_centre((record.shape[1], record.shape[2]), (record.spacing[1], record.spacing[2]))
+        return down - middle[0], along - middle[1]
+
+    def inside(self, layers: tuple[int, int]) -> list[int]:
+        """Indexes of the slices in some layers."""
+        return [int(i) for i in np.flatnonzero((self.placed.layers >= layers[0]) & (self.placed.layers <= layers[1]))]
+
+    def z(self, indexes: Sequence[int]) -> Float[np.ndarray, " slices"]:
+        """Positions of slices, mm."""
+        return slice_positions(self.record)[list(indexes)]
+
+
+@dataclass(frozen=True, eq=False)
+class Sides:
+    """The real and the synthetic cases."""
+
+    modality: Modality
+    real: tuple[Candidate, ...]
+    synthetic: tuple[Candidate, ...]
+
+
+def candidates(real: Sequence[Path], synthetic: Sequence[Path], source: Sequence[Path]) -> Sides:
+    """Read the stores."""
+    opened = who_is_who([Store(path) for path in (*real, *synthetic)], ask=False).stores
+    reals, synthetics = opened[: len(real)], opened[len(real) :]
+    chosen = [(store, [case for case in store.cases if case.synthetic is not None]) for store in synthetics]
+    kind = _kind([case for _, cases in chosen for case in cases], synthetic)
+    fitting = [
+        (store, [case for case in store.cases if case.synthetic is None and (case.modality, case.sequence) == kind])
+        for store in reals
+    ]
+    if not any(cases for _, cases in fitting):
+        have = {_words(case.modality, case.sequence) for store in reals for case in store.cases if not case.synthetic}
+        found = f"real cases of {listed(sorted(have), 12) or 'nothing'}"
+        do = "Give the store that holds them."
+        raise InputError("--real", found=found, expected=f"{_words(*kind)}, as the synthetic ones are", do=do)
+    sources = sources_of([*reals, *(Store(path) for path in source)])
+    sides = Sides(
+        modality=kind[0],
+        real=_placed(fitting, place_real, synthetic=False),
+        synthetic=_placed(chosen, lambda store, cases: place_synthetic(store, cases, sources), synthetic=True),
+    )
+    _check_layers("--real", sides.real)
+    _check_layers("--synthetic", sides.synthetic)
+    return sides
+
+
+def _words(modality: Modality, sequence: str | None) -> str:
+    return modality if sequence is None else f"{modality} {sequence}"
+
+
+def _kind(cases: Sequence[CaseRecord], paths: Sequence[Path]) -> tuple[Modality, str | None]:
+    """Modality and sequence of synthetic cases."""
+    kinds: set[tuple[Modality, str | None]] = {(case.modality, case.sequence) for case in cases}
+    if len(kinds) != 1:
+        several = f"synthetic cases of {listed(sorted(_words(*kind) for kind in kinds), 12)}"
+        found = several if kinds else "no synthetic cases"
+        do = "Give stores that `crossmod synthesize` made, of one modality and sequence."
+        where = ", ".join(map(str, paths))
+        raise InputError(f"--synthetic {where}", found=found, expected="synthetic cases of one kind", do=do)
+    return next(iter(kinds))
+
+
+def _placed(
+    chosen: Sequence[tuple[Store, list[CaseRecord]]],
+    place: Callable[[Store, Sequence[CaseRecord]], list[Placed]],
+    *,
+    synthetic: bool,
+) -> tuple[Candidate, ...]:
+    seen: set[str] = set()
+    found: list[Candidate] = []
+    for store, cases in chosen:
+        # The same case in two stores, or in a store that is named twice, counts once.
+        new = [case for case in cases if case.sha256 not in seen]
+        seen |= {case.sha256 for case in new}
+        found += [Candidate(placed, synthetic) for placed in place(store, new)] if new else []
+    return tuple(found)
+
+
+def _check_layers(option: str, side: Sequence[Candidate]) -> None:
+    if any((case.placed.layers != OUTSIDE).any() for case in side):
+        return
+    rules = listed(sorted({case.placed.rule for case in side}), 12)
+    found = f"no slice with a known axial layer (placed by: {rules})"
+    do = "Give whole scans, preferably with labels, and the synthetic ones' sources as --source."
+    raise InputError(option, found=found, expected="scans that can be placed along the body", do=do)
+
 
 # A scan is repeated at least this many places later, so that readers do not remember it.
 APART = 5
@@ -32,11 +152,6 @@ def order_of(scans: Mapping[str, str | None], seed: int, reader: str) -> list[st
 
     The order follows from the seed, the reader's name and the scans' ids. The ids are random, so that seed and name
     reveal nothing of the key. In surveys that are too short, repeats are as far apart as the best of `TRIES` draws.
-
-    Args:
-        scans: id -> the id that it repeats, if any.
-        seed: of the survey.
-        reader: name of the reader.
     """
     generator = rng(seed, "order", reader)
     names = sorted(scans)
@@ -77,17 +192,16 @@ class StudySample:
 
 
 def choose(sides: Sides, design: Design) -> tuple[list[StudySample], Look]:
-    """Draw the scans of a survey.
-
-    Raises:
-        InputError: there are too few.
-    """
+    """Draw the scans of a survey."""
     scans, look = _volumes(sides, design) if design.unit == "volume" else _slices(sides, design)
     return [*scans, *_repeats(scans, design)], look
 
 
 def _slices(sides: Sides, design: Design) -> tuple[list[StudySample], Look]:
-    pools = [[(case, index) for case in side for index in case.inside(design.layers)] for side in _both(sides)]
+    pools = [
+        [(case, index) for case in side for index in case.inside(design.layers)]
+        for side in (sides.real, sides.synthetic)
+    ]
     spots = [[SliceRef(int(case.placed.layers[i]), case.record.patient) for case, i in pool] for pool in pools]
     drawn = draw(spots[0], spots[1], (design.real, design.synthetic), design.layers, design.seed)
     scans = [
@@ -95,11 +209,14 @@ def _slices(sides: Sides, design: Design) -> tuple[list[StudySample], Look]:
         for pool, chosen in zip(pools, drawn, strict=True)
         for case, index in (pool[i] for i in chosen)
     ]
-    return scans, Look(*common_look(_sizes(scans), design.size, _offsets(scans)))
+    return scans, Look(*_common(scans, design.size))
 
 
 def _volumes(sides: Sides, design: Design) -> tuple[list[StudySample], Look]:
-    pools = [[case for case in side if len(case.inside(design.layers)) >= LEAST_SLICES] for side in _both(sides)]
+    pools = [
+        [case for case in side if len(case.inside(design.layers)) >= LEAST_SLICES]
+        for side in (sides.real, sides.synthetic)
+    ]
     spots = [[SliceRef(0, case.record.patient) for case in pool] for pool in pools]
     drawn = draw(spots[0], spots[1], (design.real, design.synthetic), (0, 0), design.seed)
     cases = [pool[i] for pool, chosen in zip(pools, drawn, strict=True) for i in chosen]
@@ -119,11 +236,7 @@ def _volumes(sides: Sides, design: Design) -> tuple[list[StudySample], Look]:
         StudySample(_new_id(), case, tuple(indexes[i] for i in nearest_slices(z, step, slices)), 0)
         for case, indexes, z in zip(cases, inside, stacks, strict=True)
     ]
-    return scans, Look(*common_look(_sizes(scans), design.size, _offsets(scans)), step=round(step, 3), slices=slices)
-
-
-def _both(sides: Sides) -> tuple[Sequence[Candidate], Sequence[Candidate]]:
-    return sides.real, sides.synthetic
+    return scans, Look(*_common(scans, design.size), step=round(step, 3), slices=slices)
 
 
 def _repeats(scans: Sequence[StudySample], design: Design) -> list[StudySample]:
@@ -139,13 +252,10 @@ def _repeats(scans: Sequence[StudySample], design: Design) -> list[StudySample]:
     return [replace(scan, id=_new_id(), repeats=scan.id) for scan in chosen]
 
 
-def _sizes(scans: Sequence[StudySample]) -> list[tuple[tuple[int, int], tuple[float, float]]]:
+def _common(scans: Sequence[StudySample], size: int) -> tuple[float, int]:
     records = [scan.case.record for scan in scans]
-    return [((r.shape[1], r.shape[2]), (r.spacing[1], r.spacing[2])) for r in records]
-
-
-def _offsets(scans: Sequence[StudySample]) -> list[tuple[float, float]]:
-    return [scan.case.offset for scan in scans]
+    sizes = [((r.shape[1], r.shape[2]), (r.spacing[1], r.spacing[2])) for r in records]
+    return common_look(sizes, size, [scan.case.offset for scan in scans])
 
 
 def _new_id() -> str:
@@ -173,18 +283,7 @@ class SliceRef:
 def draw(
     real: Sequence[SliceRef], synthetic: Sequence[SliceRef], count: tuple[int, int], layers: tuple[int, int], seed: int
 ) -> tuple[list[int], list[int]]:
-    """The indexes of the real and of the synthetic scans to show, in rising order.
-
-    Args:
-        real: real scans to draw from; those outside of `layers` are left out.
-        synthetic: synthetic scans to draw from.
-        count: numbers of real and synthetic scans.
-        layers: first and last layer.
-        seed: of the draw.
-
-    Raises:
-        InputError: there are too few.
-    """
+    """The indexes of the real and of the synthetic scans to show, in rising order."""
     generator = rng(seed, "draw")
     inside = range(layers[0], layers[1] + 1)
     order = [int(layer) for layer in generator.permutation(inside)]
@@ -196,14 +295,7 @@ def draw(
 def spread(
     most: Mapping[int, int], count: int, order: Sequence[int], begin: Mapping[int, int]
 ) -> dict[int, int] | None:
-    """Numbers by layer: one more of the layer with the fewest, up to `count` in all; None if there are too few.
-
-    Args:
-        most: available, by layer.
-        count: in all.
-        order: of the layers; the first of equal ones is taken.
-        begin: chosen already, by layer.
-    """
+    """Numbers by layer: one more of the layer with the fewest, up to `count` in all; None if there are too few."""
     chosen = {layer: begin.get(layer, 0) for layer in order}
     for _ in range(count - sum(chosen.values())):
         free = [layer for layer in order if chosen[layer] < most.get(layer, 0)]
@@ -214,13 +306,7 @@ def spread(
 
 
 def choose_patients(stock: Stock, expected: Mapping[int, int], order: Sequence[str]) -> dict[int, dict[str, int]]:
-    """Numbers of slices by layer and patient, with patients as equal as possible.
-
-    Args:
-        stock: available slices.
-        expected: number by layer, at most what is available.
-        order: of the patients; the first of equal ones is taken.
-    """
+    """Numbers of slices by layer and patient, with patients as equal as possible."""
     chosen: dict[int, dict[str, int]] = {layer: dict.fromkeys(order, 0) for layer in expected}
     load = dict.fromkeys(order, 0)
     for layer, count in expected.items():

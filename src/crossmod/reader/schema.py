@@ -8,7 +8,6 @@ Notable:
 - A new column needs a migration; a test compares both.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -16,7 +15,7 @@ from typing import Any
 from sqlalchemy import JSON, Column, DateTime, Dialect, TypeDecorator, UniqueConstraint
 from sqlmodel import Field, SQLModel
 
-from crossmod.reader.design import Language
+from crossmod.reader.design import Language, Values
 
 
 def now() -> datetime:
@@ -50,7 +49,7 @@ class Survey(SQLModel, table=True):
 
     id: int | None = Field(default=None, primary_key=True)
     name: str = Field(unique=True)
-    design: dict[str, Any] = Field(sa_column=Column(JSON, nullable=False))
+    design: dict[str, object] = Field(sa_column=Column(JSON, nullable=False))
     """`crossmod.reader.design.Design` as JSON."""
     created: datetime = _time(default_factory=now)
     closed: datetime | None = _time(default=None, nullable=True)
@@ -114,7 +113,7 @@ class Answer(SQLModel, table=True):
     reader_id: int = Field(foreign_key="reader.id", index=True)
     place: int
     scan_id: str = Field(foreign_key="scan.id")
-    values: dict[str, Any] = Field(sa_column=Column(JSON, nullable=False))
+    values: dict[str, object] = Field(sa_column=Column(JSON, nullable=False))
     """By question; checked against the design."""
     seconds: float
     """For which the page was open, as the browser counted; 0 if unknown."""
@@ -153,6 +152,11 @@ class ReaderSession:
     submitted: datetime | None
     closed: datetime | None
 
+    @property
+    def ended(self) -> bool:
+        """Whether no more answers are accepted."""
+        return self.submitted is not None or self.closed is not None
+
 
 @dataclass(frozen=True)
 class Shown:
@@ -160,7 +164,7 @@ class Shown:
 
     number: int
     scan: str
-    values: Mapping[str, Any] | None
+    values: Values | None
     """The last answer at this place."""
 
 
@@ -176,7 +180,7 @@ class RecordedAnswer:
     layer: int
     patient: str
     repeats: str | None
-    values: Mapping[str, Any]
+    values: Values
     seconds: float
     given: datetime
     submitted: bool

@@ -33,11 +33,7 @@ class RateLimiter:
     must lock no one out. That is safe: tokens have 256 bits and cannot be guessed; the limit protects the server and
     its log from floods.
 
-    Args:
-        clock: seconds.
-        at_once: failures allowed without waiting.
-        every: seconds after which one more is allowed.
-        most: addresses remembered; those that failed longest ago are dropped first.
+    Of `most` addresses, those that failed longest ago are dropped first.
     """
 
     def __init__(self, clock: Callable[[], float], *, at_once: int = 10, every: float = 6.0, most: int = 10_000):
@@ -154,12 +150,7 @@ def looks_like_token(text: str) -> bool:
 
 
 class SessionKeys:
-    """Signs sessions and forms.
-
-    Args:
-        secret: kept over restarts.
-        clock: seconds since 1970.
-    """
+    """Signs sessions and forms with a secret that is kept over restarts."""
 
     def __init__(self, secret: bytes, clock: Callable[[], float]):
         self._secret, self._clock = secret, clock

@@ -26,18 +26,7 @@ _EVERYWHERE = ("0.0.0.0", "::")
 def serve(
     survey: Path, *, database: str | None, host: str = "127.0.0.1", port: int, open_browser: bool = False
 ) -> None:
-    """Serve a survey until it is stopped; one process.
-
-    Args:
-        survey: its folder.
-        database: URL; default: the file in the folder.
-        host: address to listen at; `0.0.0.0` for all addresses of this machine.
-        port: to listen at; 0 for any free one.
-        open_browser: whether to open the start page here.
-
-    Raises:
-        InputError: no survey, no database, or an address that is not available.
-    """
+    """Serve a survey until it is stopped; one process."""
     with opened(survey, database) as (study, number):
         listening = _listen(host, port)
         try:
@@ -103,17 +92,12 @@ def _secret(path: Path) -> bytes:
     except FileExistsError:
         pass
     except OSError as error:
-        raise InputError(
-            path,
-            found=f"not writable ({error.strerror})",
-            expected="a folder to write to",
-            do="Change its permissions.",
-        ) from None
+        found, do = f"not writable ({error.strerror})", "Change its permissions."
+        raise InputError(path, found=found, expected="a folder to write to", do=do) from None
     secret = path.read_bytes()
     if len(secret) < 32:
-        raise InputError(
-            path, found=f"{len(secret)} bytes", expected="32", do="Remove it; readers open their links again."
-        )
+        do = "Remove it; readers open their links again."
+        raise InputError(path, found=f"{len(secret)} bytes", expected="32", do=do)
     return secret
 
 

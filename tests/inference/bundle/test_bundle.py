@@ -238,7 +238,7 @@ def test_runs_that_do_not_belong_together(essnet: Path, two_inputs: Path, stores
 
 
 def test_what_is_too_large_is_not_written(essnet: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("crossmod.inference.bundle.parse.MOST_PARAMETERS", 100)
+    monkeypatch.setattr("crossmod.inference.bundle.load.MOST_PARAMETERS", 100)
     with pytest.raises(InputError, match="networks of more than 100 numbers"):
         export_bundle([essnet], tmp_path / "out")
     assert not list(tmp_path.iterdir())

@@ -21,8 +21,7 @@ from hypothesis import strategies as st
 
 from crossmod.errors import InputError
 from crossmod.inference.bundle.export import export_bundle
-from crossmod.inference.bundle.load import MOST_HEADER, load_networks
-from crossmod.inference.bundle.parse import MOST_JSON
+from crossmod.inference.bundle.load import MOST_HEADER, MOST_JSON, load_networks
 from tests.support.common import Stores
 from tests.support.training import train
 

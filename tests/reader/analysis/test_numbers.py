@@ -13,10 +13,9 @@ from statsmodels.stats.proportion import proportion_confint, proportions_ztost
 
 from crossmod.reader.analysis import summary as published
 from crossmod.reader.analysis.accuracy import detection, mean_of_readers, pooled, share, tost_independent, wilson
-from crossmod.reader.analysis.agreement import cohen_kappa, fleiss_kappa, kappa_interval, self_agreement
+from crossmod.reader.analysis.agreement import cohen_kappa, fleiss_kappa, kappa_interval, self_agreement, superiority
 from crossmod.reader.analysis.answers import MISSING, readings, said, scores
 from crossmod.reader.analysis.hypothesis_tests import compare_rows, exact, shuffled_key
-from crossmod.reader.analysis.realism import superiority
 from tests.support.made_up_answers import as_readings, drawn_choices, given
 
 

@@ -19,9 +19,9 @@ import pytest
 from crossmod.errors import InputError
 from crossmod.files import to_json
 from crossmod.html.format import number, p_value
+from crossmod.reader.analysis.agreement import realism, regions
 from crossmod.reader.analysis.answers import readings
 from crossmod.reader.analysis.hypothesis_tests import adjusted, of_surveys
-from crossmod.reader.analysis.realism import realism, regions
 from crossmod.reader.analysis.report import value
 from crossmod.reader.analysis.run import analyze, analyze_surveys, table
 from crossmod.reader.analysis.summary import warnings
@@ -188,7 +188,7 @@ def test_answers_that_are_all_alike(tmp_path: Path) -> None:
 
 def test_holm_is_by_column() -> None:
     both = readings({"a": survey("a", 1, 5, 6, 0.0), "b": survey("b", 2, 5, 6, 0.0)})
-    row = of_surveys(both, "a vs b", (0, 1), seed=0, draws=DRAWS)
+    row = of_surveys(both, "a vs b", seed=0, draws=DRAWS)
     three = adjusted([row, row, row])
     np.testing.assert_allclose(three[0], np.minimum(3 * np.array(row.p_values), 1))
 

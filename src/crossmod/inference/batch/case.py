@@ -11,9 +11,9 @@ import time
 from collections.abc import Callable
 from contextvars import copy_context
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import lru_cache
 from pathlib import Path
-from typing import TypedDict, TypeVar
+from typing import TypedDict
 
 from pydantic import Field
 
@@ -30,7 +30,6 @@ from crossmod.progress import disable_progress
 from crossmod.settings import Device
 
 WORKING = ".working"
-Result = TypeVar("Result")
 KEY = "batch"
 
 
@@ -57,30 +56,19 @@ class BatchJob(Settings):
     """Where to compute, if the model is given by its path."""
 
 
-@dataclass(frozen=True, eq=False)
-class Ready:
-    """A case that was read.
-
-    Args:
-        volumes: one per input.
-        key: from `key_of`.
-        seconds: of reading.
-    """
+@dataclass(eq=False)
+class Work:
+    """A case under way: what was read, then the translation; `seconds` without waiting between steps."""
 
     case: Case
-    volumes: tuple[Volume, ...]
-    key: str
-    seconds: float
+    key: str = ""
+    volumes: tuple[Volume, ...] = ()
+    translation: Translation | None = None
+    seconds: float = 0.0
 
 
-@dataclass(frozen=True, eq=False)
-class Made:
-    """A case that was translated; `seconds` include reading."""
-
-    case: Case
-    translation: Translation
-    key: str
-    seconds: float
+# A step fills the work, and returns the row of a case that is done.
+Step = Callable[[Model, Work, BatchJob, Callable[[], float]], Row | None]
 
 
 class BatchCard(TypedDict):
@@ -100,64 +88,48 @@ def translate_case(model: Model | tuple[Path, ...], case: Case, job: BatchJob) -
         model: loaded, or paths as in `load_model`: a process loads them once.
     """
     loaded = model if isinstance(model, Model) else _loaded(model, job.device)
-    return put_case(loaded, make_case(loaded, read_case(loaded, case, job), job), job)
+    work: Work | Row = Work(case)
+    for step in (read_case, make_case, put_case):
+        work = attempt(step, loaded, work, job)
+    assert isinstance(work, Row)
+    return work
 
 
-def read_case(model: Model, case: Case, job: BatchJob) -> Ready | Row:
-    """Read a case; or return its row if it is done already, or failed."""
-
-    def read(seconds: Callable[[], float]) -> Ready | Row:
-        key = key_of(model, case, job)
-        before = _done_before(case, job, key)
-        if before is not None:
-            return before
-        named = {name: path for name, path in case.inputs if name is not None and path is not None}
-        paths = named or [path for _, path in case.inputs if path is not None]
-        chosen = {"series_number": job.series_number, "echo_time": job.echo_time}
-        return Ready(case, read_volumes(paths, model.about.source, **chosen), key, seconds())
-
-    return _attempt(case, 0.0, read)
-
-
-def make_case(model: Model, ready: Ready | Row, job: BatchJob) -> Made | Row:
-    """Translate a case that was read."""
-    if isinstance(ready, Row):
-        return ready
-
-    def make(seconds: Callable[[], float]) -> Made:
-        translation = _without_bars(partial(model.translate, *ready.volumes, options=job.options))
-        return Made(ready.case, translation, ready.key, seconds())
-
-    return _attempt(ready.case, ready.seconds, make)
-
-
-def put_case(model: Model, made: Made | Row, job: BatchJob) -> Row:
-    """Check a case that was translated, and write it."""
-    if isinstance(made, Row):
-        return made
-    return _attempt(made.case, made.seconds, lambda seconds: _without_bars(partial(_put, model, made, job, seconds)))
-
-
-def _attempt(case: Case, before: float, work: Callable[[Callable[[], float]], Result]) -> Result | Row:
-    """The result of `work`, which is given a clock that starts at `before`; or the row of a failed case."""
-    began = time.monotonic()
-
-    def seconds() -> float:
-        return before + time.monotonic() - began
-
+def attempt(step: Step, model: Model, work: Work | Row, job: BatchJob) -> Work | Row:
+    """The work after one more step, or the row of a case that is done or failed."""
+    if isinstance(work, Row):
+        return work
+    clock = time.monotonic() - work.seconds
+    # The batch has one progress bar, its cases have none.
+    context = copy_context()
+    context.run(disable_progress)
     try:
-        return work(seconds)
+        row = context.run(step, model, work, job, lambda: time.monotonic() - clock)
     except Exception as error:  # also errors of damaged files and lack of memory
         text = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
         sentence = str(error) if isinstance(error, InputError) else text
-        return Row(case.name, "failed", round(seconds(), 1), case.output, "", (sentence,))
+        row = Row(work.case.name, "failed", round(time.monotonic() - clock, 1), work.case.output, "", (sentence,))
+    work.seconds = time.monotonic() - clock
+    return row or work
 
 
-def _without_bars(work: Callable[[], Result]) -> Result:
-    """The batch has one progress bar, its cases have none."""
-    context = copy_context()
-    context.run(disable_progress)
-    return context.run(work)
+def read_case(model: Model, work: Work, job: BatchJob, seconds: Callable[[], float]) -> Row | None:
+    """Read a case that is not done already."""
+    case = work.case
+    work.key = key_of(model, case, job)
+    before = _done_before(case, job, work.key)
+    if before is None:
+        named = {name: path for name, path in case.inputs if name is not None and path is not None}
+        paths = named or [path for _, path in case.inputs if path is not None]
+        chosen = {"series_number": job.series_number, "echo_time": job.echo_time}
+        work.volumes = read_volumes(paths, model.about.source, **chosen)
+    return before
+
+
+def make_case(model: Model, work: Work, job: BatchJob, seconds: Callable[[], float]) -> None:
+    """Translate a case that was read."""
+    volumes, work.volumes = work.volumes, ()  # to free memory
+    work.translation = model.translate(*volumes, options=job.options)
 
 
 def key_of(model: Model, case: Case, job: BatchJob) -> str:
@@ -174,8 +146,10 @@ def key_of(model: Model, case: Case, job: BatchJob) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def _put(model: Model, made: Made, job: BatchJob, elapsed: Callable[[], float]) -> Row:
-    case, translation = made.case, made.translation
+def put_case(model: Model, work: Work, job: BatchJob, elapsed: Callable[[], float]) -> Row:
+    """Check a case that was translated, and write it."""
+    case, translation = work.case, work.translation
+    assert translation is not None
     trust = model.trust(translation, job.limits)
     place = job.out / WORKING / case.output
     shutil.rmtree(place, ignore_errors=True)
@@ -193,7 +167,7 @@ def _put(model: Model, made: Made, job: BatchJob, elapsed: Callable[[], float]) 
     row = Row(case.name, "done", seconds, case.output, trust.verdict, trust.warnings, trust.status)
     card = place / f"{case.output}.json"
     batch: BatchCard = {
-        "key": made.key,
+        "key": work.key,
         "seconds": seconds,
         "verdict": trust.verdict,
         "sentences": list(trust.warnings),

@@ -13,7 +13,16 @@ from typing import TypeVar
 from crossmod.errors import InputError
 from crossmod.files import PathName, lock, remove_partial
 from crossmod.inference.api import Model, is_nifti, load_model
-from crossmod.inference.batch.case import WORKING, BatchJob, make_case, put_case, read_case, translate_case
+from crossmod.inference.batch.case import (
+    WORKING,
+    BatchJob,
+    Work,
+    attempt,
+    make_case,
+    put_case,
+    read_case,
+    translate_case,
+)
 from crossmod.inference.batch.table import SUMMARY, Case, Row, read_table, write_summary
 from crossmod.progress import disable_progress, progress
 
@@ -34,10 +43,6 @@ def overlapped(
     """Read, compute and write items in parallel: `read` and `write` have a thread each, `work` runs on the caller's.
 
     One item is read ahead and one is being written: memory does not grow with the number of items.
-
-    Args:
-        work: computes from what was read.
-        thread_begins: called first on each of the two threads.
 
     Yields:
         Each item, in order, with the result of `write`, or the exception of any of the three; the others continue.
@@ -144,13 +149,14 @@ def _rows(
 def _one_by_one(model: Model, cases: Sequence[Case], job: BatchJob) -> Iterator[Row]:
     ends = overlapped(
         cases,
-        lambda case: read_case(model, case, job),
-        lambda case, ready: make_case(model, ready, job),
-        lambda case, made: put_case(model, made, job),
+        lambda case: attempt(read_case, model, Work(case), job),
+        lambda _, work: attempt(make_case, model, work, job),
+        lambda _, work: attempt(put_case, model, work, job),
         thread_begins=disable_progress,
     )
     for _, end in ends:
         if isinstance(end, Exception):
             # A bug: errors of a case are in its row.
             raise end
+        assert isinstance(end, Row)
         yield end

@@ -68,10 +68,6 @@ def read_table(path: Path, inputs: Sequence[str], suffix: str) -> tuple[Case, ..
         path: CSV in UTF-8, with commas or semicolons.
         inputs: names of the model's inputs; with one, the column may be called `input`.
         suffix: of outputs that the list does not name.
-
-    Raises:
-        InputError: no such file, invalid CSV, missing or unknown columns, no case, or a name that is repeated or no
-            valid file name.
     """
     lines = _lines(path)
     single = len(inputs) <= 1

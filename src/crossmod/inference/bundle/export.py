@@ -8,33 +8,21 @@ Notable:
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import ValidationError
-from torch import Tensor, nn
+from safetensors.torch import save_file
+from torch import nn
 
 from crossmod import registry
 from crossmod.engine.checkpoint import weights_hash
 from crossmod.errors import InputError
-from crossmod.files import PathName, atomic_folder, read_json, require_empty, sha256, write_text
+from crossmod.files import PathName, atomic_folder, atomic_write, read_json, require_empty, sha256, write_text
 from crossmod.inference.bundle import onnx as onnx_export
-from crossmod.inference.bundle.load import read_weights, write_weights
+from crossmod.inference.bundle import schema
+from crossmod.inference.bundle.load import read_bundle, read_weights
 from crossmod.inference.bundle.model_card import card_of, readme_of, steps_of, training_of
-from crossmod.inference.bundle.parse import parse_bundle, read_bundle
-from crossmod.inference.bundle.schema import (
-    FORMAT,
-    JSON_FILE,
-    OF_ABOUT,
-    README_FILE,
-    WEIGHTS_FILE,
-    Bundle,
-    Card,
-    File,
-    Onnx,
-    OnnxFile,
-    Score,
-    printable,
-)
+from crossmod.inference.bundle.schema import OF_ABOUT, Bundle, Entry, Score
 from crossmod.inference.ensemble import RunNetwork, load_run
 from crossmod.inference.trust.similarity import fingerprint_of
 from crossmod.metrics.distribution import METRICS
@@ -52,14 +40,7 @@ Models = Mapping[str, str]
 
 
 def scores_of(results: Sequence[Path], models: Models) -> tuple[Score, ...]:
-    """Scores of the exported models.
-
-    Args:
-        results: folders of `evaluate images`, of `segment` or of an experiment.
-
-    Raises:
-        InputError: a folder of something else, or of other models.
-    """
+    """Scores of the exported models, from folders of `evaluate images`, of `segment` or of an experiment."""
     scores: list[Score] = []
     for path in results:
         own = list(_scores_in(path, models))
@@ -74,16 +55,17 @@ def scores_of(results: Sequence[Path], models: Models) -> tuple[Score, ...]:
 def _scores_in(path: Path, models: Models) -> Iterator[Score]:
     if (path / FINDINGS).is_file():
         return _experiment(path, models)
+    expected, do = "a folder of `evaluate images`, `segment` or an experiment", "Give another folder."
     if not is_run(path):
-        expected = "a folder of `evaluate images`, `segment` or an experiment"
         raise InputError(path, found="no result", expected=expected, do="Check the path.")
     run = open_run(path)
-    kinds = {"evaluate": _images, "segment": _segment}
-    kind = run.config["kind"]
-    if kind not in kinds:
-        expected = "one of `evaluate images` or `segment`, or an experiment"
-        raise InputError(path, found=f"a run of `{kind}`", expected=expected, do="Give another folder.")
-    return kinds[kind](run, models)
+    match run.config["kind"]:
+        case "evaluate":
+            return _images(run, models)
+        case "segment":
+            return _segment(run, models)
+        case kind:
+            raise InputError(path, found=f"a run of `{kind}`", expected=expected, do=do)
 
 
 def _images(run: Run, models: Models) -> Iterator[Score]:
@@ -147,25 +129,12 @@ def export_bundle(
     scores: Sequence[PathName] = (),
     onnx: bool = False,
 ) -> Bundle:
-    """Write a bundle of one run, or of several that differ in their CT window.
-
-    Args:
-        runs: run folders of `train`.
-        out: the new folder.
-        epoch: `best` or `last`; `auto`: the best if a run scored its epochs, otherwise the last.
-        licence: of the weights, in a few words.
-        scores: results about these models, for the card.
-        onnx: also write ONNX files, compared with PyTorch.
-
-    Raises:
-        InputError: runs that do not belong together, results about other models, a folder that already exists, or
-            networks larger than a bundle allows.
-    """
-    paths, out, scores = [Path(run) for run in runs], Path(out), [Path(score) for score in scores]
+    """Write a bundle; the arguments are those of `crossmod.export_bundle`."""
+    paths, out = [Path(run) for run in runs], Path(out)
     if onnx:
         onnx_export.refuse_without_onnx()
     require_empty(out)
-    networks = {}
+    networks: dict[str, RunNetwork] = {}
     for path in paths:
         model = load_run(path, device="cpu", epoch=epoch)
         if model.about.ct_unit != "HU":
@@ -177,15 +146,32 @@ def export_bundle(
             raise InputError(path, found=f"a second run of CT window {name[2:]}", expected="one per window", do=do)
         networks[name] = model
     _refuse_different(paths, list(networks.values()))
-    known = scores_of(scores, {model.about.weights: name for name, model in networks.items()})
-    name = printable(out.resolve().name)[:100]
-    card = card_of(networks, licence, known)
+    known = scores_of([Path(score) for score in scores], {m.about.weights: name for name, m in networks.items()})
     with atomic_folder(out) as folder:
-        write_weights(folder / WEIGHTS_FILE, _tensors(networks))
+        with atomic_write(folder / schema.WEIGHTS_FILE) as temporary:
+            tensors = {
+                f"{name}/{part}/{key}": tensor.detach().cpu().float().contiguous()
+                for name, model in networks.items()
+                for part, network in _parts(model).items()
+                for key, tensor in network.state_dict().items()
+            }
+            save_file(dict(sorted(tensors.items())), temporary)
         files = _onnx_files(networks, folder) if onnx else None
-        bundle = _written(folder, _plain(name, networks, card, files), out)
+        try:
+            bundle = _bundle(out, networks, card_of(networks, licence, known), files, folder)
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            where = ".".join(str(part) for part in first["loc"])
+            do = "Train with other settings; docs/reference/bundle.md has the bounds."
+            raise InputError(out, found=f"{where} {first['input']!r}"[:200], expected=first["msg"], do=do) from None
+        write_text(folder / schema.README_FILE, readme_of(bundle))
+        # Last, since it names all other files.
+        bundle = bundle.model_copy(update={"files": _files(folder)})
+        text = json.dumps(bundle.model_dump(mode="json"), indent=1, ensure_ascii=False, allow_nan=False)
+        write_text(folder / schema.JSON_FILE, text + "\n")
         # What cannot be read again is not exported.
-        read_weights(folder, read_bundle(folder))
+        bundle = read_bundle(folder)
+        read_weights(folder, bundle)
     return bundle
 
 
@@ -199,97 +185,71 @@ def _refuse_different(runs: Sequence[Path], models: Sequence[RunNetwork]) -> Non
                 raise InputError(path, found=f"{what} {have}", expected=f"{expected}, as in {runs[0]}", do=do)
 
 
-def _tensors(networks: dict[str, RunNetwork]) -> dict[str, Tensor]:
-    return {
-        f"{name}/{part}/{key}": tensor
-        for name, model in networks.items()
-        for part, network in _parts(model).items()
-        for key, tensor in network.state_dict().items()
-    }
-
-
 def _parts(model: RunNetwork) -> dict[Literal["generator", "segmentor"], nn.Module]:
     S = model.translator.segmentor
     return {"generator": model.translator.generator, **({} if S is None else {"segmentor": S})}
 
 
-def _onnx_files(networks: dict[str, RunNetwork], folder: Path) -> Onnx:
-    files: list[OnnxFile] = []
+def _onnx_files(networks: Mapping[str, RunNetwork], folder: Path) -> schema.Onnx:
+    files: list[schema.OnnxFile] = []
     for name, model in networks.items():
         for part, network in _parts(model).items():
             channels = len(model.about.inputs) * model.about.stack if part == "generator" else 1
             file = f"{name}.{part}.onnx"
             difference = onnx_export.export_onnx(network, folder / file, channels=channels, size=model.about.size)
-            files.append(OnnxFile(file=file, network=name, part=part, max_difference=difference))
-    return Onnx(opset=onnx_export.OPSET, tolerance=onnx_export.TOLERANCE, files=tuple(files))
+            files.append(schema.OnnxFile(file=file, network=name, part=part, max_difference=difference))
+    return schema.Onnx(opset=onnx_export.OPSET, tolerance=onnx_export.TOLERANCE, files=tuple(files))
 
 
-def _plain(name: str, networks: dict[str, RunNetwork], card: Card, onnx: Onnx | None) -> dict[str, Any]:
-    # As JSON: `_written` adds the files, and checks it as a `Bundle`.
+def _files(folder: Path) -> dict[str, schema.File]:
+    paths = sorted(folder.iterdir(), key=lambda path: (path.name == schema.README_FILE, path))
+    return {path.name: schema.File(bytes=path.stat().st_size, sha256=sha256(path)) for path in paths}
 
+
+def _bundle(
+    out: Path, networks: Mapping[str, RunNetwork], card: schema.Card, onnx: schema.Onnx | None, folder: Path
+) -> Bundle:
     first = next(iter(networks.values())).about
-    return {
-        "format": FORMAT,
-        "crossmod": __version__,
-        "name": name,
-        "source": first.source,
-        "target": first.target,
-        "inputs": first.inputs,
-        "networks": [_entry(name, model) for name, model in networks.items()],
-        "card": card.model_dump(mode="json"),
-        "onnx": None if onnx is None else onnx.model_dump(mode="json"),
-        "files": {},
-    }
+    return Bundle(
+        format=schema.FORMAT,
+        crossmod=__version__,
+        name=schema.printable(out.resolve().name)[:100],
+        source=first.source,
+        target=first.target,
+        inputs=first.inputs,
+        networks=tuple(_entry(name, model) for name, model in networks.items()),
+        card=card,
+        onnx=onnx,
+        files=_files(folder),
+    )
 
 
-def _entry(name: str, model: RunNetwork) -> dict[str, Any]:
-    about, settings, fingerprint = model.about, model.translator.settings, fingerprint_of([model])
-    kind = _kind(model)
-    return {
-        "name": name,
-        "architecture": {
-            "kind": kind,
-            "inputs": len(about.inputs),
-            "stack": about.stack,
-            "filters": settings.generator_filters,
-            "blocks": settings.generator_blocks,
-            "branch_blocks": settings.branch_blocks if kind == "merge" else 0,
-            "classes": 1 + len(about.organs) if about.organs else 0,
-        },
+def _entry(name: str, model: RunNetwork) -> Entry:
+    about, settings, kind = model.about, model.translator.settings, _kind(model)
+    return Entry(
+        name=name,
+        architecture=schema.Architecture(
+            kind=kind,
+            inputs=len(about.inputs),
+            stack=about.stack,
+            filters=settings.generator_filters,
+            blocks=settings.generator_blocks,
+            branch_blocks=settings.branch_blocks if kind == "merge" else 0,
+            classes=1 + len(about.organs) if about.organs else 0,
+        ),
         **{field: getattr(about, field) for field in OF_ABOUT},
-        "steps": steps_of(about),
-        "precision": settings.precision,
-        "weights": weights_hash({part: network.state_dict() for part, network in _parts(model).items()}),
-        "run_weights": about.weights,
-        "epoch": "best" if model.translator.best else "last",
-        "training": training_of(model),
-        "trained_on": about.trained_on,
-        "fingerprint": None if fingerprint is None else fingerprint.model_dump(mode="json"),
-    }
+        steps=tuple(steps_of(about)),
+        precision=settings.precision,
+        weights=weights_hash({part: network.state_dict() for part, network in _parts(model).items()}),
+        run_weights=about.weights,
+        epoch="best" if model.translator.best else "last",
+        training=training_of(model),
+        trained_on={side: schema.Trained.model_validate(counts) for side, counts in about.trained_on.items()},
+        fingerprint=fingerprint_of([model]),
+    )
 
 
-def _written(folder: Path, plain: dict[str, Any], subject: Path) -> Bundle:
-    """Write `README.md` and, last, `bundle.json`, which names all other files."""
-    files = [path.name for path in sorted(folder.iterdir())]
-    plain["files"] = {name: _file(folder / name) for name in files}
-    try:
-        write_text(folder / README_FILE, readme_of(Bundle.model_validate_json(json.dumps(plain))))
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
-        do = "Train with other settings; docs/reference/bundle.md has the bounds."
-        raise InputError(subject, found=f"{where} {first['input']!r}"[:200], expected=first["msg"], do=do) from None
-    plain["files"][README_FILE] = _file(folder / README_FILE)
-    text = json.dumps(plain, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-    write_text(folder / JSON_FILE, text)
-    return parse_bundle(text.encode(), folder / JSON_FILE)
-
-
-def _file(path: Path) -> dict[str, Any]:
-    return File(bytes=path.stat().st_size, sha256=sha256(path)).model_dump()
-
-
-def _kind(model: RunNetwork) -> str:
+def _kind(model: RunNetwork) -> Literal["resnet", "merge", "spread"]:
     """The generator's architecture: bundles hold those of the built-in families, whose networks numbers describe."""
     about = model.about
     if about.family not in registry.built_in("family"):

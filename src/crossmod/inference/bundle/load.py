@@ -1,55 +1,167 @@
 """Load a bundle as networks that translate: without pickle, training code, or trust in its content.
 
 Notable:
+- Sizes are bounded before parsing, and networks built only from checked numbers.
 - The architecture determines the tensors, so that no size in the weights file is trusted.
 - The bytes are read once: what is checked is what is used.
 """
 
 import hashlib
+import json
 import math
-from collections.abc import Iterator
+import os
+import stat
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 import torch
 from jaxtyping import Float32, UInt8
-from safetensors.torch import save_file
+from pydantic import ValidationError
 from torch import Tensor, nn
 
 from crossmod.engine.checkpoint import weights_hash
 from crossmod.engine.device import Compute, apply, choose, pick_device, prepare
 from crossmod.engine.distributed import suited_to
-from crossmod.files import atomic_write
-from crossmod.inference.bundle.parse import (
-    Shapes,
-    damaged,
-    networks_of,
-    read_bounded,
-    read_bundle,
-    shapes_of,
-    strict_json,
-)
-from crossmod.inference.bundle.schema import OF_ABOUT, WEIGHTS_FILE, Bundle, Entry
+from crossmod.errors import InputError
+from crossmod.inference.bundle.schema import FORMAT, JSON_FILE, OF_ABOUT, WEIGHTS_FILE, Bundle, Entry, printable
 from crossmod.inference.types import About
 from crossmod.metrics.fingerprint import Fingerprint
-from crossmod.networks.blocks import blocks
+from crossmod.networks.blocks import ResNet, blocks
 
-MOST_HEADER = 2**20
+MOST_JSON = MOST_HEADER = 2**20
+DEEPEST = 16
+# Of all networks of a bundle: 800 MB. The paper's generator and S have 23 million.
+MOST_PARAMETERS = 200_000_000
+
+Shapes = Mapping[str, tuple[int, ...]]
 
 
-def write_weights(path: Path, tensors: dict[str, Tensor]) -> None:
-    """Write tensors by name, in fp32, atomically."""
-    with atomic_write(path) as temporary:
-        save_file({name: tensors[name].detach().cpu().float().contiguous() for name in sorted(tensors)}, temporary)
+def damaged(subject: object, found: str) -> InputError:
+    """The error for a bundle that was changed or damaged; `found` may contain untrusted text."""
+    expected, do = "a bundle as `crossmod export` writes it", "Get it again from its author, or export the run again."
+    text = printable(found)
+    return InputError(subject, found=text if len(text) <= 300 else f"{text[:300]}...", expected=expected, do=do)
+
+
+def read_bounded(path: Path, most: int, *, exactly: int | None = None) -> bytearray:
+    """The bytes of a regular file, of bounded size; links are refused, since a bundle could point them anywhere."""
+    try:
+        # O_NONBLOCK: a pipe would wait for a writer.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        with open(descriptor, "rb") as stream:  # noqa: PTH123 - a descriptor, not a path
+            about = os.fstat(descriptor)
+            if not stat.S_ISREG(about.st_mode):
+                raise damaged(path, "no regular file")
+            if exactly is not None and about.st_size != exactly:
+                raise damaged(path, f"{about.st_size} bytes where there should be {exactly}")
+            if about.st_size > most:
+                raise damaged(path, f"{about.st_size} bytes, more than the {most} that such a file may have")
+            content = bytearray(about.st_size)
+            # The file may be growing.
+            if stream.readinto(content) != len(content) or stream.read(1):
+                raise damaged(path, "a file that changes while it is read")
+            return content
+    except OSError as error:
+        link = path.is_symlink()
+        raise damaged(path, "a link" if link else (error.strerror or "nothing that can be read").lower()) from None
+
+
+def strict_json(content: bytes | bytearray, subject: object) -> object:
+    """JSON without repeated keys, NaN, infinity, or deep nesting."""
+    try:
+        text = content.decode("utf-8")
+        _refuse_depth(text)
+        return json.loads(text, object_pairs_hook=_once, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        raise damaged(subject, f"no such JSON ({error})") from None
+
+
+def _refuse_depth(text: str) -> None:
+    depth, quoted, escaped = 0, False, False
+    for letter in text:
+        if quoted:
+            quoted, escaped = escaped or letter != '"', letter == "\\" and not escaped
+        elif letter == '"':
+            quoted = True
+        elif letter in "[{":
+            depth += 1
+            if depth > DEEPEST:
+                raise ValueError(f"nested deeper than {DEEPEST}")
+        elif letter in "]}":
+            depth -= 1
+
+
+def _once(pairs: Sequence[tuple[str, object]]) -> dict[str, object]:
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        name, _ = Counter(name for name, _ in pairs).most_common(1)[0]
+        raise ValueError(f"{name!r} twice")
+    return content
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name}, which is not JSON")
+
+
+def read_bundle(path: Path) -> Bundle:
+    """The content of a bundle's `bundle.json`, with every number within its bounds."""
+    place = path / JSON_FILE
+    if not path.is_dir() or not os.path.lexists(place):
+        found = f"no {JSON_FILE} in it" if path.is_dir() else "a file" if path.exists() else "no such folder"
+        do = "Give the folder that `crossmod export` made."
+        raise InputError(path, found=found, expected="a bundle", do=do)
+    content = read_bounded(place, MOST_JSON)
+    plain = strict_json(content, place)
+    version = plain.get("format") if isinstance(plain, dict) else None
+    if type(version) is int and version > FORMAT:
+        made = f"bundle format {version}, made by" if version < 10**6 else "a bundle of"
+        do = "Update crossmod, or ask for a bundle made by this version."
+        raise InputError(place, found=f"{made} a newer crossmod", expected=f"format {FORMAT}", do=do)
+    try:
+        # From the text, in which lists can be tuples; strict_json has refused what parsers read differently.
+        return Bundle.model_validate_json(bytes(content))
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(str(part) for part in first["loc"]) or "as a whole"
+        raise damaged(place, f"{where}: {first['msg'].removeprefix('Value error, ')}") from None
+
+
+def networks_of(entry: Entry) -> dict[str, nn.Module]:
+    """`generator` and, if there is one, `segmentor`, without values (device `meta`)."""
+    a = entry.architecture
+    with torch.device("meta"):
+        segmentor = {"segmentor": ResNet(a.classes, a.filters, a.blocks, head="linear")} if a.classes else {}
+        if a.kind == "resnet":
+            return {"generator": ResNet(a.stack, a.filters, a.blocks, inputs=a.stack), **segmentor}
+        # Imported here, since that module also defines their training.
+        from crossmod.networks.multi_input import MultiInputGenerator, MultiOutputGenerator
+
+        if a.kind == "spread":
+            return {"generator": MultiOutputGenerator(1, a.filters, a.blocks, a.stack), **segmentor}
+        merge = MultiInputGenerator(a.inputs, a.filters, a.blocks, a.branch_blocks, a.stack)
+        return {"generator": merge, **segmentor}
+
+
+def shapes_of(bundle: Bundle, subject: object) -> dict[str, tuple[int, ...]]:
+    """Every tensor of the weights: `network/part/name` -> shape; refused beyond `MOST_PARAMETERS`."""
+    shapes: dict[str, tuple[int, ...]] = {}
+    total = 0
+    for entry in bundle.networks:
+        for part, network in networks_of(entry).items():
+            for name, tensor in network.state_dict().items():
+                shapes[f"{entry.name}/{part}/{name}"] = tuple(tensor.shape)
+                total += tensor.numel()
+        if total > MOST_PARAMETERS:
+            raise damaged(subject, f"networks of more than {MOST_PARAMETERS} numbers")
+    return shapes
 
 
 def read_weights(folder: Path, bundle: Bundle) -> dict[str, Tensor]:
-    """The tensors of a bundle by name, of the shapes of its architecture.
-
-    Raises:
-        InputError: the file is not the one named in `bundle`, or has anything but finite fp32 tensors of it.
-    """
+    """The tensors of a bundle by name: finite, in fp32, of the shapes of its architecture, from the named file."""
     path, expected = folder / WEIGHTS_FILE, bundle.files[WEIGHTS_FILE]
     shapes = shapes_of(bundle, folder)
     data = 4 * sum(math.prod(shape) for shape in shapes.values())
@@ -113,12 +225,7 @@ def _of_network(network: str, tensors: dict[str, Tensor]) -> dict[str, dict[str,
 
 @dataclass(frozen=True, eq=False)
 class BundleNetwork:
-    """A `Network` from a bundle.
-
-    Args:
-        segmentor: S, if there is one.
-        fingerprint: of its training images, if known.
-    """
+    """A `Network` from a bundle."""
 
     about: About
     generator: nn.Module
@@ -129,11 +236,7 @@ class BundleNetwork:
     def translate(
         self, images: Float32[np.ndarray, "slices images size size"]
     ) -> tuple[Float32[np.ndarray, "slices size size"], UInt8[np.ndarray, "slices size size"] | None]:
-        """Translate slices in [-1, 1], and give the class of each pixel from S, if there is an S.
-
-        Raises:
-            InputError: the output is not finite, as with weights that overflow.
-        """
+        """Translate slices in [-1, 1], and give the class of each pixel from S, if there is an S."""
         with suited_to(self.generator, images.shape[-1], self.compute.device):
             fakes, answers = apply(self.generator, self.segmentor, images, self.compute)
         if not np.isfinite(fakes).all():
@@ -143,9 +246,6 @@ class BundleNetwork:
 
 def load_networks(path: Path, *, device: str = "auto") -> tuple[BundleNetwork, ...]:
     """Every network of a bundle, in its order; each makes its own CT window.
-
-    Args:
-        device: `auto`, `cpu` or `cuda`.
 
     Raises:
         InputError: the folder is not a bundle, or is one of a newer crossmod, damaged, or malicious.

@@ -48,11 +48,7 @@ def _mean(x: Float[Tensor, "batch width rows columns"]) -> Float[Tensor, "batch 
 
 
 def refuse_without_onnx() -> None:
-    """Check that the packages are installed.
-
-    Raises:
-        InputError: they are not.
-    """
+    """Check that the packages are installed."""
     missing = [name for name in NEEDED if find_spec(name) is None]
     if missing:
         found, do = f"no {missing[0]} installed", "pip install 'crossmod[onnx]'"
@@ -64,15 +60,8 @@ def export_onnx(network: nn.Module, path: Path, *, channels: int, size: int) -> 
 
     Its input is `images`, `[batch, channels, size, size]` in fp32 with any batch; its output is `result`.
 
-    Args:
-        network: on the CPU, in fp32.
-        size: side of the input in pixels.
-
     Returns:
         The largest absolute difference from PyTorch.
-
-    Raises:
-        InputError: it is above `TOLERANCE`.
     """
     content = _converted(network, channels, size)
     difference = _difference(network, content, _inputs(channels, size))

@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
 from crossmod.config import Modality, Settings
+from crossmod.inference.types import About
 from crossmod.metrics.fingerprint import Fingerprint
 from crossmod.settings import FrameKind
 
@@ -96,18 +97,12 @@ class Entry(Strict):
 
     name: Key
     """Prefix of its tensors and files."""
-    family: Name
     architecture: Architecture
+    family: Name
     size: int = Field(ge=16, le=2048, multiple_of=4)
     """Side of input and output in pixels."""
     field_mm: float | None = Field(gt=0, le=1e5)
     """Side of the training slices in millimetres (median); null if unknown."""
-    frame: FrameKind = "stretch"
-    """Part of a slice that is seen: a square around the body or the field's centre; or the whole field, stretched."""
-    pixel_mm: float = Field(default=0.0, ge=0, le=100)
-    """Millimetres of a pixel; 0 if the field is stretched."""
-    stack_mm: float | None = Field(default=None, gt=0, le=1e3)
-    """Millimetres between the slices of a stack; null without one."""
     window: Pair
     """CT, of source or target: the HU that are -1 and 1."""
     percentiles: tuple[Annotated[float, Field(ge=0, le=100)], Annotated[float, Field(ge=0, le=100)]]
@@ -116,8 +111,12 @@ class Entry(Strict):
     """Target value that is -1."""
     high: Unit
     """Target value that is 1."""
-    steps: tuple[Text, ...] = Field(max_length=20)
-    """Pre- and postprocessing in words."""
+    frame: FrameKind = "stretch"
+    """Part of a slice that is seen: a square around the body or the field's centre; or the whole field, stretched."""
+    pixel_mm: float = Field(default=0.0, ge=0, le=100)
+    """Millimetres of a pixel; 0 if the field is stretched."""
+    stack_mm: float | None = Field(default=None, gt=0, le=1e3)
+    """Millimetres between the slices of a stack; null without one."""
     organs: tuple[Name, ...] = Field(max_length=64)
     """Found by S: its classes 1, 2 and so on."""
     flip: bool
@@ -126,20 +125,22 @@ class Entry(Strict):
     """Of the MR output."""
     contrast: bool | None
     """Whether the CT output shows contrast agent; null if unknown."""
+    version: Name
+    """Of crossmod that trained it."""
+    steps: tuple[Text, ...] = Field(max_length=20)
+    """Pre- and postprocessing in words."""
     precision: Literal["auto", "fp32", "bf16"]
     """Of the computation, if the hardware supports it."""
     weights: Sha256
     """Of names and values of its tensors."""
-    fingerprint: Fingerprint | None = None
-    """What the training images looked like: histograms and textures over patients."""
     run_weights: Sha256
     """Of its run, with discriminators: the hash in synthetic stores and reports."""
     epoch: Literal["best", "last"]
-    version: Name
-    """Of crossmod that trained it."""
     training: dict[Name, bool | int | float | Name | None] = Field(max_length=50)
     """Settings of the training, for people."""
     trained_on: dict[Modality, Trained]
+    fingerprint: Fingerprint | None = None
+    """What the training images looked like: histograms and textures over patients."""
 
     @model_validator(mode="after")
     def _check_numbers(self) -> "Entry":
@@ -162,11 +163,10 @@ class Entry(Strict):
         return self
 
 
-# Fields with the same name in `crossmod.inference.types.About`.
-OF_ABOUT = (
-    "family", "size", "field_mm", "window", "percentiles", "low", "high", "frame", "pixel_mm", "stack_mm", "organs",
-    "flip", "sequence", "contrast", "version",
-)  # fmt: skip
+# Fields that are the same in `crossmod.inference.types.About`.
+OF_ABOUT = tuple(
+    name for name in Entry.model_fields if name in About.__dataclass_fields__.keys() - {"name", "weights", "trained_on"}
+)
 
 
 class File(Strict):

@@ -35,14 +35,7 @@ ON_IT = 1e-3
 
 
 def put_references(one: Dataset, sources: Sequence[Source], index: int, *, keep: bool) -> None:
-    """Reference the source slices of a slice.
-
-    Args:
-        one: the header of the slice, with its position.
-        sources: the series of the inputs that are DICOM, the one with the result's grid first.
-        index: of the slice, in the order of positions.
-        keep: also reference the series of the sources.
-    """
+    """Reference the source slices of a slice."""
     first, *others = sources
     named = [(first, index, True)]
     for other in others:
@@ -137,12 +130,7 @@ def coded(code: Code) -> Dataset:
 
 
 def put_identity(series: Dataset, source: Source | None, *, keep: bool) -> None:
-    """Set patient and study of a series.
-
-    Args:
-        series: the common header of all slices; its patient is empty.
-        source: of the translation, if DICOM.
-    """
+    """Set patient and study of a series."""
     series.PatientIdentityRemoved, series.DeidentificationMethod = "YES", list(NOT_KEPT)
     series.PatientID = MADE_UP + hashlib.sha256(series.StudyInstanceUID.encode()).hexdigest()[:16]
     series.StudyDescription = "Synthetic, not for diagnosis"

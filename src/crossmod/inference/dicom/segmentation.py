@@ -51,11 +51,7 @@ OTHER = (SCT.Organ, None)
 
 
 def check_segmentation(translation: Translation, subject: object) -> bool:
-    """Whether there are labels to write; checked before anything is written.
-
-    Raises:
-        InputError: no labels, labels of other organs, or no highdicom.
-    """
+    """Whether there are labels to write; checked before anything is written."""
     if translation.labels is None or not translation.about.organs:
         do = "Omit --segmentation, or use a model with a segmentor."
         raise InputError(subject, found="a model without a segmentor", expected="labels to write", do=do)
@@ -73,16 +69,7 @@ def check_segmentation(translation: Translation, subject: object) -> bool:
 def write_segmentation(
     about: About, labels: UInt8[np.ndarray, "slices rows columns"], series: Sequence[Dataset], path: Path
 ) -> None:
-    """Write labels as a DICOM segmentation.
-
-    Args:
-        about: the model; `labels` are 1, 2, ... for its organs.
-        labels: in the order of the series.
-        series: the headers of the synthetic series, one per slice; patient and study are copied.
-
-    Raises:
-        InputError: highdicom is not installed.
-    """
+    """Write labels as a DICOM segmentation."""
     highdicom = _highdicom(path)
     held = [value for value in range(1, len(about.organs) + 1) if (labels == value).any()]
     # Segments are numbered without gaps, also if organs are missing.

@@ -12,7 +12,7 @@ from pydicom.valuerep import format_number_as_ds
 from crossmod.data.dicom.geometry import Layout, stacked
 from crossmod.data.dicom.header import DicomSlice, is_dicom, quiet, read_dataset
 from crossmod.data.dicom.read import frame_headers, is_multi_frame, read_values
-from crossmod.data.dicom.series import Series, group_slices, slices_in
+from crossmod.data.dicom.series import group_slices, slices_in
 from crossmod.data.volume import Affine, Volume
 from crossmod.errors import InputError
 from crossmod.files import files_in
@@ -62,15 +62,7 @@ class Source:
 
 
 def source_of(path: Path, volume: Volume) -> Source | None:
-    """The series at `path` on the grid of `volume`; None if it is not DICOM.
-
-    Args:
-        path: of the volume: a folder of slices or a multi-frame file.
-        volume: as read.
-
-    Raises:
-        InputError: the path does not exist, has no series on this grid, or several with the same values.
-    """
+    """The series at `path` on the grid of `volume`; None if it is not DICOM."""
     if not path.exists():
         raise InputError(path, found="nothing", expected="the path of the volume", do="Check the path.")
     if not holds_dicom(path):
@@ -122,14 +114,10 @@ def _stacks(path: Path) -> list[tuple[list[DicomSlice], Affine]]:
     found = group_slices(path, slices_in(path)[0])
     # Reading the volume has warned of scout views.
     for series in [one for one in found if not one.localizer] or found:
-        stacks += _stacked(path, series.slices) or _by_number(path, series)
-    return stacks
-
-
-def _by_number(path: Path, series: Series) -> list[tuple[list[DicomSlice], Affine]]:
-    stacks = []
-    for number in sorted({one.number for one in series.slices if one.number is not None}):
-        stacks += _stacked(path, [one for one in series.slices if one.number == number])
+        # Or several in one series, which differ by their number.
+        numbers = sorted({one.number for one in series.slices if one.number is not None})
+        parts = ([one for one in series.slices if one.number == number] for number in numbers)
+        stacks += _stacked(path, series.slices) or [stack for part in parts for stack in _stacked(path, part)]
     return stacks
 
 

@@ -37,19 +37,7 @@ def write_translated(
     keep_identity: bool = False,
     labels: bool = False,
 ) -> None:
-    """Write a translated volume as a derived DICOM series.
-
-    Args:
-        folder: a new or empty folder, written atomically.
-        source: the DICOM folder or multi-frame file of the first input; None, or another file, if it was not DICOM.
-        others: paths of the other inputs, in the model's order, for references to them.
-        keep_identity: copy the patient's and the study's data; else they are empty.
-        labels: also write the organs, as a DICOM segmentation in `segmentation/organs.dcm`.
-
-    Raises:
-        InputError: the folder has content, the disk is full, the source is another volume, the volume is sheared, or
-            there is nothing to copy (`keep_identity`), or there are no labels or no highdicom (`labels`).
-    """
+    """Write a translated volume as a derived DICOM series; the arguments are those of `crossmod.write_translation`."""
     labels = labels and check_segmentation(translation, folder)
     # UIDs of the source are copied as they are, valid or not.
     with atomic_folder(folder) as temporary, quiet():
@@ -71,15 +59,7 @@ def write_translated(
 
 
 def placed(folder: Path, volume: Volume, origin: Source | None) -> tuple[Shaped[np.ndarray, "a b c"], Layout]:
-    """Voxels in the order of the series, and the positions of its slices.
-
-    Args:
-        volume: on the grid of `origin`.
-        origin: the source series, if there is one.
-
-    Raises:
-        InputError: a sheared volume, or one on another grid than the source.
-    """
+    """Voxels in the order of the series, and the positions of its slices."""
     if origin is None:
         return laid_out(folder, volume)
     turn = turn_onto(origin.affine, (len(origin.slices), *origin.slices[0].shape), volume)

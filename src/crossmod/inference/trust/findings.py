@@ -1,16 +1,20 @@
 """The results of all checks of a translation, their limits, and the overall status."""
 
 import math
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Literal
 
+import numpy as np
+from jaxtyping import Float
 from pydantic import Field
 
 from crossmod.config import Settings
 from crossmod.data.body_mask import FILLED
-from crossmod.inference.trust.checks import Organ, Shift, Slices, Uncertainty
 from crossmod.inference.trust.images import Output
 from crossmod.inference.trust.similarity import Likeness
+from crossmod.metrics.appearance import Sequence
+from crossmod.metrics.organs import OrganChange
 from crossmod.metrics.paired import SHIFT_LIMIT_MM
 
 Status = Literal["within limits", "doubtful", "not assessed"]
@@ -56,8 +60,85 @@ class Check:
     outcome: Outcome
 
 
+@dataclass(frozen=True, eq=False)
+class Uncertainty:
+    """Disagreement of variants and networks, inside the body.
+
+    Args:
+        unit: `HU`, or `% of the range` of the model for MR.
+        high: 95th percentile.
+        share: of the body above the limit.
+        by_slice: mean of each slice; NaN without a body.
+    """
+
+    unit: str
+    mean: float
+    high: float
+    share: float
+    by_slice: Float[np.ndarray, " slices"]
+
+
+@dataclass(frozen=True)
+class Organ:
+    """An organ in the source and in the output.
+
+    Args:
+        before: ml by the source's labels; None without labels of it.
+        after: ml by S; None if S does not segment it.
+        change: overlap, position and fate, if both are known.
+    """
+
+    name: str
+    before: float | None
+    after: float | None
+    change: OrganChange | None
+
+    @property
+    def title(self) -> str:
+        """For people."""
+        return self.name.replace("_", " ")
+
+
+@dataclass(frozen=True)
+class Shift:
+    """Displacement of the output relative to its source.
+
+    Args:
+        rows: pixels of the network, towards the back.
+        columns: pixels towards the patient's left.
+        mm: length of a pixel.
+        agreement: share of the slices whose own shift is within a pixel of the common one.
+        scale: of the output; 1.05: 5 % larger than its source.
+    """
+
+    rows: float
+    columns: float
+    mm: float
+    agreement: float
+    scale: float
+
+    @property
+    def distance_mm(self) -> float:
+        """Length of the displacement in millimetres."""
+        return float(np.hypot(self.rows, self.columns)) * self.mm
+
+
+@dataclass(frozen=True)
+class Slices:
+    """Irregular slices of the (first) input, and those of the output without contrast in the body, counted from 0."""
+
+    source: Sequence
+    flat: tuple[int, ...]
+
+
 # Checks without which no translation is within limits.
 REQUIRED = ("input against training", "output against real images", "structure")
+# Names in JSON of what is known of an organ's change, and of its pieces.
+CHANGE = {"dice": "dice", "moved_mm": "shift_mm", "fate": "fate"}
+PIECES = {
+    "pieces_before": "before", "pieces_after": "after", "second_piece_ml": "second",
+    "second_piece_apart_mm": "apart_mm", "invented_ml": "invented", "lost_ml": "lost", "holes_ml": "holes",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,10 +169,10 @@ class Trust:
     warnings: tuple[str, ...]
     unknown: tuple[str, ...]
     limits: Limits
-    output: Output | None = None
+    output: Output
     slices: Slices | None = None
     body_share: float = float("nan")
-    checks: tuple[Check, ...] = field(default=())
+    checks: tuple[Check, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -117,50 +198,50 @@ class Trust:
 
     def plain(self) -> dict[str, Any]:
         """All results for JSON; unknown values are None."""
-        spread, shift, output = self.uncertainty, self.shift, self.output
+        spread, shift, slices = self.uncertainty, self.shift, self.slices
+        numbers = {
+            "uncertainty": spread
+            and {
+                "unit": spread.unit,
+                "mean": spread.mean,
+                "percentile_95": spread.high,
+                "share_above_limit": spread.share,
+                "by_slice": spread.by_slice.tolist(),
+            },
+            "organs": {organ.name: _plain_organ(organ) for organ in self.organs},
+            "slice_jump_ratio": self.jump,
+            "slices": slices
+            and {
+                "copies": _from_one(slices.source.copies),
+                "misplaced": _from_one(slices.source.misplaced),
+                "without_body": _from_one(slices.source.missing),
+                "flat_input": _from_one(slices.source.flat),
+                "flat_output": _from_one(slices.flat),
+            },
+            "shift": shift and {"pixel_mm": shift.mm, "mm": shift.distance_mm, "scale": shift.scale},
+            "clipped_share": self.clipped,
+            "body_share": self.body_share,
+            "unlike_training": {
+                like.name: {
+                    "grey_values": like.of("histogram"),
+                    "features": like.of("features"),
+                    "measures": _plain_measures(like),
+                }
+                for like in self.likenesses
+            },
+            "output": _plain_output(self.output),
+        }
+        rounded = _rounded(numbers)
+        if shift:
+            # With all digits, as in earlier versions.
+            rounded["shift"] = {"rows": shift.rows, "columns": shift.columns, **rounded["shift"]}
         return {
             "status": self.status,
             "ok": self.ok,
             "warnings": list(self.warnings),
             "not_known": list(self.unknown),
             "checks": {check.name: check.outcome for check in self.checks},
-            "uncertainty": spread
-            and {
-                "unit": spread.unit,
-                "mean": number(spread.mean),
-                "percentile_95": number(spread.high),
-                "share_above_limit": number(spread.share),
-                "by_slice": [number(value) for value in spread.by_slice],
-            },
-            "organs": {organ.name: _plain_organ(organ) for organ in self.organs},
-            "slice_jump_ratio": number(self.jump),
-            "slices": self.slices
-            and {
-                "copies": _from_one(self.slices.source.copies),
-                "misplaced": _from_one(self.slices.source.misplaced),
-                "without_body": _from_one(self.slices.source.missing),
-                "flat_input": _from_one(self.slices.source.flat),
-                "flat_output": _from_one(self.slices.flat),
-            },
-            "shift": shift
-            and {
-                "rows": shift.rows,
-                "columns": shift.columns,
-                "pixel_mm": number(shift.mm),
-                "mm": number(shift.distance_mm),
-                "scale": number(shift.scale),
-            },
-            "clipped_share": number(self.clipped),
-            "body_share": number(self.body_share),
-            "unlike_training": {
-                like.name: {
-                    "grey_values": number(like.of("histogram")),
-                    "features": number(like.of("features")),
-                    "measures": _plain_measures(like),
-                }
-                for like in self.likenesses
-            },
-            "output": output and _plain_output(output),
+            **rounded,
             "limits": self.limits.model_dump(mode="json"),
         }
 
@@ -169,58 +250,50 @@ def _from_one(places: tuple[int, ...]) -> list[int]:
     return [place + 1 for place in places]
 
 
-def _plain_measures(like: Likeness | None) -> dict[str, dict[str, float | str | None]] | None:
+def _plain_measures(like: Likeness | None) -> object:
     return like and {
         measure.key: {
-            "value": number(measure.value),
-            "low": number(measure.low),
-            "high": number(measure.high),
+            "value": measure.value,
+            "low": measure.low,
+            "high": measure.high,
             "unit": measure.unit,
-            "relative_to_limit": number(measure.score),
+            "relative_to_limit": measure.score,
         }
         for measure in like.measures
     }
 
 
-def _plain_output(output: Output) -> dict[str, Any]:
+def _plain_output(output: Output) -> object:
     return {
         "against_real": _plain_measures(output.real),
         "against_own": _plain_measures(output.own),
-        "structure": number(output.kept.structure) if output.kept else None,
-        "least_structure": number(output.least_structure),
-        "correlation_with_input": number(output.copy),
+        "structure": output.kept and output.kept.structure,
+        "least_structure": output.least_structure,
+        "correlation_with_input": output.copy,
         "organs": {
-            organ.name: {
-                "value": number(organ.value),
-                "low": number(organ.low),
-                "high": number(organ.high),
-                "unit": organ.unit,
-            }
+            organ.name: {"value": organ.value, "low": organ.low, "high": organ.high, "unit": organ.unit}
             for organ in output.organs
         },
     }
 
 
-def _plain_organ(organ: Organ) -> dict[str, float | str | None]:
-    change = organ.change
-    pieces = change.pieces if change else None
+def _plain_organ(organ: Organ) -> object:
+    change, pieces = organ.change, organ.change and organ.change.pieces
     return {
-        "before_ml": number(organ.before),
-        "after_ml": number(organ.after),
-        "relative_change": number(change.growth - 1) if change else None,
-        "dice": number(change.dice) if change else None,
-        "moved_mm": number(change.shift_mm) if change else None,
-        "fate": change.fate if change else None,
-        "pieces_before": pieces.before if pieces else None,
-        "pieces_after": pieces.after if pieces else None,
-        "second_piece_ml": number(pieces.second) if pieces else None,
-        "second_piece_apart_mm": number(pieces.apart_mm) if pieces else None,
-        "invented_ml": number(pieces.invented) if pieces else None,
-        "lost_ml": number(pieces.lost) if pieces else None,
-        "holes_ml": number(pieces.holes) if pieces else None,
+        "before_ml": organ.before,
+        "after_ml": organ.after,
+        "relative_change": change and change.growth - 1,
+        **{key: getattr(change, name, None) for key, name in CHANGE.items()},
+        **{key: getattr(pieces, name, None) for key, name in PIECES.items()},
     }
 
 
-def number(value: float | None) -> float | None:
-    """Rounded to six digits; None if it is not finite."""
-    return None if value is None or not math.isfinite(value) else float(f"{value:.6g}")
+def _rounded(value: Any) -> Any:
+    """Numbers with six digits; None for NaN and infinity."""
+    if isinstance(value, Mapping):
+        return {key: _rounded(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_rounded(item) for item in value]
+    if isinstance(value, float | np.floating):
+        return float(f"{value:.6g}") if math.isfinite(value) else None
+    return value

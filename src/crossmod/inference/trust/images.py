@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, UInt8
 
 from crossmod.data.frame import Frame
 from crossmod.data.intensity import Intensity, intensity_of
@@ -54,9 +54,9 @@ class OrganValue:
     unit: str
 
     @property
-    def outside(self) -> bool:
-        """Whether it is outside its limits."""
-        return not self.low <= self.value <= self.high
+    def title(self) -> str:
+        """For people."""
+        return self.name.replace("_", " ")
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,48 +124,43 @@ def output_of(translation: Translation, reference: Fingerprint | None) -> Output
     chosen, known = trained_slices(translation, reference)
     seen = np.zeros((0, 0))
     if chosen:
-        views = views_of(translation, chosen, as_trained(about, reference, reference.size), target_range)
-        seen = looks(views.made, views.bodies, views.pixel_mm)
+        seen = looks(*views_of(translation, chosen, as_trained(about, reference, reference.size), target_range))
     scale = _scale(about.target, about, target_range)
     single = translation.uncertainty is None
-    sides = []
-    for name, look, slack, left in (
-        (f"real {about.target.upper()}", reference.target, GROSS, (*NOT_MADE, "noise")),
-        ("usual output of the model", reference.made if single else None, 1.0, NOT_MADE),
-    ):
-        compared = None
-        if look is not None and len(seen):
-            compared = compare(
-                name, seen, look, reference, scale,
-                alpha=ALPHA / 2 * (1 - 1 / OUTPUT_CHECKS), known=known, leave_out=left, slack=slack,
-            )  # fmt: skip
-        sides.append(compared)
+    gross = (f"real {about.target.upper()}", reference.target, GROSS, (*NOT_MADE, "noise"))
+    usual_output = ("usual output of the model", reference.made if single else None, 1.0, NOT_MADE)
+    real, own = (
+        compare(
+            name, seen, look, reference, scale,
+            alpha=ALPHA / 2 * (1 - 1 / OUTPUT_CHECKS), known=known, leave_out=left, slack=slack,
+        ) if look is not None and len(seen) else None
+        for name, look, slack, left in (gross, usual_output)
+    )  # fmt: skip
     usual = float("nan")
     if reference.made is not None and single and len(reference.made.structure) >= LEAST_VALUES:
         negative = [-structure for structure in reference.made.structure]
         bound = upper_bound(negative, ALPHA / 2 / OUTPUT_CHECKS, LEAST_STRUCTURE_SPREAD)
         usual = float("nan") if bound is None else -bound
     organs = _organ_values(translation, reference, target_range, scale)
-    return Output(sides[0], sides[1], organs, kept, usual, copy, millimetres)
+    return Output(real, own, organs, kept, usual, copy, millimetres)
 
 
 def _structure(translation: Translation) -> tuple[Kept | None, float, float]:
     """Structure and position, the length of a pixel, and the linear correlation of input and output."""
-    about = translation.about
+    about, source = translation.about, translation.sources[0]
     seen = np.flatnonzero(translation.body.any(axis=(1, 2)))
     chosen = [int(seen[i]) for i in spread(len(seen), COMPARED)]
     if not chosen:
         return None, float("nan"), float("nan")
-    views = views_of(translation, chosen, about, (about.low, about.high))
-    source = translation.sources[0]
+    made, bodies, pixel_mm = views_of(translation, chosen, about, (about.low, about.high))
     inputs = source_slices(source, about, chosen, frame_of(source, about))
-    if inputs.shape != views.made.shape:
-        return None, views.pixel_mm, float("nan")
-    kept = kept_structure(inputs, views.made, views.bodies, scaled=True)
-    a, b = (side[views.bodies].astype(np.float64) for side in (inputs, views.made))
+    if inputs.shape != made.shape:
+        return None, pixel_mm, float("nan")
+    kept = kept_structure(inputs, made, bodies, scaled=True)
+    a, b = (side[bodies].astype(np.float64) for side in (inputs, made))
     spread_of = float(a.std() * b.std()) if a.size else 0.0
     copy = float(np.mean((a - a.mean()) * (b - b.mean())) / spread_of) if spread_of > 1e-9 else float("nan")
-    return kept, views.pixel_mm, copy
+    return kept, pixel_mm, copy
 
 
 def _organ_values(
@@ -174,18 +169,13 @@ def _organ_values(
     """Values of organs in the source's labels, or else in those of S."""
     if reference.target is None or not reference.target.organs:
         return ()
-    source, image = translation.sources[0], translation.image
-    if source.labels is not None:
-        names = reference.organs
-        labels = in_classes(source.labels, source.label_names, names)
-    elif translation.labels is not None:
-        names, labels = translation.about.organs, translation.labels
-    else:
+    names, labels = _labels(translation, reference.organs)
+    if labels is None:
         return ()
     low, high = target_range
     middle, half = (low + high) / 2, (high - low) / 2
     values = []
-    for name, value in organ_medians(np.where(translation.body, image.voxels, low), labels, names).items():
+    for name, value in organ_medians(np.where(translation.body, translation.image.voxels, low), labels, names).items():
         known = reference.target.organs.get(name, ())
         bounds = both_bounds(known, ALPHA / 2 / len(names), LEAST_ORGAN)
         if bounds is None:
@@ -201,44 +191,22 @@ def _organ_values(
 MOST_SLICES = 64
 
 
-@dataclass(frozen=True, eq=False)
-class Views:
-    """Some slices of the output, from feet to head, on the network's pixels.
-
-    Args:
-        made: the output, in [-1, 1] of the target's range.
-        bodies: of the source.
-        pixel_mm: length of a pixel.
-    """
-
-    made: Float[np.ndarray, "slices size size"]
-    bodies: Bool[np.ndarray, "slices size size"]
-    pixel_mm: float
-
-
-def views_of(translation: Translation, chosen: Sequence[int], about: About, made_range: tuple[float, float]) -> Views:
-    """Slices of the output on the network's pixels.
-
-    Args:
-        about: the model, with the requested size.
-        made_range: target values that are -1 and 1.
-    """
+def views_of(
+    translation: Translation, chosen: Sequence[int], about: About, made_range: tuple[float, float]
+) -> tuple[Float[np.ndarray, "slices size size"], Bool[np.ndarray, "slices size size"], float]:
+    """Slices of the output in [-1, 1] of `made_range`, the source's bodies, and mm of the network's pixels."""
     image, picked = translation.image, list(chosen)
     # Around the source's body, since the output may not show one.
     frame = frame_of(translation.sources[0], about)
     made = Intensity(*made_range).to_model(frame.take(image.voxels[picked], image.spacing[1:], made_range[0]))
     bodies = frame.take(translation.body[picked].astype(np.uint8), image.spacing[1:], 0.0) > 0.5
-    return Views(made, bodies, frame.pixel_mm[0])
+    return made, bodies, frame.pixel_mm[0]
 
 
 def source_slices(
     volume: Volume, about: About, chosen: Sequence[int], frame: Frame
 ) -> Float[np.ndarray, "n size size"]:
-    """Some slices of a source as the network sees them without tiles: one frame, in [-1, 1].
-
-    Args:
-        volume: one of the inputs, on the grid of the first.
-    """
+    """Some slices of an input, on the grid of the first, as the network sees them without tiles: in [-1, 1]."""
     step = intensity_of(volume, ImageSettings(window=about.window, percentiles=about.percentiles))
     return step.to_model(frame.take(volume.voxels[list(chosen)], volume.spacing[1:], float(volume.voxels.min())))
 
@@ -260,12 +228,16 @@ def trained_slices(translation: Translation, reference: Fingerprint) -> tuple[li
 
 
 def shows_organs(translation: Translation, organs: Sequence[str]) -> list[int]:
-    """Slices that show one of the organs, by the source's labels, or else by S; empty if unknown."""
+    """Slices that show one of the organs; empty if unknown."""
+    _, labels = _labels(translation, organs)
+    return [] if labels is None else [int(i) for i in np.flatnonzero(labels.any(axis=(1, 2)))]
+
+
+def _labels(
+    translation: Translation, organs: Sequence[str]
+) -> tuple[Sequence[str], UInt8[np.ndarray, "slices rows columns"] | None]:
+    """Organs and their classes by the source's labels, or else by S; None if unknown."""
     source = translation.sources[0]
     if source.labels is not None:
-        labels = in_classes(source.labels, source.label_names, organs)
-    elif translation.labels is not None:
-        labels = translation.labels
-    else:
-        return []
-    return [int(i) for i in np.flatnonzero(labels.any(axis=(1, 2)))]
+        return organs, in_classes(source.labels, source.label_names, organs)
+    return translation.about.organs, translation.labels

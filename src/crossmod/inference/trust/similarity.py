@@ -28,19 +28,12 @@ KEY = "fingerprint"
 
 
 def read_fingerprint(card: Mapping[str, Any], subject: object = "card") -> Fingerprint | None:
-    """The fingerprint in a card; None without one, as in earlier versions.
-
-    Raises:
-        InputError: it is damaged.
-    """
+    """The fingerprint in a card; None without one, as in earlier versions."""
     return build(Fingerprint, card[KEY], subject=subject) if card.get(KEY) is not None else None
 
 
 def fingerprint_of(networks: Sequence[Network]) -> Fingerprint | None:
-    """The fingerprint of the first network that has one.
-
-    Without the model's own output if several networks are combined, or other weights are used: their images differ.
-    """
+    """The fingerprint of the first network that has one, without `made` if their output is not that of the training."""
     for network in networks:
         translator, fingerprint = getattr(network, "translator", None), getattr(network, KEY, None)
         if not isinstance(fingerprint, Fingerprint):
@@ -81,14 +74,7 @@ DISTANCES = ("histogram", "features", "layout")
 
 @dataclass(frozen=True)
 class Measure:
-    """One quantity and its limits.
-
-    Args:
-        value: in `unit`.
-        low: None for distances.
-        unit: empty without one.
-        score: above 1 outside the limits.
-    """
+    """One quantity and its limits in `unit`; `low` is None for distances; a score above 1 is outside the limits."""
 
     key: str
     value: float
@@ -182,12 +168,14 @@ def _measure_with(
     for side, layout, features in ((mean, look.layout, look.mean), (variance, look.layout_variance, look.variance)):
         side[COLUMNS["histogram"]], side[COLUMNS["features"]] = look.histogram, features
         side[COLUMNS["layout"]] = layout
-    others = {
+    others: dict[str, tuple[float, ...]] = {
         "histogram": look.histogram_distances,
         "features": look.feature_distances,
         "layout": look.layout_distances,
+        "upright": look.upright,
+        "sides": look.sides,
+        **look.quantities,
     }
-    quantities: dict[str, tuple[float, ...]] = {**look.quantities}
 
     def measure(found: Float[np.ndarray, "seen 358"], key: str, each: int) -> Measure:
         groups = max(1, len(found) // each)
@@ -197,11 +185,10 @@ def _measure_with(
             return _distance(key, value, others[key], scale, alpha, slack)
         if key in TURNED:
             value = float(np.median([turned(each, mean)[key] for each in means]))
-            return _turn(key, value, look.upright if key == "upright" else look.sides, alpha)
+            return _turn(key, value, others[key], alpha)
         at = COLUMNS["quantities"].start + QUANTITIES.index(key)
         value = float(np.median([each[at] for each in means]))
-        make = _quantity if key in LOGARITHMS else _slope
-        return make(key, value, quantities[key], scale, alpha, slack)
+        return _quantity(key, value, others[key], scale, alpha, slack)
 
     return measure
 
@@ -215,22 +202,17 @@ def _distance(key: str, value: float, others: Sequence[float], scale: Scale, alp
 
 
 def _quantity(key: str, value: float, others: Sequence[float], scale: Scale, alpha: float, slack: float) -> Measure:
-    bounds = both_bounds(others, alpha, LEAST_QUANTITY)
-    low, high = bounds if bounds is not None else (-50.0, 50.0)
-    middle, half = (low + high) / 2, (high - low) / 2 + np.log(slack)
+    """A slope, or a size, whose logarithm is compared."""
+    logarithm = key in LOGARITHMS
+    bounds = both_bounds(others, alpha, LEAST_QUANTITY if logarithm else LEAST_SLOPE)
+    low, high = bounds or ((-50.0, 50.0) if logarithm else (-2.0, 2.0))
+    middle, half = (low + high) / 2, (high - low) / 2
+    half = half + np.log(slack) if logarithm else slack * half
     # In cm2, or in the unit of grey values.
     factor, unit = (0.01, "cm²") if key == "area" else (scale.half, scale.unit)
-    limits = np.exp(np.clip([value, middle - half, middle + half], -50, 50)) * factor
-    shown, least, most = (float(limit) for limit in limits)
-    return Measure(key, shown, least, most, unit, float(abs(value - middle) / half))
-
-
-def _slope(key: str, value: float, others: Sequence[float], scale: Scale, alpha: float, slack: float) -> Measure:
-    bounds = both_bounds(others, alpha, LEAST_SLOPE)
-    low, high = bounds if bounds is not None else (-2.0, 2.0)
-    middle, half = (low + high) / 2, slack * (high - low) / 2
-    limits = (scale.half * (middle - half), scale.half * (middle + half))
-    return Measure(key, scale.half * value, *limits, scale.unit, float(abs(value - middle) / half))
+    limits = np.array([value, middle - half, middle + half])
+    shown, least, most = (np.exp(np.clip(limits, -50, 50)) if logarithm else limits) * factor
+    return Measure(key, float(shown), float(least), float(most), unit, float(abs(value - middle) / half))
 
 
 def _turn(key: str, value: float, others: Sequence[float], alpha: float) -> Measure:

@@ -122,7 +122,7 @@ COLUMNS = (ALL, REAL_ONLY, SYNTHETIC_ONLY, BALANCED)
 
 
 @dataclass(frozen=True)
-class Share:
+class Portion:
     """A share of answers.
 
     Args:
@@ -130,13 +130,18 @@ class Share:
         answers: how many.
         estimate: the share.
         wilson: its 95 % interval if all answers were independent.
-        clustered: its 95 % interval over draws of readers and scans.
     """
 
     right: float
     answers: int
     estimate: float
     wilson: Ends
+
+
+@dataclass(frozen=True)
+class Share(Portion):
+    """A share with its 95 % interval over draws of readers and scans."""
+
     clustered: Ends
 
 
@@ -168,15 +173,7 @@ def class_weights(read: Readings, values: Float[np.ndarray, "readers scans"], co
 
 
 def share(read: Readings, rule: Rule, column: str, *, seed: int, draws: int) -> Share:
-    """One cell of Table 2.
-
-    Args:
-        read: the answers.
-        rule: how "cannot tell" counts.
-        column: one of `COLUMNS`.
-        seed: of the draws.
-        draws: how many.
-    """
+    """One cell of Table 2: `rule` is for "cannot tell", `column` one of `COLUMNS`."""
     values = scores(read, rule)
     weights = class_weights(read, values, column)
     classes = read.synthetic.astype(np.int64)
@@ -242,12 +239,7 @@ class AgainstChance:
 def against_chance(read: Readings, rule: Rule, *, margin: float, seed: int, draws: int) -> AgainstChance:
     """The share of right answers against 50 %, both classes weighing a half.
 
-    Args:
-        read: the answers.
-        rule: for "cannot tell": `left_out` or `half`; as `wrong`, guessing would not give 50 %.
-        margin: of equivalence, as a share.
-        seed: of the draws.
-        draws: how many.
+    With the rule `wrong` for "cannot tell", guessing would not give 50 %.
     """
     values = scores(read, rule)
     weights = class_weights(read, values, BALANCED)

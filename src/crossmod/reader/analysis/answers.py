@@ -79,9 +79,6 @@ def readings(surveys: Mapping[str, Sequence[RecordedAnswer]]) -> Readings:
     """The answers of one survey or several as one array.
 
     The same label in two surveys is taken for the same reader, so that their answers are not counted as independent.
-
-    Args:
-        surveys: answers by the name of their survey.
     """
     firsts = {name: first_showings(answers) for name, answers in surveys.items()}
     # `reader 10` comes after `reader 2`.

@@ -39,6 +39,8 @@ class Crossed:
         readers: variance from the choice of readers, without the rest.
         scans: variance from the choice of scans, with the rest.
         freedom: degrees of freedom of both together (Satterthwaite 1946); 0 if the variance is unknown.
+        by_reader: sums of deviations, each divided by the number of answers in its stratum.
+        by_scan: the same of each scan.
     """
 
     means: Float[np.ndarray, " strata"]
@@ -46,38 +48,13 @@ class Crossed:
     readers: float
     scans: float
     freedom: float
+    by_reader: Float[np.ndarray, "readers strata"]
+    by_scan: Float[np.ndarray, " scans"]
 
     @property
     def error(self) -> float:
         """Standard error."""
         return (self.readers + self.scans) ** 0.5
-
-
-@dataclass(frozen=True, eq=False)
-class _Parts:
-    """Sums of deviations, each divided by the number of answers in its stratum."""
-
-    means: Float[np.ndarray, " strata"]
-    by_reader: Float[np.ndarray, "readers strata"]
-    by_scan: Float[np.ndarray, " scans"]
-    rest: Float[np.ndarray, " strata"]
-
-
-def _parts(values: Float[np.ndarray, "readers scans"], strata: Int[np.ndarray, " scans"], number: int) -> _Parts:
-    known = ~np.isnan(values)
-    filled = np.where(known, values, 0.0)
-    means, rest = np.full(number, np.nan), np.zeros(number)
-    by_reader, by_scan = np.zeros((len(values), number)), np.zeros(values.shape[1])
-    for stratum in range(number):
-        inside = strata == stratum
-        answers = int(known[:, inside].sum())
-        if not answers:
-            continue
-        means[stratum] = filled[:, inside].sum() / answers
-        deviation = np.where(known[:, inside], filled[:, inside] - means[stratum], 0.0) / answers
-        by_reader[:, stratum], by_scan[inside] = deviation.sum(axis=1), deviation.sum(axis=0)
-        rest[stratum] = _rest(values[:, inside]) / answers
-    return _Parts(means, by_reader, by_scan, rest)
 
 
 def _rest(values: Float[np.ndarray, "readers scans"]) -> float:
@@ -112,32 +89,35 @@ def crossed(
         strata: of each scan, from 0; scans are a sample of their stratum.
         weights: of the strata's means: (0.5, 0.5) for their mean, (1, -1) for a difference.
     """
-    return _crossed(values, strata, weights, _parts(values, strata, len(weights)))
-
-
-def _crossed(
-    values: Float[np.ndarray, "readers scans"],
-    strata: Int[np.ndarray, " scans"],
-    weights: Float[np.ndarray, " strata"],
-    parts: _Parts,
-) -> Crossed:
-    used = np.flatnonzero(weights)
-    estimate = float(weights[used] @ parts.means[used])
-    known = ~np.isnan(values)
+    known, number = ~np.isnan(values), len(weights)
+    means, rests = np.full(number, np.nan), np.zeros(number)
+    by_reader, by_scan = np.zeros((len(values), number)), np.zeros(values.shape[1])
     # Of two surveys with different readers, the smaller number determines how uncertain the variance is.
-    readers = min((int(known[:, strata == stratum].any(axis=1).sum()) for stratum in used), default=0)
-    sizes = np.array([int(known[:, strata == stratum].any(axis=0).sum()) for stratum in range(len(weights))])
-    if readers < 2 or (sizes[used] < 2).any():
-        return Crossed(parts.means, estimate, float("nan"), float("nan"), 0.0)
-    of_readers = readers / (readers - 1) * float(((parts.by_reader @ weights) ** 2).sum())
-    squares = np.array([float((parts.by_scan[strata == stratum] ** 2).sum()) for stratum in range(len(weights))])
+    readers, sizes, squares = np.zeros(number, np.int64), np.zeros(number, np.int64), np.zeros(number)
+    for stratum in range(number):
+        inside = strata == stratum
+        own = known[:, inside]
+        readers[stratum], sizes[stratum] = own.any(axis=1).sum(), own.any(axis=0).sum()
+        if not own.any():
+            continue
+        means[stratum] = np.where(own, values[:, inside], 0.0).sum() / own.sum()
+        deviation = np.where(own, values[:, inside] - means[stratum], 0.0) / own.sum()
+        by_reader[:, stratum], by_scan[inside] = deviation.sum(axis=1), deviation.sum(axis=0)
+        rests[stratum] = _rest(values[:, inside]) / own.sum()
+        squares[stratum] = (by_scan[inside] ** 2).sum()
+    used = np.flatnonzero(weights)
+    estimate, fewest = float(weights[used] @ means[used]), int(min(readers[used], default=0))
+    if fewest < 2 or (sizes[used] < 2).any():
+        return Crossed(means, estimate, float("nan"), float("nan"), 0.0, by_reader, by_scan)
+    of_readers = fewest / (fewest - 1) * float(((by_reader @ weights) ** 2).sum())
     of_scans = weights[used] ** 2 * squares[used] * sizes[used] / (sizes[used] - 1)
     # At least the larger of the two: a difference of two uncertain variances may come out too small.
-    rest = min(float((weights[used] ** 2) @ parts.rest[used]), float(of_scans.sum()))
+    rest = min(float((weights[used] ** 2) @ rests[used]), float(of_scans.sum()))
     own = max(of_readers - rest, 0.0)
     total = own + float(of_scans.sum())
-    squared = own**2 / (readers - 1) + float((of_scans**2 / (sizes[used] - 1)).sum())
-    return Crossed(parts.means, estimate, own, float(of_scans.sum()), total**2 / squared if squared else float("inf"))
+    squared = own**2 / (fewest - 1) + float((of_scans**2 / (sizes[used] - 1)).sum())
+    freedom = total**2 / squared if squared else float("inf")
+    return Crossed(means, estimate, own, float(of_scans.sum()), freedom, by_reader, by_scan)
 
 
 def deviations(
@@ -152,25 +132,19 @@ def deviations(
     Scans are redrawn inside their stratum, since a survey has a fixed number of each class; readers are the same in all
     strata of a draw, so that a tendency to one answer, which adds to one class what it takes from the other, cancels.
 
-    Args:
-        values: a score per answer; NaN for none.
-        strata: of each scan, from 0.
-        weights: of the sum; the parts are scaled so that its variance is right.
-        seed: of the draws.
-        draws: how many.
+    The parts are scaled so that the variance of the weighted sum is right; the arguments are those of `crossed`.
     """
-    parts = _parts(values, strata, len(weights))
-    found = _crossed(values, strata, weights, parts)
+    found = crossed(values, strata, weights)
     if found.freedom == 0:
         return found, np.full((draws, len(weights)), np.nan)
-    raw = float(((parts.by_reader @ weights) ** 2).sum())
+    raw = float(((found.by_reader @ weights) ** 2).sum())
     scale = (found.readers / raw) ** 0.5 if raw > 0 else 0.0
-    moved = scale * _redrawn(parts.by_reader, draws, rng(seed, "readers"))
+    moved = scale * _redrawn(found.by_reader, draws, rng(seed, "readers"))
     for stratum in np.flatnonzero(weights):
         inside = (strata == stratum) & ~np.isnan(values).all(axis=0)
         stretch = (inside.sum() / (inside.sum() - 1)) ** 0.5
         moved[:, stratum] += (
-            stretch * _redrawn(parts.by_scan[inside, None], draws, rng(seed, "scans", int(stratum)))[:, 0]
+            stretch * _redrawn(found.by_scan[inside, None], draws, rng(seed, "scans", int(stratum)))[:, 0]
         )
     return found, moved * student(found.freedom, draws, rng(seed, "width"))[:, None]
 

@@ -46,13 +46,10 @@ class TableTest:
 
 
 def compare_rows(table: Int[np.ndarray, "2 answers"]) -> TableTest:
-    """Pearson's chi-squared test, or the exact test if a count under 5 is expected.
+    """Pearson's chi-squared test, or the exact test if a count under 5 is expected; empty columns are left out.
 
     Two columns get Yates' correction, which is the default of `scipy.stats.chi2_contingency`, and is in the paper's
     p-values: see `summary.COUNTS`.
-
-    Args:
-        table: counts; columns without any answer are left out.
     """
     used = table[:, table.sum(axis=0) > 0]
     if used.shape[1] < 2 or (used.sum(axis=1) == 0).any():
@@ -68,9 +65,6 @@ def exact(table: Int[np.ndarray, "2 answers"]) -> float:
     """Fisher's test (1922), for three columns that of Freeman and Halton (1951): all tables are counted.
 
     The p is the probability, given all sums, of the tables that are no more likely than the observed one.
-
-    Args:
-        table: of two or three columns.
     """
     row, columns = int(table[0].sum()), table.sum(axis=0)
     first = np.arange(columns[0] + 1)
@@ -121,32 +115,23 @@ def shuffled_key(
     """Pearson's statistic of class by answer, compared with that of keys shuffled inside each survey.
 
     A single survey with at most `draws` arrangements is counted completely; else p is (b + 1) / (draws + 1) (Phipson
-    and Smyth 2010, eq. 2).
-
-    Args:
-        blocks: for each survey, answers by scan, and which scans are synthetic.
-        seed: of the draws.
-        draws: how many.
+    and Smyth 2010, eq. 2). Each block is a survey: answers by scan, and which scans are synthetic.
     """
     answered = [(counts[counts.sum(axis=1) > 0], synthetic[counts.sum(axis=1) > 0]) for counts, synthetic in blocks]
     total = sum((counts.sum(axis=0) for counts, _ in answered), np.zeros(blocks[0][0].shape[1]))
-    seen = _pearson(sum((_real(c, ~s[None]) for c, s in answered), np.zeros((1, len(total)))), total)[0]
+    seen = _pearson(sum(((~s[None]).astype(np.float64) @ c for c, s in answered), np.zeros((1, len(total)))), total)[0]
     if (total > 0).sum() < 2 or np.isnan(seen):
         return Permuted(float("nan"), False, 0)
     ways = math.prod(math.comb(len(s), int(s.sum())) for _, s in answered)
     counted = len(answered) == 1 and ways <= draws
     keys = [_arrangements(s) if counted else _shuffles(s, draws, seed, n) for n, (_, s) in enumerate(answered)]
-    real = sum((_real(c, k) for (c, _), k in zip(answered, keys, strict=True)), np.zeros((len(keys[0]), len(total))))
+    real = sum(
+        (k.astype(np.float64) @ c for (c, _), k in zip(answered, keys, strict=True)),
+        np.zeros((len(keys[0]), len(total))),
+    )
     with np.errstate(invalid="ignore"):
         extreme = int(np.count_nonzero(_pearson(real, total) >= seen - ROUNDING))
     return Permuted(extreme / ways if counted else (extreme + 1) / (draws + 1), counted, len(real))
-
-
-def _real(
-    counts: Int[np.ndarray, "scans answers"], real: Bool[np.ndarray, "keys scans"]
-) -> Float[np.ndarray, "keys answers"]:
-    """Answers to the scans that a key calls real."""
-    return real.astype(np.float64) @ counts
 
 
 def _arrangements(synthetic: Bool[np.ndarray, " scans"]) -> Bool[np.ndarray, "keys scans"]:
@@ -180,19 +165,9 @@ BOTH, THREE = (REAL, SYNTHETIC), (REAL, SYNTHETIC, CANNOT_TELL)
 
 @dataclass(frozen=True)
 class Comparison:
-    """One row: p-values of each test.
-
-    Args:
-        name: what is compared.
-        surveys: numbers of the surveys in it.
-        kind: `classes`: real against synthetic scans; `surveys`: one survey against another.
-        binomial: of the answers real and synthetic.
-        multinomial: with "cannot tell".
-        clustered: the p values of both, without taking answers as independent.
-    """
+    """One row: tests of the answers real and synthetic, with "cannot tell", and p of both by clusters."""
 
     name: str
-    surveys: tuple[int, ...]
     kind: str
     binomial: TableTest
     multinomial: TableTest
@@ -204,21 +179,18 @@ class Comparison:
         return self.binomial.p, self.multinomial.p, *self.clustered
 
 
-def of_classes(read: Readings, name: str, surveys: tuple[int, ...], *, seed: int, draws: int) -> Comparison:
+def of_classes(read: Readings, name: str, *, seed: int, draws: int) -> Comparison:
     """Real against synthetic scans, of one survey or of several."""
-    by_scan = read.by_scan
+    by_scan, counts = read.by_scan, read.counts
     inside = [read.surveys == number for number in np.unique(read.surveys)]
-    clustered = [
+    two, three = (
         shuffled_key([(by_scan[one][:, list(among)], read.synthetic[one]) for one in inside], seed=seed, draws=draws).p
         for among in (BOTH, THREE)
-    ]
-    counts = read.counts
-    return Comparison(
-        name, surveys, "classes", compare_rows(counts[:, :2]), compare_rows(counts), (clustered[0], clustered[1])
     )
+    return Comparison(name, "classes", compare_rows(counts[:, :2]), compare_rows(counts), (two, three))
 
 
-def of_surveys(both: Readings, name: str, surveys: tuple[int, int], *, seed: int, draws: int) -> Comparison:
+def of_surveys(both: Readings, name: str, *, seed: int, draws: int) -> Comparison:
     """One survey against another: are the shares of the answers equal, whatever the classes of the scans?
 
     Clustered: the difference of the share of "real", over draws of readers and scans; with "cannot tell" the smallest p
@@ -229,7 +201,7 @@ def of_surveys(both: Readings, name: str, surveys: tuple[int, int], *, seed: int
     each = [_difference(said(both, choice, among=THREE), both, seed, draws)[1] for choice in THREE]
     least = min((p for p in each if not np.isnan(p)), default=float("nan"))
     clustered = (alone, min(3 * least, 1.0) if not np.isnan(least) else least)
-    return Comparison(name, surveys, "surveys", compare_rows(counts[:, :2]), compare_rows(counts), clustered)
+    return Comparison(name, "surveys", compare_rows(counts[:, :2]), compare_rows(counts), clustered)
 
 
 def _difference(
@@ -252,14 +224,7 @@ def _difference(
 
 @dataclass(frozen=True)
 class Correctness:
-    """The difference between two surveys in right answers.
-
-    Args:
-        name: of the pair.
-        difference: of the balanced shares of right answers, first less second.
-        interval: 95 %.
-        p: two-sided.
-    """
+    """The difference of two surveys in balanced shares of right answers, first less second, with its 95 % interval."""
 
     name: str
     difference: float
@@ -274,11 +239,6 @@ def correctness(both: Readings, name: str, *, seed: int, draws: int) -> Correctn
     found, moved = deviations(scores(both, "left_out"), strata, weights, seed, draws)
     drawn = found.estimate + moved @ weights
     return Correctness(name, found.estimate, ends(drawn), p_beyond(drawn, 0.0))
-
-
-def pairs(number: int) -> list[tuple[int, int]]:
-    """Every two surveys."""
-    return list(itertools.combinations(range(number), 2))
 
 
 def adjusted(rows: list[Comparison]) -> Float[np.ndarray, "rows tests"]:

@@ -13,12 +13,13 @@ from crossmod.html.figures import data_url, escaped
 from crossmod.html.format import between, number, p_value
 from crossmod.html.page import write_page
 from crossmod.reader.analysis import summary
-from crossmod.reader.analysis.accuracy import COLUMNS, percent, range_of, with_ends
-from crossmod.reader.analysis.summary import ALL_SURVEYS
+from crossmod.reader.analysis.accuracy import COLUMNS, Portion, percent, range_of, with_ends
+from crossmod.reader.analysis.summary import ALL_SURVEYS, Analysis, SurveyResult
 
 # Okabe and Ito's palette: colour-blind readers can distinguish it.
 REAL, SYNTHETIC, UNSURE, BOTH = "#0072B2", "#E69F00", "#BBBBBB", "#1d232b"
 CLASSES = (("real", REAL), ("synthetic", SYNTHETIC))
+Surveys = Mapping[str, SurveyResult]
 POINT: dict[str, Any] = {"markersize": 4.5, "capsize": 2.5}
 GUESSING: dict[str, Any] = {"color": "#D55E00", "linewidth": 1, "linestyle": "--", "zorder": 0}
 
@@ -28,7 +29,7 @@ def _short(name: str, width: int = 24) -> str:
     return escaped(textwrap.fill(textwrap.shorten(name, 3 * width, placeholder=" ..."), width))
 
 
-def _each(surveys: Mapping[str, Any], draw: Callable[[Axes, Any], None], height: float = 2.9) -> dict[str, str]:
+def _each(surveys: Surveys, draw: Callable[[Axes, SurveyResult], None], height: float = 2.9) -> dict[str, str]:
     """A figure per survey, so that a telephone shows them one below the other with readable text."""
     urls = {}
     for name, one in surveys.items():
@@ -40,13 +41,13 @@ def _each(surveys: Mapping[str, Any], draw: Callable[[Axes, Any], None], height:
     return urls
 
 
-def by_survey(surveys: Mapping[str, Any]) -> str:
+def by_survey(surveys: Surveys) -> str:
     """Percent correct with clustered intervals: all, real, synthetic; a line per survey."""
     figure = Figure(figsize=(5.6, 0.62 * len(surveys) + 1.1), layout="constrained")
     axis = figure.subplots()
     places = np.arange(len(surveys))[::-1]
     for shift, (column, colour) in zip((0.22, 0.0, -0.22), (("all", BOTH), *CLASSES), strict=True):
-        shares = [one["table_2"]["left_out"][column] for one in surveys.values()]
+        shares = [one.table_2["left_out"][column] for one in surveys.values()]
         values, reach = _reach(shares, "clustered")
         axis.errorbar(values, places + shift, xerr=reach, fmt="o", color=colour, label=column, **POINT)
     axis.set_yticks(places, [_short(name) for name in surveys], fontsize=9)
@@ -59,16 +60,16 @@ def by_survey(surveys: Mapping[str, Any]) -> str:
     return data_url(figure)
 
 
-def _reach(shares: Sequence[Any], ends: str) -> tuple[np.ndarray, np.ndarray]:
+def _reach(shares: Sequence[Portion], ends: str) -> tuple[np.ndarray, np.ndarray]:
     """Shares in percent, and the lengths of their intervals below and above; 0 without an interval."""
-    values = 100 * np.array([share["estimate"] for share in shares], dtype=np.float64)
-    limits = 100 * np.array([share[ends] for share in shares], dtype=np.float64).reshape(-1, 2)
+    values = 100 * np.array([share.estimate for share in shares], dtype=np.float64)
+    limits = 100 * np.array([getattr(share, ends) for share in shares], dtype=np.float64).reshape(-1, 2)
     limits = np.where(np.isfinite(limits), limits, values[:, None])
     # Rounding may put an end beyond the estimate.
     return values, np.maximum(np.stack([values - limits[:, 0], limits[:, 1] - values]), 0)
 
 
-def _bars(axis: Axes, shares: Sequence[Any]) -> None:
+def _bars(axis: Axes, shares: Sequence[Portion]) -> None:
     """Points with Wilson's intervals, from left to right."""
     values, reach = _reach(shares, "wilson")
     axis.errorbar(np.arange(len(shares)), values, yerr=reach, fmt="o", color=BOTH, **POINT)
@@ -78,37 +79,37 @@ def _bars(axis: Axes, shares: Sequence[Any]) -> None:
     axis.grid(axis="y", alpha=0.3)
 
 
-def by_reader(surveys: Mapping[str, Any]) -> dict[str, str]:
+def by_reader(surveys: Surveys) -> dict[str, str]:
     """Percent correct of each reader, from low to high."""
 
-    def draw(axis: Axes, one: Any) -> None:
-        rows = [row for row in one["by_reader"] if row["shares"]["all"]["answers"]]
-        rows.sort(key=lambda row: row["shares"]["all"]["estimate"])
-        _bars(axis, [row["shares"]["all"] for row in rows])
+    def draw(axis: Axes, one: SurveyResult) -> None:
+        rows = [row for row in one.by_reader if row.shares["all"].answers]
+        rows.sort(key=lambda row: row.shares["all"].estimate)
+        _bars(axis, [row.shares["all"] for row in rows])
         many = len(rows) > 15
-        labels = [] if many else [_short(row["reader"], 18) for row in rows]
+        labels = [] if many else [_short(row.reader, 18) for row in rows]
         axis.set_xticks([] if many else range(len(rows)), labels, rotation=60, ha="right", rotation_mode="anchor")
 
     return _each(surveys, draw, 3.2)
 
 
-def by_layer(surveys: Mapping[str, Any]) -> dict[str, str]:
+def by_layer(surveys: Surveys) -> dict[str, str]:
     """Percent correct by axial layer."""
 
-    def draw(axis: Axes, one: Any) -> None:
-        rows = [row for row in one["layers"] if row["answers"]]
+    def draw(axis: Axes, one: SurveyResult) -> None:
+        rows = [row for row in one.layers if row.answers]
         _bars(axis, rows)
-        axis.set_xticks(range(len(rows)), [str(row["layer"] or "?") for row in rows])
+        axis.set_xticks(range(len(rows)), [str(row.layer or "?") for row in rows])
         axis.set_xlabel("axial layer", fontsize=9)
 
     return _each(surveys, draw)
 
 
-def confusion(surveys: Mapping[str, Any]) -> dict[str, str]:
+def confusion(surveys: Surveys) -> dict[str, str]:
     """Answers by class."""
 
-    def draw(axis: Axes, one: Any) -> None:
-        counts, below = np.array(one["counts"]), np.zeros(2)
+    def draw(axis: Axes, one: SurveyResult) -> None:
+        counts, below = one.counts, np.zeros(2)
         for column, (label, colour) in enumerate((*CLASSES, ("cannot tell", UNSURE))):
             axis.barh([1, 0], counts[:, column], left=below, color=colour, label=f"said {label}", height=0.6)
             for place, count, start in zip((1, 0), counts[:, column], below, strict=True):
@@ -123,16 +124,16 @@ def confusion(surveys: Mapping[str, Any]) -> dict[str, str]:
     return _each(surveys, draw, 2.2)
 
 
-def times(surveys: Mapping[str, Any]) -> dict[str, str]:
+def times(surveys: Surveys) -> dict[str, str]:
     """Median and quartiles of the time per answer, by class and outcome."""
-    known = {name: one for name, one in surveys.items() if one["seconds"]["all"]["answers"]}
+    known = {name: one for name, one in surveys.items() if one.seconds["all"].answers}
 
-    def draw(axis: Axes, one: Any) -> None:
+    def draw(axis: Axes, one: SurveyResult) -> None:
         kinds = ("real", "synthetic", "right", "wrong", "cannot tell")
-        rows = [(kind, one["seconds"][kind]) for kind in kinds if one["seconds"][kind]["answers"]]
+        rows = [(kind, one.seconds[kind]) for kind in kinds if one.seconds[kind].answers]
         places = np.arange(len(rows))[::-1]
-        medians = np.array([row["median"] for _, row in rows])
-        quartiles = np.array([row["quartiles"] for _, row in rows])
+        medians = np.array([row.median for _, row in rows])
+        quartiles = np.array([row.quartiles for _, row in rows])
         reach = np.stack([medians - quartiles[:, 0], quartiles[:, 1] - medians])
         axis.errorbar(medians, places, xerr=reach, fmt="o", color=BOTH, **POINT)
         axis.set_yticks(places, [f"{kind} scans" if kind in ("real", "synthetic") else kind for kind, _ in rows])
@@ -149,22 +150,22 @@ def value(estimate: float, interval: Sequence[float], digits: int = 2) -> str:
     return between(estimate, interval, digits, without=" [no interval]")
 
 
-def write_report(found: Mapping[str, Any], out: Path) -> None:
+def write_report(found: Analysis, out: Path) -> None:
     """Write the page of an analysis, which is that of `summary.everything`."""
-    surveys = {name: one for name, one in found["surveys"].items() if name != ALL_SURVEYS}
+    surveys = {name: one for name, one in found.surveys.items() if name != ALL_SURVEYS}
     write_page(
         "crossmod.reader.analysis",
         "report.html",
         out,
         surveys=surveys,
-        everything=found["surveys"],
+        everything=found.surveys,
         columns=COLUMNS,
-        warnings=[f"{name}: {line}" for name, one in found["surveys"].items() for line in one["cautions"]],
+        warnings=[f"{name}: {line}" for name, one in found.surveys.items() for line in one.cautions],
         published_tests=published_tests(len(surveys)),
-        any_realism=any(one["realism"] for one in surveys.values()),
-        any_regions=any(one["regions"] for one in surveys.values()),
+        any_realism=any(one.realism for one in surveys.values()),
+        any_regions=any(one.regions for one in surveys.values()),
         figures={
-            "by_survey": by_survey(found["surveys"]),
+            "by_survey": by_survey(found.surveys),
             "by_reader": by_reader(surveys),
             "by_layer": by_layer(surveys),
             "confusion": confusion(surveys),
@@ -179,13 +180,14 @@ def write_report(found: Mapping[str, Any], out: Path) -> None:
         range=range_of,
         time=lambda seconds: "not known" if seconds is None else f"{seconds:.1f} s",
         **{
-            key: found[key] for key in ("verdicts", "table_3", "pairs", "reasons", "published", "cannot_tell", "margin")
+            key: getattr(found, key)
+            for key in ("verdicts", "table_3", "pairs", "reasons", "published", "cannot_tell", "margin")
         },
-        draws=f"{found['draws']:,}",
+        draws=f"{found.draws:,}",
     )
 
 
-def published_tests(surveys: int) -> list[dict[str, Any]]:
+def published_tests(surveys: int) -> list[dict[str, object]]:
     """Table 3 of Crespi et al. by row; for a single survey, without the comparisons of several."""
     names = summary.SURVEYS
     rows = [(f"{name}: real vs synthetic", p) for name, p in zip(names, summary.WITHIN, strict=True)]

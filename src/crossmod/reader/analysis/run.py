@@ -15,6 +15,7 @@ from crossmod.reader.create import opened
 from crossmod.reader.design import CHOICES
 from crossmod.reader.schema import RecordedAnswer
 
+Json = dict[str, Any]
 REPORT, TABLE, NUMBERS = "report.html", "answers.csv", "analysis.json"
 FEWEST_DRAWS = 100
 COLUMNS = (
@@ -25,18 +26,8 @@ COLUMNS = (
 
 def analyze_surveys(
     surveys: Sequence[Path], *, out: Path, database: str | None = None, margin: float = 0.10, draws: int = 10_000
-) -> dict[str, Any]:
-    """Analyse closed surveys and write `report.html`, `answers.csv` and `analysis.json`.
-
-    Args:
-        surveys: folders of surveys.
-        out: folder to write to.
-        database: URL; default: the database in each survey's folder.
-        margin: readers are equivalent to guessing if their share of right answers is within this of a half.
-        draws: of readers and scans, and of shuffled keys.
-
-    Returns:
-        What `analysis.json` holds.
+) -> Json:
+    """Analyse closed surveys; the arguments are those of `crossmod.analyze_surveys`, and the number of draws.
 
     Raises:
         InputError: a survey is open, has no answers, or a single reader; or the settings are invalid.
@@ -53,15 +44,15 @@ def analyze_surveys(
 
 def analyze(
     surveys: Mapping[str, Sequence[RecordedAnswer]], *, out: Path, margin: float = 0.10, draws: int = 10_000
-) -> dict[str, Any]:
-    """The same from answers by the name of their survey."""
+) -> Json:
+    """Write `report.html`, `answers.csv` and `analysis.json`, whose content is returned, from answers by survey."""
     for name, answers in surveys.items():
         check_answers(name, answers)
     found = everything(surveys, margin=margin, draws=draws)
     out.mkdir(parents=True, exist_ok=True)
-    numbers = to_json(found)
     write_report(found, out / REPORT)
     write_text(out / TABLE, table([answer for answers in surveys.values() for answer in answers]))
+    numbers = to_json(found)
     write_json(out / NUMBERS, numbers)
     return numbers
 
@@ -87,25 +78,21 @@ def _check(surveys: Sequence[Path], margin: float, draws: int) -> None:
 
 
 def check_answers(name: str, answers: Sequence[RecordedAnswer]) -> None:
-    """Refuse what cannot be analysed.
-
-    Raises:
-        InputError: no answers, a single reader, or one class alone.
-    """
-    if name == ALL_SURVEYS:
-        raise InputError(
-            f"survey {name!r}", found="the name of the report's own row", expected="another name", do="Rename it."
-        )
+    """Refuse a survey without answers, with a single reader, or with one class alone."""
     firsts = [answer for answer in first_showings(answers) if choice_of(answer.values) != MISSING]
-    if not firsts:
-        do = "Wait until readers have answered."
-        raise InputError(f"survey {name!r}", found="no answers", expected="answers of two or more readers", do=do)
-    if len({answer.reader for answer in firsts}) < 2:
+    if name == ALL_SURVEYS:
+        found, expected, do = "the name of the report's own row", "another name", "Rename it."
+    elif not firsts:
+        found, expected, do = "no answers", "answers of two or more readers", "Wait until readers have answered."
+    elif len({answer.reader for answer in firsts}) < 2:
         do = "Invite more readers: one reader says nothing about others."
-        raise InputError(f"survey {name!r}", found="a single reader", expected="two or more", do=do)
-    if len({answer.synthetic for answer in firsts}) < 2:
+        found, expected = "a single reader", "two or more"
+    elif len({answer.synthetic for answer in firsts}) < 2:
         found, expected = "answers to one class of scans only", "answers to real and to synthetic scans"
-        raise InputError(f"survey {name!r}", found=found, expected=expected, do="Check how the survey was made.")
+        do = "Check how the survey was made."
+    else:
+        return
+    raise InputError(f"survey {name!r}", found=found, expected=expected, do=do)
 
 
 def table(answers: Sequence[RecordedAnswer]) -> str:

@@ -1,9 +1,9 @@
 """All numbers of an analysis, and the published ones of Crespi et al."""
 
+import itertools
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool
@@ -13,6 +13,9 @@ from crossmod.reader.analysis.accuracy import (
     ALL,
     COLUMNS,
     AgainstChance,
+    Detection,
+    Portion,
+    Share,
     against_chance,
     counts_of,
     detection,
@@ -23,7 +26,16 @@ from crossmod.reader.analysis.accuracy import (
     tost_independent,
     wilson,
 )
-from crossmod.reader.analysis.agreement import SelfAgreement, cohen_kappa, fleiss_kappa, kappa_interval, self_agreement
+from crossmod.reader.analysis.agreement import (
+    Realism,
+    SelfAgreement,
+    cohen_kappa,
+    fleiss_kappa,
+    kappa_interval,
+    realism,
+    regions,
+    self_agreement,
+)
 from crossmod.reader.analysis.answers import (
     CANNOT_TELL,
     MISSING,
@@ -36,8 +48,7 @@ from crossmod.reader.analysis.answers import (
     readings,
     scores,
 )
-from crossmod.reader.analysis.hypothesis_tests import Comparison, adjusted, correctness, of_classes, of_surveys, pairs
-from crossmod.reader.analysis.realism import realism, regions
+from crossmod.reader.analysis.hypothesis_tests import adjusted, correctness, of_classes, of_surveys
 from crossmod.reader.design import CHOICES
 from crossmod.reader.schema import RecordedAnswer
 from crossmod.statistics.verdicts import holm
@@ -74,54 +85,121 @@ COUNTS = (((49, 51), (45, 50)), ((44, 22), (33, 38)), ((32, 22), (24, 30)), ((31
 MANY_UNSURE = 1 / 3
 
 
-def seconds(read: Readings, inside: Bool[np.ndarray, "readers scans"]) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Seconds:
+    """Known times per answer."""
+
+    answers: int
+    median: float | None = None
+    quartiles: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True)
+class LayerPortion(Portion):
+    """Right answers in an axial layer."""
+
+    layer: int
+    scans: int
+
+
+@dataclass(frozen=True)
+class ReaderRow:
+    """The answers of one reader; `alike`: equal answers to repeated scans, and how many were repeated."""
+
+    reader: str
+    answers: int
+    cannot_tell: int
+    counts: np.ndarray
+    shares: dict[str, Portion]
+    detection: Detection
+    seconds: Seconds
+    alike: tuple[int, int] | None
+
+
+@dataclass(frozen=True)
+class SurveyResult:
+    """All numbers of a survey, or of all; `scans` and rows of `counts`: real, synthetic."""
+
+    readers: int
+    scans: tuple[int, int]
+    answers: int
+    counts: np.ndarray
+    table_2: Mapping[str, Mapping[str, Share]]
+    chance: Mapping[str, Mapping[str, object]]
+    tost_independent: float
+    words: list[str]
+    detection: dict[str, object]
+    by_reader: list[ReaderRow]
+    kappa: dict[str, object]
+    self_agreement: dict[str, object] | None
+    seconds: dict[str, Seconds]
+    layers: list[LayerPortion]
+    realism: Realism | None
+    regions: dict[str, tuple[int, int]]
+    cautions: list[str]
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """The content of `analysis.json`."""
+
+    format: int
+    margin: float
+    draws: int
+    seed: int
+    cannot_tell: Mapping[Rule, str]
+    verdicts: list[str]
+    surveys: dict[str, SurveyResult]
+    table_3: list[dict[str, object]]
+    pairs: list[dict[str, object]]
+    reasons: list[dict[str, str | int]]
+    published: dict[str, object]
+
+
+def seconds(read: Readings, inside: Bool[np.ndarray, "*readers scans"]) -> Seconds:
     """Median and quartiles of the known times per answer."""
     values = read.seconds[inside & (read.choices != MISSING)]
     values = values[~np.isnan(values)]
     if not values.size:
-        return {"answers": 0, "median": None, "quartiles": None}
+        return Seconds(0)
     low, middle, high = (float(value) for value in np.quantile(values, [0.25, 0.5, 0.75]))
-    return {"answers": int(values.size), "median": middle, "quartiles": [low, high]}
+    return Seconds(int(values.size), middle, (low, high))
 
 
-def times(read: Readings) -> dict[str, Any]:
+def times(read: Readings) -> dict[str, Seconds]:
     """Time per answer: all, real and synthetic scans, right and wrong answers."""
-    right, shape = scores(read, "left_out"), read.choices.shape
-    return {
-        **{name: seconds(read, np.broadcast_to(inside, shape)) for name, inside in _sides(read).items()},
-        "right": seconds(read, right == 1),
-        "wrong": seconds(read, right == 0),
-        "cannot tell": seconds(read, read.choices == CANNOT_TELL),
-    }
+    right = scores(read, "left_out")
+    outcomes = {"right": right == 1, "wrong": right == 0, "cannot tell": read.choices == CANNOT_TELL}
+    return {name: seconds(read, inside) for name, inside in {**_sides(read), **outcomes}.items()}
 
 
-def layers(read: Readings) -> list[dict[str, Any]]:
-    """Right answers by axial layer, "cannot tell" left out; Wilson's interval, as if answers were independent."""
+def layers(read: Readings) -> list[LayerPortion]:
+    """Right answers by axial layer, "cannot tell" left out."""
     values = scores(read, "left_out")
     by_layer = {int(layer): read.layers == layer for layer in np.unique(read.layers)}
     return [
-        {"layer": layer, "scans": int(inside.sum()), **_share(values[:, inside])} for layer, inside in by_layer.items()
+        LayerPortion(**vars(_share(values[:, inside])), layer=layer, scans=int(inside.sum()))
+        for layer, inside in by_layer.items()
     ]
 
 
-def readers(read: Readings, again: SelfAgreement | None) -> list[dict[str, Any]]:
+def readers(read: Readings, again: SelfAgreement | None) -> list[ReaderRow]:
     """A row per reader."""
-    values = scores(read, "left_out")
-    rows = []
+    values, rows = scores(read, "left_out"), []
     for number, label in enumerate(read.readers):
-        counts, own = counts_of(read, number), np.zeros(read.choices.shape, dtype=bool)
-        own[number] = True
+        counts = counts_of(read, number)
+        own = (np.arange(len(read.readers)) == number)[:, None]
         rows.append(
-            {
-                "reader": label,
-                "answers": int(counts.sum()),
-                "cannot_tell": int(counts[:, CANNOT_TELL].sum()),
-                "counts": counts.tolist(),
-                "shares": {name: _share(values[number][inside]) for name, inside in _sides(read).items()},
-                "detection": vars(detection(counts)),
-                "seconds": seconds(read, own),
-                "alike": again.by_reader.get(label) if again else None,
-            }
+            ReaderRow(
+                reader=label,
+                answers=int(counts.sum()),
+                cannot_tell=int(counts[:, CANNOT_TELL].sum()),
+                counts=counts,
+                shares={name: _share(values[number][inside]) for name, inside in _sides(read).items()},
+                detection=detection(counts),
+                seconds=seconds(read, own),
+                alike=again.by_reader.get(label) if again else None,
+            )
         )
     return rows
 
@@ -130,31 +208,28 @@ def _sides(read: Readings) -> dict[str, Bool[np.ndarray, " scans"]]:
     return {"all": np.ones(len(read.scans), dtype=bool), "real": ~read.synthetic, "synthetic": read.synthetic}
 
 
-def _share(values: np.ndarray) -> dict[str, Any]:
+def _share(values: np.ndarray) -> Portion:
     right, answers = float(np.nansum(values)), int((~np.isnan(values)).sum())
-    estimate = right / answers if answers else float("nan")
-    return {"right": right, "answers": answers, "estimate": estimate, "wilson": wilson(right, answers)}
+    return Portion(right, answers, right / answers if answers else float("nan"), wilson(right, answers))
 
 
-def reasons(answers: Sequence[RecordedAnswer]) -> list[dict[str, Any]]:
+def reasons(answers: Sequence[RecordedAnswer]) -> list[dict[str, str | int]]:
     """The reasons that readers wrote, by scan."""
     written = [answer for answer in answers if str(answer.values.get(REASON) or "").strip()]
     written.sort(key=lambda answer: (answer.synthetic, answer.layer, answer.repeats or answer.scan, answer.reader))
-    rows = []
-    for answer in written:
-        choice = choice_of(answer.values)
-        rows.append(
-            {
-                "survey": answer.survey,
-                "scan": (answer.repeats or answer.scan)[:8],
-                "layer": answer.layer,
-                "class": "synthetic" if answer.synthetic else "real",
-                "reader": answer.reader,
-                "said": "no answer" if choice == MISSING else CHOICES[choice].replace("_", " "),
-                "reason": str(answer.values[REASON]),
-            }
-        )
-    return rows
+    choices = {index: choice.replace("_", " ") for index, choice in enumerate(CHOICES)}
+    return [
+        {
+            "survey": answer.survey,
+            "scan": (answer.repeats or answer.scan)[:8],
+            "layer": answer.layer,
+            "class": "synthetic" if answer.synthetic else "real",
+            "reader": answer.reader,
+            "said": choices.get(choice_of(answer.values), "no answer"),
+            "reason": str(answer.values[REASON]),
+        }
+        for answer in written
+    ]
 
 
 def warnings(answers: Sequence[RecordedAnswer], read: Readings) -> list[str]:
@@ -185,76 +260,58 @@ FOR_CHANCE: tuple[Rule, ...] = ("left_out", "half")
 ALL_SURVEYS = "All surveys"
 
 
-def everything(surveys: Mapping[str, Sequence[RecordedAnswer]], *, margin: float, draws: int) -> dict[str, Any]:
-    """The whole analysis, ready for `to_json`.
-
-    Args:
-        surveys: answers by the name of their survey.
-        margin: of equivalence to guessing, as a share.
-        draws: of readers and scans, and of shuffled keys.
-    """
+def everything(surveys: Mapping[str, Sequence[RecordedAnswer]], *, margin: float, draws: int) -> Analysis:
+    """The whole analysis."""
     found = {name: one_survey({name: answers}, margin=margin, draws=draws) for name, answers in surveys.items()}
     if len(surveys) > 1:
         found[ALL_SURVEYS] = one_survey(surveys, margin=margin, draws=draws)
     rows, differences = comparisons(surveys, draws=draws)
-    return {
-        "format": FORMAT,
-        "margin": margin,
-        "draws": draws,
-        "seed": SEED,
-        "cannot_tell": RULES,
-        "verdicts": [line for survey in found.values() for line in survey["words"]],
-        "surveys": found,
-        "table_3": rows,
-        "pairs": differences,
-        "reasons": [row for answers in surveys.values() for row in reasons(answers)],
-        "published": {"source": SOURCE, "surveys": SURVEYS, "readers": READERS, "table_2": TABLE_2},
-    }
+    return Analysis(
+        format=FORMAT,
+        margin=margin,
+        draws=draws,
+        seed=SEED,
+        cannot_tell=RULES,
+        verdicts=[line for survey in found.values() for line in survey.words],
+        surveys=found,
+        table_3=rows,
+        pairs=differences,
+        reasons=[row for answers in surveys.values() for row in reasons(answers)],
+        published={"source": SOURCE, "surveys": SURVEYS, "readers": READERS, "table_2": TABLE_2},
+    )
 
 
-def one_survey(surveys: Mapping[str, Sequence[RecordedAnswer]], *, margin: float, draws: int) -> dict[str, Any]:
+def one_survey(surveys: Mapping[str, Sequence[RecordedAnswer]], *, margin: float, draws: int) -> SurveyResult:
     """One survey, or several as one."""
     read = readings(surveys)
     answers = [answer for of_survey in surveys.values() for answer in of_survey]
     again = self_agreement(answers) if len(surveys) == 1 else None
-    of_realism = realism(answers, read, seed=SEED, draws=draws)
-    chance: dict[Rule, AgainstChance] = {
-        rule: against_chance(read, rule, margin=margin, seed=SEED, draws=draws) for rule in FOR_CHANCE
-    }
-    table = {
-        rule: {column: asdict(share(read, rule, column, seed=SEED, draws=draws)) for column in COLUMNS}
-        for rule in RULES
-    }
+    chance = {rule: against_chance(read, rule, margin=margin, seed=SEED, draws=draws) for rule in FOR_CHANCE}
+    table = {rule: {column: share(read, rule, column, seed=SEED, draws=draws) for column in COLUMNS} for rule in RULES}
     alone = table["left_out"][ALL]
-    name = ALL_SURVEYS if len(surveys) > 1 else read.name
-    return {
-        "readers": len(read.readers),
-        "scans": [int((~read.synthetic).sum()), int(read.synthetic.sum())],
-        "answers": int(read.counts.sum()),
-        "counts": read.counts.tolist(),
-        "table_2": table,
-        "chance": {rule: {**asdict(found), "verdict": found.verdict} for rule, found in chance.items()},
-        "tost_independent": tost_independent(alone["right"], alone["answers"], margin),
-        "words": words(chance, name),
-        "detection": {**asdict(pooled(read, seed=SEED, draws=draws)), "mean_of_readers": mean_of_readers(read)},
-        "by_reader": readers(read, again),
-        "kappa": {
+    return SurveyResult(
+        readers=len(read.readers),
+        scans=(int((~read.synthetic).sum()), int(read.synthetic.sum())),
+        answers=int(read.counts.sum()),
+        counts=read.counts,
+        table_2=table,
+        chance={rule: {**vars(found), "verdict": found.verdict} for rule, found in chance.items()},
+        tost_independent=tost_independent(alone.right, alone.answers, margin),
+        words=words(chance, ALL_SURVEYS if len(surveys) > 1 else read.name),
+        detection={**vars(pooled(read, seed=SEED, draws=draws)), "mean_of_readers": mean_of_readers(read)},
+        by_reader=readers(read, again),
+        kappa={
             "estimate": fleiss_kappa(read.by_scan),
             "interval": kappa_interval(read.choices, read.synthetic, seed=SEED, draws=draws),
         },
-        "self_agreement": again
-        and {
-            "alike": again.alike,
-            "pairs": again.pairs,
-            "kappa": cohen_kappa(again.table),
-            "table": again.table.tolist(),
-        },
-        "seconds": times(read),
-        "layers": layers(read),
-        "realism": asdict(of_realism) if of_realism else None,
-        "regions": regions(answers),
-        "cautions": warnings(answers, read) if len(surveys) == 1 else _same_labels(surveys),
-    }
+        self_agreement=again
+        and {"alike": again.alike, "pairs": again.pairs, "kappa": cohen_kappa(again.table), "table": again.table},
+        seconds=times(read),
+        layers=layers(read),
+        realism=realism(answers, read, seed=SEED, draws=draws),
+        regions=regions(answers),
+        cautions=warnings(answers, read) if len(surveys) == 1 else _same_labels(surveys),
+    )
 
 
 def _same_labels(surveys: Mapping[str, Sequence[RecordedAnswer]]) -> list[str]:
@@ -266,7 +323,7 @@ def _same_labels(surveys: Mapping[str, Sequence[RecordedAnswer]]) -> list[str]:
     return [f"The same label in several surveys is taken for the same reader: {listed(several)}."]
 
 
-def words(chance: Mapping[Rule, AgainstChance], name: str) -> list[str]:
+def words(chance: Mapping[str, AgainstChance], name: str) -> list[str]:
     """The verdict, and a second line if another way to count "cannot tell" gives another verdict."""
     lines = [in_words(chance["left_out"], name)]
     if chance["half"].verdict != chance["left_out"].verdict:
@@ -277,33 +334,17 @@ def words(chance: Mapping[Rule, AgainstChance], name: str) -> list[str]:
 
 def comparisons(
     surveys: Mapping[str, Sequence[RecordedAnswer]], *, draws: int
-) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+) -> tuple[list[dict[str, object]], list[dict[str, object]]]:
     """Table 3, and in which survey readers distinguish real from synthetic better."""
-    names = list(surveys)
-    rows: list[Comparison] = []
-    for number, name in enumerate(names):
-        read = readings({name: surveys[name]})
-        rows.append(of_classes(read, f"{name}: real vs synthetic", (number,), seed=SEED, draws=draws))
-    if len(names) > 1:
-        every = tuple(range(len(names)))
-        rows.append(of_classes(readings(surveys), f"{ALL_SURVEYS}: real vs synthetic", every, seed=SEED, draws=draws))
+    every = {name: readings({name: answers}) for name, answers in surveys.items()}
+    rows = [of_classes(read, f"{name}: real vs synthetic", seed=SEED, draws=draws) for name, read in every.items()]
+    if len(surveys) > 1:
+        rows.append(of_classes(readings(surveys), f"{ALL_SURVEYS}: real vs synthetic", seed=SEED, draws=draws))
     differences = []
-    for first, second in pairs(len(names)):
-        both = readings({names[i]: surveys[names[i]] for i in (first, second)})
-        title = f"{names[first]} vs {names[second]}"
-        rows.append(of_surveys(both, title, (first, second), seed=SEED, draws=draws))
-        differences.append(asdict(correctness(both, title, seed=SEED, draws=draws)))
-    after = holm(np.array([row["p"] for row in differences], dtype=np.float64)) if differences else []
-    for row, p in zip(differences, after, strict=True):
-        row["holm"] = float(p)
-    return [
-        {
-            "name": row.name,
-            "kind": row.kind,
-            "binomial": asdict(row.binomial),
-            "multinomial": asdict(row.multinomial),
-            "clustered": row.clustered,
-            "holm": holms.tolist(),
-        }
-        for row, holms in zip(rows, adjusted(rows), strict=True)
-    ], differences
+    for first, second in itertools.combinations(surveys, 2):
+        both, title = readings({name: surveys[name] for name in (first, second)}), f"{first} vs {second}"
+        rows.append(of_surveys(both, title, seed=SEED, draws=draws))
+        differences.append(correctness(both, title, seed=SEED, draws=draws))
+    after = holm(np.array([row.p for row in differences])).tolist() if differences else []
+    table = [{**vars(row), "holm": holms} for row, holms in zip(rows, adjusted(rows), strict=True)]
+    return table, [{**vars(row), "holm": p} for row, p in zip(differences, after, strict=True)]
