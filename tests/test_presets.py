@@ -82,7 +82,7 @@ def test_an_option_that_is_typed_takes_effect_or_is_refused_in_words(command: st
         assert getattr(made, name) == value
         assert name not in idle(made)
         # Nothing else changes but what the option replaces.
-        assert changed <= {name, RIVALS.get(name, (name, None))[0]}
+        assert changed <= {name, *RIVALS.get(name, {})}
     assert tried or getattr(settings, name) is True, f"no other value of {name} was tried"
 
 

@@ -2,8 +2,10 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,10 +17,18 @@ from torch import nn
 
 import crossmod
 from crossmod import registry
+from crossmod.data.augment import Augmentation
 from crossmod.data.store_writer import writing_store
 from crossmod.errors import InputError
+from crossmod.evaluation.ranking import load_models
+from crossmod.inference.bundle.load import load_networks
+from crossmod.metrics.distribution import METRICS as IMAGE_METRICS
+from crossmod.metrics.distribution import Metric as ImageMetric
+from crossmod.presets import SEGMENT, with_asked
+from crossmod.report.build import build_report
 from crossmod.report.collect import FAMILY
 from crossmod.settings import Machine, SegmentSettings, TranslateSettings
+from crossmod.statistics.verdicts import Metric
 from crossmod.synthesis.families import Family, family_of
 from crossmod.synthesis.losses import discriminator_adversarial
 from crossmod.synthesis.train import train_translator
@@ -31,11 +41,13 @@ def nothing_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(registry, "_REGISTERED", {kind: {} for kind in registry._BUILT_IN})
 
 
+TYPES: dict[registry.Kind, type] = {"family": Family, "image_metric": ImageMetric, "segmentation_metric": Metric}
+
+
 @pytest.mark.parametrize("kind", registry._BUILT_IN)
 def test_every_built_in_member_is_where_the_table_says(kind: registry.Kind) -> None:
     for name in registry.built_in(kind):
-        found = registry.member(kind, name)
-        assert isinstance(found, Family) if kind == "family" else callable(found)
+        assert isinstance(registry.member(kind, name), TYPES.get(kind, Callable))
     assert registry.names(kind)[: len(registry.built_in(kind))] == registry.built_in(kind)
 
 
@@ -54,6 +66,27 @@ def test_a_member_is_taken_by_settings_and_used() -> None:
     assert TranslateSettings(adversarial="hinge").adversarial == "hinge"
     zero = torch.zeros(1, 1, 2, 2)
     assert discriminator_adversarial("hinge", zero, zero).item() == 1.0
+
+
+def test_members_that_are_registered_later_are_seen() -> None:
+    before = [*IMAGE_METRICS]
+    assert ("late" in IMAGE_METRICS, IMAGE_METRICS.get("late")) == (False, None)
+    metric = ImageMetric("late", lambda draw: 0.0)
+    crossmod.register("image_metric", "late", metric)
+    assert [*IMAGE_METRICS] == [*before, "late"]
+    assert (IMAGE_METRICS["late"], len(IMAGE_METRICS)) == (metric, len(before) + 1)
+
+
+def test_one_augmentation_at_a_time() -> None:
+    crossmod.register(
+        "augmentation", "gain", Augmentation(lambda rng, count: {}, lambda images, masks: (images, masks))
+    )
+    with pytest.raises(ValidationError, match="one augmentation, got --strong-augment and --augmentation"):
+        SegmentSettings(augmentation="gain", strong_augment=True)
+    chosen = with_asked(SEGMENT["modern"], {"augmentation": "gain"})
+    assert (chosen.augmentation, chosen.strong_augment) == ("gain", False)
+    # Records of runs without one are those of versions that did not know the setting.
+    assert "augmentation" not in SegmentSettings().model_dump()
 
 
 def test_what_cannot_be_registered_or_found() -> None:
@@ -104,19 +137,28 @@ def test_a_family_of_one_input_refuses_several(stores: Stores, tmp_path: Path) -
     assert not (tmp_path / "run").exists()
 
 
-# A package of somebody else: a CycleGAN whose generators are narrower by half.
+# A package of somebody else, with a member of each kind.
 PACKAGE = """
+import math
 from pathlib import Path
 
 import numpy as np
+import torch
+from matplotlib.figure import Figure
 
 import crossmod
+from crossmod.data.augment import Augmentation
 from crossmod.data.store_writer import writing_store
+from crossmod.html.format import Table
+from crossmod.metrics import distribution
 from crossmod.networks.blocks import ResNet
+from crossmod.report.added_sections import ReportSection
+from crossmod.statistics import verdicts
 from crossmod.synthesis import cyclegan
 from crossmod.synthesis.families import Family
 
 
+# A CycleGAN whose generators are narrower by half.
 def generators(settings):
     return {name: ResNet(1, settings.generator_filters // 2, 1) for name in ("G1", "G2")}
 
@@ -124,6 +166,54 @@ def generators(settings):
 def build(settings, device):
     networks = {**cyclegan.build(settings, device).networks, **generators(settings)}
     return cyclegan.build(settings, device, networks=networks)
+
+
+HALF = Family(title="Half CycleGAN", build=build, generators=generators, reference="Nobody et al. 2026")
+
+
+def hinge(logits, target):
+    return torch.relu(1 - (2 * target - 1) * logits).mean()
+
+
+def squares(logits, truth):
+    return {"squares": ((torch.sigmoid(logits) - truth) ** 2).mean()}
+
+
+def gain(rng, count):
+    return {"factor": rng.uniform(0.8, 1.2, count).astype(np.float32)}
+
+
+GAIN = Augmentation(gain, lambda images, masks, factor: ((images * factor[:, None, None, None]).clamp(-1, 1), masks))
+
+
+def one_layer(size):
+    return torch.nn.Conv2d(1, 1, 3, padding=1)
+
+
+def mean_gray(draw):
+    centres = np.linspace(-1, 1, 256)
+    first, second = draw.grey
+    return abs(first @ centres - second @ centres)
+
+
+GRAY = distribution.Metric("gray difference", mean_gray)
+
+
+def volumes(answer, truth, voxel_mm):
+    return abs(int(answer.sum()) - int(truth.sum())) * math.prod(voxel_mm) / 1000
+
+
+VOLUME = verdicts.Metric("volume error", "ml", 2, higher_is_better=False, of=volumes)
+
+
+def content(paths):
+    figure = Figure()
+    figure.subplots().plot([0, 1])
+    return [f"There are {len(paths)} paths.", Table(("Path",), [[path.name] for path in paths]), figure]
+
+
+SECTION = ReportSection("Notes of the hospital", content)
+EMPTY = ReportSection("Nothing to tell", lambda paths: [])
 
 
 def prepare_raw(src: Path, store: Path, *, slice_mm: float = 5.0) -> crossmod.Store:
@@ -141,22 +231,36 @@ def prepare_raw(src: Path, store: Path, *, slice_mm: float = 5.0) -> crossmod.St
     return crossmod.Store(store)
 
 
-HALF = Family(title="Half CycleGAN", build=build, generators=generators, reference="Nobody et al. 2026")
+def in_process(root, machine, options):
+    from crossmod.experiment.executors.base import InProcess
+
+    (root.parent / "by_them").touch()
+    return InProcess(root, machine)
 """
+ENTRY_POINTS = {
+    "family": "half = theirs:HALF\nbroken = theirs:MISSING",
+    "adversarial_loss": "hinge = theirs:hinge",
+    "segmentation_loss": "squares = theirs:squares",
+    "augmentation": "gain = theirs:GAIN",
+    "segmenter": "one_layer = theirs:one_layer",
+    "image_metric": "gray = theirs:GRAY",
+    "segmentation_metric": "volume = theirs:VOLUME",
+    "report_section": "notes = theirs:SECTION\nempty = theirs:EMPTY",
+    "executor": "theirs = theirs:in_process",
+    "importer": "raw = theirs:prepare_raw\ngone = theirs:GONE",
+}
 
 
-@pytest.fixture
-def installed(tmp_path: Path) -> dict[str, str]:
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """The environment of processes that find the package and its entry points."""
-    site = tmp_path / "site"
+    site = tmp_path_factory.mktemp("site")
     meta = site / "theirs-1.dist-info"
     meta.mkdir(parents=True)
     (site / "theirs.py").write_text(PACKAGE)
     (meta / "METADATA").write_text("Metadata-Version: 2.1\nName: theirs\nVersion: 1\n")
-    (meta / "entry_points.txt").write_text(
-        "[crossmod.family]\nhalf = theirs:HALF\nbroken = theirs:MISSING\n"
-        "[crossmod.importer]\nraw = theirs:prepare_raw\ngone = theirs:GONE\n"
-    )
+    groups = [f"[crossmod.{kind}]\n{points}\n" for kind, points in ENTRY_POINTS.items()]
+    (meta / "entry_points.txt").write_text("\n".join(groups))
     return {**os.environ, "PYTHONPATH": os.pathsep.join((str(site), PYTHONPATH)), "OMP_NUM_THREADS": "1"}
 
 
@@ -165,41 +269,117 @@ def crossmod_in(environment: dict[str, str], *words: object) -> subprocess.Compl
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 
 
-SMALL = [
-    "--preset",
-    "tiny",
-    "--size",
-    "32",
-    "--generator-filters",
-    "4",
-    "--discriminator-filters",
-    "4",
-    "--folds",
-    "3",
-    "--epochs",
-    "1",
-]
+# All commands in one process, since each would import torch again.
+WHOLE_WAY = """
+import sys
+from pathlib import Path
+
+import crossmod
+
+ct, mr, root = map(Path, sys.argv[1:])
+small = dict(preset="tiny", size=32, folds=3, epochs=1)
+networks = dict(generator_filters=4, discriminator_filters=4)
+run = crossmod.train(root / "run", ct=ct, mr=mr, family="half", adversarial="hinge", **networks, **small)
+made = crossmod.synthesize(run.path, source=ct, out=root / "made")
+images = crossmod.evaluate_images(mr, made.path, out=root / "images", source=ct, draws=10)
+own = dict(network="one_layer", loss="squares", augmentation="gain", modality="mr", **small)
+plain = crossmod.segment(root / "plain", real=mr, **own)
+helped = crossmod.segment(root / "helped", real=mr, synthetic=made.path, count=4, **own)
+crossmod.build_report([run.path, made.path, images.path, plain.path, helped.path], out=root / "page.html")
+crossmod.export_bundle([run.path], root / "bundle", licence="none")
+case = crossmod.Store(ct).cases[0].id
+volume = crossmod.Store(ct).read(case)
+of_bundle, of_run = (crossmod.load_model(path).translate(volume) for path in (root / "bundle", run.path))
+assert (of_bundle.image.voxels == of_run.image.voxels).all()
+"""
 
 
-def test_a_family_of_another_package_goes_the_whole_way(
-    installed: dict[str, str], stores: Stores, tmp_path: Path
-) -> None:
-    run, made, page = tmp_path / "run", tmp_path / "synthetic", tmp_path / "page.html"
+@pytest.fixture(scope="module")
+def whole_way(installed: dict[str, str], stores: Stores, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the members of the package did, from training to the report; nothing may be written into it."""
+    out = tmp_path_factory.mktemp("whole") / "done"
+    words = sys.executable, "-c", WHOLE_WAY, stores.ct, stores.mr, out
+    done = subprocess.run(words, env=installed, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return out
+
+
+def test_members_of_another_package_go_the_whole_way(whole_way: Path) -> None:
+    cards = {path.parent.name: json.loads(path.read_text()) for path in whole_way.glob("*/card.json")}
+    assert (cards["run"]["family"], cards["run"]["settings"]["adversarial"]) == ("half", "hinge")
+    settings = cards["helped"]["settings"]
+    assert [settings[name] for name in ("network", "loss", "augmentation")] == ["one_layer", "squares", "gain"]
+    assert set(cards["helped"]["scores"]["patient_values"]["volume"]) == set(cards["helped"]["data"]["test_patients"])
+    (model,) = cards["images"]["models"].values()
+    assert model["scores"]["average"]["gray"][0] >= 0
+    page = (whole_way / "page.html").read_text(encoding="utf-8")
+    for words in ("Half CycleGAN", "gray difference", "volume error", "<h2>Notes of the hospital</h2>", "5 paths."):
+        assert words in page
+    assert "Nothing to tell" not in page
+    assert "Nobody et al. 2026" in (whole_way / "bundle" / "README.md").read_text(encoding="utf-8")
+
+
+def test_without_the_package_its_results_are_read_and_what_is_missing_is_named(whole_way: Path, tmp_path: Path) -> None:
+    page = tmp_path / "page.html"
+    build_report([whole_way / "images", whole_way / "plain"], page)
+    text = page.read_text(encoding="utf-8")
+    assert "Not shown: gray, since no installed package measures it." in text
+    assert "volume error" not in text
+    with pytest.raises(InputError, match=r"family: 'half'\. Expected: one of cyclegan, essnet, multi_input"):
+        load_networks(whole_way / "bundle")
+    # A bundle cannot choose how the networks of built-in families are made.
+    changed = shutil.copytree(whole_way / "bundle", tmp_path / "changed")
+    content = (changed / "bundle.json").read_text().replace('"family": "half"', '"family": "essnet"')
+    (changed / "bundle.json").write_text(content)
+    with pytest.raises(InputError, match="networks of a package for the family essnet"):
+        load_networks(changed)
+
+
+def test_results_with_and_without_an_added_metric_are_ranked_by_what_both_have(whole_way: Path) -> None:
+    """Columns of draws are found by the names in their own result."""
+    (whole,) = load_models([whole_way / "images"])
+    assert "gray" not in whole.metrics
+    assert whole.draws is not None
+    assert whole.draws.shape == (11, len(whole.metrics))
+    crossmod.register("image_metric", "gray", ImageMetric("gray difference", lambda draw: 0.0))
+    (known,) = load_models([whole_way / "images"])
+    assert known.metrics == (*whole.metrics, "gray")
+
+
+def test_what_cannot_be_imported_is_named(installed: dict[str, str], stores: Stores, tmp_path: Path) -> None:
     sides = ("--ct", stores.ct, "--mr", stores.mr, "--same-people", "no")
-    done = crossmod_in(installed, "train", run, *sides, "--family", "half", *SMALL)
-    assert done.returncode == 0, done.stderr
-    assert json.loads((run / "card.json").read_text())["family"] == "half"
-    done = crossmod_in(installed, "synthesize", run, "--source", stores.ct, "--out", made, "--same-people", "no")
-    assert done.returncode == 0, done.stderr
-    done = crossmod_in(installed, "report", run, made, "--out", page)
-    assert done.returncode == 0, done.stderr
-    assert "Half CycleGAN" in page.read_text(encoding="utf-8")
-    done = crossmod_in(installed, "export", run, tmp_path / "bundle", "--licence", "none")
-    assert done.returncode == 2
-    assert "the family 'half'. Expected: one of cyclegan, essnet, multi_input" in done.stderr
-    done = crossmod_in(installed, "train", tmp_path / "x", *sides, "--family", "broken", *SMALL)
+    done = crossmod_in(installed, "train", tmp_path / "x", *sides, "--family", "broken", "--preset", "tiny")
     assert done.returncode == 2
     assert "theirs:MISSING, which cannot be imported" in done.stderr
+
+
+DESIGN = """
+translators:
+  half:
+    preset: tiny
+    settings: {family: half, epochs: 1, size: 32, generator_filters: 4, discriminator_filters: 4}
+segmenters:
+  unet:
+    preset: tiny
+    settings: {steps: 20, size: 32}
+counts: [0, 4]
+folds: 2
+seeds: [0]
+phantom: {ct_patients: 3, mr_patients: 4}
+"""
+
+
+def test_an_experiment_compares_arms_by_an_added_metric(installed: dict[str, str], tmp_path: Path) -> None:
+    design = tmp_path / "design.yaml"
+    design.write_text(DESIGN)
+    done = crossmod_in(installed, "experiment", design, "--out", tmp_path / "out", "--executor", "theirs")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "by_them").exists()
+    findings = json.loads((tmp_path / "out" / "findings.json").read_text())
+    assert all("volume" in arm["effects"] for arm in findings["arms"])
+    page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    assert "volume error" in page
+    assert "There are 1 paths." in page
 
 
 def test_an_importer_of_another_package_is_a_command(installed: dict[str, str], tmp_path: Path) -> None:

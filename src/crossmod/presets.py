@@ -118,11 +118,12 @@ STATED = {model: frozenset(names.split()) for model, names in _STATED.items()}
 
 Chosen = TypeVar("Chosen", bound=SplitSettings)
 
-# A requested setting switches the other one off: the value that the other one then has.
-RIVALS: dict[str, tuple[str, Any]] = {
-    "epochs": ("steps", 0),
-    "augment": ("strong_augment", False),
-    "strong_augment": ("augment", False),
+# A requested setting switches others off: the values that these then have.
+RIVALS: dict[str, dict[str, Any]] = {
+    "epochs": {"steps": 0},
+    "augment": {"strong_augment": False, "augmentation": None},
+    "strong_augment": {"augment": False, "augmentation": None},
+    "augmentation": {"augment": False, "strong_augment": False},
 }
 
 
@@ -138,10 +139,13 @@ def with_asked(settings: Chosen, asked: Mapping[str, Any], *, every: bool = True
     Raises:
         InputError: a value is invalid, or would have no effect.
     """
-    switched = {}
-    for name, (other, off) in RIVALS.items():
-        if asked.get(name) and other in type(settings).model_fields and other not in asked:
-            switched[other] = off
+    fields = type(settings).model_fields
+    switched = {
+        other: off
+        for name, others in RIVALS.items()
+        for other, off in others.items()
+        if asked.get(name) and other in fields and other not in asked
+    }
     if every and asked.get("epochs") and asked.get("steps"):
         found = f"--epochs {asked['epochs']} and --steps {asked['steps']}"
         raise InputError("--epochs", found=found, expected="one of the two", do="Leave one out.")

@@ -1,18 +1,31 @@
-"""Components that a package or a notebook can add: families of translators, losses, networks, executors.
+"""Components that a package or a notebook can add, by kind and name: families, losses, networks, metrics and others.
 
 Built-in members are listed here as `module:attribute`, so that nothing is imported before it is used. A package adds
 members with an entry point of the group `crossmod.KIND`, which every process finds, including workers; a notebook with
 `crossmod.register(KIND, NAME, MEMBER)`, for its own process only. docs/how-to/extend.md shows one of each kind.
 """
 
+from collections.abc import Iterator, Mapping
 from functools import cache
 from importlib import import_module
 from importlib.metadata import entry_points
-from typing import Any, Literal, get_args
+from typing import Any, Literal, TypeVar, get_args
 
 from crossmod.errors import InputError
 
-Kind = Literal["family", "adversarial_loss", "segmenter", "executor", "importer"]
+Kind = Literal[
+    "family",
+    "adversarial_loss",
+    "segmentation_loss",
+    "augmentation",
+    "segmenter",
+    "image_metric",
+    "segmentation_metric",
+    "executor",
+    "importer",
+    "report_section",
+]
+MemberType = TypeVar("MemberType")
 
 _BUILT_IN: dict[str, dict[str, str]] = {
     "family": {
@@ -24,6 +37,12 @@ _BUILT_IN: dict[str, dict[str, str]] = {
         "least_squares": "crossmod.synthesis.losses:least_squares",
         "cross_entropy": "crossmod.synthesis.losses:cross_entropy",
     },
+    "segmentation_loss": {
+        "cross_entropy": "crossmod.segmentation.model:cross_entropy",
+        "dice_cross_entropy": "crossmod.segmentation.model:dice_cross_entropy",
+    },
+    # `augment` and `strong_augment` are settings of their own.
+    "augmentation": {},
     "segmenter": {
         "unet": "crossmod.networks.unet:paper_unet",
         "tiny": "crossmod.networks.unet:tiny_unet",
@@ -31,6 +50,25 @@ _BUILT_IN: dict[str, dict[str, str]] = {
         "attention_unet": "crossmod.networks.monai:attention_unet",
         "swin_unetr": "crossmod.networks.monai:swin_unetr",
         "segresnet": "crossmod.networks.monai:segresnet",
+    },
+    "image_metric": {
+        "frechet": "crossmod.metrics.distribution:FRECHET",
+        "kid": "crossmod.metrics.distribution:KID",
+        "kl_256": "crossmod.metrics.distribution:KL_256",
+        "kl_3": "crossmod.metrics.distribution:KL_3",
+        "correlation": "crossmod.metrics.distribution:CORRELATION",
+        "intersection": "crossmod.metrics.distribution:INTERSECTION",
+        "spectrum": "crossmod.metrics.distribution:SPECTRUM",
+    },
+    # In the order of tables; reports compare arms by the first one.
+    "segmentation_metric": {
+        "dice": "crossmod.statistics.verdicts:DICE",
+        "iou": "crossmod.statistics.verdicts:IOU",
+        "hd95": "crossmod.statistics.verdicts:HD95",
+        "assd": "crossmod.statistics.verdicts:ASSD",
+        "mssd": "crossmod.statistics.verdicts:MSSD",
+        "ravd": "crossmod.statistics.verdicts:RAVD",
+        "slice_dice": "crossmod.statistics.verdicts:SLICE_DICE",
     },
     "executor": {
         "local": "crossmod.experiment.executors.options:local",
@@ -42,6 +80,8 @@ _BUILT_IN: dict[str, dict[str, str]] = {
         "dicom": "crossmod.commands.prepare:prepare_dicom",
         "nifti": "crossmod.commands.prepare:prepare_nifti",
     },
+    # The sections of crossmod's own follow from what is reported.
+    "report_section": {},
 }
 _REGISTERED: dict[str, dict[str, Any]] = {kind: {} for kind in get_args(Kind)}
 
@@ -50,7 +90,7 @@ def register(kind: str, name: str, member: Any) -> None:
     """Add a member in this process, under a name that settings and options then accept.
 
     Args:
-        kind: `family`, `adversarial_loss`, `segmenter` or `executor`.
+        kind: one of `crossmod.registry.Kind`.
         name: its name; if it is registered twice, the later member is used.
         member: the object, see docs/how-to/extend.md; or `module:attribute`, which is imported on first use.
 
@@ -112,6 +152,25 @@ def built_in(kind: Kind) -> tuple[str, ...]:
     return tuple(_BUILT_IN[kind])
 
 
+class Members(Mapping[str, MemberType]):
+    """All members of a kind by name, built-in ones first; members that are registered later appear in it too."""
+
+    def __init__(self, kind: Kind) -> None:
+        self._kind: Kind = kind
+
+    def __getitem__(self, name: str) -> MemberType:
+        if name not in names(self._kind):
+            raise KeyError(name)
+        return member(self._kind, name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(names(self._kind))
+
+    def __len__(self) -> int:
+        return len(names(self._kind))
+
+
+@cache
 def _imported(address: str) -> Any:
     module, _, attribute = address.partition(":")
     return getattr(import_module(module), attribute)

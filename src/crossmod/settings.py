@@ -1,7 +1,6 @@
 """The settings of training translators and segmenters and of evaluations: each is documented here, and only here."""
 
 from collections.abc import Mapping
-from functools import partial
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, model_validator
@@ -24,7 +23,12 @@ WITHOUT_SEGMENTOR = ("cyclegan", "multi_input")
 
 def member_of(kind: registry.Kind) -> AfterValidator:
     """The check of a setting that names a member of a registry."""
-    return AfterValidator(partial(registry.known, kind))
+    return AfterValidator(lambda name: name if name is None else registry.known(kind, name))
+
+
+def _is_none(value: object) -> bool:
+    """For settings that are recorded only if they are used, so that records without them stay the same."""
+    return value is None
 
 
 # Heading of each setting in the help of `train` and `segment`; all others are "Data".
@@ -300,7 +304,9 @@ class SegmentSettings(TrainSettings):
     """Shift and scale slices at random while training."""
     strong_augment: bool = False
     """Instead of `augment`: rotate, shift and scale more, and vary gamma, contrast and noise."""
-    loss: Literal["cross_entropy", "dice_cross_entropy"] = "cross_entropy"
+    augmentation: Annotated[str | None, member_of("augmentation")] = Field(default=None, exclude_if=_is_none)
+    """Instead of `augment`: an augmentation that an installed package adds, by its name."""
+    loss: Annotated[str, member_of("segmentation_loss")] = "cross_entropy"
     """Cross-entropy, as in the paper; or soft Dice over the batch and cross-entropy, as in nnU-Net."""
     learning_rate: float = Field(default=1e-4, gt=0)
     """Adam's learning rate."""
@@ -331,8 +337,10 @@ class SegmentSettings(TrainSettings):
 
     @model_validator(mode="after")
     def _check_augmentation(self) -> "SegmentSettings":
-        if self.augment and self.strong_augment:
-            raise ValueError("one augmentation, got --augment and --strong-augment")
+        names = "augment", "strong_augment", "augmentation"
+        chosen = [f"--{name.replace('_', '-')}" for name in names if getattr(self, name)]
+        if len(chosen) > 1:
+            raise ValueError(f"one augmentation, got {' and '.join(chosen)}")
         return self
 
 

@@ -16,7 +16,7 @@ from crossmod.runs import start_run
 from crossmod.settings import EvaluationSettings
 from tests.support.evaluated_people import flat, look_alike, make_people, synthetic_store
 
-LOWER = [metric.name for metric in METRICS.values() if not metric.higher_is_better]
+LOWER = [name for name, metric in METRICS.items() if not metric.higher_is_better]
 
 
 def result(folder: Path, models: dict[str, dict[str, Any]], *, modality: str = "mr", draws: bool = True) -> Path:
@@ -156,10 +156,10 @@ def test_models_that_were_judged_apart_are_paired_all_the_same(tmp_path: Path) -
 def test_a_difference_of_a_score_that_rises_with_nearness() -> None:
     def model(name: str, value: float) -> ModelResult:
         rows = np.full((50, len(METRICS)), value) + np.random.default_rng(1).normal(0, 1e-3, (50, 1))
-        return ModelResult(name, "r", {}, {"pairing": "p"}, rows)
+        return ModelResult(name, "r", {}, {"pairing": "p"}, tuple(METRICS), rows)
 
     pair = pair_of(model("low", 0.2), model("high", 0.8))
-    assert pair.nearer == {m.name: "high" if m.higher_is_better else "low" for m in METRICS.values()}
+    assert pair.nearer == {name: "high" if m.higher_is_better else "low" for name, m in METRICS.items()}
     same = pair_of(model("low", 0.2), replace(model("low", 0.2), name="twin"))
     assert set(same.nearer.values()) == {None}
 

@@ -6,6 +6,9 @@
   takes an eighth of torch's time, since it copies whole rows of pixels (256 px, one core).
 """
 
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812 - the name everybody knows
@@ -18,6 +21,20 @@ Classes = Int[Tensor, "batch size size"]
 
 # An array on the host, a tensor on a device.
 Held = np.ndarray | Tensor
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """A random change of the training slices of a segmenter, drawn for a batch and applied to it.
+
+    Args:
+        draw: from a random generator and the number of slices, arrays by name with a row per slice.
+        apply: from images in [-1, 1] `[batch, 1, size, size]`, masks `[batch, size, size]` and these arrays, as
+            tensors by the same names on the same device, to the changed images and masks.
+    """
+
+    draw: Callable[[np.random.Generator, int], Mapping[str, np.ndarray]]
+    apply: Callable[..., tuple[Tensor, Tensor]]
 
 
 def draw_crops(
@@ -119,3 +136,6 @@ def vary(
     u = ((moved + 1) / 2).clamp(0, 1)
     u = contrast * u**gamma + noise * torch.randn_like(u)
     return u.clamp(0, 1) * 2 - 1, classes
+
+
+STRONG = Augmentation(draw_variations, vary)

@@ -31,38 +31,49 @@ from crossmod.statistics.intervals import Estimate, estimate
 
 How = Literal["paired draws", "intervals"]
 
-# Times a score: lower is better for every metric.
-SIGNS = np.array([-1.0 if metric.higher_is_better else 1.0 for metric in METRICS.values()])
+
+def signs(metrics: Sequence[str]) -> Float[np.ndarray, " metrics"]:
+    """Factors that make lower better for every metric."""
+    return np.array([-1.0 if METRICS[name].higher_is_better else 1.0 for name in metrics])
 
 
 @dataclass(frozen=True, eq=False)
 class ModelResult:
-    """One model of one result."""
+    """One model of one result.
+
+    Args:
+        metrics: that all compared results have; the columns of `draws`.
+    """
 
     name: str
     result: str
     card: Mapping[str, Any]
     model: Mapping[str, Any]
+    metrics: tuple[str, ...]
     draws: Draws | None
 
     @property
     def values(self) -> dict[str, Values]:
         """What it is ranked by if models cannot be paired: ratios, and the scores of undivided metrics."""
-        sides = {metric.name: "ratios" if metric.divided else "scores" for metric in METRICS.values()}
+        sides = {name: "ratios" if METRICS[name].divided else "scores" for name in self.metrics}
         return {metric: self.model[side]["average"][metric] for metric, side in sides.items()}
 
 
 def load_models(results: Sequence[Path]) -> list[ModelResult]:
     """The models of some results, under distinct names."""
     runs: dict[Path, Run] = {path.resolve(): open_run(path, "evaluate") for path in results}
+    tables = [model["scores"]["average"] for run in runs.values() for model in run.card["models"].values()]
+    metrics = tuple(metric for metric in METRICS if all(metric in table for table in tables))
     found = []
     for path, run in runs.items():
         card = run.card
         names = list(card["models"])
         draws = load_draws(path, names)
         for name in names:
-            pairing = card["models"][name]["pairing"]
-            found.append(ModelResult(name, path.name, card, card["models"][name], draws.get(name) if pairing else None))
+            model = card["models"][name]
+            measured = list(model["scores"]["average"])  # the columns of its draws
+            own = draws[name][:, [measured.index(metric) for metric in metrics]] if name in draws else None
+            found.append(ModelResult(name, path.name, card, model, metrics, own if model["pairing"] else None))
     twice = {model.name for model in found if sum(other.name == model.name for other in found) > 1}
     return [replace(model, name=f"{model.result}: {model.name}") if model.name in twice else model for model in found]
 
@@ -107,14 +118,14 @@ class Pair:
 def pair_of(first: ModelResult, second: ModelResult) -> Pair:
     """Which of two models is shown to be nearer to real, by each metric."""
     if first.draws is None or second.draws is None or first.model["pairing"] != second.model["pairing"]:
-        both = [m for m in METRICS if first.values[m][0] is not None and second.values[m][0] is not None]
+        both = [m for m in first.metrics if first.values[m][0] is not None and second.values[m][0] is not None]
         apart = {metric: _apart(metric, first, second) for metric in both}
         return Pair(first.name, second.name, "intervals", apart, {}, None)
     differences = first.draws - second.draws
-    estimates = {metric: estimate(differences[:, i], "difference") for i, metric in enumerate(METRICS)}
+    estimates = {metric: estimate(differences[:, i], "difference") for i, metric in enumerate(first.metrics)}
     known = {metric: one for metric, one in estimates.items() if not math.isnan(one.value)}
     nearer = {metric: _nearer(metric, one, first.name, second.name) for metric, one in known.items()}
-    return Pair(first.name, second.name, "paired draws", nearer, known, _lead(differences))
+    return Pair(first.name, second.name, "paired draws", nearer, known, _lead(differences, signs(first.metrics)))
 
 
 def _nearer(metric: str, difference: Estimate, first: str, second: str) -> str | None:
@@ -123,9 +134,9 @@ def _nearer(metric: str, difference: Estimate, first: str, second: str) -> str |
     return first if (difference.value > 0) == METRICS[metric].higher_is_better else second
 
 
-def _lead(differences: Float[np.ndarray, "draws metrics"]) -> Estimate:
+def _lead(differences: Float[np.ndarray, "draws metrics"], factors: Float[np.ndarray, " metrics"]) -> Estimate:
     usable = ~np.isnan(differences[0])
-    return estimate(mean_of_known(np.sign(differences[:, usable] * -SIGNS[usable])), "difference", (-1.0, 1.0))
+    return estimate(mean_of_known(np.sign(differences[:, usable] * -factors[usable])), "difference", (-1.0, 1.0))
 
 
 def _apart(metric: str, first: ModelResult, second: ModelResult) -> str | None:
@@ -192,15 +203,15 @@ Ranks = tuple[dict[str, dict[str, Values]], dict[str, Estimate], dict[str, dict[
 
 def _by_draws(models: Sequence[ModelResult]) -> Ranks:
     """Ranks with intervals: models are ranked in each draw."""
-    names = [model.name for model in models]
+    names, columns = [model.name for model in models], models[0].metrics
     table = np.stack([model.draws for model in models if model.draws is not None])  # models, draws, metrics
     usable = np.asarray(~np.isnan(table[:, 0]).any(axis=0))
     # Rounded, since equal images may differ in the last digit.
-    ranks = rankdata(np.round(table[:, :, usable] * SIGNS[usable], 12), axis=0, nan_policy="omit")
+    ranks = rankdata(np.round(table[:, :, usable] * signs(columns)[usable], 12), axis=0, nan_policy="omit")
     limits = (1.0, float(len(models)))
-    metrics = [metric for metric, use in zip(METRICS, usable, strict=True) if use]
+    metrics = [metric for metric, use in zip(columns, usable, strict=True) if use]
     scores = {
-        name: {m.name: values_of(estimate(rows[:, i], "difference", m.limits)) for i, m in enumerate(METRICS.values())}
+        name: {m: values_of(estimate(rows[:, i], "difference", METRICS[m].limits)) for i, m in enumerate(columns)}
         for name, rows in zip(names, table, strict=True)
     }
     means = {name: estimate(mean_of_known(rows), "difference", limits) for name, rows in zip(names, ranks, strict=True)}
@@ -211,7 +222,8 @@ def _by_ratios(models: Sequence[ModelResult]) -> Ranks:
     """Ranks without intervals, by the ratios in each result."""
     scores = {model.name: model.values for model in models}
     ranks: dict[str, dict[str, float]] = {model.name: {} for model in models}
-    for metric, sign in zip(METRICS, SIGNS, strict=True):
+    metrics = models[0].metrics
+    for metric, sign in zip(metrics, signs(metrics), strict=True):
         if all(one[metric][0] is not None for one in scores.values()):
             in_order = rankdata([sign * (one[metric][0] or 0.0) for one in scores.values()]).tolist()
             for name, rank in zip(scores, in_order, strict=True):

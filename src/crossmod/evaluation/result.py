@@ -98,6 +98,18 @@ def verdict(metric: str, score: Values, ratio: Values) -> Verdict:
     return "nearer than real" if (low > expected) == METRICS[metric].higher_is_better else "further than real"
 
 
+def known_metrics(card: Mapping[str, Any]) -> list[str]:
+    """The metrics of a result, in the order of tables: those that are measured here and were measured then."""
+    return [metric for metric in METRICS if metric in card["baseline"]["average"]]
+
+
+def warnings_of(card: Mapping[str, Any]) -> list[str]:
+    """The warnings of a result, and the metrics that cannot be shown here."""
+    unknown = [metric for metric in card["baseline"]["average"] if metric not in METRICS]
+    more = [f"Not shown: {', '.join(unknown)}, since no installed package measures it."] if unknown else []
+    return [*card["warnings"], *more]
+
+
 def text(values: Values, digits: int = 3) -> str:
     """A score with its interval, for people."""
     value, low, high = values
@@ -186,7 +198,7 @@ def rows(card: Mapping[str, Any]) -> list[tuple[str, ...]]:
     """The table of a result, header first: averages over layers, one row per model and metric."""
     table: list[tuple[str, ...]] = [("model", "metric", "score [95 %]", "real scores", "ratio [95 %]", "")]
     for name, model in card["models"].items():
-        for metric in METRICS:
+        for metric in known_metrics(card):
             score, ratio = (model[side]["average"][metric] for side in ("scores", "ratios"))
             base = card["baseline"]["average"][metric]
             if score[0] is None and base[0] is None:
@@ -208,8 +220,9 @@ def lines(card: Mapping[str, Any]) -> list[str]:
         *columns(rows(card)),
     ]
     for name, model in card["models"].items():
-        alike = [METRICS[metric].title for metric, word in model["verdicts"].items() if word == "not told from real"]
-        worse = all(word == "further than real" for word in model["verdicts"].values())
+        words = {metric: model["verdicts"][metric] for metric in known_metrics(card)}
+        alike = [METRICS[metric].title for metric, word in words.items() if word == "not told from real"]
+        worse = all(word == "further than real" for word in words.values())
         summary = "worse than real by every metric" if worse else "not shown to be like real by any metric"
         if alike:
             summary = f"not distinguishable from real by {', '.join(alike)}"
@@ -218,7 +231,7 @@ def lines(card: Mapping[str, Any]) -> list[str]:
         printed += jump_line(name, model["jumps"])
         if model["truth"]:
             printed.append(truth_line(name, model["truth"]))
-    return printed + [f"Warning: {line}" for line in card["warnings"]]
+    return printed + [f"Warning: {line}" for line in warnings_of(card)]
 
 
 def organ_line(name: str, organ: str, summary: Mapping[str, Any]) -> str:

@@ -6,7 +6,7 @@ import numpy as np
 
 from crossmod.engine.logger import training
 from crossmod.experiment.plan import Arm, Plan
-from crossmod.experiment.results import BY_PATIENT, BY_RUN, Result, arm_scores, patients_of
+from crossmod.experiment.results import BY_RUN, Result, arm_scores, patients_of
 from crossmod.files import to_json
 from crossmod.report.experiment.schema import ArmFinding, Comparison, Findings, RunScore, SaturationCurve, Score
 from crossmod.runs import Run
@@ -16,7 +16,7 @@ from crossmod.statistics.baseline_quality import Training, untrained
 from crossmod.statistics.intervals import interval
 from crossmod.statistics.paired_effects import effects
 from crossmod.statistics.saturation import saturation
-from crossmod.statistics.verdicts import MAIN, Compared, Facts, Origin, compare_arms, holm, shared_by_folds
+from crossmod.statistics.verdicts import MAIN, METRICS, Compared, Facts, Origin, compare_arms, holm, shared_by_folds
 
 SEED = 0
 
@@ -109,7 +109,7 @@ def findings(plan: Plan, results: Sequence[Result], draws: int) -> Findings:
         results: of the finished segmenters.
         draws: of patients and runs, for the share of draws in which each count is the best.
     """
-    scores = {metric: arm_scores(results, metric) for metric in BY_PATIENT}
+    scores = {metric: arm_scores(results, metric) for metric in METRICS}
     compared = compare(plan, scores, untrained_baselines(results))
     arms = [arm for arm in plan.arms.values() if arm.name in scores[MAIN]]
     return {
@@ -146,9 +146,9 @@ def _arm(arm: Arm, results: Sequence[Result], scores: Scores, compared: Comparis
             "runs": [{"fold": result.fold, "seed": result.seed, "run": result.run.name} for result in own],
             "wanted": len(arm.runs),
             "constant": sum(bool(result.card["scores"]["constant"]) for result in own),
-            "scores": {metric: _score(scores[metric].get(arm.name)) for metric in BY_PATIENT},
+            "scores": {metric: _score(scores[metric].get(arm.name)) for metric in METRICS},
             "by_run": {metric: _over_runs([result.of_run(metric) for result in own]) for metric in BY_RUN},
-            "effects": {metric: compared[metric].get(arm.name) for metric in BY_PATIENT},
+            "effects": {metric: compared[metric].get(arm.name) for metric in METRICS},
             "by_patient": scored.by_patient,
             "power": None if needed is None else {**vars(needed), "sentence": power.needed_in_words(needed)},
             "seconds": sum(result.card["seconds"] for result in own),

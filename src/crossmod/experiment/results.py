@@ -15,11 +15,10 @@ from crossmod.metrics.segmentation import DISTANCES, SURFACE
 from crossmod.report.collect import Card
 from crossmod.runs import Run
 from crossmod.statistics.arm_scores import ArmScores
+from crossmod.statistics.verdicts import METRICS
 
 log = logging.getLogger(__name__)
 
-# 3D, of all tested slices of a patient together; and the Dice of each slice that shows the organ, averaged by patient.
-BY_PATIENT = ("dice", "iou", "hd95", "assd", "mssd", "ravd", "slice_dice")
 # Of all tested pixels together, and means over slices that show the organ.
 BY_RUN = ("pooled_dice", "pooled_iou", "slice_dice", "slice_iou", "auc")
 
@@ -138,9 +137,9 @@ def write_tables(results: Sequence[Result], root: Path) -> None:
             "seed": result.seed,
             "run": result.run.name,
         }
-        tables = {metric: result.of_patients(metric) for metric in BY_PATIENT}
+        tables = {metric: result.of_patients(metric) for metric in METRICS}
         for patient in tables["dice"]:
-            scores = {metric: _text(tables[metric].get(patient)) for metric in BY_PATIENT}
+            scores = {metric: _text(tables[metric].get(patient)) for metric in METRICS}
             rows.append({**head, "patient": patient, **scores})
         totals = {metric: _text(result.of_run(metric)) for metric in BY_RUN}
         runs.append({**head, **totals, "steps": card["steps"], "seconds": card["seconds"], "device": card["device"]})

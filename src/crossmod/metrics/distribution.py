@@ -11,7 +11,7 @@ Notable:
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import TypeAlias
@@ -31,6 +31,7 @@ from crossmod.metrics.histograms import (
     kl_divergence,
     log_spectra,
 )
+from crossmod.registry import Members
 
 Scores: TypeAlias = dict[str, float]
 
@@ -180,8 +181,8 @@ class WeightedComparison:
             times_real: how often each real image occurs: whole numbers, 0 if it was not drawn.
             times_synthetic: how often each synthetic image occurs.
         """
-        draw, images = _Draw(self, times_real, times_synthetic), min(times_real.sum(), times_synthetic.sum())
-        return {m.name: m.of(draw) if images >= m.images else math.nan for m in METRICS.values()}
+        draw, images = Draw(self, times_real, times_synthetic), min(times_real.sum(), times_synthetic.sum())
+        return {name: float(m.of(draw)) if images >= m.images else math.nan for name, m in METRICS.items()}
 
 
 def weighted_comparison(real: WeightedSet, synthetic: WeightedSet) -> WeightedComparison:
@@ -197,8 +198,8 @@ def weighted_comparison(real: WeightedSet, synthetic: WeightedSet) -> WeightedCo
 
 
 @dataclass(frozen=True, eq=False)
-class _Draw:
-    """A comparison with the number of times that each image occurs."""
+class Draw:
+    """A comparison with the number of times that each real (`a`) and each synthetic image (`b`) occurs."""
 
     pair: WeightedComparison
     a: Float[np.ndarray, " n"]
@@ -206,30 +207,32 @@ class _Draw:
 
     @cached_property
     def shares(self) -> tuple[Float[np.ndarray, " n"], Float[np.ndarray, " m"]]:
+        """The weights of the real images, and of the synthetic ones."""
         return self.a / self.a.sum(), self.b / self.b.sum()
 
     @cached_property
     def grey(self) -> tuple[Float[np.ndarray, " 256"], Float[np.ndarray, " 256"]]:
+        """The averaged histogram of each side."""
         p, q = self.shares
         return p @ self.pair.real.statistics.grey, q @ self.pair.synthetic.statistics.grey
 
 
-def _frechet(draw: _Draw) -> float:
+def _frechet(draw: Draw) -> float:
     pair = draw.pair
     return weighted_frechet_distance(pair.real.gram, pair.synthetic.gram, pair.gram, draw.a, draw.b)
 
 
-def _kid(draw: _Draw) -> float:
+def _kid(draw: Draw) -> float:
     pair = draw.pair
     return weighted_kernel_distance(pair.real.kernel, pair.synthetic.kernel, pair.kernel, draw.a, draw.b)
 
 
-def _kl_3(draw: _Draw) -> float:
+def _kl_3(draw: Draw) -> float:
     (p, q), first, second = draw.shares, draw.pair.real.statistics.tissue, draw.pair.synthetic.statistics.tissue
     return math.nan if first is None or second is None else kl_divergence(p @ first, q @ second)
 
 
-def _spectrum(draw: _Draw) -> float:
+def _spectrum(draw: Draw) -> float:
     (p, q), pair = draw.shares, draw.pair
     variances = float(p @ pair.real.covariances @ p), float(q @ pair.synthetic.covariances @ q)
     return correlation_of(float(p @ pair.covariances @ q), *variances)
@@ -240,8 +243,9 @@ class Metric:
     """One score of two sets of slices, with all that results and reports need to know of it.
 
     Args:
-        name: in cards.
         title: for people.
+        of: the score of a draw, whose sets of slices are `draw.pair.real` and `draw.pair.synthetic`, and their images'
+            weights, with a sum of 1, `draw.shares`.
         higher_is_better: whether sets that are nearer to each other have more.
         divided: whether it is divided by its baseline. The kernel distance is not: it is unbiased, so that its
             baseline is near 0, and may be negative.
@@ -249,30 +253,24 @@ class Metric:
         images: needed on each side.
     """
 
-    name: str
     title: str
-    of: Callable[[_Draw], float]
+    of: Callable[[Draw], float]
     higher_is_better: bool = False
     divided: bool = True
     limits: tuple[float, float] = (0.0, math.inf)
     images: int = 1
 
 
-METRICS: Mapping[str, Metric] = {
-    metric.name: metric
-    for metric in (
-        # Of the detector's features; FID if those are Inception's (Eq. 1).
-        Metric("frechet", "Fréchet distance", _frechet, images=2),
-        Metric("kid", "kernel distance", _kid, divided=False, limits=(-math.inf, math.inf), images=2),
-        # Of the averaged histograms (Eq. 2), and of those with 256 bins (Eq. 3 to 5).
-        Metric("kl_256", "KL, 256 bins", lambda draw: kl_divergence(*draw.grey)),
-        Metric("kl_3", "KL, 3 bins", _kl_3),
-        Metric("correlation", "histogram correlation", lambda draw: correlation(*draw.grey), True, limits=(-1.0, 1.0)),
-        Metric(
-            "intersection", "histogram intersection", lambda draw: intersection(*draw.grey), True, limits=(0.0, 1.0)
-        ),
-        # Of the averaged log spectra.
-        Metric("spectrum", "spectral correlation", _spectrum, True, limits=(-1.0, 1.0)),
-    )
-}
-"""Every metric by its name, in the order of tables."""
+# Of the detector's features; FID if those are Inception's (Eq. 1).
+FRECHET = Metric("Fréchet distance", _frechet, images=2)
+KID = Metric("kernel distance", _kid, divided=False, limits=(-math.inf, math.inf), images=2)
+# Of the averaged histograms (Eq. 2), and of those with 256 bins (Eq. 3 to 5).
+KL_256 = Metric("KL, 256 bins", lambda draw: kl_divergence(*draw.grey))
+KL_3 = Metric("KL, 3 bins", _kl_3)
+CORRELATION = Metric("histogram correlation", lambda draw: correlation(*draw.grey), True, limits=(-1.0, 1.0))
+INTERSECTION = Metric("histogram intersection", lambda draw: intersection(*draw.grey), True, limits=(0.0, 1.0))
+# Of the averaged log spectra.
+SPECTRUM = Metric("spectral correlation", _spectrum, True, limits=(-1.0, 1.0))
+
+METRICS = Members[Metric]("image_metric")
+"""Every metric by its name, in the order of tables; docs/how-to/extend.md shows how to add one."""

@@ -6,6 +6,7 @@ from pathlib import Path
 from crossmod.html.page import check_free, write_page
 from crossmod.progress import track
 from crossmod.report import figures, sections
+from crossmod.report.added_sections import added_sections
 from crossmod.report.collect import arms, collect, compared, experiment_among
 from crossmod.report.experiment.build import build_experiment_report
 from crossmod.report.images import images
@@ -48,6 +49,7 @@ def build_report(paths: Sequence[Path], out: Path, *, sources: Sequence[Path] = 
         "training": lambda: sections.training(contents),
         "costs": lambda: sections.costs(contents, all_arms),
         "data": lambda: sections.data(contents),
+        "added": lambda: added_sections(paths),
     }
     content = {name: make() for name, make in track(parts.items(), "Drawing the report")}
     write_page("crossmod.report", "report.html", out, **content)

@@ -19,7 +19,7 @@ from crossmod.data.store import MANIFEST, Store
 from crossmod.data.volume import take_slices
 from crossmod.evaluation.artifacts import load_spectra
 from crossmod.evaluation.ranking import compare_evaluations, load_models, table
-from crossmod.evaluation.result import text
+from crossmod.evaluation.result import known_metrics, text, warnings_of
 from crossmod.html.figures import COLOURS, data_url, legend_below, panels
 from crossmod.html.format import Cell, Table, count
 from crossmod.metrics.distribution import METRICS
@@ -68,7 +68,9 @@ def layer_curves(card: Card) -> str | None:
 
     Ratios to the baseline, where 1 is real against real; scores of metrics that are not divided.
     """
-    metrics = [metric for metric in METRICS if any(v is not None for v in _curve(card["baseline"], metric)[0])]
+    metrics = [
+        metric for metric in known_metrics(card) if any(v is not None for v in _curve(card["baseline"], metric)[0])
+    ]
     if not metrics:
         return None
     figure, axes = panels(len(metrics), 4, 2.7, 2.1, more=0.3)
@@ -182,7 +184,7 @@ def _result(run: Run) -> dict[str, object]:
         "draws": card["settings"]["draws"],
         "counted": "the body only" if card["settings"]["inside"] else "whole slices, with air",
         "scores": _scores(card),
-        "warnings": card["warnings"],
+        "warnings": warnings_of(card),
         "layers": layer_picture(run),
         "curves": layer_curves(card),
         "spectra": _spectra(run),
@@ -195,7 +197,7 @@ def _result(run: Run) -> dict[str, object]:
 def _scores(card: Card) -> Table:
     """Real against real, and a row per model: ratios, or the scores of metrics that are not divided."""
     base = card["baseline"]["average"]
-    metrics = [metric for metric in METRICS if base[metric][0] is not None]
+    metrics = [metric for metric in known_metrics(card) if base[metric][0] is not None]
     rows: list[list[str | Cell]] = [["real against real (scores)", *(_cell(text(base[metric])) for metric in metrics)]]
     for name, model in card["models"].items():
         sides = {metric: model["ratios" if METRICS[metric].divided else "scores"] for metric in metrics}

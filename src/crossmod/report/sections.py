@@ -15,7 +15,7 @@ from crossmod.report.collect import Arm, Card, Contents, family_name, verdict
 from crossmod.report.figures import outlined, ranked, same_sources, synthetic_slices
 from crossmod.settings import pixel_words
 from crossmod.statistics.intervals import Verdict
-from crossmod.statistics.verdicts import Compared, Scope
+from crossmod.statistics.verdicts import METRICS, Compared, Scope
 from crossmod.synthesis.synthesize import mean_shift, shift_mm
 
 SHOWN = 5
@@ -111,6 +111,9 @@ def results(all_arms: Sequence[Arm], compared: Sequence[Compared | None]) -> Tab
     scores = (
         ("patient", "iou"), ("pooled", "dice"), ("pooled", "iou"), ("slice", "dice"), ("slice", "iou"), ("auc",),
     )  # fmt: skip
+    measured = {name for arm in all_arms for card in arm.cards for name in card["scores"]["patient"]}
+    added = [name for name, metric in METRICS.items() if metric.of is not None and name in measured]
+    head = (*head, *(METRICS[name].name for name in added))
     rows = []
     for arm, found in zip(all_arms, compared, strict=True):
         if found is None:
@@ -119,7 +122,7 @@ def results(all_arms: Sequence[Arm], compared: Sequence[Compared | None]) -> Tab
             effect, label = found.effect, verdict_label(found.verdict, found.facts.scope)
             p = "" if found.obstacle else p_value(found.holm)
             change = [between(effect.mean, (effect.low, effect.high), sign=True), p, Cell(label, (), found.verdict)]
-        values = [arm.mean(*path) for path in scores]
+        values = [arm.mean(*path) for path in (*scores, *(("patient", name) for name in added))]
         rows.append([arm.name, str(len(arm.by_seed)), arm.dice, arm.spread, *change, *values])
     return Table(head, rows, [place for place, arm in enumerate(all_arms) if not arm.synthetic])
 

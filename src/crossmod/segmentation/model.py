@@ -1,6 +1,7 @@
 """A segmenter ready to be trained: network, loss, optimizer, step."""
 
 from collections.abc import Callable
+from typing import cast
 
 import numpy as np
 import torch
@@ -8,7 +9,8 @@ import torch.nn.functional as F  # noqa: N812 - the usual name
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from crossmod.data.augment import draw_variations, vary
+from crossmod import registry
+from crossmod.data.augment import STRONG, Augmentation
 from crossmod.engine.optimizers import adam
 from crossmod.engine.state import Batch, Losses, TrainingTask, no_random_draws
 from crossmod.networks.unet import OWN, initialise, make_network
@@ -46,13 +48,6 @@ def dice_cross_entropy(
     return {**cross_entropy(logits, truth), "soft_dice": soft_dice(logits, truth)}
 
 
-# Terms that are added up.
-LOSSES: dict[str, Callable[[Tensor, Tensor], Losses]] = {
-    "cross_entropy": cross_entropy,
-    "dice_cross_entropy": dice_cross_entropy,
-}
-
-
 def build(settings: SegmentSettings, device: torch.device) -> TrainingTask:
     """The network of `settings`, trained with Adam on its loss.
 
@@ -65,10 +60,15 @@ def build(settings: SegmentSettings, device: torch.device) -> TrainingTask:
         # AdamW (Loshchilov & Hutter 2019), of all weights alike.
         for group in optimizer.param_groups:
             group.update(weight_decay=settings.weight_decay, decoupled_weight_decay=True)
-    losses_of = LOSSES[settings.loss]
+    losses_of: Callable[[Tensor, Tensor], Losses] = registry.member("segmentation_loss", settings.loss)
+    augmentation = _augmentation(settings)
 
     def step(batch: Batch) -> Losses:
-        image, mask = _varied(batch) if settings.strong_augment else (batch["image"], batch["mask"])
+        image, mask = batch["image"], batch["mask"]
+        if augmentation is not None:
+            # The last batch of an epoch may be smaller than what was drawn for it.
+            drawn = {name: drawn[: len(image)] for name, drawn in batch.items() if name not in ("image", "mask")}
+            image, mask = augmentation.apply(image, mask, **drawn)
         logits = network(image)[:, 0]
         losses = losses_of(logits, (mask > 0).to(logits.dtype))
         optimizer.zero_grad(set_to_none=True)
@@ -77,13 +77,14 @@ def build(settings: SegmentSettings, device: torch.device) -> TrainingTask:
         return {name: loss.detach() for name, loss in losses.items()}
 
     def draw(rng: np.random.Generator) -> Batch:
-        return {name: torch.from_numpy(drawn) for name, drawn in draw_variations(rng, settings.batch_size).items()}
+        assert augmentation is not None
+        return {name: torch.from_numpy(drawn) for name, drawn in augmentation.draw(rng, settings.batch_size).items()}
 
     return TrainingTask(
         networks={"segmenter": network},
         optimizers={"segmenter": optimizer},
         step=step,
-        draw=draw if settings.strong_augment else no_random_draws,
+        draw=no_random_draws if augmentation is None else draw,
     )
 
 
@@ -100,7 +101,8 @@ def begin(settings: SegmentSettings) -> nn.Module:
     return network
 
 
-def _varied(batch: Batch) -> tuple[Tensor, Tensor]:
-    # The last batch of an epoch may be smaller than what was drawn for it.
-    count = len(batch["image"])
-    return vary(batch["image"], batch["mask"], batch["affines"][:count], batch["intensities"][:count])
+def _augmentation(settings: SegmentSettings) -> Augmentation | None:
+    """What changes each batch; `augment` changes slices as they are gathered, in `data.batches`."""
+    if settings.augmentation is not None:
+        return cast(Augmentation, registry.member("augmentation", settings.augmentation))
+    return STRONG if settings.strong_augment else None

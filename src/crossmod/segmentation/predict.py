@@ -30,6 +30,7 @@ from crossmod.runs import SegmentationScores, SegmenterCard, open_run
 from crossmod.settings import Machine, SegmentSettings, as_recorded
 from crossmod.statistics.baseline_quality import trivial_dice
 from crossmod.statistics.intervals import interval
+from crossmod.statistics.verdicts import METRICS
 
 KIND = "segment"
 
@@ -199,7 +200,7 @@ def score(
         "patient": means,
         "patient_interval": interval_ends if np.isfinite(interval_ends).all() else None,
         "patient_values": to_json(by_patient),
-        "patient_undefined": {name: undefined[name] for name in (*DISTANCES, "ravd")},
+        "patient_undefined": {name: missing for name, missing in undefined.items() if name not in ("dice", "iou")},
         "surface": SURFACE,
         "auc": curve.auc,
         "roc": {"fpr": curve.false_positive_rate, "tpr": curve.true_positive_rate},
@@ -217,27 +218,32 @@ def _by_patient(
 ) -> dict[str, dict[str, float]]:
     """Score -> patient -> value; NaN if undefined.
 
-    Dice and IoU count the voxels of all cases of a patient. Distances and RAVD, which depend on the voxels' size, are
-    means over the cases, undefined if one of them is.
+    Dice and IoU count the voxels of all cases of a patient. Distances, RAVD and added metrics, which depend on the
+    voxels' size, are means over the cases, undefined if one of them is.
     """
     rows: dict[str, dict[str, list[int]]] = {patient: {} for patient in slices.patients}
     for index, key in enumerate(slices.keys):
         rows[key.patient].setdefault(key.case, []).append(index)
-    scores: dict[str, dict[str, float]] = {name: {} for name in ("dice", "iou", *DISTANCES, "ravd")}
+    added = {name: metric.of for name, metric in METRICS.items() if metric.of is not None}
+    scores: dict[str, dict[str, float]] = {name: {} for name in ("dice", "iou", *DISTANCES, "ravd", *added)}
     for patient, own in rows.items():
         everything = [index for indexes in own.values() for index in indexes]
-        distances, ravds = [], []
+        distances, ravds, of_added = [], [], []
         for case, indexes in own.items():
             indexes.sort(key=lambda index: slices.keys[index].slice)
             a, t, record = answer[indexes], truth[indexes], records.get(case)
             distances.append([np.nan] * len(DISTANCES))
+            of_added.append([np.nan] * len(added))
             if record is not None and _is_volume([slices.keys[index].slice for index in indexes], record):
-                distance = surface_distance(a, t, (record.spacing[0], *slices.frame(record).pixel_mm))
+                voxel_mm = (record.spacing[0], *slices.frame(record).pixel_mm)
+                distance = surface_distance(a, t, voxel_mm)
                 distances[-1] = [getattr(distance, name) for name in DISTANCES]
+                of_added[-1] = [float(of(a, t, voxel_mm)) for of in added.values()]
             ravds.append(volume_difference(a, t))
         scores["dice"][patient] = dice(answer[everything], truth[everything])
         scores["iou"][patient] = iou(answer[everything], truth[everything])
-        for name, value in zip(DISTANCES, np.mean(distances, axis=0), strict=True):
+        means = np.mean(np.hstack([distances, of_added]), axis=0)
+        for name, value in zip((*DISTANCES, *added), means, strict=True):
             scores[name][patient] = float(value)
         scores["ravd"][patient] = float(np.mean(ravds))
     return scores

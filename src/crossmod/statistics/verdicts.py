@@ -10,18 +10,20 @@ Notable:
 - Thus any score shows something false in at most 5 % of experiments without any effect.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
+from crossmod.registry import Members
 from crossmod.statistics.arm_scores import ArmScores
 from crossmod.statistics.intervals import Verdict
 from crossmod.statistics.paired_effects import Effect, effects, wilcoxon
 
+Mask = Bool[np.ndarray, "slices rows columns"]
 Scope = Literal["synthetic slices", "this model", "these models"]
 
 ONE_MODEL = "one trained translator"
@@ -168,12 +170,15 @@ class Metric:
         unit: empty if it has none.
         digits: after the decimal point.
         higher_is_better: False for distances and differences.
+        of: measures an answer against the truth, two boolean volumes `(slice, row, column)`, given the size of a voxel
+            in mm; NaN: undefined. None for built-in ones, which `segmentation.predict.score` measures together.
     """
 
     name: str
     unit: str = ""
     digits: int = 3
     higher_is_better: bool = True
+    of: Callable[[Mask, Mask, tuple[float, float, float]], float] | None = None
 
     def interval(self, mean: float, low: float, high: float) -> str:
         """A change with its interval, if that has ends, and the unit."""
@@ -182,18 +187,19 @@ class Metric:
         return f"{mean_text}{ends_text}{f' {self.unit}' if self.unit else ''}"
 
 
-METRICS: Mapping[str, Metric] = {
-    "dice": Metric("3D Dice"),
-    "iou": Metric("3D IoU"),
-    "hd95": Metric("HD95", "mm", 1, higher_is_better=False),
-    "assd": Metric("ASSD", "mm", 1, higher_is_better=False),
-    "mssd": Metric("MSSD", "mm", 1, higher_is_better=False),
-    "ravd": Metric("RAVD", "%", 1, higher_is_better=False),
-    "slice_dice": Metric("slice Dice"),
-}
+DICE = Metric("3D Dice")
+IOU = Metric("3D IoU")
+HD95 = Metric("HD95", "mm", 1, higher_is_better=False)
+ASSD = Metric("ASSD", "mm", 1, higher_is_better=False)
+MSSD = Metric("MSSD", "mm", 1, higher_is_better=False)
+RAVD = Metric("RAVD", "%", 1, higher_is_better=False)
+SLICE_DICE = Metric("slice Dice")
+
+METRICS = Members[Metric]("segmentation_metric")
+"""Every score of a patient by its name, in the order of tables; docs/how-to/extend.md shows how to add one."""
 
 
-def in_words(name: str, found: Effect, holm_p: float, tests: int, facts: Facts, metric: Metric = METRICS[MAIN]) -> str:
+def in_words(name: str, found: Effect, holm_p: float, tests: int, facts: Facts, metric: Metric = DICE) -> str:
     """One sentence on one arm.
 
     Args:

@@ -75,9 +75,10 @@ def _images(run: Run, models: Models) -> Iterator[Score]:
             own = card["models"][name]
             people = len(card["data"]["real"].get("held", {}).get("patients", []))
             on = f"{about['slices']} synthetic slices of {len(about['patients'])} patients against {people} real ones"
-            for metric in (METRICS[name] for name in IMAGES):
+            for measured in IMAGES:
+                metric = METRICS[measured]
                 side, unit = ("ratios", ", real against real = 1") if metric.divided else ("scores", "")
-                yield from _score(network, metric.title + unit, own[side]["average"][metric.name], on)
+                yield from _score(network, metric.title + unit, own[side]["average"][measured], on)
             for organ, summary in own["organs"].items():
                 values = [summary["dice"], summary["low"], summary["high"]]
                 yield from _score(network, f"label consistency, 3D Dice of {organ}", values, on)
@@ -234,7 +235,7 @@ def _entry(name: str, model: RunNetwork) -> Entry:
             stack=about.stack,
             filters=settings.generator_filters,
             blocks=settings.generator_blocks,
-            branch_blocks=settings.branch_blocks if kind == "merge" else 0,
+            branch_blocks=settings.branch_blocks if kind in ("merge", "family") else 0,
             classes=1 + len(about.organs) if about.organs else 0,
         ),
         **{field: getattr(about, field) for field in OF_ABOUT},
@@ -249,13 +250,11 @@ def _entry(name: str, model: RunNetwork) -> Entry:
     )
 
 
-def _kind(model: RunNetwork) -> Literal["resnet", "merge", "spread"]:
-    """The generator's architecture: bundles hold those of the built-in families, whose networks numbers describe."""
+def _kind(model: RunNetwork) -> schema.NetworkKind:
+    """The generator's architecture; networks of an added family are made by the package that adds it."""
     about = model.about
     if about.family not in registry.built_in("family"):
-        expected = f"one of {', '.join(registry.built_in('family'))}, whose networks a bundle can describe"
-        do = "Share the run folder; it needs the package that adds the family."
-        raise InputError(model.translator.run, found=f"the family {about.family!r}", expected=expected, do=do)
+        return "family"
     if not family_of(about.family).several_inputs:
         return "resnet"
     return "merge" if about.source == "mr" else "spread"

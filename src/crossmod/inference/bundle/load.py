@@ -23,6 +23,7 @@ from jaxtyping import Float32, UInt8
 from pydantic import ValidationError
 from torch import Tensor, nn
 
+from crossmod import registry
 from crossmod.engine.checkpoint import weights_hash
 from crossmod.engine.device import Compute, apply, choose, pick_device, prepare
 from crossmod.engine.distributed import suited_to
@@ -130,10 +131,16 @@ def read_bundle(path: Path) -> Bundle:
         raise damaged(place, f"{where}: {first['msg'].removeprefix('Value error, ')}") from None
 
 
-def networks_of(entry: Entry) -> dict[str, nn.Module]:
-    """`generator` and, if there is one, `segmentor`, without values (device `meta`)."""
+def networks_of(entry: Entry, bundle: Bundle) -> dict[str, nn.Module]:
+    """`generator` and, if there is one, `segmentor`, without values (device `meta`).
+
+    Raises:
+        InputError: the networks are of a family that no installed package adds.
+    """
     a = entry.architecture
     with torch.device("meta"):
+        if a.kind == "family":
+            return _of_family(entry, bundle)
         segmentor = {"segmentor": ResNet(a.classes, a.filters, a.blocks, head="linear")} if a.classes else {}
         if a.kind == "resnet":
             return {"generator": ResNet(a.stack, a.filters, a.blocks, inputs=a.stack), **segmentor}
@@ -146,12 +153,36 @@ def networks_of(entry: Entry) -> dict[str, nn.Module]:
         return {"generator": merge, **segmentor}
 
 
+def _of_family(entry: Entry, bundle: Bundle) -> dict[str, nn.Module]:
+    # Imported here, since only bundles of added families need the code of training.
+    from crossmod.settings import TranslateSettings
+    from crossmod.synthesis.families import family_of
+
+    a = entry.architecture
+    if entry.family in registry.built_in("family"):
+        raise damaged(bundle.name, f"networks of a package for the family {entry.family}")
+    family = family_of(entry.family)
+    settings = TranslateSettings(
+        family=entry.family,
+        source=bundle.source,
+        inputs=bundle.inputs if a.inputs > 1 else (),
+        size=entry.size,
+        stack=a.stack,
+        generator_filters=a.filters,
+        generator_blocks=a.blocks,
+        branch_blocks=a.branch_blocks,
+        organs=entry.organs or TranslateSettings().organs,
+    )
+    networks = {"generator": family.generators(settings)[settings.generators[0]]}
+    return {**networks, "segmentor": family.segmentor(settings)} if family.segmentor else networks
+
+
 def shapes_of(bundle: Bundle, subject: object) -> dict[str, tuple[int, ...]]:
     """Every tensor of the weights: `network/part/name` -> shape; refused beyond `MOST_PARAMETERS`."""
     shapes: dict[str, tuple[int, ...]] = {}
     total = 0
     for entry in bundle.networks:
-        for part, network in networks_of(entry).items():
+        for part, network in networks_of(entry, bundle).items():
             for name, tensor in network.state_dict().items():
                 shapes[f"{entry.name}/{part}/{name}"] = tuple(tensor.shape)
                 total += tensor.numel()
@@ -259,7 +290,7 @@ def load_networks(path: Path, *, device: str = "auto") -> tuple[BundleNetwork, .
             raise damaged(path, f"other weights than {entry.name} is said to have")
         # Compiling takes longer than a volume.
         compute = choose(place, entry.precision, "off")
-        parts = networks_of(entry)
+        parts = networks_of(entry, bundle)
         for part, state in _of_network(entry.name, tensors).items():
             parts[part].load_state_dict(state, assign=True)
             parts[part].requires_grad_(False).to(place).eval()

@@ -45,6 +45,11 @@ Pair = tuple[Unit, Unit]
 Count = Annotated[int, Field(ge=0, le=10**9)]
 
 
+# `resnet`: one image in, one out; `merge`: several in; `spread`: the first of several out; `family`: as the entry's
+# family makes it, which an installed package adds.
+NetworkKind = Literal["resnet", "merge", "spread", "family"]
+
+
 class Strict(Settings):
     """Base of all parts: frozen, without conversions and unknown fields."""
 
@@ -54,8 +59,7 @@ class Strict(Settings):
 class Architecture(Strict):
     """The networks as numbers."""
 
-    kind: Literal["resnet", "merge", "spread"]
-    """`resnet`: one image in, one out; `merge`: several in; `spread`: the first of several out."""
+    kind: NetworkKind
     inputs: int = Field(ge=1, le=8)
     """Input volumes."""
     stack: int = Field(default=1, ge=1, le=7)
@@ -65,13 +69,13 @@ class Architecture(Strict):
     blocks: int = Field(ge=0, le=32)
     """Residual blocks."""
     branch_blocks: int = Field(ge=0, le=32)
-    """`merge`: the number of separate blocks per input."""
+    """`merge` and `family`: the number of separate blocks per input."""
     classes: int = Field(ge=0, le=64)
     """Classes of the segmentor S, with background; 0: no segmentor."""
 
     @model_validator(mode="after")
     def _check_inputs(self) -> "Architecture":
-        if self.kind != "merge" and self.inputs != 1:
+        if self.kind not in ("merge", "family") and self.inputs != 1:
             raise ValueError(f"one input for {self.kind}, got {self.inputs}")
         if self.classes == 1:
             raise ValueError("two classes or more, or none, got 1")

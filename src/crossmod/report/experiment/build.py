@@ -9,6 +9,7 @@ import numpy as np
 from crossmod.html.format import Cell, Table, count, number, p_value, with_interval
 from crossmod.html.page import check_free, write_page
 from crossmod.progress import track
+from crossmod.report.added_sections import added_sections
 from crossmod.report.collect import spread_of
 from crossmod.report.experiment import data as experiment_warnings
 from crossmod.report.experiment import figures
@@ -24,7 +25,6 @@ from crossmod.statistics.verdicts import MAIN, METRICS, Scope
 
 # Sentences that are read at a glance; of more, those with the largest effects come first.
 GLANCE = 8
-OTHERS = tuple(metric for metric in METRICS if metric != MAIN)
 # The scope of an earlier version's findings: its translators had one seed in all folds.
 SCOPE_BEFORE: Scope = "these models"
 
@@ -45,7 +45,7 @@ def answer(experiment: Experiment) -> dict[str, object]:
             if (power := arm.get("power")) and _verdict(arm) != "not comparable"
         ],
         "failures": [f"{arm['name']}: {text}" for arm, _, effect in effects if (text := effect.get("failures"))],
-        "others": [effect["sentence"] for _, metric, effect in effects if metric in OTHERS],
+        "others": [effect["sentence"] for _, metric, effect in effects if metric != MAIN],
     }
 
 
@@ -144,16 +144,17 @@ def other_scores(experiment: Experiment) -> Table:
     """Every other score, with the number of its patients if some have none."""
     patients = len(experiment.findings["patients"])
     names = {"iou": "3D IoU", "slice_dice": "Slice Dice"}
+    others = [metric for metric in METRICS if metric != MAIN]
     by_run = {"pooled_dice": "Dice, all pixels", "pooled_iou": "IoU, all pixels", "auc": "AUC"}
     rows = [
         [
             arm["name"],
-            *(_mean(arm["scores"].get(metric), metric, patients) for metric in OTHERS),
+            *(_mean(arm["scores"].get(metric), metric, patients) for metric in others),
             *(number(by_run_mean(arm, metric), 4) for metric in by_run),
         ]
         for arm in experiment.arms
     ]
-    head = ("Arm", *(names.get(metric, METRICS[metric].name) for metric in OTHERS), *by_run.values())
+    head = ("Arm", *(names.get(metric, METRICS[metric].name) for metric in others), *by_run.values())
     return Table(head, rows, _baselines(experiment))
 
 
@@ -303,6 +304,7 @@ def build_experiment_report(root: Path, out: Path, *, sources: Sequence[Path] = 
         "papers": lambda: for_papers(experiment),
         "costs": lambda: costs(experiment),
         "why": lambda: why_section(experiment.findings),
+        "added": lambda: added_sections([root]),
     }
     content = {name: make() for name, make in track(parts.items(), "Drawing the report")}
     write_page("crossmod.report", "experiment.html", out, root=root.resolve().name, **content)

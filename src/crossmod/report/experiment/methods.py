@@ -125,6 +125,7 @@ def _segmenter(name: str, cards: Sequence[Card]) -> str:
     extra = [f"{s['schedule']} schedule"] if s.get("schedule", "constant") != "constant" else []
     extra += [f"running averages of weights ({s['ema']:g})"] if s.get("ema") else []
     extra += ["strong augmentation"] if s.get("strong_augment") else ["augmentation"] if s.get("augment") else []
+    extra += [f"augmentation {s['augmentation']}"] if s.get("augmentation") else []
     steps = from_to(card["steps"] for card in cards)
     long = f"{steps} steps" if s.get("steps") else f"{count(s['epochs'], 'epoch')} ({steps} steps)"
     return (
