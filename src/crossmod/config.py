@@ -42,29 +42,17 @@ def _help(field: Any) -> str:
 
 
 def with_overrides(settings: SettingsType, overrides: BaseModel | None) -> SettingsType:
-    """`settings` with the values that the user set in `overrides`.
-
-    Raises:
-        InputError: a value that the settings refuse, named by its option.
-    """
+    """`settings` with the values that the user set in `overrides`."""
     return with_changes(settings, **(overrides.model_dump(exclude_none=True) if overrides is not None else {}))
 
 
 def with_changes(settings: SettingsType, **changes: Any) -> SettingsType:
-    """`settings` with some fields changed, checked again as a whole.
-
-    Raises:
-        InputError: a value that the settings refuse, named by its option.
-    """
+    """`settings` with some fields changed, checked again as a whole."""
     return build(type(settings), {**settings.model_dump(), **changes}, subject="")
 
 
 def build(settings: type[SettingsType], values: dict[str, Any], *, subject: object) -> SettingsType:
-    """Make settings from plain values.
-
-    Raises:
-        InputError: a value that is missing, unknown or out of range, named by its option.
-    """
+    """Make settings from plain values."""
     try:
         return settings.model_validate(values)
     except ValidationError as error:
@@ -99,11 +87,7 @@ PLAIN_WORDS = {
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """The mapping in a YAML file.
-
-    Raises:
-        InputError: the file does not exist, is not YAML, or is not a mapping.
-    """
+    """The mapping in a YAML file."""
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:

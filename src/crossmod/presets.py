@@ -134,9 +134,6 @@ def with_asked(settings: Chosen, asked: Mapping[str, Any], *, every: bool = True
         asked: values from the command line or a file, by the names of the settings.
         every: refuse settings without an effect; False for files that contain all settings.
         subject: the file of the values; "" for the command line.
-
-    Raises:
-        InputError: a value is invalid, or would have no effect.
     """
     switched = {}
     for name, (other, off) in RIVALS.items():

@@ -264,11 +264,7 @@ def is_run(path: Path) -> bool:
 
 
 def open_run(path: Path, kind: str | None = None) -> Run:
-    """An existing run.
-
-    Raises:
-        InputError: the folder is not a run, or a run of another kind.
-    """
+    """An existing run."""
     if not is_run(path):
         found = f"no {CONFIG} in it" if path.is_dir() else "no such folder"
         raise InputError(path, found=found, expected="a run folder", do="Give the folder that a crossmod command made.")
@@ -297,9 +293,6 @@ def start_run(
         settings: resolved settings as plain values.
         inputs: case ids and checksums of the inputs, so that changed data is detected.
         unknown: values of settings that a run of an earlier version does not have.
-
-    Raises:
-        InputError: the folder is not a run, a run with other settings or inputs, or one that is being written.
     """
     config = json.loads(json.dumps({"kind": kind, "settings": settings, "inputs": inputs}))
     if is_run(path):

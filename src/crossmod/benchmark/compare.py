@@ -66,29 +66,17 @@ class Way:
 
 @dataclass(frozen=True)
 class BenchmarkPlan:
-    """How two ways are compared.
+    """How two ways are compared."""
 
-    Args:
-        work: what they do, in words.
-        device: where.
-        steps: number of timed steps.
-        warm: first steps, not timed; the work is at its full speed after them.
-        checked: of the first steps, how many are compared.
-        outcome: what is compared, in words.
-        slices: slices per step.
-        unit: `step`, or `slice`, if a step is only a number of slices.
-        networks: whether there are operations to count.
-    """
-
-    work: str
-    device: torch.device
-    steps: int
-    warm: int
-    checked: int
-    outcome: str
-    slices: int
-    unit: str = "step"
-    networks: bool = True
+    work: str  # what they do, in words
+    device: torch.device  # where
+    steps: int  # number of timed steps
+    warm: int  # first steps, not timed; the work is at its full speed after them
+    checked: int  # of the first steps, how many are compared
+    outcome: str  # what is compared, in words
+    slices: int  # slices per step
+    unit: str = "step"  # `step`, or `slice`, if a step is only a number of slices
+    networks: bool = True  # whether there are operations to count
 
 
 @dataclass(frozen=True, eq=False)

@@ -51,19 +51,12 @@ LITTLE_MEMORY, LITTLE_DISK = 4 * GB, 5 * GB
 
 @dataclass(frozen=True)
 class Check:
-    """One check of the machine.
+    """One check of the machine."""
 
-    Args:
-        state: `ok`; `note`: worth knowing; `missing`: crossmod works without it; `broken`: it does not.
-        topic: what was checked.
-        text: what was found.
-        do: what to do about it; "": nothing.
-    """
-
-    state: State
-    topic: str
-    text: str
-    do: str = ""
+    state: State  # `ok`; `note`: worth knowing; `missing`: crossmod works without it; `broken`: it does not
+    topic: str  # what was checked
+    text: str  # what was found
+    do: str = ""  # what to do about it; "": nothing
 
 
 def save(checks: Sequence[Check], path: Path) -> None:

@@ -76,11 +76,7 @@ def preset_in_words(options: SegmentBench, *, gpu: bool) -> str:
 
 
 def translate_settings(options: TranslateBench, *, gpu: bool) -> TranslateSettings:
-    """Settings of a training as `bench train` asks for it; they hold for synthesis too.
-
-    Raises:
-        InputError: a value that the settings refuse, named by its option.
-    """
+    """Settings of a training as `bench train` asks for it; they hold for synthesis too."""
     asked = {
         **_asked(options),
         "family": options.family,
@@ -93,11 +89,7 @@ def translate_settings(options: TranslateBench, *, gpu: bool) -> TranslateSettin
 
 
 def segment_settings(options: SegmentBench, *, gpu: bool) -> SegmentSettings:
-    """Settings of a training as `bench segment` asks for it.
-
-    Raises:
-        InputError: a value that the settings refuse, named by its option.
-    """
+    """Settings of a training as `bench segment` asks for it."""
     return _changed(SEGMENT[preset_name(options, gpu=gpu)], _asked(options))
 
 

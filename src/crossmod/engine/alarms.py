@@ -47,17 +47,11 @@ NEAR_CHANCE, STILL = 0.02, 0.01
 
 @dataclass(frozen=True)
 class Alarm:
-    """A failure of a training that seldom recovers.
+    """A failure of a training that seldom recovers."""
 
-    Args:
-        name: identifies the failure.
-        seen: the observation, with numbers.
-        advice: what to try, in sentences.
-    """
-
-    name: str
-    seen: str
-    advice: str
+    name: str  # identifies the failure
+    seen: str  # the observation, with numbers
+    advice: str  # what to try, in sentences
 
     def __str__(self) -> str:
         return f"{self.name}: {self.seen}. {self.advice}"
@@ -69,15 +63,10 @@ class Alarm:
 
 @dataclass(frozen=True)
 class DiscriminatorLevels:
-    """Levels of the mean loss of a discriminator.
+    """Levels of the mean loss of a discriminator."""
 
-    Args:
-        chance: the loss when guessing.
-        zero: below it, the discriminator is never wrong.
-    """
-
-    chance: float
-    zero: float
+    chance: float  # the loss when guessing
+    zero: float  # below it, the discriminator is never wrong
 
 
 # For the losses of `translate`, halved over real and synthetic. Least squares, D = 1/2: (1/4 + 1/4) / 2. Cross-entropy,

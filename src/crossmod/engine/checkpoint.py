@@ -33,10 +33,6 @@ def flatten(tree: Any, name: str = "") -> tuple[dict[str, Tensor], Any]:
     Returns:
         The tensors by their path, on the CPU, and the tree with `"tensor:<path>"` in their place; dicts become pairs,
         since keys in JSON cannot be numbers.
-
-    Raises:
-        TypeError: neither a tensor nor plain data.
-        ValueError: two tensors of one path, as in `{"a": {"b": t}, "a/b": t}`.
     """
     if isinstance(tree, Tensor):
         # To the host first: a copy in another layout would take memory on the device.
@@ -92,11 +88,7 @@ def best(trainee: TrainingTask, at: TrainerState) -> State:
 
 
 def restore(trainee: TrainingTask, run: Run, world: Distributed) -> TrainerState:
-    """Restore the newest undamaged checkpoint of the run.
-
-    Raises:
-        InputError: the checkpoint is of other networks or of another number of processes.
-    """
+    """Restore the newest undamaged checkpoint of the run."""
     state = newest(run.path / "checkpoints")
     at = TrainerState(**state["standing"]) if state else TrainerState()
     world.once(lambda: run.rewind_metrics(at.step))
@@ -178,11 +170,7 @@ def checkpoints(folder: Path) -> list[Path]:
 
 
 def newest(folder: Path) -> State | None:
-    """The state in the newest undamaged checkpoint; None without checkpoints.
-
-    Raises:
-        InputError: all checkpoints are damaged.
-    """
+    """The state in the newest undamaged checkpoint; None without checkpoints."""
     paths = checkpoints(folder)
     for path in reversed(paths):
         try:
@@ -196,11 +184,7 @@ def newest(folder: Path) -> State | None:
 
 
 def load(path: Path) -> State:
-    """The state in one checkpoint.
-
-    Raises:
-        InputError: the file is damaged.
-    """
+    """The state in one checkpoint."""
     try:
         with safe_open(path, framework="pt") as stream:
             header = stream.metadata() or {}
@@ -221,9 +205,6 @@ def trained_weights(run: Path, step: int, sha256: str, *, best: bool = False) ->
         step: steps taken before they were written.
         sha256: their hash, by the run's card.
         best: those of the best epoch, not of the last step.
-
-    Raises:
-        InputError: the checkpoint is damaged, or has other weights.
     """
     file = (best_at if best else at_step)(run / "checkpoints", step)
     state = load(file)
@@ -236,11 +217,7 @@ def trained_weights(run: Path, step: int, sha256: str, *, best: bool = False) ->
 
 
 def load_weights(network: nn.Module, state: dict[str, Tensor], name: str, subject: object) -> None:
-    """Load weights into a network.
-
-    Raises:
-        InputError: they are of another architecture.
-    """
+    """Load weights into a network."""
     own = network.state_dict()
     strange = sorted(set(own) ^ set(state)) or [key for key in own if own[key].shape != state[key].shape]
     if strange:

@@ -27,11 +27,7 @@ from crossmod.settings import Compile, Precision
 
 
 def pick_device(name: str = "auto") -> torch.device:
-    """The device of that name; `auto`: a GPU if available.
-
-    Raises:
-        InputError: `cuda` without a GPU.
-    """
+    """The device of that name; `auto`: a GPU if available."""
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if name == "cuda" and not torch.cuda.is_available():
@@ -72,22 +68,14 @@ COMPILED_FROM_PIXELS = 128
 
 @dataclass(frozen=True)
 class Compute:
-    """How networks are computed.
-
-    Args:
-        bf16: convolutions in bfloat16.
-        compiled: blocks are compiled.
-        graphs: steps are recorded as CUDA graphs.
-        blocks: the networks have blocks that may be compiled.
-        why: sentences on what is not used, and why.
-    """
+    """How networks are computed."""
 
     device: torch.device
-    bf16: bool = False
-    compiled: bool = False
-    graphs: bool = False
-    blocks: bool = True
-    why: tuple[str, ...] = ()
+    bf16: bool = False  # convolutions in bfloat16
+    compiled: bool = False  # blocks are compiled
+    graphs: bool = False  # steps are recorded as CUDA graphs
+    blocks: bool = True  # the networks have blocks that may be compiled
+    why: tuple[str, ...] = ()  # sentences on what is not used, and why
 
     @property
     def channels_last(self) -> bool:

@@ -80,21 +80,13 @@ Value = TypeVar("Value")
 
 @dataclass(frozen=True)
 class Distributed:
-    """A process among all that train together.
+    """A process among all that train together."""
 
-    Args:
-        device: where this process computes.
-        rank: its number, from 0.
-        ranks: number of processes.
-        control_group: process group for everything except gradients; it never waits for a GPU.
-        threads: CPU threads requested by the user; 0: the number was chosen, and may be lowered.
-    """
-
-    device: torch.device
-    rank: int = 0
-    ranks: int = 1
-    control_group: Any = None
-    threads: int = 0
+    device: torch.device  # where this process computes
+    rank: int = 0  # its number, from 0
+    ranks: int = 1  # number of processes
+    control_group: Any = None  # process group for everything except gradients; it never waits for a GPU
+    threads: int = 0  # CPU threads requested by the user; 0: the number was chosen, and may be lowered
 
     @property
     def first(self) -> bool:
@@ -162,9 +154,6 @@ def launch_processes(machine: Machine, *, small: bool = False) -> Iterator[Distr
 
     Args:
         small: whether one CPU thread is nearly as fast as several.
-
-    Raises:
-        InputError: more devices than available, or no such device.
     """
     device = pick_device(machine.device)
     threads = threads_for(machine, small=small and device.type == "cpu", processes=machine.devices)

@@ -41,13 +41,9 @@ def write_panel(path: Path, rows: Sequence[Sequence[Float[np.ndarray, "size size
 
 @dataclass(frozen=True)
 class TensorBoardWriter:
-    """An open TensorBoard folder; `board` makes it.
+    """An open TensorBoard folder; `board` makes it."""
 
-    Args:
-        writer: torch's SummaryWriter. Its type stays unnamed, since naming it imports it, and that is slow.
-    """
-
-    writer: Any
+    writer: Any  # torch's SummaryWriter. Its type stays unnamed, since naming it imports it, and that is slow.
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
         """Add one value to each curve; `loss/cycle_ct` is a curve in the group `loss`."""
@@ -57,11 +53,7 @@ class TensorBoardWriter:
         self.writer.flush()
 
     def picture(self, step: int, path: Path) -> None:
-        """Add a gray or RGB PNG, tagged with its folder's name, such as `samples`.
-
-        Raises:
-            OSError: no such file, or no picture.
-        """
+        """Add a gray or RGB PNG, tagged with its folder's name, such as `samples`."""
         with Image.open(path) as image:
             pixels = np.asarray(image if image.mode == "L" else image.convert("RGB"))
         self.writer.add_image(path.parent.name, pixels, step, dataformats="HW" if pixels.ndim == 2 else "HWC")
@@ -174,17 +166,12 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class TrainingLogger:
-    """Writes metrics.jsonl and TensorBoard; `journal` opens it.
-
-    Args:
-        curves: TensorBoard, on the first process.
-        lap: when the steps of the next reading began.
-    """
+    """Writes metrics.jsonl and TensorBoard; `journal` opens it."""
 
     run: Run
     world: Distributed
-    curves: TensorBoardWriter | None
-    lap: float = field(default_factory=time.monotonic)
+    curves: TensorBoardWriter | None  # TensorBoard, on the first process
+    lap: float = field(default_factory=time.monotonic)  # when the steps of the next reading began
 
     def read(self, since: Sequence[Losses], at: TrainerState, epoch: int) -> str:
         """Wait for the device and write the mean losses since the last reading.

@@ -30,29 +30,18 @@ Look = Callable[[int, TrainerState], ValidationResult]
 
 @dataclass(frozen=True)
 class TrainingPlan:
-    """How long to train, and what to keep.
+    """How long to train, and what to keep."""
 
-    Args:
-        title: of the progress line.
-        epochs: passes over the data.
-        seed: the run's seed.
-        steps: number of steps, which replaces the epochs; 0: the epochs count.
-        decay: share of the epochs, at the end, over which the learning rates fall linearly to 0.
-        schedule: `cosine`: the learning rates fall to 0 along half a cosine over all steps; replaces `decay`.
-        patience: stop after this many scores without a better one; 0: never.
-        minutes: between checkpoints.
-        keep: how many of the last checkpoints stay.
-    """
-
-    title: str
-    epochs: int
-    seed: int
-    steps: int = 0
-    decay: float = 0.0
+    title: str  # of the progress line
+    epochs: int  # passes over the data
+    seed: int  # the run's seed
+    steps: int = 0  # number of steps, which replaces the epochs; 0: the epochs count
+    decay: float = 0.0  # share of the epochs, at the end, over which the learning rates fall linearly to 0
+    # `cosine`: the learning rates fall to 0 along half a cosine over all steps; replaces `decay`
     schedule: Literal["constant", "cosine"] = "constant"
-    patience: int = 0
-    minutes: float = 5.0
-    keep: int = 2
+    patience: int = 0  # stop after this many scores without a better one; 0: never
+    minutes: float = 5.0  # between checkpoints
+    keep: int = 2  # how many of the last checkpoints stay
 
     def learning_rate_factor(self, epoch: int, done: float = 0.0) -> float:
         """Factor of the learning rates; a function of progress only, so that it needs no state.
@@ -87,10 +76,6 @@ def fit(
 
     Returns:
         The final state, of all sittings together.
-
-    Raises:
-        TrainingInterrupted: Ctrl-C or SIGTERM; the state is saved.
-        InputError: a loss that is NaN or infinite, or another command that writes to the run.
     """
     with ExitStack() as stack:
         world.once(lambda: _lock(run, stack))

@@ -137,19 +137,12 @@ FLAT = 0.05
 
 @dataclass(frozen=True)
 class Sequence:
-    """Errors in the order of slices, as slice numbers counted from 0.
+    """Errors in the order of slices, as slice numbers counted from 0."""
 
-    Args:
-        copies: slices that equal the one before, inside the body.
-        misplaced: slices that do not fit between their neighbours.
-        missing: slices without a body between slices with one.
-        flat: slices whose body has hardly any contrast.
-    """
-
-    copies: tuple[int, ...]
-    misplaced: tuple[int, ...]
-    missing: tuple[int, ...]
-    flat: tuple[int, ...]
+    copies: tuple[int, ...]  # slices that equal the one before, inside the body
+    misplaced: tuple[int, ...]  # slices that do not fit between their neighbours
+    missing: tuple[int, ...]  # slices without a body between slices with one
+    flat: tuple[int, ...]  # slices whose body has hardly any contrast
 
 
 def sequence_of(

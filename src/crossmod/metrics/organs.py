@@ -196,17 +196,11 @@ def _fate(before: float, after: float) -> Fate:
 
 @dataclass(frozen=True, eq=False)
 class Stack:
-    """A volume whose slices are compared with one another.
+    """A volume whose slices are compared with one another."""
 
-    Args:
-        values: in any unit.
-        body: which pixels count.
-        spacing: mm from slice to slice.
-    """
-
-    values: Num[np.ndarray, "slices rows columns"]
-    body: Bool[np.ndarray, "slices rows columns"]
-    spacing: float
+    values: Num[np.ndarray, "slices rows columns"]  # in any unit
+    body: Bool[np.ndarray, "slices rows columns"]  # which pixels count
+    spacing: float  # mm from slice to slice
 
 
 def slice_jump(stack: Stack, distance: float | None = None) -> float:

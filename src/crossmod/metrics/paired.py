@@ -36,17 +36,11 @@ SHIFT_LIMIT_MM = 2.0
 
 @dataclass(frozen=True)
 class Peak:
-    """Where two images match best.
+    """Where two images match best."""
 
-    Args:
-        rows: pixels by which the second lies further down than the first.
-        columns: further right.
-        height: correlation of the gradient magnitudes there, up to 1; 0 where an image has no edges.
-    """
-
-    rows: float
-    columns: float
-    height: float
+    rows: float  # pixels by which the second lies further down than the first
+    columns: float  # further right
+    height: float  # correlation of the gradient magnitudes there, up to 1; 0 where an image has no edges
 
 
 def shift_between(
@@ -122,21 +116,14 @@ AGREE, LEAST_STRUCTURE = 0.5, 0.1
 
 @dataclass(frozen=True)
 class Kept:
-    """Position of a stack of slices relative to its source.
+    """Position of a stack of slices relative to its source."""
 
-    Args:
-        structure: correlation of edges inside the body, in the best position: 1 for equal edges, about 0 for others.
-        rows: pixels by which it is shifted down.
-        columns: pixels by which it is shifted to the right.
-        scale: 1.05: 5 % larger.
-        agreement: share of the slices whose own shift is within a pixel of the common one.
-    """
-
+    # Correlation of edges inside the body, in the best position: 1 for equal edges, about 0 for others
     structure: float
-    rows: float
-    columns: float
-    scale: float
-    agreement: float
+    rows: float  # pixels by which it is shifted down
+    columns: float  # pixels by which it is shifted to the right
+    scale: float  # 1.05: 5 % larger
+    agreement: float  # share of the slices whose own shift is within a pixel of the common one
 
     @property
     def placed(self) -> bool:

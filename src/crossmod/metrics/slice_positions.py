@@ -24,19 +24,13 @@ LOST = "not placed"
 
 @dataclass(frozen=True, eq=False)
 class Placed:
-    """One case with the layers of its slices.
-
-    Args:
-        origins: number of each slice in its source scan; its own number in a real scan.
-        layers: layer of each slice; 0 outside.
-        rule: that placed them, in words.
-    """
+    """One case with the layers of its slices."""
 
     store: Store
     record: CaseRecord
-    origins: Int[np.ndarray, " slices"]
-    layers: Int[np.ndarray, " slices"]
-    rule: str
+    origins: Int[np.ndarray, " slices"]  # number of each slice in its source scan; its own number in a real scan
+    layers: Int[np.ndarray, " slices"]  # layer of each slice; 0 outside
+    rule: str  # that placed them, in words
 
 
 def sources_of(stores: Sequence[Store]) -> dict[str, tuple[Store, str]]:
@@ -45,20 +39,12 @@ def sources_of(stores: Sequence[Store]) -> dict[str, tuple[Store, str]]:
 
 
 def place_real(store: Store, records: Sequence[CaseRecord]) -> list[Placed]:
-    """Place real cases by their own labels and scans.
-
-    Raises:
-        InputError: a case with values that are impossible in their unit.
-    """
+    """Place real cases by their own labels and scans."""
     return [_by_itself(store, record) for record in track(records, "Placing real cases")]
 
 
 def place_synthetic(store: Store, records: Sequence[CaseRecord], sources: Sources) -> list[Placed]:
-    """Place synthetic cases: by their source, else by their own labels, else by the image.
-
-    Raises:
-        InputError: a case with values that are impossible in their unit, or a source with too few slices.
-    """
+    """Place synthetic cases: by their source, else by their own labels, else by the image."""
     return [_synthetic(store, record, sources) for record in track(records, f"Placing {store.path.name}")]
 
 

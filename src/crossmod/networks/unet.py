@@ -116,8 +116,5 @@ def make_network(name: str, size: int) -> nn.Module:
     Args:
         name: as `--network` takes it.
         size: pixels along each side of its images; DynUNet's depth depends on it.
-
-    Raises:
-        InputError: it is MONAI's, and MONAI is not installed.
     """
     return registry.member("segmenter", name)(size)

@@ -129,25 +129,15 @@ MOST_PLANES = 3
 
 @dataclass(frozen=True)
 class Grid:
-    """Where a scan's voxels are; lengths in mm, relative to the middle of the liver.
+    """Where a scan's voxels are; lengths in mm, relative to the middle of the liver."""
 
-    Args:
-        size: rows and columns.
-        slices: their number.
-        field: width and height of a slice.
-        bottom: lowest slice.
-        top: highest slice.
-        thickness: of one slice, as a fraction of the distance between two.
-        centre: middle of the slices, to the left and to the back of the person's own.
-    """
-
-    size: int = 128
-    slices: int = 32
-    field: float = 380.0
-    bottom: float = -120.0
-    top: float = 110.0
-    thickness: float = 0.8
-    centre: tuple[float, float] = (0.0, 0.0)
+    size: int = 128  # rows and columns
+    slices: int = 32  # their number
+    field: float = 380.0  # width and height of a slice
+    bottom: float = -120.0  # lowest slice
+    top: float = 110.0  # highest slice
+    thickness: float = 0.8  # of one slice, as a fraction of the distance between two
+    centre: tuple[float, float] = (0.0, 0.0)  # middle of the slices, to the left and to the back of the person's own
 
     @property
     def spacing(self) -> tuple[float, float]:

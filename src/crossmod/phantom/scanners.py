@@ -33,37 +33,23 @@ Range = tuple[float, float]
 
 @dataclass(frozen=True)
 class Scanner:
-    """One source of MR; ranges vary from scan to scan.
+    """One source of MR; ranges vary from scan to scan."""
 
-    Args:
-        tesla: field strength.
-        water_t1: column of the tissues' table: signal of pure water on T1.
-        times: sequence -> repetition time, echo time (ms) and flip angle (degrees).
-        volumetric: whether T1 is one excited slab (3D) rather than a stack of slices.
-        gain: signal of fat under the skin on T1, of 4095.
-        noise_t1: standard deviation in each part of the complex signal on T1, in the same unit; `noise_t2` on T2.
-        shade_t1: strength of the coils' shading on T1; `shade_t2` on T2.
-        standing_wave: share of the signal that the body's middle loses.
-        field: width of a slice, mm.
-        closest: smallest distance of slices, mm; thinner ones would take too long to scan.
-        slices: number of slices per slice of CT.
-        thickness: of a slice, as a fraction of the distance between two.
-    """
-
-    tesla: float
-    water_t1: str
+    tesla: float  # field strength
+    water_t1: str  # column of the tissues' table: signal of pure water on T1
+    # Sequence -> repetition time, echo time (ms) and flip angle (degrees)
     times: Mapping[str, tuple[float, float, float]]
-    volumetric: bool
-    gain: Range
-    noise_t1: Range
+    volumetric: bool  # whether T1 is one excited slab (3D) rather than a stack of slices
+    gain: Range  # signal of fat under the skin on T1, of 4095
+    noise_t1: Range  # standard deviation in each part of the complex signal on T1, in the same unit; `noise_t2` on T2
     noise_t2: Range
-    shade_t1: float
+    shade_t1: float  # strength of the coils' shading on T1; `shade_t2` on T2
     shade_t2: float
-    standing_wave: float
-    field: Range
-    closest: float
-    slices: float
-    thickness: Range
+    standing_wave: float  # share of the signal that the body's middle loses
+    field: Range  # width of a slice, mm
+    closest: float  # smallest distance of slices, mm; thinner ones would take too long to scan
+    slices: float  # number of slices per slice of CT
+    thickness: Range  # of a slice, as a fraction of the distance between two
 
 
 # At 1.5 T fat and water point the same way after 4.6 ms and oppose each other after 2.3 ms; at 3 T after half of that.

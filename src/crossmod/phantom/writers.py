@@ -174,19 +174,13 @@ Order = Literal["up", "down", "interleaved"]
 
 @dataclass(frozen=True)
 class Quirks:
-    """How the files of one case are numbered.
+    """How the files of one case are numbered."""
 
-    Args:
-        files: order of slices by file name: feet to head, head to feet, or as an interleaved scan takes them.
-        instances_backwards: whether instance numbers fall as file names rise.
-        masks_backwards: whether the last mask by name belongs to the first slice by name.
-        old_names: `i0000,0000b.dcm` instead of `IMG-0002-00001.dcm` (CT only).
-    """
-
+    # Order of slices by file name: feet to head, head to feet, or as an interleaved scan takes them
     files: Order = "down"
-    instances_backwards: bool = False
-    masks_backwards: bool = False
-    old_names: bool = False
+    instances_backwards: bool = False  # whether instance numbers fall as file names rise
+    masks_backwards: bool = False  # whether the last mask by name belongs to the first slice by name
+    old_names: bool = False  # `i0000,0000b.dcm` instead of `IMG-0002-00001.dcm` (CT only)
 
 
 # Cases take these in turn, so that a small phantom has the common quirks and a larger one has them all.

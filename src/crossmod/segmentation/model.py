@@ -54,11 +54,7 @@ LOSSES: dict[str, Callable[[Tensor, Tensor], Losses]] = {
 
 
 def build(settings: SegmentSettings, device: torch.device) -> TrainingTask:
-    """The network of `settings`, trained with Adam on its loss.
-
-    Raises:
-        InputError: the network is MONAI's, and MONAI is not installed.
-    """
+    """The network of `settings`, trained with Adam on its loss."""
     network = begin(settings).to(device).train()
     optimizer = adam(network.parameters(), settings.learning_rate, (0.9, 0.999), device)
     if settings.weight_decay:

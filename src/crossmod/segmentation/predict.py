@@ -36,19 +36,13 @@ KIND = "segment"
 
 @dataclass(frozen=True, eq=False)
 class Segmenter:
-    """Finds its organ in slices of its modality.
-
-    Args:
-        run: name of the run folder.
-        network: gives a logit of the organ for each pixel.
-        weights: SHA-256 of its weights.
-    """
+    """Finds its organ in slices of its modality."""
 
     settings: SegmentSettings
     card: SegmenterCard
-    run: str
-    network: nn.Module
-    weights: str
+    run: str  # name of the run folder
+    network: nn.Module  # gives a logit of the organ for each pixel
+    weights: str  # SHA-256 of its weights
     compute: Compute
 
     @property
@@ -74,9 +68,6 @@ class Segmenter:
         Args:
             volume: whole, since its percentiles count.
             frame: of this volume, by `scale`.
-
-        Raises:
-            InputError: the volume is of the other modality.
         """
         if volume.modality != self.settings.modality:
             do = f"Give a segmenter that was trained with --modality {volume.modality}."
@@ -95,9 +86,6 @@ def load_segmenter(path: Path, *, machine: Machine | None = None) -> Segmenter:
     Args:
         path: the run folder.
         machine: where to compute.
-
-    Raises:
-        InputError: the folder is no finished segmenter, or its checkpoint is damaged or of another architecture.
     """
     card = cast(SegmenterCard, open_run(path, KIND).card)
     settings = build(SegmentSettings, as_recorded(card["settings"]), subject=path / "card.json")
@@ -116,15 +104,10 @@ THRESHOLD = 0.5
 
 @dataclass(frozen=True, eq=False)
 class Prediction:
-    """The output of a network for a set of slices.
+    """The output of a network for a set of slices."""
 
-    Args:
-        probability: of the organ at each pixel.
-        slices_per_second: of the network only.
-    """
-
-    probability: Float[np.ndarray, "slices size size"]
-    slices_per_second: float
+    probability: Float[np.ndarray, "slices size size"]  # of the organ at each pixel
+    slices_per_second: float  # of the network only
 
 
 @torch.no_grad()

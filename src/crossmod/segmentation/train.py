@@ -50,10 +50,6 @@ def train_segmenter(
         synthetic: store with synthetic cases, required if `settings.count` is not 0.
         settings: all that decides the result.
         machine: where and how to compute.
-
-    Raises:
-        InputError: a store without the required cases, fewer synthetic slices than `count`, synthetic slices of a model
-            that saw a test patient, or `out` is something else.
     """
     chosen = choose_cases(real, synthetic, settings)
     machine = machine or Machine()

@@ -47,17 +47,11 @@ SHIFTS_MEASURED = 16
 
 @dataclass(frozen=True)
 class Synthesized:
-    """The result of a synthesis.
+    """The result of a synthesis."""
 
-    Args:
-        store: the synthetic cases.
-        slices: number of slices that were kept.
-        left_out: number of slices below the required consistency.
-    """
-
-    store: Store
-    slices: int
-    left_out: int
+    store: Store  # the synthetic cases
+    slices: int  # number of slices that were kept
+    left_out: int  # number of slices below the required consistency
 
 
 def synthesize(

@@ -63,10 +63,6 @@ def train_translator(
         mr: store with MR cases, or several.
         settings: all that decides the result.
         machine: where and how to compute.
-
-    Raises:
-        InputError: a store without the required cases, sides whose millimetres cannot both be right, or `out` is
-            something else.
     """
     machine = machine or Machine()
     with launch_processes(machine, small=is_small(settings)) as world, fitting(out, settings.batch_size, settings.size):

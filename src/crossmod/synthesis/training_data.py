@@ -37,22 +37,14 @@ Slices = Mapping[Modality, tuple[SliceSet, ...]]
 
 @dataclass(frozen=True, eq=False)
 class TrainingData:
-    """The cases of both modalities, divided by patient.
-
-    Args:
-        patients: everyone in the stores, held out or not.
-        train: the training cases; with several inputs, one group per patient.
-        scored: the cases that epochs are scored on, grouped in the same way; empty if epochs are not scored.
-        held_out: patients that are kept for testing.
-        people: who is one person on both sides.
-    """
+    """The cases of both modalities, divided by patient."""
 
     stores: dict[Modality, Store]
-    patients: dict[Modality, list[str]]
-    train: Groups
-    scored: Groups
-    held_out: frozenset[str]
-    people: People
+    patients: dict[Modality, list[str]]  # everyone in the stores, held out or not
+    train: Groups  # the training cases; with several inputs, one group per patient
+    scored: Groups  # the cases that epochs are scored on, grouped in the same way; empty if epochs are not scored
+    held_out: frozenset[str]  # patients that are kept for testing
+    people: People  # who is one person on both sides
 
     @property
     def inputs(self) -> dict[str, dict[str, str]]:
@@ -69,10 +61,6 @@ def divide(stores: dict[Modality, Store], settings: TranslateSettings, *, otherw
 
     Args:
         otherwise: what else the command can do if the patients are too few, for the message.
-
-    Raises:
-        InputError: a store without the required cases, no case left to train on, or it is unknown whether the same
-            people are on both sides.
     """
     # The target side first: `segment` must find the same names, and so the same folds, in the target's store alone.
     sides: tuple[Modality, Modality] = (settings.target, settings.source)
@@ -126,9 +114,6 @@ def side_groups(
 
     Args:
         organ: only cases with labels of it; None: all.
-
-    Raises:
-        InputError: a store without the required cases, a patient without an input, CT with and without contrast agent.
     """
     if side == "ct":
         cases = _of_one_kind(store, store.select("ct", organ=organ), settings)
@@ -181,11 +166,7 @@ def _scored_patients(left: Mapping[Modality, list[str]], settings: TranslateSett
 
 
 def framed(data: TrainingData, settings: TranslateSettings) -> tuple[TranslateSettings, dict[Modality, ExtentCard]]:
-    """Settings with their millimetres, and the extents of both sides for the card; warns if the sides do not fit.
-
-    Raises:
-        InputError: bodies whose sizes in millimetres cannot both be right.
-    """
+    """Settings with their millimetres, and the extents of both sides for the card; warns if the sides do not fit."""
     # Of several inputs the first: all have its frame.
     sides = {
         side.upper(): extents(data.stores[side], (group.first for group in data.train[side]), settings.frame)

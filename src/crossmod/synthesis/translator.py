@@ -30,24 +30,16 @@ Epoch = Literal["auto", "best", "last"]
 
 @dataclass(frozen=True, eq=False)
 class Translator:
-    """Turns slices of its source modality into its target modality.
-
-    Args:
-        run: name of the run folder.
-        generator: from source to target.
-        segmentor: S, if the family has one.
-        weights: SHA-256 of the weights that are used.
-        best: whether they are those of the best epoch; False if epochs were not scored.
-    """
+    """Turns slices of its source modality into its target modality."""
 
     settings: TranslateSettings
     card: TranslatorCard
-    run: str
-    generator: nn.Module
-    segmentor: nn.Module | None
-    weights: str
+    run: str  # name of the run folder
+    generator: nn.Module  # from source to target
+    segmentor: nn.Module | None  # S, if the family has one
+    weights: str  # SHA-256 of the weights that are used
     compute: Compute
-    best: bool = False
+    best: bool = False  # whether they are those of the best epoch; False if epochs were not scored
 
     @property
     def target(self) -> Modality:
@@ -110,9 +102,6 @@ def load_translator(path: Path, *, epoch: Epoch = "auto", machine: Machine | Non
         path: the run folder.
         epoch: `best` or `last`; `auto`: the best if the run scored its epochs, else the last.
         machine: where to compute.
-
-    Raises:
-        InputError: the folder is no finished training run, or its checkpoint is damaged or of another architecture.
     """
     card = cast(TranslatorCard, open_run(path, KIND).card)
     settings = build(TranslateSettings, as_recorded(card["settings"]), subject=path / "card.json")

@@ -41,19 +41,16 @@ Images = Float[np.ndarray, "slices _ size size"]
 
 @dataclass(frozen=True)
 class Scores:
-    """Scores of a translator on held-out slices.
+    """Scores of a translator on held-out slices."""
 
-    Args:
-        consistency: mean Dice between S(G(x)) and the mask of x, over the source slices that show an organ; None
-            without S, without masks, or if no slice shows an organ.
-        cycle: mean |G_back(G_forth(x)) - x| and mean |G_forth(G_back(y)) - y|, averaged (Zhu et al. 2017, Eq. 2);
-            images in [-1, 1].
-        frechet: Fréchet distance between the features of synthetic and of real target slices, equal numbers of both;
-            with several images per slice the mean of their distances; None with fewer than two slices.
-    """
-
+    # Mean Dice between S(G(x)) and the mask of x, over the source slices that show an organ; None without S, without
+    # masks, or if no slice shows an organ
     consistency: float | None
+    # Mean |G_back(G_forth(x)) - x| and mean |G_forth(G_back(y)) - y|, averaged (Zhu et al. 2017, Eq. 2); images in [-1,
+    # 1].
     cycle: float
+    # Fréchet distance between the features of synthetic and of real target slices, equal numbers of both; with several
+    # images per slice the mean of their distances; None with fewer than two slices
     frechet: float | None
 
     @property
@@ -98,9 +95,6 @@ def score_translator(
         target_images: held-out real slices in [-1, 1] of any patients, each with as many images as `forth` makes.
         detector: features of the Fréchet distance.
         batch: slices at a time.
-
-    Raises:
-        InputError: no slices on one side.
     """
     for side, images in (("source", source_images), ("target", target_images)):
         if len(images) == 0:
@@ -188,20 +182,14 @@ DETECTOR = "random"
 
 @dataclass(frozen=True, eq=False)
 class Validator:
-    """Alarms, pictures and scores of a translator, every few epochs.
-
-    Args:
-        samples: folder of the pictures.
-        slices: what it is trained on.
-        held_out: slices of patients kept for its scores; empty: no scores.
-    """
+    """Alarms, pictures and scores of a translator, every few epochs."""
 
     trainee: TrainingTask
     settings: TranslateSettings
     compute: Compute
-    samples: Path
-    slices: Slices
-    held_out: Slices
+    samples: Path  # folder of the pictures
+    slices: Slices  # what it is trained on
+    held_out: Slices  # slices of patients kept for its scores; empty: no scores
 
     def __call__(self, epoch: int, at: TrainerState) -> ValidationResult:
         """Validate after an epoch, counted from 0."""

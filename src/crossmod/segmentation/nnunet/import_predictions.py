@@ -146,9 +146,6 @@ def read_label(path: Path, affine: Affine, size: int) -> UInt8[np.ndarray, "size
     Args:
         affine: of the exported slice.
         size: pixels per side.
-
-    Raises:
-        InputError: a damaged file, another grid, or values except 0 and 1.
     """
     do = "Predict the export's imagesTs again, and do not change the files."
     try:

@@ -102,25 +102,16 @@ CONTENT = ("settings", "inputs", "cases")
 
 @dataclass(frozen=True)
 class NnunetPlan:
-    """What was exported.
+    """What was exported."""
 
-    Args:
-        path: the export folder.
-        dataset: name of nnU-Net's dataset folder.
-        real: the store of real cases.
-        synthetic: the store of synthetic cases, if any.
-        inputs: checksums of the stores' cases.
-        sha256: checksum of settings, inputs and cases; equal for repeated exports.
-    """
-
-    path: Path
-    dataset: str
-    real: Path
-    synthetic: Path | None
+    path: Path  # the export folder
+    dataset: str  # name of nnU-Net's dataset folder
+    real: Path  # the store of real cases
+    synthetic: Path | None  # the store of synthetic cases, if any
     settings: SegmentSettings
-    inputs: dict[str, dict[str, str]]
+    inputs: dict[str, dict[str, str]]  # checksums of the stores' cases
     cases: ExportedCases
-    sha256: str
+    sha256: str  # checksum of settings, inputs and cases; equal for repeated exports
 
     def check_stores(self, chosen: SegmentationData) -> None:
         """Refuse stores whose cases differ from the exported ones."""
@@ -185,11 +176,7 @@ def write_plan(folder: Path, out: Path, dataset: str, chosen: SegmentationData, 
 
 
 def read_plan(folder: Path) -> NnunetPlan:
-    """The plan of an export.
-
-    Raises:
-        InputError: the folder is no export, its plan was changed, or a store was moved.
-    """
+    """The plan of an export."""
     file = folder / PLAN
     if not file.is_file():
         found = f"no {PLAN} in it" if folder.is_dir() else "no such folder"
