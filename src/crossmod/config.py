@@ -21,10 +21,8 @@ SettingsType = TypeVar("SettingsType", bound=Settings)
 
 
 def overrides_of(settings: type[Settings]) -> type[BaseModel]:
-    """A model with the fields of `settings`, all optional: the changes to a preset.
-
-    With it the command line has an option and its help for each field, without writing them twice.
-    """
+    """A model with the fields of `settings`, all optional: the changes to a preset. With it the command line has an
+    option and its help for each field, without writing them twice."""
     fields: dict[str, Any] = {
         name: (
             Optional[field.annotation],  # noqa: UP045 - `|` is not defined for every kind of annotation
@@ -60,12 +58,7 @@ def build(settings: type[SettingsType], values: dict[str, Any], *, subject: obje
 
 
 def invalid(error: ValidationError, subject: object) -> InputError:
-    """The message for the first invalid setting.
-
-    Args:
-        error: the error of pydantic.
-        subject: the file of the settings, or "" for the command line.
-    """
+    """The message for the first invalid setting; `subject`: the file of the settings, or "" for the command line."""
     first = error.errors()[0]
     name = "".join(f" --{str(part).replace('_', '-')}" for part in first["loc"] if isinstance(part, str))
     expected = first["msg"].removeprefix("Value error, ").removeprefix("Input should be ")

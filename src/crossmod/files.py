@@ -29,10 +29,8 @@ PathName = str | PathLike[str]
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
-    """Give a temporary path to write to; it replaces `path` when the block ends without an error.
-
-    When the block fails, the temporary file is removed and `path` is unchanged.
-    """
+    """Give a temporary path to write to; it replaces `path` when the block ends without an error, else it is
+    removed."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         yield temporary
@@ -160,13 +158,8 @@ def require_empty(folder: Path) -> None:
 
 @contextmanager
 def atomic_folder(folder: Path) -> Iterator[Path]:
-    """Give a temporary folder to fill; it replaces `folder` when the block ends without an error.
-
-    When the block fails, the temporary folder is removed; so are those of killed commands.
-
-    Args:
-        folder: does not exist, or is empty.
-    """
+    """Give a temporary folder to fill; it replaces `folder` (new or empty) when the block ends without an error, else
+    it is removed; so are those of killed commands."""
     require_empty(folder)
     # The temporary name needs the real name of the folder, which `.` and `..` do not show.
     place = folder.resolve()
@@ -215,10 +208,8 @@ def _alive(process: int) -> bool:
 
 
 def natural_key(path: Path) -> list[tuple[int, int, str]]:
-    """A key for `sorted`: numbers inside the name are compared as numbers, everything else alphabetically.
-
-    Names that differ only in case always have the same order, whatever order the disk lists them in.
-    """
+    """A key for `sorted`: numbers inside the name are compared as numbers, everything else alphabetically. Names that
+    differ only in case always have the same order, whatever order the disk lists them in."""
     parts = re.split(r"(\d+)", path.name)
     keys = [(1, int(part), part) if part.isdigit() else (0, 0, part.lower()) for part in parts if part]
     return [*keys, (-1, 0, path.name)]

@@ -127,14 +127,8 @@ RIVALS: dict[str, tuple[str, Any]] = {
 
 
 def with_asked(settings: Chosen, asked: Mapping[str, Any], *, every: bool = True, subject: object = "") -> Chosen:
-    """A preset's settings with the requested changes.
-
-    Args:
-        settings: the preset's.
-        asked: values from the command line or a file, by the names of the settings.
-        every: refuse settings without an effect; False for files that contain all settings.
-        subject: the file of the values; "" for the command line.
-    """
+    """A preset's settings with the values requested on the command line or in the file `subject`. `every`: refuse
+    settings without an effect; False for files that contain all settings."""
     switched = {}
     for name, (other, off) in RIVALS.items():
         if asked.get(name) and other in type(settings).model_fields and other not in asked:

@@ -76,13 +76,8 @@ def track(items: Iterable[Item], title: str, *, total: int | None = None) -> Ite
 
 @contextmanager
 def progress(title: str, total: int, *, done: int = 0) -> Iterator[Advance]:
-    """Show progress on standard error; the block gets `advance(steps=1, note="")`.
-
-    Args:
-        title: name of the task.
-        total: number of steps.
-        done: steps done before (a resumed run), which do not count for the speed.
-    """
+    """Show progress on standard error; the block gets `advance(steps=1, note="")`. Steps `done` before (a resumed run)
+    do not count for the speed."""
     if progress_disabled():
         yield lambda steps=1, note="": None
         return

@@ -283,17 +283,8 @@ def start_run(
     *,
     unknown: Mapping[str, Any] | None = None,
 ) -> Run:
-    """Create a run folder, or open the one that the same command created before.
-
-    A run without a checkpoint has nothing to lose: with other settings or inputs it starts again.
-
-    Args:
-        path: the folder.
-        kind: the command.
-        settings: resolved settings as plain values.
-        inputs: case ids and checksums of the inputs, so that changed data is detected.
-        unknown: values of settings that a run of an earlier version does not have.
-    """
+    """Create a run folder, or open the one that the same command created before. A run without a checkpoint has nothing
+    to lose: with other settings or inputs (checksums of cases) it starts again."""
     config = json.loads(json.dumps({"kind": kind, "settings": settings, "inputs": inputs}))
     if is_run(path):
         if Run(path).config["kind"] != kind:

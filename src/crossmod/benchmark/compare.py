@@ -89,10 +89,8 @@ class _Started:
 
 
 def compare(plan: BenchmarkPlan, reference: Way, shipped: Way, rates: Mapping[str, float]) -> Comparison:
-    """Start both paths, compare the outcomes of their first steps, and time them in turns.
-
-    Operations are counted in the first step of `reference`; `rates` are the machine's TFLOP/s by precision.
-    """
+    """Start both paths, compare the outcomes of their first steps, and time them in turns. Operations are counted in
+    the first step of `reference`; `rates` are the machine's TFLOP/s by precision."""
     old = _start(plan, reference, count=plan.networks)
     new = _start(plan, shipped, count=False)
     difference = largest_difference(old.outcomes, new.outcomes)

@@ -78,14 +78,8 @@ LEVELS: Mapping[str, DiscriminatorLevels] = {
 
 
 def picture_alarms(sources: Slices, fakes: Slices, targets: Targets | None = None) -> list[Alarm]:
-    """Alarms of translated slices.
-
-    Args:
-        sources: in [-1, 1], air -1.
-        fakes: the generator's output for them.
-        targets: some real slices of the other modality, of any patients; if they are flat or all alike, such output
-            raises no alarm.
-    """
+    """Alarms of translated slices in [-1, 1], air -1; `targets`: some real slices of the other modality, of any
+    patients. If they are flat or all alike, such output raises no alarm."""
     bodies = sources > AIR
     kept = bodies.sum(axis=(1, 2)) >= FEWEST_BODY_PIXELS
     if not kept.any():
@@ -103,13 +97,8 @@ def picture_alarms(sources: Slices, fakes: Slices, targets: Targets | None = Non
 def discriminator_alarms(
     history: Mapping[str, Sequence[float]], levels: DiscriminatorLevels, patience: int = 5
 ) -> list[Alarm]:
-    """Alarms of the losses of the discriminators.
-
-    Args:
-        history: mean losses per epoch, oldest first, by name; only names that begin with `discriminator_` are used.
-        levels: from `LEVELS`.
-        patience: number of last epochs that must all agree.
-    """
+    """Alarms of the discriminators, by their mean losses per epoch, oldest first; the last `patience` epochs must
+    agree."""
     alarms = []
     for name, losses in history.items():
         last = np.array(losses[-patience:])
@@ -126,12 +115,7 @@ def discriminator_alarms(
 
 
 def loss_advice(losses: Iterable[str], *, kept: bool) -> str:
-    """What to try after a loss became NaN or infinite, which ends the training.
-
-    Args:
-        losses: names of all losses of the training.
-        kept: whether a checkpoint was written before.
-    """
+    """What to try after a loss became NaN or infinite; `kept`: whether a checkpoint was written before."""
     rates = "--learning-rate"
     if any(name.startswith("discriminator_") for name in losses):
         rates += " and --discriminator-learning-rate"

@@ -28,12 +28,8 @@ TENSOR = "tensor:"
 
 
 def flatten(tree: Any, name: str = "") -> tuple[dict[str, Tensor], Any]:
-    """Take the tensors out of a tree.
-
-    Returns:
-        The tensors by their path, on the CPU, and the tree with `"tensor:<path>"` in their place; dicts become pairs,
-        since keys in JSON cannot be numbers.
-    """
+    """Take the tensors out of a tree: the tensors by their path, on the CPU, and the tree with `"tensor:<path>"` in
+    their place; dicts become pairs, since keys in JSON cannot be numbers."""
     if isinstance(tree, Tensor):
         # To the host first: a copy in another layout would take memory on the device.
         return {name: tree.detach().cpu().contiguous()}, TENSOR + name
@@ -65,10 +61,8 @@ def unflatten(tensors: dict[str, Tensor], skeleton: Any) -> Any:
 
 
 def snapshot(trainee: TrainingTask, at: TrainerState, world: Distributed) -> State:
-    """Networks, averages and optimizers, which all processes share; memory and random states of each process.
-
-    Every process must call it; the first one gets everything.
-    """
+    """State shared by all processes, and that of each; every process must call it, and the first one gets
+    everything."""
     random = {"cpu": torch.get_rng_state()}
     if world.device.type == "cuda":
         random["cuda"] = torch.cuda.get_rng_state(world.device)
@@ -120,14 +114,7 @@ log = logging.getLogger(__name__)
 
 
 def save(folder: Path, step: int, state: State, *, keep: int = 2, best: int | None = None) -> Path:
-    """Write a checkpoint, then remove all but the newest `keep`, and all best networks except those of step `best`.
-
-    Args:
-        folder: the run's checkpoints.
-        step: steps taken so far; it names the file.
-        keep: how many stay, including this one.
-        best: the step of the best networks, if any.
-    """
+    """Write a checkpoint, then remove all but the newest `keep`, and all best networks except those of step `best`."""
     path = at_step(folder, step)
     write(path, state)
     surpassed = {*folder.glob("best-*.safetensors")} - ({best_at(folder, best)} if best is not None else set())
@@ -198,14 +185,8 @@ def load(path: Path) -> State:
 
 
 def trained_weights(run: Path, step: int, sha256: str, *, best: bool = False) -> dict[str, dict[str, Tensor]]:
-    """The weights of a finished run by network, averaged ones where the run has them.
-
-    Args:
-        run: the run folder.
-        step: steps taken before they were written.
-        sha256: their hash, by the run's card.
-        best: those of the best epoch, not of the last step.
-    """
+    """The weights of a finished run by network, averaged ones where the run has them; `sha256`: their hash in the
+    card."""
     file = (best_at if best else at_step)(run / "checkpoints", step)
     state = load(file)
     networks = {**state["networks"], **state.get("averages", {})}

@@ -117,15 +117,8 @@ def choose(
     ranks: int = 1,
     blocks: bool = True,
 ) -> Compute:
-    """The fastest way that the settings and the machine allow.
-
-    Args:
-        precision: `fp32`, `bf16`, or `auto`: bf16 if the hardware has instructions for it.
-        compiling: `on`, `off`, or `auto`: on a GPU, and on a CPU from 128 pixels per side on.
-        size: pixels per side.
-        ranks: processes that train together.
-        blocks: whether the networks have blocks to compile.
-    """
+    """The fastest way that the settings and the machine allow, for slices of `size` pixels per side; `blocks`: whether
+    the networks have blocks to compile."""
     why = []
     missing = no_bf16(device)
     if missing and precision == "auto":
@@ -229,16 +222,8 @@ def apply(
     images: Float[np.ndarray, "slices images size size"],
     compute: Compute,
 ) -> tuple[Float[np.ndarray, "slices size size"], UInt8[np.ndarray, "slices size size"] | None]:
-    """Translate slices.
-
-    Args:
-        generator: the first image of its output is the slice itself.
-        segmentor: S, if any.
-        images: in [-1, 1], of each slice the stacks of all inputs.
-
-    Returns:
-        The synthetic slices in [-1, 1]; and the class that S sees at each of their pixels, if any.
-    """
+    """Translate slices in [-1, 1], each with the stacks of all inputs: the synthetic slices in [-1, 1], which are the
+    first image of the output, and the class that S sees at each of their pixels."""
     shape = (len(images), *images.shape[2:])
     fakes = np.empty(shape, np.float32)
     answers = None if segmentor is None else np.empty(shape, np.uint8)

@@ -62,12 +62,8 @@ class TensorBoardWriter:
 
 @contextmanager
 def board(folder: Path, start_step: int) -> Iterator[TensorBoardWriter]:
-    """Open a folder for TensorBoard while the block runs.
-
-    Args:
-        folder: created if missing; its earlier files are kept, and are valid up to `start_step`.
-        start_step: steps taken before; 0 for a new run.
-    """
+    """Open a folder for TensorBoard while the block runs; its earlier files are kept, and are valid up to
+    `start_step`."""
     # Imported here because it is slow.
     from torch.utils.tensorboard import SummaryWriter
 
@@ -113,10 +109,7 @@ def score_histories(readings: Iterable[Mapping[str, Any]]) -> dict[str, list[tup
 
 
 def alarms(run: Run) -> list[tuple[int, Alarm]]:
-    """The alarms of a run's training, each with its step.
-
-    Those of a finished run are in its card (older cards have none), those of an unfinished one in metrics.jsonl.
-    """
+    """The alarms of a run's training, each with its step; older cards have none."""
     readings = run.card.get("alarms", []) if run.finished else [r for r in run.metrics() if "alarm" in r]
     return [(r["step"], Alarm(r["alarm"], r["seen"], r["advice"])) for r in readings]
 

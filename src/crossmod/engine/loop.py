@@ -44,14 +44,8 @@ class TrainingPlan:
     keep: int = 2  # how many of the last checkpoints stay
 
     def learning_rate_factor(self, epoch: int, done: float = 0.0) -> float:
-        """Factor of the learning rates; a function of progress only, so that it needs no state.
-
-        A plan of steps may last longer than its epochs: the factor of the last epoch then stays.
-
-        Args:
-            epoch: counted from 0.
-            done: share of all steps taken before this one.
-        """
+        """Factor of the learning rates in an epoch counted from 0, after the share `done` of all steps. A plan of steps
+        may last longer than its epochs: the factor of the last epoch then stays."""
         if self.schedule == "cosine":
             # Loshchilov & Hutter 2017, Eq. 5, with a least rate of 0 and no restarts.
             return (1 + cos(pi * done)) / 2
@@ -69,14 +63,8 @@ def fit(
     world: Distributed,
     look: Look = lambda epoch, standing: ValidationResult(),
 ) -> TrainerState:
-    """Train to the end of the plan, from the run's newest checkpoint.
-
-    Args:
-        look: called after each epoch, on the first process.
-
-    Returns:
-        The final state, of all sittings together.
-    """
+    """Train to the end of the plan, from the run's newest checkpoint; `look` is called after each epoch, on the first
+    process."""
     with ExitStack() as stack:
         world.once(lambda: _lock(run, stack))
         return _fit(trainee, batches, run, plan, world, look)

@@ -24,12 +24,7 @@ def resident_bytes() -> int:
 
 
 def peak_bytes(device: torch.device) -> int:
-    """Peak memory of the process, bytes.
-
-    Args:
-        device: `cpu`: main memory, including libraries; `cuda`: torch's tensors in GPU memory, without CUDA itself and
-            torch's cache.
-    """
+    """Peak memory in bytes. On a CPU, that of the process with libraries; on a GPU, that of torch's tensors."""
     return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else _most_resident()
 
 
@@ -41,13 +36,7 @@ def _most_resident() -> int:
 
 @contextmanager
 def fitting(out: Path, batch_size: int, size: int) -> Iterator[None]:
-    """Turn a lack of memory in the block into an InputError.
-
-    Args:
-        out: the run folder.
-        batch_size: slices per step.
-        size: pixels along each side of them.
-    """
+    """Turn a lack of memory in the block into an InputError."""
     try:
         yield
     except (MemoryError, RuntimeError) as error:

@@ -73,12 +73,8 @@ def positions(volume: Volume) -> Float[np.ndarray, " slices"]:
 
 
 def place(volume: Volume, window: tuple[float, float] | None = None) -> Placement:
-    """Place the layers of a volume, by the first `Rule` that its labels and its scan allow.
-
-    Args:
-        volume: real, CT in HU; labels named `liver`, `left_kidney` and `right_kidney` are used if present.
-        window: CT: the HU at which values were cut, if they were.
-    """
+    """Place the layers of a real volume by the first `Rule` that its labels (`liver`, `left_kidney`, `right_kidney`)
+    and its scan allow; `window`: CT, the HU at which values were cut."""
     z = positions(volume)
     if len(z) < 2:
         found, do = "one slice", "Place it by the whole scan that it is from."
@@ -96,12 +92,7 @@ def place(volume: Volume, window: tuple[float, float] | None = None) -> Placemen
 def organ_areas(
     labels: UInt8[np.ndarray, "slices rows columns"], label_names: Mapping[int, str], pixel: float
 ) -> dict[str, Float[np.ndarray, " slices"]]:
-    """Cross-sections of `liver` and `kidneys` (both together), mm^2, if the labels have them.
-
-    Args:
-        label_names: label value -> organ.
-        pixel: mm^2 of a pixel.
-    """
+    """Cross-sections of `liver` and `kidneys` (both together), mm^2, if the labels have them; `pixel` in mm^2."""
     groups = {"liver": ("liver",), "kidneys": ("left_kidney", "right_kidney")}
     areas = {}
     for group, organs in groups.items():
@@ -114,12 +105,7 @@ def organ_areas(
 def placement_by_organs(
     z: Float[np.ndarray, " slices"], areas: Mapping[str, Float[np.ndarray, " slices"]]
 ) -> Placement | None:
-    """The layers by the first pair of visible landmarks; None without one.
-
-    Args:
-        z: rising positions of the slices, mm.
-        areas: cross-sections, from `organ_areas`.
-    """
+    """The layers by the first pair of visible landmarks, at rising positions in mm; None without one."""
     ends = {organ: extent(z, area) for organ, area in areas.items()}
     (kidney_low, kidney_high), (liver_low, dome) = (ends.get(organ, (None, None)) for organ in ("kidneys", "liver"))
     pairs: tuple[tuple[Rule, float | None, float, float | None, float], ...] = (
@@ -140,12 +126,8 @@ def placement_by_organs(
 def placement_by_lungs(
     z: Float[np.ndarray, " slices"], lung: Float[np.ndarray, " slices"], modality: Modality
 ) -> Placement:
-    """The layers by the lower end of the lungs, or by the scan's own ends if it is not visible.
-
-    Args:
-        z: rising positions of the slices, mm.
-        lung: share of the body that is lung, in each slice.
-    """
+    """The layers by the lower end of the lungs, or by the scan's own ends if it is not visible; `lung`: share of the
+    body that is lung, in each slice."""
     below = np.flatnonzero(lung < LEAST_LUNG)
     last = int(below[-1]) if below.size else -1
     if last == -1 or last == len(z) - 1:
@@ -156,10 +138,8 @@ def placement_by_lungs(
 
 
 def extent(z: Float[np.ndarray, " slices"], area: Float[np.ndarray, " slices"]) -> tuple[float | None, float | None]:
-    """Lower and upper end of an organ, mm: where its cross-section, linear between slices, passes `LEAST_AREA`.
-
-    Of several pieces along the body, the largest counts. None for an end beyond the scan.
-    """
+    """Lower and upper end of an organ, mm, None beyond the scan: where its cross-section, linear between slices, passes
+    `LEAST_AREA`. Of several pieces along the body, the largest counts."""
     there = np.concatenate([[False], area >= LEAST_AREA, [False]])
     begins, ends = (np.flatnonzero(step) for step in (there[1:] & ~there[:-1], there[:-1] & ~there[1:]))
     if begins.size == 0:

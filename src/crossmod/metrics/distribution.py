@@ -71,14 +71,10 @@ def image_statistics(
     edges: Float[np.ndarray, " edges"] | None = None,
     inside: Bool[np.ndarray, "slices size size"] | None = None,
 ) -> ImageStatistics:
-    """Compute all that the scores need of a set of slices, of one case or of several.
+    """Compute all that the scores need of slices in [-1, 1]. `edges`: of three bins, from `tissue_edges`; None for MR.
 
-    Args:
-        images: in [-1, 1].
-        layers: axial layer of each.
-        edges: of three bins, from `tissue_edges`; None for MR.
-        inside: pixels that histograms count; default: all, as in the paper. Half of a slice is air, which a window
-            makes a single value: with all pixels, correlation and intersection mostly depend on that.
+    Histograms count only pixels `inside`; default: all, as in the paper. Half of a slice is air, which a window makes a
+    single value: with all pixels, correlation and intersection mostly depend on that.
     """
     if len(images) == 0:
         raise InputError("slices to score", found="none", expected="one or more", do="Give a store that has slices.")
@@ -148,12 +144,8 @@ class WeightedComparison:
     covariances: Float[np.ndarray, "n m"]
 
     def scores(self, times_real: Float[np.ndarray, " n"], times_synthetic: Float[np.ndarray, " m"]) -> Scores:
-        """Every metric of the two sets with each image repeated; NaN where it is undefined.
-
-        Args:
-            times_real: how often each real image occurs: whole numbers, 0 if it was not drawn.
-            times_synthetic: how often each synthetic image occurs.
-        """
+        """Every metric of the two sets, with each image as often as stated (whole numbers); NaN where it is
+        undefined."""
         draw, images = _Draw(self, times_real, times_synthetic), min(times_real.sum(), times_synthetic.sum())
         return {m.name: m.of(draw) if images >= m.images else math.nan for m in METRICS.values()}
 

@@ -146,11 +146,7 @@ class Training:
 
 
 def fingerprint(training: Training, settings: TranslateSettings) -> Fingerprint:
-    """What the images of a training look like.
-
-    Args:
-        training: the slices, and the model that was trained on them.
-    """
+    """What the images of a training look like."""
     rows, target_rows = _some_slices(training.source[0]), _some_slices(training.target)
     of_target = [_looks_of(training, training.target, own, settings.target, settings) for own in target_rows]
     return Fingerprint(
@@ -248,12 +244,7 @@ def organ_medians(
     labels: Num[np.ndarray, "slices rows columns"],
     organs: Sequence[str],
 ) -> dict[str, float]:
-    """Organ -> median of its pixels, for the organs that are shown.
-
-    Args:
-        images: in any unit.
-        labels: 1 for the first of the organs, and so on.
-    """
+    """Organ -> median of its pixels, for the organs that are shown; labels are 1 for the first organ, and so on."""
     inside = {name: labels == number for number, name in enumerate(organs, start=1)}
     return {name: float(np.median(images[where])) for name, where in inside.items() if where.any()}
 
@@ -267,12 +258,8 @@ def _seen_masks(masks: Num[np.ndarray, "n a a"], settings: TranslateSettings) ->
 
 
 def summary(patients: Sequence[Float[np.ndarray, "_ 358"]], **more: Any) -> ImagesLook:
-    """Means over patients with equal weights, and the distance of each patient from all others.
-
-    Args:
-        patients: the looks of each patient's slices; patients without a body are left out.
-        more: other fields of the result.
-    """
+    """Means over patients with equal weights, and the distance of each patient from all others. `patients`: the looks
+    of each patient's slices, without those who show no body; `more`: other fields of the result."""
     people = [own for own in patients if len(own)]
     means = np.array([own.mean(axis=0) for own in people]).reshape(-1, WIDTH)
     squares = np.array([(own**2).mean(axis=0) for own in people]).reshape(means.shape)

@@ -56,10 +56,8 @@ def cross_spectrum(
     first: Float[np.ndarray, "rows columns"],
     second: Float[np.ndarray, "rows columns"],
 ) -> Complex[np.ndarray, "rows half"]:
-    """Spectrum of the correlation of two edge images over all shifts, scaled so that equal images reach 1.
-
-    Zeros if one of the two has no edges.
-    """
+    """Spectrum of the correlation of two edge images over all shifts, scaled so that equal images reach 1; zeros
+    without edges."""
     sides = [edge - edge.mean() for edge in (first, second)]
     scale = float(np.sqrt((sides[0] ** 2).sum() * (sides[1] ** 2).sum()))
     if scale <= 0:
@@ -69,11 +67,7 @@ def cross_spectrum(
 
 
 def peak_of(spectrum: Complex[np.ndarray, "rows half"], shape: tuple[int, int]) -> Peak:
-    """The best match within an eighth of the image.
-
-    Args:
-        spectrum: of the correlation, from `cross_spectrum`, or a mean of several.
-    """
+    """The best match within an eighth of the image, by the spectrum of the correlation or a mean of several."""
     correlation = np.fft.irfft2(spectrum, shape)
     limits = [max(1, int(length * FURTHEST)) for length in shape]
     near = np.roll(correlation, limits, axis=(0, 1))[: 2 * limits[0] + 1, : 2 * limits[1] + 1]
@@ -138,14 +132,8 @@ def kept_structure(
     *,
     scaled: bool = False,
 ) -> Kept | None:
-    """Compare the structure of two stacks inside the body; None if no body is wider than the excluded rim.
-
-    Args:
-        sources: in any unit.
-        made: translated from the sources, in any unit.
-        bodies: of the sources.
-        scaled: whether to find the scale, which takes five times as long; else it is 1.
-    """
+    """Compare the structure of two stacks, of any units, inside the body of the sources; None if no body is wider than
+    the rim. Finding the scale (`scaled`) takes five times as long; else it is 1."""
     chosen = [index for index, body in enumerate(bodies) if _core(body).any()]
     if not chosen:
         return None

@@ -83,10 +83,8 @@ def _synthetic(store: Store, record: CaseRecord, sources: Sources) -> Placed:
 
 
 def slice_positions(record: CaseRecord) -> Float[np.ndarray, " slices"]:
-    """Middle of each slice, mm along the body, also if slices between others were left out.
-
-    `take_slices` keeps the original spacing if its slices are not evenly spaced.
-    """
+    """Middle of each slice, mm along the body, also if slices between others were left out: `take_slices` keeps the
+    original spacing if its slices are not evenly spaced."""
     steps = np.arange(record.shape[0])
     if record.synthetic is not None:
         origins = np.array([origin.source_slice for origin in record.synthetic.slices])

@@ -105,12 +105,8 @@ def _up(width: int) -> list[nn.Module]:
 class ResNet(nn.Module):
     """Generator or segmentor: encoder, residual blocks, decoder.
 
-    Args:
-        outputs: output channels: 1 for a generator, the number of classes for S.
-        filters: width of the first layer.
-        blocks: residual blocks between the encoder and the decoder.
-        head: `tanh` for images in [-1, 1], `linear` for logits.
-        inputs: input images.
+    `outputs`: 1 for a generator, the number of classes for S; `head`: `tanh` for images in [-1, 1], `linear` for
+    logits.
     """
 
     def __init__(self, outputs: int = 1, filters: int = 64, blocks: int = 9, head: Head = "tanh", *, inputs: int = 1):
@@ -125,13 +121,8 @@ class ResNet(nn.Module):
 
 
 class PatchGAN(nn.Module):
-    """Discriminator of overlapping patches; logits, the higher the more real.
-
-    Args:
-        filters: width of the first layer.
-        layers: layers of stride 2; 3 of them see 70 x 70 pixels, 2 see 34 x 34, 1 sees 16 x 16.
-        inputs: images that are judged as one.
-    """
+    """Discriminator of overlapping patches; logits, the higher the more real. `layers` of stride 2: 3 of them see 70 x
+    70 pixels, 2 see 34 x 34, 1 sees 16 x 16; `inputs`: images that are judged as one."""
 
     def __init__(self, filters: int = 64, layers: int = 3, *, inputs: int = 1):
         super().__init__()
@@ -176,14 +167,8 @@ def initialise(network: nn.Module) -> None:
 def on_grid(
     network: Callable[[Tensor], Tensor], x: Float[Tensor, "batch 1 rows columns"], step: int, least: int = 1
 ) -> Float[Tensor, "batch 1 rows columns"]:
-    """Run a network on images padded to the size that it requires, and crop its output to theirs.
-
-    Args:
-        network: images to logits, pixel by pixel.
-        x: images in [-1, 1].
-        step: both sides become a multiple of it.
-        least: both sides become at least as long.
-    """
+    """Run a network on images in [-1, 1], padded to a multiple of `step` and at least `least` pixels per side, and crop
+    its output to theirs."""
     rows, columns = x.shape[-2:]
     more_rows, more_columns = (max(-(-side // step) * step, least) - side for side in (rows, columns))
     # Padded with background (-1).

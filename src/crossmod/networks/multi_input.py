@@ -8,15 +8,8 @@ from crossmod.networks.blocks import CompiledSequential, InstanceNorm, PatchGAN,
 
 
 class MultiInputGenerator(nn.Module):
-    """Several images in, one out.
-
-    Args:
-        inputs: input images.
-        filters: width of the first layer.
-        blocks: residual blocks that each input passes.
-        branch_blocks: how many of them are before the merge.
-        stack: slices of each that are seen together.
-    """
+    """Several images in, one out; `branch_blocks` of the residual `blocks` are before the merge. `stack`: slices of
+    each that are seen together."""
 
     def __init__(self, inputs: int, filters: int, blocks: int, branch_blocks: int, stack: int = 1):
         super().__init__()
@@ -41,14 +34,7 @@ class MultiInputGenerator(nn.Module):
 
 
 class MultiOutputGenerator(nn.Module):
-    """One image in, several out.
-
-    Args:
-        outputs: output images.
-        filters: width of the first layer.
-        blocks: residual blocks before the heads.
-        stack: slices of each that are seen together.
-    """
+    """One image in, several out; residual blocks before the heads. `stack`: slices of each that are seen together."""
 
     def __init__(self, outputs: int, filters: int, blocks: int, stack: int = 1):
         super().__init__()

@@ -98,10 +98,8 @@ FAT_T1, FAT_T2 = 1.0, 0.09
 def render_mr(
     anatomy: Anatomy, sequence: Sequence, seed: int | np.random.SeedSequence, *, source: MrSource = 1
 ) -> Volume:
-    """Scan a person by MR; 12-bit magnitudes as int16.
-
-    `seed` decides contrast, grain, shading and noise: both T1 phases need the same one.
-    """
+    """Scan a person by MR; 12-bit magnitudes as int16. `seed` decides contrast, grain, shading and noise: both T1
+    phases need the same one."""
     if sequence not in SEQUENCES:
         raise InputError("sequence", found=repr(sequence), expected=", ".join(SEQUENCES), do="Name one of these.")
     weighting = "t2" if sequence == "t2_spir" else "t1"
@@ -150,10 +148,8 @@ LOWEST_HU = -1000.0
 
 
 def render_ct(anatomy: Anatomy, seed: int | np.random.SeedSequence, *, contrast: bool = True) -> Volume:
-    """Scan a person by CT: HU as int16, at least -1000, with air and table.
-
-    `contrast`: portal-venous, or without contrast agent; the same person and noise either way.
-    """
+    """Scan a person by CT: HU as int16, at least -1000, with air and table. `contrast`: portal-venous, or without
+    contrast agent; the same person and noise either way."""
     rng = np.random.default_rng(seed)
     offset = rng.normal(0, 0.6, size=len(TISSUES)).clip(-1.5, 1.5)
     # Both kidneys and all vessels take up contrast together.

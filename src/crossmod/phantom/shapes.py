@@ -191,16 +191,9 @@ def draw_waves(rng: np.random.Generator, *, reach: Length, shortest: Length, lon
 
 
 class Canvas:
-    """One plane of sample points in the person's own millimetres, and what was painted on it.
-
-    Args:
-        x: mm to the left, one per column.
-        y: mm to the back, one per row.
-        z: mm to the head.
-        stiff: displaces everything.
-        soft: displaces the organs, on top of `stiff`.
-        edge: mm over which two tissues share a border; about the width of a voxel.
-    """
+    """One plane of sample points in the person's own millimetres, to the left, back and head, and what was painted on
+    it. `stiff` displaces everything, `soft` the organs on top; two tissues share a border over `edge` mm, about a
+    voxel."""
 
     def __init__(
         self,

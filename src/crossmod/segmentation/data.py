@@ -76,10 +76,8 @@ class SegmentationData:
         return self.settings.sequence if self.settings.modality == "mr" else None
 
     def settled(self) -> SegmentSettings:
-        """The settings with their millimetres: of the synthetic slices, or else of the real cases' bodies.
-
-        Of all real cases, so that the folds of one store have the same pixels.
-        """
+        """The settings with their millimetres: of the synthetic slices, or else of the real cases' bodies, of all cases
+        so that the folds of one store have the same pixels."""
         settings = self.settings
         if settings.frame == "stretch" or settings.pixel_mm:
             return settings

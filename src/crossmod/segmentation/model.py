@@ -20,15 +20,12 @@ SMOOTH = 1e-5
 
 
 def soft_dice(logits: Float[Tensor, "batch rows columns"], truth: Float[Tensor, "batch rows columns"]) -> Tensor:
-    """1 - (2 sum(p g) + s) / (sum(p) + sum(g) + s), with p = sigmoid(logits), g the truth, s = 1e-5.
+    """1 - (2 sum(p g) + s) / (sum(p) + sum(g) + s), with p = sigmoid(logits), g the truth, s = 1e-5; a scalar.
 
     After Milletari et al. 2016, whose denominator has squares, in nnU-Net's form (Isensee et al. 2021), which has none
     and sums over all pixels of the batch ("batch Dice"), so that slices without the organ count too. If no slice of a
     batch shows the organ, the loss is close to 1 and hardly changes: only cross-entropy teaches then. With several
     processes each has the Dice of its own slices.
-
-    Returns:
-        A scalar.
     """
     p = torch.sigmoid(logits)
     return 1 - (2 * (p * truth).sum() + SMOOTH) / (p.sum() + truth.sum() + SMOOTH)

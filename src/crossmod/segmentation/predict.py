@@ -63,12 +63,8 @@ class Segmenter:
         return model_scale(self.settings)
 
     def find(self, volume: Volume, frame: Frame) -> UInt8[np.ndarray, "slices size size"]:
-        """1 where it sees the organ, on the pixels of `frame`.
-
-        Args:
-            volume: whole, since its percentiles count.
-            frame: of this volume, by `scale`.
-        """
+        """1 where it sees the organ, on the pixels of `frame`; the volume must be whole, since its percentiles
+        count."""
         if volume.modality != self.settings.modality:
             do = f"Give a segmenter that was trained with --modality {volume.modality}."
             found = f"a segmenter of {self.settings.modality}"
@@ -81,12 +77,7 @@ class Segmenter:
 
 
 def load_segmenter(path: Path, *, machine: Machine | None = None) -> Segmenter:
-    """The segmenter that a finished run made.
-
-    Args:
-        path: the run folder.
-        machine: where to compute.
-    """
+    """The segmenter that a finished run made."""
     card = cast(SegmenterCard, open_run(path, KIND).card)
     settings = build(SegmentSettings, as_recorded(card["settings"]), subject=path / "card.json")
     sha256 = card.get("weights_sha256", "")
@@ -119,14 +110,8 @@ def predict(
     batch: int = 8,
     quiet: bool = False,
 ) -> Prediction:
-    """Run a network over slices; those of a set become float32 a batch at a time.
-
-    Args:
-        network: gives a logit of the organ for each pixel; it is left in evaluation mode.
-        slices: a set, or images in [-1, 1].
-        batch: slices at a time.
-        quiet: no progress bar, if the caller shows one.
-    """
+    """Run a network, whose output is a logit of the organ, over a set of slices or images in [-1, 1]; it is left in
+    evaluation mode. `quiet`: no progress bar, if the caller shows one."""
     network.eval()
     pixels, step = (slices.pixels, PIXEL_STEP) if isinstance(slices, SliceSet) else (slices, 1.0)
     probability = np.empty(pixels.shape, np.float32)
@@ -198,11 +183,8 @@ def _by_patient(
     truth: Bool[np.ndarray, "slices size size"],
     records: Mapping[str, CaseRecord],
 ) -> dict[str, dict[str, float]]:
-    """Score -> patient -> value; NaN if undefined.
-
-    Dice and IoU count the voxels of all cases of a patient. Distances and RAVD, which depend on the voxels' size, are
-    means over the cases, undefined if one of them is.
-    """
+    """Score -> patient -> value; NaN if undefined. Dice and IoU count the voxels of all cases of a patient; distances
+    and RAVD, which depend on the voxels' size, are means over the cases, undefined if one of them is."""
     rows: dict[str, dict[str, list[int]]] = {patient: {} for patient in slices.patients}
     for index, key in enumerate(slices.keys):
         rows[key.patient].setdefault(key.case, []).append(index)

@@ -58,10 +58,7 @@ class TrainingData:
 
 def divide(stores: dict[Modality, Store], settings: TranslateSettings, *, otherwise: str = "") -> TrainingData:
     """Divide the cases of both stores by person; those held out on the target side are not trained on, on either.
-
-    Args:
-        otherwise: what else the command can do if the patients are too few, for the message.
-    """
+    `otherwise`: what else the command can do if the patients are too few, for the message."""
     # The target side first: `segment` must find the same names, and so the same folds, in the target's store alone.
     sides: tuple[Modality, Modality] = (settings.target, settings.source)
     ask = settings.split == "patient"
@@ -110,11 +107,7 @@ def _check_labelled(store: Store, side: Modality, settings: TranslateSettings) -
 def side_groups(
     store: Store, side: Modality, settings: TranslateSettings, *, organ: str | None
 ) -> tuple[RegisteredScans, ...]:
-    """The cases of one side; those of several inputs grouped by patient.
-
-    Args:
-        organ: only cases with labels of it; None: all.
-    """
+    """The cases of one side, with labels of `organ` unless it is None; those of several inputs grouped by patient."""
     if side == "ct":
         cases = _of_one_kind(store, store.select("ct", organ=organ), settings)
         return tuple(RegisteredScans((case,)) for case in cases)
@@ -187,10 +180,8 @@ def stack_mm(data: TrainingData, settings: TranslateSettings) -> float:
 
 
 def training_slices(data: TrainingData, side: Modality, settings: TranslateSettings) -> tuple[SliceSet, ...]:
-    """The training slices of one side: one set per image of the stacks, the stack of the first input first.
-
-    They are larger than what the network sees, by the margin of the random cut.
-    """
+    """The training slices of one side, with the margin of the random cut: one set per image of the stacks, the stack of
+    the first input first."""
     sets = _slices(data.stores[side], data.train[side], side, settings, training_scale(settings))
     first = sets[0]
     chosen = list(range(len(first)))

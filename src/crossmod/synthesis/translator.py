@@ -70,10 +70,8 @@ class Translator:
 
     @property
     def recipe(self) -> str:
-        """SHA-256 of its settings without seed and fold: equal for models that differ by chance only.
-
-        The last epoch of a run that has a best one is another recipe.
-        """
+        """SHA-256 of its settings without seed and fold: equal for models that differ by chance only. The last epoch of
+        a run that has a best one is another recipe."""
         chance = ("seed", "fold", "test_patients", "train_patients", "same_people")
         kept = {key: value for key, value in self.card["settings"].items() if key not in chance}
         passed_over = {"epoch": "last"} if self.card.get("best") and not self.best else {}
@@ -96,13 +94,8 @@ class Translator:
 
 
 def load_translator(path: Path, *, epoch: Epoch = "auto", machine: Machine | None = None) -> Translator:
-    """The translator that a finished run made.
-
-    Args:
-        path: the run folder.
-        epoch: `best` or `last`; `auto`: the best if the run scored its epochs, else the last.
-        machine: where to compute.
-    """
+    """The translator that a finished run made; `auto`: of the best epoch if the run scored its epochs, else of the
+    last."""
     card = cast(TranslatorCard, open_run(path, KIND).card)
     settings = build(TranslateSettings, as_recorded(card["settings"]), subject=path / "card.json")
     best = card.get("best")

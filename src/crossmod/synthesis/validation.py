@@ -56,10 +56,7 @@ class Scores:
     @property
     def score(self) -> float:
         """The lower the better: the geometric mean of 1 - consistency, cycle and frechet, without undefined ones.
-
-        Geometric, because they have no common unit: halving any of them counts the same. Infinite if one is NaN or
-        infinite, so that a translator that diverged is never the best.
-        """
+        Geometric, since they have no common unit. Infinite if one is NaN or infinite, so that it is never the best."""
         missed = None if self.consistency is None else 1 - self.consistency
         parts = [part for part in (missed, self.cycle, self.frechet) if part is not None]
         if not all(math.isfinite(part) for part in parts):
@@ -84,18 +81,8 @@ def score_translator(
     device: torch.device,
     batch: int = 8,
 ) -> Scores:
-    """Measure a translator; its networks are left as they were.
-
-    Args:
-        forth: from source to target, on `device`.
-        back: from target to source.
-        S: the segmentor of synthetic target images, if the family has one.
-        source_images: held-out slices in [-1, 1], each with as many images as `forth` takes.
-        masks: class of each of their pixels, 0 for background.
-        target_images: held-out real slices in [-1, 1] of any patients, each with as many images as `forth` makes.
-        detector: features of the Fréchet distance.
-        batch: slices at a time.
-    """
+    """Measure a translator on held-out slices in [-1, 1] of any patients; its networks are left as they were. Slices
+    have as many images as `forth` (source to target) takes and makes."""
     for side, images in (("source", source_images), ("target", target_images)):
         if len(images) == 0:
             found, do = f"no held-out {side} slices", "Hold out a patient of each side."

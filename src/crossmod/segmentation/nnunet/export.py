@@ -75,18 +75,8 @@ def export_nnunet(
 
 
 def cross_validation(real: Mapping[str, str], synthetic: Mapping[str, str], seed: int) -> list[dict[str, list[str]]]:
-    """nnU-Net's own folds over the training cases: no patient on both sides, validation on real cases if there are any.
-
-    The translator may have seen the validation patients: they are on the training side of the comparison. nnU-Net
-    chooses nothing by these scores while it trains, and the held-out patients are not among them.
-
-    Args:
-        real: case -> patient.
-        synthetic: case -> patient.
-
-    Returns:
-        Training and validation cases of each fold; no folds with a single patient.
-    """
+    """nnU-Net's own folds, from case -> patient: no patient on both sides, validation on real cases if any; none of one
+    patient. The translator may have seen the validation patients: nnU-Net chooses nothing by these scores."""
     validated = real or synthetic
     patients = sorted(set(validated.values()))
     if len(patients) < 2:

@@ -141,12 +141,7 @@ def _read(
 
 
 def read_label(path: Path, affine: Affine, size: int) -> UInt8[np.ndarray, "size size"]:
-    """One predicted slice from a `.nii.gz` file.
-
-    Args:
-        affine: of the exported slice.
-        size: pixels per side.
-    """
+    """One predicted slice from a `.nii.gz` file, by the affine and the pixels per side of the exported slice."""
     do = "Predict the export's imagesTs again, and do not change the files."
     try:
         image = Nifti1Image.from_bytes(gzip.decompress(path.read_bytes()))

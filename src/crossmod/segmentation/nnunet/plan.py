@@ -74,10 +74,8 @@ def _described(slices: SliceSet | None, kind: str) -> dict[str, ExportedSlice]:
 
 
 def grids(slices: SliceSet, cases: tuple[CaseRecord, ...]) -> list[Affine]:
-    """For each slice, the affine of the volume `[1, size, size]` that contains only it.
-
-    Its pixels and its position are the slice's; its thickness is `MOST_SPACING`, which no pixel is as wide as.
-    """
+    """For each slice, the affine of the volume `[1, size, size]` that contains only it, `MOST_SPACING` thick, which no
+    pixel is as wide as."""
     exported = {key.case for key in slices.keys}
     whole = {
         record.id: slices.frame(record).affine(np.array(record.affine, dtype=np.float64))
@@ -151,15 +149,7 @@ def checksum(content: Mapping[str, object]) -> str:
 
 
 def write_plan(folder: Path, out: Path, dataset: str, chosen: SegmentationData, sides: Split) -> str:
-    """Write the plan to `folder`.
-
-    Args:
-        out: the final path of the folder; paths of stores are relative to it.
-        dataset: name of nnU-Net's dataset folder.
-
-    Returns:
-        Its checksum.
-    """
+    """Write the plan to `folder`, which will be at `out`: paths of stores are relative to it. Returns its checksum."""
     content = {
         "settings": chosen.settings.model_dump(mode="json"),
         "inputs": chosen.inputs,
