@@ -1,10 +1,10 @@
 """Base of all settings: frozen, typed, documented field by field; unknown names are refused."""
 
 from pathlib import Path
-from typing import Any, Literal, Optional, TypeVar
+from typing import Any, Literal, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from crossmod.errors import InputError
 
@@ -18,30 +18,6 @@ class Settings(BaseModel):
 
 
 SettingsType = TypeVar("SettingsType", bound=Settings)
-
-
-def overrides_of(settings: type[Settings]) -> type[BaseModel]:
-    """A model with the fields of `settings`, all optional: the changes to a preset. With it the command line has an
-    option and its help for each field, without writing them twice."""
-    fields: dict[str, Any] = {
-        name: (
-            Optional[field.annotation],  # noqa: UP045 - `|` is not defined for every kind of annotation
-            Field(None, description=_help(field)),
-        )
-        for name, field in settings.model_fields.items()
-    }
-    return create_model(f"{settings.__name__}Overrides", __config__=ConfigDict(frozen=True, extra="forbid"), **fields)
-
-
-def _help(field: Any) -> str:
-    # The default belongs to the preset; it is shown here because users look for it in `--help`.
-    text = (field.description or "").strip()
-    return text if field.is_required() else f"{text} [paper's preset: {field.default}]"
-
-
-def with_overrides(settings: SettingsType, overrides: BaseModel | None) -> SettingsType:
-    """`settings` with the values that the user set in `overrides`."""
-    return with_changes(settings, **(overrides.model_dump(exclude_none=True) if overrides is not None else {}))
 
 
 def with_changes(settings: SettingsType, **changes: Any) -> SettingsType:

@@ -60,22 +60,14 @@ CRESPI: dict[str, TranslateSettings] = {
     "in_n_out_hum": with_changes(_MR_TO_CT, inputs=("t1_in", "t1_out"), contrast="no", **_SEVERAL),
     "triple": with_changes(_MR_TO_CT, inputs=("t1_in", "t1_out", "t2_spir"), **_SEVERAL),
 }
-_SMALL = (
-    "size",
-    "precision",
-    "compile",
-    "generator_filters",
-    "generator_blocks",
-    "discriminator_filters",
-    "discriminator_layers",
-    "learning_rate",
-    "discriminator_learning_rate",
-    "epochs",
-    "decay",
+_NAMES = (
+    "size precision compile generator_filters generator_blocks discriminator_filters discriminator_layers "
+    "learning_rate discriminator_learning_rate epochs decay"
 )
+_SMALL = set(_NAMES.split())
 TRANSLATE |= CRESPI
 TRANSLATE |= {
-    f"tiny_{name}": with_changes(settings, branch_blocks=1, **{key: getattr(TRANSLATE["tiny"], key) for key in _SMALL})
+    f"tiny_{name}": with_changes(settings, branch_blocks=1, **TRANSLATE["tiny"].model_dump(include=_SMALL))
     for name, settings in CRESPI.items()
 }
 

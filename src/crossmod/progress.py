@@ -40,9 +40,9 @@ def show_progress(on: bool = True) -> None:
 
 
 @contextmanager
-def progress_shown(on: bool = True) -> Iterator[None]:
+def progress_shown() -> Iterator[None]:
     """The same as `show_progress`, within the block."""
-    token = _asked.set(on)
+    token = _asked.set(True)
     try:
         yield
     finally:
@@ -65,10 +65,9 @@ def say(text: str) -> None:
         print(text, flush=True)
 
 
-def track(items: Iterable[Item], title: str, *, total: int | None = None) -> Iterator[Item]:
+def track(items: Iterable[Item], title: str) -> Iterator[Item]:
     """Yield `items`, showing how many are done and how long the rest will take."""
-    count = total if total is not None else len(items) if isinstance(items, Sized) else 0
-    with progress(title, count) as advance:
+    with progress(title, len(items) if isinstance(items, Sized) else 0) as advance:
         for item in items:
             yield item
             advance()

@@ -172,7 +172,7 @@ def test_scans_without_layers_are_said(tmp_path: Path, monkeypatch: pytest.Monke
     """A single slice shows no end of anything."""
     stores = pair("ct")
     shutil.copytree(stores.real, tmp_path / "real")
-    monkeypatch.setattr("crossmod.metrics.slice_positions.positions", lambda volume: 1e6 + 0.0 * volume.voxels[:, 0, 0])
+    monkeypatch.setattr("crossmod.metrics.axial_layers.positions", lambda volume: 1e6 + 0.0 * volume.voxels[:, 0, 0])
     with pytest.raises(InputError, match="no slice with a known axial layer"):
         create_survey(tmp_path / "s", [tmp_path / "real"], [stores.synthetic], design=SMALL)
 

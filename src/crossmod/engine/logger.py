@@ -91,20 +91,22 @@ def losses(reading: Mapping[str, Any]) -> dict[str, float]:
 
 def loss_histories(readings: Iterable[Mapping[str, Any]]) -> dict[str, list[tuple[int, float]]]:
     """Every loss over the steps at which it was read, in the order in which losses first come."""
-    histories: dict[str, list[tuple[int, float]]] = {}
-    for reading in readings:
-        for name, value in losses(reading).items():
-            histories.setdefault(name, []).append((reading["step"], value))
-    return histories
+    return _histories(readings, losses)
 
 
 def score_histories(readings: Iterable[Mapping[str, Any]]) -> dict[str, list[tuple[int, float]]]:
     """Every score on held-out patients over the steps at which it was taken."""
+    named = _histories(readings, lambda each: {name: each[name] for name in each if name.startswith(_SELECTION)})
+    return {f"held out: {name.removeprefix(_SELECTION)}": history for name, history in named.items()}
+
+
+def _histories(
+    readings: Iterable[Mapping[str, Any]], values_of: Callable[[Mapping[str, Any]], Mapping[str, float]]
+) -> dict[str, list[tuple[int, float]]]:
     histories: dict[str, list[tuple[int, float]]] = {}
     for reading in readings:
-        for name, value in reading.items():
-            if name.startswith(_SELECTION):
-                histories.setdefault(f"held out: {name.removeprefix(_SELECTION)}", []).append((reading["step"], value))
+        for name, value in values_of(reading).items():
+            histories.setdefault(name, []).append((reading["step"], value))
     return histories
 
 
