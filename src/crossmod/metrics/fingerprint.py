@@ -55,32 +55,23 @@ Percent = Annotated[float, Field(ge=0, le=100)]
 class ImagesLook(Settings):
     """One kind of image over the training patients: an input, the target, or the model's output."""
 
-    histogram: Bins
-    """Shares of the body's pixels in equal bins of [-1, 1]."""
-    mean: Features
-    """Of the features of slices."""
-    variance: Features
-    """Over slices."""
-    histogram_distances: Distances
-    """From each patient to the others, by grey values; empty with one patient."""
-    feature_distances: Distances
-    """By features."""
+    histogram: Bins  # shares of the body's pixels in equal bins of [-1, 1]
+    mean: Features  # of the features of slices
+    variance: Features  # over slices
+    histogram_distances: Distances  # from each patient to the others, by grey values; empty with one patient
+    feature_distances: Distances  # by features
+    # Mean of each of 8 x 8 cells of the body's box; empty in cards of earlier versions, which are not compared
     layout: Cells = ()
-    """Mean of each of 8 x 8 cells of the body's box; empty in cards of earlier versions, which are not compared."""
-    layout_variance: Cells = ()
-    """Over slices."""
-    layout_distances: Distances = ()
-    """From each patient to the others, by layout."""
+    layout_variance: Cells = ()  # over slices
+    layout_distances: Distances = ()  # from each patient to the others, by layout
+    # By patient: logarithms of noise, texture, edges (units of [-1, 1]) and area (mm2); slopes of brightness
     quantities: dict[Quantity, ByPatient] = Field(default_factory=dict)
-    """By patient: logarithms of noise, texture, edges (units of [-1, 1]) and area (mm2); slopes of brightness."""
+    # Agreement of front and back with the other patients: Fisher's z, negative if they are exchanged
     upright: ByPatient = ()
-    """Agreement of front and back with the other patients: Fisher's z, negative if they are exchanged."""
-    sides: ByPatient = ()
-    """Agreement of left and right."""
-    structure: ByPatient = ()
-    """Of the model's output: how much of the source's structure it shows, by patient."""
+    sides: ByPatient = ()  # agreement of left and right
+    structure: ByPatient = ()  # of the model's output: how much of the source's structure it shows, by patient
+    # Median of each organ in [-1, 1], by patient, if labels are known
     organs: dict[str, ByPatient] = Field(default_factory=dict, max_length=64)
-    """Median of each organ in [-1, 1], by patient, if labels are known."""
 
     @property
     def complete(self) -> bool:
@@ -91,34 +82,20 @@ class ImagesLook(Settings):
 class Fingerprint(Settings):
     """What the images of a training look like; a run's card has it under `fingerprint`."""
 
-    modality: Modality
-    """Of the inputs."""
-    slices: Literal["organ", "all"]
-    """Whether only slices that show an organ were trained on."""
-    organs: Annotated[tuple[str, ...], Field(max_length=64)]
-    """Their names."""
-    loaded: int = Field(ge=8, le=4096)
-    """Side of the slices held in training, pixels."""
-    size: int = Field(ge=8, le=4096)
-    """Side of the slices that were described, pixels."""
-    window: tuple[float, float]
-    """Of CT, in HU."""
-    percentiles: tuple[Percent, Percent]
-    """Of MR."""
-    detector: str = Field(max_length=64)
-    """Its hash."""
-    patients: int = Field(ge=1)
-    """Trained on."""
-    slices_each: int = Field(ge=1, le=MOST_SLICES_EACH)
-    """Described, of each patient (median)."""
-    inputs: Annotated[tuple[ImagesLook, ...], Field(min_length=1, max_length=8)]
-    """In the model's order."""
-    target: ImagesLook | None = None
-    """Real images of the target modality; null in cards of earlier versions."""
-    made: ImagesLook | None = None
-    """The model's output for its training slices."""
-    made_epoch: Literal["best", "last"] = "last"
-    """Which weights made it."""
+    modality: Modality  # of the inputs
+    slices: Literal["organ", "all"]  # whether only slices that show an organ were trained on
+    organs: Annotated[tuple[str, ...], Field(max_length=64)]  # their names
+    loaded: int = Field(ge=8, le=4096)  # side of the slices held in training, pixels
+    size: int = Field(ge=8, le=4096)  # side of the slices that were described, pixels
+    window: tuple[float, float]  # of CT, in HU
+    percentiles: tuple[Percent, Percent]  # of MR
+    detector: str = Field(max_length=64)  # its hash
+    patients: int = Field(ge=1)  # trained on
+    slices_each: int = Field(ge=1, le=MOST_SLICES_EACH)  # described, of each patient (median)
+    inputs: Annotated[tuple[ImagesLook, ...], Field(min_length=1, max_length=8)]  # in the model's order
+    target: ImagesLook | None = None  # real images of the target modality; null in cards of earlier versions
+    made: ImagesLook | None = None  # the model's output for its training slices
+    made_epoch: Literal["best", "last"] = "last"  # which weights made it
 
 
 Images = Float32[np.ndarray, "slices images size size"]

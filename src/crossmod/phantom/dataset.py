@@ -75,10 +75,8 @@ class PhantomSettings(Settings):
 @dataclass(frozen=True)
 class _Case:
     modality: Modality
-    number: int
-    """The id of its folder."""
-    person: int
-    """Who: the same number, the same person."""
+    number: int  # the id of its folder
+    person: int  # who: the same number, the same person
     quirks: Quirks
 
 
