@@ -1,5 +1,6 @@
 """Base of all settings: frozen, typed, documented field by field; unknown names are refused."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -25,7 +26,7 @@ def with_changes(settings: SettingsType, **changes: Any) -> SettingsType:
     return build(type(settings), {**settings.model_dump(), **changes}, subject="")
 
 
-def build(settings: type[SettingsType], values: dict[str, Any], *, subject: object) -> SettingsType:
+def build(settings: type[SettingsType], values: Mapping[str, object], *, subject: object) -> SettingsType:
     """Make settings from plain values."""
     try:
         return settings.model_validate(values)

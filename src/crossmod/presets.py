@@ -64,7 +64,7 @@ _NAMES = (
     "size precision compile generator_filters generator_blocks discriminator_filters discriminator_layers "
     "learning_rate discriminator_learning_rate epochs decay"
 )
-_SMALL = set(_NAMES.split())
+_SMALL: set[str] = set(_NAMES.split())
 TRANSLATE |= CRESPI
 TRANSLATE |= {
     f"tiny_{name}": with_changes(settings, branch_blocks=1, **TRANSLATE["tiny"].model_dump(include=_SMALL))

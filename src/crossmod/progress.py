@@ -3,7 +3,7 @@
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sized
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from typing import TypeVar
 
@@ -40,23 +40,22 @@ def show_progress(on: bool = True) -> None:
 
 
 @contextmanager
-def progress_shown() -> Iterator[None]:
+def _within(variable: ContextVar[bool], value: bool) -> Iterator[None]:
+    token = variable.set(value)
+    try:
+        yield
+    finally:
+        variable.reset(token)
+
+
+def progress_shown() -> AbstractContextManager[None]:
     """The same as `show_progress`, within the block."""
-    token = _asked.set(True)
-    try:
-        yield
-    finally:
-        _asked.reset(token)
+    return _within(_asked, True)
 
 
-@contextmanager
-def progress_if_asked() -> Iterator[None]:
+def progress_if_asked() -> AbstractContextManager[None]:
     """Within the block nothing is shown, unless `show_progress` asked for it."""
-    token = _hushed.set(_hushed.get() or not _asked.get())
-    try:
-        yield
-    finally:
-        _hushed.reset(token)
+    return _within(_hushed, _hushed.get() or not _asked.get())
 
 
 def say(text: str) -> None:
@@ -129,11 +128,8 @@ def _lines(title: str, total: int, done: int) -> Iterator[Advance]:
         if now - last >= SECONDS_BETWEEN_LINES and count < total:
             last = now
             left = (now - start) / max(count - done, 1) * (total - count)
-            print(
-                f"{title}: {count}/{total}, {clock(left)} left{'  ' + note if note else ''}",
-                file=sys.stderr,
-                flush=True,
-            )
+            text = f"{title}: {count}/{total}, {clock(left)} left{'  ' + note if note else ''}"
+            print(text, file=sys.stderr, flush=True)
 
     yield advance
     print(f"{title}: {count}/{total}, took {clock(time.monotonic() - start)}", file=sys.stderr, flush=True)

@@ -58,11 +58,6 @@ def session(options: Timing) -> Iterator[torch.device]:
         torch.backends.cudnn.benchmark = tuned
 
 
-def steps_of(options: Timing, device: torch.device) -> int:
-    """How many steps are timed."""
-    return options.steps or STEPS[device.type]
-
-
 def rates(compute: Compute) -> dict[str, float]:
     """TFLOP/s that the device reaches at its best, in fp32 and in what `compute` computes in."""
     precisions = sorted({"fp32", compute.precision})

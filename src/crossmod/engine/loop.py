@@ -66,14 +66,10 @@ def fit(
     """Train to the end of the plan, from the run's newest checkpoint; `look` is called after each epoch, on the first
     process."""
     with ExitStack() as stack:
-        world.once(lambda: _lock(run, stack))
+        # No other command may write to the run. Half-written files are of a killed one.
+        world.once(lambda: stack.enter_context(lock(run.path / LOCK)))
+        world.once(lambda: remove_partial(run.path / "checkpoints"))
         return _fit(trainee, batches, run, plan, world, look)
-
-
-def _lock(run: Run, stack: ExitStack) -> None:
-    """Let no other command write to the run, and remove half-written files of a killed one."""
-    stack.enter_context(lock(run.path / LOCK))
-    remove_partial(run.path / "checkpoints")
 
 
 def _fit(

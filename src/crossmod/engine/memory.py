@@ -40,7 +40,9 @@ def fitting(out: Path, batch_size: int, size: int) -> Iterator[None]:
     try:
         yield
     except (MemoryError, RuntimeError) as error:
-        if not is_out_of_memory(error):
+        # Torch and its libraries say so only in their messages.
+        reported = any(words in str(error) for words in _NO_MEMORY)
+        if not (isinstance(error, MemoryError | torch.OutOfMemoryError) or reported):
             raise
         which = "GPU memory" if isinstance(error, torch.OutOfMemoryError) else "main memory"
         lower = "--batch-size, --size" if batch_size > 1 else "--size"
@@ -52,11 +54,6 @@ def fitting(out: Path, batch_size: int, size: int) -> Iterator[None]:
             expected="a training that fits into memory",
             do=f"Lower {lower} or the width of the networks, or use a machine with more memory{where}.",
         ) from error
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error reports too little memory; torch and its libraries only do so in their messages."""
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(words in str(error) for words in _NO_MEMORY)
 
 
 _NO_MEMORY = ("can't allocate memory", "Cannot allocate memory", "not enough memory", "std::bad_alloc")

@@ -44,12 +44,6 @@ def paint_organs(canvas: Canvas, person: Person, space: OrganSpace) -> None:
     canvas.paint_shape(TISSUES["fat"], person.aorta, margin=3.0)
 
 
-def paint_aorta(canvas: Canvas, person: Person) -> None:
-    """Paint the aorta; last, because it lies before the crura and the spine."""
-    canvas.paint_shape(TISSUES["gut_wall"], person.aorta, margin=1.2)
-    canvas.paint_shape(TISSUES["artery"], person.aorta)
-
-
 def _paint_bowel(canvas: Canvas, piece: Bowel, inside: Plane) -> None:
     window = canvas.window(piece.shape.box)
     if window is None:
@@ -119,8 +113,6 @@ def _paint_kidney(canvas: Canvas, kidney: Ellipsoid, name: str, inwards: int) ->
     out = Ellipsoid((cx + inwards * 26, cy - 16, cz + 4), (16, 4.5, 4.5), (0, 0, inwards * 25))
     canvas.paint_shape(TISSUES["vein"], out)
 
-
-__all__ = ["ORGANS", "TISSUES", "Anatomy", "Grid", "lay_on_grid", "organ_labels"]
 
 # Thick slices are averaged over planes this far apart, mm, but over no more planes than that.
 PLANE_DISTANCE = 4.0
@@ -230,7 +222,9 @@ def _slice_shares(person: Person, grid: Grid, index: int) -> Float[np.ndarray, "
         )
         paint_organs(canvas, person, paint_trunk(canvas, person))
         paint_spine(canvas, person)
-        paint_aorta(canvas, person)
+        # Last, because it lies before the crura and the spine.
+        canvas.paint_shape(TISSUES["gut_wall"], person.aorta, margin=1.2)
+        canvas.paint_shape(TISSUES["artery"], person.aorta)
         total += canvas.shares(len(TISSUES))
     return total / planes
 

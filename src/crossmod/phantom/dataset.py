@@ -81,11 +81,7 @@ class _Case:
 
 
 def write_phantom(out: Path, settings: PhantomSettings) -> None:
-    """Write a phantom data set to a new or empty folder.
-
-    Raises:
-        InputError: `out` holds something, also if it only came there meanwhile, or the disk is full.
-    """
+    """Write a phantom data set to a new or empty folder."""
     cases = _cases(settings)
     with atomic_folder(out) as folder:
         for case in track(cases, "phantom"):

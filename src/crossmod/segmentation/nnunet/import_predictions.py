@@ -35,19 +35,7 @@ UNMEASURED = ("parameters", "steps", "seconds", "seconds_per_epoch", "slices_per
 
 
 def read_nnunet(out: Path, *, export: Path, predictions: Path) -> Run:
-    """Check and score nnU-Net's predictions of an export's imagesTs.
-
-    A run that was read before is left alone.
-
-    Args:
-        out: the run folder.
-        export: folder that `export_nnunet` made.
-        predictions: folder that `nnUNetv2_predict` wrote.
-
-    Raises:
-        InputError: predictions that are missing, too many, of another export or on another grid; stores or slices that
-            differ from the exported ones; or `out` is something else.
-    """
+    """Check and score nnU-Net's predictions of an export's imagesTs; a run that was read before is left alone."""
     plan = read_plan(export)
     chosen = choose_cases(plan.real, plan.synthetic, plan.settings)
     plan.check_stores(chosen)
