@@ -1,10 +1,11 @@
 """Base of all settings: frozen, typed, documented field by field; unknown names are refused."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, Optional, TypeVar
+from typing import Any, Literal, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from crossmod.errors import InputError
 
@@ -20,51 +21,13 @@ class Settings(BaseModel):
 SettingsType = TypeVar("SettingsType", bound=Settings)
 
 
-def overrides_of(settings: type[Settings]) -> type[BaseModel]:
-    """A model with the fields of `settings`, all optional: the changes to a preset.
-
-    With it the command line has an option and its help for each field, without writing them twice.
-    """
-    fields: dict[str, Any] = {
-        name: (
-            Optional[field.annotation],  # noqa: UP045 - `|` is not defined for every kind of annotation
-            Field(None, description=_help(field)),
-        )
-        for name, field in settings.model_fields.items()
-    }
-    return create_model(f"{settings.__name__}Overrides", __config__=ConfigDict(frozen=True, extra="forbid"), **fields)
-
-
-def _help(field: Any) -> str:
-    # The default belongs to the preset; it is shown here because users look for it in `--help`.
-    text = (field.description or "").strip()
-    return text if field.is_required() else f"{text} [paper's preset: {field.default}]"
-
-
-def with_overrides(settings: SettingsType, overrides: BaseModel | None) -> SettingsType:
-    """`settings` with the values that the user set in `overrides`.
-
-    Raises:
-        InputError: a value that the settings refuse, named by its option.
-    """
-    return with_changes(settings, **(overrides.model_dump(exclude_none=True) if overrides is not None else {}))
-
-
 def with_changes(settings: SettingsType, **changes: Any) -> SettingsType:
-    """`settings` with some fields changed, checked again as a whole.
-
-    Raises:
-        InputError: a value that the settings refuse, named by its option.
-    """
+    """`settings` with some fields changed, checked again as a whole."""
     return build(type(settings), {**settings.model_dump(), **changes}, subject="")
 
 
-def build(settings: type[SettingsType], values: dict[str, Any], *, subject: object) -> SettingsType:
-    """Make settings from plain values.
-
-    Raises:
-        InputError: a value that is missing, unknown or out of range, named by its option.
-    """
+def build(settings: type[SettingsType], values: Mapping[str, object], *, subject: object) -> SettingsType:
+    """Make settings from plain values."""
     try:
         return settings.model_validate(values)
     except ValidationError as error:
@@ -72,12 +35,7 @@ def build(settings: type[SettingsType], values: dict[str, Any], *, subject: obje
 
 
 def invalid(error: ValidationError, subject: object) -> InputError:
-    """The message for the first invalid setting.
-
-    Args:
-        error: the error of pydantic.
-        subject: the file of the settings, or "" for the command line.
-    """
+    """The message for the first invalid setting; `subject`: the file of the settings, or "" for the command line."""
     first = error.errors()[0]
     name = "".join(f" --{str(part).replace('_', '-')}" for part in first["loc"] if isinstance(part, str))
     expected = first["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
@@ -99,11 +57,7 @@ PLAIN_WORDS = {
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """The mapping in a YAML file.
-
-    Raises:
-        InputError: the file does not exist, is not YAML, or is not a mapping.
-    """
+    """The mapping in a YAML file."""
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:

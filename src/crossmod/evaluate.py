@@ -25,20 +25,15 @@ if TYPE_CHECKING:
     from crossmod.metrics.segmentation import surface_distance as surface_distance
     from crossmod.metrics.segmentation import volume_difference as volume_difference
 
-_HOMES = {
-    "body_mask": "crossmod.data.body_mask",
-    "detector": "crossmod.metrics.features",
-    "dice": "crossmod.metrics.segmentation",
-    "frechet_distance": "crossmod.metrics.features",
-    "iou": "crossmod.metrics.segmentation",
-    "kernel_distance": "crossmod.metrics.features",
-    "kl_divergence": "crossmod.metrics.histograms",
-    "organ_changes": "crossmod.metrics.organs",
-    "paired_scores": "crossmod.metrics.paired",
-    "shift_between": "crossmod.metrics.paired",
-    "surface_distance": "crossmod.metrics.segmentation",
-    "volume_difference": "crossmod.metrics.segmentation",
+_MODULES = {
+    "crossmod.data.body_mask": "body_mask",
+    "crossmod.metrics.features": "detector frechet_distance kernel_distance",
+    "crossmod.metrics.histograms": "kl_divergence",
+    "crossmod.metrics.organs": "organ_changes",
+    "crossmod.metrics.paired": "paired_scores shift_between",
+    "crossmod.metrics.segmentation": "dice iou surface_distance volume_difference",
 }
+_HOMES = {name: module for module, names in _MODULES.items() for name in names.split()}
 __getattr__ = loading(__name__, _HOMES)
 
 

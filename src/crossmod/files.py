@@ -29,13 +29,8 @@ PathName = str | PathLike[str]
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
-    """Give a temporary path to write to; it replaces `path` when the block ends without an error.
-
-    When the block fails, the temporary file is removed and `path` is unchanged.
-
-    Raises:
-        InputError: the disk is full.
-    """
+    """Give a temporary path to write to; it replaces `path` when the block ends without an error, else it is
+    removed."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         yield temporary
@@ -91,11 +86,7 @@ def disk_full(path: Path) -> InputError:
 
 @contextmanager
 def lock(path: Path) -> Iterator[None]:
-    """Lock a file, so that no second process writes to the same folder; the lock of a killed process is released.
-
-    Raises:
-        InputError: another process has locked it.
-    """
+    """Lock a file, so that no second process writes to the same folder; the lock of a killed process is released."""
     with path.open("wb") as stream:
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -137,11 +128,7 @@ def write_json(path: Path, content: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """The content of a JSON file.
-
-    Raises:
-        InputError: the file does not exist or is not JSON.
-    """
+    """The content of a JSON file."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -163,11 +150,7 @@ FILLED = (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR)
 
 
 def require_empty(folder: Path) -> None:
-    """Check that a result can be written, before the work is done.
-
-    Raises:
-        InputError: there is a file, a link, or a folder that is not empty.
-    """
+    """Check that a result can be written, before the work is done."""
     if folder.is_symlink() or (folder.exists() and (not folder.is_dir() or any(folder.iterdir()))):
         found = "a folder with something in it" if folder.is_dir() else "a file"
         raise InputError(folder, found=found, expected="a new or empty folder", do="Choose another, or remove it.")
@@ -175,16 +158,8 @@ def require_empty(folder: Path) -> None:
 
 @contextmanager
 def atomic_folder(folder: Path) -> Iterator[Path]:
-    """Give a temporary folder to fill; it replaces `folder` when the block ends without an error.
-
-    When the block fails, the temporary folder is removed; so are those of killed commands.
-
-    Args:
-        folder: does not exist, or is empty.
-
-    Raises:
-        InputError: the folder is not empty, even if it was filled meanwhile, or the disk is full.
-    """
+    """Give a temporary folder to fill; it replaces `folder` (new or empty) when the block ends without an error, else
+    it is removed; so are those of killed commands."""
     require_empty(folder)
     # The temporary name needs the real name of the folder, which `.` and `..` do not show.
     place = folder.resolve()
@@ -233,10 +208,8 @@ def _alive(process: int) -> bool:
 
 
 def natural_key(path: Path) -> list[tuple[int, int, str]]:
-    """A key for `sorted`: numbers inside the name are compared as numbers, everything else alphabetically.
-
-    Names that differ only in case always have the same order, whatever order the disk lists them in.
-    """
+    """A key for `sorted`: numbers inside the name are compared as numbers, everything else alphabetically. Names that
+    differ only in case always have the same order, whatever order the disk lists them in."""
     parts = re.split(r"(\d+)", path.name)
     keys = [(1, int(part), part) if part.isdigit() else (0, 0, part.lower()) for part in parts if part]
     return [*keys, (-1, 0, path.name)]

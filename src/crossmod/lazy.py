@@ -6,13 +6,8 @@ from typing import Any
 
 
 def loading(package: str, homes: Mapping[str, str]) -> Callable[[str], Any]:
-    """The `__getattr__` of a package (PEP 562).
-
-    Args:
-        package: its name.
-        homes: module of each name; if the module has the same name, it is returned itself. `module:other` is the
-            attribute `other` of the module.
-    """
+    """The `__getattr__` of a package (PEP 562), from the module of each name; if the module has the same name, it is
+    returned itself. `module:other` is the attribute `other` of the module."""
 
     def load(name: str) -> Any:
         if name not in homes:

@@ -20,11 +20,7 @@ MEMINFO = Path("proc/meminfo")
 
 
 def usable_cores(root: Path = ROOT) -> int:
-    """CPU cores that this process may use, at least 1.
-
-    Args:
-        root: where the system's files lie.
-    """
+    """CPU cores that this process may use, at least 1; `root`: where the system's files lie."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     quotas = [_quota(folder) for folder in _groups(root, "cpu")]
     # Round down: a thread more than whole cores would spin while it waits, and use up the quota.
@@ -32,11 +28,7 @@ def usable_cores(root: Path = ROOT) -> int:
 
 
 def free_memory(root: Path = ROOT) -> int | None:
-    """Bytes of free main memory; None if the system does not report it (macOS).
-
-    Args:
-        root: where the system's files lie.
-    """
+    """Bytes of free main memory; None if the system does not report it (macOS)."""
     found = _free_of_machine(root)
     lefts = [_left(folder) for folder in _groups(root, "memory")]
     known = [left for left in (found, *lefts) if left is not None]

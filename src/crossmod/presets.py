@@ -60,22 +60,14 @@ CRESPI: dict[str, TranslateSettings] = {
     "in_n_out_hum": with_changes(_MR_TO_CT, inputs=("t1_in", "t1_out"), contrast="no", **_SEVERAL),
     "triple": with_changes(_MR_TO_CT, inputs=("t1_in", "t1_out", "t2_spir"), **_SEVERAL),
 }
-_SMALL = (
-    "size",
-    "precision",
-    "compile",
-    "generator_filters",
-    "generator_blocks",
-    "discriminator_filters",
-    "discriminator_layers",
-    "learning_rate",
-    "discriminator_learning_rate",
-    "epochs",
-    "decay",
+_NAMES = (
+    "size precision compile generator_filters generator_blocks discriminator_filters discriminator_layers "
+    "learning_rate discriminator_learning_rate epochs decay"
 )
+_SMALL: set[str] = set(_NAMES.split())
 TRANSLATE |= CRESPI
 TRANSLATE |= {
-    f"tiny_{name}": with_changes(settings, branch_blocks=1, **{key: getattr(TRANSLATE["tiny"], key) for key in _SMALL})
+    f"tiny_{name}": with_changes(settings, branch_blocks=1, **TRANSLATE["tiny"].model_dump(include=_SMALL))
     for name, settings in CRESPI.items()
 }
 
@@ -128,17 +120,8 @@ RIVALS: dict[str, dict[str, Any]] = {
 
 
 def with_asked(settings: Chosen, asked: Mapping[str, Any], *, every: bool = True, subject: object = "") -> Chosen:
-    """A preset's settings with the requested changes.
-
-    Args:
-        settings: the preset's.
-        asked: values from the command line or a file, by the names of the settings.
-        every: refuse settings without an effect; False for files that contain all settings.
-        subject: the file of the values; "" for the command line.
-
-    Raises:
-        InputError: a value is invalid, or would have no effect.
-    """
+    """A preset's settings with the values requested on the command line or in the file `subject`. `every`: refuse
+    settings without an effect; False for files that contain all settings."""
     fields = type(settings).model_fields
     switched = {
         other: off

@@ -3,7 +3,7 @@
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sized
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from typing import TypeVar
 
@@ -40,23 +40,22 @@ def show_progress(on: bool = True) -> None:
 
 
 @contextmanager
-def progress_shown(on: bool = True) -> Iterator[None]:
+def _within(variable: ContextVar[bool], value: bool) -> Iterator[None]:
+    token = variable.set(value)
+    try:
+        yield
+    finally:
+        variable.reset(token)
+
+
+def progress_shown() -> AbstractContextManager[None]:
     """The same as `show_progress`, within the block."""
-    token = _asked.set(on)
-    try:
-        yield
-    finally:
-        _asked.reset(token)
+    return _within(_asked, True)
 
 
-@contextmanager
-def progress_if_asked() -> Iterator[None]:
+def progress_if_asked() -> AbstractContextManager[None]:
     """Within the block nothing is shown, unless `show_progress` asked for it."""
-    token = _hushed.set(_hushed.get() or not _asked.get())
-    try:
-        yield
-    finally:
-        _hushed.reset(token)
+    return _within(_hushed, _hushed.get() or not _asked.get())
 
 
 def say(text: str) -> None:
@@ -65,10 +64,9 @@ def say(text: str) -> None:
         print(text, flush=True)
 
 
-def track(items: Iterable[Item], title: str, *, total: int | None = None) -> Iterator[Item]:
+def track(items: Iterable[Item], title: str) -> Iterator[Item]:
     """Yield `items`, showing how many are done and how long the rest will take."""
-    count = total if total is not None else len(items) if isinstance(items, Sized) else 0
-    with progress(title, count) as advance:
+    with progress(title, len(items) if isinstance(items, Sized) else 0) as advance:
         for item in items:
             yield item
             advance()
@@ -76,13 +74,8 @@ def track(items: Iterable[Item], title: str, *, total: int | None = None) -> Ite
 
 @contextmanager
 def progress(title: str, total: int, *, done: int = 0) -> Iterator[Advance]:
-    """Show progress on standard error; the block gets `advance(steps=1, note="")`.
-
-    Args:
-        title: name of the task.
-        total: number of steps.
-        done: steps done before (a resumed run), which do not count for the speed.
-    """
+    """Show progress on standard error; the block gets `advance(steps=1, note="")`. Steps `done` before (a resumed run)
+    do not count for the speed."""
     if progress_disabled():
         yield lambda steps=1, note="": None
         return
@@ -135,11 +128,8 @@ def _lines(title: str, total: int, done: int) -> Iterator[Advance]:
         if now - last >= SECONDS_BETWEEN_LINES and count < total:
             last = now
             left = (now - start) / max(count - done, 1) * (total - count)
-            print(
-                f"{title}: {count}/{total}, {clock(left)} left{'  ' + note if note else ''}",
-                file=sys.stderr,
-                flush=True,
-            )
+            text = f"{title}: {count}/{total}, {clock(left)} left{'  ' + note if note else ''}"
+            print(text, file=sys.stderr, flush=True)
 
     yield advance
     print(f"{title}: {count}/{total}, took {clock(time.monotonic() - start)}", file=sys.stderr, flush=True)

@@ -106,7 +106,7 @@ class TranslatorCard(TrainingCard):
     best: BestEpochCard | None
     parameters: dict[str, int]
     data: dict[Modality, TranslatorSideCard]
-    fingerprint: dict[str, Any]  # of any version: `metrics.fingerprint.Fingerprint` reads it
+    fingerprint: dict[str, object]  # of any version: `metrics.fingerprint.Fingerprint` reads it
     stack_mm: float | None
     held_out: list[str]
     people: PeopleCard
@@ -264,11 +264,7 @@ def is_run(path: Path) -> bool:
 
 
 def open_run(path: Path, kind: str | None = None) -> Run:
-    """An existing run.
-
-    Raises:
-        InputError: the folder is not a run, or a run of another kind.
-    """
+    """An existing run."""
     if not is_run(path):
         found = f"no {CONFIG} in it" if path.is_dir() else "no such folder"
         raise InputError(path, found=found, expected="a run folder", do="Give the folder that a crossmod command made.")
@@ -287,20 +283,8 @@ def start_run(
     *,
     unknown: Mapping[str, Any] | None = None,
 ) -> Run:
-    """Create a run folder, or open the one that the same command created before.
-
-    A run without a checkpoint has nothing to lose: with other settings or inputs it starts again.
-
-    Args:
-        path: the folder.
-        kind: the command.
-        settings: resolved settings as plain values.
-        inputs: case ids and checksums of the inputs, so that changed data is detected.
-        unknown: values of settings that a run of an earlier version does not have.
-
-    Raises:
-        InputError: the folder is not a run, a run with other settings or inputs, or one that is being written.
-    """
+    """Create a run folder, or open the one that the same command created before. A run without a checkpoint has nothing
+    to lose: with other settings or inputs (checksums of cases) it starts again."""
     config = json.loads(json.dumps({"kind": kind, "settings": settings, "inputs": inputs}))
     if is_run(path):
         if Run(path).config["kind"] != kind:
@@ -309,8 +293,12 @@ def start_run(
         before = Run(path).config
         known = json.loads(json.dumps({**(unknown or {}), **before["settings"]}))
         differences = list(_differences({**before, "settings": known}, config))
-        if differences and _is_empty(Run(path)):
-            return _begin_again(Run(path), config)
+        resumable = Run(path).finished or any((path / "checkpoints").glob("*.safetensors"))
+        if differences and not resumable:
+            with lock(path / LOCK):
+                for picture in (path / "samples").glob("*"):
+                    picture.unlink()
+                return _begin(Run(path), config)
         if differences:
             raise InputError(
                 path,
@@ -333,23 +321,11 @@ def start_training(path: Path, kind: str, settings: TrainSettings, inputs: Mappi
     return start_run(path, kind, settings.model_dump(mode="json"), inputs, unknown=earlier)
 
 
-def _begin(run: Run, config: dict[str, Any]) -> Run:
+def _begin(run: Run, config: Mapping[str, object]) -> Run:
     # Written first: it makes the folder a run, so a command that is killed after this line can be rerun.
     write_text(run.path / CONFIG, yaml.safe_dump(config, sort_keys=False))
     write_json(run.path / "environment.json", _environment())
     return _complete(run)
-
-
-def _is_empty(run: Run) -> bool:
-    """Whether there is nothing yet that could be resumed."""
-    return not run.finished and not any((run.path / "checkpoints").glob("*.safetensors"))
-
-
-def _begin_again(run: Run, config: dict[str, Any]) -> Run:
-    with lock(run.path / LOCK):
-        for picture in (run.path / "samples").glob("*"):
-            picture.unlink()
-        return _begin(run, config)
 
 
 def _complete(run: Run) -> Run:
@@ -376,7 +352,7 @@ def _short(value: Any) -> str:
     return text if len(text) <= 40 else f"{text[:37]}..."
 
 
-def _environment() -> dict[str, Any]:
+def _environment() -> dict[str, object]:
     packages = ("torch", "numpy", "scipy", "pydicom", "nibabel", "safetensors")
     return {
         "command": sys.argv,

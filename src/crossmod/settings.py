@@ -116,13 +116,9 @@ class ImageSettings(SplitSettings):
     """Seed of weights, order and augmentation."""
 
     @model_validator(mode="after")
-    def _check_frame(self) -> "ImageSettings":
+    def _check_image(self) -> "ImageSettings":
         if self.frame == "stretch" and self.pixel_mm:
             raise ValueError(f"--frame body or field with it, got --pixel-mm {self.pixel_mm:g} and --frame stretch")
-        return self
-
-    @model_validator(mode="after")
-    def _check_intensity(self) -> "ImageSettings":
         if len(set(self.organs)) < len(self.organs):
             raise ValueError(f"each organ once, got {', '.join(self.organs)}")
         if self.window[0] >= self.window[1]:

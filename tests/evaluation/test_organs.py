@@ -10,7 +10,7 @@ from crossmod.data.store_writer import writing_store
 from crossmod.data.volume import Volume
 from crossmod.errors import InputError
 from crossmod.evaluation.organs import organs_of
-from crossmod.metrics.slice_positions import Placed
+from crossmod.metrics.axial_layers import Placed
 from crossmod.presets import SEGMENT
 from crossmod.segmentation.predict import load_segmenter
 from crossmod.segmentation.train import train_segmenter

@@ -7,8 +7,7 @@ import pytest
 from crossmod.data.store import Store
 from crossmod.data.store_writer import writing_store
 from crossmod.errors import InputError
-from crossmod.metrics.axial_layers import place, positions
-from crossmod.metrics.slice_positions import place_real, place_synthetic, slice_positions, sources_of
+from crossmod.metrics.axial_layers import place, place_real, place_synthetic, positions, slice_positions, sources_of
 from tests.support.evaluated_people import LIVER, MM, SLICES, look_alike, person, real_store, synthetic_store
 
 

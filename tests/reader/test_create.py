@@ -9,6 +9,7 @@ import sys
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from crossmod.cli import main
@@ -172,7 +173,7 @@ def test_scans_without_layers_are_said(tmp_path: Path, monkeypatch: pytest.Monke
     """A single slice shows no end of anything."""
     stores = pair("ct")
     shutil.copytree(stores.real, tmp_path / "real")
-    monkeypatch.setattr("crossmod.metrics.slice_positions.positions", lambda volume: 1e6 + 0.0 * volume.voxels[:, 0, 0])
+    monkeypatch.setattr("crossmod.metrics.axial_layers.Placement.numbers", lambda self, z: np.zeros(len(z), np.int64))
     with pytest.raises(InputError, match="no slice with a known axial layer"):
         create_survey(tmp_path / "s", [tmp_path / "real"], [stores.synthetic], design=SMALL)
 

@@ -11,8 +11,7 @@ from torch import Tensor, nn
 from crossmod.errors import InputError
 from crossmod.metrics.features import FeatureExtractor, detector
 from crossmod.metrics.segmentation import label_consistency as consistency
-from crossmod.networks.blocks import ResNet
-from crossmod.networks.multi_input import MultiInputGenerator, MultiOutputGenerator
+from crossmod.networks.blocks import MultiInputGenerator, MultiOutputGenerator, ResNet
 from crossmod.synthesis.validation import Scores, score_translator
 
 CPU = torch.device("cpu")

@@ -55,40 +55,26 @@ Work = Callable[[int], Callable[[], Outcome]]
 
 @dataclass(frozen=True, eq=False)
 class Way:
-    """One of two ways to do the same work: how it computes, the precision of its convolutions (whose rate it is
-    compared with), and what builds the work.
-    """
+    """One of two ways to do the same work."""
 
-    path: str
-    precision: str
+    path: str  # how it computes, in words
+    precision: str  # of its convolutions, whose rate it is compared with
     build: Callable[[], Work]
 
 
 @dataclass(frozen=True)
 class BenchmarkPlan:
-    """How two ways are compared.
+    """How two ways are compared."""
 
-    Args:
-        work: what they do, in words.
-        device: where.
-        steps: number of timed steps.
-        warm: first steps, not timed; the work is at its full speed after them.
-        checked: of the first steps, how many are compared.
-        outcome: what is compared, in words.
-        slices: slices per step.
-        unit: `step`, or `slice`, if a step is only a number of slices.
-        networks: whether there are operations to count.
-    """
-
-    work: str
-    device: torch.device
-    steps: int
-    warm: int
-    checked: int
-    outcome: str
-    slices: int
-    unit: str = "step"
-    networks: bool = True
+    work: str  # what they do, in words
+    device: torch.device  # where
+    steps: int  # number of timed steps
+    warm: int  # first steps, not timed; the work is at its full speed after them
+    checked: int  # of the first steps, how many are compared
+    outcome: str  # what is compared, in words
+    slices: int  # slices per step
+    unit: str = "step"  # `step`, or `slice`, if a step is only a number of slices
+    networks: bool = True  # whether there are operations to count
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,10 +87,8 @@ class _Started:
 
 
 def compare(plan: BenchmarkPlan, reference: Way, shipped: Way, rates: Mapping[str, float]) -> Comparison:
-    """Start both paths, compare the outcomes of their first steps, and time them in turns.
-
-    Operations are counted in the first step of `reference`; `rates` are the machine's TFLOP/s by precision.
-    """
+    """Start both paths, compare the outcomes of their first steps, and time them in turns. Operations are counted in
+    the first step of `reference`; `rates` are the machine's TFLOP/s by precision."""
     old = _start(plan, reference, count=plan.networks)
     new = _start(plan, shipped, count=False)
     difference = largest_difference(old.outcomes, new.outcomes)
@@ -112,16 +96,28 @@ def compare(plan: BenchmarkPlan, reference: Way, shipped: Way, rates: Mapping[st
         log.warning("%s: what the shipped path gives is not what the reference gives.", plan.work)
     taken = race(old.work, new.work, begin=plan.warm, steps=plan.steps, device=plan.device)
     counted = old.operations if plan.networks else None
-    readings = [
-        _reading(plan, way, started, seconds, counted, rates)
-        for way, started, seconds in zip((reference, shipped), (old, new), taken, strict=True)
-    ]
+
+    def reading(way: Way, started: _Started, seconds: list[float]) -> Reading:
+        step = median(seconds)
+        tflops = None if counted is None else counted / step / 1e12
+        return Reading(
+            path=way.path,
+            seconds=tuple(seconds),
+            milliseconds=step * 1e3 / (1 if plan.unit == "step" else plan.slices),
+            slices_per_second=plan.slices / step,
+            start_seconds=max(sum(started.seconds) - len(started.seconds) * step, 0.0),
+            peak_bytes=started.peak_bytes,
+            tflops=tflops,
+            share=None if tflops is None else tflops / rates[way.precision],
+        )
+
+    first, second = reading(reference, old, taken[0]), reading(shipped, new, taken[1])
     return Comparison(
         work=plan.work,
         unit=plan.unit,
-        reference=readings[0],
-        shipped=readings[1],
-        ratio=readings[0].milliseconds / readings[1].milliseconds,
+        reference=first,
+        shipped=second,
+        ratio=first.milliseconds / second.milliseconds,
         operations=counted if counted is None or plan.unit == "step" else round(counted / plan.slices),
         checked=plan.outcome,
         difference=difference,
@@ -172,25 +168,3 @@ def largest_difference(reference: list[dict[str, np.ndarray]], shipped: list[dic
                 return None
             found = max(found, off / size if size else float(off > 0))
     return found
-
-
-def _reading(
-    plan: BenchmarkPlan,
-    way: Way,
-    started: _Started,
-    seconds: list[float],
-    counted: int | None,
-    rates: Mapping[str, float],
-) -> Reading:
-    step = median(seconds)
-    tflops = None if counted is None else counted / step / 1e12
-    return Reading(
-        path=way.path,
-        seconds=tuple(seconds),
-        milliseconds=step * 1e3 / (1 if plan.unit == "step" else plan.slices),
-        slices_per_second=plan.slices / step,
-        start_seconds=max(sum(started.seconds) - len(started.seconds) * step, 0.0),
-        peak_bytes=started.peak_bytes,
-        tflops=tflops,
-        share=None if tflops is None else tflops / rates[way.precision],
-    )

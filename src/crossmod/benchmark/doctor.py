@@ -51,19 +51,12 @@ LITTLE_MEMORY, LITTLE_DISK = 4 * GB, 5 * GB
 
 @dataclass(frozen=True)
 class Check:
-    """One check of the machine.
+    """One check of the machine."""
 
-    Args:
-        state: `ok`; `note`: worth knowing; `missing`: crossmod works without it; `broken`: it does not.
-        topic: what was checked.
-        text: what was found.
-        do: what to do about it; "": nothing.
-    """
-
-    state: State
-    topic: str
-    text: str
-    do: str = ""
+    state: State  # `ok`; `note`: worth knowing; `missing`: crossmod works without it; `broken`: it does not
+    topic: str  # what was checked
+    text: str  # what was found
+    do: str = ""  # what to do about it; "": nothing
 
 
 def save(checks: Sequence[Check], path: Path) -> None:
@@ -97,7 +90,8 @@ def examine(environment: Mapping[str, str] = os.environ, where: Path | None = No
     found = packages()
     try:
         room = (where or Path()).absolute()
-        return [*found, *machine(environment, room), *paths(), _patient_key(environment), *_variables(environment)]
+        own = [_cpu(), _cores(environment), _memory(), *gpus(), _compilers(), _disk(room)]
+        return [*found, *own, *paths(), _patient_key(environment), *_variables(environment)]
     except ImportError:
         # Without a missing package, which is reported, nothing more can be found out.
         if not any(check.state == "broken" for check in found):
@@ -108,7 +102,12 @@ def examine(environment: Mapping[str, str] = os.environ, where: Path | None = No
 def packages(load: Callable[[str], object] = importlib.import_module) -> list[Check]:
     """Checks of Python and of packages; `load` imports a module by its name."""
     broken = {name: reason for name in NEEDED if (reason := _why_not(name, load))}
-    found = [Check("ok", "Python", ".".join(map(str, sys.version_info[:3]))), _needed(broken)]
+    found = [Check("ok", "Python", ".".join(map(str, sys.version_info[:3])))]
+    if broken:
+        reasons = "; ".join(f"{name}: {reason}" for name, reason in broken.items())
+        found.append(Check("broken", "packages", reasons, "pip install -c constraints.txt . fixes most of this."))
+    else:
+        found.append(Check("ok", "packages", f"all {len(NEEDED)} that crossmod needs, crossmod {__version__}"))
     several = _why_not("lightning_fabric", load)
     text = f"lightning-fabric: {several}; training uses one process" if several else "lightning-fabric is installed"
     do = "For --devices and --nodes: pip install lightning-fabric" if several else ""
@@ -120,13 +119,6 @@ def packages(load: Callable[[str], object] = importlib.import_module) -> list[Ch
     return found
 
 
-def _needed(broken: dict[str, str]) -> Check:
-    if not broken:
-        return Check("ok", "packages", f"all {len(NEEDED)} that crossmod needs, crossmod {__version__}")
-    reasons = "; ".join(f"{name}: {reason}" for name, reason in broken.items())
-    return Check("broken", "packages", reasons, "pip install -c constraints.txt . fixes most of this.")
-
-
 def _why_not(name: str, load: Callable[[str], object]) -> str | None:
     try:
         with warnings.catch_warnings():
@@ -135,11 +127,6 @@ def _why_not(name: str, load: Callable[[str], object]) -> str | None:
     except Exception as error:  # whatever a broken library raises as it is loaded
         return f"{type(error).__name__}: {(str(error).strip() or 'no reason given').splitlines()[0][:150]}"
     return None
-
-
-def machine(environment: Mapping[str, str], where: Path) -> list[Check]:
-    """Checks of the machine; `where` is the folder whose disk is examined."""
-    return [_cpu(), _cores(environment), _memory(), *gpus(), _compilers(), _disk(where)]
 
 
 def _cpu() -> Check:

@@ -38,11 +38,7 @@ def turns(steps: int, device: torch.device) -> list[int]:
 
 def race(first: Repeated, second: Repeated, *, begin: int, steps: int, device: torch.device) -> tuple[list[float], ...]:
     """Time two functions of a step number in turns; nothing but the end of a turn waits for the device, as in a
-    training.
-
-    Returns:
-        Seconds of each step, of `first` and of `second`; on a GPU the mean of each turn, once for each turn.
-    """
+    training. Seconds of each step of both; on a GPU the mean of each turn, once for each turn."""
     seconds: tuple[list[float], list[float]] = ([], [])
     at = begin
     with progress("Timing", steps * 2) as advance:

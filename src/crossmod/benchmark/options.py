@@ -1,14 +1,12 @@
 """Options of `crossmod bench`, and the settings they stand for; free of PyTorch, as the command line needs them."""
 
-from typing import Literal, TypeVar
+from typing import Literal
 
 from pydantic import Field
 
 from crossmod.config import Settings, with_changes
 from crossmod.presets import SEGMENT, TRANSLATE
-from crossmod.settings import Compile, Device, Precision, SegmentSettings, TrainSettings, TranslateSettings
-
-Trained = TypeVar("Trained", bound=TrainSettings)
+from crossmod.settings import Compile, Device, Precision, SegmentSettings, TranslateSettings
 
 # From this size on the paper's preset is meant, also on a CPU.
 PAPER_FROM_PIXELS = 128
@@ -76,34 +74,18 @@ def preset_in_words(options: SegmentBench, *, gpu: bool) -> str:
 
 
 def translate_settings(options: TranslateBench, *, gpu: bool) -> TranslateSettings:
-    """Settings of a training as `bench train` asks for it; they hold for synthesis too.
-
-    Raises:
-        InputError: a value that the settings refuse, named by its option.
-    """
-    asked = {
-        **_asked(options),
-        "family": options.family,
-        "generator_filters": options.filters,
-        "discriminator_filters": options.filters,
-        "generator_blocks": options.blocks,
-        "compile": options.compile,
-    }
-    return _changed(TRANSLATE[preset_name(options, gpu=gpu)], asked)
+    """Settings of a training as `bench train` asks for it; they hold for synthesis too."""
+    asked = options.model_dump(include={"family", "compile", *_SHARED}, exclude_none=True)
+    widths = {"generator_filters": options.filters, "discriminator_filters": options.filters}
+    more = {**widths, "generator_blocks": options.blocks}
+    asked |= {name: value for name, value in more.items() if value is not None}
+    return with_changes(TRANSLATE[preset_name(options, gpu=gpu)], **asked)
 
 
 def segment_settings(options: SegmentBench, *, gpu: bool) -> SegmentSettings:
-    """Settings of a training as `bench segment` asks for it.
-
-    Raises:
-        InputError: a value that the settings refuse, named by its option.
-    """
-    return _changed(SEGMENT[preset_name(options, gpu=gpu)], _asked(options))
+    """Settings of a training as `bench segment` asks for it."""
+    asked = options.model_dump(include=_SHARED, exclude_none=True)
+    return with_changes(SEGMENT[preset_name(options, gpu=gpu)], **asked)
 
 
-def _asked(options: SegmentBench) -> dict[str, object]:
-    return {name: getattr(options, name) for name in ("size", "batch_size", "precision")}
-
-
-def _changed(settings: Trained, asked: dict[str, object]) -> Trained:
-    return with_changes(settings, **{name: value for name, value in asked.items() if value is not None})
+_SHARED = {"size", "batch_size", "precision"}

@@ -21,11 +21,7 @@ STEPS = 3
 
 
 def bench_prepare(options: PrepareBench) -> Bench:
-    """Time `crossmod prepare dicom` on a phantom that is written into a temporary folder.
-
-    Raises:
-        InputError: the disk is full.
-    """
+    """Time `crossmod prepare dicom` on a phantom that is written into a temporary folder."""
     with session(options) as _, tempfile.TemporaryDirectory(prefix="crossmod-bench-") as folder:
         device, source = torch.device("cpu"), Path(folder) / "phantom"
         write_phantom(

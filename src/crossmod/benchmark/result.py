@@ -14,85 +14,50 @@ TOLERANCE = 0.05
 
 @dataclass(frozen=True)
 class Reading:
-    """One path's numbers.
+    """One path's numbers."""
 
-    Args:
-        path: how it computes, in words.
-        seconds: of each timed step; on a GPU the mean of each turn.
-        milliseconds: the median of a step, or of a slice.
-        slices_per_second: throughput.
-        start_seconds: time of the first steps beyond as many later ones: compiling, recording, choosing algorithms.
-        peak_bytes: memory; `Bench.memory` says what is counted.
-        tflops: floating-point operations, as the reference does them, in 1e12 per second; None without networks.
-        share: `tflops` over the machine's best in the same precision.
-    """
-
-    path: str
-    seconds: tuple[float, ...]
-    milliseconds: float
-    slices_per_second: float
-    start_seconds: float
-    peak_bytes: int
+    path: str  # how it computes, in words
+    seconds: tuple[float, ...]  # of each timed step; on a GPU the mean of each turn
+    milliseconds: float  # the median of a step, or of a slice
+    slices_per_second: float  # throughput
+    start_seconds: float  # time of the first steps beyond as many later ones: compiling, recording, choosing algorithms
+    peak_bytes: int  # memory; `Bench.memory` says what is counted
+    # Floating-point operations, as the reference does them, in 1e12 per second; None without networks
     tflops: float | None = None
-    share: float | None = None
+    share: float | None = None  # `tflops` over the machine's best in the same precision
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """The shipped path and the reference at the same work.
+    """The shipped path and the reference at the same work."""
 
-    Args:
-        work: what they do.
-        unit: of the milliseconds: `step` or `slice`.
-        reference: plain PyTorch.
-        shipped: what crossmod runs.
-        ratio: milliseconds of the reference / milliseconds of the shipped path.
-        operations: floating-point operations per unit; None without networks.
-        checked: what was compared.
-        difference: the largest relative difference found; None: a value was not finite.
-        same: whether that is close enough.
-        reading_milliseconds: time to fetch one step's data; None if nothing is fetched.
-        reading_share: of the shipped path's step.
-    """
-
-    work: str
-    unit: str
-    reference: Reading
-    shipped: Reading
-    ratio: float
-    operations: int | None
-    checked: str
-    difference: float | None
-    same: bool
-    reading_milliseconds: float | None = None
-    reading_share: float | None = None
+    work: str  # what they do
+    unit: str  # of the milliseconds: `step` or `slice`
+    reference: Reading  # plain PyTorch
+    shipped: Reading  # what crossmod runs
+    ratio: float  # milliseconds of the reference / milliseconds of the shipped path
+    operations: int | None  # floating-point operations per unit; None without networks
+    checked: str  # what was compared
+    difference: float | None  # the largest relative difference found; None: a value was not finite
+    same: bool  # whether that is close enough
+    reading_milliseconds: float | None = None  # time to fetch one step's data; None if nothing is fetched
+    reading_share: float | None = None  # of the shipped path's step
 
 
 @dataclass(frozen=True)
 class Bench:
-    """All measurements of one command.
+    """All measurements of one command."""
 
-    Args:
-        command: its name.
-        size: of the work, in words.
-        device: where.
-        torch: version.
-        threads: of torch.
-        rates: TFLOP/s of the machine at its best, in a large matrix product or convolution, by precision.
-        memory: what the memory numbers are.
-        comparisons: one or more.
-        notes: what must be known to read the numbers.
-    """
-
-    command: str
-    size: str
-    device: str
-    torch: str
-    threads: int
+    command: str  # its name
+    size: str  # of the work, in words
+    device: str  # where
+    torch: str  # version
+    threads: int  # of torch
+    # TFLOP/s of the machine at its best, in a large matrix product or convolution, by precision
     rates: dict[str, float]
-    memory: str
-    comparisons: tuple[Comparison, ...]
-    notes: tuple[str, ...] = ()
+    memory: str  # what the memory numbers are
+    comparisons: tuple[Comparison, ...]  # one or more
+    notes: tuple[str, ...] = ()  # what must be known to read the numbers
 
 
 def save(bench: Bench, path: Path) -> None:

@@ -1,7 +1,7 @@
 """`crossmod bench segment`: a training step of the U-Net, and its prediction."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 
 from torch import nn
@@ -9,7 +9,7 @@ from torch import nn
 from crossmod.benchmark.compare import BenchmarkPlan, Outcome, Way, Work, compare, plain, silently
 from crossmod.benchmark.options import SegmentBench, preset_in_words, segment_settings
 from crossmod.benchmark.result import Bench, Comparison
-from crossmod.benchmark.session import FIRST, rates, reference_path, report, session, slice_set, steps_of
+from crossmod.benchmark.session import FIRST, STEPS, rates, reference_path, report, session, slice_set
 from crossmod.benchmark.train import stepping, with_reading
 from crossmod.data.batches import LabelledBatches
 from crossmod.engine.cuda_graph import WARM
@@ -27,15 +27,11 @@ PREDICTED = {"cpu": 8, "cuda": 128}
 
 
 def bench_segment(options: SegmentBench) -> Bench:
-    """Time training steps and predictions of a segmenter on slices of noise.
-
-    Raises:
-        InputError: settings that do not go together, or no such device.
-    """
+    """Time training steps and predictions of a segmenter on slices of noise."""
     with session(options) as device:
         settings = segment_settings(options, gpu=device.type == "cuda")
         compute = choose(device, settings.precision, blocks=False)
-        found, steps = rates(compute), steps_of(options, device)
+        found, steps = rates(compute), options.steps or STEPS[device.type]
         made = [_training(settings, compute, steps, found), _prediction(settings, compute, steps, found)]
         notes = [
             preset_in_words(options, gpu=device.type == "cuda"),
@@ -80,9 +76,7 @@ def _training(settings: SegmentSettings, compute: Compute, steps: int, found: di
 
 def _without_dropout(work: Work, task: TrainingTask, first: int) -> Work:
     def step(number: int) -> Callable[[], Outcome]:
-        if number >= first:
-            return work(number)
-        with _no_dropout(task):
+        with _no_dropout(task) if number < first else nullcontext():
             return work(number)
 
     return step

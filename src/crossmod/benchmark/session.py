@@ -45,11 +45,7 @@ FIRST = {"cpu": 3, "cuda": WARM + 3}
 
 @contextmanager
 def session(options: Timing) -> Iterator[torch.device]:
-    """The device that `options` ask for; what is set for it is taken back afterwards.
-
-    Raises:
-        InputError: no such device.
-    """
+    """The device that `options` ask for; what is set for it is taken back afterwards."""
     device = pick_device(options.device)
     threads, tuned = torch.get_num_threads(), torch.backends.cudnn.benchmark
     torch.set_num_threads(options.threads or threads)
@@ -60,11 +56,6 @@ def session(options: Timing) -> Iterator[torch.device]:
     finally:
         torch.set_num_threads(threads)
         torch.backends.cudnn.benchmark = tuned
-
-
-def steps_of(options: Timing, device: torch.device) -> int:
-    """How many steps are timed."""
-    return options.steps or STEPS[device.type]
 
 
 def rates(compute: Compute) -> dict[str, float]:

@@ -10,7 +10,7 @@ from torch import nn
 from crossmod.benchmark.compare import BenchmarkPlan, Outcome, Way, Work, compare
 from crossmod.benchmark.options import TranslateBench, preset_in_words, translate_settings
 from crossmod.benchmark.result import Bench
-from crossmod.benchmark.session import images, rates, reference_path, report, session, steps_of
+from crossmod.benchmark.session import STEPS, images, rates, reference_path, report, session
 from crossmod.benchmark.train import size_in_words
 from crossmod.engine.device import BATCH, Compute, batch_size, choose, prepare
 from crossmod.networks.blocks import Head, ResNet, blocks, initialise
@@ -25,11 +25,7 @@ NEVER_COMPILED = {"cpu": ("On a CPU synthesis is never compiled: that takes long
 
 
 def bench_synthesize(options: TranslateBench) -> Bench:
-    """Time the translation of slices of noise, with what S sees in them where the family has an S.
-
-    Raises:
-        InputError: settings that do not go together, or no such device.
-    """
+    """Time the translation of slices of noise, with what S sees in them where the family has an S."""
     with session(options) as device:
         settings = translate_settings(options, gpu=device.type == "cuda")
         at_once = batch_size(device, settings.size)
@@ -44,7 +40,7 @@ def bench_synthesize(options: TranslateBench) -> Bench:
         plan = BenchmarkPlan(
             work="a translation",
             device=device,
-            steps=steps_of(options, device),
+            steps=options.steps or STEPS[device.type],
             warm=2,
             checked=1,
             outcome="the images, and how many pixels S gives to each class, with the same weights",

@@ -12,7 +12,7 @@ from crossmod.benchmark.compare import BenchmarkPlan, Outcome, Way, Work, compar
 from crossmod.benchmark.hardware import timed
 from crossmod.benchmark.options import TranslateBench, preset_in_words, translate_settings
 from crossmod.benchmark.result import Bench, Comparison
-from crossmod.benchmark.session import FIRST, rates, reference_path, report, session, slice_set, steps_of
+from crossmod.benchmark.session import FIRST, STEPS, rates, reference_path, report, session, slice_set
 from crossmod.data.batches import UnpairedBatches
 from crossmod.engine.device import choose
 from crossmod.engine.state import Batches, TrainingTask
@@ -27,11 +27,7 @@ FETCHES = 25
 
 
 def bench_train(options: TranslateBench) -> Bench:
-    """Time training steps of a translator on slices of noise.
-
-    Raises:
-        InputError: settings that do not go together, or no such device.
-    """
+    """Time training steps of a translator on slices of noise."""
     with session(options) as device:
         settings = translate_settings(options, gpu=device.type == "cuda")
         compute = choose(device, settings.precision, settings.compile, size=settings.size)
@@ -49,7 +45,7 @@ def bench_train(options: TranslateBench) -> Bench:
         plan = BenchmarkPlan(
             work="a training step",
             device=device,
-            steps=steps_of(options, device),
+            steps=options.steps or STEPS[device.type],
             warm=FIRST[device.type],
             checked=FIRST[device.type],
             outcome=f"all losses, and how far each network moved, in the first {FIRST[device.type]} steps",

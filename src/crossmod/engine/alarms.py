@@ -47,17 +47,11 @@ NEAR_CHANCE, STILL = 0.02, 0.01
 
 @dataclass(frozen=True)
 class Alarm:
-    """A failure of a training that seldom recovers.
+    """A failure of a training that seldom recovers."""
 
-    Args:
-        name: identifies the failure.
-        seen: the observation, with numbers.
-        advice: what to try, in sentences.
-    """
-
-    name: str
-    seen: str
-    advice: str
+    name: str  # identifies the failure
+    seen: str  # the observation, with numbers
+    advice: str  # what to try, in sentences
 
     def __str__(self) -> str:
         return f"{self.name}: {self.seen}. {self.advice}"
@@ -69,15 +63,10 @@ class Alarm:
 
 @dataclass(frozen=True)
 class DiscriminatorLevels:
-    """Levels of the mean loss of a discriminator.
+    """Levels of the mean loss of a discriminator."""
 
-    Args:
-        chance: the loss when guessing.
-        zero: below it, the discriminator is never wrong.
-    """
-
-    chance: float
-    zero: float
+    chance: float  # the loss when guessing
+    zero: float  # below it, the discriminator is never wrong
 
 
 # For the losses of `translate`, halved over real and synthetic. Least squares, D = 1/2: (1/4 + 1/4) / 2. Cross-entropy,
@@ -89,14 +78,8 @@ LEVELS: Mapping[str, DiscriminatorLevels] = {
 
 
 def picture_alarms(sources: Slices, fakes: Slices, targets: Targets | None = None) -> list[Alarm]:
-    """Alarms of translated slices.
-
-    Args:
-        sources: in [-1, 1], air -1.
-        fakes: the generator's output for them.
-        targets: some real slices of the other modality, of any patients; if they are flat or all alike, such output
-            raises no alarm.
-    """
+    """Alarms of translated slices in [-1, 1], air -1; `targets`: some real slices of the other modality, of any
+    patients. If they are flat or all alike, such output raises no alarm."""
     bodies = sources > AIR
     kept = bodies.sum(axis=(1, 2)) >= FEWEST_BODY_PIXELS
     if not kept.any():
@@ -114,13 +97,8 @@ def picture_alarms(sources: Slices, fakes: Slices, targets: Targets | None = Non
 def discriminator_alarms(
     history: Mapping[str, Sequence[float]], levels: DiscriminatorLevels, patience: int = 5
 ) -> list[Alarm]:
-    """Alarms of the losses of the discriminators.
-
-    Args:
-        history: mean losses per epoch, oldest first, by name; only names that begin with `discriminator_` are used.
-        levels: from `LEVELS`.
-        patience: number of last epochs that must all agree.
-    """
+    """Alarms of the discriminators, by their mean losses per epoch, oldest first; the last `patience` epochs must
+    agree."""
     alarms = []
     for name, losses in history.items():
         last = np.array(losses[-patience:])
@@ -137,12 +115,7 @@ def discriminator_alarms(
 
 
 def loss_advice(losses: Iterable[str], *, kept: bool) -> str:
-    """What to try after a loss became NaN or infinite, which ends the training.
-
-    Args:
-        losses: names of all losses of the training.
-        kept: whether a checkpoint was written before.
-    """
+    """What to try after a loss became NaN or infinite; `kept`: whether a checkpoint was written before."""
     rates = "--learning-rate"
     if any(name.startswith("discriminator_") for name in losses):
         rates += " and --discriminator-learning-rate"

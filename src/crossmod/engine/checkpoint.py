@@ -28,16 +28,8 @@ TENSOR = "tensor:"
 
 
 def flatten(tree: Any, name: str = "") -> tuple[dict[str, Tensor], Any]:
-    """Take the tensors out of a tree.
-
-    Returns:
-        The tensors by their path, on the CPU, and the tree with `"tensor:<path>"` in their place; dicts become pairs,
-        since keys in JSON cannot be numbers.
-
-    Raises:
-        TypeError: neither a tensor nor plain data.
-        ValueError: two tensors of one path, as in `{"a": {"b": t}, "a/b": t}`.
-    """
+    """Take the tensors out of a tree: the tensors by their path, on the CPU, and the tree with `"tensor:<path>"` in
+    their place; dicts become pairs, since keys in JSON cannot be numbers."""
     if isinstance(tree, Tensor):
         # To the host first: a copy in another layout would take memory on the device.
         return {name: tree.detach().cpu().contiguous()}, TENSOR + name
@@ -69,10 +61,8 @@ def unflatten(tensors: dict[str, Tensor], skeleton: Any) -> Any:
 
 
 def snapshot(trainee: TrainingTask, at: TrainerState, world: Distributed) -> State:
-    """Networks, averages and optimizers, which all processes share; memory and random states of each process.
-
-    Every process must call it; the first one gets everything.
-    """
+    """State shared by all processes, and that of each; every process must call it, and the first one gets
+    everything."""
     random = {"cpu": torch.get_rng_state()}
     if world.device.type == "cuda":
         random["cuda"] = torch.cuda.get_rng_state(world.device)
@@ -92,11 +82,7 @@ def best(trainee: TrainingTask, at: TrainerState) -> State:
 
 
 def restore(trainee: TrainingTask, run: Run, world: Distributed) -> TrainerState:
-    """Restore the newest undamaged checkpoint of the run.
-
-    Raises:
-        InputError: the checkpoint is of other networks or of another number of processes.
-    """
+    """Restore the newest undamaged checkpoint of the run."""
     state = newest(run.path / "checkpoints")
     at = TrainerState(**state["standing"]) if state else TrainerState()
     world.once(lambda: run.rewind_metrics(at.step))
@@ -128,14 +114,7 @@ log = logging.getLogger(__name__)
 
 
 def save(folder: Path, step: int, state: State, *, keep: int = 2, best: int | None = None) -> Path:
-    """Write a checkpoint, then remove all but the newest `keep`, and all best networks except those of step `best`.
-
-    Args:
-        folder: the run's checkpoints.
-        step: steps taken so far; it names the file.
-        keep: how many stay, including this one.
-        best: the step of the best networks, if any.
-    """
+    """Write a checkpoint, then remove all but the newest `keep`, and all best networks except those of step `best`."""
     path = at_step(folder, step)
     write(path, state)
     surpassed = {*folder.glob("best-*.safetensors")} - ({best_at(folder, best)} if best is not None else set())
@@ -178,11 +157,7 @@ def checkpoints(folder: Path) -> list[Path]:
 
 
 def newest(folder: Path) -> State | None:
-    """The state in the newest undamaged checkpoint; None without checkpoints.
-
-    Raises:
-        InputError: all checkpoints are damaged.
-    """
+    """The state in the newest undamaged checkpoint; None without checkpoints."""
     paths = checkpoints(folder)
     for path in reversed(paths):
         try:
@@ -196,11 +171,7 @@ def newest(folder: Path) -> State | None:
 
 
 def load(path: Path) -> State:
-    """The state in one checkpoint.
-
-    Raises:
-        InputError: the file is damaged.
-    """
+    """The state in one checkpoint."""
     try:
         with safe_open(path, framework="pt") as stream:
             header = stream.metadata() or {}
@@ -214,17 +185,8 @@ def load(path: Path) -> State:
 
 
 def trained_weights(run: Path, step: int, sha256: str, *, best: bool = False) -> dict[str, dict[str, Tensor]]:
-    """The weights of a finished run by network, averaged ones where the run has them.
-
-    Args:
-        run: the run folder.
-        step: steps taken before they were written.
-        sha256: their hash, by the run's card.
-        best: those of the best epoch, not of the last step.
-
-    Raises:
-        InputError: the checkpoint is damaged, or has other weights.
-    """
+    """The weights of a finished run by network, averaged ones where the run has them; `sha256`: their hash in the
+    card."""
     file = (best_at if best else at_step)(run / "checkpoints", step)
     state = load(file)
     networks = {**state["networks"], **state.get("averages", {})}
@@ -236,11 +198,7 @@ def trained_weights(run: Path, step: int, sha256: str, *, best: bool = False) ->
 
 
 def load_weights(network: nn.Module, state: dict[str, Tensor], name: str, subject: object) -> None:
-    """Load weights into a network.
-
-    Raises:
-        InputError: they are of another architecture.
-    """
+    """Load weights into a network."""
     own = network.state_dict()
     strange = sorted(set(own) ^ set(state)) or [key for key in own if own[key].shape != state[key].shape]
     if strange:

@@ -31,12 +31,8 @@ FIRST = 3
 
 
 class Crowding:
-    """Detects whether the threads of this process wait for cores that other programs use.
-
-    Args:
-        waited: seconds that the threads of this process have waited for a core so far; None if unknown.
-        clock: seconds.
-    """
+    """Detects whether the threads of this process wait for cores that other programs use; `waited` and `clock` give
+    seconds."""
 
     def __init__(self, waited: Callable[[], float | None] | None = None, clock: Callable[[], float] = time.monotonic):
         self._waited, self._clock = waited or seconds_waited, clock
@@ -69,12 +65,8 @@ class Crowding:
 
 
 class GivingWay:
-    """Lowers the number of threads after a step, or warns, if the cores are crowded.
-
-    Args:
-        world: nothing is changed on a GPU, or with several processes.
-        at: records the numbers of threads.
-    """
+    """Lowers the number of threads after a step, or warns, if the cores are crowded; not on a GPU or with several
+    processes."""
 
     def __init__(self, world: Distributed, at: TrainerState, crowding: Crowding | None = None):
         self._world, self._at = world, at

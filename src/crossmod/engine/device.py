@@ -27,11 +27,7 @@ from crossmod.settings import Compile, Precision
 
 
 def pick_device(name: str = "auto") -> torch.device:
-    """The device of that name; `auto`: a GPU if available.
-
-    Raises:
-        InputError: `cuda` without a GPU.
-    """
+    """The device of that name; `auto`: a GPU if available."""
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if name == "cuda" and not torch.cuda.is_available():
@@ -72,22 +68,14 @@ COMPILED_FROM_PIXELS = 128
 
 @dataclass(frozen=True)
 class Compute:
-    """How networks are computed.
-
-    Args:
-        bf16: convolutions in bfloat16.
-        compiled: blocks are compiled.
-        graphs: steps are recorded as CUDA graphs.
-        blocks: the networks have blocks that may be compiled.
-        why: sentences on what is not used, and why.
-    """
+    """How networks are computed."""
 
     device: torch.device
-    bf16: bool = False
-    compiled: bool = False
-    graphs: bool = False
-    blocks: bool = True
-    why: tuple[str, ...] = ()
+    bf16: bool = False  # convolutions in bfloat16
+    compiled: bool = False  # blocks are compiled
+    graphs: bool = False  # steps are recorded as CUDA graphs
+    blocks: bool = True  # the networks have blocks that may be compiled
+    why: tuple[str, ...] = ()  # sentences on what is not used, and why
 
     @property
     def channels_last(self) -> bool:
@@ -129,15 +117,8 @@ def choose(
     ranks: int = 1,
     blocks: bool = True,
 ) -> Compute:
-    """The fastest way that the settings and the machine allow.
-
-    Args:
-        precision: `fp32`, `bf16`, or `auto`: bf16 if the hardware has instructions for it.
-        compiling: `on`, `off`, or `auto`: on a GPU, and on a CPU from 128 pixels per side on.
-        size: pixels per side.
-        ranks: processes that train together.
-        blocks: whether the networks have blocks to compile.
-    """
+    """The fastest way that the settings and the machine allow, for slices of `size` pixels per side; `blocks`: whether
+    the networks have blocks to compile."""
     why = []
     missing = no_bf16(device)
     if missing and precision == "auto":
@@ -241,16 +222,8 @@ def apply(
     images: Float[np.ndarray, "slices images size size"],
     compute: Compute,
 ) -> tuple[Float[np.ndarray, "slices size size"], UInt8[np.ndarray, "slices size size"] | None]:
-    """Translate slices.
-
-    Args:
-        generator: the first image of its output is the slice itself.
-        segmentor: S, if any.
-        images: in [-1, 1], of each slice the stacks of all inputs.
-
-    Returns:
-        The synthetic slices in [-1, 1]; and the class that S sees at each of their pixels, if any.
-    """
+    """Translate slices in [-1, 1], each with the stacks of all inputs: the synthetic slices in [-1, 1], which are the
+    first image of the output, and the class that S sees at each of their pixels."""
     shape = (len(images), *images.shape[2:])
     fakes = np.empty(shape, np.float32)
     answers = None if segmentor is None else np.empty(shape, np.uint8)

@@ -32,13 +32,7 @@ from crossmod.settings import Machine
 
 
 def threads_for(machine: Machine, *, small: bool, processes: int = 1) -> int:
-    """Number of threads of a process.
-
-    Args:
-        machine: its `threads` is used if not 0.
-        small: whether one thread is nearly as fast as several.
-        processes: number of processes on this machine.
-    """
+    """Number of threads of each process on this machine; `small`: whether one thread is nearly as fast as several."""
     if machine.threads:
         return machine.threads
     # torch respects OMP_NUM_THREADS, but not the limits of a container.
@@ -58,14 +52,8 @@ def computing_with(threads: int) -> Iterator[None]:
 
 @contextmanager
 def suited_to(network: nn.Module, size: int, device: torch.device, threads: int = 0) -> Iterator[None]:
-    """Use a trained network: a small one with a single thread, as in training.
-
-    Args:
-        network: its width is that of its first convolution.
-        size: pixels along each side of the slices.
-        device: on a GPU nothing is changed.
-        threads: requested by the user; 0: choose.
-    """
+    """Use a trained network on slices of `size` pixels per side: a small one with a single thread, as in training.
+    `threads`: requested by the user; 0: choose."""
     first = next((layer for layer in network.modules() if isinstance(layer, nn.Conv2d)), None)
     numbers = size**2 * batch_size(device, size) * first.out_channels if first else SMALL + 1
     small = device.type == "cpu" and numbers <= SMALL
@@ -80,21 +68,13 @@ Value = TypeVar("Value")
 
 @dataclass(frozen=True)
 class Distributed:
-    """A process among all that train together.
+    """A process among all that train together."""
 
-    Args:
-        device: where this process computes.
-        rank: its number, from 0.
-        ranks: number of processes.
-        control_group: process group for everything except gradients; it never waits for a GPU.
-        threads: CPU threads requested by the user; 0: the number was chosen, and may be lowered.
-    """
-
-    device: torch.device
-    rank: int = 0
-    ranks: int = 1
-    control_group: Any = None
-    threads: int = 0
+    device: torch.device  # where this process computes
+    rank: int = 0  # its number, from 0
+    ranks: int = 1  # number of processes
+    control_group: Any = None  # process group for everything except gradients; it never waits for a GPU
+    threads: int = 0  # CPU threads requested by the user; 0: the number was chosen, and may be lowered
 
     @property
     def first(self) -> bool:
@@ -158,14 +138,7 @@ class Distributed:
 
 @contextmanager
 def launch_processes(machine: Machine, *, small: bool = False) -> Iterator[Distributed]:
-    """The processes that `machine` requests, started unless torchrun or SLURM has started them.
-
-    Args:
-        small: whether one CPU thread is nearly as fast as several.
-
-    Raises:
-        InputError: more devices than available, or no such device.
-    """
+    """The processes that `machine` requests, started unless torchrun or SLURM has started them."""
     device = pick_device(machine.device)
     threads = threads_for(machine, small=small and device.type == "cpu", processes=machine.devices)
     with computing_with(threads), _launched(machine, device) as world:

@@ -19,10 +19,8 @@ class TrainingInterrupted(Exception):  # noqa: N818 - to stop when asked is no e
 
 @contextmanager
 def asked_to_stop() -> Iterator[Callable[[], int | None]]:
-    """Give a function that returns the signal that asked to stop, or None; a second Ctrl-C stops at once.
-
-    Outside the main thread signals cannot be caught: it then always returns None.
-    """
+    """Give a function that returns the signal that asked to stop, or None, as always outside the main thread; a second
+    Ctrl-C stops at once."""
     asked: list[int] = []
     if threading.current_thread() is not threading.main_thread():
         yield lambda: None

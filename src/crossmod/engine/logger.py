@@ -41,13 +41,9 @@ def write_panel(path: Path, rows: Sequence[Sequence[Float[np.ndarray, "size size
 
 @dataclass(frozen=True)
 class TensorBoardWriter:
-    """An open TensorBoard folder; `board` makes it.
+    """An open TensorBoard folder; `board` makes it."""
 
-    Args:
-        writer: torch's SummaryWriter. Its type stays unnamed, since naming it imports it, and that is slow.
-    """
-
-    writer: Any
+    writer: Any  # torch's SummaryWriter. Its type stays unnamed, since naming it imports it, and that is slow.
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
         """Add one value to each curve; `loss/cycle_ct` is a curve in the group `loss`."""
@@ -57,11 +53,7 @@ class TensorBoardWriter:
         self.writer.flush()
 
     def picture(self, step: int, path: Path) -> None:
-        """Add a gray or RGB PNG, tagged with its folder's name, such as `samples`.
-
-        Raises:
-            OSError: no such file, or no picture.
-        """
+        """Add a gray or RGB PNG, tagged with its folder's name, such as `samples`."""
         with Image.open(path) as image:
             pixels = np.asarray(image if image.mode == "L" else image.convert("RGB"))
         self.writer.add_image(path.parent.name, pixels, step, dataformats="HW" if pixels.ndim == 2 else "HWC")
@@ -70,12 +62,8 @@ class TensorBoardWriter:
 
 @contextmanager
 def board(folder: Path, start_step: int) -> Iterator[TensorBoardWriter]:
-    """Open a folder for TensorBoard while the block runs.
-
-    Args:
-        folder: created if missing; its earlier files are kept, and are valid up to `start_step`.
-        start_step: steps taken before; 0 for a new run.
-    """
+    """Open a folder for TensorBoard while the block runs; its earlier files are kept, and are valid up to
+    `start_step`."""
     # Imported here because it is slow.
     from torch.utils.tensorboard import SummaryWriter
 
@@ -103,28 +91,27 @@ def losses(reading: Mapping[str, Any]) -> dict[str, float]:
 
 def loss_histories(readings: Iterable[Mapping[str, Any]]) -> dict[str, list[tuple[int, float]]]:
     """Every loss over the steps at which it was read, in the order in which losses first come."""
-    histories: dict[str, list[tuple[int, float]]] = {}
-    for reading in readings:
-        for name, value in losses(reading).items():
-            histories.setdefault(name, []).append((reading["step"], value))
-    return histories
+    return _histories(readings, losses)
 
 
 def score_histories(readings: Iterable[Mapping[str, Any]]) -> dict[str, list[tuple[int, float]]]:
     """Every score on held-out patients over the steps at which it was taken."""
+    named = _histories(readings, lambda each: {name: each[name] for name in each if name.startswith(_SELECTION)})
+    return {f"held out: {name.removeprefix(_SELECTION)}": history for name, history in named.items()}
+
+
+def _histories(
+    readings: Iterable[Mapping[str, Any]], values_of: Callable[[Mapping[str, Any]], Mapping[str, float]]
+) -> dict[str, list[tuple[int, float]]]:
     histories: dict[str, list[tuple[int, float]]] = {}
     for reading in readings:
-        for name, value in reading.items():
-            if name.startswith(_SELECTION):
-                histories.setdefault(f"held out: {name.removeprefix(_SELECTION)}", []).append((reading["step"], value))
+        for name, value in values_of(reading).items():
+            histories.setdefault(name, []).append((reading["step"], value))
     return histories
 
 
 def alarms(run: Run) -> list[tuple[int, Alarm]]:
-    """The alarms of a run's training, each with its step.
-
-    Those of a finished run are in its card (older cards have none), those of an unfinished one in metrics.jsonl.
-    """
+    """The alarms of a run's training, each with its step; older cards have none."""
     readings = run.card.get("alarms", []) if run.finished else [r for r in run.metrics() if "alarm" in r]
     return [(r["step"], Alarm(r["alarm"], r["seen"], r["advice"])) for r in readings]
 
@@ -174,17 +161,12 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class TrainingLogger:
-    """Writes metrics.jsonl and TensorBoard; `journal` opens it.
-
-    Args:
-        curves: TensorBoard, on the first process.
-        lap: when the steps of the next reading began.
-    """
+    """Writes metrics.jsonl and TensorBoard; `journal` opens it."""
 
     run: Run
     world: Distributed
-    curves: TensorBoardWriter | None
-    lap: float = field(default_factory=time.monotonic)
+    curves: TensorBoardWriter | None  # TensorBoard, on the first process
+    lap: float = field(default_factory=time.monotonic)  # when the steps of the next reading began
 
     def read(self, since: Sequence[Losses], at: TrainerState, epoch: int) -> str:
         """Wait for the device and write the mean losses since the last reading.

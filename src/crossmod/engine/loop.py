@@ -30,39 +30,22 @@ Look = Callable[[int, TrainerState], ValidationResult]
 
 @dataclass(frozen=True)
 class TrainingPlan:
-    """How long to train, and what to keep.
+    """How long to train, and what to keep."""
 
-    Args:
-        title: of the progress line.
-        epochs: passes over the data.
-        seed: the run's seed.
-        steps: number of steps, which replaces the epochs; 0: the epochs count.
-        decay: share of the epochs, at the end, over which the learning rates fall linearly to 0.
-        schedule: `cosine`: the learning rates fall to 0 along half a cosine over all steps; replaces `decay`.
-        patience: stop after this many scores without a better one; 0: never.
-        minutes: between checkpoints.
-        keep: how many of the last checkpoints stay.
-    """
-
-    title: str
-    epochs: int
-    seed: int
-    steps: int = 0
-    decay: float = 0.0
+    title: str  # of the progress line
+    epochs: int  # passes over the data
+    seed: int  # the run's seed
+    steps: int = 0  # number of steps, which replaces the epochs; 0: the epochs count
+    decay: float = 0.0  # share of the epochs, at the end, over which the learning rates fall linearly to 0
+    # `cosine`: the learning rates fall to 0 along half a cosine over all steps; replaces `decay`
     schedule: Literal["constant", "cosine"] = "constant"
-    patience: int = 0
-    minutes: float = 5.0
-    keep: int = 2
+    patience: int = 0  # stop after this many scores without a better one; 0: never
+    minutes: float = 5.0  # between checkpoints
+    keep: int = 2  # how many of the last checkpoints stay
 
     def learning_rate_factor(self, epoch: int, done: float = 0.0) -> float:
-        """Factor of the learning rates; a function of progress only, so that it needs no state.
-
-        A plan of steps may last longer than its epochs: the factor of the last epoch then stays.
-
-        Args:
-            epoch: counted from 0.
-            done: share of all steps taken before this one.
-        """
+        """Factor of the learning rates in an epoch counted from 0, after the share `done` of all steps. A plan of steps
+        may last longer than its epochs: the factor of the last epoch then stays."""
         if self.schedule == "cosine":
             # Loshchilov & Hutter 2017, Eq. 5, with a least rate of 0 and no restarts.
             return (1 + cos(pi * done)) / 2
@@ -80,27 +63,13 @@ def fit(
     world: Distributed,
     look: Look = lambda epoch, standing: ValidationResult(),
 ) -> TrainerState:
-    """Train to the end of the plan, from the run's newest checkpoint.
-
-    Args:
-        look: called after each epoch, on the first process.
-
-    Returns:
-        The final state, of all sittings together.
-
-    Raises:
-        TrainingInterrupted: Ctrl-C or SIGTERM; the state is saved.
-        InputError: a loss that is NaN or infinite, or another command that writes to the run.
-    """
+    """Train to the end of the plan, from the run's newest checkpoint; `look` is called after each epoch, on the first
+    process."""
     with ExitStack() as stack:
-        world.once(lambda: _lock(run, stack))
+        # No other command may write to the run. Half-written files are of a killed one.
+        world.once(lambda: stack.enter_context(lock(run.path / LOCK)))
+        world.once(lambda: remove_partial(run.path / "checkpoints"))
         return _fit(trainee, batches, run, plan, world, look)
-
-
-def _lock(run: Run, stack: ExitStack) -> None:
-    """Let no other command write to the run, and remove half-written files of a killed one."""
-    stack.enter_context(lock(run.path / LOCK))
-    remove_partial(run.path / "checkpoints")
 
 
 def _fit(

@@ -24,12 +24,7 @@ def resident_bytes() -> int:
 
 
 def peak_bytes(device: torch.device) -> int:
-    """Peak memory of the process, bytes.
-
-    Args:
-        device: `cpu`: main memory, including libraries; `cuda`: torch's tensors in GPU memory, without CUDA itself and
-            torch's cache.
-    """
+    """Peak memory in bytes. On a CPU, that of the process with libraries; on a GPU, that of torch's tensors."""
     return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else _most_resident()
 
 
@@ -41,17 +36,13 @@ def _most_resident() -> int:
 
 @contextmanager
 def fitting(out: Path, batch_size: int, size: int) -> Iterator[None]:
-    """Turn a lack of memory in the block into an InputError.
-
-    Args:
-        out: the run folder.
-        batch_size: slices per step.
-        size: pixels along each side of them.
-    """
+    """Turn a lack of memory in the block into an InputError."""
     try:
         yield
     except (MemoryError, RuntimeError) as error:
-        if not is_out_of_memory(error):
+        # Torch and its libraries say so only in their messages.
+        reported = any(words in str(error) for words in _NO_MEMORY)
+        if not (isinstance(error, MemoryError | torch.OutOfMemoryError) or reported):
             raise
         which = "GPU memory" if isinstance(error, torch.OutOfMemoryError) else "main memory"
         lower = "--batch-size, --size" if batch_size > 1 else "--size"
@@ -63,11 +54,6 @@ def fitting(out: Path, batch_size: int, size: int) -> Iterator[None]:
             expected="a training that fits into memory",
             do=f"Lower {lower} or the width of the networks, or use a machine with more memory{where}.",
         ) from error
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error reports too little memory; torch and its libraries only do so in their messages."""
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(words in str(error) for words in _NO_MEMORY)
 
 
 _NO_MEMORY = ("can't allocate memory", "Cannot allocate memory", "not enough memory", "std::bad_alloc")

@@ -12,14 +12,8 @@ from crossmod.engine.state import Batch, Losses, State, TrainingTask
 
 
 def averaged(trainee: TrainingTask, names: tuple[str, ...], decay: float) -> TrainingTask:
-    """The same trainee, with exponential moving averages of some of its networks.
-
-    After each step `average = decay * average + (1 - decay) * weights`, also of buffers such as batch norm's.
-
-    Args:
-        names: of the networks to be averaged.
-        decay: weight of the past; 0: no averages.
-    """
+    """The same trainee, with exponential moving averages of some of its networks, also of buffers such as batch norm's.
+    After each step `average = decay * average + (1 - decay) * weights`; 0: no averages."""
     if decay == 0:
         return trainee
     averages = {name: copy.deepcopy(trainee.networks[name]).requires_grad_(False).eval() for name in names}
@@ -45,10 +39,8 @@ OWN = ("lr", "fused", "capturable", "foreach", "differentiable")
 
 
 def adam(weights: Iterable[nn.Parameter], rate: float, betas: tuple[float, float], device: torch.device) -> Adam:
-    """Adam (Kingma & Ba 2015), fused.
-
-    On a GPU its step counts and rates are tensors, since numbers would be frozen into a CUDA graph.
-    """
+    """Adam (Kingma & Ba 2015), fused; on a GPU its steps and rates are tensors, since a CUDA graph would freeze
+    numbers."""
     graphs = device.type == "cuda"
     lr = torch.tensor(rate, device=device) if graphs else rate
     return Adam(weights, lr, betas, fused=True, capturable=graphs)

@@ -23,46 +23,28 @@ EPOCHS_REMEMBERED = 20
 
 @dataclass(frozen=True)
 class ValidationResult:
-    """Result of a validation after an epoch.
+    """Result of a validation after an epoch."""
 
-    Args:
-        numbers: by name, for the metrics.
-        score: of the networks, the lower the better; None: not scored after this epoch.
-        picture: a PNG that was written.
-    """
-
-    numbers: Mapping[str, float] = field(default_factory=dict)
-    score: float | None = None
+    numbers: Mapping[str, float] = field(default_factory=dict)  # by name, for the metrics
+    score: float | None = None  # of the networks, the lower the better; None: not scored after this epoch
     alarms: Sequence[Alarm] = ()
-    picture: Path | None = None
+    picture: Path | None = None  # a PNG that was written
 
 
 @dataclass
 class TrainerState:
-    """State of a training.
+    """State of a training."""
 
-    Args:
-        step: steps taken.
-        seconds: of training, all sittings together.
-        over: it ended before its last step, since scores no longer improved.
-        best: score, step and epoch of the best networks so far.
-        waited: scores since then.
-        alarms: raised so far.
-        history: mean losses of the last complete epochs.
-        sums: of losses since the epoch began.
-        summed: steps since the epoch began.
-        threads: number of CPU threads, and from which step on, oldest first.
-    """
-
-    step: int = 0
-    seconds: float = 0.0
-    over: bool = False
-    best: dict[str, float] = field(default_factory=dict)
-    waited: int = 0
-    alarms: list[AlarmRecord] = field(default_factory=list)
-    history: dict[str, list[float]] = field(default_factory=dict)
-    sums: dict[str, float] = field(default_factory=dict)
-    summed: int = 0
+    step: int = 0  # steps taken
+    seconds: float = 0.0  # of training, all sittings together
+    over: bool = False  # it ended before its last step, since scores no longer improved
+    best: dict[str, float] = field(default_factory=dict)  # score, step and epoch of the best networks so far
+    waited: int = 0  # scores since then
+    alarms: list[AlarmRecord] = field(default_factory=list)  # raised so far
+    history: dict[str, list[float]] = field(default_factory=dict)  # mean losses of the last complete epochs
+    sums: dict[str, float] = field(default_factory=dict)  # of losses since the epoch began
+    summed: int = 0  # steps since the epoch began
+    # Number of CPU threads, and from which step on, oldest first
     threads: list[dict[str, int]] = field(default_factory=list)
 
     def state_dict(self) -> State:

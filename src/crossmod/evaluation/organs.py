@@ -8,8 +8,8 @@ import numpy as np
 
 from crossmod.data.slices import class_map, in_classes
 from crossmod.data.store import CaseRecord, Store
+from crossmod.metrics.axial_layers import Placed
 from crossmod.metrics.organs import OrganChange, organ_changes
-from crossmod.metrics.slice_positions import Placed
 from crossmod.progress import track
 from crossmod.segmentation.predict import Segmenter
 from crossmod.statistics.intervals import interval

@@ -12,8 +12,8 @@ from crossmod.evaluation.baseline import BaselineComparison, Table
 from crossmod.evaluation.cases import TAKEN, EvaluationCases, SyntheticModel
 from crossmod.evaluation.measure import Measured
 from crossmod.files import to_json
+from crossmod.metrics.axial_layers import Placed, Sources
 from crossmod.metrics.distribution import METRICS
-from crossmod.metrics.slice_positions import Placed, Sources
 from crossmod.settings import pixel_words
 from crossmod.statistics.intervals import Estimate
 

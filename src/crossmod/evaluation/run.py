@@ -16,9 +16,8 @@ from crossmod.evaluation.paired import against_truth, truth_of
 from crossmod.evaluation.result import data_of, inputs_of, model_of, table_card
 from crossmod.evaluation.warnings import about_segmenter, warnings_of
 from crossmod.files import PathName, lock, to_json
-from crossmod.metrics.axial_layers import LAYERS
+from crossmod.metrics.axial_layers import LAYERS, Placed, place_real, place_synthetic, sources_of
 from crossmod.metrics.features import detector
-from crossmod.metrics.slice_positions import Placed, place_real, place_synthetic, sources_of
 from crossmod.runs import Run, start_run
 from crossmod.segmentation.predict import load_segmenter
 from crossmod.settings import EvaluationSettings

@@ -8,8 +8,7 @@ from crossmod.data.body_mask import FILLED
 from crossmod.data.store import listed
 from crossmod.evaluation.cases import EvaluationCases, SyntheticModel
 from crossmod.evaluation.measure import Measured, layer_counts
-from crossmod.metrics.axial_layers import LAYERS
-from crossmod.metrics.slice_positions import LOST, Placed
+from crossmod.metrics.axial_layers import LAYERS, LOST, Placed
 from crossmod.segmentation.predict import Segmenter
 from crossmod.settings import EvaluationSettings
 

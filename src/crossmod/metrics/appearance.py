@@ -54,12 +54,7 @@ COLUMNS = {
 def bodies_of(
     images: Float[np.ndarray, "slices rows columns"], modality: Modality, window: tuple[float, float]
 ) -> Bool[np.ndarray, "slices rows columns"]:
-    """The patient in slices in [-1, 1].
-
-    Args:
-        images: as a network sees them.
-        window: CT only: the HU that are -1 and 1.
-    """
+    """The patient in slices in [-1, 1]; `window`: CT only, the HU that are -1 and 1."""
     units = Intensity(*window).to_units(images) if modality == "ct" else images
     return body_mask(units, modality, window if modality == "ct" else None)
 
@@ -67,13 +62,7 @@ def bodies_of(
 def looks(
     images: Float[np.ndarray, "slices size size"], bodies: Bool[np.ndarray, "slices size size"], pixel_mm: float
 ) -> Float[np.ndarray, "seen 358"]:
-    """One row per slice that shows a body: histogram, features, layout, quantities.
-
-    Args:
-        images: in [-1, 1].
-        bodies: where the patient is.
-        pixel_mm: length of a pixel.
-    """
+    """One row per slice in [-1, 1] that shows a body: histogram, features, layout, quantities."""
     seen = [index for index in range(len(images)) if _core(bodies[index]).any()]
     if not seen:
         return np.zeros((0, WIDTH))
@@ -137,30 +126,18 @@ FLAT = 0.05
 
 @dataclass(frozen=True)
 class Sequence:
-    """Errors in the order of slices, as slice numbers counted from 0.
+    """Errors in the order of slices, as slice numbers counted from 0."""
 
-    Args:
-        copies: slices that equal the one before, inside the body.
-        misplaced: slices that do not fit between their neighbours.
-        missing: slices without a body between slices with one.
-        flat: slices whose body has hardly any contrast.
-    """
-
-    copies: tuple[int, ...]
-    misplaced: tuple[int, ...]
-    missing: tuple[int, ...]
-    flat: tuple[int, ...]
+    copies: tuple[int, ...]  # slices that equal the one before, inside the body
+    misplaced: tuple[int, ...]  # slices that do not fit between their neighbours
+    missing: tuple[int, ...]  # slices without a body between slices with one
+    flat: tuple[int, ...]  # slices whose body has hardly any contrast
 
 
 def sequence_of(
     values: Num[np.ndarray, "slices rows columns"], body: Bool[np.ndarray, "slices rows columns"]
 ) -> Sequence:
-    """Check a stack, from feet to head.
-
-    Args:
-        values: in any unit, cut to the range to compare.
-        body: where the patient is.
-    """
+    """Check a stack, from feet to head; values in any unit, cut to the range to compare."""
     shows = np.asarray(body.any(axis=(1, 2)))
     seen = np.flatnonzero(shows)
     inside = range(int(seen[0]), int(seen[-1]) + 1) if len(seen) else range(0)

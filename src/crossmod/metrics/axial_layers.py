@@ -9,10 +9,11 @@ Notable:
   slice thickness, nor on single mislabelled voxels. An organ that the scan cuts off has no end there.
 - Rules are tried in the order of `Rule`; all place the same ten layers, the later ones less exactly. Scores of volumes
   placed by different rules compare layers that are off by the errors given there.
-- A translation does not move a patient: a synthetic volume has the layers of its source.
+- A translation does not move a patient: a synthetic case has the layers of its source. Without the source, its own
+  labels give the ends of the organ.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -21,8 +22,10 @@ from jaxtyping import Float, Int, UInt8
 
 from crossmod.config import Modality
 from crossmod.data.body_mask import body_mask, lung_mask
+from crossmod.data.store import CaseRecord, Store
 from crossmod.data.volume import Volume, label_value
 from crossmod.errors import InputError
+from crossmod.progress import track
 
 LAYERS = 10
 OUTSIDE = 0
@@ -54,16 +57,11 @@ PLAUSIBLE = (120.0, 320.0)
 
 @dataclass(frozen=True)
 class Placement:
-    """Position of a patient's ten layers.
-
-    Args:
-        low: lower end of layer 1, mm along the body as in `positions`.
-        high: upper end of layer 10, mm.
-    """
+    """Position of a patient's ten layers."""
 
     rule: Rule
-    low: float
-    high: float
+    low: float  # lower end of layer 1, mm along the body as in `positions`
+    high: float  # upper end of layer 10, mm
 
     def numbers(self, z: Float[np.ndarray, " slices"]) -> Int[np.ndarray, " slices"]:
         """The layer of the middle of each slice, 1 to 10; 0 below the first and above the last."""
@@ -78,15 +76,8 @@ def positions(volume: Volume) -> Float[np.ndarray, " slices"]:
 
 
 def place(volume: Volume, window: tuple[float, float] | None = None) -> Placement:
-    """Place the layers of a volume, by the first `Rule` that its labels and its scan allow.
-
-    Args:
-        volume: real, CT in HU; labels named `liver`, `left_kidney` and `right_kidney` are used if present.
-        window: CT: the HU at which values were cut, if they were.
-
-    Raises:
-        InputError: a single slice, which shows no end of any organ.
-    """
+    """Place the layers of a real volume by the first `Rule` that its labels (`liver`, `left_kidney`, `right_kidney`)
+    and its scan allow; `window`: CT, the HU at which values were cut."""
     z = positions(volume)
     if len(z) < 2:
         found, do = "one slice", "Place it by the whole scan that it is from."
@@ -104,12 +95,7 @@ def place(volume: Volume, window: tuple[float, float] | None = None) -> Placemen
 def organ_areas(
     labels: UInt8[np.ndarray, "slices rows columns"], label_names: Mapping[int, str], pixel: float
 ) -> dict[str, Float[np.ndarray, " slices"]]:
-    """Cross-sections of `liver` and `kidneys` (both together), mm^2, if the labels have them.
-
-    Args:
-        label_names: label value -> organ.
-        pixel: mm^2 of a pixel.
-    """
+    """Cross-sections of `liver` and `kidneys` (both together), mm^2, if the labels have them; `pixel` in mm^2."""
     groups = {"liver": ("liver",), "kidneys": ("left_kidney", "right_kidney")}
     areas = {}
     for group, organs in groups.items():
@@ -122,12 +108,7 @@ def organ_areas(
 def placement_by_organs(
     z: Float[np.ndarray, " slices"], areas: Mapping[str, Float[np.ndarray, " slices"]]
 ) -> Placement | None:
-    """The layers by the first pair of visible landmarks; None without one.
-
-    Args:
-        z: rising positions of the slices, mm.
-        areas: cross-sections, from `organ_areas`.
-    """
+    """The layers by the first pair of visible landmarks, at rising positions in mm; None without one."""
     ends = {organ: extent(z, area) for organ, area in areas.items()}
     (kidney_low, kidney_high), (liver_low, dome) = (ends.get(organ, (None, None)) for organ in ("kidneys", "liver"))
     pairs: tuple[tuple[Rule, float | None, float, float | None, float], ...] = (
@@ -148,12 +129,8 @@ def placement_by_organs(
 def placement_by_lungs(
     z: Float[np.ndarray, " slices"], lung: Float[np.ndarray, " slices"], modality: Modality
 ) -> Placement:
-    """The layers by the lower end of the lungs, or by the scan's own ends if it is not visible.
-
-    Args:
-        z: rising positions of the slices, mm.
-        lung: share of the body that is lung, in each slice.
-    """
+    """The layers by the lower end of the lungs, or by the scan's own ends if it is not visible; `lung`: share of the
+    body that is lung, in each slice."""
     below = np.flatnonzero(lung < LEAST_LUNG)
     last = int(below[-1]) if below.size else -1
     if last == -1 or last == len(z) - 1:
@@ -164,10 +141,8 @@ def placement_by_lungs(
 
 
 def extent(z: Float[np.ndarray, " slices"], area: Float[np.ndarray, " slices"]) -> tuple[float | None, float | None]:
-    """Lower and upper end of an organ, mm: where its cross-section, linear between slices, passes `LEAST_AREA`.
-
-    Of several pieces along the body, the largest counts. None for an end beyond the scan.
-    """
+    """Lower and upper end of an organ, mm, None beyond the scan: where its cross-section, linear between slices, passes
+    `LEAST_AREA`. Of several pieces along the body, the largest counts."""
     there = np.concatenate([[False], area >= LEAST_AREA, [False]])
     begins, ends = (np.flatnonzero(step) for step in (there[1:] & ~there[:-1], there[:-1] & ~there[1:]))
     if begins.size == 0:
@@ -184,3 +159,93 @@ def _crossing(
 ) -> float:
     share = (level - values[before]) / (values[after] - values[before])
     return float(z[before] + share * (z[after] - z[before]))
+
+
+# Checksum of a case -> its store, and its name there.
+Sources = Mapping[str, tuple[Store, str]]
+
+LOST = "not placed"
+
+
+@dataclass(frozen=True, eq=False)
+class Placed:
+    """One case with the layers of its slices."""
+
+    store: Store
+    record: CaseRecord
+    origins: Int[np.ndarray, " slices"]  # number of each slice in its source scan; its own number in a real scan
+    layers: Int[np.ndarray, " slices"]  # layer of each slice; 0 outside
+    rule: str  # that placed them, in words
+
+
+def sources_of(stores: Sequence[Store]) -> dict[str, tuple[Store, str]]:
+    """Checksum -> store and name of each real case."""
+    return {case.sha256: (store, case.id) for store in stores for case in store.cases if case.synthetic is None}
+
+
+def place_real(store: Store, records: Sequence[CaseRecord]) -> list[Placed]:
+    """Place real cases by their own labels and scans."""
+    return [_by_itself(store, record) for record in track(records, "Placing real cases")]
+
+
+def place_synthetic(store: Store, records: Sequence[CaseRecord], sources: Sources) -> list[Placed]:
+    """Place synthetic cases: by their source, else by their own labels, else by the image."""
+    return [_synthetic(store, record, sources) for record in track(records, f"Placing {store.path.name}")]
+
+
+def _by_itself(store: Store, record: CaseRecord) -> Placed:
+    volume = store.read(record.id)
+    origins = np.arange(record.shape[0])
+    if record.shape[0] < 2:  # shows no end of any organ
+        return Placed(store, record, origins, np.full(record.shape[0], OUTSIDE), LOST)
+    placement = place(volume)
+    return Placed(store, record, origins, placement.numbers(positions(volume)), placement.rule)
+
+
+def _synthetic(store: Store, record: CaseRecord, sources: Sources) -> Placed:
+    if record.synthetic is None:
+        return _by_itself(store, record)
+    origins = np.array([origin.source_slice for origin in record.synthetic.slices], dtype=np.int64)
+    source = sources.get(record.synthetic.source_sha256)
+    if source is not None:
+        volume = source[0].read(source[1])
+        if origins.max() >= len(volume.voxels):
+            found, expected = f"{len(volume.voxels)} slices", f"{origins.max() + 1} or more"
+            do = "Prepare or synthesize again."
+            raise InputError(f"{source[0].path}: {source[1]}", found=found, expected=expected, do=do)
+        if len(volume.voxels) > 1:
+            placement = place(volume)
+            return Placed(store, record, origins, placement.numbers(positions(volume))[origins], placement.rule)
+    volume = store.read(record.id)
+    z = slice_positions(record)
+    placement = _by_own_labels(volume, z)
+    if placement is not None:
+        return Placed(store, record, origins, placement.numbers(z), f"{placement.rule}, own labels")
+    if len(z) < 2:
+        return Placed(store, record, origins, np.full(len(z), OUTSIDE), LOST)
+    placement = place(volume.with_labels(None, {}))
+    return Placed(store, record, origins, placement.numbers(z), f"{placement.rule}, synthetic image")
+
+
+def slice_positions(record: CaseRecord) -> Float[np.ndarray, " slices"]:
+    """Middle of each slice, mm along the body, also if slices between others were left out: `take_slices` keeps the
+    original spacing if its slices are not evenly spaced."""
+    steps = np.arange(record.shape[0])
+    if record.synthetic is not None:
+        origins = np.array([origin.source_slice for origin in record.synthetic.slices])
+        if len(set(np.diff(origins).tolist())) > 1:
+            steps = origins - origins[0]
+    return float(record.affine[2][3]) + record.spacing[0] * steps.astype(np.float64)
+
+
+def _by_own_labels(volume: Volume, z: Float[np.ndarray, " slices"]) -> Placement | None:
+    if volume.labels is None:
+        return None
+    spacing = volume.spacing
+    areas = organ_areas(volume.labels, volume.label_names, spacing[1] * spacing[2])
+    everywhere = [name for value, name in volume.label_names.items() if (volume.labels == value).any(axis=(1, 2)).all()]
+    if everywhere == ["liver"]:
+        # Slices were chosen by the liver: the ones before the first and after the last do not show it.
+        z = np.concatenate([[z[0] - spacing[0]], z, [z[-1] + spacing[0]]])
+        areas = {organ: np.pad(area, 1, "constant" if organ == "liver" else "edge") for organ, area in areas.items()}
+    return placement_by_organs(z, areas)

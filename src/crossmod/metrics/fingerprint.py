@@ -55,32 +55,23 @@ Percent = Annotated[float, Field(ge=0, le=100)]
 class ImagesLook(Settings):
     """One kind of image over the training patients: an input, the target, or the model's output."""
 
-    histogram: Bins
-    """Shares of the body's pixels in equal bins of [-1, 1]."""
-    mean: Features
-    """Of the features of slices."""
-    variance: Features
-    """Over slices."""
-    histogram_distances: Distances
-    """From each patient to the others, by grey values; empty with one patient."""
-    feature_distances: Distances
-    """By features."""
+    histogram: Bins  # shares of the body's pixels in equal bins of [-1, 1]
+    mean: Features  # of the features of slices
+    variance: Features  # over slices
+    histogram_distances: Distances  # from each patient to the others, by grey values; empty with one patient
+    feature_distances: Distances  # by features
+    # Mean of each of 8 x 8 cells of the body's box; empty in cards of earlier versions, which are not compared
     layout: Cells = ()
-    """Mean of each of 8 x 8 cells of the body's box; empty in cards of earlier versions, which are not compared."""
-    layout_variance: Cells = ()
-    """Over slices."""
-    layout_distances: Distances = ()
-    """From each patient to the others, by layout."""
+    layout_variance: Cells = ()  # over slices
+    layout_distances: Distances = ()  # from each patient to the others, by layout
+    # By patient: logarithms of noise, texture, edges (units of [-1, 1]) and area (mm2); slopes of brightness
     quantities: dict[Quantity, ByPatient] = Field(default_factory=dict)
-    """By patient: logarithms of noise, texture, edges (units of [-1, 1]) and area (mm2); slopes of brightness."""
+    # Agreement of front and back with the other patients: Fisher's z, negative if they are exchanged
     upright: ByPatient = ()
-    """Agreement of front and back with the other patients: Fisher's z, negative if they are exchanged."""
-    sides: ByPatient = ()
-    """Agreement of left and right."""
-    structure: ByPatient = ()
-    """Of the model's output: how much of the source's structure it shows, by patient."""
+    sides: ByPatient = ()  # agreement of left and right
+    structure: ByPatient = ()  # of the model's output: how much of the source's structure it shows, by patient
+    # Median of each organ in [-1, 1], by patient, if labels are known
     organs: dict[str, ByPatient] = Field(default_factory=dict, max_length=64)
-    """Median of each organ in [-1, 1], by patient, if labels are known."""
 
     @property
     def complete(self) -> bool:
@@ -91,34 +82,20 @@ class ImagesLook(Settings):
 class Fingerprint(Settings):
     """What the images of a training look like; a run's card has it under `fingerprint`."""
 
-    modality: Modality
-    """Of the inputs."""
-    slices: Literal["organ", "all"]
-    """Whether only slices that show an organ were trained on."""
-    organs: Annotated[tuple[str, ...], Field(max_length=64)]
-    """Their names."""
-    loaded: int = Field(ge=8, le=4096)
-    """Side of the slices held in training, pixels."""
-    size: int = Field(ge=8, le=4096)
-    """Side of the slices that were described, pixels."""
-    window: tuple[float, float]
-    """Of CT, in HU."""
-    percentiles: tuple[Percent, Percent]
-    """Of MR."""
-    detector: str = Field(max_length=64)
-    """Its hash."""
-    patients: int = Field(ge=1)
-    """Trained on."""
-    slices_each: int = Field(ge=1, le=MOST_SLICES_EACH)
-    """Described, of each patient (median)."""
-    inputs: Annotated[tuple[ImagesLook, ...], Field(min_length=1, max_length=8)]
-    """In the model's order."""
-    target: ImagesLook | None = None
-    """Real images of the target modality; null in cards of earlier versions."""
-    made: ImagesLook | None = None
-    """The model's output for its training slices."""
-    made_epoch: Literal["best", "last"] = "last"
-    """Which weights made it."""
+    modality: Modality  # of the inputs
+    slices: Literal["organ", "all"]  # whether only slices that show an organ were trained on
+    organs: Annotated[tuple[str, ...], Field(max_length=64)]  # their names
+    loaded: int = Field(ge=8, le=4096)  # side of the slices held in training, pixels
+    size: int = Field(ge=8, le=4096)  # side of the slices that were described, pixels
+    window: tuple[float, float]  # of CT, in HU
+    percentiles: tuple[Percent, Percent]  # of MR
+    detector: str = Field(max_length=64)  # its hash
+    patients: int = Field(ge=1)  # trained on
+    slices_each: int = Field(ge=1, le=MOST_SLICES_EACH)  # described, of each patient (median)
+    inputs: Annotated[tuple[ImagesLook, ...], Field(min_length=1, max_length=8)]  # in the model's order
+    target: ImagesLook | None = None  # real images of the target modality; null in cards of earlier versions
+    made: ImagesLook | None = None  # the model's output for its training slices
+    made_epoch: Literal["best", "last"] = "last"  # which weights made it
 
 
 Images = Float32[np.ndarray, "slices images size size"]
@@ -127,44 +104,26 @@ Translate = Callable[[Images], Float32[np.ndarray, "slices size size"]]
 
 @dataclass(frozen=True)
 class CaseGrid:
-    """How a case was resampled to the model's pixels.
+    """How a case was resampled to the model's pixels."""
 
-    Args:
-        pixels: of the scan, along a side of what the network sees.
-        pixel_mm: length of a pixel that the network sees.
-    """
-
-    pixels: int
-    pixel_mm: float
+    pixels: int  # of the scan, along a side of what the network sees
+    pixel_mm: float  # length of a pixel that the network sees
 
 
 @dataclass(frozen=True, eq=False)
 class Training:
-    """What a model was trained on, and the model.
+    """What a model was trained on, and the model."""
 
-    Args:
-        source: one set per input.
-        stacks: all sets that go in, the stack of each input in turn.
-        target: of the modality that comes out.
-        organs: slices of the target with masks, if its cases have labels.
-        grids: case -> how it was resampled, for both sides.
-        translate: from inputs to outputs, both in [-1, 1].
-    """
-
-    source: tuple[SliceSet, ...]
-    stacks: tuple[SliceSet, ...]
-    target: SliceSet
-    organs: SliceSet | None
-    grids: Mapping[str, CaseGrid]
-    translate: Translate
+    source: tuple[SliceSet, ...]  # one set per input
+    stacks: tuple[SliceSet, ...]  # all sets that go in, the stack of each input in turn
+    target: SliceSet  # of the modality that comes out
+    organs: SliceSet | None  # slices of the target with masks, if its cases have labels
+    grids: Mapping[str, CaseGrid]  # case -> how it was resampled, for both sides
+    translate: Translate  # from inputs to outputs, both in [-1, 1]
 
 
 def fingerprint(training: Training, settings: TranslateSettings) -> Fingerprint:
-    """What the images of a training look like.
-
-    Args:
-        training: the slices, and the model that was trained on them.
-    """
+    """What the images of a training look like."""
     rows, target_rows = _some_slices(training.source[0]), _some_slices(training.target)
     of_target = [_looks_of(training, training.target, own, settings.target, settings) for own in target_rows]
     return Fingerprint(
@@ -262,12 +221,7 @@ def organ_medians(
     labels: Num[np.ndarray, "slices rows columns"],
     organs: Sequence[str],
 ) -> dict[str, float]:
-    """Organ -> median of its pixels, for the organs that are shown.
-
-    Args:
-        images: in any unit.
-        labels: 1 for the first of the organs, and so on.
-    """
+    """Organ -> median of its pixels, for the organs that are shown; labels are 1 for the first organ, and so on."""
     inside = {name: labels == number for number, name in enumerate(organs, start=1)}
     return {name: float(np.median(images[where])) for name, where in inside.items() if where.any()}
 
@@ -281,12 +235,8 @@ def _seen_masks(masks: Num[np.ndarray, "n a a"], settings: TranslateSettings) ->
 
 
 def summary(patients: Sequence[Float[np.ndarray, "_ 358"]], **more: Any) -> ImagesLook:
-    """Means over patients with equal weights, and the distance of each patient from all others.
-
-    Args:
-        patients: the looks of each patient's slices; patients without a body are left out.
-        more: other fields of the result.
-    """
+    """Means over patients with equal weights, and the distance of each patient from all others. `patients`: the looks
+    of each patient's slices, without those who show no body; `more`: other fields of the result."""
     people = [own for own in patients if len(own)]
     means = np.array([own.mean(axis=0) for own in people]).reshape(-1, WIDTH)
     squares = np.array([(own**2).mean(axis=0) for own in people]).reshape(means.shape)

@@ -46,11 +46,7 @@ def grey_edges() -> Float[np.ndarray, " edges"]:
 
 
 def tissue_edges(intensity: Intensity) -> Float[np.ndarray, " edges"]:
-    """Gas and fluid, soft tissue, bone: three bins of the model's [-1, 1], for CT windowed by `intensity`.
-
-    Raises:
-        InputError: a window that does not reach from fluid to bone, so that a bin would always be empty.
-    """
+    """Gas and fluid, soft tissue, bone: three bins of the model's [-1, 1], for CT windowed by `intensity`."""
     inner = np.array([SOFT_TISSUE_FROM_HU, BONE_FROM_HU])
     edges = np.concatenate([[-1.0], (inner - intensity.low) * (2 / (intensity.high - intensity.low)) - 1, [1.0]])
     if not (np.diff(edges) > 0).all():
@@ -66,16 +62,8 @@ def histograms(
     edges: Float[np.ndarray, " edges"],
     inside: Bool[np.ndarray, "slices rows columns"] | None = None,
 ) -> Float[np.ndarray, "slices bins"]:
-    """The share of each slice's pixels in each bin; a bin includes its lower edge, the last one its upper edge too.
-
-    Args:
-        images: in the units of `edges`.
-        edges: rising, one more than bins.
-        inside: count only these pixels, such as the body's; a slice without any has zeros in all bins.
-
-    Raises:
-        InputError: NaN, or values outside the edges.
-    """
+    """The share of each slice's pixels `inside` in each bin; a bin includes its lower edge, the last one its upper edge
+    too. A slice without such pixels has zeros in all bins."""
     refuse_out_of_range(images, float(edges[0]), float(edges[-1]))
     bins = len(edges) - 1
     shares = np.zeros((len(images), bins))
@@ -102,10 +90,8 @@ def kl_divergence(p: Float[np.ndarray, " bins"], q: Float[np.ndarray, " bins"], 
 
 
 def correlation(first: Float[np.ndarray, " bins"], second: Float[np.ndarray, " bins"]) -> float:
-    """Pearson's correlation over bins: 1 for equal histograms (Crespi et al., Eq. 3 and 4; OpenCV's HISTCMP_CORREL).
-
-    NaN if a histogram has the same value in all bins.
-    """
+    """Pearson's correlation over bins: 1 for equal histograms, NaN if one has the same value in all bins (Crespi et
+    al., Eq. 3 and 4; OpenCV's HISTCMP_CORREL)."""
     a, b = first - first.mean(), second - second.mean()
     scale = float(np.sqrt((a @ a) * (b @ b)))
     return float(a @ b) / scale if scale > 1e-15 else float("nan")
@@ -121,11 +107,7 @@ def intersection(first: Float[np.ndarray, " bins"], second: Float[np.ndarray, " 
 
 
 def refuse_out_of_range(images: Float[np.ndarray, "..."], low: float, high: float) -> None:
-    """Refuse values outside a range, except for rounding.
-
-    Raises:
-        InputError: NaN, or a value outside the range.
-    """
+    """Refuse values outside a range, except for rounding."""
     if images.size == 0:
         return
     least, most = float(images.min()), float(images.max())
@@ -144,13 +126,8 @@ STILL = 1e-12
 
 
 def log_spectra(images: Float[np.ndarray, "slices size size"]) -> Float32[np.ndarray, "slices size half"]:
-    """log10 of the magnitude of each slice's frequencies, half of the plane: the other mirrors it.
-
-    In units of white noise: all magnitudes of noise with standard deviation s are about s.
-
-    Args:
-        images: in [-1, 1].
-    """
+    """log10 of the magnitude of each slice's frequencies, half of the plane: the other mirrors it. In units of white
+    noise: all magnitudes of noise with standard deviation s are about s."""
     size = images.shape[-1]
     hann = np.hanning(size + 2)[1:-1]  # without the two zeros at its ends
     window = np.outer(hann, hann)
@@ -175,10 +152,8 @@ def multiplicity(size: int) -> Float[np.ndarray, "size half"]:
 
 
 def centred_spectra(spectra: Float[np.ndarray, "sets size half"]) -> Float[np.ndarray, "sets frequencies"]:
-    """Rows whose scalar products are the covariances of the spectra over the full plane.
-
-    They are linear in the spectrum: the row of an average is the average of the rows.
-    """
+    """Rows whose scalar products are the covariances of the spectra over the full plane; the row of an average is the
+    average of the rows."""
     weights = multiplicity(spectra.shape[1]).ravel()
     weights /= max(weights.sum(), 1.0)
     flat = spectra.reshape(len(spectra), -1).astype(np.float64)
@@ -197,11 +172,7 @@ def correlation_of(covariance: float, first: float, second: float) -> float:
 
 
 def radial_profile(spectrum: Float[np.ndarray, "size half"]) -> Float[np.ndarray, " radii"]:
-    """Mean of a log spectrum over rings of 1, 2, ... size // 2 periods per slice, the highest of all directions.
-
-    Args:
-        spectrum: log spectrum of a slice, or an average of several.
-    """
+    """Mean of a log spectrum over rings of 1, 2, ... size // 2 periods per slice, the highest of all directions."""
     size = spectrum.shape[0]
     rows, columns = np.fft.fftfreq(size) * size, np.arange(spectrum.shape[1])
     rings = np.rint(np.hypot(rows[:, None], columns[None])).astype(np.int64).ravel()

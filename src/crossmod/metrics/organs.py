@@ -48,14 +48,7 @@ CRUMB = 0.01
 def pieces_of(
     before: Bool[np.ndarray, "*shape"], after: Bool[np.ndarray, "*shape"], spacing: tuple[float, ...], margin_mm: float
 ) -> Pieces:
-    """Compare the pieces of an organ.
-
-    Args:
-        before: where it was.
-        after: where it is.
-        spacing: mm along each axis.
-        margin_mm: by which a surface may move.
-    """
+    """Compare the pieces of an organ, whose surface may move by `margin_mm`; `spacing`: mm along each axis."""
     unit, box = _unit(spacing), bounding_box(before | after)
     before, after = before[box], after[box]
     sides = [_labelled(side) for side in (before, after)]
@@ -196,27 +189,16 @@ def _fate(before: float, after: float) -> Fate:
 
 @dataclass(frozen=True, eq=False)
 class Stack:
-    """A volume whose slices are compared with one another.
+    """A volume whose slices are compared with one another."""
 
-    Args:
-        values: in any unit.
-        body: which pixels count.
-        spacing: mm from slice to slice.
-    """
-
-    values: Num[np.ndarray, "slices rows columns"]
-    body: Bool[np.ndarray, "slices rows columns"]
-    spacing: float
+    values: Num[np.ndarray, "slices rows columns"]  # in any unit
+    body: Bool[np.ndarray, "slices rows columns"]  # which pixels count
+    spacing: float  # mm from slice to slice
 
 
 def slice_jump(stack: Stack, distance: float | None = None) -> float:
-    """Mean absolute difference of slices a distance apart, over pixels that are body in both, in units of the values.
-
-    NaN if no two slices are this far apart, or share body pixels.
-
-    Args:
-        distance: mm, rounded to a whole number of slices; default: that of neighbours.
-    """
+    """Mean absolute difference of slices `distance` mm apart (default: neighbours), over pixels that are body in both,
+    in units of the values; NaN if there are none."""
     apart = 1 if distance is None else max(1, round(distance / stack.spacing))
     upper, lower = stack.values[apart:], stack.values[:-apart]
     both = stack.body[apart:] & stack.body[:-apart]
@@ -229,11 +211,10 @@ def slice_jump(stack: Stack, distance: float | None = None) -> float:
 
 
 def jump_ratio(synthetic: Stack, real: Stack) -> float:
-    """The slice-to-slice jump of a synthetic volume divided by that of a real one, in the same units, of any patient.
+    """The slice-to-slice jump of a synthetic volume divided by that of a real one, of any patient; NaN if undefined.
 
     More than 1 if slices do not fit together, as when a translator sees one at a time; less if they are blurred. Both
-    jumps are over the slice distance of the coarser volume. NaN if either has none (see `slice_jump`), or the real one
-    is 0.
+    jumps are over the slice distance of the coarser volume, in the same units.
     """
     distance = max(synthetic.spacing, real.spacing)
     over, under = slice_jump(synthetic, distance), slice_jump(real, distance)

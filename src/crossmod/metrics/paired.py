@@ -36,17 +36,11 @@ SHIFT_LIMIT_MM = 2.0
 
 @dataclass(frozen=True)
 class Peak:
-    """Where two images match best.
+    """Where two images match best."""
 
-    Args:
-        rows: pixels by which the second lies further down than the first.
-        columns: further right.
-        height: correlation of the gradient magnitudes there, up to 1; 0 where an image has no edges.
-    """
-
-    rows: float
-    columns: float
-    height: float
+    rows: float  # pixels by which the second lies further down than the first
+    columns: float  # further right
+    height: float  # correlation of the gradient magnitudes there, up to 1; 0 where an image has no edges
 
 
 def shift_between(
@@ -62,10 +56,8 @@ def cross_spectrum(
     first: Float[np.ndarray, "rows columns"],
     second: Float[np.ndarray, "rows columns"],
 ) -> Complex[np.ndarray, "rows half"]:
-    """Spectrum of the correlation of two edge images over all shifts, scaled so that equal images reach 1.
-
-    Zeros if one of the two has no edges.
-    """
+    """Spectrum of the correlation of two edge images over all shifts, scaled so that equal images reach 1; zeros
+    without edges."""
     sides = [edge - edge.mean() for edge in (first, second)]
     scale = float(np.sqrt((sides[0] ** 2).sum() * (sides[1] ** 2).sum()))
     if scale <= 0:
@@ -75,11 +67,7 @@ def cross_spectrum(
 
 
 def peak_of(spectrum: Complex[np.ndarray, "rows half"], shape: tuple[int, int]) -> Peak:
-    """The best match within an eighth of the image.
-
-    Args:
-        spectrum: of the correlation, from `cross_spectrum`, or a mean of several.
-    """
+    """The best match within an eighth of the image, by the spectrum of the correlation or a mean of several."""
     correlation = np.fft.irfft2(spectrum, shape)
     limits = [max(1, int(length * FURTHEST)) for length in shape]
     near = np.roll(correlation, limits, axis=(0, 1))[: 2 * limits[0] + 1, : 2 * limits[1] + 1]
@@ -122,21 +110,14 @@ AGREE, LEAST_STRUCTURE = 0.5, 0.1
 
 @dataclass(frozen=True)
 class Kept:
-    """Position of a stack of slices relative to its source.
+    """Position of a stack of slices relative to its source."""
 
-    Args:
-        structure: correlation of edges inside the body, in the best position: 1 for equal edges, about 0 for others.
-        rows: pixels by which it is shifted down.
-        columns: pixels by which it is shifted to the right.
-        scale: 1.05: 5 % larger.
-        agreement: share of the slices whose own shift is within a pixel of the common one.
-    """
-
+    # Correlation of edges inside the body, in the best position: 1 for equal edges, about 0 for others
     structure: float
-    rows: float
-    columns: float
-    scale: float
-    agreement: float
+    rows: float  # pixels by which it is shifted down
+    columns: float  # pixels by which it is shifted to the right
+    scale: float  # 1.05: 5 % larger
+    agreement: float  # share of the slices whose own shift is within a pixel of the common one
 
     @property
     def placed(self) -> bool:
@@ -151,14 +132,8 @@ def kept_structure(
     *,
     scaled: bool = False,
 ) -> Kept | None:
-    """Compare the structure of two stacks inside the body; None if no body is wider than the excluded rim.
-
-    Args:
-        sources: in any unit.
-        made: translated from the sources, in any unit.
-        bodies: of the sources.
-        scaled: whether to find the scale, which takes five times as long; else it is 1.
-    """
+    """Compare the structure of two stacks, of any units, inside the body of the sources; None if no body is wider than
+    the rim. Finding the scale (`scaled`) takes five times as long; else it is 1."""
     chosen = [index for index, body in enumerate(bodies) if _core(body).any()]
     if not chosen:
         return None

@@ -125,15 +125,10 @@ POINTS = 201
 
 @dataclass(frozen=True)
 class Roc:
-    """A receiver operating characteristic.
+    """A receiver operating characteristic."""
 
-    Args:
-        auc: area under the curve; None if the truth has one class only.
-        false_positive_rate: rising from 0 to 1, thinned to a few hundred points for drawing.
-    """
-
-    auc: float | None
-    false_positive_rate: tuple[float, ...]
+    auc: float | None  # area under the curve; None if the truth has one class only
+    false_positive_rate: tuple[float, ...]  # rising from 0 to 1, thinned to a few hundred points for drawing
     true_positive_rate: tuple[float, ...]
 
 

@@ -5,6 +5,7 @@ Notable:
   down, residual blocks, two layers up. They differ in the number of output channels and in the last activation.
 - Convolutions have biases and instance norm has no weights, which gives the published parameter counts.
 - The discriminator is the 70 x 70 PatchGAN (Isola et al. 2017; Rafiq et al. 2025, 2.1.2 and Fig. 4).
+- With several inputs (Crespi et al., Fig. 2c) a generator has many images in and one out, or the other way round.
 - Last layers compute in fp32 even if the rest computes in bf16, which would leave images 256 gray levels or fewer.
 """
 
@@ -105,12 +106,8 @@ def _up(width: int) -> list[nn.Module]:
 class ResNet(nn.Module):
     """Generator or segmentor: encoder, residual blocks, decoder.
 
-    Args:
-        outputs: output channels: 1 for a generator, the number of classes for S.
-        filters: width of the first layer.
-        blocks: residual blocks between the encoder and the decoder.
-        head: `tanh` for images in [-1, 1], `linear` for logits.
-        inputs: input images.
+    `outputs`: 1 for a generator, the number of classes for S; `head`: `tanh` for images in [-1, 1], `linear` for
+    logits.
     """
 
     def __init__(self, outputs: int = 1, filters: int = 64, blocks: int = 9, head: Head = "tanh", *, inputs: int = 1):
@@ -125,13 +122,8 @@ class ResNet(nn.Module):
 
 
 class PatchGAN(nn.Module):
-    """Discriminator of overlapping patches; logits, the higher the more real.
-
-    Args:
-        filters: width of the first layer.
-        layers: layers of stride 2; 3 of them see 70 x 70 pixels, 2 see 34 x 34, 1 sees 16 x 16.
-        inputs: images that are judged as one.
-    """
+    """Discriminator of overlapping patches; logits, the higher the more real. `layers` of stride 2: 3 of them see 70 x
+    70 pixels, 2 see 34 x 34, 1 sees 16 x 16; `inputs`: images that are judged as one."""
 
     def __init__(self, filters: int = 64, layers: int = 3, *, inputs: int = 1):
         super().__init__()
@@ -152,6 +144,63 @@ class PatchGAN(nn.Module):
     ) -> Float[Tensor, "batch 1 patch_rows patch_columns"]:
         """One logit per patch."""
         return self.body(x)
+
+
+class MultiInputGenerator(nn.Module):
+    """Several images in, one out; `branch_blocks` of the residual `blocks` are before the merge. `stack`: slices of
+    each that are seen together."""
+
+    def __init__(self, inputs: int, filters: int, blocks: int, branch_blocks: int, stack: int = 1):
+        super().__init__()
+        self.stack = stack
+        width, before = 4 * filters, min(branch_blocks, blocks)
+        self.branches = nn.ModuleList(
+            nn.Sequential(encoder(stack, filters), *(ResidualBlock(width) for _ in range(before)))
+            for _ in range(inputs)
+        )
+        self.merge = (
+            CompiledSequential(nn.Conv2d(inputs * width, width, 1), InstanceNorm(), nn.ReLU(inplace=True))
+            if inputs > 1
+            else nn.Identity()
+        )
+        self.blocks = nn.Sequential(*(ResidualBlock(width) for _ in range(blocks - before)))
+        self.decode = decoder(filters, stack, "tanh")
+
+    def forward(self, x: Float[Tensor, "batch images rows columns"]) -> Float[Tensor, "batch stack rows columns"]:
+        """Images in [-1, 1] in and out, the stack of the first input first; rows and columns are multiples of 4."""
+        latents = [branch(image) for branch, image in zip(self.branches, x.split(self.stack, dim=1), strict=True)]
+        return self.decode(self.blocks(self.merge(torch.cat(latents, dim=1))))
+
+
+class MultiOutputGenerator(nn.Module):
+    """One image in, several out; residual blocks before the heads. `stack`: slices of each that are seen together."""
+
+    def __init__(self, outputs: int, filters: int, blocks: int, stack: int = 1):
+        super().__init__()
+        self.encode = encoder(stack, filters)
+        self.blocks = nn.Sequential(*(ResidualBlock(4 * filters) for _ in range(blocks)))
+        self.heads = nn.ModuleList(decoder(filters, stack, "tanh") for _ in range(outputs))
+
+    def forward(self, x: Float[Tensor, "batch stack rows columns"]) -> Float[Tensor, "batch images rows columns"]:
+        """Images in [-1, 1] in and out, the stack of the first output first; rows and columns are multiples of 4."""
+        latent = self.blocks(self.encode(x))
+        return torch.cat([head(latent) for head in self.heads], dim=1)
+
+
+class MultiDiscriminator(nn.Module):
+    """One discriminator for each of several images, or of several stacks of them."""
+
+    def __init__(self, inputs: int, filters: int, layers: int, stack: int = 1):
+        super().__init__()
+        self.stack = stack
+        self.judges = nn.ModuleList(PatchGAN(filters, layers, inputs=stack) for _ in range(inputs))
+
+    def forward(
+        self, x: Float[Tensor, "batch images rows columns"]
+    ) -> Float[Tensor, "batch inputs patch_rows patch_columns"]:
+        """One logit per patch of each image."""
+        parts = zip(self.judges, x.split(self.stack, dim=1), strict=True)
+        return torch.cat([judge(image) for judge, image in parts], dim=1)
 
 
 def blocks(networks: Iterable[nn.Module]) -> tuple[nn.Module, ...]:
@@ -176,14 +225,8 @@ def initialise(network: nn.Module) -> None:
 def on_grid(
     network: Callable[[Tensor], Tensor], x: Float[Tensor, "batch 1 rows columns"], step: int, least: int = 1
 ) -> Float[Tensor, "batch 1 rows columns"]:
-    """Run a network on images padded to the size that it requires, and crop its output to theirs.
-
-    Args:
-        network: images to logits, pixel by pixel.
-        x: images in [-1, 1].
-        step: both sides become a multiple of it.
-        least: both sides become at least as long.
-    """
+    """Run a network on images in [-1, 1], padded to a multiple of `step` and at least `least` pixels per side, and crop
+    its output to theirs."""
     rows, columns = x.shape[-2:]
     more_rows, more_columns = (max(-(-side // step) * step, least) - side for side in (rows, columns))
     # Padded with background (-1).

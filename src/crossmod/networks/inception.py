@@ -20,15 +20,8 @@ MapsOut = Float[Tensor, "batch maps_out rows_out columns_out"]
 
 
 class Unit(nn.Module):
-    """Convolution, batch normalisation, ReLU.
-
-    Args:
-        maps_in: channels in.
-        maps_out: channels out.
-        size: of the filter: one number, or rows and columns.
-        stride: of the filter.
-        same: zeros around the image keep its size.
-    """
+    """Convolution, batch normalisation, ReLU; filters of one size or rows and columns. `same`: zeros around the image
+    keep its size."""
 
     def __init__(self, maps_in: int, maps_out: int, *size: int, stride: int = 1, same: bool = True):
         super().__init__()

@@ -17,14 +17,9 @@ SHAPE: dict[str, int] = {"spatial_dims": 2, "in_channels": 1, "out_channels": 1}
 
 
 def dynunet(size: int) -> PadToMultiple:
-    """nnU-Net's plain 2D network (Isensee et al. 2021): instance norm, leaky ReLU, no deep supervision.
-
-    As nnU-Net plans it, the image is halved down to four pixels per side: six times from 256 pixels, with 32, 64, 128,
-    256 and three times 512 channels.
-
-    Args:
-        size: pixels along each side of its images.
-    """
+    """nnU-Net's plain 2D network (Isensee et al. 2021): instance norm, leaky ReLU, no deep supervision. As nnU-Net
+    plans it, images are halved down to four pixels per side: six times from 256, with 32 to three times 512
+    channels."""
     halvings = (size // 4).bit_length() - 1
     network = _nets("dynunet").DynUNet(
         **SHAPE,

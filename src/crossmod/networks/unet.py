@@ -35,14 +35,8 @@ class UpConvolution(nn.Module):
 
 
 class UNet(nn.Module):
-    """U-Net (Ronneberger et al. 2015).
-
-    Args:
-        widths: channels of each level, from the top.
-        norm: batch norm after each convolution; not in the paper's.
-        dropout: share of values dropped after the last two levels on the way down.
-        head: channels of a last 3 x 3 convolution before the 1 x 1; 0: none.
-    """
+    """U-Net (Ronneberger et al. 2015); `widths` from the top. Dropout is after the last two levels on the way down;
+    `head`: channels of a last 3 x 3 convolution before the 1 x 1 (0: none); the paper's has no batch norm."""
 
     def __init__(
         self, widths: Sequence[int] = PAPER_WIDTHS, *, norm: bool = False, dropout: float = 0.5, head: int = 2
@@ -111,13 +105,5 @@ OWN = ("unet", "tiny")
 
 
 def make_network(name: str, size: int) -> nn.Module:
-    """A network by its name.
-
-    Args:
-        name: as `--network` takes it.
-        size: pixels along each side of its images; DynUNet's depth depends on it.
-
-    Raises:
-        InputError: it is MONAI's, and MONAI is not installed.
-    """
+    """A network by its name, for images of `size` pixels per side; DynUNet's depth depends on it."""
     return registry.member("segmenter", name)(size)

@@ -44,12 +44,6 @@ def paint_organs(canvas: Canvas, person: Person, space: OrganSpace) -> None:
     canvas.paint_shape(TISSUES["fat"], person.aorta, margin=3.0)
 
 
-def paint_aorta(canvas: Canvas, person: Person) -> None:
-    """Paint the aorta; last, because it lies before the crura and the spine."""
-    canvas.paint_shape(TISSUES["gut_wall"], person.aorta, margin=1.2)
-    canvas.paint_shape(TISSUES["artery"], person.aorta)
-
-
 def _paint_bowel(canvas: Canvas, piece: Bowel, inside: Plane) -> None:
     window = canvas.window(piece.shape.box)
     if window is None:
@@ -120,8 +114,6 @@ def _paint_kidney(canvas: Canvas, kidney: Ellipsoid, name: str, inwards: int) ->
     canvas.paint_shape(TISSUES["vein"], out)
 
 
-__all__ = ["ORGANS", "TISSUES", "Anatomy", "Grid", "lay_on_grid", "organ_labels"]
-
 # Thick slices are averaged over planes this far apart, mm, but over no more planes than that.
 PLANE_DISTANCE = 4.0
 MOST_PLANES = 3
@@ -129,25 +121,15 @@ MOST_PLANES = 3
 
 @dataclass(frozen=True)
 class Grid:
-    """Where a scan's voxels are; lengths in mm, relative to the middle of the liver.
+    """Where a scan's voxels are; lengths in mm, relative to the middle of the liver."""
 
-    Args:
-        size: rows and columns.
-        slices: their number.
-        field: width and height of a slice.
-        bottom: lowest slice.
-        top: highest slice.
-        thickness: of one slice, as a fraction of the distance between two.
-        centre: middle of the slices, to the left and to the back of the person's own.
-    """
-
-    size: int = 128
-    slices: int = 32
-    field: float = 380.0
-    bottom: float = -120.0
-    top: float = 110.0
-    thickness: float = 0.8
-    centre: tuple[float, float] = (0.0, 0.0)
+    size: int = 128  # rows and columns
+    slices: int = 32  # their number
+    field: float = 380.0  # width and height of a slice
+    bottom: float = -120.0  # lowest slice
+    top: float = 110.0  # highest slice
+    thickness: float = 0.8  # of one slice, as a fraction of the distance between two
+    centre: tuple[float, float] = (0.0, 0.0)  # middle of the slices, to the left and to the back of the person's own
 
     @property
     def spacing(self) -> tuple[float, float]:
@@ -240,7 +222,9 @@ def _slice_shares(person: Person, grid: Grid, index: int) -> Float[np.ndarray, "
         )
         paint_organs(canvas, person, paint_trunk(canvas, person))
         paint_spine(canvas, person)
-        paint_aorta(canvas, person)
+        # Last, because it lies before the crura and the spine.
+        canvas.paint_shape(TISSUES["gut_wall"], person.aorta, margin=1.2)
+        canvas.paint_shape(TISSUES["artery"], person.aorta)
         total += canvas.shares(len(TISSUES))
     return total / planes
 

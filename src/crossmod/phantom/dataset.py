@@ -75,19 +75,13 @@ class PhantomSettings(Settings):
 @dataclass(frozen=True)
 class _Case:
     modality: Modality
-    number: int
-    """The id of its folder."""
-    person: int
-    """Who: the same number, the same person."""
+    number: int  # the id of its folder
+    person: int  # who: the same number, the same person
     quirks: Quirks
 
 
 def write_phantom(out: Path, settings: PhantomSettings) -> None:
-    """Write a phantom data set to a new or empty folder.
-
-    Raises:
-        InputError: `out` holds something, also if it only came there meanwhile, or the disk is full.
-    """
+    """Write a phantom data set to a new or empty folder."""
     cases = _cases(settings)
     with atomic_folder(out) as folder:
         for case in track(cases, "phantom"):

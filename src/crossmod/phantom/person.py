@@ -39,10 +39,8 @@ class Bowel:
     """One piece of bowel."""
 
     shape: Ellipsoid
-    content: str
-    """Tissue that fills it."""
-    gas_above: float
-    """It holds gas in front of this `y`, mm."""
+    content: str  # tissue that fills it
+    gas_above: float  # it holds gas in front of this `y`, mm
 
 
 def draw_stomach(draw: Draws) -> tuple[Melted, float]:
@@ -143,44 +141,33 @@ def _fork(draw: Draws, start: Point, end: Point, radius: float, *, forks: int, i
 class Person:
     """One person's anatomy, before any grid."""
 
-    scale: float
-    """Size of the whole body; 1 is a middle-sized adult."""
+    scale: float  # size of the whole body; 1 is a middle-sized adult
+    # Half width, depth to the front and depth to the back of the space inside the abdominal wall
     cavity: tuple[float, float, float]
-    """Half width, depth to the front and depth to the back of the space inside the abdominal wall."""
-    wall: float
-    """Thickness of the muscular wall."""
-    fat_under_skin: tuple[float, float, float]
-    """At the sides, in front and behind."""
-    roundness: float
-    """Exponent of the trunk's outline: 2 is an ellipse, more is boxier."""
-    taper: float
-    """How much wider the trunk is per 120 mm towards the head, as a fraction."""
+    wall: float  # thickness of the muscular wall
+    fat_under_skin: tuple[float, float, float]  # at the sides, in front and behind
+    roundness: float  # exponent of the trunk's outline: 2 is an ellipse, more is boxier
+    taper: float  # how much wider the trunk is per 120 mm towards the head, as a fraction
     stiff: Waves
     soft: Waves
-    disc_at: float
-    """Height of one disc; the others follow at `vertebra`."""
+    disc_at: float  # height of one disc; the others follow at `vertebra`
     vertebra: float
-    rib_at: float
-    """Height of the lowest rib beside the spine."""
+    rib_at: float  # height of the lowest rib beside the spine
     right_dome: Ellipsoid
     left_dome: Ellipsoid
-    sulcus: float
-    """Height of the lungs' lower border in the body's middle."""
+    sulcus: float  # height of the lungs' lower border in the body's middle
     heart: Ellipsoid
     right_lobe: Ellipsoid
     left_lobe: Ellipsoid
-    liver_tip: float
-    """How far the liver reaches down beside the kidney, mm more than the middle."""
-    liver_fat: float
-    """Proton fraction of fat in the liver; above 0.05 it is called fatty."""
+    liver_tip: float  # how far the liver reaches down beside the kidney, mm more than the middle
+    liver_fat: float  # proton fraction of fat in the liver; above 0.05 it is called fatty
     liver_vessels: tuple[Tube, ...]
     gallbladder: Ellipsoid
     spleen: Ellipsoid
     right_kidney: Ellipsoid
     left_kidney: Ellipsoid
     stomach: Melted
-    gas_above: float
-    """The stomach holds gas in front of this `y`."""
+    gas_above: float  # the stomach holds gas in front of this `y`
     pancreas: Melted
     cava: Melted
     aorta: Melted

@@ -33,37 +33,23 @@ Range = tuple[float, float]
 
 @dataclass(frozen=True)
 class Scanner:
-    """One source of MR; ranges vary from scan to scan.
+    """One source of MR; ranges vary from scan to scan."""
 
-    Args:
-        tesla: field strength.
-        water_t1: column of the tissues' table: signal of pure water on T1.
-        times: sequence -> repetition time, echo time (ms) and flip angle (degrees).
-        volumetric: whether T1 is one excited slab (3D) rather than a stack of slices.
-        gain: signal of fat under the skin on T1, of 4095.
-        noise_t1: standard deviation in each part of the complex signal on T1, in the same unit; `noise_t2` on T2.
-        shade_t1: strength of the coils' shading on T1; `shade_t2` on T2.
-        standing_wave: share of the signal that the body's middle loses.
-        field: width of a slice, mm.
-        closest: smallest distance of slices, mm; thinner ones would take too long to scan.
-        slices: number of slices per slice of CT.
-        thickness: of a slice, as a fraction of the distance between two.
-    """
-
-    tesla: float
-    water_t1: str
+    tesla: float  # field strength
+    water_t1: str  # column of the tissues' table: signal of pure water on T1
+    # Sequence -> repetition time, echo time (ms) and flip angle (degrees)
     times: Mapping[str, tuple[float, float, float]]
-    volumetric: bool
-    gain: Range
-    noise_t1: Range
+    volumetric: bool  # whether T1 is one excited slab (3D) rather than a stack of slices
+    gain: Range  # signal of fat under the skin on T1, of 4095
+    noise_t1: Range  # standard deviation in each part of the complex signal on T1, in the same unit; `noise_t2` on T2
     noise_t2: Range
-    shade_t1: float
+    shade_t1: float  # strength of the coils' shading on T1; `shade_t2` on T2
     shade_t2: float
-    standing_wave: float
-    field: Range
-    closest: float
-    slices: float
-    thickness: Range
+    standing_wave: float  # share of the signal that the body's middle loses
+    field: Range  # width of a slice, mm
+    closest: float  # smallest distance of slices, mm; thinner ones would take too long to scan
+    slices: float  # number of slices per slice of CT
+    thickness: Range  # of a slice, as a fraction of the distance between two
 
 
 # At 1.5 T fat and water point the same way after 4.6 ms and oppose each other after 2.3 ms; at 3 T after half of that.
@@ -112,10 +98,8 @@ FAT_T1, FAT_T2 = 1.0, 0.09
 def render_mr(
     anatomy: Anatomy, sequence: Sequence, seed: int | np.random.SeedSequence, *, source: MrSource = 1
 ) -> Volume:
-    """Scan a person by MR; 12-bit magnitudes as int16.
-
-    `seed` decides contrast, grain, shading and noise: both T1 phases need the same one.
-    """
+    """Scan a person by MR; 12-bit magnitudes as int16. `seed` decides contrast, grain, shading and noise: both T1
+    phases need the same one."""
     if sequence not in SEQUENCES:
         raise InputError("sequence", found=repr(sequence), expected=", ".join(SEQUENCES), do="Name one of these.")
     weighting = "t2" if sequence == "t2_spir" else "t1"
@@ -164,10 +148,8 @@ LOWEST_HU = -1000.0
 
 
 def render_ct(anatomy: Anatomy, seed: int | np.random.SeedSequence, *, contrast: bool = True) -> Volume:
-    """Scan a person by CT: HU as int16, at least -1000, with air and table.
-
-    `contrast`: portal-venous, or without contrast agent; the same person and noise either way.
-    """
+    """Scan a person by CT: HU as int16, at least -1000, with air and table. `contrast`: portal-venous, or without
+    contrast agent; the same person and noise either way."""
     rng = np.random.default_rng(seed)
     offset = rng.normal(0, 0.6, size=len(TISSUES)).clip(-1.5, 1.5)
     # Both kidneys and all vessels take up contrast together.

@@ -99,10 +99,6 @@ class Tube:
         away = np.sqrt((dx - along * ax) ** 2 + (dy - along * ay) ** 2 + (dz - along * az) ** 2)
         return away - (self.radii[0] + along * (self.radii[1] - self.radii[0]))
 
-    def grown(self, by: Length) -> "Tube":
-        """The same tube with longer radii, mm."""
-        return Tube(self.start, self.end, (max(self.radii[0] + by, 1.0), max(self.radii[1] + by, 1.0)))
-
 
 @dataclass(frozen=True)
 class Melted:
@@ -130,9 +126,9 @@ class Melted:
 Shape = Ellipsoid | Tube | Melted
 
 
-def tubes(points: Sequence[Point], radius: Length, *, blend: Length = 0.0) -> Melted:
+def tubes(points: Sequence[Point], radius: Length) -> Melted:
     """A bent tube through `points`, mm."""
-    return Melted(tuple(Tube(start, end, (radius, radius)) for start, end in pairwise(points)), blend)
+    return Melted(tuple(Tube(start, end, (radius, radius)) for start, end in pairwise(points)))
 
 
 def smooth_minimum(first: Plane, second: Plane, blend: Length) -> Plane:
@@ -191,16 +187,9 @@ def draw_waves(rng: np.random.Generator, *, reach: Length, shortest: Length, lon
 
 
 class Canvas:
-    """One plane of sample points in the person's own millimetres, and what was painted on it.
-
-    Args:
-        x: mm to the left, one per column.
-        y: mm to the back, one per row.
-        z: mm to the head.
-        stiff: displaces everything.
-        soft: displaces the organs, on top of `stiff`.
-        edge: mm over which two tissues share a border; about the width of a voxel.
-    """
+    """One plane of sample points in the person's own millimetres, to the left, back and head, and what was painted on
+    it. `stiff` displaces everything, `soft` the organs on top; two tissues share a border over `edge` mm, about a
+    voxel."""
 
     def __init__(
         self,

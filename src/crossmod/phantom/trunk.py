@@ -21,10 +21,8 @@ BODY_Y, CANAL_Y = 48.0, 76.0
 class OrganSpace:
     """The spaces that organs lie in, as distances over one plane."""
 
-    cavity: Plane
-    """To the inside of the body wall."""
-    dome: Plane
-    """To the diaphragm, negative below it."""
+    cavity: Plane  # to the inside of the body wall
+    dome: Plane  # to the diaphragm, negative below it
 
 
 def paint_trunk(canvas: Canvas, person: Person) -> OrganSpace:

@@ -16,7 +16,7 @@ from typing import Literal
 
 import nibabel
 import numpy as np
-from jaxtyping import Int16
+from jaxtyping import Bool, Int16
 from nibabel.nifti1 import Nifti1Image
 from PIL import Image
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
@@ -174,19 +174,13 @@ Order = Literal["up", "down", "interleaved"]
 
 @dataclass(frozen=True)
 class Quirks:
-    """How the files of one case are numbered.
+    """How the files of one case are numbered."""
 
-    Args:
-        files: order of slices by file name: feet to head, head to feet, or as an interleaved scan takes them.
-        instances_backwards: whether instance numbers fall as file names rise.
-        masks_backwards: whether the last mask by name belongs to the first slice by name.
-        old_names: `i0000,0000b.dcm` instead of `IMG-0002-00001.dcm` (CT only).
-    """
-
+    # Order of slices by file name: feet to head, head to feet, or as an interleaved scan takes them
     files: Order = "down"
-    instances_backwards: bool = False
-    masks_backwards: bool = False
-    old_names: bool = False
+    instances_backwards: bool = False  # whether instance numbers fall as file names rise
+    masks_backwards: bool = False  # whether the last mask by name belongs to the first slice by name
+    old_names: bool = False  # `i0000,0000b.dcm` instead of `IMG-0002-00001.dcm` (CT only)
 
 
 # Cases take these in turn, so that a small phantom has the common quirks and a larger one has them all.
@@ -213,11 +207,8 @@ def write_ct_case(folder: Path, volume: Volume, labels: Labels, identity: Identi
     ]
     _write_series(folder / "DICOM_anon", volume, order, names, identity, quirks)
     drawn = order[::-1] if quirks.masks_backwards else order
-    masks = folder / "Ground"
-    masks.mkdir(parents=True)
-    for place, index in enumerate(drawn):
-        # Boolean pixels make a PNG of one bit, as the published ones are.
-        Image.fromarray(labels[index] == 1).save(masks / f"liver_GT_{place:03d}.png")
+    # Boolean pixels make a PNG of one bit, as the published ones are.
+    _write_masks(folder / "Ground", labels == 1, drawn, [f"liver_GT_{place:03d}" for place in range(len(order))])
 
 
 def write_mr_case(
@@ -243,10 +234,7 @@ def write_mr_case(
     ):
         _write_series(folder / part, volumes[sequence], order, names, identity, quirks, source)
     for part, names in (("T1DUAL/Ground", in_phase), ("T2SPIR/Ground", t2)):
-        masks = folder / part
-        masks.mkdir(parents=True)
-        for name, index in zip(names, order, strict=True):
-            Image.fromarray(GRAY_OF_LABEL[labels[index]]).save((masks / name).with_suffix(".png"))
+        _write_masks(folder / part, GRAY_OF_LABEL[labels], order, [name.removesuffix(".dcm") for name in names])
 
 
 def slice_order(slices: int, order: Order) -> list[int]:
@@ -268,6 +256,12 @@ def _write_series(
     for place, (index, name) in enumerate(zip(order, names, strict=True)):
         instance = len(order) - place if quirks.instances_backwards else place + 1
         write_slice(folder / name, volume, index, identity=identity, instance=instance, source=source)
+
+
+def _write_masks(folder: Path, masks: Bool[np.ndarray, "..."] | Labels, order: list[int], names: list[str]) -> None:
+    folder.mkdir(parents=True)
+    for name, index in zip(names, order, strict=True):
+        Image.fromarray(masks[index]).save(folder / f"{name}.png")
 
 
 def write_nifti_case(folder: Path, volumes: dict[str, Volume], labels: Labels) -> None:

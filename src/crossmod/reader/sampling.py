@@ -23,8 +23,7 @@ from crossmod.data.people import who_is_who
 from crossmod.data.store import CaseRecord, Store
 from crossmod.errors import InputError
 from crossmod.html.format import listed
-from crossmod.metrics.axial_layers import OUTSIDE
-from crossmod.metrics.slice_positions import Placed, place_real, place_synthetic, slice_positions, sources_of
+from crossmod.metrics.axial_layers import OUTSIDE, Placed, place_real, place_synthetic, slice_positions, sources_of
 from crossmod.reader.design import Design
 from crossmod.reader.images import Look, common_look, common_steps, nearest_slices
 from crossmod.seeds import rng

@@ -30,17 +30,11 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """The slices on the two sides of the split.
+    """The slices on the two sides of the split."""
 
-    Args:
-        train: real slices to train on, if any.
-        synthetic: slices to add to them, if any.
-        test: held-out real slices.
-    """
-
-    train: SliceSet | None
-    synthetic: SliceSet | None
-    test: SliceSet
+    train: SliceSet | None  # real slices to train on, if any
+    synthetic: SliceSet | None  # slices to add to them, if any
+    test: SliceSet  # held-out real slices
 
     @property
     def parts(self) -> tuple[SliceSet, ...]:
@@ -50,18 +44,12 @@ class Split:
 
 @dataclass(frozen=True, eq=False)
 class SegmentationData:
-    """The cases of the stores, before any pixel is read.
+    """The cases of the stores, before any pixel is read."""
 
-    Args:
-        store: the real cases.
-        extra: the synthetic cases, if any.
-        people: who is one person in the stores.
-    """
-
-    store: Store
-    extra: Store | None
+    store: Store  # the real cases
+    extra: Store | None  # the synthetic cases, if any
     settings: SegmentSettings
-    people: People
+    people: People  # who is one person in the stores
 
     @cached_property
     def real(self) -> tuple[CaseRecord, ...]:
@@ -88,10 +76,8 @@ class SegmentationData:
         return self.settings.sequence if self.settings.modality == "mr" else None
 
     def settled(self) -> SegmentSettings:
-        """The settings with their millimetres: of the synthetic slices, or else of the real cases' bodies.
-
-        Of all real cases, so that the folds of one store have the same pixels.
-        """
+        """The settings with their millimetres: of the synthetic slices, or else of the real cases' bodies, of all cases
+        so that the folds of one store have the same pixels."""
         settings = self.settings
         if settings.frame == "stretch" or settings.pixel_mm:
             return settings
@@ -101,12 +87,7 @@ class SegmentationData:
         return settle(settings, largest or needed_mm({"real": extents(self.store, self.real, settings.frame)}))
 
     def load(self) -> Split:
-        """Read the cases and divide their slices.
-
-        Raises:
-            InputError: no slice of the organ on a side, fewer synthetic slices than `count`, or synthetic slices of a
-                model that saw a test patient.
-        """
+        """Read the cases and divide their slices."""
         settings = self.settings
         one_unit(self.store.path, ((case.id, case.unit) for case in (*self.real, *self.synthetic)))
         scale = model_scale(settings)
@@ -131,12 +112,7 @@ class SegmentationData:
 
 
 def choose_cases(real: Path, synthetic: Path | None, settings: SegmentSettings) -> SegmentationData:
-    """Open the stores, and settle the millimetres of a pixel.
-
-    Raises:
-        InputError: a path that is no store, a count without a synthetic store or the reverse, or it is unknown whether
-            the model of the synthetic slices saw people of `real`.
-    """
+    """Open the stores, and settle the millimetres of a pixel."""
     if (synthetic is None) != (settings.count == 0):
         found = f"--count {settings.count} and {'no' if synthetic is None else 'a'} --synthetic store"
         raise InputError("segment", found=found, expected="both or neither", do="Give the other one too.")
@@ -213,11 +189,7 @@ def _check_for_leaks(chosen: SegmentationData, patients: set[str], tested: set[s
 
 
 def synthetic_slices(store: Store, cases: Sequence[CaseRecord], settings: SegmentSettings) -> SliceSet:
-    """The synthetic slices that are added: consistent ones, drawn evenly from the patients.
-
-    Raises:
-        InputError: fewer than `settings.count`, or a required consistency that was not measured.
-    """
+    """The synthetic slices that are added: consistent ones, drawn evenly from the patients."""
     slices = load_slices(store, cases, settings, scale=model_scale(settings), labelled=True)
     origins = [origin.consistency for case in cases if case.synthetic for origin in case.synthetic.slices]
     if settings.min_consistency > 0 and None in origins:

@@ -22,15 +22,12 @@ SMOOTH = 1e-5
 
 
 def soft_dice(logits: Float[Tensor, "batch rows columns"], truth: Float[Tensor, "batch rows columns"]) -> Tensor:
-    """1 - (2 sum(p g) + s) / (sum(p) + sum(g) + s), with p = sigmoid(logits), g the truth, s = 1e-5.
+    """1 - (2 sum(p g) + s) / (sum(p) + sum(g) + s), with p = sigmoid(logits), g the truth, s = 1e-5; a scalar.
 
     After Milletari et al. 2016, whose denominator has squares, in nnU-Net's form (Isensee et al. 2021), which has none
     and sums over all pixels of the batch ("batch Dice"), so that slices without the organ count too. If no slice of a
     batch shows the organ, the loss is close to 1 and hardly changes: only cross-entropy teaches then. With several
     processes each has the Dice of its own slices.
-
-    Returns:
-        A scalar.
     """
     p = torch.sigmoid(logits)
     return 1 - (2 * (p * truth).sum() + SMOOTH) / (p.sum() + truth.sum() + SMOOTH)
@@ -49,11 +46,7 @@ def dice_cross_entropy(
 
 
 def build(settings: SegmentSettings, device: torch.device) -> TrainingTask:
-    """The network of `settings`, trained with Adam on its loss.
-
-    Raises:
-        InputError: the network is MONAI's, and MONAI is not installed.
-    """
+    """The network of `settings`, trained with Adam on its loss."""
     network = begin(settings).to(device).train()
     optimizer = adam(network.parameters(), settings.learning_rate, (0.9, 0.999), device)
     if settings.weight_decay:

@@ -37,19 +37,13 @@ KIND = "segment"
 
 @dataclass(frozen=True, eq=False)
 class Segmenter:
-    """Finds its organ in slices of its modality.
-
-    Args:
-        run: name of the run folder.
-        network: gives a logit of the organ for each pixel.
-        weights: SHA-256 of its weights.
-    """
+    """Finds its organ in slices of its modality."""
 
     settings: SegmentSettings
     card: SegmenterCard
-    run: str
-    network: nn.Module
-    weights: str
+    run: str  # name of the run folder
+    network: nn.Module  # gives a logit of the organ for each pixel
+    weights: str  # SHA-256 of its weights
     compute: Compute
 
     @property
@@ -70,15 +64,8 @@ class Segmenter:
         return model_scale(self.settings)
 
     def find(self, volume: Volume, frame: Frame) -> UInt8[np.ndarray, "slices size size"]:
-        """1 where it sees the organ, on the pixels of `frame`.
-
-        Args:
-            volume: whole, since its percentiles count.
-            frame: of this volume, by `scale`.
-
-        Raises:
-            InputError: the volume is of the other modality.
-        """
+        """1 where it sees the organ, on the pixels of `frame`; the volume must be whole, since its percentiles
+        count."""
         if volume.modality != self.settings.modality:
             do = f"Give a segmenter that was trained with --modality {volume.modality}."
             found = f"a segmenter of {self.settings.modality}"
@@ -91,15 +78,7 @@ class Segmenter:
 
 
 def load_segmenter(path: Path, *, machine: Machine | None = None) -> Segmenter:
-    """The segmenter that a finished run made.
-
-    Args:
-        path: the run folder.
-        machine: where to compute.
-
-    Raises:
-        InputError: the folder is no finished segmenter, or its checkpoint is damaged or of another architecture.
-    """
+    """The segmenter that a finished run made."""
     card = cast(SegmenterCard, open_run(path, KIND).card)
     settings = build(SegmentSettings, as_recorded(card["settings"]), subject=path / "card.json")
     sha256 = card.get("weights_sha256", "")
@@ -117,15 +96,10 @@ THRESHOLD = 0.5
 
 @dataclass(frozen=True, eq=False)
 class Prediction:
-    """The output of a network for a set of slices.
+    """The output of a network for a set of slices."""
 
-    Args:
-        probability: of the organ at each pixel.
-        slices_per_second: of the network only.
-    """
-
-    probability: Float[np.ndarray, "slices size size"]
-    slices_per_second: float
+    probability: Float[np.ndarray, "slices size size"]  # of the organ at each pixel
+    slices_per_second: float  # of the network only
 
 
 @torch.no_grad()
@@ -137,14 +111,8 @@ def predict(
     batch: int = 8,
     quiet: bool = False,
 ) -> Prediction:
-    """Run a network over slices; those of a set become float32 a batch at a time.
-
-    Args:
-        network: gives a logit of the organ for each pixel; it is left in evaluation mode.
-        slices: a set, or images in [-1, 1].
-        batch: slices at a time.
-        quiet: no progress bar, if the caller shows one.
-    """
+    """Run a network, whose output is a logit of the organ, over a set of slices or images in [-1, 1]; it is left in
+    evaluation mode. `quiet`: no progress bar, if the caller shows one."""
     network.eval()
     pixels, step = (slices.pixels, PIXEL_STEP) if isinstance(slices, SliceSet) else (slices, 1.0)
     probability = np.empty(pixels.shape, np.float32)
@@ -216,11 +184,8 @@ def _by_patient(
     truth: Bool[np.ndarray, "slices size size"],
     records: Mapping[str, CaseRecord],
 ) -> dict[str, dict[str, float]]:
-    """Score -> patient -> value; NaN if undefined.
-
-    Dice and IoU count the voxels of all cases of a patient. Distances, RAVD and added metrics, which depend on the
-    voxels' size, are means over the cases, undefined if one of them is.
-    """
+    """Score -> patient -> value; NaN if undefined. Dice and IoU count the voxels of all cases of a patient; distances,
+    RAVD and added metrics, which depend on the voxels' size, are means over the cases, undefined if one is."""
     rows: dict[str, dict[str, list[int]]] = {patient: {} for patient in slices.patients}
     for index, key in enumerate(slices.keys):
         rows[key.patient].setdefault(key.case, []).append(index)

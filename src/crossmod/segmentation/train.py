@@ -40,21 +40,8 @@ def train_segmenter(
     settings: SegmentSettings,
     machine: Machine | None = None,
 ) -> Run:
-    """Train on real slices, with `settings.count` synthetic ones added, and test on held-out real ones.
-
-    An unfinished run is continued, a finished one left alone.
-
-    Args:
-        out: the run folder.
-        real: store with labelled real cases.
-        synthetic: store with synthetic cases, required if `settings.count` is not 0.
-        settings: all that decides the result.
-        machine: where and how to compute.
-
-    Raises:
-        InputError: a store without the required cases, fewer synthetic slices than `count`, synthetic slices of a model
-            that saw a test patient, or `out` is something else.
-    """
+    """Train on real slices, with `settings.count` synthetic ones added, and test on held-out real ones; an unfinished
+    run is continued, a finished one left alone."""
     chosen = choose_cases(real, synthetic, settings)
     machine = machine or Machine()
     for line in chosen.people.lines:

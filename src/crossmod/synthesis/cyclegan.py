@@ -41,13 +41,8 @@ def build(
     more: Mapping[str, nn.Module] | None = None,
     term: Callable[[Batch, Mapping[str, Tensor]], Terms] = lambda batch, fakes: {},
 ) -> TrainingTask:
-    """Generators, discriminators, pools and the step that trains them.
-
-    Args:
-        networks: G1, G2, D1 and D2, if they are not CycleGAN's.
-        more: further networks, trained together with the generators.
-        term: further terms of the generators' loss, from the batch and the synthetic image of one cycle, by modality.
-    """
+    """Generators, discriminators, pools and the step that trains them; `networks`: G1, G2, D1 and D2 if they are not
+    CycleGAN's; `more` are trained with the generators; `term`: further terms of their loss, of one cycle."""
     s, more = settings, more or {}
     own = networks or {
         **generators(s),

@@ -35,9 +35,5 @@ class Family:
 
 
 def family_of(name: str) -> Family:
-    """The family of that name: built in, registered, or of an installed package.
-
-    Raises:
-        InputError: no family has this name.
-    """
+    """The family of that name: built in, registered, or of an installed package."""
     return cast(Family, registry.member("family", name))

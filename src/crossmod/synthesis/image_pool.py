@@ -16,14 +16,10 @@ Draws = Int[Tensor, "batch 3"]
 
 
 class ImagePool:
-    """Up to `size` synthetic images of earlier steps.
+    """Up to `size` synthetic images of earlier steps, each of channels, rows, columns.
 
     Until the pool is full, every image is kept and returned. From then on each image is returned unchanged with
     probability 1/2; otherwise a kept one is returned and the new one takes its place.
-
-    Args:
-        size: number of images; 0: no pool.
-        shape: of one image: channels, rows, columns.
     """
 
     def __init__(self, size: int, shape: tuple[int, int, int], device: torch.device):

@@ -35,10 +35,8 @@ def generator_adversarial(kind: str, fake: Logits) -> Scalar:
 
 
 def discriminator_adversarial(kind: str, real: Logits, fake: Logits) -> Scalar:
-    """L_GAN of D (Eqs. 1-2): to separate real from synthetic images.
-
-    Halved as in the public code, so that D learns at half the speed of G (Zhu et al. 2017, section 7.1).
-    """
+    """L_GAN of D (Eqs. 1-2): to separate real from synthetic images; halved as in the public code, so that D learns at
+    half the speed of G (Zhu et al. 2017, section 7.1)."""
     distance = registry.member("adversarial_loss", kind)
     for_real = distance(real, real.new_ones(()).expand_as(real))
     for_fake = distance(fake, fake.new_zeros(()).expand_as(fake))
@@ -53,12 +51,6 @@ def cycle(reconstructed: Images, original: Images) -> Scalar:
 def segmentation(
     logits: Float[Tensor, "batch classes rows columns"], mask: Int[Tensor, "batch rows columns"], *, bounded: bool
 ) -> Scalar:
-    """L_seg (Eq. 5): cross-entropy between S(G1(x)) and the mask of x, averaged over pixels.
-
-    Args:
-        logits: of S.
-        mask: class of each pixel.
-        bounded: squeeze logits through tanh as the public code does; the loss of two classes then cannot fall
-            under log(1 + exp(-2)) = 0.127.
-    """
+    """L_seg (Eq. 5): cross-entropy between S(G1(x)) and the mask of x, averaged over pixels. `bounded`: through tanh as
+    in the public code; the loss of two classes then cannot fall under log(1 + exp(-2)) = 0.127."""
     return F.cross_entropy(logits.tanh() if bounded else logits, mask)

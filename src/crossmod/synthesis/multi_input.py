@@ -14,8 +14,7 @@ import torch
 from torch import nn
 
 from crossmod.engine.state import TrainingTask
-from crossmod.networks.blocks import PatchGAN
-from crossmod.networks.multi_input import MultiDiscriminator, MultiInputGenerator, MultiOutputGenerator
+from crossmod.networks.blocks import MultiDiscriminator, MultiInputGenerator, MultiOutputGenerator, PatchGAN
 from crossmod.settings import TranslateSettings
 from crossmod.synthesis import cyclegan
 from crossmod.synthesis.families import Family

@@ -47,17 +47,11 @@ SHIFTS_MEASURED = 16
 
 @dataclass(frozen=True)
 class Synthesized:
-    """The result of a synthesis.
+    """The result of a synthesis."""
 
-    Args:
-        store: the synthetic cases.
-        slices: number of slices that were kept.
-        left_out: number of slices below the required consistency.
-    """
-
-    store: Store
-    slices: int
-    left_out: int
+    store: Store  # the synthetic cases
+    slices: int  # number of slices that were kept
+    left_out: int  # number of slices below the required consistency
 
 
 def synthesize(
@@ -71,23 +65,8 @@ def synthesize(
     same_people: Answer | None = None,
     machine: Machine | None = None,
 ) -> Synthesized:
-    """Translate the cases of a store; its labels, where it has any, become labels of the synthetic slices.
-
-    Args:
-        run: a finished training run.
-        source: store with cases of the model's source modality, or several.
-        out: the new store.
-        slices: those that show the organ, which needs labels, or all.
-        min_consistency: keep only slices whose label consistency is at least this.
-        epoch: `best` or `last`; `auto`: the best if the run scored its epochs, else the last.
-        same_people: whether equal case names in `source` and in the model's training data are one person, if the run
-            does not know it; default: as the model was trained.
-        machine: where to compute.
-
-    Raises:
-        InputError: a store of the wrong modality, a required consistency and a model without a segmentor, no slice
-            left, or it is unknown whether someone in `source` was held out.
-    """
+    """Translate the cases of one or several stores; labels, where there are any, become labels of the synthetic slices.
+    `same_people`: whether equal case names in `source` and in the training data are one person; default: as trained."""
     if not 0 <= min_consistency <= 1:
         found = f"{min_consistency}"
         raise InputError("--min-consistency", found=found, expected="a Dice from 0 to 1", do="Change it.")

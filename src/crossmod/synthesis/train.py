@@ -53,21 +53,8 @@ def train_translator(
     settings: TranslateSettings,
     machine: Machine | None = None,
 ) -> Run:
-    """Train a translator between CT and MR; an unfinished run is continued, a finished one left alone.
-
-    The target side is divided by `settings`' split; people held out there are not trained on, on either side.
-
-    Args:
-        out: the run folder.
-        ct: store with CT cases, or several.
-        mr: store with MR cases, or several.
-        settings: all that decides the result.
-        machine: where and how to compute.
-
-    Raises:
-        InputError: a store without the required cases, sides whose millimetres cannot both be right, or `out` is
-            something else.
-    """
+    """Train a translator between CT and MR; an unfinished run is continued, a finished one left alone. The target side
+    is divided by the split; people held out there are not trained on, on either side."""
     machine = machine or Machine()
     with launch_processes(machine, small=is_small(settings)) as world, fitting(out, settings.batch_size, settings.size):
         otherwise = "--split none trains on all patients."
@@ -196,10 +183,8 @@ def _grids(data: TrainingData, settings: TranslateSettings) -> dict[str, CaseGri
 
 
 def _labelled(data: TrainingData, target: Modality, settings: TranslateSettings) -> SliceSet | None:
-    """Slices of the target that show the organs, if some of its training cases have labels of them all.
-
-    They are measured here, and not trained on.
-    """
+    """Slices of the target that show the organs, if some of its training cases have labels of them all; not trained
+    on."""
     cases = [group.first for group in data.train[target]]
     known = [case for case in cases if set(settings.organs) <= set(case.labels.values())][:MOST_PATIENTS]
     if not known:

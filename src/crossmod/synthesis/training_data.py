@@ -37,22 +37,14 @@ Slices = Mapping[Modality, tuple[SliceSet, ...]]
 
 @dataclass(frozen=True, eq=False)
 class TrainingData:
-    """The cases of both modalities, divided by patient.
-
-    Args:
-        patients: everyone in the stores, held out or not.
-        train: the training cases; with several inputs, one group per patient.
-        scored: the cases that epochs are scored on, grouped in the same way; empty if epochs are not scored.
-        held_out: patients that are kept for testing.
-        people: who is one person on both sides.
-    """
+    """The cases of both modalities, divided by patient."""
 
     stores: dict[Modality, Store]
-    patients: dict[Modality, list[str]]
-    train: Groups
-    scored: Groups
-    held_out: frozenset[str]
-    people: People
+    patients: dict[Modality, list[str]]  # everyone in the stores, held out or not
+    train: Groups  # the training cases; with several inputs, one group per patient
+    scored: Groups  # the cases that epochs are scored on, grouped in the same way; empty if epochs are not scored
+    held_out: frozenset[str]  # patients that are kept for testing
+    people: People  # who is one person on both sides
 
     @property
     def inputs(self) -> dict[str, dict[str, str]]:
@@ -66,14 +58,7 @@ class TrainingData:
 
 def divide(stores: dict[Modality, Store], settings: TranslateSettings, *, otherwise: str = "") -> TrainingData:
     """Divide the cases of both stores by person; those held out on the target side are not trained on, on either.
-
-    Args:
-        otherwise: what else the command can do if the patients are too few, for the message.
-
-    Raises:
-        InputError: a store without the required cases, no case left to train on, or it is unknown whether the same
-            people are on both sides.
-    """
+    `otherwise`: what else the command can do if the patients are too few, for the message."""
     # The target side first: `segment` must find the same names, and so the same folds, in the target's store alone.
     sides: tuple[Modality, Modality] = (settings.target, settings.source)
     ask = settings.split == "patient"
@@ -122,14 +107,7 @@ def _check_labelled(store: Store, side: Modality, settings: TranslateSettings) -
 def side_groups(
     store: Store, side: Modality, settings: TranslateSettings, *, organ: str | None
 ) -> tuple[RegisteredScans, ...]:
-    """The cases of one side; those of several inputs grouped by patient.
-
-    Args:
-        organ: only cases with labels of it; None: all.
-
-    Raises:
-        InputError: a store without the required cases, a patient without an input, CT with and without contrast agent.
-    """
+    """The cases of one side, with labels of `organ` unless it is None; those of several inputs grouped by patient."""
     if side == "ct":
         cases = _of_one_kind(store, store.select("ct", organ=organ), settings)
         return tuple(RegisteredScans((case,)) for case in cases)
@@ -181,11 +159,7 @@ def _scored_patients(left: Mapping[Modality, list[str]], settings: TranslateSett
 
 
 def framed(data: TrainingData, settings: TranslateSettings) -> tuple[TranslateSettings, dict[Modality, ExtentCard]]:
-    """Settings with their millimetres, and the extents of both sides for the card; warns if the sides do not fit.
-
-    Raises:
-        InputError: bodies whose sizes in millimetres cannot both be right.
-    """
+    """Settings with their millimetres, and the extents of both sides for the card; warns if the sides do not fit."""
     # Of several inputs the first: all have its frame.
     sides = {
         side.upper(): extents(data.stores[side], (group.first for group in data.train[side]), settings.frame)
@@ -206,10 +180,8 @@ def stack_mm(data: TrainingData, settings: TranslateSettings) -> float:
 
 
 def training_slices(data: TrainingData, side: Modality, settings: TranslateSettings) -> tuple[SliceSet, ...]:
-    """The training slices of one side: one set per image of the stacks, the stack of the first input first.
-
-    They are larger than what the network sees, by the margin of the random cut.
-    """
+    """The training slices of one side, with the margin of the random cut: one set per image of the stacks, the stack of
+    the first input first."""
     sets = _slices(data.stores[side], data.train[side], side, settings, training_scale(settings))
     first = sets[0]
     chosen = list(range(len(first)))

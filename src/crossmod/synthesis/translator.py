@@ -30,24 +30,16 @@ Epoch = Literal["auto", "best", "last"]
 
 @dataclass(frozen=True, eq=False)
 class Translator:
-    """Turns slices of its source modality into its target modality.
-
-    Args:
-        run: name of the run folder.
-        generator: from source to target.
-        segmentor: S, if the family has one.
-        weights: SHA-256 of the weights that are used.
-        best: whether they are those of the best epoch; False if epochs were not scored.
-    """
+    """Turns slices of its source modality into its target modality."""
 
     settings: TranslateSettings
     card: TranslatorCard
-    run: str
-    generator: nn.Module
-    segmentor: nn.Module | None
-    weights: str
+    run: str  # name of the run folder
+    generator: nn.Module  # from source to target
+    segmentor: nn.Module | None  # S, if the family has one
+    weights: str  # SHA-256 of the weights that are used
     compute: Compute
-    best: bool = False
+    best: bool = False  # whether they are those of the best epoch; False if epochs were not scored
 
     @property
     def target(self) -> Modality:
@@ -78,10 +70,8 @@ class Translator:
 
     @property
     def recipe(self) -> str:
-        """SHA-256 of its settings without seed and fold: equal for models that differ by chance only.
-
-        The last epoch of a run that has a best one is another recipe.
-        """
+        """SHA-256 of its settings without seed and fold: equal for models that differ by chance only. The last epoch of
+        a run that has a best one is another recipe."""
         chance = ("seed", "fold", "test_patients", "train_patients", "same_people")
         kept = {key: value for key, value in self.card["settings"].items() if key not in chance}
         passed_over = {"epoch": "last"} if self.card.get("best") and not self.best else {}
@@ -104,16 +94,8 @@ class Translator:
 
 
 def load_translator(path: Path, *, epoch: Epoch = "auto", machine: Machine | None = None) -> Translator:
-    """The translator that a finished run made.
-
-    Args:
-        path: the run folder.
-        epoch: `best` or `last`; `auto`: the best if the run scored its epochs, else the last.
-        machine: where to compute.
-
-    Raises:
-        InputError: the folder is no finished training run, or its checkpoint is damaged or of another architecture.
-    """
+    """The translator that a finished run made; `auto`: of the best epoch if the run scored its epochs, else of the
+    last."""
     card = cast(TranslatorCard, open_run(path, KIND).card)
     settings = build(TranslateSettings, as_recorded(card["settings"]), subject=path / "card.json")
     best = card.get("best")

@@ -41,28 +41,22 @@ Images = Float[np.ndarray, "slices _ size size"]
 
 @dataclass(frozen=True)
 class Scores:
-    """Scores of a translator on held-out slices.
+    """Scores of a translator on held-out slices."""
 
-    Args:
-        consistency: mean Dice between S(G(x)) and the mask of x, over the source slices that show an organ; None
-            without S, without masks, or if no slice shows an organ.
-        cycle: mean |G_back(G_forth(x)) - x| and mean |G_forth(G_back(y)) - y|, averaged (Zhu et al. 2017, Eq. 2);
-            images in [-1, 1].
-        frechet: Fréchet distance between the features of synthetic and of real target slices, equal numbers of both;
-            with several images per slice the mean of their distances; None with fewer than two slices.
-    """
-
+    # Mean Dice between S(G(x)) and the mask of x, over the source slices that show an organ; None without S, without
+    # masks, or if no slice shows an organ
     consistency: float | None
+    # Mean |G_back(G_forth(x)) - x| and mean |G_forth(G_back(y)) - y|, averaged (Zhu et al. 2017, Eq. 2); images in [-1,
+    # 1].
     cycle: float
+    # Fréchet distance between the features of synthetic and of real target slices, equal numbers of both; with several
+    # images per slice the mean of their distances; None with fewer than two slices
     frechet: float | None
 
     @property
     def score(self) -> float:
         """The lower the better: the geometric mean of 1 - consistency, cycle and frechet, without undefined ones.
-
-        Geometric, because they have no common unit: halving any of them counts the same. Infinite if one is NaN or
-        infinite, so that a translator that diverged is never the best.
-        """
+        Geometric, since they have no common unit. Infinite if one is NaN or infinite, so that it is never the best."""
         missed = None if self.consistency is None else 1 - self.consistency
         parts = [part for part in (missed, self.cycle, self.frechet) if part is not None]
         if not all(math.isfinite(part) for part in parts):
@@ -87,21 +81,8 @@ def score_translator(
     device: torch.device,
     batch: int = 8,
 ) -> Scores:
-    """Measure a translator; its networks are left as they were.
-
-    Args:
-        forth: from source to target, on `device`.
-        back: from target to source.
-        S: the segmentor of synthetic target images, if the family has one.
-        source_images: held-out slices in [-1, 1], each with as many images as `forth` takes.
-        masks: class of each of their pixels, 0 for background.
-        target_images: held-out real slices in [-1, 1] of any patients, each with as many images as `forth` makes.
-        detector: features of the Fréchet distance.
-        batch: slices at a time.
-
-    Raises:
-        InputError: no slices on one side.
-    """
+    """Measure a translator on held-out slices in [-1, 1] of any patients; its networks are left as they were. Slices
+    have as many images as `forth` (source to target) takes and makes."""
     for side, images in (("source", source_images), ("target", target_images)):
         if len(images) == 0:
             found, do = f"no held-out {side} slices", "Hold out a patient of each side."
@@ -188,20 +169,14 @@ DETECTOR = "random"
 
 @dataclass(frozen=True, eq=False)
 class Validator:
-    """Alarms, pictures and scores of a translator, every few epochs.
-
-    Args:
-        samples: folder of the pictures.
-        slices: what it is trained on.
-        held_out: slices of patients kept for its scores; empty: no scores.
-    """
+    """Alarms, pictures and scores of a translator, every few epochs."""
 
     trainee: TrainingTask
     settings: TranslateSettings
     compute: Compute
-    samples: Path
-    slices: Slices
-    held_out: Slices
+    samples: Path  # folder of the pictures
+    slices: Slices  # what it is trained on
+    held_out: Slices  # slices of patients kept for its scores; empty: no scores
 
     def __call__(self, epoch: int, at: TrainerState) -> ValidationResult:
         """Validate after an epoch, counted from 0."""

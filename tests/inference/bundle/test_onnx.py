@@ -13,8 +13,7 @@ from crossmod.inference.bundle import onnx as onnx_export
 from crossmod.inference.bundle.export import export_bundle
 from crossmod.inference.bundle.load import load_networks
 from crossmod.inference.bundle.onnx import OPSET, TOLERANCE, export_onnx
-from crossmod.networks.blocks import ResNet, initialise
-from crossmod.networks.multi_input import MultiInputGenerator
+from crossmod.networks.blocks import MultiInputGenerator, ResNet, initialise
 from tests.support.common import Stores
 from tests.support.training import train
 

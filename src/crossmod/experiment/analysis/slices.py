@@ -20,7 +20,7 @@ from crossmod.data.splits import split_slices
 from crossmod.data.store import CaseRecord, Store
 from crossmod.experiment.plan import Plan
 from crossmod.experiment.results import Result
-from crossmod.metrics.slice_positions import Placed, place_real
+from crossmod.metrics.axial_layers import Placed, place_real
 from crossmod.segmentation.data import draw_synthetic, passes_consistency
 from crossmod.settings import SegmentSettings
 

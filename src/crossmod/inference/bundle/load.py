@@ -145,7 +145,7 @@ def networks_of(entry: Entry, bundle: Bundle) -> dict[str, nn.Module]:
         if a.kind == "resnet":
             return {"generator": ResNet(a.stack, a.filters, a.blocks, inputs=a.stack), **segmentor}
         # Imported here, since that module also defines their training.
-        from crossmod.networks.multi_input import MultiInputGenerator, MultiOutputGenerator
+        from crossmod.networks.blocks import MultiInputGenerator, MultiOutputGenerator
 
         if a.kind == "spread":
             return {"generator": MultiOutputGenerator(1, a.filters, a.blocks, a.stack), **segmentor}

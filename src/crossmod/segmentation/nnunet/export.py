@@ -39,21 +39,8 @@ FOLDS = 5
 def export_nnunet(
     out: Path, *, real: Path, synthetic: Path | None = None, settings: SegmentSettings, dataset: int = 501
 ) -> str:
-    """Write what `train_segmenter` would train and test on, for nnU-Net; the folder is complete or not there.
-
-    Args:
-        out: the export folder, new or empty.
-        real: store with labelled real cases.
-        synthetic: store with synthetic cases, required if `settings.count` is not 0.
-        settings: as for `train_segmenter`; those of the training itself have no effect.
-        dataset: nnU-Net's number for the dataset, from 1 to 999.
-
-    Returns:
-        The next steps as text, with commands.
-
-    Raises:
-        InputError: what `train_segmenter` refuses, another number, or `out` is something else.
-    """
+    """Write what `train_segmenter` would train and test on, for nnU-Net; the folder is complete or not there. Returns
+    the next steps as text, with commands."""
     if not 1 <= dataset <= 999:
         found, do = f"--dataset {dataset}", "Choose one that no other dataset of yours has."
         raise InputError("nnunet export", found=found, expected="a number from 1 to 999", do=do)
@@ -75,18 +62,8 @@ def export_nnunet(
 
 
 def cross_validation(real: Mapping[str, str], synthetic: Mapping[str, str], seed: int) -> list[dict[str, list[str]]]:
-    """nnU-Net's own folds over the training cases: no patient on both sides, validation on real cases if there are any.
-
-    The translator may have seen the validation patients: they are on the training side of the comparison. nnU-Net
-    chooses nothing by these scores while it trains, and the held-out patients are not among them.
-
-    Args:
-        real: case -> patient.
-        synthetic: case -> patient.
-
-    Returns:
-        Training and validation cases of each fold; no folds with a single patient.
-    """
+    """nnU-Net's own folds, from case -> patient: no patient on both sides, validation on real cases if any; none of one
+    patient. The translator may have seen the validation patients: nnU-Net chooses nothing by these scores."""
     validated = real or synthetic
     patients = sorted(set(validated.values()))
     if len(patients) < 2:

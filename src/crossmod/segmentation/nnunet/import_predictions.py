@@ -35,19 +35,7 @@ UNMEASURED = ("parameters", "steps", "seconds", "seconds_per_epoch", "slices_per
 
 
 def read_nnunet(out: Path, *, export: Path, predictions: Path) -> Run:
-    """Check and score nnU-Net's predictions of an export's imagesTs.
-
-    A run that was read before is left alone.
-
-    Args:
-        out: the run folder.
-        export: folder that `export_nnunet` made.
-        predictions: folder that `nnUNetv2_predict` wrote.
-
-    Raises:
-        InputError: predictions that are missing, too many, of another export or on another grid; stores or slices that
-            differ from the exported ones; or `out` is something else.
-    """
+    """Check and score nnU-Net's predictions of an export's imagesTs; a run that was read before is left alone."""
     plan = read_plan(export)
     chosen = choose_cases(plan.real, plan.synthetic, plan.settings)
     plan.check_stores(chosen)
@@ -141,15 +129,7 @@ def _read(
 
 
 def read_label(path: Path, affine: Affine, size: int) -> UInt8[np.ndarray, "size size"]:
-    """One predicted slice from a `.nii.gz` file.
-
-    Args:
-        affine: of the exported slice.
-        size: pixels per side.
-
-    Raises:
-        InputError: a damaged file, another grid, or values except 0 and 1.
-    """
+    """One predicted slice from a `.nii.gz` file, by the affine and the pixels per side of the exported slice."""
     do = "Predict the export's imagesTs again, and do not change the files."
     try:
         image = Nifti1Image.from_bytes(gzip.decompress(path.read_bytes()))

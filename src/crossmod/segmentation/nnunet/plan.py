@@ -74,10 +74,8 @@ def _described(slices: SliceSet | None, kind: str) -> dict[str, ExportedSlice]:
 
 
 def grids(slices: SliceSet, cases: tuple[CaseRecord, ...]) -> list[Affine]:
-    """For each slice, the affine of the volume `[1, size, size]` that contains only it.
-
-    Its pixels and its position are the slice's; its thickness is `MOST_SPACING`, which no pixel is as wide as.
-    """
+    """For each slice, the affine of the volume `[1, size, size]` that contains only it, `MOST_SPACING` thick, which no
+    pixel is as wide as."""
     exported = {key.case for key in slices.keys}
     whole = {
         record.id: slices.frame(record).affine(np.array(record.affine, dtype=np.float64))
@@ -102,25 +100,16 @@ CONTENT = ("settings", "inputs", "cases")
 
 @dataclass(frozen=True)
 class NnunetPlan:
-    """What was exported.
+    """What was exported."""
 
-    Args:
-        path: the export folder.
-        dataset: name of nnU-Net's dataset folder.
-        real: the store of real cases.
-        synthetic: the store of synthetic cases, if any.
-        inputs: checksums of the stores' cases.
-        sha256: checksum of settings, inputs and cases; equal for repeated exports.
-    """
-
-    path: Path
-    dataset: str
-    real: Path
-    synthetic: Path | None
+    path: Path  # the export folder
+    dataset: str  # name of nnU-Net's dataset folder
+    real: Path  # the store of real cases
+    synthetic: Path | None  # the store of synthetic cases, if any
     settings: SegmentSettings
-    inputs: dict[str, dict[str, str]]
+    inputs: dict[str, dict[str, str]]  # checksums of the stores' cases
     cases: ExportedCases
-    sha256: str
+    sha256: str  # checksum of settings, inputs and cases; equal for repeated exports
 
     def check_stores(self, chosen: SegmentationData) -> None:
         """Refuse stores whose cases differ from the exported ones."""
@@ -160,15 +149,7 @@ def checksum(content: Mapping[str, object]) -> str:
 
 
 def write_plan(folder: Path, out: Path, dataset: str, chosen: SegmentationData, sides: Split) -> str:
-    """Write the plan to `folder`.
-
-    Args:
-        out: the final path of the folder; paths of stores are relative to it.
-        dataset: name of nnU-Net's dataset folder.
-
-    Returns:
-        Its checksum.
-    """
+    """Write the plan to `folder`, which will be at `out`: paths of stores are relative to it. Returns its checksum."""
     content = {
         "settings": chosen.settings.model_dump(mode="json"),
         "inputs": chosen.inputs,
@@ -185,11 +166,7 @@ def write_plan(folder: Path, out: Path, dataset: str, chosen: SegmentationData, 
 
 
 def read_plan(folder: Path) -> NnunetPlan:
-    """The plan of an export.
-
-    Raises:
-        InputError: the folder is no export, its plan was changed, or a store was moved.
-    """
+    """The plan of an export."""
     file = folder / PLAN
     if not file.is_file():
         found = f"no {PLAN} in it" if folder.is_dir() else "no such folder"
