@@ -175,11 +175,7 @@ def segment(
 
 
 def resolve(presets: Mapping[str, Chosen], preset: str, config: PathName | None, asked: Mapping[str, Any]) -> Chosen:
-    """The settings that result from a preset, a file and options.
-
-    Raises:
-        InputError: an unknown preset, values that the settings refuse, or an option that would have no effect.
-    """
+    """The settings that result from a preset, a file and options."""
     if preset not in presets:
         found, expected = f"{preset!r}", f"one of {', '.join(presets)}"
         raise InputError("--preset", found=found, expected=expected, do="Choose one of them.")

@@ -22,19 +22,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Translated:
-    """One translated patient.
-
-    Args:
-        out: the written output.
-        translation: image, body, uncertainty and labels.
-        trust: how far to trust it.
-        truth: its difference from a real scan, if one was given.
-    """
+    """One translated patient."""
 
     out: Path
-    translation: "crossmod.Translation"
-    trust: "crossmod.Trust"
-    truth: "crossmod.AgainstTruth | None"
+    translation: "crossmod.Translation"  # image, body, uncertainty and labels
+    trust: "crossmod.Trust"  # how far to trust it
+    truth: "crossmod.AgainstTruth | None"  # its difference from a real scan, if one was given
 
 
 def _failed(result: "Translated | tuple[Row, ...]") -> int:

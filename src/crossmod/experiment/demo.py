@@ -41,18 +41,9 @@ FAMILIES: tuple[Literal["essnet", "cyclegan"], ...] = ("essnet", "cyclegan")
 
 
 def run_demo(out: Path, seed: int = 0, jobs: int = 0) -> Path:
-    """Phantom, stores, two translators, synthetic slices, segmenters, report.
+    """Phantom, stores, two translators, synthetic slices, segmenters, report; gives the report.
 
-    Args:
-        out: folder for everything.
-        seed: of patients and networks.
-        jobs: runs at once; 0: as many as cores and memory allow. It does not change the results.
-
-    Returns:
-        The report.
-
-    Raises:
-        InputError: the folder holds a demo with another seed, another demo writes there, or a run failed.
+    `jobs` run at once (0: as many as cores and memory allow), which does not change the results.
     """
     out.mkdir(parents=True, exist_ok=True)
     with lock(out / ".lock"):

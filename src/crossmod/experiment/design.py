@@ -126,11 +126,7 @@ class Design(Settings):
 
     @property
     def target(self) -> Modality:
-        """The modality that is synthesized and segmented.
-
-        Raises:
-            InputError: the translators and segmenters do not agree.
-        """
+        """The modality that is synthesized and segmented."""
         targets: dict[Modality, str] = {
             "mr" if settings.source == "ct" else "ct": name for name, settings in self.translator_settings.items()
         }
@@ -169,11 +165,7 @@ def presets() -> list[str]:
 
 
 def read_design(name: str) -> Design:
-    """A design by the name of a preset, or from a YAML file.
-
-    Raises:
-        InputError: there is none, or its settings do not fit together.
-    """
+    """A design by the name of a preset, or from a YAML file."""
     path = Path(name)
     if not path.is_file():
         path = PRESETS / f"{name}.yaml"

@@ -26,13 +26,7 @@ Comparisons = Mapping[str, Mapping[str, Comparison]]
 
 
 def facts_of(plan: Plan, arm: Arm, why_untrained: str = "") -> Facts:
-    """What limits a verdict on an arm.
-
-    Args:
-        plan: with the jobs of all runs.
-        arm: with or without synthetic slices.
-        why_untrained: why its baseline does not work well enough to compare with; empty if it does.
-    """
+    """What limits a verdict on an arm; `why_untrained` is about its baseline, empty if that works well enough."""
     origins = []
     for (fold, _), name in arm.runs.items():
         synthetic = plan.jobs[name].needs.get("synthetic")
@@ -104,10 +98,7 @@ def main_p_values(plan: Plan, scores: Mapping[str, ArmScores]) -> dict[str, floa
 def findings(plan: Plan, results: Sequence[Result], draws: int) -> Findings:
     """The statistics of all arms that have results.
 
-    Args:
-        plan: of the experiment.
-        results: of the finished segmenters.
-        draws: of patients and runs, for the share of draws in which each count is the best.
+    `draws` of patients and runs give the share of draws in which each count is the best.
     """
     scores = {metric: arm_scores(results, metric) for metric in BY_PATIENT}
     compared = compare(plan, scores, untrained_baselines(results))

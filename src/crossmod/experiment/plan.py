@@ -26,56 +26,32 @@ People = tuple[frozenset[str], frozenset[str]]
 
 @dataclass(frozen=True)
 class Arm:
-    """The same training in all folds and with all seeds, to be compared with another.
+    """The same training in all folds and with all seeds, to be compared with another."""
 
-    Args:
-        name: unique, for people.
-        segmenter: its name in the design.
-        translator: its name in the design; None without synthetic slices.
-        count: synthetic slices as in the design, such as `354` or `0.5x`.
-        min_consistency: their least label consistency.
-        labelled: real patients with labels: a number, `all` or `none`.
-        baseline: name of the arm that it is compared with; None of a baseline.
-        runs: by fold and seed, the job.
-        slices: by fold, the number of synthetic slices.
-    """
-
-    name: str
-    segmenter: str
-    translator: str | None
-    count: str
-    min_consistency: float
-    labelled: str
-    baseline: str | None
-    runs: dict[tuple[int, int], str] = field(default_factory=dict)
-    slices: dict[int, int] = field(default_factory=dict)
+    name: str  # unique, for people
+    segmenter: str  # its name in the design
+    translator: str | None  # its name in the design; None without synthetic slices
+    count: str  # synthetic slices as in the design, such as `354` or `0.5x`
+    min_consistency: float  # their least label consistency
+    labelled: str  # real patients with labels: a number, `all` or `none`
+    baseline: str | None  # name of the arm that it is compared with; None of a baseline
+    runs: dict[tuple[int, int], str] = field(default_factory=dict)  # by fold and seed, the job
+    slices: dict[int, int] = field(default_factory=dict)  # by fold, the number of synthetic slices
 
 
 @dataclass(frozen=True)
 class Plan:
-    """All runs of an experiment.
-
-    Args:
-        design: the question.
-        target: the modality that is segmented.
-        cases: by modality, the checksum of every case that is used.
-        patients: by case of the target modality, its patient.
-        pixels: by translator and segmenter, a description of its pixels.
-        jobs: by name, needed ones before those that need them.
-        arms: by name, baselines first.
-        seen: by translator's job, whom it sees in training.
-        tested: by fold, who is tested on.
-    """
+    """All runs of an experiment."""
 
     design: Design
     target: Modality
-    cases: dict[str, dict[str, str]]
-    patients: dict[str, str]
-    pixels: dict[str, str]
-    jobs: dict[str, Job] = field(default_factory=dict)
-    arms: dict[str, Arm] = field(default_factory=dict)
-    seen: dict[str, People] = field(default_factory=dict)
-    tested: dict[int, People] = field(default_factory=dict)
+    cases: dict[str, dict[str, str]]  # by modality, the checksum of every case that is used
+    patients: dict[str, str]  # by case of the target modality, its patient
+    pixels: dict[str, str]  # by translator and segmenter, a description of its pixels
+    jobs: dict[str, Job] = field(default_factory=dict)  # by name, needed ones before those that need them
+    arms: dict[str, Arm] = field(default_factory=dict)  # by name, baselines first
+    seen: dict[str, People] = field(default_factory=dict)  # by translator's job, whom it sees in training
+    tested: dict[int, People] = field(default_factory=dict)  # by fold, who is tested on
 
 
 def make_plan(design: Design, stores: Mapping[Modality, tuple[Path, ...]]) -> Plan:
@@ -83,13 +59,6 @@ def make_plan(design: Design, stores: Mapping[Modality, tuple[Path, ...]]) -> Pl
 
     Only manifests are read; images too if the manifests do not give the position of bodies. All runs have the same
     pixel size in mm.
-
-    Args:
-        design: the question.
-        stores: by modality, the folders of its cases.
-
-    Raises:
-        InputError: too few patients, a fold without the organ, counts above the available slices, or a plan that leaks.
     """
     target = design.target
     if len(stores[target]) > 1:

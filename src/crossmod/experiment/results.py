@@ -26,25 +26,15 @@ BY_RUN = ("pooled_dice", "pooled_iou", "slice_dice", "slice_iou", "auc")
 
 @dataclass(frozen=True)
 class Result:
-    """The scores of one finished segmenter.
-
-    Args:
-        arm: its arm.
-        fold: it was tested on.
-        seed: of its training.
-        run: its folder.
-        card: of the run.
-        patients: by case, its patient.
-        distances: whether its surface distances are of the same surface as those of the other results.
-    """
+    """The scores of one finished segmenter."""
 
     arm: Arm
-    fold: int
+    fold: int  # it was tested on
     seed: int
     run: Path
     card: Card
-    patients: Mapping[str, str]
-    distances: bool = True
+    patients: Mapping[str, str]  # by case, its patient
+    distances: bool = True  # whether its surface distances are of the same surface as those of the other results
 
     def of_patients(self, metric: str) -> dict[str, float]:
         """A score by test patient.

@@ -16,17 +16,11 @@ class Cell(NamedTuple):
 
 
 class Table(NamedTuple):
-    """What the macro `table` shows.
-
-    Args:
-        head: names of the columns.
-        rows: a cell per column.
-        baselines: indexes of the rows that stand out as baselines.
-    """
+    """What the macro `table` shows."""
 
     head: Sequence[str]
     rows: Sequence[Sequence[str | Cell]]
-    baselines: Collection[int] = ()
+    baselines: Collection[int] = ()  # indexes of the rows that stand out as baselines
 
 
 def number(value: float | int | None, digits: int = 3, *, sign: bool = False) -> str:
@@ -43,15 +37,9 @@ def between(
     unit: str = "",
     without: str = "",
 ) -> str:
-    """A number with its interval, such as `0.52 [0.48, 0.56]`.
+    """A number with its interval, such as `0.52 [0.48, 0.56]`; None, NaN and infinite ends are no interval.
 
-    Args:
-        value: None and NaN are undefined.
-        ends: of the interval; None, NaN and infinity are none.
-        digits: after the decimal point.
-        sign: whether positive numbers get a plus.
-        unit: after the number.
-        without: after a number without an interval.
+    `unit` comes after the number, `without` after a number without an interval.
     """
     text = number(value, digits, sign=sign)
     if text == UNDEFINED:

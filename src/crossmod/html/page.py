@@ -10,11 +10,7 @@ from crossmod.version import __version__
 
 
 def check_free(out: Path) -> None:
-    """Refuse to write over anything but an earlier report.
-
-    Raises:
-        InputError: `out` is something else.
-    """
+    """Refuse to write over anything but an earlier report."""
     if not out.exists():
         return
     found = None if out.is_file() else "a folder" if out.is_dir() else "something that is no file"

@@ -12,20 +12,9 @@ from crossmod.report.images import images
 
 
 def build_report(paths: Sequence[Path], out: Path, *, sources: Sequence[Path] = ()) -> list[str]:
-    """Write the report of runs, results and synthetic stores, or that of an experiment.
+    """Write the report of runs, results and synthetic stores, or of an experiment; gives a sentence per arm.
 
-    Args:
-        paths: run folders and synthetic stores, or the folder of one experiment; the synthetic stores that segmentation
-            runs used come in by themselves.
-        out: the HTML file.
-        sources: stores in which to look for the slices that synthetic ones were made from; those that the runs used
-            are looked into anyway.
-
-    Returns:
-        What each arm adds to its baseline, in a sentence.
-
-    Raises:
-        InputError: a path that is neither, a run that is not finished, nothing at all, or `out` is something else.
+    `sources` are searched for the slices that synthetic ones were made from, beside the stores that the runs used.
     """
     check_free(out)
     experiment = experiment_among(paths)

@@ -30,29 +30,17 @@ DESIGN, PLAN, FINDINGS = "design.yaml", "plan.json", "findings.json"
 
 @dataclass(frozen=True)
 class Contents:
-    """What a report is built from.
-
-    Args:
-        translators: training runs.
-        segmenters: segmentation runs.
-        judgements: results of `evaluate images`.
-        stores: synthetic stores.
-        sources: by the checksum of a real case, the store that holds it and its name there.
-    """
+    """What a report is built from."""
 
     translators: tuple[Run, ...]
-    segmenters: tuple[Run, ...]
-    judgements: tuple[Run, ...]
+    segmenters: tuple[Run, ...]  # segmentation runs
+    judgements: tuple[Run, ...]  # results of `evaluate images`
     stores: tuple[Store, ...]
-    sources: dict[str, tuple[Store, str]]
+    sources: dict[str, tuple[Store, str]]  # by the checksum of a real case, the store that holds it and its name there
 
 
 def experiment_among(paths: Sequence[Path]) -> Path | None:
-    """The experiment to report; None for runs, results and stores.
-
-    Raises:
-        InputError: an experiment beside other paths, or one without results yet.
-    """
+    """The experiment to report; None for runs, results and stores."""
     found = next(
         (p for p in paths if (p / FINDINGS).is_file() or ((p / PLAN).is_file() and (p / DESIGN).is_file())), None
     )
@@ -131,21 +119,13 @@ def family_name(family: str | None) -> str:
 
 @dataclass(frozen=True)
 class Arm:
-    """Runs that differ only in their seed, and in the fold that they were tested on.
-
-    Args:
-        name: what was trained on.
-        runs: one for each seed and fold.
-        cards: their cards.
-        settings: what all of them share, as text.
-        synthetic: how many synthetic slices.
-    """
+    """Runs that differ only in their seed, and in the fold that they were tested on."""
 
     name: str
-    runs: tuple[Run, ...]
+    runs: tuple[Run, ...]  # one for each seed and fold
     cards: tuple[Card, ...]
-    settings: dict[str, str]
-    synthetic: int
+    settings: dict[str, str]  # what all of them share, as text
+    synthetic: int  # how many synthetic slices
 
     @property
     def tables(self) -> dict[tuple[int, int], dict[str, float]]:
@@ -204,10 +184,9 @@ def spread_of(means: Sequence[float | int]) -> str:
 
 
 def arms(runs: Sequence[Run]) -> list[Arm]:
-    """Group segmentation runs into arms, in the order in which they come; a run that is named twice counts once.
+    """Group segmentation runs into arms, in their order; a run that is named twice counts once.
 
-    Raises:
-        InputError: two runs of one arm tested the same patient with the same seed: they are not independent.
+    Refused: two runs of one arm that tested the same patient with the same seed, since they are not independent.
     """
     groups: dict[tuple[Any, ...], list[Run]] = {}
     for run in {run.path.resolve(): run for run in runs}.values():
@@ -267,10 +246,7 @@ def baseline_of(all_arms: Sequence[Arm], arm: Arm) -> Arm | None:
 def compared(all_arms: Sequence[Arm], translators: Sequence[Run]) -> list[Compared | None]:
     """The 3D Dice of each arm compared with its baseline, as in an experiment; None without one on the same patients.
 
-    Args:
-        all_arms: in any order.
-        translators: runs that may have made the synthetic slices; seeds and source patients of others count as shared
-            by all folds.
+    Seeds and source patients of translators that are not among `translators` count as shared by all folds.
     """
     found: list[Compared | None] = [None] * len(all_arms)
     for base in all_arms:

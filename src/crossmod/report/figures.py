@@ -26,21 +26,13 @@ Place = tuple[str, int]
 
 @dataclass(frozen=True, eq=False)
 class SyntheticSlice:
-    """A synthetic slice with the slice that it was made from.
+    """A synthetic slice with the slice that it was made from."""
 
-    Args:
-        source: the real slice; None if its store is missing.
-        synthetic: the generator's output.
-        mask: the label of both, in the classes that the model knows.
-        answer: what S found in the synthetic slice; None for a family without S.
-        consistency: Dice between answer and mask.
-    """
-
-    source: Gray | None
-    synthetic: Gray
-    mask: Mask
-    answer: Mask | None
-    consistency: float | None
+    source: Gray | None  # the real slice; None if its store is missing
+    synthetic: Gray  # the generator's output
+    mask: Mask  # the label of both, in the classes that the model knows
+    answer: Mask | None  # what S found in the synthetic slice; None for a family without S
+    consistency: float | None  # Dice between answer and mask
 
 
 def synthetic_slices(

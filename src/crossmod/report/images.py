@@ -41,12 +41,7 @@ log = logging.getLogger(__name__)
 
 
 def layer_panel(columns: Mapping[str, Sequence[Gray | None]], names: Sequence[str]) -> str:
-    """A column per layer, real above synthetic.
-
-    Args:
-        columns: layer -> an image per row, in [-1, 1], or None.
-        names: of the rows.
-    """
+    """A column per layer, a row per name: images in [-1, 1], or None."""
     figure = Figure(figsize=(len(columns) * INCHES + 0.5, len(names) * INCHES + 0.3), layout="constrained")
     axes = figure.subplots(len(names), len(columns), squeeze=False)
     for (layer, column), side in zip(columns.items(), axes.T, strict=True):

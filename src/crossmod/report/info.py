@@ -32,12 +32,7 @@ from crossmod.settings import pixel_words
 def describe_data(path: Path, *, modality: Modality | None = None) -> Group:
     """Describe a store, a NIfTI file or a DICOM folder as rich tables.
 
-    Args:
-        path: what to describe.
-        modality: of a NIfTI file, which does not record it; only the unit depends on it.
-
-    Raises:
-        InputError: the path is none of these, or cannot be read.
+    A NIfTI file does not record its `modality`, on which only the unit depends.
     """
     if (path / MANIFEST).is_file():
         return _store(Store(path))
@@ -163,11 +158,7 @@ def _volume(path: Path, volume: Volume, unit: str) -> Table:
 
 
 def describe(path: Path) -> Group:
-    """Describe a run, a store, a NIfTI file or a DICOM folder as rich tables.
-
-    Raises:
-        InputError: the path is none of these, or cannot be read.
-    """
+    """Describe a run, a store, a NIfTI file or a DICOM folder as rich tables."""
     return Group(_run(Run(path))) if is_run(path) else describe_data(path)
 
 

@@ -157,9 +157,7 @@ def _modalities(store: Store) -> tuple[str, str]:
 def comparison(contents: Contents, names: Sequence[str] = ()) -> str | None:
     """The same source slices through every family (Rafiq et al. 2025, Fig. 11).
 
-    Args:
-        contents: the stores are compared.
-        names: titles of the stores; default: their families and folders.
+    `names` are titles of the stores; default: their families and folders.
     """
     stores = contents.stores
     if len(stores) < 2 or len({store.cases[0].modality for store in stores}) > 1:

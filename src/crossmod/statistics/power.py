@@ -28,19 +28,12 @@ MOST = 1_000_000
 
 @dataclass(frozen=True)
 class Luck:
-    """The part of a mean difference's variance that more patients do not reduce.
+    """The part of a mean difference's variance that more patients do not reduce."""
 
-    Args:
-        variance: of the mean difference, by translators, training sides and runs; 0 ignores it.
-        freedom: its degrees of freedom; infinite if it is known.
-        of_folds: whether folds are the independent units: the test then has their degrees of freedom.
-        inflation: factor on the total variance; see `arm_scores.fold_inflation`.
-    """
-
-    variance: float = 0.0
-    freedom: float = math.inf
-    of_folds: bool = False
-    inflation: float = 1.0
+    variance: float = 0.0  # of the mean difference, by translators, training sides and runs; 0 ignores it
+    freedom: float = math.inf  # its degrees of freedom; infinite if it is known
+    of_folds: bool = False  # whether folds are the independent units: the test then has their degrees of freedom
+    inflation: float = 1.0  # factor on the total variance; see `arm_scores.fold_inflation`
 
 
 NO_LUCK = Luck()
@@ -57,40 +50,20 @@ class Range:
 
 @dataclass(frozen=True)
 class PowerEstimate:
-    """A measured effect, and the patients needed to show it.
-
-    Args:
-        patients: number of test patients.
-        effect: measured, arm minus base.
-        sd: of a patient's difference, without the luck of the runs.
-        luck: of folds and runs, at these folds and seeds; none with one fold and one seed, since it is unknown.
-        arms: number of arms that are compared with the baseline.
-        power: with these patients, for the measured effect.
-        needed: patients for 80 % power; infinite if no number is enough.
-        smallest: the effect that these patients show with 80 % power.
-    """
+    """A measured effect, and the patients needed to show it."""
 
     patients: int
-    effect: float
-    sd: float
-    luck: Luck
-    arms: int
-    power: Range
-    needed: Range
-    smallest: Range
+    effect: float  # measured, arm minus base
+    sd: float  # of a patient's difference, without the luck of the runs
+    luck: Luck  # of folds and runs, at these folds and seeds; none with one fold and one seed, since it is unknown
+    arms: int  # number of arms that are compared with the baseline
+    power: Range  # with these patients, for the measured effect
+    needed: Range  # patients for 80 % power; infinite if no number is enough
+    smallest: Range  # the effect that these patients show with 80 % power
 
 
 def plan(base: ArmScores, arm: ArmScores, arms: int) -> PowerEstimate:
-    """The patients that the measured effect needs, with the same number of folds and seeds.
-
-    Args:
-        base: the baseline.
-        arm: the same patients and folds.
-        arms: number of arms that are compared with that base, this one included.
-
-    Raises:
-        InputError: the arms were not tested on the same patients in the same folds.
-    """
+    """The patients that the measured effect needs at these folds and seeds, if `arms` are compared with the base."""
     base, (arm,), _ = paired(base, [arm])
     patients = len(base.folds)
     if patients < 2:
@@ -139,14 +112,10 @@ def variance_factors(freedom: float) -> tuple[float, float]:
 
 
 def run_luck(base: ArmScores, arm: ArmScores) -> Luck:
-    """The runs' part of the variance of the mean difference, without the residual.
+    """The runs' part of the variance of the mean difference, without the residual; all scores defined.
 
     The mean of one run over m patients varies by r^2 + e^2 / m; e^2 follows from how a seed's deviations differ among
     the patients of a fold. If each fold has one patient they cannot be separated, and all counts as luck.
-
-    Args:
-        base: two or more patients, all defined.
-        arm: the same patients.
     """
     variance, parts = 0.0, []
     for side in (base, arm):
@@ -170,14 +139,9 @@ def _residual_variance(arm: ArmScores) -> float:
 
 
 def power_of(effect: float, sd: float, patients: int, luck: Luck = NO_LUCK, level: float = 1 - CONFIDENCE) -> float:
-    """Probability that the two-sided t test at a level excludes 0 (Cohen 1988; noncentral t).
+    """Probability that the two-sided t test at a level excludes 0 (Cohen 1988; noncentral t), with 2 or more patients.
 
-    Args:
-        effect: the true mean difference.
-        sd: of a patient's difference.
-        patients: 2 or more.
-        luck: of folds and runs; without it, this is the paired t test.
-        level: of the test; see `holm_level`.
+    `sd` is that of a patient's difference. Without luck of folds and runs, this is the paired t test.
     """
     of_patients = sd**2 / patients
     variance = (of_patients + luck.variance) * luck.inflation

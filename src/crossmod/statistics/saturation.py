@@ -15,41 +15,26 @@ from crossmod.statistics.paired_effects import Effect, effect, effects
 
 @dataclass(frozen=True)
 class Point:
-    """One count of synthetic slices.
-
-    Args:
-        count: number of slices.
-        effect: the difference to count 0; None at count 0 itself.
-        best: the share of draws in which it is the best; NaN with fewer than two patients.
-    """
+    """One count of synthetic slices."""
 
     count: int
-    effect: Effect | None
-    best: float
+    effect: Effect | None  # the difference to count 0; None at count 0 itself
+    best: float  # the share of draws in which it is the best; NaN with fewer than two patients
 
 
 @dataclass(frozen=True)
 class Saturation:
-    """Points by rising count.
+    """Points by rising count."""
 
-    Args:
-        points: count 0 included; their `best` add up to 1.
-        best: the count with the best mean; the smallest if several have it.
-        shown: whether the best count is shown to help.
-        enough: the smallest count that is shown to help and not shown to fall short of the best by more than `within`;
-            None if the best is not shown to help.
-        within: a difference that is too small to matter.
-        gain: the mean difference of the best count to count 0; too large, since the largest of several was picked.
-        cross_fitted: the same if the best count is picked without the fold in which its gain is taken; NaN with one
-            fold.
-    """
-
-    points: tuple[Point, ...]
-    best: int
-    shown: bool
+    points: tuple[Point, ...]  # count 0 included; their `best` add up to 1
+    best: int  # the count with the best mean; the smallest if several have it
+    shown: bool  # whether the best count is shown to help
+    # The smallest count that is shown to help and not shown to fall short of the best by more than `within`; None if
+    # the best is not shown to help
     enough: int | None
-    within: float
-    gain: float
+    within: float  # a difference that is too small to matter
+    gain: float  # the mean difference of the best count to count 0; too large, since the largest of several was picked
+    # The same if the best count is picked without the fold in which its gain is taken; NaN with one fold
     cross_fitted: float
 
 
@@ -68,16 +53,8 @@ def saturation(
     the best mean of several is partly luck, and every draw contains that luck. `enough` is the smallest count without
     a shown difference to the best: with few patients it is too small.
 
-    Args:
-        arms: by their count, 0 included; the same patients and folds, all scores defined.
-        shown: the counts that are shown to help, by the verdicts on all arms of the same baseline.
-        seed: of the draws.
-        draws: number of draws.
-        within: see `Saturation`.
-        higher_is_better: of the metric; False for distances.
-
-    Raises:
-        InputError: no arm of count 0, or arms of different patients.
+    `arms` are by their count, 0 included; `shown` are the counts that are shown to help, by the verdicts on all arms of
+    the same baseline.
     """
     if 0 not in arms:
         expected = "one without synthetic slices"

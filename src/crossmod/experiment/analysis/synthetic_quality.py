@@ -118,11 +118,7 @@ class _Opened:
 
 
 def quality(plan: Plan, root: Path, results: Sequence[Result]) -> Quality | None:
-    """Quality of the slices of each arm, and its relation to the gain in 3D Dice; None without synthetic slices.
-
-    Raises:
-        InputError: a store is missing.
-    """
+    """Quality of the slices of each arm, and its relation to the gain in 3D Dice; None without synthetic slices."""
     used = [result for result in results if result.arm.translator is not None]
     if not used:
         return None
@@ -199,12 +195,7 @@ def _points(
 
 
 def relation(points: Sequence[Mapping[str, Any]], measure: str) -> Relation:
-    """Spearman's correlation of a measure and the gain over synthetic stores, also in words.
-
-    Args:
-        points: of `quality`.
-        measure: one of `MEASURES`.
-    """
+    """Spearman's correlation of a measure and the gain over synthetic stores, also in words."""
     stores: dict[tuple[object, ...], list[Mapping[str, Any]]] = {}
     for point in points:
         if point[measure] is not None:

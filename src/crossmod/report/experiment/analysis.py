@@ -104,10 +104,7 @@ def scatter(points: Sequence[QualityPoint], translators: Sequence[str]) -> str |
 def training_curves(curves: TrainingCurves, arms: Sequence[str], baselines: Sequence[str]) -> str | None:
     """Losses of segmenters over their steps, and scores of translators: mean, minimum and maximum of runs.
 
-    Args:
-        curves: of `why`.
-        arms: which to draw, six at most.
-        baselines: in black and grey, three at most.
+    At most six `arms` in colour, and three `baselines` in black and grey.
     """
     styles = {**coloured(arms), **dict(zip(baselines, BASE, strict=False))}
     lines = _lines(curves["segmenters"], styles)

@@ -39,23 +39,14 @@ class ReadRun(Run):
 
 @dataclass(frozen=True)
 class Experiment:
-    """What an experiment wrote in its folder.
-
-    Args:
-        root: the folder.
-        findings: its statistics.
-        design: the question.
-        plan: the jobs.
-        translators: finished trainings of translators, by run.
-        segmenters: the runs behind the findings, by run.
-    """
+    """What an experiment wrote in its folder."""
 
     root: Path
     findings: Findings
     design: Mapping[str, object]
-    plan: PlanFile
-    translators: dict[str, ReadRun]
-    segmenters: dict[str, ReadRun]
+    plan: PlanFile  # the jobs
+    translators: dict[str, ReadRun]  # finished trainings of translators, by run
+    segmenters: dict[str, ReadRun]  # the runs behind the findings, by run
 
     @cached_property
     def arms(self) -> list[ArmFinding]:
@@ -153,11 +144,7 @@ def best_of(arms: Iterable[ArmFinding]) -> ArmFinding | None:
 
 
 def read_experiment(root: Path) -> Experiment:
-    """Read an experiment's folder.
-
-    Raises:
-        InputError: a file is missing, or is not what `crossmod experiment` writes.
-    """
+    """Read an experiment's folder."""
     findings, plan = read_json(root / FINDINGS), read_json(root / PLAN)
     for name, content, keys in ((FINDINGS, findings, ("arms", "curves", "seeds")), (PLAN, plan, ("jobs", "arms"))):
         if not isinstance(content, dict) or not all(key in content for key in keys):
