@@ -23,7 +23,7 @@ from pydantic import BeforeValidator, TypeAdapter, ValidationError
 
 from crossmod.config import Settings, SettingsType, build, invalid
 from crossmod.files import PathName
-from crossmod.progress import progress_if_asked
+from crossmod.progress import progress_if_asked, say
 
 Paths = PathName | Sequence[PathName]
 
@@ -204,3 +204,12 @@ def build_settings(model: type[SettingsType], values: Mapping[str, Any]) -> tupl
     """Settings from keyword arguments, and the arguments that are not among its fields."""
     own = {name: value for name, value in values.items() if name in model.model_fields}
     return build(model, own, subject=""), {name: value for name, value in values.items() if name not in own}
+
+
+def print_yaml(settings: SettingsType, *, exclude_defaults: bool = False) -> SettingsType:
+    """Print settings as YAML, and give them back."""
+    import yaml
+
+    content = settings.model_dump(mode="json", exclude_defaults=exclude_defaults)
+    say(yaml.safe_dump(content, sort_keys=False, allow_unicode=True).rstrip())
+    return settings

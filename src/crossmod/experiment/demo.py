@@ -47,11 +47,14 @@ def run_demo(out: Path, seed: int = 0, jobs: int = 0) -> Path:
     """
     out.mkdir(parents=True, exist_ok=True)
     with lock(out / ".lock"):
-        store, page = out / "store", out / "report.html"
+        phantom, store, page = out / "phantom", out / "store", out / "report.html"
         say("Making up patients")
-        _phantom(out / "phantom", seed)
+        if not phantom.exists():
+            ct, mr = CT_PATIENTS, LABELLED + UNLABELLED + TESTED
+            write_phantom(phantom, PhantomSettings(ct_patients=ct, mr_patients=mr, size=SIZE, slices=SLICES, seed=seed))
         say("Preparing the store")
-        _prepare(out / "phantom", store)
+        if not (store / MANIFEST).is_file():
+            prepare_chaos(phantom, store, sequences=("ct", "t2_spir"))
         runs = {job.name: job for job in _jobs(store, seed)}
         _refuse_other_settings(runs, out)
         chosen = side_by_side(CPU, (TRANSLATE["tiny"], SEGMENT["tiny"]), jobs)
@@ -102,19 +105,6 @@ def _refuse_other_settings(runs: dict[str, Job], out: Path) -> None:
         if is_run(folder) and (then := Run(folder).config["settings"]["seed"]) != job.settings["seed"]:
             expected = f"a new folder, or the one with --seed {job.settings['seed']}"
             raise InputError(out, found=f"a demo with --seed {then}", expected=expected, do="Choose another --out.")
-
-
-def _phantom(out: Path, seed: int) -> None:
-    if not out.exists():
-        people = LABELLED + UNLABELLED + TESTED
-        write_phantom(
-            out, PhantomSettings(ct_patients=CT_PATIENTS, mr_patients=people, size=SIZE, slices=SLICES, seed=seed)
-        )
-
-
-def _prepare(source: Path, store: Path) -> None:
-    if not (store / MANIFEST).is_file():
-        prepare_chaos(source, store, sequences=("ct", "t2_spir"))
 
 
 def _patients(store: Path) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:

@@ -14,9 +14,8 @@ from crossmod.statistics import power
 from crossmod.statistics.arm_scores import ArmScores
 from crossmod.statistics.baseline_quality import Training, untrained
 from crossmod.statistics.intervals import interval
-from crossmod.statistics.paired_effects import effects
 from crossmod.statistics.saturation import saturation
-from crossmod.statistics.verdicts import MAIN, Compared, Facts, Origin, compare_arms, holm, shared_by_folds
+from crossmod.statistics.verdicts import MAIN, Compared, Facts, Origin, compare_arms, shared_by_folds
 
 SEED = 0
 
@@ -60,22 +59,8 @@ def compare(plan: Plan, scores: Scores, untrained: Mapping[str, str]) -> dict[st
 
 
 def _comparison(row: Compared) -> Comparison:
-    return to_json(
-        {
-            **vars(row.effect),
-            "holm": row.holm,
-            "wilcoxon": row.wilcoxon,
-            "wilcoxon_holm": row.wilcoxon_holm,
-            "arms": row.arms,
-            "verdict": row.verdict,
-            "scope": row.facts.scope,
-            "shared": row.facts.shared,
-            "untrained": row.facts.untrained,
-            "obstacle": row.obstacle,
-            "sentence": row.sentence,
-            "failures": row.failures,
-        }
-    )
+    own = {key: value for key, value in vars(row).items() if key not in ("effect", "facts")}
+    return to_json({**vars(row.effect), **own, "scope": row.facts.scope, **vars(row.facts)})
 
 
 def families(plan: Plan, scores: Mapping[str, ArmScores]) -> Iterator[tuple[str, list[Arm]]]:
@@ -83,16 +68,6 @@ def families(plan: Plan, scores: Mapping[str, ArmScores]) -> Iterator[tuple[str,
     for base in dict.fromkeys(arm.baseline for arm in plan.arms.values() if arm.baseline in scores):
         assert base is not None
         yield base, [arm for arm in plan.arms.values() if arm.baseline == base and arm.name in scores]
-
-
-def main_p_values(plan: Plan, scores: Mapping[str, ArmScores]) -> dict[str, float]:
-    """By arm, the corrected p value of the main score, which gates all further tests."""
-    p_values: dict[str, float] = {}
-    for base, arms in families(plan, scores):
-        found = effects(scores[base], [scores[arm.name] for arm in arms])
-        corrected = holm(np.array([effect.p for effect in found]))
-        p_values |= {arm.name: float(p) for arm, p in zip(arms, corrected, strict=True)}
-    return p_values
 
 
 def findings(plan: Plan, results: Sequence[Result], draws: int) -> Findings:
@@ -182,26 +157,8 @@ def _curves(
         shown = [count for count, name in by_count.items() if compared[name]["verdict"] == "improves"]
         own = {0: scores[base], **{count: scores[name] for count, name in by_count.items()}}
         found = saturation(own, shown, SEED, draws)
-        curves.append(
-            to_json(
-                {
-                    "segmenter": segmenter,
-                    "translator": translator,
-                    "min_consistency": least,
-                    "labelled": labelled,
-                    "arms": {0: base, **by_count},
-                    "points": [
-                        {"count": point.count, "best": point.best, "effect": point.effect} for point in found.points
-                    ],
-                    "best": found.best,
-                    "shown": found.shown,
-                    "enough": found.enough,
-                    "gain": found.gain,
-                    "cross_fitted": found.cross_fitted,
-                    "within": found.within,
-                }
-            )
-        )
+        curve = {"segmenter": segmenter, "translator": translator, "min_consistency": least, "labelled": labelled}
+        curves.append(to_json({**curve, "arms": {0: base, **by_count}, **vars(found)}))
     return curves
 
 

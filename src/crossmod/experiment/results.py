@@ -14,7 +14,7 @@ from crossmod.files import write_text
 from crossmod.metrics.segmentation import DISTANCES, SURFACE
 from crossmod.report.collect import Card
 from crossmod.runs import Run
-from crossmod.statistics.arm_scores import ArmScores
+from crossmod.statistics.arm_scores import ArmScores, from_runs
 
 log = logging.getLogger(__name__)
 
@@ -86,17 +86,14 @@ def arm_scores(results: Sequence[Result], metric: str) -> dict[str, ArmScores]:
     scores: dict[str, ArmScores] = {}
     for name in dict.fromkeys(result.arm.name for result in results):
         own = [result for result in results if result.arm.name == name]
-        folds = sorted({fold for fold, _ in own[0].arm.runs})
-        by_seed: dict[int, dict[int, dict[str, float]]] = {}
+        folds = {fold for fold, _ in own[0].arm.runs}
+        finished: dict[int, set[int]] = {}
         for result in own:
-            by_seed.setdefault(result.seed, {})[result.fold] = result.of_patients(metric)
-        complete = {seed: tables for seed, tables in by_seed.items() if set(tables) == set(folds)}
-        if not complete:
-            continue
-        first = next(iter(complete.values()))
-        order = [(fold, patient) for fold in folds for patient in sorted(first[fold])]
-        values = np.array([[complete[seed][fold][patient] for fold, patient in order] for seed in sorted(complete)])
-        scores[name] = ArmScores(name, values, np.array([fold for fold, _ in order]))
+            finished.setdefault(result.seed, set()).add(result.fold)
+        complete = [result for result in own if finished[result.seed] == folds]
+        if complete:
+            tables = {(result.fold, result.seed): result.of_patients(metric) for result in complete}
+            scores[name] = from_runs(name, tables)
     return scores
 
 

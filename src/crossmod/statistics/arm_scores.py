@@ -130,7 +130,7 @@ def from_runs(name: str, runs: Mapping[tuple[int, int], Mapping[str, float]]) ->
             )
         columns += [[table[patient] for table in tables[:rows]] for patient in patients]
         folds += [fold] * len(patients)
-    values = np.array(columns, dtype=np.float64).reshape(len(folds), rows).T
+    values = np.ascontiguousarray(np.array(columns, dtype=np.float64).reshape(len(folds), rows).T)
     return ArmScores(name, values, np.array(folds, dtype=np.int64))
 
 

@@ -106,7 +106,7 @@ Move = Literal["difference", "factor"]
 
 @dataclass(frozen=True)
 class Estimate:
-    """A score and its 95 % interval over patients; infinite ends if a set has one patient, NaN without a score."""
+    """A number and its 95 % interval; of a score infinite ends if a set has one patient, NaN without a score."""
 
     value: float
     low: float

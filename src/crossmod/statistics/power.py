@@ -18,7 +18,7 @@ import numpy as np
 from scipy import optimize, stats
 
 from crossmod.statistics.arm_scores import ArmScores, paired, satterthwaite, spread
-from crossmod.statistics.intervals import CONFIDENCE
+from crossmod.statistics.intervals import CONFIDENCE, Estimate
 
 POWER = 0.8
 
@@ -40,15 +40,6 @@ NO_LUCK = Luck()
 
 
 @dataclass(frozen=True)
-class Range:
-    """A number at the estimated variance, and its smallest and largest value over the variance's 95 % interval."""
-
-    value: float
-    low: float
-    high: float
-
-
-@dataclass(frozen=True)
 class PowerEstimate:
     """A measured effect, and the patients needed to show it."""
 
@@ -57,9 +48,10 @@ class PowerEstimate:
     sd: float  # of a patient's difference, without the luck of the runs
     luck: Luck  # of folds and runs, at these folds and seeds; none with one fold and one seed, since it is unknown
     arms: int  # number of arms that are compared with the baseline
-    power: Range  # with these patients, for the measured effect
-    needed: Range  # patients for 80 % power; infinite if no number is enough
-    smallest: Range  # the effect that these patients show with 80 % power
+    # Each at the estimated variance, and its smallest and largest value over the 95 % interval of the variance.
+    power: Estimate  # with these patients, for the measured effect
+    needed: Estimate  # patients for 80 % power; infinite if no number is enough
+    smallest: Estimate  # the effect that these patients show with 80 % power
 
 
 def plan(base: ArmScores, arm: ArmScores, arms: int) -> PowerEstimate:
@@ -67,7 +59,7 @@ def plan(base: ArmScores, arm: ArmScores, arms: int) -> PowerEstimate:
     base, (arm,), _ = paired(base, [arm])
     patients = len(base.folds)
     if patients < 2:
-        nothing = Range(math.nan, math.nan, math.nan)
+        nothing = Estimate(math.nan, math.nan, math.nan)
         return PowerEstimate(patients, math.nan, math.nan, NO_LUCK, arms, nothing, nothing, nothing)
     mean = float((arm.by_patient - base.by_patient).mean())
     parts = spread(base, arm)
@@ -94,8 +86,8 @@ def plan(base: ArmScores, arm: ArmScores, arms: int) -> PowerEstimate:
     )
 
 
-def _range(values: list[float]) -> Range:
-    return Range(values[0], min(values), max(values))
+def _range(values: list[float]) -> Estimate:
+    return Estimate(values[0], min(values), max(values))
 
 
 def holm_level(arms: int) -> float:

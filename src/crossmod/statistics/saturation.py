@@ -69,7 +69,10 @@ def saturation(
         Point(count, found, share) for count, found, share in zip([0, *counts], [None, *curve], shares, strict=True)
     ]
     helping = [count for count in counts if count in shown] if best in shown else []
-    enough = next((c for c in helping if c == best or _near(effect(arms[best], arms[c]), within, sign)), None)
+    # Whether the interval of an arm compared with the best one reaches to `within` of it.
+    short = {count: effect(arms[best], arms[count]) for count in helping}
+    near = (count for count, found in short.items() if (found.high if sign > 0 else -found.low) >= -within)
+    enough = next(near, None)
     fitted = cross_fitted_gain(arms, sign)
     return Saturation(tuple(points), best, bool(helping), enough, within, means[best], fitted)
 
@@ -89,11 +92,6 @@ def cross_fitted_gain(arms: Mapping[int, ArmScores], sign: int) -> float:
         inside = folds == fold
         gains[inside] = away[int(np.argmax(sign * away[:, ~inside].mean(axis=1)))][inside]
     return float(gains.mean())
-
-
-def _near(found: Effect, within: float, sign: int) -> bool:
-    """Whether the interval of an arm compared with the best one reaches to `within` of it."""
-    return (found.high if sign > 0 else -found.low) >= -within
 
 
 def _how_often_best(

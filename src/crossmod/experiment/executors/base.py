@@ -128,7 +128,7 @@ def share(root: Path) -> SharedFolder:
 
 
 def run_job(job: Job, place: SharedFolder, machine: Machine, work: Work | None, cores: int = 0) -> Outcome:
-    """Do a job in a worker with so many cores (0: all), its output in the experiment's `logs`."""
+    """Do a job in a worker with this many cores (0: all), its output in the experiment's `logs`."""
     if cores:
         _limit_threads(cores)
     # In a context of its own, so that progress is not disabled for the caller.

@@ -4,7 +4,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from crossmod.config import read_yaml
 from crossmod.data.store import MANIFEST, Store
@@ -25,9 +24,8 @@ from crossmod.synthesis.synthesize import shift_mm
 class ReadRun(Run):
     """A finished run whose card is read once: an experiment has hundreds."""
 
-    # A TypedDict once cards have one.
     @cached_property
-    def card(self) -> dict[str, Any]:  # pyright: ignore[reportIncompatibleMethodOverride]
+    def card(self) -> Card:  # pyright: ignore[reportIncompatibleMethodOverride]
         """What the run made."""
         return super().card
 
