@@ -200,7 +200,7 @@ def _checks(function: Callable[..., Any]) -> dict[str, Callable[[Any], Any]]:
     return checks
 
 
-def build_settings(model: type[SettingsType], values: Mapping[str, Any]) -> tuple[SettingsType, dict[str, Any]]:
+def build_settings(model: type[SettingsType], values: Mapping[str, Any]) -> tuple[SettingsType, dict[str, object]]:
     """Settings from keyword arguments, and the arguments that are not among its fields."""
     own = {name: value for name, value in values.items() if name in model.model_fields}
     return build(model, own, subject=""), {name: value for name, value in values.items() if name not in own}

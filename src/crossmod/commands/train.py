@@ -5,7 +5,7 @@ from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, Any, Literal
 
-from crossmod.commands import Paths, build_settings, command, print_yaml, settings_of, several
+from crossmod.commands import Option, Paths, build_settings, command, print_yaml, settings_of, several
 from crossmod.config import Settings, read_yaml
 from crossmod.errors import InputError
 from crossmod.files import PathName
@@ -21,7 +21,7 @@ PRESET = "rafiq2025"
 HARDWARE = settings_of(Machine, panels=PANELS)
 
 
-def options_of(model: type[Settings], presets: Mapping[str, Settings]) -> dict[str, Any]:
+def options_of(model: type[Settings], presets: Mapping[str, Settings]) -> dict[str, Option]:
     """The options of training: settings, which start from a preset."""
     return settings_of(model, preset=presets[PRESET], stated=STATED[model], panels=PANELS)
 

@@ -18,6 +18,8 @@ from crossmod.statistics.saturation import saturation
 from crossmod.statistics.verdicts import MAIN, Compared, Facts, Origin, compare_arms, shared_by_folds
 
 SEED = 0
+# What the findings keep of a planned arm.
+OF_PLAN = ("name", "baseline", "segmenter", "translator", "count", "min_consistency", "labelled")
 
 # By metric, by arm.
 Scores = Mapping[str, Mapping[str, ArmScores]]
@@ -71,10 +73,7 @@ def families(plan: Plan, scores: Mapping[str, ArmScores]) -> Iterator[tuple[str,
 
 
 def findings(plan: Plan, results: Sequence[Result], draws: int) -> Findings:
-    """The statistics of all arms that have results.
-
-    `draws` of patients and runs give the share of draws in which each count is the best.
-    """
+    """The statistics of all arms that have results; `draws` are for the share in which each count is the best."""
     scores = {metric: arm_scores(results, metric) for metric in BY_PATIENT}
     compared = compare(plan, scores, untrained_baselines(results))
     arms = [arm for arm in plan.arms.values() if arm.name in scores[MAIN]]
@@ -100,15 +99,9 @@ def _arm(arm: Arm, results: Sequence[Result], scores: Scores, compared: Comparis
     needed = power.plan(base, scored, compared[MAIN][arm.name]["arms"]) if base is not None else None
     return to_json(
         {
-            "name": arm.name,
-            "baseline": arm.baseline,
-            "segmenter": arm.segmenter,
-            "translator": arm.translator,
-            "count": arm.count,
+            **{key: getattr(arm, key) for key in OF_PLAN},
             "slices": _mean_slices(arm) if arm.slices else 0,
             "real_slices": float(np.mean([result.card["data"]["train_slices"] for result in own])),
-            "min_consistency": arm.min_consistency,
-            "labelled": arm.labelled,
             "runs": [{"fold": result.fold, "seed": result.seed, "run": result.run.name} for result in own],
             "wanted": len(arm.runs),
             "constant": sum(bool(result.card["scores"]["constant"]) for result in own),

@@ -120,20 +120,12 @@ def sides_of(store: Store, settings: SegmentSettings) -> FoldCases:
     return sides
 
 
-@dataclass(frozen=True)
-class ScaledSettings:
-    """The settings of a design with their pixel sizes, by their names in it."""
-
-    translators: dict[str, TranslateSettings]
-    segmenters: dict[str, SegmentSettings]
-
-
 def scaled(
     translators: Mapping[str, TranslateSettings],
     segmenters: Mapping[str, SegmentSettings],
     stores: Mapping[Modality, Store],
     target: Modality,
-) -> ScaledSettings:
+) -> tuple[dict[str, TranslateSettings], dict[str, SegmentSettings]]:
     """Choose the pixel size (mm) of all settings without one, from all patients of both sides.
 
     Translators are compared over folds, and segmenters read their output: a pixel size per fold would be a further
@@ -148,18 +140,15 @@ def scaled(
     kinds: set[FrameKind] = {settings.frame for settings in all_settings if _is_open(settings)}
     measured = {kind: measure(kind) for kind in kinds}
     field_mm = max((needed_mm(bodies) for bodies in measured.values()), default=0.0)
-    result = ScaledSettings(
-        {name: settle(settings, field_mm) for name, settings in translators.items()},
-        {name: settle(settings, field_mm) for name, settings in segmenters.items()},
-    )
+    settled = {name: settle(settings, field_mm) for name, settings in translators.items()}
     bodies: Mapping[str, list[Extent]] = {}
-    for name, settings in result.translators.items():
+    for name, settings in settled.items():
         log.info("Translator %s:", name)
         bodies = measured.get(settings.frame) or measure(settings.frame)
         check_sides(bodies, settings, stated=not _is_open(translators[name]))
     for side, of_side in bodies.items():
         warn_of_sizes(side, of_side)
-    return result
+    return settled, {name: settle(settings, field_mm) for name, settings in segmenters.items()}
 
 
 def _is_open(settings: ImageSettings) -> bool:

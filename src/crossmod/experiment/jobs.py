@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from crossmod.config import build
 from crossmod.data.store import MANIFEST
@@ -53,10 +53,7 @@ class Job:
 def name_of(
     kind: Kind, what: str, settings: Mapping[str, Any], cases: Mapping[str, object], needs: Mapping[str, str]
 ) -> str:
-    """`kind-what-hash`; the same for the same settings, cases and needed runs, whatever the plan.
-
-    `what` is the family or the network, for people; `cases` are checksums.
-    """
+    """`kind-what-hash`; the same for the same settings, checksums of cases and needed runs, whatever the plan."""
     # Values that runs had before the setting existed are not hashed, so that older experiments keep their names.
     hashed = {key: value for key, value in settings.items() if key not in BEFORE_FRAMES or value != BEFORE_FRAMES[key]}
     content = {"results": RESULTS, "kind": kind, "settings": hashed, "cases": cases, "needs": needs}
@@ -126,9 +123,7 @@ class Scheduler:
         _refuse_circles(needs)
         finished = set(done) & set(needs)
         self.states: dict[str, State] = dict.fromkeys(needs, "waiting")
-        self.counts: dict[State, int] = {
-            "waiting": len(needs), "ready": 0, "running": 0, "done": 0, "failed": 0, "blocked": 0,
-        }  # fmt: skip
+        self.counts: dict[State, int] = {**dict.fromkeys(get_args(State), 0), "waiting": len(needs)}
         self.failures: dict[str, str] = {}
         """By job, why it failed or is blocked."""
         self.tries: dict[str, int] = {}

@@ -10,7 +10,7 @@ from crossmod.data.people import who_is_who
 from crossmod.data.store import CaseRecord, Store, open_stores
 from crossmod.errors import InputError
 from crossmod.experiment.design import ALL, COUNT, NONE, Design
-from crossmod.experiment.folds import FoldCases, ScaledSettings, scaled, sides_of, source_patients
+from crossmod.experiment.folds import FoldCases, scaled, sides_of, source_patients
 from crossmod.experiment.jobs import Job, name_of
 from crossmod.presets import Chosen
 from crossmod.seeds import derive
@@ -55,11 +55,7 @@ class Plan:
 
 
 def make_plan(design: Design, stores: Mapping[Modality, tuple[Path, ...]]) -> Plan:
-    """Expand a design over the cases of some stores.
-
-    Only manifests are read; images too if the manifests do not give the position of bodies. All runs have the same
-    pixel size in mm.
-    """
+    """Expand a design over stores; only manifests are read, and images if these do not say where bodies are."""
     target = design.target
     if len(stores[target]) > 1:
         found, do = f"{len(stores[target])} stores of {target}", "Prepare them into one with --append."
@@ -74,7 +70,7 @@ def make_plan(design: Design, stores: Mapping[Modality, tuple[Path, ...]]) -> Pl
         log.info("%s", line)
     by_side = dict(zip((target, source), people.stores, strict=True))
     opened: dict[Modality, Store] = {side: by_side[side] for side in ("ct", "mr")}
-    settings = scaled(design.translator_settings, design.segmenter_settings, opened, target)
+    translators, segmenters = scaled(design.translator_settings, design.segmenter_settings, opened, target)
     plan = Plan(
         design,
         target,
@@ -85,11 +81,11 @@ def make_plan(design: Design, stores: Mapping[Modality, tuple[Path, ...]]) -> Pl
         patients={case.id: case.patient for case in opened[target].cases},
         pixels={
             name: f"{of_network.size} px, {pixel_words(of_network.model_dump())}"
-            for name, of_network in (*settings.translators.items(), *settings.segmenters.items())
+            for name, of_network in (*translators.items(), *segmenters.items())
         },
     )
     paths = {side: tuple(str(path.resolve()) for path in stores[side]) for side in ("ct", "mr")}
-    builder = _Builder(plan, paths, opened, settings)
+    builder = _Builder(plan, paths, opened, translators, segmenters)
     for fold in design.chosen_folds:
         builder.add_fold(fold)
     return replace(plan, arms=dict(sorted(plan.arms.items(), key=lambda item: item[1].baseline is not None)))
@@ -102,19 +98,20 @@ class _Builder:
     plan: Plan
     paths: Mapping[str, tuple[str, ...]]
     stores: Mapping[Modality, Store]
-    settings: ScaledSettings
+    translators: Mapping[str, TranslateSettings]
+    segmenters: Mapping[str, SegmentSettings]
 
     def add_fold(self, fold: int) -> None:
         """Add the translators, synthetic slices and segmenters of one fold."""
         d = self.plan.design
         # By translator and seed, the job that synthesizes and the number of its slices.
         synthetic: dict[tuple[str, int], tuple[str, int]] = {}
-        for name, base in self.settings.translators.items():
+        for name, base in self.translators.items():
             settings = self._with_source(self._in_fold(base, fold), fold)
             for seed in d.seeds if d.retrain else d.seeds[:1]:
                 job, slices = self._add_translator(name, settings, fold, seed)
                 synthetic |= {(name, each): (job, slices) for each in ([seed] if d.retrain else d.seeds)}
-        for name, base in self.settings.segmenters.items():
+        for name, base in self.segmenters.items():
             settings = self._in_fold(base, fold)
             sides = sides_of(self.stores[self.plan.target], settings)
             self.plan.tested[fold] = (frozenset(sides.test), frozenset(sides.tested_cases))
@@ -188,7 +185,7 @@ class _Builder:
                     arm = self._arm(segmenter, None, count, 0.0, str(labelled), None)
                     self._add_segmenters(arm, settings, {}, fold, sides)
                 continue
-            for translator, translated in self.settings.translators.items():
+            for translator, translated in self.translators.items():
                 for least in d.min_consistency if family_of(translated.family).segmentor else (0.0,):
                     arm = self._arm(segmenter, translator, count, least, str(labelled), base)
                     arm.slices[fold] = number

@@ -63,10 +63,7 @@ class Result:
 
 
 def results_of(plan: Plan, root: Path) -> list[Result]:
-    """All finished segmenters, in the order of the arms.
-
-    Surface distances of runs of a version that measured them at another surface do not count.
-    """
+    """All finished segmenters, in the order of the arms; without surface distances of another surface."""
     results = [
         Result(arm, fold, seed, plan.jobs[name].folder(root), Run(plan.jobs[name].folder(root)).card, plan.patients)
         for arm in plan.arms.values()

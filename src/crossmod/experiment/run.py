@@ -163,9 +163,14 @@ def _phantom(design: Design, folder: Path) -> Path:
     if design.phantom is None:
         do = "Name the stores that `crossmod prepare` made, with --data."
         raise InputError("--data", found="nothing", expected="stores of CT and of MR", do=do)
-    store, made = folder / "store", folder / "phantom"
+    return prepare_phantom(folder, PhantomSettings(**design.phantom.model_dump()))
+
+
+def prepare_phantom(folder: Path, settings: PhantomSettings) -> Path:
+    """Make up patients and prepare their store in a folder, unless it has them; gives the store."""
+    store, phantom = folder / "store", folder / "phantom"
     if not (store / MANIFEST).is_file():
-        if not made.exists():
-            write_phantom(made, PhantomSettings(**design.phantom.model_dump()))
-        prepare_chaos(made, store, sequences=("ct", "t2_spir"))
+        if not phantom.exists():
+            write_phantom(phantom, settings)
+        prepare_chaos(phantom, store, sequences=("ct", "t2_spir"))
     return store

@@ -37,10 +37,7 @@ def between(
     unit: str = "",
     without: str = "",
 ) -> str:
-    """A number with its interval, such as `0.52 [0.48, 0.56]`; None, NaN and infinite ends are no interval.
-
-    `unit` comes after the number, `without` after a number without an interval.
-    """
+    """A number with its interval, such as `0.52 [0.48, 0.56]`, or `without` one if an end is None, NaN or infinite."""
     text = number(value, digits, sign=sign)
     if text == UNDEFINED:
         return text

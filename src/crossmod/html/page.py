@@ -21,10 +21,7 @@ def check_free(out: Path) -> None:
 
 
 def templates(room: str) -> Environment:
-    """The templates of a package, such as `crossmod.report`, and those that all pages share.
-
-    Text is escaped, and an undefined name in a template is an error.
-    """
+    """The templates of a package and those of all pages; text is escaped, an undefined name in one is an error."""
     loader = ChoiceLoader([PackageLoader(room), PackageLoader("crossmod.html")])
     return Environment(loader=loader, autoescape=True, undefined=StrictUndefined)
 

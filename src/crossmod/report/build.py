@@ -12,10 +12,7 @@ from crossmod.report.images import images
 
 
 def build_report(paths: Sequence[Path], out: Path, *, sources: Sequence[Path] = ()) -> list[str]:
-    """Write the report of runs, results and synthetic stores, or of an experiment; gives a sentence per arm.
-
-    `sources` are searched for the slices that synthetic ones were made from, beside the stores that the runs used.
-    """
+    """Write the report of runs, results and synthetic stores, or of an experiment; gives a sentence per arm."""
     check_free(out)
     experiment = experiment_among(paths)
     if experiment is not None:

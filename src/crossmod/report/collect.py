@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -123,9 +124,13 @@ class Arm:
 
     name: str
     runs: tuple[Run, ...]  # one for each seed and fold
-    cards: tuple[Card, ...]
     settings: dict[str, str]  # what all of them share, as text
     synthetic: int  # how many synthetic slices
+
+    @cached_property
+    def cards(self) -> tuple[Card, ...]:
+        """The cards of the runs."""
+        return tuple(run.card for run in self.runs)
 
     @property
     def tables(self) -> dict[tuple[int, int], dict[str, float]]:
@@ -184,10 +189,7 @@ def spread_of(means: Sequence[float | int]) -> str:
 
 
 def arms(runs: Sequence[Run]) -> list[Arm]:
-    """Group segmentation runs into arms, in their order; a run that is named twice counts once.
-
-    Refused: two runs of one arm that tested the same patient with the same seed, since they are not independent.
-    """
+    """Group segmentation runs into arms, in their order; one named twice counts once, a patient once per seed."""
     groups: dict[tuple[Any, ...], list[Run]] = {}
     for run in {run.path.resolve(): run for run in runs}.values():
         data = run.card["data"]
@@ -226,7 +228,7 @@ def _arm(runs: tuple[Run, ...], varying: Sequence[str]) -> Arm:
     name += "".join(f", {key.replace('_', ' ')} {settings[key]}" for key in varying)
     if cards[0]["leaking"]:
         name += " (split by slice: leaking)"
-    return Arm(name, runs, cards, _shared(cards[0]), settings["count"])
+    return Arm(name, runs, _shared(cards[0]), settings["count"])
 
 
 def baseline_of(all_arms: Sequence[Arm], arm: Arm) -> Arm | None:
@@ -244,10 +246,7 @@ def baseline_of(all_arms: Sequence[Arm], arm: Arm) -> Arm | None:
 
 
 def compared(all_arms: Sequence[Arm], translators: Sequence[Run]) -> list[Compared | None]:
-    """The 3D Dice of each arm compared with its baseline, as in an experiment; None without one on the same patients.
-
-    Seeds and source patients of translators that are not among `translators` count as shared by all folds.
-    """
+    """The 3D Dice of each arm compared with its baseline, as in experiments; None without one on the same patients."""
     found: list[Compared | None] = [None] * len(all_arms)
     for base in all_arms:
         places = [

@@ -167,7 +167,8 @@ def images(runs: Sequence[Run]) -> dict[str, object] | None:
 
 
 def _result(run: Run) -> dict[str, object]:
-    card = run.card
+    card, stored = run.card, load_spectra(run.path)
+    names = ["real", HELD_OUT, *card["models"]]
     sequence = f" {card['sequence']}" if card["sequence"] else ""
     return {
         "name": run.path.resolve().name,
@@ -180,7 +181,7 @@ def _result(run: Run) -> dict[str, object]:
         "warnings": card["warnings"],
         "layers": layer_picture(run),
         "curves": layer_curves(card),
-        "spectra": _spectra(run),
+        "spectra": spectra(dict(zip(names, stored, strict=True))) if stored else None,
         "organs": _organs(card),
         "others": _others(card),
         "sides": _sides(card),
@@ -208,10 +209,7 @@ def _cell(score: str, verdict: str = "") -> Cell:
 
 
 def layer_picture(run: Run) -> str | None:
-    """A typical slice of each layer: real in the first row, synthetic below (Crespi et al., Fig. 4).
-
-    Pixels are read from the stores, since a result holds none; None without any store.
-    """
+    """A typical slice of each layer, real above synthetic (Crespi et al., Fig. 4); None without any of the stores."""
     card, inputs = run.card, run.config["inputs"]
     real = _open(run.path / card["data"]["real"]["store"])
     stores = {name: _open(run.path / model["store"]) for name, model in card["data"]["models"].items()}
@@ -244,12 +242,6 @@ def _slice(store: Store | None, row: Mapping[str, Any] | None, known: Mapping[st
     frame = scale.frame_of(store, store.record(row["case"]))
     volume = frame.place(take_slices(store.read(row["case"], check_units=False), [row["place"]]))
     return Intensity(row["low"], row["high"]).to_model(volume.voxels[0])
-
-
-def _spectra(run: Run) -> str | None:
-    stored = load_spectra(run.path)
-    names = ["real", HELD_OUT, *run.card["models"]]
-    return spectra(dict(zip(names, stored, strict=True))) if stored else None
 
 
 def _organs(card: Card) -> Table | None:

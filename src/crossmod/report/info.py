@@ -30,10 +30,7 @@ from crossmod.settings import pixel_words
 
 
 def describe_data(path: Path, *, modality: Modality | None = None) -> Group:
-    """Describe a store, a NIfTI file or a DICOM folder as rich tables.
-
-    A NIfTI file does not record its `modality`, on which only the unit depends.
-    """
+    """Describe a store, a NIfTI file (whose unit depends on its modality) or a DICOM folder as rich tables."""
     if (path / MANIFEST).is_file():
         return _store(Store(path))
     if path.is_file() and path.name.endswith((".nii", ".nii.gz")):

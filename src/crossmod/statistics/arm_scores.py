@@ -192,11 +192,11 @@ def satterthwaite(parts: Sequence[tuple[float, int]]) -> float:
 class Undefined:
     """Patients without a defined score in some run."""
 
-    base: int  # their number in the base
-    arm: int  # their number in the arm
+    undefined_base: int  # their number in the base
+    undefined_arm: int  # their number in the arm
     # Two-sided p value of McNemar's exact test of the difference of these numbers; 1 if no patient lacks a score in
     # one arm only
-    p: float
+    undefined_p: float
     folds_lost: int  # folds that have scores, but no patient with a score in all runs of both arms
 
 

@@ -154,10 +154,7 @@ LEAST_VALUES = 3
 
 
 def upper_bound(values: Sequence[float], alpha: float, least_spread: float = 0.0) -> float | None:
-    """The value that the next of some independent, about normal values exceeds with probability `alpha`.
-
-    None with fewer than three; `least_spread` is a lower limit of the standard deviation.
-    """
+    """What the next of three or more about normal values exceeds with probability `alpha`; None for fewer."""
     known = np.asarray(values, dtype=np.float64)
     n = len(known)
     if n < LEAST_VALUES:

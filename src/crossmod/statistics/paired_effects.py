@@ -65,19 +65,11 @@ def _effect(base: ArmScores, arm: ArmScores, worst: float) -> Effect:
     found = _students_t(before, after)
     if not left_out:
         return found
-    counts = undefined(base, arm)
     filled = failures_as_worst(base, arm, worst)
     # If neither arm has a score of any patient that is left out, nothing can be counted as worst.
     some_failed = len(filled[0].folds) > found.patients
-    return replace(
-        found,
-        left_out=left_out,
-        undefined_base=counts.base,
-        undefined_arm=counts.arm,
-        undefined_p=counts.p,
-        folds_lost=counts.folds_lost,
-        worst=_students_t(*filled) if some_failed else None,
-    )
+    if_failed = _students_t(*filled) if some_failed else None
+    return replace(found, left_out=left_out, worst=if_failed, **vars(undefined(base, arm)))
 
 
 def _students_t(base: ArmScores, arm: ArmScores) -> Effect:

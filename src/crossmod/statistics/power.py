@@ -131,10 +131,7 @@ def _residual_variance(arm: ArmScores) -> float:
 
 
 def power_of(effect: float, sd: float, patients: int, luck: Luck = NO_LUCK, level: float = 1 - CONFIDENCE) -> float:
-    """Probability that the two-sided t test at a level excludes 0 (Cohen 1988; noncentral t), with 2 or more patients.
-
-    `sd` is that of a patient's difference. Without luck of folds and runs, this is the paired t test.
-    """
+    """Probability that the two-sided t test at a level excludes 0 (Cohen 1988; noncentral t); `sd` of patients."""
     of_patients = sd**2 / patients
     variance = (of_patients + luck.variance) * luck.inflation
     if variance == 0:

@@ -56,10 +56,7 @@ Divide = Callable[[TestedSlices], np.ndarray]
 
 
 def explain_gain(plan: Plan, root: Path, results: Sequence[Result]) -> Why:
-    """Strata of the gains, quality of the synthetic slices, and curves of the trainings, as plain values.
-
-    Parts whose files cannot be read any more are left out, as `notes` say, so that the experiment still has results.
-    """
+    """Strata of the gains, quality of the slices and curves of the trainings; `notes` say which could not be read."""
     notes: list[str] = []
 
     def part(make: Callable[[], Any], note: str) -> Any:

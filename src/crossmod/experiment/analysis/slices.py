@@ -51,10 +51,7 @@ TestedByFold = Mapping[tuple[int, int], Sequence[TestedSlices]]
 def slices_by_fold(
     plan: Plan, results: Sequence[Result]
 ) -> tuple[dict[tuple[int, int], list[TestedSlices]], list[Placed]]:
-    """All tested slices by fold and slice size, and the cases with their layers.
-
-    Layers are those of the whole real case, whatever part of it was tested.
-    """
+    """All tested slices by fold and slice size, and the cases, with the layers of the whole real case."""
     firsts = {(result.fold, _size(result)): result for result in reversed(results)}
     tested = {case for result in firsts.values() for case in result.card["tested"]}
     placed: dict[str, Placed] = {}

@@ -32,10 +32,7 @@ TRIES = 3
 def cases_on_ray(
     address: str | None = None, gpus: float = 0.0
 ) -> Callable[[Callable[[Case], Row], Sequence[Case]], Iterator[Row]]:
-    """What `translate_list` takes as `spread`; all machines must see the same folders under the same paths.
-
-    0.25 `gpus` let four cases share one; without an address Ray is started on this machine only.
-    """
+    """What `translate_list` takes as `spread`; all machines must see the same folders under the same paths."""
     connection = Connection(address)
 
     def spread(do: Callable[[Case], Row], cases: Sequence[Case]) -> Iterator[Row]:

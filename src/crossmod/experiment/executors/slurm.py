@@ -46,11 +46,7 @@ FINAL = {
 
 
 class SlurmExecutor:
-    """Each job is a task of an array.
-
-    `extra` are options of `sbatch`, such as `{"account": "radiology"}`; `cluster` is `slurm`, or `local` for tests:
-    plain processes on this machine.
-    """
+    """Each job is a task of an array; `extra` are options of `sbatch`; `cluster="local"` is for tests."""
 
     slots = MOST
 

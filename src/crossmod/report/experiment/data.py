@@ -83,9 +83,8 @@ class Experiment:
 
     def as_arm(self, arm: ArmFinding) -> Arm:
         """An arm as the report of single runs has it."""
-        runs = self.runs(arm)
-        cards = tuple(run.card for run in runs.values())
-        return Arm(arm["name"], tuple(runs.values()), cards, {}, cards[0]["settings"]["count"])
+        runs = tuple(self.runs(arm).values())
+        return Arm(arm["name"], runs, {}, runs[0].card["settings"]["count"])
 
     def family(self, arm: ArmFinding) -> str | None:
         """The family of translators that made its synthetic slices; None of a baseline."""
