@@ -81,11 +81,11 @@ class Design(Settings):
 
     @model_validator(mode="after")
     def _check(self) -> "Design":
-        for problem in (*self._unusual_values(), *self._unusual_sides()):
+        for problem in (*self._problems_of_values(), *self._problems_of_sides()):
             raise ValueError(problem)
         return self
 
-    def _unusual_values(self) -> Iterator[str]:
+    def _problems_of_values(self) -> Iterator[str]:
         for name in ("translators", "segmenters", "counts", "labelled", "min_consistency", "seeds"):
             if not getattr(self, name):
                 yield f"at least one of {name}, got none"
@@ -97,7 +97,7 @@ class Design(Settings):
         yield from (f"a name of letters, digits, '.', '_' and '-', got {name!r}" for name in names)
         yield from (f"counts such as 354 or 0.5x, got {n!r}" for n in self.counts if not COUNT.fullmatch(str(n)))
 
-    def _unusual_sides(self) -> Iterator[str]:
+    def _problems_of_sides(self) -> Iterator[str]:
         yield from (f"one or more labelled patients, got {n}" for n in self.labelled if isinstance(n, int) and n < 1)
         unknown = sorted(set(self.only_folds) - set(range(self.folds)))
         yield from (f"folds from 0 to {self.folds - 1}, got {fold}" for fold in unknown)
