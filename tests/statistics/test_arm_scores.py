@@ -103,8 +103,8 @@ def test_shares_of_failures_against_statsmodels() -> None:
         oracle: Any = mcnemar(table, exact=True)
         # Where no patient differs, statsmodels has no p.
         expected = 1.0 if table[0][1] + table[1][0] == 0 else float(oracle.pvalue)
-        assert found.p == pytest.approx(min(expected, 1.0))
-        assert (found.base, found.arm) == (int(gone[0].sum()), int(gone[1].sum()))
+        assert found.undefined_p == pytest.approx(min(expected, 1.0))
+        assert (found.undefined_base, found.undefined_arm) == (int(gone[0].sum()), int(gone[1].sum()))
 
 
 def test_no_score_at_all() -> None:

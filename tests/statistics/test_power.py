@@ -6,12 +6,12 @@ from scipy import stats
 from statsmodels.stats.power import TTestPower
 
 from crossmod.statistics.arm_scores import ArmScores, fold_inflation
+from crossmod.statistics.intervals import Estimate
 from crossmod.statistics.paired_effects import effects
 from crossmod.statistics.power import (
     NO_LUCK,
     Luck,
     PowerEstimate,
-    Range,
     holm_level,
     needed_in_words,
     patients_needed,
@@ -182,18 +182,18 @@ def test_a_plan_of_measured_arms() -> None:
     assert "fewer than two" in needed_in_words(alone)
 
 
-def planned(effect: float, luck: Luck, arms: int, needed: Range) -> PowerEstimate:
-    return PowerEstimate(15, effect, 0.05, luck, arms, Range(0.3, 0.1, 0.6), needed, Range(0.039, 0.024, 0.11))
+def planned(effect: float, luck: Luck, arms: int, needed: Estimate) -> PowerEstimate:
+    return PowerEstimate(15, effect, 0.05, luck, arms, Estimate(0.3, 0.1, 0.6), needed, Estimate(0.039, 0.024, 0.11))
 
 
 def test_in_words() -> None:
-    few = planned(0.02, Luck(1e-5, 20.0), 4, Range(52.0, 20.0, math.inf))
+    few = planned(0.02, Luck(1e-5, 20.0), 4, Estimate(52.0, 20.0, math.inf))
     assert needed_in_words(few) == (
         "An effect of +0.020 would need 52 patients (20 or more, or no number is enough); "
         "15 show one of 0.039 (0.024 to 0.110), each with 80% power, 4 arms after Holm. Ranges: 95 % of the variance."
     )
-    assert "luck of folds and runs left out" in needed_in_words(planned(0.02, NO_LUCK, 1, Range(52.0, 20.0, 90.0)))
-    none = Range(math.inf, math.inf, math.inf)
+    assert "luck of folds and runs left out" in needed_in_words(planned(0.02, NO_LUCK, 1, Estimate(52.0, 20.0, 90.0)))
+    none = Estimate(math.inf, math.inf, math.inf)
     assert needed_in_words(planned(0.0, NO_LUCK, 1, none)).startswith("No number of patients would")
-    said = needed_in_words(planned(0.01, Luck(1e-4, 20.0), 1, Range(math.inf, 31.0, math.inf)))
+    said = needed_in_words(planned(0.01, Luck(1e-4, 20.0), 1, Estimate(math.inf, 31.0, math.inf)))
     assert said.startswith("No number of patients in as few folds and runs would show an effect of +0.010 (at best 31)")

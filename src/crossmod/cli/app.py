@@ -24,11 +24,7 @@ app = build_app()
 
 
 def main(words: Sequence[str] | None = None) -> None:
-    """Run a command; a mistake by the user gives one clear sentence and exit code 2.
-
-    Args:
-        words: what was typed after `crossmod`; taken from the command line by default.
-    """
+    """Run the words after `crossmod`; a mistake by the user gives one clear sentence and exit code 2."""
     _escape_what_stdout_cannot_show()
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     words = sys.argv[1:] if words is None else list(words)

@@ -23,7 +23,7 @@ from pydantic import BeforeValidator, TypeAdapter, ValidationError
 
 from crossmod.config import Settings, SettingsType, build, invalid
 from crossmod.files import PathName
-from crossmod.progress import progress_if_asked
+from crossmod.progress import progress_if_asked, say
 
 Paths = PathName | Sequence[PathName]
 
@@ -33,40 +33,24 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class Option:
-    """A setting that a command takes as a keyword argument.
+    """A setting that a command takes as a keyword argument."""
 
-    Args:
-        annotation: its type; None where the preset decides.
-        default: what Python and the command line start from.
-        help: what it means, with its default in words.
-        panel: heading in the help; None: the first.
-    """
-
-    annotation: Any
-    default: Any
-    help: str
-    panel: str | None = None
+    annotation: Any  # its type; None where the preset decides
+    default: Any  # what Python and the command line start from
+    help: str  # what it means, with its default in words
+    panel: str | None = None  # heading in the help; None: the first
 
 
 @dataclass(frozen=True)
 class Command:
-    """A function and how the command line offers it.
+    """A function and how the command line offers it."""
 
-    Args:
-        words: what is typed after `crossmod`.
-        function: the public function.
-        order: place in the list of commands.
-        options: its settings, by name.
-        exit_code: of its result; default: 0.
-        joined: the name in the help of the first two parameters together: several paths and a last one.
-    """
-
-    words: str
+    words: str  # what is typed after `crossmod`
     function: Callable[..., Any]
-    order: int
-    options: Mapping[str, Option] = field(default_factory=dict)
-    exit_code: Callable[[Any], int] | None = None
-    joined: str | None = None
+    order: int  # place in the list of commands
+    options: Mapping[str, Option] = field(default_factory=dict)  # its settings, by name
+    exit_code: Callable[[Any], int] | None = None  # of its result; default: 0
+    joined: str | None = None  # the name in the help of the first two parameters together: several paths and a last one
 
     @property
     def signature(self) -> inspect.Signature:
@@ -135,14 +119,9 @@ def settings_of(
     only: Iterable[str] | None = None,
     panels: Mapping[str, str] | None = None,
 ) -> dict[str, Option]:
-    """The fields of a settings class as options.
+    """The fields of a settings class (or `only` some), as options under the headings of `panels`.
 
-    Args:
-        model: the class.
-        preset: where given, fields are None unless asked for, and this has their values then.
-        stated: the fields whose default value the paper states.
-        only: names of the fields; default: all.
-        panels: heading of each field.
+    With a preset, fields are None unless asked for, and help shows its values; the paper states those of `stated`.
     """
     chosen = model.model_fields if only is None else {name: model.model_fields[name] for name in only}
     options = {}
@@ -221,11 +200,16 @@ def _checks(function: Callable[..., Any]) -> dict[str, Callable[[Any], Any]]:
     return checks
 
 
-def build_settings(model: type[SettingsType], values: Mapping[str, Any]) -> tuple[SettingsType, dict[str, Any]]:
-    """Settings from keyword arguments, and the arguments that are not among its fields.
-
-    Raises:
-        InputError: a value that the settings refuse.
-    """
+def build_settings(model: type[SettingsType], values: Mapping[str, Any]) -> tuple[SettingsType, dict[str, object]]:
+    """Settings from keyword arguments, and the arguments that are not among its fields."""
     own = {name: value for name, value in values.items() if name in model.model_fields}
     return build(model, own, subject=""), {name: value for name, value in values.items() if name not in own}
+
+
+def print_yaml(settings: SettingsType, *, exclude_defaults: bool = False) -> SettingsType:
+    """Print settings as YAML, and give them back."""
+    import yaml
+
+    content = settings.model_dump(mode="json", exclude_defaults=exclude_defaults)
+    say(yaml.safe_dump(content, sort_keys=False, allow_unicode=True).rstrip())
+    return settings

@@ -110,11 +110,7 @@ def _check_place(json: PathName | None) -> None:
         raise InputError("--json", found=f"{json}, in no folder", expected="a file in one", do="Make the folder first.")
 
 
-def _broken(checks: "list[Check]") -> int:
-    return int(any(check.state == "broken" for check in checks))
-
-
-@command("doctor", 10, exit_code=_broken)
+@command("doctor", 10, exit_code=lambda checks: int(any(check.state == "broken" for check in checks)))
 def doctor(*, json: PathName | None = None) -> "list[Check]":
     """Show what this machine has, how a training will compute on it and why, and what to fix.
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from crossmod.commands import Paths, build_settings, command, settings_of, several
+from crossmod.commands import Paths, build_settings, command, print_yaml, settings_of, several
 from crossmod.config import with_changes
 from crossmod.errors import InputError
 from crossmod.experiment.executors.options import ExecutorOptions, executor_of, side_by_side
@@ -62,7 +62,7 @@ def run_experiment(
     design = with_changes(design, seeds=seeds) if seeds else design
     design = with_changes(design, same_people=same_people) if same_people else design
     if show:
-        return _print(design)
+        return print_yaml(design, exclude_defaults=True)
     if out is None:
         raise InputError("--out", found="nothing", expected="a folder", do="Name the experiment's folder.")
     where, _ = build_settings(ExecutorOptions, options)
@@ -88,14 +88,6 @@ def run_experiment(
         count = f"{len(result.failed)} of {len(result.plan.jobs)}"
         say(f"{count} runs failed or could not be made; the report says which.")
     return result
-
-
-def _print(design: "Design") -> "Design":
-    import yaml
-
-    content = design.model_dump(mode="json", exclude_defaults=True)
-    say(yaml.safe_dump(content, sort_keys=False, allow_unicode=True).rstrip())
-    return design
 
 
 @command("demo", 8)

@@ -5,7 +5,7 @@ from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, Any, Literal
 
-from crossmod.commands import Paths, build_settings, command, settings_of, several
+from crossmod.commands import Option, Paths, build_settings, command, print_yaml, settings_of, several
 from crossmod.config import Settings, read_yaml
 from crossmod.errors import InputError
 from crossmod.files import PathName
@@ -21,7 +21,7 @@ PRESET = "rafiq2025"
 HARDWARE = settings_of(Machine, panels=PANELS)
 
 
-def options_of(model: type[Settings], presets: Mapping[str, Settings]) -> dict[str, Any]:
+def options_of(model: type[Settings], presets: Mapping[str, Settings]) -> dict[str, Option]:
     """The options of training: settings, which start from a preset."""
     return settings_of(model, preset=presets[PRESET], stated=STATED[model], panels=PANELS)
 
@@ -60,7 +60,7 @@ def train(
     machine, asked = build_settings(Machine, settings)
     chosen = resolve(TRANSLATE, preset, config, asked)
     if dry_run:
-        return _print_settings(chosen)
+        return print_yaml(chosen)
     from crossmod.synthesis.train import train_translator
 
     run = train_translator(Path(out), ct=several(ct), mr=several(mr), settings=chosen, machine=machine)
@@ -161,7 +161,7 @@ def segment(
     machine, asked = build_settings(Machine, settings)
     chosen = resolve(SEGMENT, preset, config, asked)
     if dry_run:
-        return _print_settings(chosen)
+        return print_yaml(chosen)
     from crossmod.report.collect import one_line
     from crossmod.segmentation.train import train_segmenter
 
@@ -175,11 +175,7 @@ def segment(
 
 
 def resolve(presets: Mapping[str, Chosen], preset: str, config: PathName | None, asked: Mapping[str, Any]) -> Chosen:
-    """The settings that result from a preset, a file and options.
-
-    Raises:
-        InputError: an unknown preset, values that the settings refuse, or an option that would have no effect.
-    """
+    """The settings that result from a preset, a file and options."""
     if preset not in presets:
         found, expected = f"{preset!r}", f"one of {', '.join(presets)}"
         raise InputError("--preset", found=found, expected=expected, do="Choose one of them.")
@@ -198,10 +194,3 @@ def _labelled(store: PathName, settings: TranslateSettings) -> bool:
     from crossmod.data.store import Store
 
     return any(settings.organs[0] in case.labels.values() for case in Store(store).cases)
-
-
-def _print_settings(settings: Chosen) -> Chosen:
-    import yaml
-
-    say(yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False).rstrip())
-    return settings

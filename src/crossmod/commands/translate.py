@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import crossmod
 from crossmod.commands import Paths, command, several
@@ -22,19 +22,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Translated:
-    """One translated patient.
-
-    Args:
-        out: the written output.
-        translation: image, body, uncertainty and labels.
-        trust: how far to trust it.
-        truth: its difference from a real scan, if one was given.
-    """
+    """One translated patient."""
 
     out: Path
-    translation: "crossmod.Translation"
-    trust: "crossmod.Trust"
-    truth: "crossmod.AgainstTruth | None"
+    translation: "crossmod.Translation"  # image, body, uncertainty and labels
+    trust: "crossmod.Trust"  # how far to trust it
+    truth: "crossmod.AgainstTruth | None"  # its difference from a real scan, if one was given
 
 
 def _failed(result: "Translated | tuple[Row, ...]") -> int:
@@ -113,13 +106,13 @@ def translate(
         subject="translate",
     )
     output = {"keep_identity": keep_identity, "segmentation": segmentation}
-    series = {"series_number": series_number, "echo_time": echo_time}
     if list is not None:
         if len(paths) != 1 or input or truth:
             more = (" and --input" if input else "") + (" and --truth" if truth else "")
             found, alone = f"{count(len(paths), 'path')} after the run{more}", "the folder of the outputs alone"
             raise InputError("translate --list", found=found, expected=alone, do="Leave the rest out.")
-        values = {"out": Path(paths[0]), "options": options, "device": device, **output, **series}
+        values = {"out": Path(paths[0]), "options": options, "device": device, **output}
+        values |= {"series_number": series_number, "echo_time": echo_time}
         job = build(crossmod.BatchJob, values, subject="translate")
         return _translate_list(model_paths, Path(list), job, strict, _spread(executor, address, gpus))
     if executor != "local" or address is not None or gpus:
@@ -138,7 +131,9 @@ def translate(
     refuse_existing(out, *(Path(f"{out}{suffix}") for suffix in SUFFIXES))
     model = crossmod.load_model(*model_paths, device=device)
     real = None if truth is None else Path(truth)
-    result = _translate_one(model, named or inputs, out, options, real, output, series)
+    source = model.about.source
+    volumes = crossmod.read_volumes(named or inputs, source, series_number=series_number, echo_time=echo_time)
+    result = _translate_one(model, [*named.values(), *inputs], volumes, out, options, real, output)
     if strict and result.trust.warnings:
         raise Untrusted(f"{out}: {result.trust.verdict}")
     return result
@@ -146,16 +141,14 @@ def translate(
 
 def _translate_one(
     model: "crossmod.Model",
-    paths: dict[str, Path] | Sequence[Path],
+    given: Sequence[Path],
+    volumes: "Sequence[crossmod.Volume]",
     out: Path,
     options: "crossmod.Options",
     truth: Path | None,
     output: dict[str, bool],
-    series: dict[str, Any],
 ) -> Translated:
     about = model.about
-    volumes = crossmod.read_volumes(paths, about.source, **series)
-    given = [*(paths.values() if isinstance(paths, dict) else paths)]
     # Before the work, not after it.
     real = None if truth is None else crossmod.read_volume(truth, about.target, beside=given[0])
     result = model.translate(*volumes, options=options)

@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from crossmod.config import with_changes
-from crossmod.data.importers.chaos import prepare_chaos
-from crossmod.data.store import MANIFEST, Store
+from crossmod.data.store import Store
 from crossmod.errors import InputError
 from crossmod.experiment.executors.base import InProcess
 from crossmod.experiment.executors.local import LocalExecutor
@@ -21,9 +20,9 @@ from crossmod.experiment.executors.options import side_by_side
 from crossmod.experiment.folds import scaled
 from crossmod.experiment.jobs import Job
 from crossmod.experiment.live_table import LiveTable
-from crossmod.experiment.run import execute
+from crossmod.experiment.run import execute, prepare_phantom
 from crossmod.files import lock, natural_key
-from crossmod.phantom.dataset import PhantomSettings, write_phantom
+from crossmod.phantom.dataset import PhantomSettings
 from crossmod.presets import SEGMENT, TRANSLATE
 from crossmod.progress import say
 from crossmod.report.build import build_report
@@ -41,26 +40,14 @@ FAMILIES: tuple[Literal["essnet", "cyclegan"], ...] = ("essnet", "cyclegan")
 
 
 def run_demo(out: Path, seed: int = 0, jobs: int = 0) -> Path:
-    """Phantom, stores, two translators, synthetic slices, segmenters, report.
-
-    Args:
-        out: folder for everything.
-        seed: of patients and networks.
-        jobs: runs at once; 0: as many as cores and memory allow. It does not change the results.
-
-    Returns:
-        The report.
-
-    Raises:
-        InputError: the folder holds a demo with another seed, another demo writes there, or a run failed.
-    """
+    """Phantom, store, two translators, synthetic slices, segmenters, report; the number of `jobs` changes no result."""
     out.mkdir(parents=True, exist_ok=True)
     with lock(out / ".lock"):
-        store, page = out / "store", out / "report.html"
-        say("Making up patients")
-        _phantom(out / "phantom", seed)
-        say("Preparing the store")
-        _prepare(out / "phantom", store)
+        say("Making up patients, and preparing their store")
+        people = LABELLED + UNLABELLED + TESTED
+        store = prepare_phantom(
+            out, PhantomSettings(ct_patients=CT_PATIENTS, mr_patients=people, size=SIZE, slices=SLICES, seed=seed)
+        )
         runs = {job.name: job for job in _jobs(store, seed)}
         _refuse_other_settings(runs, out)
         chosen = side_by_side(CPU, (TRANSLATE["tiny"], SEGMENT["tiny"]), jobs)
@@ -72,6 +59,7 @@ def run_demo(out: Path, seed: int = 0, jobs: int = 0) -> Path:
             do = "Rerun the command: finished runs are kept."
             raise InputError(out, found=f"{name} failed: {why}", expected="a complete demo", do=do)
         say("Report")
+        page = out / "report.html"
         for line in build_report([job.folder(out) for job in runs.values() if job.kind != "synthesize"], page):
             say(line)
         return page
@@ -82,15 +70,15 @@ def _jobs(store: Path, seed: int) -> Iterator[Job]:
     here = (str(store.resolve()),)
     opened = Store(store)
     # The same pixel size for all runs.
-    settings = scaled(
+    translators, segmenters = scaled(
         {family: translate_settings(store, family, seed) for family in FAMILIES},
         {"unet": segment_settings(store, 0, seed)},
         {"ct": opened, "mr": opened},
         "mr",
     )
-    pixels = {"frame": settings.segmenters["unet"].frame, "pixel_mm": settings.segmenters["unet"].pixel_mm}
+    pixels = {"frame": segmenters["unet"].frame, "pixel_mm": segmenters["unet"].pixel_mm}
     for family in FAMILIES:
-        own = settings.translators[family]
+        own = translators[family]
         stores = {"ct": here, "mr": here}
         yield Job(family, "train", family, own.model_dump(mode="json"), stores, {}, work=own.epochs)
     for family in FAMILIES:
@@ -111,19 +99,6 @@ def _refuse_other_settings(runs: dict[str, Job], out: Path) -> None:
         if is_run(folder) and (then := Run(folder).config["settings"]["seed"]) != job.settings["seed"]:
             expected = f"a new folder, or the one with --seed {job.settings['seed']}"
             raise InputError(out, found=f"a demo with --seed {then}", expected=expected, do="Choose another --out.")
-
-
-def _phantom(out: Path, seed: int) -> None:
-    if not out.exists():
-        people = LABELLED + UNLABELLED + TESTED
-        write_phantom(
-            out, PhantomSettings(ct_patients=CT_PATIENTS, mr_patients=people, size=SIZE, slices=SLICES, seed=seed)
-        )
-
-
-def _prepare(source: Path, store: Path) -> None:
-    if not (store / MANIFEST).is_file():
-        prepare_chaos(source, store, sequences=("ct", "t2_spir"))
 
 
 def _patients(store: Path) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:

@@ -1,9 +1,10 @@
 """The design of an experiment, a short YAML file: translators, segmenters, counts, folds and seeds."""
 
 import re
+from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import Field, model_validator
 
@@ -30,7 +31,7 @@ class Recipe(Settings):
 
     preset: str
     """Its name."""
-    settings: dict[str, Any] = Field(default_factory=dict)
+    settings: dict[str, object] = Field(default_factory=dict)
     """Settings that override the preset's."""
 
 
@@ -80,34 +81,30 @@ class Design(Settings):
 
     @model_validator(mode="after")
     def _check(self) -> "Design":
-        for name in ("translators", "segmenters", "counts", "labelled", "min_consistency", "seeds"):
-            if not getattr(self, name):
-                raise ValueError(f"at least one of {name}, got none")
-        for name in ("counts", "labelled", "min_consistency", "only_folds", "seeds"):
-            values = getattr(self, name)
-            if len(set(map(str, values))) < len(values):
-                raise ValueError(f"each of {name} once, got {', '.join(map(str, values))}")
-        for key in (*self.translators, *self.segmenters):
-            if not NAME.fullmatch(key):
-                raise ValueError(f"a name of letters, digits, '.', '_' and '-', got {key!r}")
-        for count in self.counts:
-            if not COUNT.fullmatch(str(count)):
-                raise ValueError(f"counts such as 354 or 0.5x, got {count!r}")
+        for problem in (*self._problems_of_values(), *self._problems_of_sides()):
+            raise ValueError(problem)
         return self
 
-    @model_validator(mode="after")
-    def _check_sides(self) -> "Design":
-        fewest = min((count for count in self.labelled if isinstance(count, int)), default=1)
-        if fewest < 1:
-            raise ValueError(f"one or more labelled patients, got {fewest}")
+    def _problems_of_values(self) -> Iterator[str]:
+        for name in ("translators", "segmenters", "counts", "labelled", "min_consistency", "seeds"):
+            if not getattr(self, name):
+                yield f"at least one of {name}, got none"
+        for name in ("counts", "labelled", "min_consistency", "only_folds", "seeds"):
+            values = list(map(str, getattr(self, name)))
+            if len(set(values)) < len(values):
+                yield f"each of {name} once, got {', '.join(values)}"
+        names = [name for name in (*self.translators, *self.segmenters) if not NAME.fullmatch(name)]
+        yield from (f"a name of letters, digits, '.', '_' and '-', got {name!r}" for name in names)
+        yield from (f"counts such as 354 or 0.5x, got {n!r}" for n in self.counts if not COUNT.fullmatch(str(n)))
+
+    def _problems_of_sides(self) -> Iterator[str]:
+        yield from (f"one or more labelled patients, got {n}" for n in self.labelled if isinstance(n, int) and n < 1)
         unknown = sorted(set(self.only_folds) - set(range(self.folds)))
-        if unknown:
-            raise ValueError(f"folds from 0 to {self.folds - 1}, got {unknown[0]}")
+        yield from (f"folds from 0 to {self.folds - 1}, got {fold}" for fold in unknown)
         if self.split == "slice" and (self.only_folds or self.labelled != (ALL,)):
-            raise ValueError("no only_folds and no labelled with `split: slice`, got some")
+            yield "no only_folds and no labelled with `split: slice`, got some"
         if any(not 0 <= least <= 1 for least in self.min_consistency):
-            raise ValueError(f"a Dice from 0 to 1 for min_consistency, got {self.min_consistency}")
-        return self
+            yield f"a Dice from 0 to 1 for min_consistency, got {self.min_consistency}"
 
     @cached_property
     def chosen_folds(self) -> tuple[int, ...]:
@@ -126,11 +123,7 @@ class Design(Settings):
 
     @property
     def target(self) -> Modality:
-        """The modality that is synthesized and segmented.
-
-        Raises:
-            InputError: the translators and segmenters do not agree.
-        """
+        """The modality that is synthesized and segmented."""
         targets: dict[Modality, str] = {
             "mr" if settings.source == "ct" else "ct": name for name, settings in self.translator_settings.items()
         }
@@ -169,11 +162,7 @@ def presets() -> list[str]:
 
 
 def read_design(name: str) -> Design:
-    """A design by the name of a preset, or from a YAML file.
-
-    Raises:
-        InputError: there is none, or its settings do not fit together.
-    """
+    """A design by the name of a preset, or from a YAML file."""
     path = Path(name)
     if not path.is_file():
         path = PRESETS / f"{name}.yaml"

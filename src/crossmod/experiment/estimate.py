@@ -45,21 +45,13 @@ LEAST_PATIENTS = 2
 
 @dataclass(frozen=True)
 class Size:
-    """The size of an experiment.
+    """The size of an experiment."""
 
-    Args:
-        patients: tested on, all folds together.
-        folds: tested on; 1 for a split by slice.
-        seeds: of an arm in each fold.
-        arms: the largest number of arms with one baseline.
-        retrain: whether each seed has its own translator.
-    """
-
-    patients: int
-    folds: int
-    seeds: int
-    arms: int
-    retrain: bool
+    patients: int  # tested on, all folds together
+    folds: int  # tested on; 1 for a split by slice
+    seeds: int  # of an arm in each fold
+    arms: int  # the largest number of arms with one baseline
+    retrain: bool  # whether each seed has its own translator
 
 
 def size_of(plan: Plan) -> Size:
@@ -75,12 +67,7 @@ def size_of(plan: Plan) -> Size:
 
 
 def smallest(size: Size, fold_sd: float) -> float:
-    """The smallest difference in Dice that is shown with 80 % power, at Holm's most conservative step.
-
-    Args:
-        size: of the experiment; two or more patients and seeds.
-        fold_sd: SD of the gain that the patients of a fold have in common.
-    """
+    """The smallest difference in Dice that is shown with 80 % power, at Holm's most conservative step."""
     # Of both arms: the luck of each run, and the residual of each patient in it.
     runs = 2 * (RUN_SD**2 / size.folds + REST_SD**2 / size.patients) / size.seeds
     if size.folds < 2:
@@ -139,27 +126,15 @@ FIXED_SECONDS = 3.0
 
 @dataclass(frozen=True)
 class Estimate:
-    """The cost of the unfinished jobs.
+    """The cost of the unfinished jobs."""
 
-    Args:
-        seconds: by kind of job, one job after another.
-        bytes: on the disk.
-        jobs: by kind, their number.
-    """
-
-    seconds: Mapping[Kind, float]
+    seconds: Mapping[Kind, float]  # by kind of job, one job after another
     bytes: int
-    jobs: Mapping[Kind, int]
+    jobs: Mapping[Kind, int]  # by kind, their number
 
 
 def estimate(jobs: Iterable[Job], root: Path, machine: Machine) -> Estimate:
-    """Time some steps, and add up the time of all unfinished jobs, without that of compiling.
-
-    Args:
-        jobs: all of a plan.
-        root: folder of the experiment, with finished jobs.
-        machine: where it will be computed.
-    """
+    """Time some steps, and add up the time of all unfinished jobs, without that of compiling."""
     left = [job for job in jobs if not job.finished(root)]
     shapes = {_shape(job): job for job in left if job.kind != "synthesize"}
     rates = {shape: _measure(job, machine) for shape, job in track(shapes.items(), "Timing some steps")}

@@ -14,11 +14,12 @@ from crossmod.statistics import power
 from crossmod.statistics.arm_scores import ArmScores
 from crossmod.statistics.baseline_quality import Training, untrained
 from crossmod.statistics.intervals import interval
-from crossmod.statistics.paired_effects import effects
 from crossmod.statistics.saturation import saturation
-from crossmod.statistics.verdicts import MAIN, METRICS, Compared, Facts, Origin, compare_arms, holm, shared_by_folds
+from crossmod.statistics.verdicts import MAIN, METRICS, Compared, Facts, Origin, compare_arms, shared_by_folds
 
 SEED = 0
+# What the findings keep of a planned arm.
+OF_PLAN = ("name", "baseline", "segmenter", "translator", "count", "min_consistency", "labelled")
 
 # By metric, by arm.
 Scores = Mapping[str, Mapping[str, ArmScores]]
@@ -26,13 +27,7 @@ Comparisons = Mapping[str, Mapping[str, Comparison]]
 
 
 def facts_of(plan: Plan, arm: Arm, why_untrained: str = "") -> Facts:
-    """What limits a verdict on an arm.
-
-    Args:
-        plan: with the jobs of all runs.
-        arm: with or without synthetic slices.
-        why_untrained: why its baseline does not work well enough to compare with; empty if it does.
-    """
+    """What limits a verdict on an arm; `why_untrained` is about its baseline, empty if that works well enough."""
     origins = []
     for (fold, _), name in arm.runs.items():
         synthetic = plan.jobs[name].needs.get("synthetic")
@@ -66,22 +61,8 @@ def compare(plan: Plan, scores: Scores, untrained: Mapping[str, str]) -> dict[st
 
 
 def _comparison(row: Compared) -> Comparison:
-    return to_json(
-        {
-            **vars(row.effect),
-            "holm": row.holm,
-            "wilcoxon": row.wilcoxon,
-            "wilcoxon_holm": row.wilcoxon_holm,
-            "arms": row.arms,
-            "verdict": row.verdict,
-            "scope": row.facts.scope,
-            "shared": row.facts.shared,
-            "untrained": row.facts.untrained,
-            "obstacle": row.obstacle,
-            "sentence": row.sentence,
-            "failures": row.failures,
-        }
-    )
+    own = {key: value for key, value in vars(row).items() if key not in ("effect", "facts")}
+    return to_json({**vars(row.effect), **own, "scope": row.facts.scope, **vars(row.facts)})
 
 
 def families(plan: Plan, scores: Mapping[str, ArmScores]) -> Iterator[tuple[str, list[Arm]]]:
@@ -91,24 +72,8 @@ def families(plan: Plan, scores: Mapping[str, ArmScores]) -> Iterator[tuple[str,
         yield base, [arm for arm in plan.arms.values() if arm.baseline == base and arm.name in scores]
 
 
-def main_p_values(plan: Plan, scores: Mapping[str, ArmScores]) -> dict[str, float]:
-    """By arm, the corrected p value of the main score, which gates all further tests."""
-    p_values: dict[str, float] = {}
-    for base, arms in families(plan, scores):
-        found = effects(scores[base], [scores[arm.name] for arm in arms])
-        corrected = holm(np.array([effect.p for effect in found]))
-        p_values |= {arm.name: float(p) for arm, p in zip(arms, corrected, strict=True)}
-    return p_values
-
-
 def findings(plan: Plan, results: Sequence[Result], draws: int) -> Findings:
-    """The statistics of all arms that have results.
-
-    Args:
-        plan: of the experiment.
-        results: of the finished segmenters.
-        draws: of patients and runs, for the share of draws in which each count is the best.
-    """
+    """The statistics of all arms that have results; `draws` are for the share in which each count is the best."""
     scores = {metric: arm_scores(results, metric) for metric in METRICS}
     compared = compare(plan, scores, untrained_baselines(results))
     arms = [arm for arm in plan.arms.values() if arm.name in scores[MAIN]]
@@ -134,15 +99,9 @@ def _arm(arm: Arm, results: Sequence[Result], scores: Scores, compared: Comparis
     needed = power.plan(base, scored, compared[MAIN][arm.name]["arms"]) if base is not None else None
     return to_json(
         {
-            "name": arm.name,
-            "baseline": arm.baseline,
-            "segmenter": arm.segmenter,
-            "translator": arm.translator,
-            "count": arm.count,
+            **{key: getattr(arm, key) for key in OF_PLAN},
             "slices": _mean_slices(arm) if arm.slices else 0,
             "real_slices": float(np.mean([result.card["data"]["train_slices"] for result in own])),
-            "min_consistency": arm.min_consistency,
-            "labelled": arm.labelled,
             "runs": [{"fold": result.fold, "seed": result.seed, "run": result.run.name} for result in own],
             "wanted": len(arm.runs),
             "constant": sum(bool(result.card["scores"]["constant"]) for result in own),
@@ -191,26 +150,8 @@ def _curves(
         shown = [count for count, name in by_count.items() if compared[name]["verdict"] == "improves"]
         own = {0: scores[base], **{count: scores[name] for count, name in by_count.items()}}
         found = saturation(own, shown, SEED, draws)
-        curves.append(
-            to_json(
-                {
-                    "segmenter": segmenter,
-                    "translator": translator,
-                    "min_consistency": least,
-                    "labelled": labelled,
-                    "arms": {0: base, **by_count},
-                    "points": [
-                        {"count": point.count, "best": point.best, "effect": point.effect} for point in found.points
-                    ],
-                    "best": found.best,
-                    "shown": found.shown,
-                    "enough": found.enough,
-                    "gain": found.gain,
-                    "cross_fitted": found.cross_fitted,
-                    "within": found.within,
-                }
-            )
-        )
+        curve = {"segmenter": segmenter, "translator": translator, "min_consistency": least, "labelled": labelled}
+        curves.append(to_json({**curve, "arms": {0: base, **by_count}, **vars(found)}))
     return curves
 
 

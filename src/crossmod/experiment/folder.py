@@ -26,9 +26,6 @@ def refuse_leaks(plan: Plan) -> None:
     """Check that no translator sees a patient or a scan that the segmenters of its slices are tested on.
 
     A design with `split: slice` leaks by definition and is not checked; its report says so.
-
-    Raises:
-        InputError: a translator does.
     """
     for fold, _, synthetic in _synthetic_runs(plan):
         model = plan.jobs[synthetic].needs["model"]
@@ -36,11 +33,7 @@ def refuse_leaks(plan: Plan) -> None:
 
 
 def refuse_leaks_in_stores(plan: Plan, root: Path) -> None:
-    """The same check for the provenance in the manifests of the synthetic stores.
-
-    Raises:
-        InputError: a model saw a patient or a scan that is tested on.
-    """
+    """The same check for the provenance in the manifests of the synthetic stores."""
     seen: dict[str, People] = {}
     for fold, run, synthetic in _synthetic_runs(plan):
         folder = plan.jobs[synthetic].folder(root)
@@ -80,11 +73,7 @@ def _refuse(plan: Plan, who: str, seen: People, fold: int) -> None:
 
 
 def refuse_other_folder(root: Path) -> None:
-    """Refuse to work in a folder that holds something else.
-
-    Raises:
-        InputError: it does.
-    """
+    """Refuse to work in a folder that holds something else."""
     if not root.exists() or (root / DESIGN).is_file():
         return
     # A first try may have been stopped while it made its data.
@@ -94,11 +83,7 @@ def refuse_other_folder(root: Path) -> None:
 
 
 def write_plan(plan: Plan, root: Path) -> None:
-    """Write the plan and its design. After a change of the design, runs that both plans have are kept.
-
-    Raises:
-        InputError: cases have changed since the plan was made.
-    """
+    """Write the plan and its design. After a change of the design, runs that both plans have are kept."""
     path = root / PLAN
     if path.is_file():
         before = read_json(path)

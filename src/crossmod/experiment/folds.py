@@ -28,16 +28,9 @@ def source_patients(
     """The patients on whom a fold's translator is trained, and from whom it synthesizes.
 
     All source patients but the fold's own part. Patients with scans of both sides are left out if their target scan is
-    tested. The others are divided into as many parts as there are folds. If they are fewer than folds, each fold leaves
-    out one of them in turn, and some folds have the same source patients, as verdicts say (`findings.facts_of`).
-
-    Args:
-        source: patients of the source side.
-        target: patients of the target side.
-        held_out: those of the target that the fold tests on.
-        fold: its number.
-        design: with the number of folds and the seed of the division.
-        settings: of the translator.
+    tested (`held_out`). The others are divided into as many parts as there are folds. If they are fewer than folds,
+    each fold leaves out one of them in turn, and some folds have the same source patients, as verdicts say
+    (`facts_of`).
     """
     left = sorted(set(source) - set(held_out))
     part = _part(sorted(set(source) - set(target)), fold, design)
@@ -59,17 +52,10 @@ def _part(patients: list[str], fold: int, design: Design) -> set[str]:
 
 @dataclass(frozen=True)
 class FoldCases:
-    """The two sides of a fold.
-
-    Args:
-        settings: of the segmenter.
-        records: the labelled cases.
-        train: training patients.
-        test: test patients.
-    """
+    """The two sides of a fold."""
 
     settings: SegmentSettings
-    records: tuple[CaseRecord, ...]
+    records: tuple[CaseRecord, ...]  # the labelled cases
     train: tuple[str, ...]
     test: tuple[str, ...]
 
@@ -92,11 +78,7 @@ class FoldCases:
         return self.slices(self.labelled(ALL, 0, 0))
 
     def labelled(self, count: int | str, fold: int, seed: int) -> tuple[str, ...]:
-        """Training patients whose labels are used; a smaller number is always part of a larger one.
-
-        Raises:
-            InputError: there are fewer.
-        """
+        """Training patients whose labels are used; a smaller number is always part of a larger one."""
         known = sorted({record.patient for record in self.records} & set(self.train))
         if count in (ALL, NONE):
             return tuple(known)
@@ -119,11 +101,7 @@ class FoldCases:
 
 
 def sides_of(store: Store, settings: SegmentSettings) -> FoldCases:
-    """Both sides of the fold of `settings`.
-
-    Raises:
-        InputError: fewer patients than folds, or a side without the organ.
-    """
+    """Both sides of the fold of `settings`; refused with fewer patients than folds, or a side without the organ."""
     sequence = settings.sequence if settings.modality == "mr" else None
     organ = settings.organs[0]
     patients = [case.patient for case in store.select(settings.modality, sequence=sequence)]
@@ -142,27 +120,16 @@ def sides_of(store: Store, settings: SegmentSettings) -> FoldCases:
     return sides
 
 
-@dataclass(frozen=True)
-class ScaledSettings:
-    """The settings of a design with their pixel sizes, by their names in it."""
-
-    translators: dict[str, TranslateSettings]
-    segmenters: dict[str, SegmentSettings]
-
-
 def scaled(
     translators: Mapping[str, TranslateSettings],
     segmenters: Mapping[str, SegmentSettings],
     stores: Mapping[Modality, Store],
     target: Modality,
-) -> ScaledSettings:
+) -> tuple[dict[str, TranslateSettings], dict[str, SegmentSettings]]:
     """Choose the pixel size (mm) of all settings without one, from all patients of both sides.
 
     Translators are compared over folds, and segmenters read their output: a pixel size per fold would be a further
     difference between arms. Networks with other numbers of pixels get the same field of view.
-
-    Raises:
-        InputError: bodies whose sizes in mm cannot both be right.
     """
     cases = _cases(translators, segmenters, stores, target)
 
@@ -173,18 +140,15 @@ def scaled(
     kinds: set[FrameKind] = {settings.frame for settings in all_settings if _is_open(settings)}
     measured = {kind: measure(kind) for kind in kinds}
     field_mm = max((needed_mm(bodies) for bodies in measured.values()), default=0.0)
-    result = ScaledSettings(
-        {name: settle(settings, field_mm) for name, settings in translators.items()},
-        {name: settle(settings, field_mm) for name, settings in segmenters.items()},
-    )
+    settled = {name: settle(settings, field_mm) for name, settings in translators.items()}
     bodies: Mapping[str, list[Extent]] = {}
-    for name, settings in result.translators.items():
+    for name, settings in settled.items():
         log.info("Translator %s:", name)
         bodies = measured.get(settings.frame) or measure(settings.frame)
         check_sides(bodies, settings, stated=not _is_open(translators[name]))
     for side, of_side in bodies.items():
         warn_of_sizes(side, of_side)
-    return result
+    return settled, {name: settle(settings, field_mm) for name, settings in segmenters.items()}
 
 
 def _is_open(settings: ImageSettings) -> bool:

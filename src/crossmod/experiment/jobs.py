@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from crossmod.config import build
 from crossmod.data.store import MANIFEST
@@ -27,27 +27,19 @@ DIGITS = 12
 
 @dataclass(frozen=True)
 class Job:
-    """One run.
+    """One run."""
 
-    Args:
-        name: its folder under `runs`; ends with the hash.
-        kind: the command.
-        title: a description for people.
-        settings: of the run, as plain values; of `synthesize`, its options.
-        stores: paths of the stores that it reads, by their role: `ct` and `mr` of `train`, `source` of `synthesize`,
-            `real` of `segment`.
-        needs: names of the jobs whose results it reads, by their role: the `model` of `synthesize`, the `synthetic`
-            slices of `segment`.
-        work: steps of training or slices; 0 if unknown.
-    """
-
-    name: str
+    name: str  # its folder under `runs`; ends with the hash
     kind: Kind
-    title: str
-    settings: Mapping[str, Any]
+    title: str  # a description for people
+    settings: Mapping[str, Any]  # of the run, as plain values; of `synthesize`, its options
+    # Paths of the stores that it reads, by their role: `ct` and `mr` of `train`, `source` of `synthesize`, `real` of
+    # `segment`
     stores: Mapping[str, tuple[str, ...]]
+    # Names of the jobs whose results it reads, by their role: the `model` of `synthesize`, the `synthetic` slices of
+    # `segment`
     needs: Mapping[str, str]
-    work: int = 0
+    work: int = 0  # steps of training or slices; 0 if unknown
 
     def folder(self, root: Path) -> Path:
         """The folder of its result."""
@@ -61,15 +53,7 @@ class Job:
 def name_of(
     kind: Kind, what: str, settings: Mapping[str, Any], cases: Mapping[str, object], needs: Mapping[str, str]
 ) -> str:
-    """`kind-what-hash`; the same for the same settings, cases and needed runs, whatever the plan.
-
-    Args:
-        kind: of the job.
-        what: the family or the network, for people.
-        settings: all of them.
-        cases: checksums of the cases that it reads.
-        needs: names of the jobs whose results it reads.
-    """
+    """`kind-what-hash`; the same for the same settings, checksums of cases and needed runs, whatever the plan."""
     # Values that runs had before the setting existed are not hashed, so that older experiments keep their names.
     hashed = {key: value for key, value in settings.items() if key not in BEFORE_FRAMES or value != BEFORE_FRAMES[key]}
     content = {"results": RESULTS, "kind": kind, "settings": hashed, "cases": cases, "needs": needs}
@@ -88,11 +72,7 @@ def finished_among(jobs: Mapping[str, Job], root: Path) -> list[str]:
 
 
 def execute_job(job: Job, root: Path, machine: Machine) -> None:
-    """Run a job whose needs are finished; an unfinished one resumes, a finished one is skipped.
-
-    Raises:
-        InputError: whatever the command refuses.
-    """
+    """Run a job whose needs are finished; an unfinished one resumes, a finished one is skipped."""
     if job.finished(root):
         return
     # PyTorch takes seconds to load, and a process that only distributes jobs does not need it.
@@ -124,33 +104,17 @@ TRIES = 4
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a job ended.
-
-    Args:
-        name: of the job.
-        error: why it failed, in a sentence; None if it did not.
-        lost: whether its worker was lost, which is not the job's fault; `error` may then give details.
-        saved: whether it was asked to stop, for instance by a cluster's time limit, and can resume.
-        seconds: duration.
-    """
+    """How a job ended."""
 
     name: str
-    error: str | None = None
-    lost: bool = False
-    saved: bool = False
+    error: str | None = None  # why it failed, in a sentence; None if it did not
+    lost: bool = False  # whether its worker was lost, which is not the job's fault; `error` may then give details
+    saved: bool = False  # whether it was asked to stop, for instance by a cluster's time limit, and can resume
     seconds: float = 0.0
 
 
 class Scheduler:
-    """The state of all jobs, wherever they run.
-
-    Args:
-        needs: by job, in the order of the plan, the jobs whose results it reads.
-        done: jobs that need not run.
-
-    Raises:
-        ValueError: a job needs an unknown one, or itself through others.
-    """
+    """The state of all jobs, wherever they run; `needs` are, by job and in the order of the plan, those it reads."""
 
     def __init__(self, needs: Mapping[str, Collection[str]], done: Collection[str]):
         strangers = {other for others in needs.values() for other in others} - set(needs)
@@ -159,9 +123,7 @@ class Scheduler:
         _refuse_circles(needs)
         finished = set(done) & set(needs)
         self.states: dict[str, State] = dict.fromkeys(needs, "waiting")
-        self.counts: dict[State, int] = {
-            "waiting": len(needs), "ready": 0, "running": 0, "done": 0, "failed": 0, "blocked": 0,
-        }  # fmt: skip
+        self.counts: dict[State, int] = {**dict.fromkeys(get_args(State), 0), "waiting": len(needs)}
         self.failures: dict[str, str] = {}
         """By job, why it failed or is blocked."""
         self.tries: dict[str, int] = {}

@@ -18,13 +18,7 @@ MOST = 16
 
 
 class LiveTable:
-    """Lines in a log; on a terminal, if jobs run side by side, a live table.
-
-    Args:
-        jobs: all of them.
-        slots: number of jobs at once.
-        live: draw a table; single jobs show their own progress.
-    """
+    """Lines in a log; on a terminal, if jobs run side by side (`live`), a table."""
 
     def __init__(self, jobs: Mapping[str, Job], slots: int = 1, live: bool = False):
         self.jobs, self._slots, self._live = jobs, slots, live

@@ -10,7 +10,7 @@ from crossmod.data.people import who_is_who
 from crossmod.data.store import CaseRecord, Store, open_stores
 from crossmod.errors import InputError
 from crossmod.experiment.design import ALL, COUNT, NONE, Design
-from crossmod.experiment.folds import FoldCases, ScaledSettings, scaled, sides_of, source_patients
+from crossmod.experiment.folds import FoldCases, scaled, sides_of, source_patients
 from crossmod.experiment.jobs import Job, name_of
 from crossmod.presets import Chosen
 from crossmod.seeds import derive
@@ -26,71 +26,36 @@ People = tuple[frozenset[str], frozenset[str]]
 
 @dataclass(frozen=True)
 class Arm:
-    """The same training in all folds and with all seeds, to be compared with another.
+    """The same training in all folds and with all seeds, to be compared with another."""
 
-    Args:
-        name: unique, for people.
-        segmenter: its name in the design.
-        translator: its name in the design; None without synthetic slices.
-        count: synthetic slices as in the design, such as `354` or `0.5x`.
-        min_consistency: their least label consistency.
-        labelled: real patients with labels: a number, `all` or `none`.
-        baseline: name of the arm that it is compared with; None of a baseline.
-        runs: by fold and seed, the job.
-        slices: by fold, the number of synthetic slices.
-    """
-
-    name: str
-    segmenter: str
-    translator: str | None
-    count: str
-    min_consistency: float
-    labelled: str
-    baseline: str | None
-    runs: dict[tuple[int, int], str] = field(default_factory=dict)
-    slices: dict[int, int] = field(default_factory=dict)
+    name: str  # unique, for people
+    segmenter: str  # its name in the design
+    translator: str | None  # its name in the design; None without synthetic slices
+    count: str  # synthetic slices as in the design, such as `354` or `0.5x`
+    min_consistency: float  # their least label consistency
+    labelled: str  # real patients with labels: a number, `all` or `none`
+    baseline: str | None  # name of the arm that it is compared with; None of a baseline
+    runs: dict[tuple[int, int], str] = field(default_factory=dict)  # by fold and seed, the job
+    slices: dict[int, int] = field(default_factory=dict)  # by fold, the number of synthetic slices
 
 
 @dataclass(frozen=True)
 class Plan:
-    """All runs of an experiment.
-
-    Args:
-        design: the question.
-        target: the modality that is segmented.
-        cases: by modality, the checksum of every case that is used.
-        patients: by case of the target modality, its patient.
-        pixels: by translator and segmenter, a description of its pixels.
-        jobs: by name, needed ones before those that need them.
-        arms: by name, baselines first.
-        seen: by translator's job, whom it sees in training.
-        tested: by fold, who is tested on.
-    """
+    """All runs of an experiment."""
 
     design: Design
     target: Modality
-    cases: dict[str, dict[str, str]]
-    patients: dict[str, str]
-    pixels: dict[str, str]
-    jobs: dict[str, Job] = field(default_factory=dict)
-    arms: dict[str, Arm] = field(default_factory=dict)
-    seen: dict[str, People] = field(default_factory=dict)
-    tested: dict[int, People] = field(default_factory=dict)
+    cases: dict[str, dict[str, str]]  # by modality, the checksum of every case that is used
+    patients: dict[str, str]  # by case of the target modality, its patient
+    pixels: dict[str, str]  # by translator and segmenter, a description of its pixels
+    jobs: dict[str, Job] = field(default_factory=dict)  # by name, needed ones before those that need them
+    arms: dict[str, Arm] = field(default_factory=dict)  # by name, baselines first
+    seen: dict[str, People] = field(default_factory=dict)  # by translator's job, whom it sees in training
+    tested: dict[int, People] = field(default_factory=dict)  # by fold, who is tested on
 
 
 def make_plan(design: Design, stores: Mapping[Modality, tuple[Path, ...]]) -> Plan:
-    """Expand a design over the cases of some stores.
-
-    Only manifests are read; images too if the manifests do not give the position of bodies. All runs have the same
-    pixel size in mm.
-
-    Args:
-        design: the question.
-        stores: by modality, the folders of its cases.
-
-    Raises:
-        InputError: too few patients, a fold without the organ, counts above the available slices, or a plan that leaks.
-    """
+    """Expand a design over stores; only manifests are read, and images if these do not say where bodies are."""
     target = design.target
     if len(stores[target]) > 1:
         found, do = f"{len(stores[target])} stores of {target}", "Prepare them into one with --append."
@@ -105,7 +70,7 @@ def make_plan(design: Design, stores: Mapping[Modality, tuple[Path, ...]]) -> Pl
         log.info("%s", line)
     by_side = dict(zip((target, source), people.stores, strict=True))
     opened: dict[Modality, Store] = {side: by_side[side] for side in ("ct", "mr")}
-    settings = scaled(design.translator_settings, design.segmenter_settings, opened, target)
+    translators, segmenters = scaled(design.translator_settings, design.segmenter_settings, opened, target)
     plan = Plan(
         design,
         target,
@@ -116,11 +81,11 @@ def make_plan(design: Design, stores: Mapping[Modality, tuple[Path, ...]]) -> Pl
         patients={case.id: case.patient for case in opened[target].cases},
         pixels={
             name: f"{of_network.size} px, {pixel_words(of_network.model_dump())}"
-            for name, of_network in (*settings.translators.items(), *settings.segmenters.items())
+            for name, of_network in (*translators.items(), *segmenters.items())
         },
     )
     paths = {side: tuple(str(path.resolve()) for path in stores[side]) for side in ("ct", "mr")}
-    builder = _Builder(plan, paths, opened, settings)
+    builder = _Builder(plan, paths, opened, translators, segmenters)
     for fold in design.chosen_folds:
         builder.add_fold(fold)
     return replace(plan, arms=dict(sorted(plan.arms.items(), key=lambda item: item[1].baseline is not None)))
@@ -133,19 +98,20 @@ class _Builder:
     plan: Plan
     paths: Mapping[str, tuple[str, ...]]
     stores: Mapping[Modality, Store]
-    settings: ScaledSettings
+    translators: Mapping[str, TranslateSettings]
+    segmenters: Mapping[str, SegmentSettings]
 
     def add_fold(self, fold: int) -> None:
         """Add the translators, synthetic slices and segmenters of one fold."""
         d = self.plan.design
         # By translator and seed, the job that synthesizes and the number of its slices.
         synthetic: dict[tuple[str, int], tuple[str, int]] = {}
-        for name, base in self.settings.translators.items():
+        for name, base in self.translators.items():
             settings = self._with_source(self._in_fold(base, fold), fold)
             for seed in d.seeds if d.retrain else d.seeds[:1]:
                 job, slices = self._add_translator(name, settings, fold, seed)
                 synthetic |= {(name, each): (job, slices) for each in ([seed] if d.retrain else d.seeds)}
-        for name, base in self.settings.segmenters.items():
+        for name, base in self.segmenters.items():
             settings = self._in_fold(base, fold)
             sides = sides_of(self.stores[self.plan.target], settings)
             self.plan.tested[fold] = (frozenset(sides.test), frozenset(sides.tested_cases))
@@ -219,7 +185,7 @@ class _Builder:
                     arm = self._arm(segmenter, None, count, 0.0, str(labelled), None)
                     self._add_segmenters(arm, settings, {}, fold, sides)
                 continue
-            for translator, translated in self.settings.translators.items():
+            for translator, translated in self.translators.items():
                 for least in d.min_consistency if family_of(translated.family).segmentor else (0.0,):
                     arm = self._arm(segmenter, translator, count, least, str(labelled), base)
                     arm.slices[fold] = number

@@ -14,7 +14,7 @@ from crossmod.files import write_text
 from crossmod.metrics.segmentation import DISTANCES, SURFACE
 from crossmod.report.collect import Card
 from crossmod.runs import Run
-from crossmod.statistics.arm_scores import ArmScores
+from crossmod.statistics.arm_scores import ArmScores, from_runs
 from crossmod.statistics.verdicts import METRICS
 
 log = logging.getLogger(__name__)
@@ -25,25 +25,15 @@ BY_RUN = ("pooled_dice", "pooled_iou", "slice_dice", "slice_iou", "auc")
 
 @dataclass(frozen=True)
 class Result:
-    """The scores of one finished segmenter.
-
-    Args:
-        arm: its arm.
-        fold: it was tested on.
-        seed: of its training.
-        run: its folder.
-        card: of the run.
-        patients: by case, its patient.
-        distances: whether its surface distances are of the same surface as those of the other results.
-    """
+    """The scores of one finished segmenter."""
 
     arm: Arm
-    fold: int
+    fold: int  # it was tested on
     seed: int
     run: Path
     card: Card
-    patients: Mapping[str, str]
-    distances: bool = True
+    patients: Mapping[str, str]  # by case, its patient
+    distances: bool = True  # whether its surface distances are of the same surface as those of the other results
 
     def of_patients(self, metric: str) -> dict[str, float]:
         """A score by test patient.
@@ -72,10 +62,7 @@ class Result:
 
 
 def results_of(plan: Plan, root: Path) -> list[Result]:
-    """All finished segmenters, in the order of the arms.
-
-    Surface distances of runs of a version that measured them at another surface do not count.
-    """
+    """All finished segmenters, in the order of the arms; without surface distances of another surface."""
     results = [
         Result(arm, fold, seed, plan.jobs[name].folder(root), Run(plan.jobs[name].folder(root)).card, plan.patients)
         for arm in plan.arms.values()
@@ -95,17 +82,14 @@ def arm_scores(results: Sequence[Result], metric: str) -> dict[str, ArmScores]:
     scores: dict[str, ArmScores] = {}
     for name in dict.fromkeys(result.arm.name for result in results):
         own = [result for result in results if result.arm.name == name]
-        folds = sorted({fold for fold, _ in own[0].arm.runs})
-        by_seed: dict[int, dict[int, dict[str, float]]] = {}
+        folds = {fold for fold, _ in own[0].arm.runs}
+        finished: dict[int, set[int]] = {}
         for result in own:
-            by_seed.setdefault(result.seed, {})[result.fold] = result.of_patients(metric)
-        complete = {seed: tables for seed, tables in by_seed.items() if set(tables) == set(folds)}
-        if not complete:
-            continue
-        first = next(iter(complete.values()))
-        order = [(fold, patient) for fold in folds for patient in sorted(first[fold])]
-        values = np.array([[complete[seed][fold][patient] for fold, patient in order] for seed in sorted(complete)])
-        scores[name] = ArmScores(name, values, np.array([fold for fold, _ in order]))
+            finished.setdefault(result.seed, set()).add(result.fold)
+        complete = [result for result in own if finished[result.seed] == folds]
+        if complete:
+            tables = {(result.fold, result.seed): result.of_patients(metric) for result in complete}
+            scores[name] = from_runs(name, tables)
     return scores
 
 

@@ -66,17 +66,7 @@ def describe_plan(plan: Plan, cost: Estimate, root: Path, jobs: int) -> list[str
 
 
 def execute(jobs: Mapping[str, Job], root: Path, executor: Executor, table: LiveTable) -> Scheduler:
-    """Run all unfinished jobs.
-
-    Args:
-        jobs: by name, in the order in which they should run.
-        root: folder of the experiment.
-        executor: where they run; it is closed at the end.
-        table: shows the progress.
-
-    Returns:
-        The state of each job.
-    """
+    """Run all unfinished jobs, in their order, and close the executor; gives the state of each job."""
     with ExitStack() as stack:
         stack.callback(executor.close)
         needs = {name: tuple(job.needs.values()) for name, job in jobs.items()}
@@ -95,17 +85,11 @@ def execute(jobs: Mapping[str, Job], root: Path, executor: Executor, table: Live
 
 @dataclass(frozen=True)
 class ExperimentResult:
-    """A finished experiment.
-
-    Args:
-        plan: its runs.
-        scheduler: how each run ended.
-        findings: the statistics of all finished runs.
-    """
+    """A finished experiment."""
 
     plan: Plan
-    scheduler: Scheduler
-    findings: Findings
+    scheduler: Scheduler  # how each run ended
+    findings: Findings  # the statistics of all finished runs
 
     @property
     def sentences(self) -> list[str]:
@@ -120,11 +104,7 @@ class ExperimentResult:
 
 
 def plan_experiment(design: Design, data: Sequence[Path], root: Path) -> Plan:
-    """The plan of a design over some stores; without stores, over the design's phantom, which is made in `root`.
-
-    Raises:
-        InputError: see `make_plan`; also no data for a design without a phantom.
-    """
+    """The plan of a design over some stores; without stores, over the design's phantom, which is made in `root`."""
     stores = [Path(path) for path in data] or [_phantom(design, root / DATA)]
     plan = make_plan(design, _by_modality(stores))
     refuse_leaks(plan)
@@ -132,11 +112,7 @@ def plan_experiment(design: Design, data: Sequence[Path], root: Path) -> Plan:
 
 
 def estimate_experiment(design: Design, data: Sequence[Path], root: Path, machine: Machine) -> tuple[Plan, Estimate]:
-    """The plan and the cost of its unfinished runs; nothing is left on the disk.
-
-    Raises:
-        InputError: see `plan_experiment`.
-    """
+    """The plan and the cost of its unfinished runs; nothing is left on the disk."""
     with ExitStack() as stack:
         made = root if data or (root / DATA).exists() else Path(stack.enter_context(tempfile.TemporaryDirectory()))
         plan = plan_experiment(design, data, made)
@@ -146,18 +122,7 @@ def estimate_experiment(design: Design, data: Sequence[Path], root: Path, machin
 def run_experiment(
     design: Design, data: Sequence[Path], root: Path, *, executor: Executor, live: bool = False
 ) -> ExperimentResult:
-    """Run an experiment, or resume it.
-
-    Args:
-        design: what to do.
-        data: stores of real cases.
-        root: the experiment's folder.
-        executor: where the runs are computed; it is closed at the end.
-        live: draw a table of running jobs.
-
-    Raises:
-        InputError: what cannot be planned; data that changed since; another command that works in `root`.
-    """
+    """Run an experiment, or resume it; the executor is closed at the end. `live`: draw a table of running jobs."""
     refuse_other_folder(root)
     root.mkdir(parents=True, exist_ok=True)
     with lock(root / LOCK):
@@ -169,14 +134,7 @@ def run_experiment(
 
 
 def conclude(plan: Plan, root: Path, scheduler: Scheduler, draws: int = DRAWS) -> Findings:
-    """Write tables, statistics and the report of all finished runs.
-
-    Args:
-        plan: of the experiment.
-        root: the experiment's folder.
-        scheduler: how each run ended.
-        draws: for the share of draws in which each count is the best.
-    """
+    """Write tables, statistics and the report of all finished runs."""
     results = results_of(plan, root)
     write_tables(results, root)
     found = findings(plan, results, draws)
@@ -205,9 +163,14 @@ def _phantom(design: Design, folder: Path) -> Path:
     if design.phantom is None:
         do = "Name the stores that `crossmod prepare` made, with --data."
         raise InputError("--data", found="nothing", expected="stores of CT and of MR", do=do)
-    store, made = folder / "store", folder / "phantom"
+    return prepare_phantom(folder, PhantomSettings(**design.phantom.model_dump()))
+
+
+def prepare_phantom(folder: Path, settings: PhantomSettings) -> Path:
+    """Make up patients and prepare their store in a folder, unless it has them; gives the store."""
+    store, phantom = folder / "store", folder / "phantom"
     if not (store / MANIFEST).is_file():
-        if not made.exists():
-            write_phantom(made, PhantomSettings(**design.phantom.model_dump()))
-        prepare_chaos(made, store, sequences=("ct", "t2_spir"))
+        if not phantom.exists():
+            write_phantom(phantom, settings)
+        prepare_chaos(phantom, store, sequences=("ct", "t2_spir"))
     return store

@@ -39,16 +39,7 @@ def image_grid(rows: int, titles: Sequence[str], inches: float) -> tuple[Figure,
 def panels(
     number: int, columns: int, width: float, height: float, *, least: float = 0.0, more: float = 0.0
 ) -> tuple[Figure, list[Axes]]:
-    """Small plots, row by row.
-
-    Args:
-        number: of plots.
-        columns: at most this many side by side.
-        width: of a plot, inches.
-        height: of a plot, inches.
-        least: width of the figure, inches.
-        more: height below the plots, inches.
-    """
+    """`number` small plots of these inches, row by row; the figure is at least `least` wide, and `more` higher."""
     columns = min(columns, number)
     rows = -(-number // columns)
     figure = Figure(figsize=(max(columns * width, least), rows * height + more), layout="constrained")
@@ -74,14 +65,7 @@ def display_range(image: np.ndarray) -> tuple[float, float]:
 
 
 def gray(axis: Axes, image: np.ndarray | None, low: float | None = None, high: float | None = None) -> None:
-    """An image in gray, or words that its source is missing.
-
-    Args:
-        axis: to draw on.
-        image: None where it was not found.
-        low: shown as black.
-        high: shown as white; default: both by `display_range`.
-    """
+    """An image in gray between two values (default: `display_range`), or words that its source is missing."""
     if image is None:
         text = "source not found:\ngive --source"
         axis.text(0.5, 0.5, text, ha="center", va="center", fontsize=8, transform=axis.transAxes)

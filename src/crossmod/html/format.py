@@ -16,17 +16,11 @@ class Cell(NamedTuple):
 
 
 class Table(NamedTuple):
-    """What the macro `table` shows.
-
-    Args:
-        head: names of the columns.
-        rows: a cell per column.
-        baselines: indexes of the rows that stand out as baselines.
-    """
+    """What the macro `table` shows."""
 
     head: Sequence[str]
     rows: Sequence[Sequence[str | Cell]]
-    baselines: Collection[int] = ()
+    baselines: Collection[int] = ()  # indexes of the rows that stand out as baselines
 
 
 def number(value: float | int | None, digits: int = 3, *, sign: bool = False) -> str:
@@ -43,16 +37,7 @@ def between(
     unit: str = "",
     without: str = "",
 ) -> str:
-    """A number with its interval, such as `0.52 [0.48, 0.56]`.
-
-    Args:
-        value: None and NaN are undefined.
-        ends: of the interval; None, NaN and infinity are none.
-        digits: after the decimal point.
-        sign: whether positive numbers get a plus.
-        unit: after the number.
-        without: after a number without an interval.
-    """
+    """A number with its interval, such as `0.52 [0.48, 0.56]`, or `without` one if an end is None, NaN or infinite."""
     text = number(value, digits, sign=sign)
     if text == UNDEFINED:
         return text

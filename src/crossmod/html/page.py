@@ -10,11 +10,7 @@ from crossmod.version import __version__
 
 
 def check_free(out: Path) -> None:
-    """Refuse to write over anything but an earlier report.
-
-    Raises:
-        InputError: `out` is something else.
-    """
+    """Refuse to write over anything but an earlier report."""
     if not out.exists():
         return
     found = None if out.is_file() else "a folder" if out.is_dir() else "something that is no file"
@@ -25,10 +21,7 @@ def check_free(out: Path) -> None:
 
 
 def templates(room: str) -> Environment:
-    """The templates of a package, such as `crossmod.report`, and those that all pages share.
-
-    Text is escaped, and an undefined name in a template is an error.
-    """
+    """The templates of a package and those of all pages; text is escaped, an undefined name in one is an error."""
     loader = ChoiceLoader([PackageLoader(room), PackageLoader("crossmod.html")])
     return Environment(loader=loader, autoescape=True, undefined=StrictUndefined)
 

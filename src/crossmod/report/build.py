@@ -13,21 +13,7 @@ from crossmod.report.images import images
 
 
 def build_report(paths: Sequence[Path], out: Path, *, sources: Sequence[Path] = ()) -> list[str]:
-    """Write the report of runs, results and synthetic stores, or that of an experiment.
-
-    Args:
-        paths: run folders and synthetic stores, or the folder of one experiment; the synthetic stores that segmentation
-            runs used come in by themselves.
-        out: the HTML file.
-        sources: stores in which to look for the slices that synthetic ones were made from; those that the runs used
-            are looked into anyway.
-
-    Returns:
-        What each arm adds to its baseline, in a sentence.
-
-    Raises:
-        InputError: a path that is neither, a run that is not finished, nothing at all, or `out` is something else.
-    """
+    """Write the report of runs, results and synthetic stores, or of an experiment; gives a sentence per arm."""
     check_free(out)
     experiment = experiment_among(paths)
     if experiment is not None:

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -30,29 +31,17 @@ DESIGN, PLAN, FINDINGS = "design.yaml", "plan.json", "findings.json"
 
 @dataclass(frozen=True)
 class Contents:
-    """What a report is built from.
-
-    Args:
-        translators: training runs.
-        segmenters: segmentation runs.
-        judgements: results of `evaluate images`.
-        stores: synthetic stores.
-        sources: by the checksum of a real case, the store that holds it and its name there.
-    """
+    """What a report is built from."""
 
     translators: tuple[Run, ...]
-    segmenters: tuple[Run, ...]
-    judgements: tuple[Run, ...]
+    segmenters: tuple[Run, ...]  # segmentation runs
+    judgements: tuple[Run, ...]  # results of `evaluate images`
     stores: tuple[Store, ...]
-    sources: dict[str, tuple[Store, str]]
+    sources: dict[str, tuple[Store, str]]  # by the checksum of a real case, the store that holds it and its name there
 
 
 def experiment_among(paths: Sequence[Path]) -> Path | None:
-    """The experiment to report; None for runs, results and stores.
-
-    Raises:
-        InputError: an experiment beside other paths, or one without results yet.
-    """
+    """The experiment to report; None for runs, results and stores."""
     found = next(
         (p for p in paths if (p / FINDINGS).is_file() or ((p / PLAN).is_file() and (p / DESIGN).is_file())), None
     )
@@ -131,21 +120,17 @@ def family_name(family: str | None) -> str:
 
 @dataclass(frozen=True)
 class Arm:
-    """Runs that differ only in their seed, and in the fold that they were tested on.
-
-    Args:
-        name: what was trained on.
-        runs: one for each seed and fold.
-        cards: their cards.
-        settings: what all of them share, as text.
-        synthetic: how many synthetic slices.
-    """
+    """Runs that differ only in their seed, and in the fold that they were tested on."""
 
     name: str
-    runs: tuple[Run, ...]
-    cards: tuple[Card, ...]
-    settings: dict[str, str]
-    synthetic: int
+    runs: tuple[Run, ...]  # one for each seed and fold
+    settings: dict[str, str]  # what all of them share, as text
+    synthetic: int  # how many synthetic slices
+
+    @cached_property
+    def cards(self) -> tuple[Card, ...]:
+        """The cards of the runs."""
+        return tuple(run.card for run in self.runs)
 
     @property
     def tables(self) -> dict[tuple[int, int], dict[str, float]]:
@@ -204,11 +189,7 @@ def spread_of(means: Sequence[float | int]) -> str:
 
 
 def arms(runs: Sequence[Run]) -> list[Arm]:
-    """Group segmentation runs into arms, in the order in which they come; a run that is named twice counts once.
-
-    Raises:
-        InputError: two runs of one arm tested the same patient with the same seed: they are not independent.
-    """
+    """Group segmentation runs into arms, in their order; one named twice counts once, a patient once per seed."""
     groups: dict[tuple[Any, ...], list[Run]] = {}
     for run in {run.path.resolve(): run for run in runs}.values():
         data = run.card["data"]
@@ -247,7 +228,7 @@ def _arm(runs: tuple[Run, ...], varying: Sequence[str]) -> Arm:
     name += "".join(f", {key.replace('_', ' ')} {settings[key]}" for key in varying)
     if cards[0]["leaking"]:
         name += " (split by slice: leaking)"
-    return Arm(name, runs, cards, _shared(cards[0]), settings["count"])
+    return Arm(name, runs, _shared(cards[0]), settings["count"])
 
 
 def baseline_of(all_arms: Sequence[Arm], arm: Arm) -> Arm | None:
@@ -265,13 +246,7 @@ def baseline_of(all_arms: Sequence[Arm], arm: Arm) -> Arm | None:
 
 
 def compared(all_arms: Sequence[Arm], translators: Sequence[Run]) -> list[Compared | None]:
-    """The 3D Dice of each arm compared with its baseline, as in an experiment; None without one on the same patients.
-
-    Args:
-        all_arms: in any order.
-        translators: runs that may have made the synthetic slices; seeds and source patients of others count as shared
-            by all folds.
-    """
+    """The 3D Dice of each arm compared with its baseline, as in experiments; None without one on the same patients."""
     found: list[Compared | None] = [None] * len(all_arms)
     for base in all_arms:
         places = [

@@ -26,46 +26,36 @@ Place = tuple[str, int]
 
 @dataclass(frozen=True, eq=False)
 class SyntheticSlice:
-    """A synthetic slice with the slice that it was made from.
+    """A synthetic slice with the slice that it was made from."""
 
-    Args:
-        source: the real slice; None if its store is missing.
-        synthetic: the generator's output.
-        mask: the label of both, in the classes that the model knows.
-        answer: what S found in the synthetic slice; None for a family without S.
-        consistency: Dice between answer and mask.
-    """
-
-    source: Gray | None
-    synthetic: Gray
-    mask: Mask
-    answer: Mask | None
-    consistency: float | None
+    source: Gray | None  # the real slice; None if its store is missing
+    synthetic: Gray  # the generator's output
+    mask: Mask  # the label of both, in the classes that the model knows
+    answer: Mask | None  # what S found in the synthetic slice; None for a family without S
+    consistency: float | None  # Dice between answer and mask
 
 
 def synthetic_slices(
     store: Store, sources: Mapping[str, tuple[Store, str]], places: Sequence[Place]
 ) -> list[SyntheticSlice]:
     """Read synthetic slices and what they were made from."""
-    return [_synthetic_slice(store, sources, store.record(case), place) for case, place in places]
-
-
-def _synthetic_slice(
-    store: Store, sources: Mapping[str, tuple[Store, str]], record: CaseRecord, place: int
-) -> SyntheticSlice:
-    assert record.synthetic is not None
-    origin = record.synthetic.slices[place]
-    tensors = store.tensors(record.id)
-    organs = record.synthetic.organs or tuple(record.labels.values())
-    answer = tensors.get("answer")
-    source = sources.get(record.synthetic.source_sha256)
-    return SyntheticSlice(
-        source=None if source is None else _source(*source, record, origin.source_slice),
-        synthetic=tensors["image"][place].astype(np.float32),
-        mask=in_classes(tensors["label"][place], record.labels, organs),
-        answer=None if answer is None else answer[place],
-        consistency=origin.consistency,
-    )
+    slices = []
+    for case, place in places:
+        record, tensors = store.record(case), store.tensors(case)
+        assert record.synthetic is not None
+        origin, answer = record.synthetic.slices[place], tensors.get("answer")
+        source = sources.get(record.synthetic.source_sha256)
+        made = SyntheticSlice(
+            source=None if source is None else _source(*source, record, origin.source_slice),
+            synthetic=tensors["image"][place].astype(np.float32),
+            mask=in_classes(
+                tensors["label"][place], record.labels, record.synthetic.organs or tuple(record.labels.values())
+            ),
+            answer=None if answer is None else answer[place],
+            consistency=origin.consistency,
+        )
+        slices.append(made)
+    return slices
 
 
 def _source(store: Store, case: str, record: CaseRecord, index: int) -> Gray:
@@ -103,28 +93,6 @@ def same_sources(first: Store, second: Store, places: Sequence[Place]) -> list[P
     return [held.get(sources[place]) for place in places]
 
 
-@dataclass(frozen=True, eq=False)
-class Outlined:
-    """A real test slice with the truth and each arm's prediction."""
-
-    image: Gray
-    truth: Mask
-    answers: tuple[Mask, ...]
-
-
-def outlined(all_arms: Sequence[Arm], baseline: Arm, count: int) -> list[Outlined]:
-    """Test slices from the worst to the best of the baseline, evenly spread; each arm by its first run."""
-    values = sorted(baseline.cards[0]["scores"]["slice_values"], key=lambda row: row["dice"])
-    stores = [Store(arm.runs[0].path / "predictions") for arm in all_arms] if values else []
-    shown = []
-    for row in (values[place] for place in spread(len(values), count)):
-        place = baseline.cards[0]["tested"][row["case"]].index(row["slice"])
-        first, *others = (store.tensors(row["case"]) for store in stores)
-        answers = tuple(tensors["answer"][place] for tensors in (first, *others))
-        shown.append(Outlined(first["image"][place].astype(np.float32), first["label"][place], answers))
-    return shown
-
-
 INCHES = 1.9
 
 
@@ -159,16 +127,28 @@ def comparison_panel(families: Mapping[str, Sequence[SyntheticSlice | None]], so
     return data_url(figure)
 
 
-def outline_panel(slices: Sequence[Outlined], all_arms: Sequence[Arm]) -> str:
-    """Real test slices: the truth in every picture, and each arm's prediction over it."""
-    figure, axes = image_grid(len(slices), ["real slice", "truth", *(_wrap(arm.name) for arm in all_arms)], INCHES)
-    for row, shown in zip(axes, slices, strict=True):
+def outline_panel(all_arms: Sequence[Arm], baseline: Arm, count: int) -> str | None:
+    """Real test slices from the baseline's worst to its best, evenly spread, with the truth and each arm's prediction.
+
+    Each arm by its first run; None without a slice that shows the organ.
+    """
+    card = baseline.cards[0]
+    values = sorted(card["scores"]["slice_values"], key=lambda row: row["dice"])
+    if not values:
+        return None
+    stores = [Store(arm.runs[0].path / "predictions") for arm in all_arms]
+    chosen = [values[place] for place in spread(len(values), count)]
+    figure, axes = image_grid(len(chosen), ["real slice", "truth", *(_wrap(arm.name) for arm in all_arms)], INCHES)
+    for row, score in zip(axes, chosen, strict=True):
+        place = card["tested"][score["case"]].index(score["slice"])
+        tensors = [store.tensors(score["case"]) for store in stores]
+        image, truth = (tensors[0][name][place] for name in ("image", "label"))
         for axis in row:
-            gray(axis, shown.image)
-        outline(row[1], shown.truth, TRUTH)
-        for axis, answer, colour in zip(row[2:], shown.answers, itertools.cycle(COLOURS), strict=False):
-            outline(axis, shown.truth, TRUTH)
-            outline(axis, answer, colour)
+            gray(axis, image.astype(np.float32))
+        outline(row[1], truth, TRUTH)
+        for axis, predicted, colour in zip(row[2:], tensors, itertools.cycle(COLOURS), strict=False):
+            outline(axis, truth, TRUTH)
+            outline(axis, predicted["answer"][place], colour)
     return data_url(figure)
 
 

@@ -41,12 +41,7 @@ log = logging.getLogger(__name__)
 
 
 def layer_panel(columns: Mapping[str, Sequence[Gray | None]], names: Sequence[str]) -> str:
-    """A column per layer, real above synthetic.
-
-    Args:
-        columns: layer -> an image per row, in [-1, 1], or None.
-        names: of the rows.
-    """
+    """A column per layer, a row per name: images in [-1, 1], or None."""
     figure = Figure(figsize=(len(columns) * INCHES + 0.5, len(names) * INCHES + 0.3), layout="constrained")
     axes = figure.subplots(len(names), len(columns), squeeze=False)
     for (layer, column), side in zip(columns.items(), axes.T, strict=True):
@@ -174,7 +169,8 @@ def images(runs: Sequence[Run]) -> dict[str, object] | None:
 
 
 def _result(run: Run) -> dict[str, object]:
-    card = run.card
+    card, stored = run.card, load_spectra(run.path)
+    names = ["real", HELD_OUT, *card["models"]]
     sequence = f" {card['sequence']}" if card["sequence"] else ""
     return {
         "name": run.path.resolve().name,
@@ -187,7 +183,7 @@ def _result(run: Run) -> dict[str, object]:
         "warnings": warnings_of(card),
         "layers": layer_picture(run),
         "curves": layer_curves(card),
-        "spectra": _spectra(run),
+        "spectra": spectra(dict(zip(names, stored, strict=True))) if stored else None,
         "organs": _organs(card),
         "others": _others(card),
         "sides": _sides(card),
@@ -215,10 +211,7 @@ def _cell(score: str, verdict: str = "") -> Cell:
 
 
 def layer_picture(run: Run) -> str | None:
-    """A typical slice of each layer: real in the first row, synthetic below (Crespi et al., Fig. 4).
-
-    Pixels are read from the stores, since a result holds none; None without any store.
-    """
+    """A typical slice of each layer, real above synthetic (Crespi et al., Fig. 4); None without any of the stores."""
     card, inputs = run.card, run.config["inputs"]
     real = _open(run.path / card["data"]["real"]["store"])
     stores = {name: _open(run.path / model["store"]) for name, model in card["data"]["models"].items()}
@@ -251,12 +244,6 @@ def _slice(store: Store | None, row: Mapping[str, Any] | None, known: Mapping[st
     frame = scale.frame_of(store, store.record(row["case"]))
     volume = frame.place(take_slices(store.read(row["case"], check_units=False), [row["place"]]))
     return Intensity(row["low"], row["high"]).to_model(volume.voxels[0])
-
-
-def _spectra(run: Run) -> str | None:
-    stored = load_spectra(run.path)
-    names = ["real", HELD_OUT, *run.card["models"]]
-    return spectra(dict(zip(names, stored, strict=True))) if stored else None
 
 
 def _organs(card: Card) -> Table | None:

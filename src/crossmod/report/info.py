@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 from rich.console import Console, Group, RenderableType
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from crossmod.config import Modality
@@ -30,15 +30,7 @@ from crossmod.settings import pixel_words
 
 
 def describe_data(path: Path, *, modality: Modality | None = None) -> Group:
-    """Describe a store, a NIfTI file or a DICOM folder as rich tables.
-
-    Args:
-        path: what to describe.
-        modality: of a NIfTI file, which does not record it; only the unit depends on it.
-
-    Raises:
-        InputError: the path is none of these, or cannot be read.
-    """
+    """Describe a store, a NIfTI file (whose unit depends on its modality) or a DICOM folder as rich tables."""
     if (path / MANIFEST).is_file():
         return _store(Store(path))
     if path.is_file() and path.name.endswith((".nii", ".nii.gz")):
@@ -70,11 +62,17 @@ def _store(store: Store) -> Group:
 
 
 def _table(title: str, head: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
-    table = Table(title=title, title_justify="left")
-    for name in head:
-        table.add_column(name, overflow="fold")
+    return _filled(Table(*(Column(name, overflow="fold") for name in head), title=title, title_justify="left"), rows)
+
+
+def _two_columns(title: str, rows: Iterable[tuple[str, str]]) -> Table:
+    # Long texts are folded; rich would else cut them.
+    return _filled(Table(Column("", no_wrap=True), Column(Text(title), overflow="fold")), rows)
+
+
+def _filled(table: Table, rows: Iterable[Sequence[str]]) -> Table:
+    """With these rows, as Text: brackets in a name are no markup."""
     for row in rows:
-        # As Text: brackets in a name are no markup.
         table.add_row(*map(Text, row))
     return table
 
@@ -124,16 +122,6 @@ def _group(store: Store, title: str, cases: Sequence[CaseRecord]) -> Table:
     return _two_columns(title, rows.items())
 
 
-def _two_columns(title: str, rows: Iterable[tuple[str, str]]) -> Table:
-    # Long texts are folded; rich would else cut them.
-    table = Table()
-    table.add_column("", no_wrap=True)
-    table.add_column(Text(title), overflow="fold")
-    for name, value in rows:
-        table.add_row(Text(name), Text(value))
-    return table
-
-
 def _range(values: Sequence[float | int]) -> str:
     low, high = f"{min(values):.4g}", f"{max(values):.4g}"
     return low if low == high else f"{low}-{high}"
@@ -163,12 +151,11 @@ def _volume(path: Path, volume: Volume, unit: str) -> Table:
 
 
 def describe(path: Path) -> Group:
-    """Describe a run, a store, a NIfTI file or a DICOM folder as rich tables.
-
-    Raises:
-        InputError: the path is none of these, or cannot be read.
-    """
-    return Group(_run(Run(path))) if is_run(path) else describe_data(path)
+    """Describe a run, a store, a NIfTI file or a DICOM folder as rich tables."""
+    if not is_run(path):
+        return describe_data(path)
+    table = Table(Column(style="bold"), Column(), title=str(path), title_justify="left", show_header=False)
+    return Group(_filled(table, _rows_of_run(Run(path))))
 
 
 def description(path: Path) -> str:
@@ -177,15 +164,6 @@ def description(path: Path) -> str:
     with console.capture() as capture:
         console.print(describe(path))
     return capture.get()
-
-
-def _run(run: Run) -> Table:
-    table = Table(title=str(run.path), title_justify="left", show_header=False)
-    table.add_column(style="bold")
-    table.add_column()
-    for row in _rows_of_run(run):
-        table.add_row(*row)
-    return table
 
 
 def _rows_of_run(run: Run) -> Iterator[tuple[str, str]]:

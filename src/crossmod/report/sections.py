@@ -12,7 +12,7 @@ from crossmod.html.format import Cell, Table, between, count, duration, from_to,
 from crossmod.metrics.paired import SHIFT_LIMIT_MM
 from crossmod.report import figures
 from crossmod.report.collect import Arm, Card, Contents, family_name, verdict
-from crossmod.report.figures import outlined, ranked, same_sources, synthetic_slices
+from crossmod.report.figures import ranked, same_sources, synthetic_slices
 from crossmod.settings import pixel_words
 from crossmod.statistics.intervals import Verdict
 from crossmod.statistics.verdicts import METRICS, Compared, Scope
@@ -158,12 +158,7 @@ def _modalities(store: Store) -> tuple[str, str]:
 
 
 def comparison(contents: Contents, names: Sequence[str] = ()) -> str | None:
-    """The same source slices through every family (Rafiq et al. 2025, Fig. 11).
-
-    Args:
-        contents: the stores are compared.
-        names: titles of the stores; default: their families and folders.
-    """
+    """The same source slices through every family (Rafiq et al. 2025, Fig. 11); default names: families and folders."""
     stores = contents.stores
     if len(stores) < 2 or len({store.cases[0].modality for store in stores}) > 1:
         return None
@@ -185,8 +180,7 @@ def outlines(all_arms: Sequence[Arm]) -> str | None:
     if baseline is None:
         return None
     same = [arm for arm in all_arms if arm.cards[0]["tested"] == baseline.cards[0]["tested"]]
-    shown = outlined(same, baseline, SHOWN)
-    return figures.outline_panel(shown, same) if shown else None
+    return figures.outline_panel(same, baseline, SHOWN)
 
 
 def training(contents: Contents) -> list[dict[str, object]]:
@@ -203,15 +197,11 @@ def costs(contents: Contents, all_arms: Sequence[Arm]) -> Table | None:
     """Rafiq et al. 2025, Table 5: parameters, seconds per epoch, slices per second."""
     rows = []
     for run in contents.translators:
-        made = [store for store in contents.stores if _model(store) == run.card["weights_sha256"]]
+        model = run.card["weights_sha256"]
+        made = [s for s in contents.stores if s.cases and s.cases[0].synthetic and s.cases[0].synthetic.model == model]
         rows.append(cost_of_translator(family_name(run.card["family"]), [run.card], made))
     rows += [cost_of_segmenter(f"{arm.cards[0]['settings']['network']}, {arm.name}", arm.cards) for arm in all_arms]
     return Table(COSTS, rows) if rows else None
-
-
-def _model(store: Store) -> str | None:
-    """The checksum of the model that made a synthetic store."""
-    return store.cases[0].synthetic.model if store.cases and store.cases[0].synthetic else None
 
 
 def cost_of_translator(name: str, cards: Sequence[Card], made: Iterable[Store]) -> list[str | Cell]:

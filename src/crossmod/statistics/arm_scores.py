@@ -36,17 +36,12 @@ CORRELATION = 0.25
 
 @dataclass(frozen=True, eq=False)
 class ArmScores:
-    """One metric of one arm, by seed and test patient.
-
-    Args:
-        name: what was trained on.
-        values: row `seed` of a fold's patients is from the run (fold, seed); NaN if undefined.
-        folds: the fold in which each patient was tested.
-    """
+    """One metric of one arm, by seed and test patient."""
 
     name: str
+    # Row `seed` of a fold's patients is from the run (fold, seed); NaN if undefined
     values: Float[np.ndarray, "seeds patients"]
-    folds: Int[np.ndarray, " patients"]
+    folds: Int[np.ndarray, " patients"]  # the fold in which each patient was tested
 
     @property
     def seeds(self) -> int:
@@ -77,24 +72,16 @@ class ArmScores:
 
 @dataclass(frozen=True)
 class Spread:
-    """Variance of a mean paired difference (arm minus base), in parts that add up.
+    """Variance of a mean paired difference (arm minus base), in parts that add up."""
 
-    Args:
-        patients: from the choice of patients, some of whom gain more than others.
-        runs: from the luck of the runs and the residual; 0 with one seed, since it is then unknown.
-        freedom: degrees of freedom of the total; infinite if it is 0.
-        scale: factor that gives redrawn patients the variance `patients`.
-        between: variance of the mean difference as estimated from the folds, all parts together, inflated for what
-            folds share; None with one fold.
-        inflation: factor between `between` and the same for independent folds; 1 with one fold.
-    """
-
-    patients: float
-    runs: float
-    freedom: float
-    scale: float
+    patients: float  # from the choice of patients, some of whom gain more than others
+    runs: float  # from the luck of the runs and the residual; 0 with one seed, since it is then unknown
+    freedom: float  # degrees of freedom of the total; infinite if it is 0
+    scale: float  # factor that gives redrawn patients the variance `patients`
+    # Variance of the mean difference as estimated from the folds, all parts together, inflated for what folds share;
+    # None with one fold
     between: float | None = None
-    inflation: float = 1.0
+    inflation: float = 1.0  # factor between `between` and the same for independent folds; 1 with one fold
 
     @property
     def total(self) -> float:
@@ -109,11 +96,7 @@ class Spread:
 
 
 def paired(base: ArmScores, arms: Sequence[ArmScores]) -> tuple[ArmScores, list[ArmScores], int]:
-    """The arms without the patients for whom any of them has an undefined score, and the number of these patients.
-
-    Raises:
-        InputError: the arms were not tested on the same patients in the same folds.
-    """
+    """The arms without the patients for whom any of them has an undefined score, and the number of these patients."""
     for arm in arms:
         if not np.array_equal(arm.folds, base.folds):
             raise InputError(
@@ -127,16 +110,9 @@ def paired(base: ArmScores, arms: Sequence[ArmScores]) -> tuple[ArmScores, list[
 
 
 def from_runs(name: str, runs: Mapping[tuple[int, int], Mapping[str, float]]) -> ArmScores:
-    """The scores of an arm from those of its runs; seeds may differ between folds.
+    """The scores of an arm from those of its runs by fold and seed; seeds may differ between folds.
 
     Row i holds the runs of each fold's i-th seed. If folds have different numbers of seeds, the surplus is left out.
-
-    Args:
-        name: of the arm.
-        runs: by fold and seed, the score of each test patient, NaN if undefined.
-
-    Raises:
-        InputError: two runs of a fold were tested on different patients.
     """
     by_fold: dict[int, list[Mapping[str, float]]] = {}
     for (fold, _), table in sorted(runs.items()):
@@ -154,12 +130,12 @@ def from_runs(name: str, runs: Mapping[tuple[int, int], Mapping[str, float]]) ->
             )
         columns += [[table[patient] for table in tables[:rows]] for patient in patients]
         folds += [fold] * len(patients)
-    values = np.array(columns, dtype=np.float64).reshape(len(folds), rows).T
+    values = np.ascontiguousarray(np.array(columns, dtype=np.float64).reshape(len(folds), rows).T)
     return ArmScores(name, values, np.array(folds, dtype=np.int64))
 
 
 def spread(base: ArmScores, arm: ArmScores) -> Spread:
-    """The variance of the mean paired difference, by the method of moments.
+    """The variance of the mean paired difference, by the method of moments; two or more patients, all defined.
 
     The differences of patients also vary by the luck of the runs behind them, which is subtracted so that it is not
     counted twice (as in two-way clustering, Cameron, Gelbach and Miller 2011, eq. 2.9). Subtracted is the variance over
@@ -169,10 +145,6 @@ def spread(base: ArmScores, arm: ArmScores) -> Spread:
     With two or more folds the total is the variance between the means of folds, with one degree of freedom less than
     folds (Cameron and Miller 2015, eq. 11 with its small-sample factor), times `fold_inflation`. It is valid whatever
     the patients of a fold share.
-
-    Args:
-        base: two or more patients, all defined.
-        arm: the same patients; the number of seeds may differ.
     """
     patients = len(base.folds)
     differences = arm.by_patient - base.by_patient
@@ -218,20 +190,14 @@ def satterthwaite(parts: Sequence[tuple[float, int]]) -> float:
 
 @dataclass(frozen=True)
 class Undefined:
-    """Patients without a defined score in some run.
+    """Patients without a defined score in some run."""
 
-    Args:
-        base: their number in the base.
-        arm: their number in the arm.
-        p: two-sided p value of McNemar's exact test of the difference of these numbers; 1 if no patient lacks a score
-            in one arm only.
-        folds_lost: folds that have scores, but no patient with a score in all runs of both arms.
-    """
-
-    base: int
-    arm: int
-    p: float
-    folds_lost: int
+    undefined_base: int  # their number in the base
+    undefined_arm: int  # their number in the arm
+    # Two-sided p value of McNemar's exact test of the difference of these numbers; 1 if no patient lacks a score in
+    # one arm only
+    undefined_p: float
+    folds_lost: int  # folds that have scores, but no patient with a score in all runs of both arms
 
 
 def undefined(base: ArmScores, arm: ArmScores) -> Undefined:

@@ -22,9 +22,6 @@ def trivial_dice(truth: Bool[np.ndarray, "slices rows columns"]) -> float:
     The best of all fixed masks, chosen with the truth, so that no training can find a better one. Of all masks of k
     pixels, the one of the k pixels that are organ in most slices has the largest overlap with the truth; so one mask
     per size is tried.
-
-    Args:
-        truth: of all tested slices.
     """
     slices = len(truth)
     counts = np.sort(np.count_nonzero(truth, axis=0).ravel())[::-1]
@@ -42,16 +39,11 @@ FLOOR = 0.5
 
 @dataclass(frozen=True)
 class Training:
-    """One run of a baseline.
+    """One run of a baseline."""
 
-    Args:
-        dice: over all tested pixels.
-        trivial: the Dice of the best fixed mask there; None if the run did not record it.
-        losses: step and loss of each reading of the training, by rising step; empty if they were not recorded.
-    """
-
-    dice: float
-    trivial: float | None = None
+    dice: float  # over all tested pixels
+    trivial: float | None = None  # the Dice of the best fixed mask there; None if the run did not record it
+    # Step and loss of each reading of the training, by rising step; empty if they were not recorded
     losses: tuple[tuple[int, float], ...] = ()
 
 

@@ -106,7 +106,7 @@ Move = Literal["difference", "factor"]
 
 @dataclass(frozen=True)
 class Estimate:
-    """A score and its 95 % interval over patients; infinite ends if a set has one patient, NaN without a score."""
+    """A number and its 95 % interval; of a score infinite ends if a set has one patient, NaN without a score."""
 
     value: float
     low: float
@@ -118,11 +118,6 @@ def patient_draws(patients: tuple[str, ...], seed: int, draws: int) -> Float[np.
 
     The first of `draws` + 1 rows is the set itself, each slice once. Sets of the same patients have the same draws, so
     that models are compared on them.
-
-    Args:
-        patients: of each slice.
-        seed: of the draws.
-        draws: number of draws.
     """
     names, which = np.unique(np.array(patients, dtype=np.str_), return_inverse=True)
     many = len(names)
@@ -137,10 +132,8 @@ def estimate(
 ) -> Estimate:
     """A score and its interval: percentiles of draws that were shifted until their median is the score.
 
-    Args:
-        values: the score itself, then that of each draw; NaN for draws without one.
-        move: how draws are shifted; by a difference also if a factor would change their sign.
-        limits: the smallest and the largest possible score.
+    `values` are the score itself, then that of each draw, NaN for draws without one; `limits` are the smallest and the
+    largest possible score. Draws are moved by a difference also if a factor would change their sign.
     """
     value, drawn = float(values[0]), values[1:][~np.isnan(values[1:])]
     if math.isnan(value):
@@ -161,13 +154,7 @@ LEAST_VALUES = 3
 
 
 def upper_bound(values: Sequence[float], alpha: float, least_spread: float = 0.0) -> float | None:
-    """The value that the next draw exceeds with probability `alpha`; None with fewer than three values.
-
-    Args:
-        values: of independent patients, approximately normal.
-        alpha: 0 to 1.
-        least_spread: lower limit of the standard deviation.
-    """
+    """What the next of three or more about normal values exceeds with probability `alpha`; None for fewer."""
     known = np.asarray(values, dtype=np.float64)
     n = len(known)
     if n < LEAST_VALUES:

@@ -25,36 +25,21 @@ ROUNDING = 12
 
 @dataclass(frozen=True)
 class Effect:
-    """A mean paired difference, arm minus base.
+    """A mean paired difference, arm minus base."""
 
-    Args:
-        mean: over patients and seeds.
-        low: lower end of the 95 % interval.
-        high: upper end.
-        p: two-sided; NaN with fewer than two patients.
-        patients: number of patients with a score in both arms.
-        seeds: of the arm with fewer.
-        freedom: degrees of freedom of the variance; infinite if the variance is 0.
-        left_out: patients without a defined score in some run of either arm.
-        undefined_base: how many of these the base has no score of.
-        undefined_arm: how many of these the arm has no score of.
-        undefined_p: p value of the difference of these two numbers; see `Undefined`.
-        folds_lost: folds of which no patient is left.
-        worst: the same with missing scores counted as the worst score of any arm; None if none is missing.
-    """
-
-    mean: float
-    low: float
+    mean: float  # over patients and seeds
+    low: float  # lower end of the 95 % interval
     high: float
-    p: float
-    patients: int
-    seeds: int
-    freedom: float
-    left_out: int = 0
-    undefined_base: int = 0
-    undefined_arm: int = 0
-    undefined_p: float = 1.0
-    folds_lost: int = 0
+    p: float  # two-sided; NaN with fewer than two patients
+    patients: int  # number of patients with a score in both arms
+    seeds: int  # of the arm with fewer
+    freedom: float  # degrees of freedom of the variance; infinite if the variance is 0
+    left_out: int = 0  # patients without a defined score in some run of either arm
+    undefined_base: int = 0  # how many of these the base has no score of
+    undefined_arm: int = 0  # how many of these the arm has no score of
+    undefined_p: float = 1.0  # p value of the difference of these two numbers; see `Undefined`
+    folds_lost: int = 0  # folds of which no patient is left
+    # The same with missing scores counted as the worst score of any arm; None if none is missing
     worst: "Effect | None" = None
 
 
@@ -66,13 +51,8 @@ def effect(base: ArmScores, arm: ArmScores, *, higher_is_better: bool = True) ->
 def effects(base: ArmScores, arms: Sequence[ArmScores], *, higher_is_better: bool = True) -> list[Effect]:
     """The difference of each arm to `base`, over the patients with a defined score in both.
 
-    Args:
-        base: the baseline.
-        arms: of the same patients and folds.
-        higher_is_better: of the metric; False for distances. It decides which score of all arms is the worst.
-
-    Raises:
-        InputError: the arms were not tested on the same patients in the same folds.
+    `higher_is_better` decides which score of all arms is the worst. Other patients or
+    folds than those of `base` are refused.
     """
     values = np.concatenate([arm.values.ravel() for arm in (base, *arms)])
     values = values[np.isfinite(values)]
@@ -85,19 +65,11 @@ def _effect(base: ArmScores, arm: ArmScores, worst: float) -> Effect:
     found = _students_t(before, after)
     if not left_out:
         return found
-    counts = undefined(base, arm)
     filled = failures_as_worst(base, arm, worst)
     # If neither arm has a score of any patient that is left out, nothing can be counted as worst.
     some_failed = len(filled[0].folds) > found.patients
-    return replace(
-        found,
-        left_out=left_out,
-        undefined_base=counts.base,
-        undefined_arm=counts.arm,
-        undefined_p=counts.p,
-        folds_lost=counts.folds_lost,
-        worst=_students_t(*filled) if some_failed else None,
-    )
+    if_failed = _students_t(*filled) if some_failed else None
+    return replace(found, left_out=left_out, worst=if_failed, **vars(undefined(base, arm)))
 
 
 def _students_t(base: ArmScores, arm: ArmScores) -> Effect:

@@ -18,7 +18,7 @@ import numpy as np
 from scipy import optimize, stats
 
 from crossmod.statistics.arm_scores import ArmScores, paired, satterthwaite, spread
-from crossmod.statistics.intervals import CONFIDENCE
+from crossmod.statistics.intervals import CONFIDENCE, Estimate
 
 POWER = 0.8
 
@@ -28,73 +28,38 @@ MOST = 1_000_000
 
 @dataclass(frozen=True)
 class Luck:
-    """The part of a mean difference's variance that more patients do not reduce.
+    """The part of a mean difference's variance that more patients do not reduce."""
 
-    Args:
-        variance: of the mean difference, by translators, training sides and runs; 0 ignores it.
-        freedom: its degrees of freedom; infinite if it is known.
-        of_folds: whether folds are the independent units: the test then has their degrees of freedom.
-        inflation: factor on the total variance; see `arm_scores.fold_inflation`.
-    """
-
-    variance: float = 0.0
-    freedom: float = math.inf
-    of_folds: bool = False
-    inflation: float = 1.0
+    variance: float = 0.0  # of the mean difference, by translators, training sides and runs; 0 ignores it
+    freedom: float = math.inf  # its degrees of freedom; infinite if it is known
+    of_folds: bool = False  # whether folds are the independent units: the test then has their degrees of freedom
+    inflation: float = 1.0  # factor on the total variance; see `arm_scores.fold_inflation`
 
 
 NO_LUCK = Luck()
 
 
 @dataclass(frozen=True)
-class Range:
-    """A number at the estimated variance, and its smallest and largest value over the variance's 95 % interval."""
-
-    value: float
-    low: float
-    high: float
-
-
-@dataclass(frozen=True)
 class PowerEstimate:
-    """A measured effect, and the patients needed to show it.
-
-    Args:
-        patients: number of test patients.
-        effect: measured, arm minus base.
-        sd: of a patient's difference, without the luck of the runs.
-        luck: of folds and runs, at these folds and seeds; none with one fold and one seed, since it is unknown.
-        arms: number of arms that are compared with the baseline.
-        power: with these patients, for the measured effect.
-        needed: patients for 80 % power; infinite if no number is enough.
-        smallest: the effect that these patients show with 80 % power.
-    """
+    """A measured effect, and the patients needed to show it."""
 
     patients: int
-    effect: float
-    sd: float
-    luck: Luck
-    arms: int
-    power: Range
-    needed: Range
-    smallest: Range
+    effect: float  # measured, arm minus base
+    sd: float  # of a patient's difference, without the luck of the runs
+    luck: Luck  # of folds and runs, at these folds and seeds; none with one fold and one seed, since it is unknown
+    arms: int  # number of arms that are compared with the baseline
+    # Each at the estimated variance, and its smallest and largest value over the 95 % interval of the variance.
+    power: Estimate  # with these patients, for the measured effect
+    needed: Estimate  # patients for 80 % power; infinite if no number is enough
+    smallest: Estimate  # the effect that these patients show with 80 % power
 
 
 def plan(base: ArmScores, arm: ArmScores, arms: int) -> PowerEstimate:
-    """The patients that the measured effect needs, with the same number of folds and seeds.
-
-    Args:
-        base: the baseline.
-        arm: the same patients and folds.
-        arms: number of arms that are compared with that base, this one included.
-
-    Raises:
-        InputError: the arms were not tested on the same patients in the same folds.
-    """
+    """The patients that the measured effect needs at these folds and seeds, if `arms` are compared with the base."""
     base, (arm,), _ = paired(base, [arm])
     patients = len(base.folds)
     if patients < 2:
-        nothing = Range(math.nan, math.nan, math.nan)
+        nothing = Estimate(math.nan, math.nan, math.nan)
         return PowerEstimate(patients, math.nan, math.nan, NO_LUCK, arms, nothing, nothing, nothing)
     mean = float((arm.by_patient - base.by_patient).mean())
     parts = spread(base, arm)
@@ -121,8 +86,8 @@ def plan(base: ArmScores, arm: ArmScores, arms: int) -> PowerEstimate:
     )
 
 
-def _range(values: list[float]) -> Range:
-    return Range(values[0], min(values), max(values))
+def _range(values: list[float]) -> Estimate:
+    return Estimate(values[0], min(values), max(values))
 
 
 def holm_level(arms: int) -> float:
@@ -139,14 +104,10 @@ def variance_factors(freedom: float) -> tuple[float, float]:
 
 
 def run_luck(base: ArmScores, arm: ArmScores) -> Luck:
-    """The runs' part of the variance of the mean difference, without the residual.
+    """The runs' part of the variance of the mean difference, without the residual; all scores defined.
 
     The mean of one run over m patients varies by r^2 + e^2 / m; e^2 follows from how a seed's deviations differ among
     the patients of a fold. If each fold has one patient they cannot be separated, and all counts as luck.
-
-    Args:
-        base: two or more patients, all defined.
-        arm: the same patients.
     """
     variance, parts = 0.0, []
     for side in (base, arm):
@@ -170,15 +131,7 @@ def _residual_variance(arm: ArmScores) -> float:
 
 
 def power_of(effect: float, sd: float, patients: int, luck: Luck = NO_LUCK, level: float = 1 - CONFIDENCE) -> float:
-    """Probability that the two-sided t test at a level excludes 0 (Cohen 1988; noncentral t).
-
-    Args:
-        effect: the true mean difference.
-        sd: of a patient's difference.
-        patients: 2 or more.
-        luck: of folds and runs; without it, this is the paired t test.
-        level: of the test; see `holm_level`.
-    """
+    """Probability that the two-sided t test at a level excludes 0 (Cohen 1988; noncentral t); `sd` of patients."""
     of_patients = sd**2 / patients
     variance = (of_patients + luck.variance) * luck.inflation
     if variance == 0:

@@ -15,41 +15,26 @@ from crossmod.statistics.paired_effects import Effect, effect, effects
 
 @dataclass(frozen=True)
 class Point:
-    """One count of synthetic slices.
-
-    Args:
-        count: number of slices.
-        effect: the difference to count 0; None at count 0 itself.
-        best: the share of draws in which it is the best; NaN with fewer than two patients.
-    """
+    """One count of synthetic slices."""
 
     count: int
-    effect: Effect | None
-    best: float
+    effect: Effect | None  # the difference to count 0; None at count 0 itself
+    best: float  # the share of draws in which it is the best; NaN with fewer than two patients
 
 
 @dataclass(frozen=True)
 class Saturation:
-    """Points by rising count.
+    """Points by rising count."""
 
-    Args:
-        points: count 0 included; their `best` add up to 1.
-        best: the count with the best mean; the smallest if several have it.
-        shown: whether the best count is shown to help.
-        enough: the smallest count that is shown to help and not shown to fall short of the best by more than `within`;
-            None if the best is not shown to help.
-        within: a difference that is too small to matter.
-        gain: the mean difference of the best count to count 0; too large, since the largest of several was picked.
-        cross_fitted: the same if the best count is picked without the fold in which its gain is taken; NaN with one
-            fold.
-    """
-
-    points: tuple[Point, ...]
-    best: int
-    shown: bool
+    points: tuple[Point, ...]  # count 0 included; their `best` add up to 1
+    best: int  # the count with the best mean; the smallest if several have it
+    shown: bool  # whether the best count is shown to help
+    # The smallest count that is shown to help and not shown to fall short of the best by more than `within`; None if
+    # the best is not shown to help
     enough: int | None
-    within: float
-    gain: float
+    within: float  # a difference that is too small to matter
+    gain: float  # the mean difference of the best count to count 0; too large, since the largest of several was picked
+    # The same if the best count is picked without the fold in which its gain is taken; NaN with one fold
     cross_fitted: float
 
 
@@ -68,16 +53,8 @@ def saturation(
     the best mean of several is partly luck, and every draw contains that luck. `enough` is the smallest count without
     a shown difference to the best: with few patients it is too small.
 
-    Args:
-        arms: by their count, 0 included; the same patients and folds, all scores defined.
-        shown: the counts that are shown to help, by the verdicts on all arms of the same baseline.
-        seed: of the draws.
-        draws: number of draws.
-        within: see `Saturation`.
-        higher_is_better: of the metric; False for distances.
-
-    Raises:
-        InputError: no arm of count 0, or arms of different patients.
+    `arms` are by their count, 0 included; `shown` are the counts that are shown to help, by the verdicts on all arms of
+    the same baseline.
     """
     if 0 not in arms:
         expected = "one without synthetic slices"
@@ -92,7 +69,10 @@ def saturation(
         Point(count, found, share) for count, found, share in zip([0, *counts], [None, *curve], shares, strict=True)
     ]
     helping = [count for count in counts if count in shown] if best in shown else []
-    enough = next((c for c in helping if c == best or _near(effect(arms[best], arms[c]), within, sign)), None)
+    # Whether the interval of an arm compared with the best one reaches to `within` of it.
+    short = {count: effect(arms[best], arms[count]) for count in helping}
+    near = (count for count, found in short.items() if (found.high if sign > 0 else -found.low) >= -within)
+    enough = next(near, None)
     fitted = cross_fitted_gain(arms, sign)
     return Saturation(tuple(points), best, bool(helping), enough, within, means[best], fitted)
 
@@ -112,11 +92,6 @@ def cross_fitted_gain(arms: Mapping[int, ArmScores], sign: int) -> float:
         inside = folds == fold
         gains[inside] = away[int(np.argmax(sign * away[:, ~inside].mean(axis=1)))][inside]
     return float(gains.mean())
-
-
-def _near(found: Effect, within: float, sign: int) -> bool:
-    """Whether the interval of an arm compared with the best one reaches to `within` of it."""
-    return (found.high if sign > 0 else -found.low) >= -within
 
 
 def _how_often_best(

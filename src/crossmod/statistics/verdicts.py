@@ -34,15 +34,11 @@ NOT_BY_PATIENT = "patients: the split is by slice"
 
 @dataclass(frozen=True)
 class Facts:
-    """What a verdict depends on beside the numbers.
+    """What a verdict depends on beside the numbers."""
 
-    Args:
-        shared: what the synthetic slices of an arm have in common although folds are resampled as independent.
-        untrained: why the baseline does not work well enough to compare with; empty if it does.
-    """
-
+    # What the synthetic slices of an arm have in common although folds are resampled as independent
     shared: tuple[str, ...] = ()
-    untrained: str = ""
+    untrained: str = ""  # why the baseline does not work well enough to compare with; empty if it does
 
     @property
     def scope(self) -> Scope:
@@ -54,19 +50,12 @@ class Facts:
 
 @dataclass(frozen=True)
 class Origin:
-    """The translator behind the synthetic slices of one run.
+    """The translator behind the synthetic slices of one run."""
 
-    Args:
-        fold: the run was tested on.
-        model: any unique name of the trained translator, such as a hash of its weights.
-        seed: of its training; None if not recorded.
-        source: the source patients (or cases) it was trained on; None if not recorded.
-    """
-
-    fold: int
-    model: str
-    seed: int | None = None
-    source: frozenset[str] | None = None
+    fold: int  # the run was tested on
+    model: str  # any unique name of the trained translator, such as a hash of its weights
+    seed: int | None = None  # of its training; None if not recorded
+    source: frozenset[str] | None = None  # the source patients (or cases) it was trained on; None if not recorded
 
 
 def shared_by_folds(origins: Sequence[Origin], *, split: str = "patient") -> tuple[str, ...]:
@@ -74,10 +63,6 @@ def shared_by_folds(origins: Sequence[Origin], *, split: str = "patient") -> tup
 
     With one fold there is one training side, and several trained translators only show the luck of their seeds: the
     source patients are then shared.
-
-    Args:
-        origins: of all runs of an arm with synthetic slices.
-        split: `patient`, or how else the sides were divided.
     """
     if not origins:
         return ()
@@ -115,11 +100,7 @@ def gated(
     """P values of secondary tests, which can show something only if the main test does: none is below `main`.
 
     Gatekeeping (Dmitrienko and Tamhane 2007): whatever else is tested, at most 5 % of experiments without any effect
-    show something false. If `main` is NaN (no main test), nothing is shown.
-
-    Args:
-        p_values: of the secondary tests, corrected for their number.
-        main: of the main test of each, also corrected.
+    show something false. If `main` is NaN (no main test), nothing is shown. Both are corrected for their number.
     """
     return np.maximum(p_values, main)
 
@@ -127,14 +108,9 @@ def gated(
 def verdict(found: Effect, holm_p: float, facts: Facts, *, higher_is_better: bool = True) -> Verdict:
     """`not comparable` if there is an `obstacle`; otherwise `improves` or `hurts` if an effect is shown.
 
-    Shown: two or more seeds and patients, the interval excludes 0, `holm_p` is below 0.05, and the interval also
-    excludes 0, in the same direction, if failures count as the worst value. The verdict holds for `Facts.scope`.
-
-    Args:
-        found: the effect.
-        holm_p: its p value after `holm`, over all arms that are compared with the same baseline.
-        facts: of the arm.
-        higher_is_better: of the metric; False for distances.
+    Shown: two or more seeds and patients, the interval excludes 0, `holm_p` (corrected over all arms with the same
+    baseline) is below 0.05, and the interval also excludes 0, in the same direction, if failures count as the worst
+    value. The verdict holds for `Facts.scope`.
     """
     if obstacle(found, facts):
         return "not comparable"
@@ -200,16 +176,7 @@ METRICS = Members[Metric]("segmentation_metric")
 
 
 def in_words(name: str, found: Effect, holm_p: float, tests: int, facts: Facts, metric: Metric = DICE) -> str:
-    """One sentence on one arm.
-
-    Args:
-        name: of the arm.
-        found: its effect.
-        holm_p: its p value after `holm`.
-        tests: the number of tests that this correction counts.
-        facts: of the arm.
-        metric: of the effect.
-    """
+    """One sentence on one arm; `tests` is the number that the correction of its p value counts."""
     why = obstacle(found, facts)
     if why:
         return f"{name}: {metric.name} not comparable: {why}."
@@ -260,46 +227,24 @@ def _count(number: int, what: str) -> str:
 
 @dataclass(frozen=True)
 class Compared:
-    """An arm compared with its baseline by one score.
-
-    Args:
-        effect: its difference.
-        holm: p of the effect after correction.
-        wilcoxon: p of Wilcoxon's signed-rank test, which ignores the luck of runs.
-        wilcoxon_holm: the same after Holm's correction over the arms.
-        arms: number of arms that are compared with the baseline.
-        facts: of the arm.
-        verdict: what is shown.
-        obstacle: why it cannot be compared; empty if it can.
-        sentence: the verdict in words.
-        failures: a sentence on patients without a score; empty if all have one.
-    """
+    """An arm compared with its baseline by one score."""
 
     effect: Effect
-    holm: float
-    wilcoxon: float
-    wilcoxon_holm: float
-    arms: int
+    holm: float  # p of the effect after correction
+    wilcoxon: float  # p of Wilcoxon's signed-rank test, which ignores the luck of runs
+    wilcoxon_holm: float  # the same after Holm's correction over the arms
+    arms: int  # number of arms that are compared with the baseline
     facts: Facts
     verdict: Verdict
-    obstacle: str
+    obstacle: str  # why it cannot be compared; empty if it can
     sentence: str
-    failures: str
+    failures: str  # a sentence on patients without a score; empty if all have one
 
 
 def compare_arms(
     base: Mapping[str, ArmScores], arms: Sequence[Mapping[str, ArmScores]], facts: Sequence[Facts]
 ) -> dict[str, list[Compared]]:
-    """By metric, each arm of one baseline compared with it.
-
-    Args:
-        base: the baseline's scores by metric, the main one included.
-        arms: those of the arms, of the same metrics, patients and folds.
-        facts: of each arm.
-
-    Raises:
-        InputError: the arms were not tested on the same patients in the same folds.
-    """
+    """By metric, the main one included, each arm compared with one baseline; all of the same patients and folds."""
     raw = {
         name: effects(scores, [arm[name] for arm in arms], higher_is_better=METRICS[name].higher_is_better)
         for name, scores in base.items()

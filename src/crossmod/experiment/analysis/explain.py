@@ -24,7 +24,7 @@ from crossmod.engine.logger import loss_histories, score_histories
 from crossmod.errors import InputError
 from crossmod.experiment.analysis.slices import TestedByFold, TestedSlices, false_positive_ml, slices_by_fold, slices_of
 from crossmod.experiment.analysis.synthetic_quality import quality
-from crossmod.experiment.findings import facts_of, families, main_p_values, untrained_baselines
+from crossmod.experiment.findings import facts_of, families, untrained_baselines
 from crossmod.experiment.plan import Plan
 from crossmod.experiment.results import Result, arm_scores, patients_of
 from crossmod.files import to_json
@@ -42,7 +42,7 @@ from crossmod.report.experiment.schema import (
 from crossmod.runs import Run
 from crossmod.statistics.arm_scores import ArmScores, paired
 from crossmod.statistics.paired_effects import Effect, effects
-from crossmod.statistics.verdicts import MAIN, Facts, gated, holm, verdict
+from crossmod.statistics.verdicts import MAIN, Compared, compare_arms, gated, holm, verdict
 
 PARTS = 3  # of the organ's areas
 FALSE_POSITIVES = "false_positive_ml"
@@ -56,10 +56,7 @@ Divide = Callable[[TestedSlices], np.ndarray]
 
 
 def explain_gain(plan: Plan, root: Path, results: Sequence[Result]) -> Why:
-    """Strata of the gains, quality of the synthetic slices, and curves of the trainings, as plain values.
-
-    Parts whose files cannot be read any more are left out, as `notes` say, so that the experiment still has results.
-    """
+    """Strata of the gains, quality of the slices and curves of the trainings; `notes` say which could not be read."""
     notes: list[str] = []
 
     def part(make: Callable[[], Any], note: str) -> Any:
@@ -267,39 +264,32 @@ def _compare(
     higher_is_better: bool = True,
 ) -> dict[str, list[StratumRow]]:
     """By arm, a row for each stratum."""
-    gates, why = main_p_values(plan, arm_scores(results, MAIN)), untrained_baselines(results)
+    main, why = arm_scores(results, MAIN), untrained_baselines(results)
     rows: dict[str, list[StratumRow]] = {}
     for base, arms in families(plan, scores[0]):
         of_strata = [
             effects(part[base], [part[arm.name] for arm in arms], higher_is_better=higher_is_better) for part in scores
         ]
-        for arm, own in zip(arms, zip(*of_strata, strict=True), strict=True):
+        facts = [facts_of(plan, arm, why.get(base, "")) for arm in arms]
+        compared = compare_arms({MAIN: main[base]}, [{MAIN: main[arm.name]} for arm in arms], facts)[MAIN]
+        for arm, gate, own in zip(arms, compared, zip(*of_strata, strict=True), strict=True):
             sides = [paired(part[base], [part[arm.name]])[:2] for part in scores]
             means = [(_mean(before), _mean(after)) for before, (after,) in sides]
-            gate, facts = gates.get(arm.name, float("nan")), facts_of(plan, arm, why.get(base, ""))
-            rows[arm.name] = _corrected(own, means, facts, gate, higher_is_better)
+            rows[arm.name] = _corrected(own, means, gate, higher_is_better)
     return rows
 
 
 def _corrected(
-    of_strata: Sequence[Effect],
-    means: Sequence[tuple[float, float]],
-    facts: Facts,
-    gate: float,
-    higher_is_better: bool,
+    of_strata: Sequence[Effect], means: Sequence[tuple[float, float]], gate: Compared, higher_is_better: bool
 ) -> list[StratumRow]:
-    adjusted = gated(holm(np.array([effect.p for effect in of_strata])), gate)
+    adjusted = gated(holm(np.array([effect.p for effect in of_strata])), gate.holm)
+    verdicts = [
+        verdict(effect, float(p), gate.facts, higher_is_better=higher_is_better)
+        for effect, p in zip(of_strata, adjusted, strict=True)
+    ]
     return [
-        to_json(
-            {
-                "base": before,
-                "arm": after,
-                **vars(effect),
-                "holm": p,
-                "verdict": verdict(effect, float(p), facts, higher_is_better=higher_is_better),
-            }
-        )
-        for effect, (before, after), p in zip(of_strata, means, adjusted, strict=True)
+        to_json({"base": before, "arm": after, **vars(effect), "holm": p, "verdict": shown})
+        for effect, (before, after), p, shown in zip(of_strata, means, adjusted, verdicts, strict=True)
     ]
 
 

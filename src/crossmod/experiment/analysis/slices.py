@@ -29,23 +29,14 @@ PREDICTIONS = "predictions"
 
 @dataclass(frozen=True, eq=False)
 class TestedSlices:
-    """The tested slices of one case.
-
-    Args:
-        id: of the case.
-        patient: of the case.
-        slices: number of each slice in the case.
-        layers: axial layer of each; 0 outside of all.
-        areas: of the organ in each, cm^2; 0 without the organ.
-        pixel_ml: volume of one pixel, ml.
-    """
+    """The tested slices of one case."""
 
     id: str
     patient: str
-    slices: Int[np.ndarray, " slices"]
-    layers: Int[np.ndarray, " slices"]
-    areas: Float[np.ndarray, " slices"]
-    pixel_ml: float
+    slices: Int[np.ndarray, " slices"]  # number of each slice in the case
+    layers: Int[np.ndarray, " slices"]  # axial layer of each; 0 outside of all
+    areas: Float[np.ndarray, " slices"]  # of the organ in each, cm^2; 0 without the organ
+    pixel_ml: float  # volume of one pixel, ml
 
     @property
     def empty(self) -> list[int]:
@@ -60,13 +51,7 @@ TestedByFold = Mapping[tuple[int, int], Sequence[TestedSlices]]
 def slices_by_fold(
     plan: Plan, results: Sequence[Result]
 ) -> tuple[dict[tuple[int, int], list[TestedSlices]], list[Placed]]:
-    """All tested slices by fold and slice size, and the cases with their layers.
-
-    Layers are those of the whole real case, whatever part of it was tested.
-
-    Raises:
-        InputError: a store of real cases or of predictions is missing.
-    """
+    """All tested slices by fold and slice size, and the cases, with the layers of the whole real case."""
     firsts = {(result.fold, _size(result)): result for result in reversed(results)}
     tested = {case for result in firsts.values() for case in result.card["tested"]}
     placed: dict[str, Placed] = {}
@@ -125,17 +110,11 @@ def _size(result: Result) -> int:
 
 @dataclass(frozen=True, eq=False)
 class Slices:
-    """Slices of a store without their pixels.
-
-    Args:
-        store: of the slices.
-        records: their cases.
-        thin: the slices, in the order of training, each with a single pixel.
-    """
+    """Slices of a store without their pixels."""
 
     store: Store
     records: dict[str, CaseRecord]
-    thin: SliceSet
+    thin: SliceSet  # the slices, in the order of training, each with a single pixel
 
     def by_case(self, indexes: list[int]) -> dict[str, list[int]]:
         """By case, the numbers of some slices in rising order."""
@@ -166,12 +145,7 @@ class SyntheticSlices(Slices):
         return np.array(rows, dtype=np.float64).reshape(-1, 2)
 
     def drawn(self, settings: SegmentSettings, count: int | None = None) -> list[int]:
-        """The training slices of a run with these settings, as `segment` draws them.
-
-        Args:
-            settings: of the run.
-            count: in place of the run's own number; a smaller draw is always part of a larger one.
-        """
+        """The training slices of a run, as `segment` draws them; a smaller draw is always part of a larger one."""
         good = passes_consistency(self._scores, settings.min_consistency)
         return draw_synthetic(self.thin, good, settings.count if count is None else count, settings.seed)
 
@@ -188,11 +162,7 @@ class RealSlices(Slices):
 
 
 def synthetic_slices(path: Path, settings: SegmentSettings) -> SyntheticSlices:
-    """The slices of a synthetic store that a run with these settings draws from.
-
-    Raises:
-        InputError: the store is missing.
-    """
+    """The slices of a synthetic store that a run with these settings draws from."""
     store = Store(path)
     records = store.select_synthetic(settings.modality, settings.organs[0])
     count = sum(record.shape[0] for record in records)
@@ -200,11 +170,7 @@ def synthetic_slices(path: Path, settings: SegmentSettings) -> SyntheticSlices:
 
 
 def real_slices(path: Path, settings: SegmentSettings) -> RealSlices:
-    """The labelled slices of a real store, from its labels.
-
-    Raises:
-        InputError: the store is missing.
-    """
+    """The labelled slices of a real store, from its labels."""
     # Patients have the same names as in training, so that folds are the same.
     (store,) = who_is_who([Store(path)], same_people=settings.same_people, ask=settings.split == "patient").stores
     records = store.select(settings.modality, sequence=_sequence(settings), organ=settings.organs[0])

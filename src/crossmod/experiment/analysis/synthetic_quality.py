@@ -8,7 +8,7 @@ Notable:
   stores (a translator in a fold), not over arms.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -98,31 +98,26 @@ class _Opened:
 
     def __init__(self, plan: Plan, root: Path):
         self._plan, self._root = plan, root
-        self._synthetic: dict[tuple[Path, str], SyntheticSlices] = {}
-        self._real: dict[tuple[Path, str], RealSlices] = {}
+        self._stores: dict[tuple[Path, str], Any] = {}
 
     def synthetic(self, result: Result, settings: SegmentSettings) -> SyntheticSlices:
         """The slices from which a run's synthetic ones were drawn."""
         jobs = self._plan.jobs
-        key = jobs[jobs[result.run.name].needs["synthetic"]].folder(self._root), settings.organs[0]
-        if key not in self._synthetic:
-            self._synthetic[key] = synthetic_slices(key[0], settings)
-        return self._synthetic[key]
+        return self._open(synthetic_slices, jobs[jobs[result.run.name].needs["synthetic"]].folder(self._root), settings)
 
     def real(self, result: Result, settings: SegmentSettings) -> RealSlices:
         """The real slices of a run."""
-        key = real_store(self._plan, result), settings.organs[0]
-        if key not in self._real:
-            self._real[key] = real_slices(key[0], settings)
-        return self._real[key]
+        return self._open(real_slices, real_store(self._plan, result), settings)
+
+    def _open(self, read: Callable[[Path, SegmentSettings], Any], path: Path, settings: SegmentSettings) -> Any:
+        key = path, settings.organs[0]
+        if key not in self._stores:
+            self._stores[key] = read(path, settings)
+        return self._stores[key]
 
 
 def quality(plan: Plan, root: Path, results: Sequence[Result]) -> Quality | None:
-    """Quality of the slices of each arm, and its relation to the gain in 3D Dice; None without synthetic slices.
-
-    Raises:
-        InputError: a store is missing.
-    """
+    """Quality of the slices of each arm, and its relation to the gain in 3D Dice; None without synthetic slices."""
     used = [result for result in results if result.arm.translator is not None]
     if not used:
         return None
@@ -199,12 +194,7 @@ def _points(
 
 
 def relation(points: Sequence[Mapping[str, Any]], measure: str) -> Relation:
-    """Spearman's correlation of a measure and the gain over synthetic stores, also in words.
-
-    Args:
-        points: of `quality`.
-        measure: one of `MEASURES`.
-    """
+    """Spearman's correlation of a measure and the gain over synthetic stores, also in words."""
     stores: dict[tuple[object, ...], list[Mapping[str, Any]]] = {}
     for point in points:
         if point[measure] is not None:

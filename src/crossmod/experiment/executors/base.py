@@ -61,13 +61,7 @@ class Executor(Protocol):
 
 
 class InProcess:
-    """One job after another in this process: nothing is started, copied or loaded twice.
-
-    Args:
-        root: folder of the experiment.
-        machine: where and how to compute.
-        work: does a job in place of `execute_job`.
-    """
+    """One job after another in this process: nothing is started, copied or loaded twice."""
 
     slots = 1
 
@@ -88,12 +82,7 @@ class InProcess:
 
 
 def attempt(job: Job, root: Path, machine: Machine, work: Work | None = None) -> Outcome:
-    """Do a job and say how it ended; the details of a failure go to `failures/<name>.txt`.
-
-    Raises:
-        TrainingInterrupted: it was asked to stop, and has saved.
-        KeyboardInterrupt: it was asked to stop at once.
-    """
+    """Do a job and say how it ended; a failure's details go to `failures/<name>.txt`. Only interruptions are raised."""
     began = time.monotonic()
     note = root / "failures" / f"{job.name}.txt"
     try:
@@ -139,15 +128,7 @@ def share(root: Path) -> SharedFolder:
 
 
 def run_job(job: Job, place: SharedFolder, machine: Machine, work: Work | None, cores: int = 0) -> Outcome:
-    """Do a job in a worker, with its output in the experiment's `logs`.
-
-    Args:
-        job: what to do.
-        place: the experiment's folder.
-        machine: where and how to compute.
-        work: does the job in place of `execute_job`.
-        cores: that it may use; 0: all of this process.
-    """
+    """Do a job in a worker with this many cores (0: all), its output in the experiment's `logs`."""
     if cores:
         _limit_threads(cores)
     # In a context of its own, so that progress is not disabled for the caller.
@@ -196,11 +177,7 @@ def check_visible(outcome: Outcome, job: Job, place: SharedFolder) -> Outcome:
 
 
 def single_process(machine: Machine, executor: str) -> Machine:
-    """The same machine, if each job is one process.
-
-    Raises:
-        InputError: jobs of several processes, each of which would start the whole experiment again.
-    """
+    """The same machine; refused if a job is several processes, each of which would start the whole experiment."""
     if machine.devices * machine.nodes > 1:
         found = f"--devices {machine.devices} --nodes {machine.nodes} with {executor}"
         do = "Leave both out: an experiment has enough runs for all GPUs."
@@ -209,11 +186,7 @@ def single_process(machine: Machine, executor: str) -> Machine:
 
 
 def package(name: str, extra: str) -> Any:
-    """An optional package.
-
-    Raises:
-        InputError: it is not installed.
-    """
+    """An optional package."""
     try:
         return importlib.import_module(name)
     except ImportError:

@@ -26,17 +26,7 @@ PATIENCE, GRACE = 5.0, 60.0
 
 
 class LocalExecutor:
-    """A fixed number of worker processes.
-
-    Args:
-        root: folder of the experiment; the output of workers goes to its `logs`.
-        machine: where and how to compute; large runs share the cores if no number of threads is given.
-        count: number of workers.
-        work: does a job in place of `execute_job`.
-
-    Raises:
-        InputError: jobs of several processes each.
-    """
+    """A fixed number of worker processes; large runs share the cores if no number of threads is given."""
 
     def __init__(self, root: Path, machine: Machine, count: int, *, work: Work | None = None):
         self.slots = count

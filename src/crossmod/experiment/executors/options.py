@@ -33,13 +33,7 @@ class SideBySide:
 
 
 def side_by_side(machine: Machine, runs: Iterable[AnySettings], jobs: int = 0) -> SideBySide:
-    """Choose how many runs are computed at once.
-
-    Args:
-        machine: where they compute.
-        runs: settings of all that will be trained.
-        jobs: the number the user asked for; 0: choose.
-    """
+    """Choose how many runs are computed at once; `jobs` is what the user asked for, 0: choose."""
     if jobs:
         return SideBySide(jobs, f"{_several(jobs)}, as requested.")
     if machine.devices * machine.nodes > 1:
@@ -93,11 +87,7 @@ class ExecutorOptions(Machine):
 
 
 def executor_of(root: Path, where: ExecutorOptions) -> "Executor":
-    """The executor of the experiment in `root`; on this machine, 0 jobs are one after another.
-
-    Raises:
-        InputError: an executor whose extra is not installed, GPUs that cannot be shared, or an option of another one.
-    """
+    """The executor of the experiment in `root`; on this machine, 0 jobs are one after another."""
     _refuse_unused(where)
     machine = Machine(**where.model_dump(include=set(Machine.model_fields)))
     return registry.member("executor", where.executor)(root, machine, where)

@@ -32,15 +32,7 @@ TRIES = 3
 def cases_on_ray(
     address: str | None = None, gpus: float = 0.0
 ) -> Callable[[Callable[[Case], Row], Sequence[Case]], Iterator[Row]]:
-    """What `translate_list` takes as `spread`. All machines must see the same folders under the same paths.
-
-    Args:
-        address: of the cluster, such as `auto`; None: start Ray on this machine only.
-        gpus: of each case; 0.25 lets four share one.
-
-    Raises:
-        InputError: Ray is not installed, or there is no such cluster.
-    """
+    """What `translate_list` takes as `spread`; all machines must see the same folders under the same paths."""
     connection = Connection(address)
 
     def spread(do: Callable[[Case], Row], cases: Sequence[Case]) -> Iterator[Row]:
@@ -74,17 +66,10 @@ LOST = (
 
 
 class RayExecutor:
-    """Each job is a Ray task.
+    """Each job is a Ray task; large runs use the CPUs of a job if no number of threads is given.
 
-    Args:
-        root: folder of the experiment, on a disk that all machines share.
-        machine: where and how to compute; large runs use the CPUs of a job if no number of threads is given.
-        options: address of the cluster; CPUs and GPUs of a run (Ray counts GPUs, not their memory); runs to hold at
-            once, 0: as many as fit, counted again as machines come and go. More than fit let a cluster grow.
-        work: does a job in place of `execute_job`.
-
-    Raises:
-        InputError: Ray is not installed, or jobs of several processes each.
+    Ray counts GPUs, not their memory. Runs to hold at once, 0: as many as fit, counted again as machines come and go.
+    More than fit let a cluster grow.
     """
 
     def __init__(self, root: Path, machine: Machine, options: ExecutorOptions, *, work: Work | None = None):
@@ -97,11 +82,7 @@ class RayExecutor:
 
     @property
     def slots(self) -> int:
-        """How many jobs fit, at least one: a cluster that lost all its machines may get new ones.
-
-        Raises:
-            InputError: no such cluster, or no machine of it has the CPUs and GPUs of a job.
-        """
+        """How many jobs fit, at least one: a cluster that lost all its machines may get new ones."""
         now = time.monotonic()
         if not self._most and not self._connection.closed and now - self._counted > PATIENCE:
             self._fitting, self._counted = max(self._count(), 1), now
@@ -162,11 +143,7 @@ class Connection:
         self.ray = package("ray", "ray")
 
     def open(self) -> Any:
-        """Ray, connected.
-
-        Raises:
-            InputError: there is no such cluster.
-        """
+        """Ray, connected."""
         if not self._opened:
             self._ours = not self.ray.is_initialized()
             if self._ours:

@@ -46,19 +46,7 @@ FINAL = {
 
 
 class SlurmExecutor:
-    """Each job is a task of an array.
-
-    Args:
-        root: folder of the experiment, on a disk that all machines share.
-        machine: where and how to compute; large runs use the CPUs of a job if no number of threads is given.
-        options: partition, time limit, CPUs, whole GPUs and memory of a run, and runs at once in each array.
-        extra: further options of `sbatch`, such as `{"account": "radiology"}`.
-        cluster: `slurm`; or `local`, plain processes on this machine, for tests.
-        work: does a job in place of `execute_job`.
-
-    Raises:
-        InputError: submitit is not installed, there is no SLURM here, a share of a GPU, or jobs of several processes.
-    """
+    """Each job is a task of an array; `extra` are options of `sbatch`; `cluster="local"` is for tests."""
 
     slots = MOST
 

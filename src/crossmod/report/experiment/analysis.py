@@ -102,13 +102,7 @@ def scatter(points: Sequence[QualityPoint], translators: Sequence[str]) -> str |
 
 
 def training_curves(curves: TrainingCurves, arms: Sequence[str], baselines: Sequence[str]) -> str | None:
-    """Losses of segmenters over their steps, and scores of translators: mean, minimum and maximum of runs.
-
-    Args:
-        curves: of `why`.
-        arms: which to draw, six at most.
-        baselines: in black and grey, three at most.
-    """
+    """Losses of segmenters and scores of translators over steps; at most six arms in colour, baselines in grey."""
     styles = {**coloured(arms), **dict(zip(baselines, BASE, strict=False))}
     lines = _lines(curves["segmenters"], styles)
     lines |= _lines(curves["translators"], coloured(list(curves["translators"])))

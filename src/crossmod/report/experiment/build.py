@@ -274,20 +274,7 @@ def _luck(experiment: Experiment) -> str | None:
 
 
 def build_experiment_report(root: Path, out: Path, *, sources: Sequence[Path] = ()) -> list[str]:
-    """Write the report of an experiment.
-
-    Args:
-        root: the experiment's folder, which has results.
-        out: the HTML file.
-        sources: stores in which to look for the slices that synthetic ones were made from; those that translators were
-            trained on are looked into anyway.
-
-    Returns:
-        What each arm adds to its baseline, in a sentence.
-
-    Raises:
-        InputError: a file of the experiment is missing or damaged, or `out` is no report.
-    """
+    """Write the report of the experiment in `root`, which has results; gives a sentence per compared arm."""
     check_free(out)
     experiment = read_experiment(root)
     parts: dict[str, Callable[[], object]] = {

@@ -4,7 +4,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from crossmod.config import read_yaml
 from crossmod.data.store import MANIFEST, Store
@@ -25,9 +24,8 @@ from crossmod.synthesis.synthesize import shift_mm
 class ReadRun(Run):
     """A finished run whose card is read once: an experiment has hundreds."""
 
-    # A TypedDict once cards have one.
     @cached_property
-    def card(self) -> dict[str, Any]:  # pyright: ignore[reportIncompatibleMethodOverride]
+    def card(self) -> Card:  # pyright: ignore[reportIncompatibleMethodOverride]
         """What the run made."""
         return super().card
 
@@ -39,23 +37,14 @@ class ReadRun(Run):
 
 @dataclass(frozen=True)
 class Experiment:
-    """What an experiment wrote in its folder.
-
-    Args:
-        root: the folder.
-        findings: its statistics.
-        design: the question.
-        plan: the jobs.
-        translators: finished trainings of translators, by run.
-        segmenters: the runs behind the findings, by run.
-    """
+    """What an experiment wrote in its folder."""
 
     root: Path
     findings: Findings
     design: Mapping[str, object]
-    plan: PlanFile
-    translators: dict[str, ReadRun]
-    segmenters: dict[str, ReadRun]
+    plan: PlanFile  # the jobs
+    translators: dict[str, ReadRun]  # finished trainings of translators, by run
+    segmenters: dict[str, ReadRun]  # the runs behind the findings, by run
 
     @cached_property
     def arms(self) -> list[ArmFinding]:
@@ -94,9 +83,8 @@ class Experiment:
 
     def as_arm(self, arm: ArmFinding) -> Arm:
         """An arm as the report of single runs has it."""
-        runs = self.runs(arm)
-        cards = tuple(run.card for run in runs.values())
-        return Arm(arm["name"], tuple(runs.values()), cards, {}, cards[0]["settings"]["count"])
+        runs = tuple(self.runs(arm).values())
+        return Arm(arm["name"], runs, {}, runs[0].card["settings"]["count"])
 
     def family(self, arm: ArmFinding) -> str | None:
         """The family of translators that made its synthetic slices; None of a baseline."""
@@ -153,11 +141,7 @@ def best_of(arms: Iterable[ArmFinding]) -> ArmFinding | None:
 
 
 def read_experiment(root: Path) -> Experiment:
-    """Read an experiment's folder.
-
-    Raises:
-        InputError: a file is missing, or is not what `crossmod experiment` writes.
-    """
+    """Read an experiment's folder."""
     findings, plan = read_json(root / FINDINGS), read_json(root / PLAN)
     for name, content, keys in ((FINDINGS, findings, ("arms", "curves", "seeds")), (PLAN, plan, ("jobs", "arms"))):
         if not isinstance(content, dict) or not all(key in content for key in keys):

@@ -116,19 +116,12 @@ def _ends(effect: EffectRow | None) -> tuple[float, float]:
 
 @dataclass(frozen=True, eq=False)
 class PatientGains:
-    """What an arm changes for each patient.
-
-    Args:
-        name: of the arm.
-        patients: sorted by gain.
-        means: over seeds.
-        seeds: for each seed that both arms have, by patient; NaN if unknown.
-    """
+    """What an arm changes for each patient."""
 
     name: str
-    patients: list[str]
-    means: np.ndarray
-    seeds: list[np.ndarray]
+    patients: list[str]  # sorted by gain
+    means: np.ndarray  # over seeds
+    seeds: list[np.ndarray]  # for each seed that both arms have, by patient; NaN if unknown
 
 
 def patient_gains(gains: Sequence[PatientGains]) -> str:

@@ -49,18 +49,11 @@ CYCLEGAN = (Row(350, 0, 0.9459, 0.8974), Row(350, 714, 0.9460, 0.8976))
 
 
 class Cost(NamedTuple):
-    """A row of Table 5, on an NVIDIA GeForce RTX 2060 with 6 GB.
-
-    Args:
-        name: of the network.
-        parameters: of EssNet those of two generators and two discriminators; S is left out of the paper's count.
-        seconds: per epoch; of U-Net with 1064 slices.
-        speed: slices per second.
-    """
+    """A row of Table 5, on an NVIDIA GeForce RTX 2060 with 6 GB."""
 
     name: str
-    parameters: int
-    seconds: float
+    parameters: int  # of EssNet those of two generators and two discriminators; S is left out of the paper's count
+    seconds: float  # per epoch; of U-Net with 1064 slices
     speed: float
 
 
@@ -180,12 +173,7 @@ CURVES = 6
 
 
 def pictures(experiment: Experiment, sources: Sequence[Path]) -> dict[str, object]:
-    """The figures, as far as there are runs for them.
-
-    Args:
-        experiment: its runs are shown.
-        sources: stores in which to look for source slices, beside those that the translators were trained on.
-    """
+    """The figures, as far as there are runs for them; `sources` are stores to search for source slices."""
     stores = experiment.shown_stores
     trained = [next(iter(folders.values())) for folders in experiment.synthesized.values()]
     contents = Contents(tuple(trained), (), (), tuple(stores.values()), sources_of(trained, sources))
