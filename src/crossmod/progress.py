@@ -53,9 +53,11 @@ def progress_shown() -> AbstractContextManager[None]:
     return _within(_asked, True)
 
 
-def progress_if_asked() -> AbstractContextManager[None]:
-    """Within the block nothing is shown, unless `show_progress` asked for it."""
-    return _within(_hushed, _hushed.get() or not _asked.get())
+@contextmanager
+def progress_if_asked() -> Iterator[None]:
+    """Within the block, or in the function that it decorates, nothing is shown unless `show_progress` asked for it."""
+    with _within(_hushed, _hushed.get() or not _asked.get()):
+        yield
 
 
 def say(text: str) -> None:

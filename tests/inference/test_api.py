@@ -15,6 +15,7 @@ from crossmod.errors import InputError
 from crossmod.inference.api import refuse_existing
 from crossmod.metrics.paired import paired_scores
 from crossmod.phantom.dataset import PhantomSettings, write_phantom
+from crossmod.progress import progress_shown
 from tests.support.common import Stores, made_volume
 from tests.support.training import train
 
@@ -45,6 +46,19 @@ def test_importing_costs_nothing_and_names_come_when_asked_for() -> None:
         _ = crossmod.nothing
     for name in dir(crossmod):
         getattr(crossmod, name)
+
+
+def test_a_model_is_quiet_unless_progress_is_asked_for(
+    run: Path, patient: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = crossmod.load_model(run, device="cpu")
+    volume = crossmod.read_volume(patient / "mr.nii.gz", "mr")
+    capsys.readouterr()
+    model.translate(volume)
+    assert capsys.readouterr() == ("", "")
+    with progress_shown():
+        model.translate(volume)
+    assert "Translating with mr-to-ct" in capsys.readouterr().err
 
 
 def test_a_run_tells_what_it_is(run: Path) -> None:

@@ -1,12 +1,12 @@
 """Options of `crossmod bench`, and the settings they stand for; free of PyTorch, as the command line needs them."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from crossmod.config import Settings, with_changes
 from crossmod.presets import SEGMENT, TRANSLATE
-from crossmod.settings import Compile, Device, Precision, SegmentSettings, TranslateSettings
+from crossmod.settings import Compile, Device, Precision, SegmentSettings, TranslateSettings, member_of
 
 # From this size on the paper's preset is meant, also on a CPU.
 PAPER_FROM_PIXELS = 128
@@ -39,8 +39,8 @@ class SegmentBench(Timing):
 class TranslateBench(SegmentBench):
     """What `bench train` and `bench synthesize` ask."""
 
-    family: Literal["cyclegan", "essnet"] = "essnet"
-    """The networks: essnet has a segmentor, cyclegan has none."""
+    family: Annotated[str, member_of("family")] = "essnet"
+    """The networks: essnet has a segmentor, cyclegan has none; multi_input is timed with one input."""
     filters: int | None = Field(default=None, ge=1)
     """Width of the first layer of all networks; default: the preset's."""
     blocks: int | None = Field(default=None, ge=0)

@@ -13,10 +13,11 @@ from crossmod.benchmark.result import Bench
 from crossmod.benchmark.session import STEPS, images, rates, reference_path, report, session
 from crossmod.benchmark.train import size_in_words
 from crossmod.engine.device import BATCH, Compute, batch_size, choose, prepare
-from crossmod.networks.blocks import Head, ResNet, blocks, initialise
+from crossmod.networks.blocks import blocks, initialise
 from crossmod.runs import TranslatorCard
 from crossmod.seeds import derive
 from crossmod.settings import TranslateSettings
+from crossmod.synthesis.families import family_of
 from crossmod.synthesis.translator import Translator
 
 # Batches of one timed pass: enough that a GPU is kept busy from one to the next.
@@ -59,17 +60,17 @@ def bench_synthesize(options: TranslateBench) -> Bench:
 
 
 def networks(settings: TranslateSettings, device: torch.device) -> tuple[nn.Module, nn.Module | None]:
-    """A generator and, in EssNet, a segmentor; the same weights each time."""
+    """A generator and, if the family has one, a segmentor; the same weights each time."""
 
-    def network(name: str, outputs: int, head: Head) -> nn.Module:
-        made = ResNet(outputs, settings.generator_filters, settings.generator_blocks, head)
+    def initialised(name: str, network: nn.Module) -> nn.Module:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive(settings.seed, "weights", name))
-            initialise(made)
-        return made.to(device).eval()
+            initialise(network)
+        return network.to(device).eval()
 
-    S = network("S", 1 + len(settings.organs), "linear") if settings.family == "essnet" else None
-    return network("G1", 1, "tanh"), S
+    family = family_of(settings.family)
+    S = initialised("S", family.segmentor(settings)) if family.segmentor else None
+    return initialised("G1", family.generators(settings)["G1"]), S
 
 
 def _shipped(settings: TranslateSettings, compute: Compute, source: np.ndarray) -> Work:

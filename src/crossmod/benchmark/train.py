@@ -70,7 +70,7 @@ def size_in_words(settings: TranslateSettings) -> str:
 
 
 def _batches(settings: TranslateSettings, device: torch.device) -> UnpairedBatches:
-    classes = {settings.source: 1 + len(settings.organs)} if settings.family == "essnet" else {}
+    classes = {settings.source: 1 + len(settings.organs)} if family_of(settings.family).segmentor else {}
     ct, mr = (slice_set(side, SLICES, settings.loaded, classes=classes.get(side, 0)) for side in ("ct", "mr"))
     return UnpairedBatches(ct, mr, settings, device)
 

@@ -27,6 +27,7 @@ from crossmod.inference.translate_volume import translate_volume
 from crossmod.inference.trust.assess import Limits, Trust, assess_trust
 from crossmod.inference.trust.similarity import fingerprint_of
 from crossmod.inference.types import About, Network, Options, Translation
+from crossmod.progress import progress_if_asked
 from crossmod.runs import CONFIG, is_run
 from crossmod.settings import Device
 
@@ -47,6 +48,7 @@ class Model:
         """What is known of it: modalities, inputs, window, hash of the weights, numbers of training patients."""
         return about_all(self.networks)
 
+    @progress_if_asked()
     def translate(self, volume: Volume, *more: Volume, options: Options | None = None) -> Translation:
         """Translate one patient's volume; a model of several inputs takes as many volumes.
 

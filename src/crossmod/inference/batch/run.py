@@ -24,7 +24,7 @@ from crossmod.inference.batch.case import (
     translate_case,
 )
 from crossmod.inference.batch.table import SUMMARY, Case, Row, read_table, write_summary
-from crossmod.progress import disable_progress, progress
+from crossmod.progress import disable_progress, progress, progress_if_asked
 
 Item = TypeVar("Item")
 Given = TypeVar("Given")
@@ -89,6 +89,7 @@ log = logging.getLogger(__name__)
 Spread = Callable[[Callable[[Case], Row], Sequence[Case]], Iterable[Row]]
 
 
+@progress_if_asked()
 def translate_list(
     model: Model | Sequence[PathName], table: PathName, job: BatchJob, *, spread: Spread | None = None
 ) -> tuple[Row, ...]:
