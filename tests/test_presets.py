@@ -11,6 +11,7 @@ import yaml
 from crossmod import registry
 from crossmod.cli.app import main
 from crossmod.config import Settings
+from crossmod.data.augment import Augmentation
 from crossmod.data.store_writer import writing_store
 from crossmod.errors import InputError
 from crossmod.experiment.executors.options import ExecutorOptions, executor_of
@@ -37,7 +38,20 @@ def literals(kind: Any) -> tuple[Any, ...]:
     return tuple(word for part in typing.get_args(kind) for word in literals(part))
 
 
-MEMBERS: dict[str, registry.Kind] = {"family": "family", "adversarial": "adversarial_loss", "network": "segmenter"}
+MEMBERS: dict[str, registry.Kind] = {
+    "family": "family",
+    "adversarial": "adversarial_loss",
+    "network": "segmenter",
+    "loss": "segmentation_loss",
+    "augmentation": "augmentation",
+}
+
+
+@pytest.fixture(autouse=True)
+def an_augmentation(monkeypatch: pytest.MonkeyPatch) -> None:
+    """None is built in."""
+    unchanged = Augmentation(lambda rng, count: {}, lambda images, masks: (images, masks))
+    monkeypatch.setitem(registry._REGISTERED["augmentation"], "unchanged", unchanged)
 
 
 def other_values(settings: Settings, name: str) -> Iterator[Any]:

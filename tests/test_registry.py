@@ -369,6 +369,7 @@ phantom: {ct_patients: 3, mr_patients: 4}
 """
 
 
+@pytest.mark.slow
 def test_an_experiment_compares_arms_by_an_added_metric(installed: dict[str, str], tmp_path: Path) -> None:
     design = tmp_path / "design.yaml"
     design.write_text(DESIGN)

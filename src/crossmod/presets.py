@@ -101,7 +101,7 @@ SEGMENT["tiny_modern"] = with_changes(
 )
 
 # Settings whose defaults Rafiq et al. 2025 state; the others are those of the code that they adapted, or ours.
-_STATED = {
+_STATED: dict[type[SplitSettings], str] = {
     TranslateSettings: "family size test_slices slices ct_slices mr_slices generator_blocks discriminator_layers "
     "epochs lambda_1 lambda_2 lambda_3 lambda_4 lambda_5 learning_rate discriminator_learning_rate batch_size",
     SegmentSettings: "network size test_slices train_on test_on learning_rate batch_size epochs",

@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sized
+from collections.abc import Callable, Generator, Iterable, Iterator, Sized
 from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from typing import TypeVar
@@ -40,7 +40,7 @@ def show_progress(on: bool = True) -> None:
 
 
 @contextmanager
-def _within(variable: ContextVar[bool], value: bool) -> Iterator[None]:
+def _within(variable: ContextVar[bool], value: bool) -> Generator[None]:
     token = variable.set(value)
     try:
         yield
@@ -54,7 +54,7 @@ def progress_shown() -> AbstractContextManager[None]:
 
 
 @contextmanager
-def progress_if_asked() -> Iterator[None]:
+def progress_if_asked() -> Generator[None]:
     """Within the block, or in the function that it decorates, nothing is shown unless `show_progress` asked for it."""
     with _within(_hushed, _hushed.get() or not _asked.get()):
         yield
@@ -74,12 +74,16 @@ def track(items: Iterable[Item], title: str) -> Iterator[Item]:
             advance()
 
 
+def _unseen(steps: int = 1, note: str = "") -> None:
+    pass
+
+
 @contextmanager
-def progress(title: str, total: int, *, done: int = 0) -> Iterator[Advance]:
+def progress(title: str, total: int, *, done: int = 0) -> Generator[Advance]:
     """Show progress on standard error; the block gets `advance(steps=1, note="")`. Steps `done` before (a resumed run)
     do not count for the speed."""
     if progress_disabled():
-        yield lambda steps=1, note="": None
+        yield _unseen
         return
     shown = _bar(title, total, done) if sys.stderr.isatty() else _lines(title, total, done)
     with shown as advance:
@@ -87,7 +91,7 @@ def progress(title: str, total: int, *, done: int = 0) -> Iterator[Advance]:
 
 
 @contextmanager
-def _bar(title: str, total: int, done: int) -> Iterator[Advance]:
+def _bar(title: str, total: int, done: int) -> Generator[Advance]:
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -119,7 +123,7 @@ def _bar(title: str, total: int, done: int) -> Iterator[Advance]:
 
 
 @contextmanager
-def _lines(title: str, total: int, done: int) -> Iterator[Advance]:
+def _lines(title: str, total: int, done: int) -> Generator[Advance]:
     start = last = time.monotonic()
     count = done
 

@@ -17,7 +17,7 @@ from functools import cache, wraps
 from os import PathLike
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Annotated, Any, ParamSpec, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, ParamSpec, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 from pydantic import BeforeValidator, TypeAdapter, ValidationError
 
@@ -48,7 +48,7 @@ class Command:
     words: str  # what is typed after `crossmod`
     function: Callable[..., Any]
     order: int  # place in the list of commands
-    options: Mapping[str, Option] = field(default_factory=dict)  # its settings, by name
+    options: Mapping[str, Option] = field(default_factory=dict[str, Option])  # its settings, by name
     exit_code: Callable[[Any], int] | None = None  # of its result; default: 0
     joined: str | None = None  # the name in the help of the first two parameters together: several paths and a last one
 
@@ -124,7 +124,7 @@ def settings_of(
     With a preset, fields are None unless asked for, and help shows its values; the paper states those of `stated`.
     """
     chosen = model.model_fields if only is None else {name: model.model_fields[name] for name in only}
-    options = {}
+    options: dict[str, Option] = {}
     for name, info in chosen.items():
         text, panel = (info.description or "").strip(), None if panels is None else panels.get(name, "Data")
         if preset is None:
@@ -140,7 +140,7 @@ def settings_of(
 def as_typed(value: Any) -> str:
     """A default as it would be typed; "" for none."""
     if isinstance(value, tuple | list):
-        return " ".join(as_typed(part) for part in value)
+        return " ".join(map(as_typed, cast("tuple[object, ...]", value)))
     if isinstance(value, float):
         return f"{value:g}"
     return "" if value is None or value is False or value is inspect.Parameter.empty else str(value)
@@ -148,7 +148,7 @@ def as_typed(value: Any) -> str:
 
 def _signature(function: Callable[..., Any], options: Mapping[str, Option], *, plain: bool = True) -> inspect.Signature:
     hints = get_type_hints(_without_result(function), include_extras=True)
-    parameters = []
+    parameters: list[inspect.Parameter] = []
     for name, parameter in inspect.signature(function).parameters.items():
         if parameter.kind is inspect.Parameter.VAR_KEYWORD:
             parameters += [

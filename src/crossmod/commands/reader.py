@@ -1,6 +1,6 @@
 """`crossmod reader`: can a doctor tell? Surveys of real and synthetic scans, their readers, and their answers."""
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from shlex import quote
@@ -120,7 +120,7 @@ def invite_readers(
     Raises:
         InputError: no such survey, a closed one, or a name that was invited before.
     """
-    links = {}
+    links: dict[str, str] = {}
     with _extra():
         from crossmod.reader.create import opened
 
@@ -266,7 +266,7 @@ def _open_soon(address: str) -> None:
 
 
 @contextmanager
-def _extra() -> Iterator[None]:
+def _extra() -> Generator[None]:
     try:
         yield
     except ModuleNotFoundError as error:

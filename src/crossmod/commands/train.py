@@ -21,7 +21,9 @@ PRESET = "rafiq2025"
 HARDWARE = settings_of(Machine, panels=PANELS)
 
 
-def options_of(model: type[Settings], presets: Mapping[str, Settings]) -> dict[str, Option]:
+def options_of(
+    model: type[TranslateSettings] | type[SegmentSettings], presets: Mapping[str, Settings]
+) -> dict[str, Option]:
     """The options of training: settings, which start from a preset."""
     return settings_of(model, preset=presets[PRESET], stated=STATED[model], panels=PANELS)
 

@@ -149,8 +149,10 @@ def read_volumes(
         raise InputError("inputs", found="one path twice", expected="one for each input", do="Give the other scan.")
     if len(files) > 1:
         check_same_frame(files)
-    chosen = {"series_number": series_number, "echo_time": echo_time}
-    return tuple(read_volume(path, modality, sequence=name, **chosen) for name, path in named)
+    return tuple(
+        read_volume(path, modality, sequence=name, series_number=series_number, echo_time=echo_time)
+        for name, path in named
+    )
 
 
 def load_model(path: PathName, *more: PathName, device: Device = "auto") -> Model:

@@ -76,7 +76,7 @@ class About:
     organs: tuple[str, ...]
     weights: str
     version: str
-    trained_on: dict[Modality, dict[str, int]] = field(default_factory=dict)
+    trained_on: dict[Modality, dict[str, int]] = field(default_factory=dict[Modality, dict[str, int]])
     licence: str = ""
     percentiles: tuple[float, float] = (0.5, 99.5)
     flip: bool = False
