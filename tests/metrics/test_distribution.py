@@ -22,9 +22,8 @@ from crossmod.metrics.histograms import (
     intersection,
     kl_divergence,
     log_spectra,
-    spectral_correlation,
 )
-from tests.support.plain_scores import average, in_layer
+from tests.support.plain_scores import average, in_layer, spectral_correlation
 
 EDGES = np.array([-1.0, -0.1, 0.9, 1.0])
 

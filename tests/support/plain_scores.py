@@ -4,10 +4,11 @@ import math
 from collections.abc import Mapping
 
 import numpy as np
+from jaxtyping import Float
 
 from crossmod.metrics.distribution import METRICS, ImageStatistics, Scores
 from crossmod.metrics.features import frechet_distance, kernel_distance
-from crossmod.metrics.histograms import correlation, intersection, kl_divergence, spectral_correlation
+from crossmod.metrics.histograms import centred_spectra, correlation, correlation_of, intersection, kl_divergence
 
 
 def in_layer(statistics: ImageStatistics, layer: int) -> ImageStatistics:
@@ -46,3 +47,9 @@ def average(by_layer: Mapping[int, Mapping[str, float]]) -> Scores:
         values = [scores[metric] for scores in by_layer.values() if not math.isnan(scores[metric])]
         means[metric] = float(np.mean(values)) if values else math.nan
     return means
+
+
+def spectral_correlation(real: Float[np.ndarray, "size half"], synthetic: Float[np.ndarray, "size half"]) -> float:
+    """Pearson's correlation over all frequencies of two averaged log spectra; NaN if one is constant."""
+    a, b = centred_spectra(np.stack([real, synthetic]))
+    return correlation_of(float(a @ b), float(a @ a), float(b @ b))

@@ -35,19 +35,12 @@ Shape = tuple[int, int]
 
 @dataclass(frozen=True)
 class Frame:
-    """The pixels that a model sees of the slices of one volume.
+    """The pixels that a model sees of the slices of one volume."""
 
-    Args:
-        size: pixels per side.
-        pixel_mm: mm per pixel along rows and columns; equal unless the frame is `whole`.
-        centre: the frame's centre: mm from the centre of the volume's first pixel, along rows and columns.
-        whole: the whole field of view, padded to a square and scaled.
-    """
-
-    size: int
-    pixel_mm: Pair
-    centre: Pair
-    whole: bool = False
+    size: int  # pixels per side
+    pixel_mm: Pair  # mm per pixel along rows and columns; equal unless the frame is `whole`
+    centre: Pair  # the frame's centre: mm from the centre of the volume's first pixel, along rows and columns
+    whole: bool = False  # the whole field of view, padded to a square and scaled
 
     @property
     def first(self) -> Pair:

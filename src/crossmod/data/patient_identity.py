@@ -96,17 +96,12 @@ class Mark(NamedTuple):
 
 @dataclass(frozen=True)
 class Seen:
-    """The people of the stores that a model was trained with, by its card or its images.
+    """The people of the stores that a model was trained with, by its card or its images."""
 
-    Args:
-        model: its name.
-        people: marks by the model's own names, held out or not; no marks if an earlier version trained it.
-        decided: whether it was decided then which of them are one person, so that it is not asked again.
-    """
-
-    model: str
+    model: str  # its name
+    # marks by the model's own names, held out or not; no marks if an earlier version trained it
     people: Mapping[str, tuple[str, ...]]
-    decided: bool = True
+    decided: bool = True  # whether it was decided then which of them are one person, so that it is not asked again
 
 
 def parse_mark(text: str) -> Mark:

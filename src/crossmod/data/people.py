@@ -45,22 +45,14 @@ from crossmod.runs import PeopleCard
 
 @dataclass(frozen=True, eq=False)
 class People:
-    """The people of a command.
+    """The people of a command."""
 
-    Args:
-        stores: the stores in which `patient` is a person, in the given order.
-        marks: all marks of each person.
-        seen: by model and the model's own name for someone, the person.
-        decided: whether everything is known or was stated; False if equal names were taken for one person as a
-            precaution.
-        lines: which patients were taken for one person and why, for the user.
-    """
-
-    stores: tuple[Store, ...]
-    marks: Mapping[str, tuple[str, ...]]
-    seen: Mapping[str, Mapping[str, str]]
+    stores: tuple[Store, ...]  # the stores in which `patient` is a person, in the given order
+    marks: Mapping[str, tuple[str, ...]]  # all marks of each person
+    seen: Mapping[str, Mapping[str, str]]  # by model and the model's own name for someone, the person
+    # whether everything is known or was stated; False if equal names were taken for one person as a precaution
     decided: bool
-    lines: tuple[str, ...]
+    lines: tuple[str, ...]  # which patients were taken for one person and why, for the user
 
     def behind(self, record: CaseRecord) -> frozenset[str]:
         """The person of a case and, of a synthetic one, everyone that its model saw."""

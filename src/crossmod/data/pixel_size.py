@@ -144,22 +144,14 @@ def settle(settings: Framed, field_mm: float) -> Framed:
 
 @dataclass(frozen=True)
 class SideExtent:
-    """The cases of one side, as medians.
+    """The cases of one side, as medians."""
 
-    Args:
-        cases: their number.
-        pixel_mm: of the scans, the coarser of rows and columns.
-        field_mm: the longer side of their field of view.
-        body_mm: height and width of the body.
-        touching: share of slices in which it touches the first or last row, and column.
-        pixels: height and width of the body in the model's pixels; None without a model.
-    """
-
-    cases: int
-    pixel_mm: float
-    field_mm: float
-    body_mm: tuple[float, float]
-    touching: tuple[float, float]
+    cases: int  # their number
+    pixel_mm: float  # of the scans, the coarser of rows and columns
+    field_mm: float  # the longer side of their field of view
+    body_mm: tuple[float, float]  # height and width of the body
+    touching: tuple[float, float]  # share of slices in which it touches the first or last row, and column
+    # height and width of the body in the model's pixels; None without a model
     pixels: tuple[float, float] | None = None
 
     @property

@@ -48,25 +48,18 @@ class SliceKey:
 
 @dataclass(frozen=True, eq=False)
 class SliceSet:
-    """Slices of one modality.
+    """Slices of one modality."""
 
-    Args:
-        pixels: [-1, 1] as -32767 to 32767.
-        masks: class of each pixel, 0 for background, in the order of the organs; None without labels.
-        shows: whether each slice shows one of the organs, at the size at which it was labelled, so that it does not
-            depend on the size loaded; True if its case has no labels.
-        known: whether the slice's case has labels.
-        keys: where each came from.
-        intensities: the intensity step of each case.
-        frames: what each case shows of its slices; default: the whole field of view, stretched.
-    """
-
-    pixels: Int16[np.ndarray, "slices size size"]
+    pixels: Int16[np.ndarray, "slices size size"]  # [-1, 1] as -32767 to 32767
+    # class of each pixel, 0 for background, in the order of the organs; None without labels
     masks: UInt8[np.ndarray, "slices size size"] | None
+    # whether each slice shows one of the organs, at the size at which it was labelled, so that it does not depend on
+    # the loaded size; True if its case has no labels
     shows: Bool[np.ndarray, " slices"]
-    known: Bool[np.ndarray, " slices"]
-    keys: tuple[SliceKey, ...]
-    intensities: dict[str, Intensity]
+    known: Bool[np.ndarray, " slices"]  # whether the slice's case has labels
+    keys: tuple[SliceKey, ...]  # where each came from
+    intensities: dict[str, Intensity]  # the intensity step of each case
+    # what each case shows of its slices; default: the whole field of view, stretched
     frames: dict[str, Frame] = field(default_factory=dict)
 
     def __len__(self) -> int:

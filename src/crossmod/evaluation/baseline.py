@@ -38,21 +38,13 @@ class Table:
 
 @dataclass(frozen=True)
 class BaselineComparison:
-    """Models and the baseline, compared with the reference.
+    """Models and the baseline, compared with the reference."""
 
-    Args:
-        patients: of the reference, and of each other set.
-        images: layer -> slices of the reference, and of each other set.
-        baseline: scores of held-out real slices.
-        scores: model -> scores of its synthetic slices.
-        ratios: model -> score divided by baseline: 1 is as near to real as real is.
-    """
-
-    patients: tuple[int, int]
-    images: Mapping[int, tuple[int, int]]
-    baseline: Table
-    scores: Mapping[str, Table]
-    ratios: Mapping[str, Table]
+    patients: tuple[int, int]  # of the reference, and of each other set
+    images: Mapping[int, tuple[int, int]]  # layer -> slices of the reference, and of each other set
+    baseline: Table  # scores of held-out real slices
+    scores: Mapping[str, Table]  # model -> scores of its synthetic slices
+    ratios: Mapping[str, Table]  # model -> score divided by baseline: 1 is as near to real as real is
 
 
 def hold_out(patients: Sequence[str], seed: int) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -19,17 +19,12 @@ TAKEN = ("reference", "held")
 
 @dataclass(frozen=True, eq=False)
 class SyntheticModel:
-    """The images made by one model.
-
-    Args:
-        records: the evaluated cases, sorted by name.
-        trained_on: the people that it was trained on; none if its images do not say.
-    """
+    """The images made by one model."""
 
     name: str
     store: Store
-    records: tuple[CaseRecord, ...]
-    trained_on: frozenset[str] = frozenset()
+    records: tuple[CaseRecord, ...]  # the evaluated cases, sorted by name
+    trained_on: frozenset[str] = frozenset()  # the people that it was trained on; none if its images do not say
 
     @property
     def trained_cases(self) -> frozenset[str]:
@@ -43,26 +38,17 @@ class SyntheticModel:
 
 @dataclass(frozen=True, eq=False)
 class EvaluationCases:
-    """All that is compared.
-
-    Args:
-        sequence: of the real cases, if they have one.
-        reference: real cases on one side of every comparison.
-        held: real cases of other patients, for the baseline.
-        people: identifies persons across stores.
-        scale: millimetres and pixels of the compared slices.
-        truth: store with real images of the translated people.
-    """
+    """All that is compared."""
 
     modality: Modality
-    sequence: str | None
+    sequence: str | None  # of the real cases, if they have one
     real: Store
-    reference: tuple[CaseRecord, ...]
-    held: tuple[CaseRecord, ...]
+    reference: tuple[CaseRecord, ...]  # real cases on one side of every comparison
+    held: tuple[CaseRecord, ...]  # real cases of other patients, for the baseline
     models: tuple[SyntheticModel, ...]
-    people: People
-    scale: Scale
-    truth: Store | None = None
+    people: People  # identifies persons across stores
+    scale: Scale  # millimetres and pixels of the compared slices
+    truth: Store | None = None  # store with real images of the translated people
 
     @property
     def size(self) -> int:

@@ -23,22 +23,14 @@ from crossmod.settings import EvaluationSettings
 
 @dataclass(frozen=True, eq=False)
 class Images:
-    """The evaluated slices of one case.
-
-    Args:
-        places: index of each slice in the stored case.
-        images: in [-1, 1].
-        body: which pixels are the patient.
-        layers: 1 to 10.
-        intensity: from the case's units to [-1, 1].
-    """
+    """The evaluated slices of one case."""
 
     placed: Placed
-    places: Int[np.ndarray, " slices"]
-    images: Float[np.ndarray, "slices size size"]
-    body: Bool[np.ndarray, "slices size size"]
-    layers: Int[np.ndarray, " slices"]
-    intensity: Intensity
+    places: Int[np.ndarray, " slices"]  # index of each slice in the stored case
+    images: Float[np.ndarray, "slices size size"]  # in [-1, 1]
+    body: Bool[np.ndarray, "slices size size"]  # which pixels are the patient
+    layers: Int[np.ndarray, " slices"]  # 1 to 10
+    intensity: Intensity  # from the case's units to [-1, 1]
 
 
 def read_images(placed: Placed, scale: Scale, settings: EvaluationSettings, common: Collection[int]) -> Images | None:
@@ -98,41 +90,27 @@ COMPARED_STACKS = 8
 
 @dataclass(frozen=True)
 class CaseScores:
-    """Which slice a row of the statistics is of.
-
-    Args:
-        place: its index in the stored case.
-        origin: its index in the source scan.
-        low: the value that became -1, in the case's units.
-        high: the value that became 1.
-    """
+    """Which slice a row of the statistics is of."""
 
     case: str
-    place: int
-    origin: int
-    low: float
-    high: float
+    place: int  # its index in the stored case
+    origin: int  # its index in the source scan
+    low: float  # the value that became -1, in the case's units
+    high: float  # the value that became 1
 
 
 @dataclass(frozen=True, eq=False)
 class Measured:
-    """Measurements of a set of slices.
-
-    Args:
-        values: smallest and largest value after cutting, in the cases' units.
-        still: slices of a single value.
-        filled: cases whose body mask fills more than `FILLED` of their slices.
-        jumps: case -> slice-to-slice jump divided by that of real volumes, for cases with neighbouring slices.
-        stacks: some of its volumes, if requested.
-    """
+    """Measurements of a set of slices."""
 
     statistics: ImageStatistics
     rows: tuple[CaseScores, ...]
-    values: tuple[float, float]
-    still: int
-    filled: int
+    values: tuple[float, float]  # smallest and largest value after cutting, in the cases' units
+    still: int  # slices of a single value
+    filled: int  # cases whose body mask fills more than `FILLED` of their slices
+    # case -> slice-to-slice jump divided by that of real volumes, for cases with neighbouring slices
     jumps: dict[str, float]
-    stacks: tuple[Stack, ...]
+    stacks: tuple[Stack, ...]  # some of its volumes, if requested
 
 
 @dataclass(frozen=True, eq=False)

@@ -19,37 +19,22 @@ OWN = "S"
 
 @dataclass(frozen=True)
 class OrganSummary:
-    """One organ over all cases of a model.
+    """One organ over all cases of a model."""
 
-    Args:
-        found_by: what segmented the synthetic images: the model's own segmentor, S, or the run of a segmenter.
-        on_real: 3D Dice of that segmenter on its real test images; NaN for S.
-        dice: mean over patients, of the whole volume.
-        low: lower end of its 95 % interval over patients; -inf with one patient.
-        worst: name of the case with the lowest Dice.
-        least: that Dice.
-        shift_mm: median shift of the centre of mass; NaN if no case has both sides.
-        growth: median size after divided by size before; NaN if no case had any.
-        vanished: cases in which it vanished.
-        appeared: cases in which it appeared.
-        slices_lost: slices that showed it only before.
-        slices_gained: slices that show it only after.
-    """
-
-    found_by: str
-    on_real: float
+    found_by: str  # what segmented the synthetic images: the model's own segmentor, S, or the run of a segmenter
+    on_real: float  # 3D Dice of that segmenter on its real test images; NaN for S
     cases: int
-    dice: float
-    low: float
+    dice: float  # mean over patients, of the whole volume
+    low: float  # lower end of its 95 % interval over patients; -inf with one patient
     high: float
-    worst: str
-    least: float
-    shift_mm: float
-    growth: float
-    vanished: int
-    appeared: int
-    slices_lost: int
-    slices_gained: int
+    worst: str  # name of the case with the lowest Dice
+    least: float  # that Dice
+    shift_mm: float  # median shift of the centre of mass; NaN if no case has both sides
+    growth: float  # median size after divided by size before; NaN if no case had any
+    vanished: int  # cases in which it vanished
+    appeared: int  # cases in which it appeared
+    slices_lost: int  # slices that showed it only before
+    slices_gained: int  # slices that show it only after
     slices: int
 
 

@@ -23,25 +23,15 @@ SAME_MM = 0.01
 
 @dataclass(frozen=True)
 class PairedSummary:
-    """A model compared with the truth.
+    """A model compared with the truth."""
 
-    Args:
-        patients: how many have a truth; scores are means over them.
-        slices: how many lie within it.
-        moved: cases whose truth is on another grid and was interpolated, which blurs it.
-        unit: of `mae`.
-        mae: mean absolute error with its 95 % interval over patients.
-        psnr: dB, with its interval.
-        ssim: with its interval.
-    """
-
-    patients: int
-    slices: int
-    moved: int
-    unit: str
-    mae: tuple[float, float, float]
-    psnr: tuple[float, float, float]
-    ssim: tuple[float, float, float]
+    patients: int  # how many have a truth; scores are means over them
+    slices: int  # how many lie within it
+    moved: int  # cases whose truth is on another grid and was interpolated, which blurs it
+    unit: str  # of `mae`
+    mae: tuple[float, float, float]  # mean absolute error with its 95 % interval over patients
+    psnr: tuple[float, float, float]  # dB, with its interval
+    ssim: tuple[float, float, float]  # with its interval
 
 
 def truth_of(

@@ -39,17 +39,13 @@ def signs(metrics: Sequence[str]) -> Float[np.ndarray, " metrics"]:
 
 @dataclass(frozen=True, eq=False)
 class ModelResult:
-    """One model of one result.
-
-    Args:
-        metrics: that all compared results have; the columns of `draws`.
-    """
+    """One model of one result."""
 
     name: str
     result: str
     card: Mapping[str, Any]
     model: Mapping[str, Any]
-    metrics: tuple[str, ...]
+    metrics: tuple[str, ...]  # that all compared results have; the columns of `draws`
     draws: Draws | None
 
     @property
@@ -80,21 +76,16 @@ def load_models(results: Sequence[Path]) -> list[ModelResult]:
 
 @dataclass(frozen=True)
 class Pair:
-    """One model against another.
-
-    Args:
-        how: from paired draws, or by whether two intervals overlap.
-        nearer: metric -> the model shown to be nearer to real; None if no difference is shown.
-        differences: metric -> first minus second, of paired draws, in the metric's units; empty without draws.
-        lead: share of metrics by which the first is nearer, minus the share by which the second is, of paired draws;
-            None without draws.
-    """
+    """One model against another."""
 
     first: str
     second: str
-    how: How
-    nearer: Mapping[str, str | None]
+    how: How  # from paired draws, or by whether two intervals overlap
+    nearer: Mapping[str, str | None]  # metric -> the model shown to be nearer to real; None if no difference is shown
+    # metric -> first minus second, of paired draws, in the metric's units; empty without draws
     differences: Mapping[str, Estimate]
+    # share of metrics by which the first is nearer, minus the share by which the second is, of paired draws; None
+    # without draws
     lead: Estimate | None
 
     @property
@@ -152,24 +143,16 @@ def _apart(metric: str, first: ModelResult, second: ModelResult) -> str | None:
 
 @dataclass(frozen=True)
 class Ranking:
-    """Models in order.
+    """Models in order."""
 
-    Args:
-        models: names, the nearest to real first.
-        ranked_by: `scores` if all models can be paired, else `ratios` to each result's baseline.
-        mean_rank: name -> mean rank over metrics; with an interval if all models can be paired.
-        ranks: name -> metric -> rank, for the metrics that all models have.
-        scores: name -> metric -> what it was ranked by.
-        warnings: what makes the models hard to compare.
-    """
-
-    models: tuple[str, ...]
+    models: tuple[str, ...]  # names, the nearest to real first
+    # `scores` if all models can be paired, else `ratios` to each result's baseline
     ranked_by: Literal["scores", "ratios"]
-    mean_rank: Mapping[str, Estimate]
-    ranks: Mapping[str, Mapping[str, float]]
-    scores: Mapping[str, Mapping[str, Values]]
+    mean_rank: Mapping[str, Estimate]  # name -> mean rank over metrics; with an interval if all models can be paired
+    ranks: Mapping[str, Mapping[str, float]]  # name -> metric -> rank, for the metrics that all models have
+    scores: Mapping[str, Mapping[str, Values]]  # name -> metric -> what it was ranked by
     pairs: tuple[Pair, ...]
-    warnings: tuple[str, ...]
+    warnings: tuple[str, ...]  # what makes the models hard to compare
 
 
 def compare_evaluations(results: Sequence[Path]) -> Ranking:

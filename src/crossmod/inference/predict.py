@@ -80,19 +80,13 @@ def moves(variants: Sequence[str], slices: int = 2) -> tuple[Augmentation, ...]:
 
 @dataclass(frozen=True, eq=False)
 class Prediction:
-    """The output of one or more networks for some slices, on the volume's own pixels.
+    """The output of one or more networks for some slices, on the volume's own pixels."""
 
-    Args:
-        mean: in units of the target.
-        variance: over variants and networks, in squared units; 0 for a single one.
-        labels: from S, for the slice itself.
-        seconds: of the network.
-    """
-
-    mean: Float32[np.ndarray, "slices rows columns"]
+    mean: Float32[np.ndarray, "slices rows columns"]  # in units of the target
+    # over variants and networks, in squared units; 0 for a single one
     variance: Float32[np.ndarray, "slices rows columns"]
-    labels: UInt8[np.ndarray, "slices rows columns"] | None = None
-    seconds: float = 0.0
+    labels: UInt8[np.ndarray, "slices rows columns"] | None = None  # from S, for the slice itself
+    seconds: float = 0.0  # of the network
 
 
 @dataclass(frozen=True, eq=False)

@@ -35,21 +35,13 @@ SIGMA, LEAST_WEIGHT = 0.125, 1e-3
 
 @dataclass(frozen=True)
 class Tiling:
-    """Conversion of slices of one shape to the network's, and back.
+    """Conversion of slices of one shape to the network's, and back."""
 
-    Args:
-        shape: rows and columns of a slice.
-        spacing: millimetres of rows and columns.
-        frame: the part of a slice that is seen, in the network's pixels.
-        size: side of the network's input in pixels: of the frame, or of a tile.
-        starts: of the tiles, along either axis.
-    """
-
-    shape: Shape
-    spacing: Pair
-    frame: Frame
-    size: int
-    starts: tuple[int, ...] = (0,)
+    shape: Shape  # rows and columns of a slice
+    spacing: Pair  # millimetres of rows and columns
+    frame: Frame  # the part of a slice that is seen, in the network's pixels
+    size: int  # side of the network's input in pixels: of the frame, or of a tile
+    starts: tuple[int, ...] = (0,)  # of the tiles, along either axis
 
     @property
     def work(self) -> int:
@@ -122,15 +114,10 @@ class Tiling:
 
 @dataclass(frozen=True)
 class BodyPlace:
-    """Position of the body in a volume.
+    """Position of the body in a volume."""
 
-    Args:
-        box: as measured in training, of the first input.
-        ends: first and last row and column, in millimetres from the first pixel's centre, over all slices; None
-            without a body.
-    """
-
-    box: BodyBox
+    box: BodyBox  # as measured in training, of the first input
+    # first and last row and column, in millimetres from the first pixel's centre, over all slices; None without a body
     ends: tuple[Pair, Pair] | None
 
     def side_around(self, centre: Pair) -> float:

@@ -50,16 +50,11 @@ COUNTER = "num_batches_tracked"
 
 @dataclass(frozen=True, eq=False)
 class FeatureExtractor:
-    """A fixed feature extractor.
+    """A fixed feature extractor."""
 
-    Args:
-        name: what reports call it.
-        sha256: of its weights.
-        extract: from images in [-1, 1], `[batch, 1, rows, columns]` on the CPU, to features, `[batch, features]`.
-    """
-
-    name: str
-    sha256: str
+    name: str  # what reports call it
+    sha256: str  # of its weights
+    # from images in [-1, 1], `[batch, 1, rows, columns]` on the CPU, to features, `[batch, features]`
     extract: Callable[[Tensor], Tensor]
 
     @torch.no_grad()

@@ -160,12 +160,6 @@ def centred_spectra(spectra: Float[np.ndarray, "sets size half"]) -> Float[np.nd
     return (flat - (flat @ weights)[:, None]) * np.sqrt(weights)
 
 
-def spectral_correlation(real: Float[np.ndarray, "size half"], synthetic: Float[np.ndarray, "size half"]) -> float:
-    """Pearson's correlation over all frequencies of two averaged log spectra; NaN if one is constant."""
-    a, b = centred_spectra(np.stack([real, synthetic]))
-    return correlation_of(float(a @ b), float(a @ a), float(b @ b))
-
-
 def correlation_of(covariance: float, first: float, second: float) -> float:
     """Covariance divided by the root of two variances; NaN if one of them is 0."""
     return float("nan") if min(first, second) < STILL else covariance / float(np.sqrt(first * second))

@@ -21,24 +21,15 @@ from crossmod.metrics.segmentation import bounding_box, dice
 
 @dataclass(frozen=True)
 class Pieces:
-    """How the parts of one organ changed; sizes in ml, or in cm^2 of a single slice.
+    """How the parts of one organ changed; sizes in ml, or in cm^2 of a single slice."""
 
-    Args:
-        before: connected pieces of the organ before, of a hundredth of it or more.
-        second: size of the second largest piece after; 0 if there is one piece.
-        apart_mm: smallest distance of that piece from the largest; NaN if there is one piece.
-        invented: size of the largest piece that exists only after.
-        lost: size of the largest piece that exists only before.
-        holes: growth of the area enclosed by the organ, slice by slice.
-    """
-
-    before: int
+    before: int  # connected pieces of the organ before, of a hundredth of it or more
     after: int
-    second: float
-    apart_mm: float
-    invented: float
-    lost: float
-    holes: float
+    second: float  # size of the second largest piece after; 0 if there is one piece
+    apart_mm: float  # smallest distance of that piece from the largest; NaN if there is one piece
+    invented: float  # size of the largest piece that exists only after
+    lost: float  # size of the largest piece that exists only before
+    holes: float  # growth of the area enclosed by the organ, slice by slice
 
 
 # Pieces below this share of an organ are not counted.
@@ -108,30 +99,19 @@ LEAST_LEFT = 0.05
 
 @dataclass(frozen=True)
 class OrganChange:
-    """How a translation changed one organ.
+    """How a translation changed one organ."""
 
-    Args:
-        dice: overlap of before and after; 1 if both are empty.
-        shift_mm: how far the centre of mass moved; NaN if one side is empty.
-        size_before: ml; cm^2 of a single slice.
-        size_after: ml; cm^2 of a single slice.
-        growth: size after divided by size before; NaN if there was none.
-        fate: `vanished` if less than a twentieth is left, `appeared` if there was less than a twentieth before,
-            `absent` if neither side has any.
-        slices_lost: slices that showed it only before.
-        slices_gained: slices that show it only after.
-        pieces: its connected pieces; None if they were not compared.
-    """
-
-    dice: float
-    shift_mm: float
-    size_before: float
-    size_after: float
-    growth: float
+    dice: float  # overlap of before and after; 1 if both are empty
+    shift_mm: float  # how far the centre of mass moved; NaN if one side is empty
+    size_before: float  # ml; cm^2 of a single slice
+    size_after: float  # ml; cm^2 of a single slice
+    growth: float  # size after divided by size before; NaN if there was none
+    # `vanished` if less than a twentieth is left, `appeared` if there was less than a twentieth before, `absent` if
+    # neither side has any
     fate: Fate
-    slices_lost: int
-    slices_gained: int
-    pieces: Pieces | None = None
+    slices_lost: int  # slices that showed it only before
+    slices_gained: int  # slices that show it only after
+    pieces: Pieces | None = None  # its connected pieces; None if they were not compared
 
 
 def organ_changes(

@@ -195,17 +195,11 @@ K1, K2 = 0.01, 0.03
 
 @dataclass(frozen=True)
 class PairedScores:
-    """A synthetic image compared with its truth.
+    """A synthetic image compared with its truth."""
 
-    Args:
-        mae: mean absolute error, in the images' units: HU for CT.
-        psnr: peak signal-to-noise ratio, dB; infinite for equal images.
-        ssim: structural similarity, 1 for equal images.
-    """
-
-    mae: float
-    psnr: float
-    ssim: float
+    mae: float  # mean absolute error, in the images' units: HU for CT
+    psnr: float  # peak signal-to-noise ratio, dB; infinite for equal images
+    ssim: float  # structural similarity, 1 for equal images
 
 
 def paired_scores(

@@ -66,17 +66,11 @@ Volume = Bool[np.ndarray, "slices rows columns"]
 
 @dataclass(frozen=True)
 class SurfaceDistance:
-    """In millimetres; NaN if one mask has no surface.
+    """In millimetres; NaN if one mask has no surface."""
 
-    Args:
-        hd95: the larger directed 95th percentile.
-        assd: the average over both surfaces.
-        mssd: the largest distance.
-    """
-
-    hd95: float
-    assd: float
-    mssd: float
+    hd95: float  # the larger directed 95th percentile
+    assd: float  # the average over both surfaces
+    mssd: float  # the largest distance
 
 
 def surface_distance(first: Volume, second: Volume, spacing: tuple[float, float, float]) -> SurfaceDistance:

@@ -32,19 +32,12 @@ WIDEST = 0.01
 
 @dataclass(frozen=True)
 class Look:
-    """Geometry that all scans of a survey share.
+    """Geometry that all scans of a survey share."""
 
-    Args:
-        field: width of the picture, mm.
-        pixels: per side before enlarging, those of the coarsest scan.
-        step: mm from slice to slice; 1 of single slices.
-        slices: of a volume; 1 of single slices.
-    """
-
-    field: float
-    pixels: int
-    step: float = 1.0
-    slices: int = 1
+    field: float  # width of the picture, mm
+    pixels: int  # per side before enlarging, those of the coarsest scan
+    step: float = 1.0  # mm from slice to slice; 1 of single slices
+    slices: int = 1  # of a volume; 1 of single slices
 
 
 def common_look(

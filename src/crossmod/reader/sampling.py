@@ -173,21 +173,13 @@ def order_of(scans: Mapping[str, str | None], seed: int, reader: str) -> list[st
 
 @dataclass(frozen=True, eq=False)
 class StudySample:
-    """One shown scan.
+    """One shown scan."""
 
-    Args:
-        id: of the image; random and independent of the survey's seed, so that the seed does not reveal it.
-        case: its source.
-        slices: of the case.
-        layer: axial layer; 0 of a volume.
-        repeats: the id of the scan that it repeats.
-    """
-
-    id: str
-    case: Candidate
-    slices: tuple[int, ...]
-    layer: int
-    repeats: str | None = None
+    id: str  # of the image; random and independent of the survey's seed, so that the seed does not reveal it
+    case: Candidate  # its source
+    slices: tuple[int, ...]  # of the case
+    layer: int  # axial layer; 0 of a volume
+    repeats: str | None = None  # the id of the scan that it repeats
 
 
 def choose(sides: Sides, design: Design) -> tuple[list[StudySample], Look]:

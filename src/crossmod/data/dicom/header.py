@@ -143,47 +143,28 @@ class NotASlice:
 
 @dataclass(frozen=True)
 class DicomSlice:
-    """The header of one slice; lengths in millimetres, directions in DICOM's LPS+ axes.
+    """The header of one slice; lengths in millimetres, directions in DICOM's LPS+ axes."""
 
-    Args:
-        path: the file.
-        modality: `ct` or `mr`.
-        shape: rows and columns.
-        row_step: the direction in which the row index grows, times the distance between rows.
-        column_step: the same for columns.
-        position: the centre of the first pixel.
-        thickness: distance to the next slice by the header, for a series of one slice.
-        echo_time: milliseconds.
-        patient: the patient's id without padding; never written anywhere.
-        localizer: whether it is a scout view.
-        acquisition: allow-listed attributes.
-        note: a warning about burnt-in text, or that it is synthetic.
-        contrast: CT: True if the header names a contrast agent; otherwise None.
-        frame: index in a multi-frame file, from 0; None for a file of one slice.
-        number: the SeriesNumber.
-        frame_of_reference: its UID, empty if missing; `study` also.
-        stated_unit: CT: unit of the values by the header, out of a closed list; None if it does not say.
-        sex: the patient's; with `born`, the year of birth, it shows an id given to several people.
-    """
-
-    path: Path
-    modality: Modality
-    shape: tuple[int, int]
-    row_step: tuple[float, ...]
-    column_step: tuple[float, ...]
-    position: tuple[float, ...]
-    thickness: float | None
-    echo_time: float | None
-    patient: str = field(repr=False)
-    localizer: bool
-    acquisition: dict[str, Any]
-    note: str | None
-    contrast: bool | None = None
-    frame: int | None = None
-    number: int | None = None
-    frame_of_reference: str = field(default="", repr=False)
+    path: Path  # the file
+    modality: Modality  # `ct` or `mr`
+    shape: tuple[int, int]  # rows and columns
+    row_step: tuple[float, ...]  # the direction in which the row index grows, times the distance between rows
+    column_step: tuple[float, ...]  # the same for columns
+    position: tuple[float, ...]  # the centre of the first pixel
+    thickness: float | None  # distance to the next slice by the header, for a series of one slice
+    echo_time: float | None  # milliseconds
+    patient: str = field(repr=False)  # the patient's id without padding; never written anywhere
+    localizer: bool  # whether it is a scout view
+    acquisition: dict[str, Any]  # allow-listed attributes
+    note: str | None  # a warning about burnt-in text, or that it is synthetic
+    contrast: bool | None = None  # CT: True if the header names a contrast agent; otherwise None
+    frame: int | None = None  # index in a multi-frame file, from 0; None for a file of one slice
+    number: int | None = None  # the SeriesNumber
+    frame_of_reference: str = field(default="", repr=False)  # its UID, empty if missing; `study` also
     study: str = field(default="", repr=False)
+    # CT: unit of the values by the header, out of a closed list; None if it does not say
     stated_unit: str | None = None
+    # the patient's; with `born`, the year of birth, it shows an id given to several people
     sex: str = field(default="", repr=False)
     born: int | None = field(default=None, repr=False)
 

@@ -28,16 +28,12 @@ Status = Literal["waiting", "done", "done before", "failed"]
 
 @dataclass(frozen=True)
 class Case:
-    """One line of the list.
-
-    Args:
-        inputs: name and path of each; the name is None if the model has one input, the path if the cell is empty.
-        output: name of the file or folder in the output folder.
-    """
+    """One line of the list."""
 
     name: str
+    # name and path of each; the name is None if the model has one input, the path if the cell is empty
     inputs: tuple[tuple[str | None, Path | None], ...]
-    output: str
+    output: str  # name of the file or folder in the output folder
 
 
 @dataclass(frozen=True)

@@ -34,17 +34,11 @@ class Turn:
 
 @dataclass(frozen=True, eq=False)
 class Source:
-    """A series, in the order of its positions.
+    """A series, in the order of its positions."""
 
-    Args:
-        slices: in the order of positions.
-        headers: of each slice, without pixels; those of multi-frame files are flattened.
-        affine: `(slice, row, column)` to RAS+ millimetres.
-    """
-
-    slices: tuple[DicomSlice, ...]
-    headers: tuple[Dataset, ...]
-    affine: Affine
+    slices: tuple[DicomSlice, ...]  # in the order of positions
+    headers: tuple[Dataset, ...]  # of each slice, without pixels; those of multi-frame files are flattened
+    affine: Affine  # `(slice, row, column)` to RAS+ millimetres
 
     @property
     def layout(self) -> Layout:

@@ -62,20 +62,13 @@ class Check:
 
 @dataclass(frozen=True, eq=False)
 class Uncertainty:
-    """Disagreement of variants and networks, inside the body.
+    """Disagreement of variants and networks, inside the body."""
 
-    Args:
-        unit: `HU`, or `% of the range` of the model for MR.
-        high: 95th percentile.
-        share: of the body above the limit.
-        by_slice: mean of each slice; NaN without a body.
-    """
-
-    unit: str
+    unit: str  # `HU`, or `% of the range` of the model for MR
     mean: float
-    high: float
-    share: float
-    by_slice: Float[np.ndarray, " slices"]
+    high: float  # 95th percentile
+    share: float  # of the body above the limit
+    by_slice: Float[np.ndarray, " slices"]  # mean of each slice; NaN without a body
 
 
 @dataclass(frozen=True)

@@ -61,24 +61,15 @@ class OrganValue:
 
 @dataclass(frozen=True, eq=False)
 class Output:
-    """Appearance of the output.
+    """Appearance of the output."""
 
-    Args:
-        real: compared with real images of the target; None if unknown.
-        own: compared with the model's output for its training slices; None if unknown.
-        kept: structure and position; None without a body.
-        usual_structure: smallest usual structure of this model; NaN if unknown.
-        copy: linear correlation with the input, inside the body; NaN for flat images.
-        pixel_mm: of the pixels of the position.
-    """
-
-    real: Likeness | None
-    own: Likeness | None
+    real: Likeness | None  # compared with real images of the target; None if unknown
+    own: Likeness | None  # compared with the model's output for its training slices; None if unknown
     organs: tuple[OrganValue, ...]
-    kept: Kept | None
-    usual_structure: float
-    copy: float
-    pixel_mm: float
+    kept: Kept | None  # structure and position; None without a body
+    usual_structure: float  # smallest usual structure of this model; NaN if unknown
+    copy: float  # linear correlation with the input, inside the body; NaN for flat images
+    pixel_mm: float  # of the pixels of the position
 
     @property
     def least_structure(self) -> float:

@@ -91,18 +91,12 @@ class Measure:
 
 @dataclass(frozen=True, eq=False)
 class Likeness:
-    """Comparison of a set of images with those of the training.
+    """Comparison of a set of images with those of the training."""
 
-    Args:
-        name: of the input, or of the compared images.
-        histogram: of the body, bins of [-1, 1].
-        trained: histogram of the training.
-    """
-
-    name: str
+    name: str  # of the input, or of the compared images
     measures: tuple[Measure, ...]
-    histogram: Float[np.ndarray, " bins"]
-    trained: Float[np.ndarray, " bins"]
+    histogram: Float[np.ndarray, " bins"]  # of the body, bins of [-1, 1]
+    trained: Float[np.ndarray, " bins"]  # histogram of the training
 
     @property
     def score(self) -> float | None:

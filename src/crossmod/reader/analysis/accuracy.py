@@ -25,25 +25,15 @@ CLASS_WEIGHTS = np.array([0.5, 0.5])
 
 @dataclass(frozen=True)
 class Detection:
-    """D' and c of some answers.
+    """D' and c of some answers."""
 
-    Args:
-        d_prime: 0 if readers cannot tell.
-        criterion: above 0 they lean to "real", below to "synthetic".
-        interval: of d', 95 %.
-        hits: answers "synthetic" to synthetic scans.
-        synthetic: answers to synthetic scans.
-        false_alarms: answers "synthetic" to real scans.
-        real: answers to real scans.
-    """
-
-    d_prime: float
-    criterion: float
-    interval: Ends
-    hits: int
-    synthetic: int
-    false_alarms: int
-    real: int
+    d_prime: float  # 0 if readers cannot tell
+    criterion: float  # above 0 they lean to "real", below to "synthetic"
+    interval: Ends  # of d', 95 %
+    hits: int  # answers "synthetic" to synthetic scans
+    synthetic: int  # answers to synthetic scans
+    false_alarms: int  # answers "synthetic" to real scans
+    real: int  # answers to real scans
 
 
 def rate(count: float | int, answers: int) -> float:
@@ -123,19 +113,12 @@ COLUMNS = (ALL, REAL_ONLY, SYNTHETIC_ONLY, BALANCED)
 
 @dataclass(frozen=True)
 class Portion:
-    """A share of answers.
+    """A share of answers."""
 
-    Args:
-        right: how many; "cannot tell" may count as a half.
-        answers: how many.
-        estimate: the share.
-        wilson: its 95 % interval if all answers were independent.
-    """
-
-    right: float
-    answers: int
-    estimate: float
-    wilson: Ends
+    right: float  # how many; "cannot tell" may count as a half
+    answers: int  # how many
+    estimate: float  # the share
+    wilson: Ends  # its 95 % interval if all answers were independent
 
 
 @dataclass(frozen=True)
@@ -206,23 +189,14 @@ Verdict = Literal["tell", "tell, within the margin", "wrong way round", "equival
 
 @dataclass(frozen=True)
 class AgainstChance:
-    """A share of right answers compared with guessing.
+    """A share of right answers compared with guessing."""
 
-    Args:
-        estimate: the mean of both classes' shares.
-        interval: 95 %, over draws of readers and scans.
-        inner: 90 %, for equivalence.
-        p_differs: two-sided, of 50 %.
-        p_equivalent: the larger of the two one-sided tests.
-        margin: of equivalence.
-    """
-
-    estimate: float
-    interval: Ends
-    inner: Ends
-    p_differs: float
-    p_equivalent: float
-    margin: float
+    estimate: float  # the mean of both classes' shares
+    interval: Ends  # 95 %, over draws of readers and scans
+    inner: Ends  # 90 %, for equivalence
+    p_differs: float  # two-sided, of 50 %
+    p_equivalent: float  # the larger of the two one-sided tests
+    margin: float  # of equivalence
 
     @property
     def verdict(self) -> Verdict:

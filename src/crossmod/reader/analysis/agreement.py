@@ -135,22 +135,15 @@ SCALE = (1.0, 5.0)
 
 @dataclass(frozen=True)
 class Realism:
-    """Ratings of real and of synthetic scans.
+    """Ratings of real and of synthetic scans."""
 
-    Args:
-        means: real, synthetic.
-        intervals: of the means, over draws of readers and scans.
-        answers: real, synthetic.
-        superiority: share of pairs in which a real scan is rated above a synthetic one, ties a half; mean over readers.
-        superiority_interval: over readers (Student's t).
-        by_reader: the same of each reader, and the p of Mann and Whitney's test; NaN if a class has no answer.
-    """
-
-    means: tuple[float, float]
-    intervals: tuple[Ends, Ends]
-    answers: tuple[int, int]
+    means: tuple[float, float]  # real, synthetic
+    intervals: tuple[Ends, Ends]  # of the means, over draws of readers and scans
+    answers: tuple[int, int]  # real, synthetic
+    # share of pairs in which a real scan is rated above a synthetic one, ties a half; mean over readers
     superiority: float
-    superiority_interval: Ends
+    superiority_interval: Ends  # over readers (Student's t)
+    # the same of each reader, and the p of Mann and Whitney's test; NaN if a class has no answer
     by_reader: dict[str, tuple[float, float]]
 
 

@@ -30,27 +30,16 @@ RULES: dict[Rule, str] = {
 
 @dataclass(frozen=True, eq=False)
 class Readings:
-    """The answers of one survey, or of several together.
+    """The answers of one survey, or of several together."""
 
-    Args:
-        name: of the survey.
-        readers: labels of the rows.
-        scans: ids of the columns.
-        synthetic: the key.
-        layers: axial layer, 0 if unknown.
-        surveys: which survey a scan belongs to, counted from 0.
-        choices: index in `CHOICES`, or `MISSING`.
-        seconds: per answer; NaN if unknown.
-    """
-
-    name: str
-    readers: tuple[str, ...]
-    scans: tuple[str, ...]
-    synthetic: Bool[np.ndarray, " scans"]
-    layers: Int[np.ndarray, " scans"]
-    surveys: Int[np.ndarray, " scans"]
-    choices: Int[np.ndarray, "readers scans"]
-    seconds: Float[np.ndarray, "readers scans"]
+    name: str  # of the survey
+    readers: tuple[str, ...]  # labels of the rows
+    scans: tuple[str, ...]  # ids of the columns
+    synthetic: Bool[np.ndarray, " scans"]  # the key
+    layers: Int[np.ndarray, " scans"]  # axial layer, 0 if unknown
+    surveys: Int[np.ndarray, " scans"]  # which survey a scan belongs to, counted from 0
+    choices: Int[np.ndarray, "readers scans"]  # index in `CHOICES`, or `MISSING`
+    seconds: Float[np.ndarray, "readers scans"]  # per answer; NaN if unknown
 
     @property
     def counts(self) -> Int[np.ndarray, "classes answers"]:

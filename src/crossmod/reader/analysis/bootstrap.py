@@ -31,25 +31,16 @@ CHUNK = 2_000
 
 @dataclass(frozen=True, eq=False)
 class Crossed:
-    """A weighted sum of means over strata of scans, and where its variance comes from.
+    """A weighted sum of means over strata of scans, and where its variance comes from."""
 
-    Args:
-        means: of each stratum, over all its answers.
-        estimate: their weighted sum.
-        readers: variance from the choice of readers, without the rest.
-        scans: variance from the choice of scans, with the rest.
-        freedom: degrees of freedom of both together (Satterthwaite 1946); 0 if the variance is unknown.
-        by_reader: sums of deviations, each divided by the number of answers in its stratum.
-        by_scan: the same of each scan.
-    """
-
-    means: Float[np.ndarray, " strata"]
-    estimate: float
-    readers: float
-    scans: float
-    freedom: float
+    means: Float[np.ndarray, " strata"]  # of each stratum, over all its answers
+    estimate: float  # their weighted sum
+    readers: float  # variance from the choice of readers, without the rest
+    scans: float  # variance from the choice of scans, with the rest
+    freedom: float  # degrees of freedom of both together (Satterthwaite 1946); 0 if the variance is unknown
+    # sums of deviations, each divided by the number of answers in its stratum
     by_reader: Float[np.ndarray, "readers strata"]
-    by_scan: Float[np.ndarray, " scans"]
+    by_scan: Float[np.ndarray, " scans"]  # the same of each scan
 
     @property
     def error(self) -> float:

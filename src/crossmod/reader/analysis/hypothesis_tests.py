@@ -28,21 +28,13 @@ TIE = 1 + 1e-7
 
 @dataclass(frozen=True)
 class TableTest:
-    """A test of two rows of counts.
+    """A test of two rows of counts."""
 
-    Args:
-        p: NaN if there is nothing to test: an empty row, or equal answers only.
-        method: which test.
-        statistic: Pearson's, with Yates' correction (1934) for two columns; NaN of an exact test.
-        freedom: of the statistic; 0 of an exact test.
-        expected: the smallest expected count.
-    """
-
-    p: float
-    method: Method
-    statistic: float
-    freedom: int
-    expected: float
+    p: float  # NaN if there is nothing to test: an empty row, or equal answers only
+    method: Method  # which test
+    statistic: float  # Pearson's, with Yates' correction (1934) for two columns; NaN of an exact test
+    freedom: int  # of the statistic; 0 of an exact test
+    expected: float  # the smallest expected count
 
 
 def compare_rows(table: Int[np.ndarray, "2 answers"]) -> TableTest:
@@ -96,17 +88,11 @@ ROUNDING = 1e-9
 
 @dataclass(frozen=True)
 class Permuted:
-    """A permutation test.
+    """A permutation test."""
 
-    Args:
-        p: NaN if all answers are equal.
-        exact: whether all arrangements were counted, not a sample.
-        arrangements: how many were counted.
-    """
-
-    p: float
-    exact: bool
-    arrangements: int
+    p: float  # NaN if all answers are equal
+    exact: bool  # whether all arrangements were counted, not a sample
+    arrangements: int  # how many were counted
 
 
 def shuffled_key(
