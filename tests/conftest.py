@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, settings
 
 from crossmod.config import Modality
 from crossmod.data.store_writer import writing_store
-from tests.support.common import Stores, made_volume
+from tests.support.stores import Stores, made_volume
 
 # How a terminal shows things is the machine's affair, and what is tested is read by programs.
 for name in ("COLUMNS", "LINES", "FORCE_COLOR", "NO_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):

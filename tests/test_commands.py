@@ -12,7 +12,7 @@ import crossmod
 from crossmod.cli.app import app
 from crossmod.commands import COMMANDS, Command, descriptions
 from crossmod.progress import progress_shown
-from tests.support.common import Stores
+from tests.support.stores import Stores
 
 TINY = {"preset": "tiny", "size": 32, "folds": 2}
 

@@ -20,7 +20,7 @@ from crossmod.segmentation.train import train_segmenter
 from crossmod.settings import SegmentSettings, TranslateSettings
 from crossmod.synthesis.synthesize import synthesize
 from crossmod.synthesis.train import train_translator
-from tests.support.common import Stores, made_volume
+from tests.support.stores import Stores, made_volume
 
 PRESETS: dict[str, Mapping[str, Any]] = {"train": TRANSLATE, "segment": SEGMENT}
 OPTIONS = [

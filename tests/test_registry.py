@@ -32,8 +32,8 @@ from crossmod.statistics.verdicts import Metric
 from crossmod.synthesis.families import Family, family_of
 from crossmod.synthesis.losses import discriminator_adversarial
 from crossmod.synthesis.train import train_translator
-from tests.support.common import Stores, made_volume
 from tests.support.paths import PYTHONPATH
+from tests.support.stores import Stores, made_volume
 
 
 @pytest.fixture(autouse=True)

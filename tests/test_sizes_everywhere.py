@@ -14,9 +14,9 @@ from crossmod.errors import InputError
 from crossmod.evaluation.cases import choose_cases, warn_of_bodies
 from crossmod.settings import EvaluationSettings
 from crossmod.synthesis.synthesize import synthesize
-from tests.support.common import Stores
 from tests.support.evaluated_people import People, make_people
 from tests.support.segmenting import segment
+from tests.support.stores import Stores
 from tests.support.training import train
 
 SIZE_WORDS = ("much larger or smaller", "outside the range of people", "people differ less")

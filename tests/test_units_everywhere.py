@@ -27,12 +27,12 @@ from crossmod.inference.trust.assess import assess_trust
 from crossmod.inference.types import Options
 from crossmod.settings import EvaluationSettings
 from crossmod.synthesis.synthesize import synthesize
-from tests.support.common import Stores
 from tests.support.dicom import write_series
 from tests.support.evaluated_people import SLICES
 from tests.support.evaluated_people import person as judge_person
 from tests.support.segmenting import segment
 from tests.support.small_models import Made, about, body
+from tests.support.stores import Stores
 from tests.support.training import train
 from tests.support.unit_stores import ct, mr, volume_of
 

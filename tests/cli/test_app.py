@@ -16,8 +16,8 @@ from crossmod.cli.app import app
 from crossmod.engine.interrupt import TrainingInterrupted
 from crossmod.presets import SEGMENT, TRANSLATE
 from crossmod.version import __version__
-from tests.support.common import Stores
 from tests.support.paths import ROOT
+from tests.support.stores import Stores
 
 
 def run(capsys: pytest.CaptureFixture[str], *words: object) -> tuple[int, str, str]:

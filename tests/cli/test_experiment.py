@@ -14,8 +14,8 @@ from crossmod.experiment.executors import base as executor
 from crossmod.experiment.executors.options import ExecutorOptions, executor_of
 from crossmod.experiment.jobs import Job, execute_job
 from crossmod.settings import Machine
-from tests.support.common import Stores
 from tests.support.small_design import small_design
+from tests.support.stores import Stores
 
 
 @pytest.fixture

@@ -14,8 +14,8 @@ from crossmod.data.nifti import read_nifti, write_nifti
 from crossmod.inference.trust.similarity import fingerprint_of
 from crossmod.settings import TranslateSettings
 from crossmod.synthesis.train import train_translator
-from tests.support.common import Stores, made_volume
 from tests.support.registered import two_sequences
+from tests.support.stores import Stores, made_volume
 from tests.support.training import TINY, train
 from tests.support.write_dicom import write_dicom_series
 

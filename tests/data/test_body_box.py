@@ -10,7 +10,7 @@ from crossmod.data.body_box import body_box, box_of
 from crossmod.data.store import Store
 from crossmod.data.store_writer import writing_store
 from crossmod.data.volume import Volume
-from tests.support.common import made_volume
+from tests.support.stores import made_volume
 
 
 def ellipse(

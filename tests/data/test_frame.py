@@ -11,7 +11,7 @@ from scipy.ndimage import center_of_mass, map_coordinates
 from crossmod.data.frame import Frame, field_centre, frame_between, whole_frame
 from crossmod.data.resample import to_size
 from crossmod.data.volume import Volume, take_slices
-from tests.support.common import made_volume
+from tests.support.stores import made_volume
 
 
 def ramp(rows: int, columns: int, row_mm: float, column_mm: float) -> Volume:

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from crossmod.data.intensity import Intensity, intensity_of
 from crossmod.errors import InputError
 from crossmod.settings import TranslateSettings
-from tests.support.common import made_volume
+from tests.support.stores import made_volume
 
 
 @given(st.floats(-2000, 2000), st.floats(1, 5000), st.floats(0, 1))

@@ -13,7 +13,7 @@ from crossmod.data.store import Store
 from crossmod.data.store_writer import writing_store
 from crossmod.errors import InputError
 from crossmod.settings import ImageSettings
-from tests.support.common import Stores
+from tests.support.stores import Stores
 from tests.support.unit_stores import ct, mr, volume_of
 
 

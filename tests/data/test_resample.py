@@ -8,7 +8,7 @@ from PIL import Image
 
 from crossmod.data.resample import square, to_size
 from crossmod.data.volume import Volume
-from tests.support.common import made_volume
+from tests.support.stores import made_volume
 
 
 def smooth(rows: int, columns: int, mm: tuple[float, float]) -> Volume:

@@ -14,7 +14,7 @@ from crossmod.data.store import Store
 from crossmod.data.store_writer import writing_store
 from crossmod.errors import InputError
 from crossmod.settings import TranslateSettings
-from tests.support.common import Stores, made_volume
+from tests.support.stores import Stores, made_volume
 
 WHOLE = Scale("stretch", 32, 0.0)
 

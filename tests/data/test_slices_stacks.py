@@ -12,7 +12,7 @@ from crossmod.data.slices import load_beside, load_slices, offsets, places, stac
 from crossmod.data.store import CaseRecord, Store
 from crossmod.data.store_writer import writing_store
 from crossmod.settings import TranslateSettings
-from tests.support.common import Stores, made_volume
+from tests.support.stores import Stores, made_volume
 
 SETTINGS = TranslateSettings(size=32, load_size=32, pixel_mm=10.0)
 

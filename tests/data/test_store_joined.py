@@ -4,7 +4,7 @@ import numpy as np
 
 from crossmod.data.store import Store, distinct_names, open_stores
 from crossmod.data.store_writer import writing_store
-from tests.support.common import Stores, made_volume
+from tests.support.stores import Stores, made_volume
 
 
 def more(path: Path, case: str, patient: str) -> Path:

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from crossmod.runs import Run
-from tests.support.common import Stores
 from tests.support.paths import SUPPORT
+from tests.support.stores import Stores
 
 SCRIPT = str(SUPPORT / "kill_script.py")
 SETTINGS = (

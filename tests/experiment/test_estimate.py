@@ -9,8 +9,8 @@ from crossmod.experiment.estimate import Size, detectable_in_words, size_of, sma
 from crossmod.experiment.plan import make_plan
 from crossmod.statistics.arm_scores import ArmScores
 from crossmod.statistics.paired_effects import effect
-from tests.support.common import Stores
 from tests.support.small_design import TRANSLATOR, small_design
+from tests.support.stores import Stores
 
 
 def drawn(size: Size, fold_sd: float, gain: float, rng: np.random.Generator) -> tuple[ArmScores, ArmScores]:

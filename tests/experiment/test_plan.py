@@ -14,8 +14,8 @@ from crossmod.experiment.folds import source_patients
 from crossmod.experiment.jobs import Job
 from crossmod.experiment.plan import Plan, make_plan
 from crossmod.statistics.verdicts import ONE_SEED, ONE_SOURCE, Facts
-from tests.support.common import Stores, made_volume
 from tests.support.small_design import SEGMENTER, TRANSLATOR, small_design
+from tests.support.stores import Stores, made_volume
 
 
 def plan_of(stores: Stores, **changes: object) -> Plan:

@@ -22,8 +22,8 @@ from crossmod.experiment.plan import make_plan
 from crossmod.experiment.run import ExperimentResult, estimate_experiment, run_experiment
 from crossmod.files import read_json, write_json
 from crossmod.settings import Machine
-from tests.support.common import Stores
 from tests.support.small_design import small_design
+from tests.support.stores import Stores
 
 CPU = Machine(device="cpu")
 

@@ -16,7 +16,7 @@ from crossmod.inference.api import refuse_existing
 from crossmod.metrics.paired import paired_scores
 from crossmod.phantom.dataset import PhantomSettings, write_phantom
 from crossmod.progress import progress_shown
-from tests.support.common import Stores, made_volume
+from tests.support.stores import Stores, made_volume
 from tests.support.training import train
 
 

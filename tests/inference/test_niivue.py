@@ -13,7 +13,7 @@ import pytest
 
 import crossmod
 from crossmod.data.nifti import write_nifti
-from tests.support.common import made_volume
+from tests.support.stores import made_volume
 
 CHROMIUM = Path("/usr/bin/chromium")
 VIEWER = Path(crossmod.__file__).parent / "reader" / "static" / "niivue.umd.js"

@@ -14,8 +14,8 @@ from crossmod.networks.monai import dynunet
 from crossmod.networks.unet import make_network
 from crossmod.segmentation.model import begin, build
 from crossmod.settings import SegmentSettings
-from tests.support.common import Stores
 from tests.support.segmenting import segment
+from tests.support.stores import Stores
 
 # Without anything drawn: 25 M random numbers take seconds.
 META = torch.device("meta")

@@ -8,8 +8,8 @@ from crossmod.errors import InputError
 from crossmod.report.build import build_report
 from crossmod.report.collect import collect
 from crossmod.synthesis.synthesize import synthesize
-from tests.support.common import Stores
 from tests.support.segmenting import segment
+from tests.support.stores import Stores
 from tests.support.training import train
 
 

@@ -11,8 +11,8 @@ from crossmod.report.build import build_report
 from crossmod.report.figures import loss_curves
 from crossmod.report.info import describe
 from crossmod.runs import Run, start_run
-from tests.support.common import Stores
 from tests.support.report_tables import made_run
+from tests.support.stores import Stores
 from tests.support.training import train
 
 ALARM = {"step": 20, "epoch": 1, "alarm": "constant output", "seen": "deviation 0.0012 < 0.02", "advice": "Try again."}

@@ -14,7 +14,7 @@ from crossmod.data.volume import Volume
 from crossmod.metrics.segmentation import surface_distance
 from crossmod.segmentation.predict import score
 from crossmod.settings import SegmentSettings
-from tests.support.common import made_volume
+from tests.support.stores import made_volume
 
 
 def record(case: str, slices: int = 6, size: int = 16) -> CaseRecord:

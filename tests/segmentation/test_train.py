@@ -20,8 +20,8 @@ from crossmod.segmentation.predict import predict
 from crossmod.settings import SegmentSettings
 from crossmod.synthesis import train as translate_train
 from crossmod.synthesis.synthesize import synthesize
-from tests.support.common import Stores
 from tests.support.segmenting import segment
+from tests.support.stores import Stores
 from tests.support.training import train
 
 

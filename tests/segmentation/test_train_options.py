@@ -22,8 +22,8 @@ from crossmod.segmentation import train as segment_train
 from crossmod.segmentation.model import build
 from crossmod.segmentation.train import train_segmenter
 from crossmod.settings import SegmentSettings
-from tests.support.common import Stores
 from tests.support.segmenting import segment
+from tests.support.stores import Stores
 
 CPU = torch.device("cpu")
 MODERN: dict[str, Any] = {

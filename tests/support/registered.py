@@ -7,7 +7,7 @@ import numpy as np
 
 from crossmod.data.store import Store
 from crossmod.data.store_writer import writing_store
-from tests.support.common import made_volume
+from tests.support.stores import made_volume
 
 
 def two_sequences(path: Path, missing: str = "") -> Store:

@@ -6,7 +6,7 @@ from typing import Any
 from crossmod.runs import Run
 from crossmod.settings import Machine, TranslateSettings
 from crossmod.synthesis.train import train_translator
-from tests.support.common import Stores
+from tests.support.stores import Stores
 
 TINY: dict[str, Any] = {
     "precision": "fp32",

@@ -11,7 +11,7 @@ from crossmod.metrics.segmentation import label_consistency as consistency
 from crossmod.report.build import build_report
 from crossmod.synthesis.synthesize import mean_shift, shift_mm, synthesize
 from crossmod.synthesis.translator import Translator, load_translator
-from tests.support.common import Stores
+from tests.support.stores import Stores
 from tests.support.training import train
 
 

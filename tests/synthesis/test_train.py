@@ -19,7 +19,7 @@ from crossmod.settings import Machine, TranslateSettings
 from crossmod.synthesis.families import family_of
 from crossmod.synthesis.synthesize import synthesize
 from crossmod.synthesis.translator import load_translator
-from tests.support.common import Stores
+from tests.support.stores import Stores
 from tests.support.training import TINY, train
 
 

@@ -19,8 +19,8 @@ from crossmod.synthesis import multi_input
 from crossmod.synthesis.synthesize import synthesize
 from crossmod.synthesis.train import train_translator
 from crossmod.synthesis.translator import load_translator
-from tests.support.common import Stores, made_volume
 from tests.support.registered import two_sequences
+from tests.support.stores import Stores, made_volume
 from tests.support.training import TINY
 from tests.support.validation import kept, scripted
 

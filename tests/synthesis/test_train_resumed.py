@@ -11,7 +11,7 @@ from crossmod.errors import InputError
 from crossmod.runs import CONFIG, Run
 from crossmod.settings import Machine
 from crossmod.synthesis import train as room
-from tests.support.common import Stores
+from tests.support.stores import Stores
 from tests.support.training import train
 
 

@@ -19,8 +19,8 @@ from crossmod.synthesis.synthesize import synthesize
 from crossmod.synthesis.train import train_translator
 from crossmod.synthesis.training_data import divide, stack_mm, training_slices
 from crossmod.synthesis.translator import load_translator
-from tests.support.common import Stores
 from tests.support.registered import two_sequences
+from tests.support.stores import Stores
 from tests.support.training import TINY, train
 
 

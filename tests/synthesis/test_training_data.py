@@ -16,8 +16,8 @@ from crossmod.settings import SegmentSettings, TranslateSettings
 from crossmod.synthesis.synthesize import synthesize
 from crossmod.synthesis.training_data import TrainingData, divide, scored_slices, training_slices
 from crossmod.synthesis.translator import load_translator
-from tests.support.common import Stores
 from tests.support.registered import two_sequences
+from tests.support.stores import Stores
 from tests.support.training import TINY, train
 
 SIDES: tuple[Modality, Modality] = ("ct", "mr")

@@ -26,8 +26,8 @@ from crossmod.synthesis.synthesize import synthesize
 from crossmod.synthesis.train import train_translator
 from crossmod.synthesis.training_data import divide, framed, training_slices
 from crossmod.synthesis.translator import load_translator
-from tests.support.common import Stores, made_volume
 from tests.support.segmenting import TINY as SEGMENTER
+from tests.support.stores import Stores, made_volume
 from tests.support.training import TINY
 
 AUTO: dict[str, Any] = {**TINY, "frame": "body", "pixel_mm": 0.0, "load_size": None, "epochs": 1}

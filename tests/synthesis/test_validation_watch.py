@@ -26,7 +26,7 @@ from crossmod.synthesis import validation as room
 from crossmod.synthesis.synthesize import synthesize
 from crossmod.synthesis.translator import load_translator
 from crossmod.synthesis.validation import Validator
-from tests.support.common import Stores
+from tests.support.stores import Stores
 from tests.support.training import TINY, train
 from tests.support.validation import best_file, kept, scripted
 

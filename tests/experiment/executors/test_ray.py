@@ -24,9 +24,9 @@ from crossmod.experiment.live_table import LiveTable
 from crossmod.experiment.run import execute
 from crossmod.runs import Run
 from crossmod.settings import Machine, SegmentSettings
-from tests.support.common import Stores
 from tests.support.segmenting import TINY
 from tests.support.stand_ins import job, pretend
+from tests.support.stores import Stores
 from tests.support.workers import until
 
 ONE_THREAD = Machine(threads=1, device="cpu")

@@ -25,9 +25,9 @@ from crossmod.inference.types import Network
 from crossmod.runs import start_run
 from crossmod.settings import EvaluationSettings, TranslateSettings
 from crossmod.synthesis.train import train_translator
-from tests.support.common import Stores
 from tests.support.evaluated_people import make_people
 from tests.support.registered import two_sequences
+from tests.support.stores import Stores
 from tests.support.training import TINY, train
 from tests.support.validation import scripted
 

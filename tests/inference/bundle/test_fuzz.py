@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from crossmod.errors import InputError
 from crossmod.inference.bundle.export import export_bundle
 from crossmod.inference.bundle.load import MOST_HEADER, MOST_JSON, load_networks
-from tests.support.common import Stores
+from tests.support.stores import Stores
 from tests.support.training import train
 
 # Of CPU time. Refusing took 1.2 s once, with coverage on a busy machine; far more is for a file that causes long work.

@@ -14,7 +14,7 @@ from crossmod.inference.bundle.export import export_bundle
 from crossmod.inference.bundle.load import load_networks
 from crossmod.inference.bundle.onnx import OPSET, TOLERANCE, export_onnx
 from crossmod.networks.blocks import MultiInputGenerator, ResNet, initialise
-from tests.support.common import Stores
+from tests.support.stores import Stores
 from tests.support.training import train
 
 onnx = pytest.importorskip("onnx", reason="ONNX: pip install 'crossmod[onnx]'")

@@ -27,8 +27,8 @@ from crossmod.inference.trust.similarity import fingerprint_of, read_fingerprint
 from crossmod.inference.types import Options, Translation
 from crossmod.metrics.fingerprint import CaseGrid, Fingerprint, Training, fingerprint
 from crossmod.settings import TranslateSettings
-from tests.support.common import Stores, made_volume
 from tests.support.small_models import Made, about, body
+from tests.support.stores import Stores, made_volume
 from tests.support.training import train
 
 Work = Callable[[np.ndarray], np.ndarray]

@@ -27,8 +27,8 @@ from crossmod.segmentation.nnunet.export import cross_validation, export_nnunet
 from crossmod.segmentation.nnunet.import_predictions import read_nnunet
 from crossmod.settings import SegmentSettings
 from crossmod.synthesis.synthesize import synthesize
-from tests.support.common import Stores, made_volume
 from tests.support.segmenting import TINY, segment
+from tests.support.stores import Stores, made_volume
 from tests.support.training import train
 
 RAW = Path("nnUNet_raw") / "Dataset501_LiverMR"

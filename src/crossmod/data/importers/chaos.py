@@ -15,7 +15,7 @@ from crossmod.config import Modality
 from crossmod.data.deidentify import distinct_notes
 from crossmod.data.dicom.series import Series, check_uniform, list_series, read_series
 from crossmod.data.importers.chaos_masks import LABEL_NAMES, paired, read_masks
-from crossmod.data.importers.common import (
+from crossmod.data.importers.importer import (
     Crop,
     choose_cases,
     importing,

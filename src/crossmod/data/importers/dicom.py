@@ -8,7 +8,7 @@ from pathlib import Path
 
 from crossmod.data.dicom.patients import checked_name, owners
 from crossmod.data.dicom.series import check_uniform, list_series, read_series
-from crossmod.data.importers.common import Crop, check_contrast_option, importing, safe_name, with_stated_contrast
+from crossmod.data.importers.importer import Crop, check_contrast_option, importing, safe_name, with_stated_contrast
 from crossmod.data.store import MANIFEST, CaseRecord, Store
 from crossmod.errors import InputError
 from crossmod.progress import track

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from crossmod.config import Modality
-from crossmod.data.importers.common import (
+from crossmod.data.importers.importer import (
     Crop,
     check_contrast_option,
     choose_cases,
