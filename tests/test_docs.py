@@ -96,8 +96,10 @@ def test_every_public_name_is_described() -> None:
 
 def test_the_files_that_the_architecture_names_exist() -> None:
     text = (ROOT / "docs" / "concepts" / "architecture.md").read_text(encoding="utf-8")
-    table = text.split("## Where do I find ...")[1].split("\n## ")[0]
-    files = re.findall(r"`((?!src/)[a-z_]+/[\w/]*(?:\.py)?)`", table)
-    assert len(files) >= 40
+    find, names = (text.split(f"## {title}")[1].split("\n## ")[0] for title in ("Where do I find ...", "Tasks and"))
+    files = [re.findall(r"`((?!src/)[a-z_]+/[\w/]*(?:\.\w+)?)`", table) for table in (find, names)]
+    assert len(files[0]) >= 40
+    assert len(files[1]) >= 40
+    files = files[0] + files[1]
     missing = [file for file in files if not (ROOT / "src" / "crossmod" / file).exists()]
     assert not missing
