@@ -8,11 +8,12 @@ from crossmod.config import Modality
 from crossmod.data.store import Store
 from crossmod.data.store_writer import writing_store
 from crossmod.errors import InputError
-from crossmod.experiment.findings import facts_of
+from crossmod.experiment.findings import facts_of, families
 from crossmod.experiment.folder import refuse_leaks
 from crossmod.experiment.folds import source_patients
 from crossmod.experiment.jobs import Job
 from crossmod.experiment.plan import Plan, make_plan
+from crossmod.statistics.arm_scores import ArmScores
 from crossmod.statistics.verdicts import ONE_SEED, ONE_SOURCE, Facts
 from tests.support.small_design import SEGMENTER, TRANSLATOR, small_design
 from tests.support.stores import Stores, made_volume
@@ -36,6 +37,15 @@ def test_every_combination_once(stores: Stores) -> None:
     }
     tested = [patients for patients, _ in plan.tested.values()]
     assert sorted(patient for patients in tested for patient in patients) == [f"mr-{i}" for i in range(5)]
+
+
+def test_a_baseline_without_any_arm_that_has_results_has_nothing_to_compare(stores: Stores) -> None:
+    """Where the translator failed, only the baseline has results."""
+    plan = plan_of(stores)
+    scores = ArmScores("real", np.full((2, 5), 0.5), np.array([0, 0, 0, 1, 1]))
+    assert list(families(plan, {"real": scores})) == []
+    (family,) = families(plan, {"real": scores, "real + 4 essnet": replace(scores, name="real + 4 essnet")})
+    assert family == ("real", [plan.arms["real + 4 essnet"]])
 
 
 def test_what_is_needed_comes_first(stores: Stores) -> None:

@@ -66,10 +66,11 @@ def _comparison(row: Compared) -> Comparison:
 
 
 def families(plan: Plan, scores: Mapping[str, ArmScores]) -> Iterator[tuple[str, list[Arm]]]:
-    """Each baseline with results, and the arms with results that are compared with it."""
+    """Each baseline with results, and the arms with results that are compared with it: at least one."""
     for base in dict.fromkeys(arm.baseline for arm in plan.arms.values() if arm.baseline in scores):
         assert base is not None
-        yield base, [arm for arm in plan.arms.values() if arm.baseline == base and arm.name in scores]
+        if arms := [arm for arm in plan.arms.values() if arm.baseline == base and arm.name in scores]:
+            yield base, arms
 
 
 def findings(plan: Plan, results: Sequence[Result], draws: int) -> Findings:
