@@ -303,7 +303,7 @@ class SegmentSettings(TrainSettings):
     augmentation: Annotated[str | None, member_of("augmentation")] = Field(default=None, exclude_if=_is_none)
     """Instead of `augment`: an augmentation that an installed package adds, by its name."""
     loss: Annotated[str, member_of("segmentation_loss")] = "cross_entropy"
-    """Cross-entropy, as in the paper; or soft Dice over the batch and cross-entropy, as in nnU-Net."""
+    """`cross_entropy`, as in the paper; `dice_cross_entropy`: soft Dice over the batch and cross-entropy, as nnU-Net."""
     learning_rate: float = Field(default=1e-4, gt=0)
     """Adam's learning rate."""
     schedule: Literal["constant", "cosine"] = "constant"
