@@ -176,7 +176,7 @@ class TranslateSettings(TrainSettings):
     discriminator_layers: int = Field(default=3, ge=1, le=5)
     """Layers of stride 2 in D1 and D2: with 3, patches are 70 x 70 pixels."""
     adversarial: Annotated[str, member_of("adversarial_loss")] = "least_squares"
-    """Adversarial loss: least squares, as in the public code, or the cross-entropy of Eqs. 1-2."""
+    """Adversarial loss: `least_squares`, as in the public code, or `cross_entropy`, that of Eqs. 1-2."""
     bounded_logits: bool = False
     """Apply tanh to the segmentor's logits, as in the public code."""
     lambda_1: float = Field(default=1.0, ge=0)
@@ -303,7 +303,7 @@ class SegmentSettings(TrainSettings):
     augmentation: Annotated[str | None, member_of("augmentation")] = Field(default=None, exclude_if=_is_none)
     """Instead of `augment`: an augmentation that an installed package adds, by its name."""
     loss: Annotated[str, member_of("segmentation_loss")] = "cross_entropy"
-    """`cross_entropy`, as in the paper; `dice_cross_entropy`: soft Dice over the batch and cross-entropy, as nnU-Net."""
+    """`cross_entropy`, as in the paper; `dice_cross_entropy`: with soft Dice over the batch, as in nnU-Net."""
     learning_rate: float = Field(default=1e-4, gt=0)
     """Adam's learning rate."""
     schedule: Literal["constant", "cosine"] = "constant"
