@@ -106,8 +106,10 @@ def checked(function: Callable[Words, Result], options: Mapping[str, Option]) ->
 
 def descriptions(function: Callable[..., Any]) -> dict[str, str]:
     """What the `Args:` of a docstring say of each parameter."""
-    section = re.search(r"^    Args:\n((?: {8}.*\n)+)", function.__doc__ or "", re.MULTILINE)
-    entries = re.findall(r"^ {8}(\w+): (.*\n(?: {12}.*\n)*)", section[1] if section else "", re.MULTILINE)
+    # `cleandoc`: from Python 3.13 on, docstrings are compiled without their indentation.
+    text = inspect.cleandoc(function.__doc__ or "") + "\n"
+    section = re.search(r"^Args:\n((?: {4}.*\n)+)", text, re.MULTILINE)
+    entries = re.findall(r"^ {4}(\w+): (.*\n(?: {8}.*\n)*)", section[1] if section else "", re.MULTILINE)
     return {name: " ".join(text.split()) for name, text in entries}
 
 
