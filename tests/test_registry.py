@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -20,11 +21,13 @@ from crossmod import registry
 from crossmod.data.augment import Augmentation
 from crossmod.data.store_writer import writing_store
 from crossmod.errors import InputError
-from crossmod.evaluation.ranking import load_models
+from crossmod.evaluation.ranking import compare_evaluations, load_models
+from crossmod.evaluation.result import Verdict
 from crossmod.inference.bundle.load import load_networks
 from crossmod.metrics.distribution import METRICS as IMAGE_METRICS
 from crossmod.metrics.distribution import Metric as ImageMetric
 from crossmod.presets import SEGMENT, with_asked
+from crossmod.report.added_sections import ReportSection, added_sections
 from crossmod.report.build import build_report
 from crossmod.report.collect import FAMILY
 from crossmod.settings import Machine, SegmentSettings, TranslateSettings
@@ -171,7 +174,11 @@ def build(settings, device):
 HALF = Family(title="Half CycleGAN", build=build, generators=generators, reference="Nobody et al. 2026")
 
 
+USED = set()
+
+
 def hinge(logits, target):
+    USED.add("hinge")
     return torch.relu(1 - (2 * target - 1) * logits).mean()
 
 
@@ -183,7 +190,12 @@ def gain(rng, count):
     return {"factor": rng.uniform(0.8, 1.2, count).astype(np.float32)}
 
 
-GAIN = Augmentation(gain, lambda images, masks, factor: ((images * factor[:, None, None, None]).clamp(-1, 1), masks))
+def brighter(images, masks, factor):
+    USED.add("gain")
+    return (images * factor[:, None, None, None]).clamp(-1, 1), masks
+
+
+GAIN = Augmentation(gain, brighter)
 
 
 def one_layer(size):
@@ -289,6 +301,9 @@ crossmod.build_report([run.path, made.path, images.path, plain.path, helped.path
 crossmod.export_bundle([run.path], root / "bundle", licence="none")
 case = crossmod.Store(ct).cases[0].id
 volume = crossmod.Store(ct).read(case)
+import theirs
+
+assert theirs.USED == {"hinge", "gain"}
 of_bundle, of_run = (crossmod.load_model(path).translate(volume) for path in (root / "bundle", run.path))
 assert (of_bundle.image.voxels == of_run.image.voxels).all()
 """
@@ -309,9 +324,14 @@ def test_members_of_another_package_go_the_whole_way(whole_way: Path) -> None:
     assert (cards["run"]["family"], cards["run"]["settings"]["adversarial"]) == ("half", "hinge")
     settings = cards["helped"]["settings"]
     assert [settings[name] for name in ("network", "loss", "augmentation")] == ["one_layer", "squares", "gain"]
-    assert set(cards["helped"]["scores"]["patient_values"]["volume"]) == set(cards["helped"]["data"]["test_patients"])
+    assert cards["helped"]["parameters"] == 10
+    assert '"squares"' in (whole_way / "helped" / "metrics.jsonl").read_text()
+    volumes = cards["helped"]["scores"]["patient_values"]["volume"]
+    assert set(volumes) == set(cards["helped"]["data"]["test_patients"])
+    assert all(value is not None and value >= 0 for value in volumes.values())
     (model,) = cards["images"]["models"].values()
-    assert model["scores"]["average"]["gray"][0] >= 0
+    assert 0 <= model["scores"]["average"]["gray"][0] <= 2
+    assert model["verdicts"]["gray"] in get_args(Verdict)
     page = (whole_way / "page.html").read_text(encoding="utf-8")
     for words in ("Half CycleGAN", "gray difference", "volume error", "<h2>Notes of the hospital</h2>", "5 paths."):
         assert words in page
@@ -344,6 +364,28 @@ def test_results_with_and_without_an_added_metric_are_ranked_by_what_both_have(w
     crossmod.register("image_metric", "gray", ImageMetric("gray difference", lambda draw: 0.0))
     (known,) = load_models([whole_way / "images"])
     assert known.metrics == (*whole.metrics, "gray")
+
+
+def test_a_ranking_names_the_metrics_that_it_leaves_out(whole_way: Path, tmp_path: Path) -> None:
+    shutil.copytree(whole_way / "images", tmp_path / "again")
+    ranking = compare_evaluations([whole_way / "images", tmp_path / "again"])
+    assert any(line.startswith("Left out of the ranking: gray.") for line in ranking.warnings)
+
+
+def test_two_sections_of_one_title_are_both_shown() -> None:
+    for name in ("first", "second"):
+        crossmod.register("report_section", name, ReportSection("Notes", lambda paths, name=name: [name]))
+    assert [section["parts"] for section in added_sections([])] == [[{"paragraph": "first"}], [{"paragraph": "second"}]]
+
+
+def test_a_bundle_whose_settings_its_family_cannot_have_is_refused(whole_way: Path, tmp_path: Path) -> None:
+    crossmod.register("family", "half", family_of("cyclegan"))
+    changed = shutil.copytree(whole_way / "bundle", tmp_path / "changed")
+    content = json.loads((changed / "bundle.json").read_text())
+    content["networks"][0]["organs"], content["networks"][0]["architecture"]["classes"] = ["liver", "liver"], 3
+    (changed / "bundle.json").write_text(json.dumps(content))
+    with pytest.raises(InputError):
+        load_networks(changed)
 
 
 def test_what_cannot_be_imported_is_named(installed: dict[str, str], stores: Stores, tmp_path: Path) -> None:

@@ -234,6 +234,12 @@ def _warnings(models: Sequence[ModelResult]) -> list[str]:
             "Not all models can be paired, since they did not translate the same slices, or were evaluated otherwise: "
             "they are ranked by their ratios to each result's baseline, without intervals of ranks."
         )
+    measured = {metric for model in models for metric in model.model["scores"]["average"]}
+    if left_out := sorted(measured - set(models[0].metrics)):
+        warnings.append(
+            f"Left out of the ranking: {', '.join(left_out)}. Not all results have it, or no installed package "
+            "measures it."
+        )
     if any(model.draws is None for model in models):
         warnings.append("A result has no draws (--draws 0, or one patient): its differences are not shown.")
     return warnings

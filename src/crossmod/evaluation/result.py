@@ -103,7 +103,7 @@ def known_metrics(card: Mapping[str, Any]) -> list[str]:
     return [metric for metric in METRICS if metric in card["baseline"]["average"]]
 
 
-def warnings_of(card: Mapping[str, Any]) -> list[str]:
+def shown_warnings(card: Mapping[str, Any]) -> list[str]:
     """The warnings of a result, and the metrics that cannot be shown here."""
     unknown = [metric for metric in card["baseline"]["average"] if metric not in METRICS]
     more = [f"Not shown: {', '.join(unknown)}, since no installed package measures it."] if unknown else []
@@ -231,7 +231,7 @@ def lines(card: Mapping[str, Any]) -> list[str]:
         printed += jump_line(name, model["jumps"])
         if model["truth"]:
             printed.append(truth_line(name, model["truth"]))
-    return printed + [f"Warning: {line}" for line in warnings_of(card)]
+    return printed + [f"Warning: {line}" for line in shown_warnings(card)]
 
 
 def organ_line(name: str, organ: str, summary: Mapping[str, Any]) -> str:

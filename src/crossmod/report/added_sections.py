@@ -30,8 +30,8 @@ SECTIONS = Members[ReportSection]("report_section")
 
 def added_sections(paths: Sequence[Path]) -> list[dict[str, object]]:
     """Each section for the templates: title, and the kind and the content of its parts."""
-    contents = {section.title: section.content(paths) for section in SECTIONS.values()}
-    return [{"title": title, "parts": [_part(part) for part in parts]} for title, parts in contents.items() if parts]
+    contents = [(section.title, section.content(paths)) for section in SECTIONS.values()]
+    return [{"title": title, "parts": [_part(part) for part in parts]} for title, parts in contents if parts]
 
 
 def _part(part: str | Table | Figure) -> dict[str, object]:

@@ -19,7 +19,7 @@ from crossmod.data.store import MANIFEST, Store
 from crossmod.data.volume import take_slices
 from crossmod.evaluation.artifacts import load_spectra
 from crossmod.evaluation.ranking import compare_evaluations, load_models, table
-from crossmod.evaluation.result import known_metrics, text, warnings_of
+from crossmod.evaluation.result import known_metrics, shown_warnings, text
 from crossmod.html.figures import COLOURS, data_url, legend_below, panels
 from crossmod.html.format import Cell, Table, count
 from crossmod.metrics.distribution import METRICS
@@ -180,7 +180,7 @@ def _result(run: Run) -> dict[str, object]:
         "draws": card["settings"]["draws"],
         "counted": "the body only" if card["settings"]["inside"] else "whole slices, with air",
         "scores": _scores(card),
-        "warnings": warnings_of(card),
+        "warnings": shown_warnings(card),
         "layers": layer_picture(run),
         "curves": layer_curves(card),
         "spectra": spectra(dict(zip(names, stored, strict=True))) if stored else None,

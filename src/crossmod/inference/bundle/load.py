@@ -24,6 +24,7 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 
 from crossmod import registry
+from crossmod.config import build
 from crossmod.engine.checkpoint import weights_hash
 from crossmod.engine.device import Compute, apply, choose, pick_device, prepare
 from crossmod.engine.distributed import suited_to
@@ -31,7 +32,7 @@ from crossmod.errors import InputError
 from crossmod.inference.bundle.schema import FORMAT, JSON_FILE, OF_ABOUT, WEIGHTS_FILE, Bundle, Entry, printable
 from crossmod.inference.types import About
 from crossmod.metrics.fingerprint import Fingerprint
-from crossmod.networks.blocks import ResNet, blocks
+from crossmod.networks.blocks import MultiInputGenerator, MultiOutputGenerator, ResNet, blocks
 
 MOST_JSON = MOST_HEADER = 2**20
 DEEPEST = 16
@@ -144,9 +145,6 @@ def networks_of(entry: Entry, bundle: Bundle) -> dict[str, nn.Module]:
         segmentor = {"segmentor": ResNet(a.classes, a.filters, a.blocks, head="linear")} if a.classes else {}
         if a.kind == "resnet":
             return {"generator": ResNet(a.stack, a.filters, a.blocks, inputs=a.stack), **segmentor}
-        # Imported here, since that module also defines their training.
-        from crossmod.networks.blocks import MultiInputGenerator, MultiOutputGenerator
-
         if a.kind == "spread":
             return {"generator": MultiOutputGenerator(1, a.filters, a.blocks, a.stack), **segmentor}
         merge = MultiInputGenerator(a.inputs, a.filters, a.blocks, a.branch_blocks, a.stack)
@@ -162,17 +160,18 @@ def _of_family(entry: Entry, bundle: Bundle) -> dict[str, nn.Module]:
     if entry.family in registry.built_in("family"):
         raise damaged(bundle.name, f"networks of a package for the family {entry.family}")
     family = family_of(entry.family)
-    settings = TranslateSettings(
-        family=entry.family,
-        source=bundle.source,
-        inputs=bundle.inputs if a.inputs > 1 else (),
-        size=entry.size,
-        stack=a.stack,
-        generator_filters=a.filters,
-        generator_blocks=a.blocks,
-        branch_blocks=a.branch_blocks,
-        organs=entry.organs or TranslateSettings().organs,
-    )
+    values = {
+        "family": entry.family,
+        "source": bundle.source,
+        "inputs": bundle.inputs if a.inputs > 1 else (),
+        "size": entry.size,
+        "stack": a.stack,
+        "generator_filters": a.filters,
+        "generator_blocks": a.blocks,
+        "branch_blocks": a.branch_blocks,
+        **({"organs": entry.organs} if entry.organs else {}),
+    }
+    settings = build(TranslateSettings, values, subject=bundle.name)
     networks = {"generator": family.generators(settings)[settings.generators[0]]}
     return {**networks, "segmentor": family.segmentor(settings)} if family.segmentor else networks
 
