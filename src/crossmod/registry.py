@@ -5,6 +5,7 @@ members with an entry point of the group `crossmod.KIND`, which every process fi
 `crossmod.register(KIND, NAME, MEMBER)`, for its own process only. docs/how-to/extend.md shows one of each kind.
 """
 
+import inspect
 from collections.abc import Iterator, Mapping
 from functools import cache
 from importlib import import_module
@@ -145,6 +146,21 @@ def known(kind: Kind, name: str) -> str:
     if name not in names(kind):
         raise ValueError(f"one of {', '.join(names(kind))}, got {name!r}")
     return name
+
+
+def check_outputs(kind: Literal["segmenter", "segmentation_loss"], name: str) -> None:
+    """Refuse a member that does not work for several organs: built-in ones do, and added ones whose function has a
+    parameter `outputs`, the number of logits per pixel.
+
+    Raises:
+        ValueError: in the form of the checks of settings.
+    """
+    if name in _BUILT_IN[kind]:
+        return
+    given = inspect.signature(member(kind, name)).parameters
+    if "outputs" not in given and not any(one.kind is one.VAR_KEYWORD for one in given.values()):
+        expected = f"one organ for the {kind} {name}, whose function has no parameter `outputs`"
+        raise ValueError(f"{expected} (docs/how-to/extend.md), got several")
 
 
 def built_in(kind: Kind) -> tuple[str, ...]:

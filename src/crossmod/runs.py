@@ -132,7 +132,7 @@ class SegmenterDataCard(TypedDict):
 
 
 class SliceScore(TypedDict):
-    """Dice of one tested slice that shows the organ."""
+    """Dice of one tested slice that shows the organ; of several organs, the mean of those that it shows."""
 
     case: str
     slice: int
@@ -147,7 +147,8 @@ class RocCard(TypedDict):
 
 
 class SegmentationScores(TypedDict):
-    """Scores of a segmenter; `crossmod.segmentation.predict.score` says what each is. None: undefined."""
+    """Scores of a segmenter; `crossmod.segmentation.predict.score` says what each is. None: undefined. Of several
+    organs: their means (`crossmod.segmentation.several_organs`), and in `organs` the scores of each."""
 
     pooled: dict[str, float]
     trivial_dice: float
@@ -163,6 +164,7 @@ class SegmentationScores(TypedDict):
     test_slices: int
     test_slices_with_organ: int
     constant: bool
+    organs: NotRequired[dict[str, "SegmentationScores"]]
 
 
 class NnunetCard(TypedDict):

@@ -97,7 +97,7 @@ class ImageSettings(SplitSettings):
     """How a stored volume is converted to the input of a network."""
 
     organs: tuple[str, ...] = Field(default=("liver",), min_length=1)
-    """Organs to learn, as the stores name them."""
+    """Organs to learn, as the stores name them; a segmenter of several is scored by organ and by their mean."""
     sequence: str | None = None
     """MR sequence to use, if a store contains several."""
     window: tuple[float, float] = (-160.0, 240.0)
@@ -285,9 +285,9 @@ class SegmentSettings(TrainSettings):
     network: Annotated[str, member_of("segmenter")] = "unet"
     """`unet`: the paper's, 31,031,685 parameters; `tiny`: a small one for a CPU; the others need the extra monai."""
     train_on: Slices = "all"
-    """Train on slices that show the organ, or on all."""
+    """Train on slices that show the organ (one of several), or on all."""
     test_on: Slices = "all"
-    """Test on slices that show the organ, or on all; scores per slice are always over those that show it."""
+    """Test on slices that show the organ (one of several), or on all; scores per slice are of those that show it."""
     real_slices: int = Field(default=0, ge=0)
     """Real slices to train on, drawn evenly from the patients; 0: all."""
     count: int = Field(default=0, ge=0)
@@ -303,7 +303,8 @@ class SegmentSettings(TrainSettings):
     augmentation: Annotated[str | None, member_of("augmentation")] = Field(default=None, exclude_if=_is_none)
     """Instead of `augment`: an augmentation that an installed package adds, by its name."""
     loss: Annotated[str, member_of("segmentation_loss")] = "cross_entropy"
-    """`cross_entropy`, as in the paper; `dice_cross_entropy`: with soft Dice over the batch, as in nnU-Net."""
+    """`cross_entropy`, as in the paper; `dice_cross_entropy`: with soft Dice over the batch, as in nnU-Net. Of several
+    organs: cross-entropy of all classes, and the mean of the organs' soft Dice."""
     learning_rate: float = Field(default=1e-4, gt=0)
     """Adam's learning rate."""
     schedule: Literal["constant", "cosine"] = "constant"
@@ -319,11 +320,17 @@ class SegmentSettings(TrainSettings):
 
     @model_validator(mode="after")
     def _check_organs(self) -> "SegmentSettings":
-        if len(self.organs) != 1:
-            raise ValueError(f"one organ, got {', '.join(self.organs)}")
+        if self.outputs > 1:
+            registry.check_outputs("segmenter", self.network)
+            registry.check_outputs("segmentation_loss", self.loss)
         if self.split == "none":
             raise ValueError("a split that holds out patients or slices for testing, got --split none")
         return self
+
+    @property
+    def outputs(self) -> int:
+        """Logits per pixel: one for one organ; for several, one of background and one of each."""
+        return 1 if len(self.organs) == 1 else 1 + len(self.organs)
 
     @model_validator(mode="after")
     def _check_slices(self) -> "SegmentSettings":

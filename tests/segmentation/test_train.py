@@ -263,11 +263,6 @@ def test_killed_while_writing_predictions_it_starts_them_anew(tmp_path: Path, st
     assert segment(tmp_path / "run", stores.mr, epochs=1).card["scores"] == before
 
 
-def test_two_organs_are_one_too_many() -> None:
-    with pytest.raises(ValueError, match="one organ, got liver, spleen"):
-        SegmentSettings(organs=("liver", "spleen"))
-
-
 def test_synthetic_slices_alone(tmp_path: Path, stores: Stores, synthetic: Path) -> None:
     """No real slice is trained on, and all held-out real ones are tested on."""
     run = segment(tmp_path / "run", stores.mr, synthetic, count=16, without_real=True, epochs=2)

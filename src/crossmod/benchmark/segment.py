@@ -47,7 +47,7 @@ def _training(settings: SegmentSettings, compute: Compute, steps: int, found: di
     device = compute.device
     # Whole batches: another size would not be the recorded step.
     count = max(1, SLICES // settings.batch_size) * settings.batch_size
-    slices = slice_set("mr", count, settings.size, classes=2)
+    slices = slice_set("mr", count, settings.size, classes=1 + len(settings.organs))
     batches = LabelledBatches((slices,), settings, device)
     # Before a step is recorded: what is recorded is to have its dropout.
     checked = min(FIRST[device.type], WARM)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from crossmod.data.slices import class_map, in_classes
+from crossmod.data.slices import in_classes
 from crossmod.data.store import CaseRecord, Store
 from crossmod.metrics.axial_layers import Placed
 from crossmod.metrics.organs import OrganChange, organ_changes
@@ -22,7 +22,7 @@ class OrganSummary:
     """One organ over all cases of a model."""
 
     found_by: str  # what segmented the synthetic images: the model's own segmentor, S, or the run of a segmenter
-    on_real: float  # 3D Dice of that segmenter on its real test images; NaN for S
+    on_real: float  # 3D Dice of that segmenter, of this organ, on its real test images; NaN for S
     cases: int
     dice: float  # mean over patients, of the whole volume
     low: float  # lower end of its 95 % interval over patients; -inf with one patient
@@ -39,15 +39,17 @@ class OrganSummary:
 
 
 def organs_of(store: Store, cases: Sequence[Placed], segmenter: Segmenter | None = None) -> dict[str, OrganSummary]:
-    """How each organ that labels and segmentation have in common changed: organ -> summary."""
+    """How each organ that labels and segmentation have in common changed: organ -> summary; by a segmenter of several
+    organs each of them, as far as a case has labels of it."""
     rows: dict[str, list[tuple[str, str, int, OrganChange]]] = {}
     for placed in track(cases, f"Comparing organs of {store.path.name}"):
         record = placed.record
         changes = _by_own(store, record) if segmenter is None else _by(segmenter, store, record)
         for organ, change in changes.items():
             rows.setdefault(organ, []).append((record.id, record.patient, record.shape[0], change))
-    by, on_real = (OWN, math.nan) if segmenter is None else (segmenter.run, segmenter.on_real)
-    return {organ: _summary(own, by, on_real) for organ, own in rows.items()}
+    if segmenter is None:
+        return {organ: _summary(own, OWN, math.nan) for organ, own in rows.items()}
+    return {organ: _summary(own, segmenter.run, segmenter.on_real_of(organ)) for organ, own in rows.items()}
 
 
 def _by_own(store: Store, record: CaseRecord) -> dict[str, OrganChange]:
@@ -61,12 +63,15 @@ def _by_own(store: Store, record: CaseRecord) -> dict[str, OrganChange]:
 
 
 def _by(segmenter: Segmenter, store: Store, record: CaseRecord) -> dict[str, OrganChange]:
-    if segmenter.organ not in record.labels.values():
+    organs = segmenter.organs
+    known = {number: organ for number, organ in enumerate(organs, start=1) if organ in record.labels.values()}
+    if not known:
         return {}
     volume, frame = store.read(record.id), segmenter.scale.frame_of(store, record)
     seen = frame.place(volume)
-    before = class_map(seen, (segmenter.organ,), record.id)
-    return organ_changes(before, segmenter.find(volume, frame), {1: segmenter.organ}, seen.spacing)
+    assert seen.labels is not None
+    before = in_classes(seen.labels, seen.label_names, organs)
+    return organ_changes(before, segmenter.find(volume, frame), known, seen.spacing)
 
 
 def _summary(rows: Sequence[tuple[str, str, int, OrganChange]], found_by: str, on_real: float) -> OrganSummary:

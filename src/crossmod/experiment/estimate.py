@@ -211,7 +211,7 @@ def _translator(s: TranslateSettings, device: torch.device) -> tuple[TrainingTas
 def _segmenter(s: SegmentSettings, device: torch.device) -> tuple[TrainingTask, Batches, int]:
     compute = choose(device, s.precision, blocks=False)
     task = accelerate(averaged(segmenter.build(s, device), ("segmenter",), s.ema), compute)
-    return task, LabelledBatches((slice_set("mr", SLICES, s.size, classes=2),), s, device), s.seed
+    return task, LabelledBatches((slice_set("mr", SLICES, s.size, classes=1 + len(s.organs)),), s, device), s.seed
 
 
 def _weights(network: nn.Module) -> int:

@@ -224,7 +224,7 @@ def initialise(network: nn.Module) -> None:
 
 def on_grid(
     network: Callable[[Tensor], Tensor], x: Float[Tensor, "batch 1 rows columns"], step: int, least: int = 1
-) -> Float[Tensor, "batch 1 rows columns"]:
+) -> Float[Tensor, "batch outputs rows columns"]:
     """Run a network on images in [-1, 1], padded to a multiple of `step` and at least `least` pixels per side, and crop
     its output to theirs."""
     rows, columns = x.shape[-2:]
@@ -240,6 +240,6 @@ class PadToMultiple(nn.Module):
         super().__init__()
         self.network, self.step, self.least = network, step, least
 
-    def forward(self, x: Float[Tensor, "batch 1 rows columns"]) -> Float[Tensor, "batch 1 rows columns"]:
+    def forward(self, x: Float[Tensor, "batch 1 rows columns"]) -> Float[Tensor, "batch outputs rows columns"]:
         """Images in [-1, 1] of any size to logits."""
         return on_grid(self.network, x, self.step, self.least)

@@ -1,10 +1,11 @@
-"""Segmentation networks by name: the paper's U-Net, a small one for a CPU, and MONAI's. All give one logit per pixel.
+"""Segmentation networks by name: the paper's U-Net, a small one for a CPU, and MONAI's. All give one logit
+per pixel, or, of `outputs` classes, one of each.
 
 Notable, of the paper's (Rafiq et al. 2025, 2.3, as implemented in Keras; 31,031,685 parameters):
 - Widths 64 to 1024, two 3 x 3 convolutions per level, no batch norm; dropout of 0.5 after levels 4 and 5.
 - Up: each pixel is doubled, then a 2 x 2 'same' convolution, which in Keras extends one pixel right and down.
 - The head has two channels and a ReLU before its 1 x 1 convolution. If both are dead the output is constant: that
-  happens, and such a seed is reported unchanged.
+  happens, and such a seed is reported unchanged. For several organs it has a channel per class, as two are for one.
 """
 
 from collections.abc import Sequence
@@ -36,10 +37,17 @@ class UpConvolution(nn.Module):
 
 class UNet(nn.Module):
     """U-Net (Ronneberger et al. 2015); `widths` from the top. Dropout is after the last two levels on the way down;
-    `head`: channels of a last 3 x 3 convolution before the 1 x 1 (0: none); the paper's has no batch norm."""
+    `head`: channels of a last 3 x 3 convolution before the 1 x 1 (0: none); `outputs`: logits per pixel; the paper's
+    has no batch norm."""
 
     def __init__(
-        self, widths: Sequence[int] = PAPER_WIDTHS, *, norm: bool = False, dropout: float = 0.5, head: int = 2
+        self,
+        widths: Sequence[int] = PAPER_WIDTHS,
+        *,
+        norm: bool = False,
+        dropout: float = 0.5,
+        head: int = 2,
+        outputs: int = 1,
     ):
         super().__init__()
         self.down = nn.ModuleList(
@@ -49,13 +57,13 @@ class UNet(nn.Module):
         self.merge = nn.ModuleList(_two_convolutions(2 * width, width, norm) for width in reversed(widths[:-1]))
         self.dropout = nn.Dropout(dropout)
         before = [nn.Conv2d(widths[0], head, 3, padding=1), nn.ReLU()] if head else []
-        self.head = Float32Sequential(*before, nn.Conv2d(head or widths[0], 1, 1))
+        self.head = Float32Sequential(*before, nn.Conv2d(head or widths[0], outputs, 1))
 
-    def forward(self, x: Float[Tensor, "batch 1 rows columns"]) -> Float[Tensor, "batch 1 rows columns"]:
+    def forward(self, x: Float[Tensor, "batch 1 rows columns"]) -> Float[Tensor, "batch outputs rows columns"]:
         """Images in [-1, 1] of any size to logits."""
         return on_grid(self._logits, x, step=2 ** (len(self.down) - 1))
 
-    def _logits(self, x: Float[Tensor, "batch 1 rows columns"]) -> Float[Tensor, "batch 1 rows columns"]:
+    def _logits(self, x: Float[Tensor, "batch 1 rows columns"]) -> Float[Tensor, "batch outputs rows columns"]:
         skips = []
         for level, convolutions in enumerate(self.down):
             x = convolutions(F.max_pool2d(x, 2) if level else x)
@@ -90,20 +98,22 @@ def initialise(network: nn.Module) -> None:
     nn.init.xavier_uniform_(convolutions[-1].weight)
 
 
-def paper_unet(size: int = 256) -> UNet:
+def paper_unet(size: int = 256, outputs: int = 1) -> UNet:
     """The paper's U-Net: 31,031,685 parameters."""
-    return UNet()
+    return UNet(head=max(2, outputs), outputs=outputs)
 
 
-def tiny_unet(size: int = 64) -> UNet:
+def tiny_unet(size: int = 64, outputs: int = 1) -> UNet:
     """A U-Net with batch norm and few channels, for a demonstration on a CPU."""
-    return UNet(TINY_WIDTHS, norm=True, dropout=0.1, head=0)
+    return UNet(TINY_WIDTHS, norm=True, dropout=0.1, head=0, outputs=outputs)
 
 
 # Their initial weights are drawn by `initialise`; those of other networks by their own code.
 OWN = ("unet", "tiny")
 
 
-def make_network(name: str, size: int) -> nn.Module:
-    """A network by its name, for images of `size` pixels per side; DynUNet's depth depends on it."""
-    return registry.member("segmenter", name)(size)
+def make_network(name: str, size: int, outputs: int = 1) -> nn.Module:
+    """A network by its name, for images of `size` pixels per side; DynUNet's depth depends on it. `outputs`: logits per
+    pixel; of an added network whose function does not take them only 1."""
+    make = registry.member("segmenter", name)
+    return make(size) if outputs == 1 else make(size, outputs=outputs)

@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
+
 from crossmod.data.people import People, who_is_who
 from crossmod.data.pixel_size import (
     extents,
@@ -23,6 +25,7 @@ from crossmod.data.store import CaseRecord, Store
 from crossmod.data.units import one_unit
 from crossmod.errors import InputError
 from crossmod.seeds import derive
+from crossmod.segmentation.cases import labelled_cases, synthetic_cases
 from crossmod.settings import SegmentSettings
 
 log = logging.getLogger(__name__)
@@ -54,14 +57,14 @@ class SegmentationData:
     @cached_property
     def real(self) -> tuple[CaseRecord, ...]:
         """The labelled real cases."""
-        return self.store.select(self.settings.modality, sequence=self._sequence, organ=self.settings.organs[0])
+        return labelled_cases(self.store, self.settings)
 
     @cached_property
     def synthetic(self) -> tuple[CaseRecord, ...]:
         """The synthetic cases."""
         if self.extra is None:
             return ()
-        return self.extra.select_synthetic(self.settings.modality, self.settings.organs[0])
+        return synthetic_cases(self.extra, self.settings.modality, self.settings.organs)
 
     @property
     def inputs(self) -> dict[str, dict[str, str]]:
@@ -154,11 +157,20 @@ def _divide(slices: SliceSet, patients: Sequence[str], settings: SegmentSettings
     if settings.test_on == "organ":
         test = [index for index in test if index in showing]
     for side, option, indexes in (("training", "--train-on all", train), ("test", "--test-on all", test)):
-        if not any(index in showing for index in indexes):
-            found = f"no {side} slice that shows {settings.organs[0]}"
+        if missing := _not_shown(slices, indexes, settings.organs):
+            found = f"no {side} slice that shows {missing[0]}"
             do = f"Use another --fold, or {option}."
             raise InputError("the split", found=found, expected="some on both sides", do=do)
     return slices.take(draw_evenly(slices, train, settings.real_slices, settings.seed)), slices.take(test)
+
+
+def _not_shown(slices: SliceSet, indexes: Sequence[int], organs: Sequence[str]) -> list[str]:
+    """The organs that none of the slices shows: one as it was labelled, each of several at the loaded size."""
+    if len(organs) == 1:
+        return [] if slices.shows[list(indexes)].any() else [organs[0]]
+    assert slices.masks is not None
+    seen = sum(np.bincount(slices.masks[i].ravel(), minlength=1 + len(organs)) for i in indexes)
+    return [organ for organ, pixels in zip(organs, np.atleast_1d(seen)[1:], strict=True) if not pixels]
 
 
 def _check_for_leaks(chosen: SegmentationData, patients: set[str], tested: set[str]) -> None:

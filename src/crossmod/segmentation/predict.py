@@ -37,26 +37,29 @@ KIND = "segment"
 
 @dataclass(frozen=True, eq=False)
 class Segmenter:
-    """Finds its organ in slices of its modality."""
+    """Finds its organs in slices of its modality."""
 
     settings: SegmentSettings
     card: SegmenterCard
     run: str  # name of the run folder
-    network: nn.Module  # gives a logit of the organ for each pixel
+    network: nn.Module  # gives `settings.outputs` logits for each pixel
     weights: str  # SHA-256 of its weights
     compute: Compute
 
     @property
-    def organ(self) -> str:
-        """The organ that it finds."""
-        return self.settings.organs[0]
+    def organs(self) -> tuple[str, ...]:
+        """The organs that it finds: 1, 2 and so on in its answers."""
+        return self.settings.organs
 
     @property
     def on_real(self) -> float:
-        """Its mean 3D Dice over its real test patients."""
-        mean = self.card["scores"]["patient"]["dice"]
-        assert mean is not None  # Dice is always defined
-        return float(mean)
+        """Its mean 3D Dice over its real test patients; of several organs, the mean over them too."""
+        return _mean_dice(self.card["scores"])
+
+    def on_real_of(self, organ: str) -> float:
+        """The same of one of its organs."""
+        scores = self.card["scores"]
+        return _mean_dice(scores.get("organs", {}).get(organ, scores))
 
     @property
     def scale(self) -> Scale:
@@ -64,8 +67,8 @@ class Segmenter:
         return model_scale(self.settings)
 
     def find(self, volume: Volume, frame: Frame) -> UInt8[np.ndarray, "slices size size"]:
-        """1 where it sees the organ, on the pixels of `frame`; the volume must be whole, since its percentiles
-        count."""
+        """The number of the organ that it sees, counted from 1 as in `organs`, or 0, on the pixels of `frame`; the
+        volume must be whole, since its percentiles count."""
         if volume.modality != self.settings.modality:
             do = f"Give a segmenter that was trained with --modality {volume.modality}."
             found = f"a segmenter of {self.settings.modality}"
@@ -73,8 +76,13 @@ class Segmenter:
         step = intensity_of(volume, self.settings)
         images = step.to_model(frame.place(volume.with_labels(None, {})).voxels)
         with self.compute.inference(), suited_to(self.network, self.settings.size, self.compute.device):
-            prediction = predict(self.network, images, self.compute.device, quiet=True)
-        return (prediction.probability >= THRESHOLD).astype(np.uint8)
+            return predict(self.network, images, self.compute.device, quiet=True).answer
+
+
+def _mean_dice(scores: SegmentationScores) -> float:
+    mean = scores["patient"]["dice"]
+    assert mean is not None  # Dice is always defined
+    return float(mean)
 
 
 def load_segmenter(path: Path, *, machine: Machine | None = None) -> Segmenter:
@@ -84,7 +92,7 @@ def load_segmenter(path: Path, *, machine: Machine | None = None) -> Segmenter:
     sha256 = card.get("weights_sha256", "")
     weights = checkpoint.trained_weights(path, card["steps"], sha256).get("segmenter", {})
     compute = choose(pick_device((machine or Machine()).device), settings.precision, "off", blocks=False)
-    network = make_network(settings.network, settings.size)
+    network = make_network(settings.network, settings.size, settings.outputs)
     checkpoint.load_weights(network, weights, "segmenter", path)
     network.to(compute.device).eval()
     prepare([network], [], compute)
@@ -98,7 +106,9 @@ THRESHOLD = 0.5
 class Prediction:
     """The output of a network for a set of slices."""
 
-    probability: Float[np.ndarray, "slices size size"]  # of the organ at each pixel
+    # Of the organ at each pixel; of each of several organs, first
+    probability: Float[np.ndarray, "slices size size"] | Float[np.ndarray, "organs slices size size"]
+    answer: UInt8[np.ndarray, "slices size size"]  # number of the organ at each pixel, 0 for background
     slices_per_second: float  # of the network only
 
 
@@ -111,18 +121,31 @@ def predict(
     batch: int = 8,
     quiet: bool = False,
 ) -> Prediction:
-    """Run a network, whose output is a logit of the organ, over a set of slices or images in [-1, 1]; it is left in
-    evaluation mode. `quiet`: no progress bar, if the caller shows one."""
+    """Run a network over a set of slices or images in [-1, 1]; it is left in evaluation mode.
+
+    Its output is a logit of the organ, which is found where its sigmoid is `THRESHOLD` or more; or of several organs a
+    logit of the background and one of each: the class with the largest one is found. `quiet`: no progress bar, if the
+    caller shows one.
+    """
     network.eval()
     pixels, step = (slices.pixels, PIXEL_STEP) if isinstance(slices, SliceSet) else (slices, 1.0)
-    probability = np.empty(pixels.shape, np.float32)
+    probability, answer = np.empty(pixels.shape, np.float32), np.empty(pixels.shape, np.uint8)
     began = time.monotonic()
     begins = range(0, len(pixels), batch)
     for begin in begins if quiet else track(begins, f"Testing on {len(pixels)} slices"):
         part = slice(begin, begin + batch)
         images = torch.from_numpy(pixels[part]).to(device)[:, None].float() * step
-        probability[part] = torch.sigmoid(network(images))[:, 0].cpu().numpy()
-    return Prediction(probability, len(pixels) / max(time.monotonic() - began, 1e-9))
+        logits = network(images)
+        if logits.shape[1] == 1:
+            probability[part] = torch.sigmoid(logits)[:, 0].cpu().numpy()
+            answer[part] = probability[part] >= THRESHOLD
+            continue
+        if begin == 0:
+            probability = np.empty((logits.shape[1] - 1, *pixels.shape), np.float32)
+        # Each organ's in one piece, as they are scored.
+        probability[:, part] = torch.softmax(logits, dim=1)[:, 1:].transpose(0, 1).cpu().numpy()
+        answer[part] = logits.argmax(dim=1).cpu().numpy()
+    return Prediction(probability, answer, len(pixels) / max(time.monotonic() - began, 1e-9))
 
 
 def score(
@@ -143,7 +166,17 @@ def score(
         cases: the records of the tested cases, with their pixels' size; without a case's there are no distances.
     """
     assert slices.masks is not None
-    truth, answer = slices.masks > 0, probability >= THRESHOLD
+    return score_masks(slices, slices.masks > 0, probability >= THRESHOLD, probability, cases)
+
+
+def score_masks(
+    slices: SliceSet,
+    truth: Bool[np.ndarray, "slices size size"],
+    answer: Bool[np.ndarray, "slices size size"],
+    probability: Float[np.ndarray, "slices size size"],
+    cases: Sequence[CaseRecord],
+) -> SegmentationScores:
+    """`score` of one of the organs of the slices, whose truth and answer are given."""
     showing = [int(i) for i in np.flatnonzero(truth.any(axis=(1, 2)))]
     by_slice = {
         "dice": [dice(answer[i], truth[i]) for i in showing],

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import UInt8
 
 from crossmod.data.batches import LabelledBatches
 from crossmod.data.slices import SliceSet, class_map
@@ -26,7 +26,8 @@ from crossmod.machine import is_small
 from crossmod.runs import Run, SegmenterCard, SegmenterDataCard, start_training
 from crossmod.segmentation.data import SegmentationData, Split, choose_cases
 from crossmod.segmentation.model import build
-from crossmod.segmentation.predict import KIND, THRESHOLD, predict, score
+from crossmod.segmentation.predict import KIND, predict
+from crossmod.segmentation.several_organs import score_organs
 from crossmod.settings import Machine, SegmentSettings
 
 log = logging.getLogger(__name__)
@@ -77,14 +78,14 @@ def _train(out: Path, chosen: SegmentationData, machine: Machine, world: Distrib
     def finish() -> None:
         with compute.inference():
             prediction = predict(network, sides.test, world.device)
-        write_predictions(run.path / "predictions", chosen, sides.test, prediction.probability >= THRESHOLD)
+        write_predictions(run.path / "predictions", chosen, sides.test, prediction.answer)
         card: SegmenterCard = {
             **training_card(done, batches.steps, settings, compute, world),
             "weights_sha256": weights_hash({"segmenter": network.state_dict()}),
             "parameters": parameters(trainee.networks["segmenter"]),
             "data": data_card(out, chosen, sides),
             "tested": by_case(sides.test),
-            "scores": score(sides.test, prediction.probability, chosen.real),
+            "scores": score_organs(sides.test, prediction.answer, prediction.probability, settings.organs, chosen.real),
             "slices_per_second": round(prediction.slices_per_second, 1),
         }
         run.finish(card)
@@ -94,9 +95,9 @@ def _train(out: Path, chosen: SegmentationData, machine: Machine, world: Distrib
 
 
 def write_predictions(
-    path: Path, chosen: SegmentationData, test: SliceSet, answer: Bool[np.ndarray, "slices size size"]
+    path: Path, chosen: SegmentationData, test: SliceSet, answer: UInt8[np.ndarray, "slices size size"]
 ) -> None:
-    """A store of the tested slices: image, truth and answer."""
+    """A store of the tested slices: image, truth and answer, with the organs numbered as in the settings."""
     settings = chosen.settings
     # A killed run may have left a part of it.
     shutil.rmtree(path, ignore_errors=True)
@@ -110,8 +111,7 @@ def write_predictions(
             truth = class_map(volume, settings.organs, record.id)
             volume = replace(volume, labels=truth, label_names=dict(enumerate(settings.organs, start=1)))
             part = take_slices(volume, tested[record.id])
-            answered = answer[rows].astype(np.uint8)
-            writer.add(record.id, part, patient=record.patient, person=record.person, answer=answered)
+            writer.add(record.id, part, patient=record.patient, person=record.person, answer=answer[rows])
 
 
 def by_case(slices: SliceSet) -> dict[str, list[int]]:

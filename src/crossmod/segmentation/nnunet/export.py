@@ -15,7 +15,7 @@ Notable:
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from crossmod.data.nifti import write_nifti
@@ -47,7 +47,7 @@ def export_nnunet(
     require_empty(out)
     chosen = choose_cases(real, synthetic, settings)
     sides = chosen.load()
-    name = f"Dataset{dataset:03d}_{_words(settings.organs[0])}{settings.modality.upper()}"
+    name = f"Dataset{dataset:03d}_{_words(settings.organs)}{settings.modality.upper()}"
     folds = cross_validation(_owners(sides.train, REAL), _owners(sides.synthetic, SYNTHETIC), settings.split_seed)
     text = readme(name, dataset, len(folds))
     with atomic_folder(out) as folder:
@@ -81,23 +81,23 @@ def _owners(slices: SliceSet | None, kind: str) -> dict[str, str]:
     return {} if slices is None else {name_of(kind, key): key.patient for key in slices.keys}
 
 
-def _words(organ: str) -> str:
-    return "".join(part.capitalize() for part in re.findall("[A-Za-z0-9]+", organ)) or "Organ"
+def _words(organs: Sequence[str]) -> str:
+    return "".join(part.capitalize() for part in re.findall("[A-Za-z0-9]+", " ".join(organs))) or "Organ"
 
 
 def _write_raw(folder: Path, chosen: SegmentationData, sides: Split, mark: str) -> None:
-    organ = chosen.settings.organs[0]
+    organs = chosen.settings.organs
     for name in ("imagesTr", "labelsTr", "imagesTs"):
         (folder / name).mkdir(parents=True)
     images, labels = folder / "imagesTr", folder / "labelsTr"
     trained = ((sides.train, chosen.real, REAL), (sides.synthetic, chosen.synthetic, SYNTHETIC))
     for slices, cases, kind in trained:
         if slices is not None:
-            _write_slices(slices, cases, kind, organ, images, labels)
-    _write_slices(sides.test, chosen.real, REAL, organ, folder / "imagesTs", None)
+            _write_slices(slices, cases, kind, organs, images, labels)
+    _write_slices(sides.test, chosen.real, REAL, organs, folder / "imagesTs", None)
     content = {
         "channel_names": {"0": "noNorm"},
-        "labels": {"background": 0, organ: 1},
+        "labels": {"background": 0, **{organ: number for number, organ in enumerate(organs, start=1)}},
         "numTraining": sum(len(slices) for slices, _, _ in trained if slices is not None),
         "file_ending": ENDING,
         # By default nnU-Net uses SimpleITK, which refuses axes that are slightly off right angles.
@@ -108,7 +108,7 @@ def _write_raw(folder: Path, chosen: SegmentationData, sides: Split, mark: str) 
 
 
 def _write_slices(
-    slices: SliceSet, cases: tuple[CaseRecord, ...], kind: str, organ: str, images: Path, labels: Path | None
+    slices: SliceSet, cases: tuple[CaseRecord, ...], kind: str, organs: Sequence[str], images: Path, labels: Path | None
 ) -> None:
     assert slices.masks is not None
     affines = grids(slices, cases)
@@ -118,7 +118,7 @@ def _write_slices(
             affine=affines[index],
             modality=cases[0].modality,
             labels=slices.masks[index][None],
-            label_names={1: organ},
+            label_names=dict(enumerate(organs, start=1)),
             orientation=AXES,
         )
         name = name_of(kind, key)

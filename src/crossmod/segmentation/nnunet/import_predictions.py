@@ -23,7 +23,8 @@ from crossmod.runs import Run, SegmenterCard, is_run, start_run
 from crossmod.segmentation.data import choose_cases
 from crossmod.segmentation.nnunet.export import ENDING
 from crossmod.segmentation.nnunet.plan import MARK, REAL, NnunetPlan, grids, name_of, read_plan
-from crossmod.segmentation.predict import KIND, THRESHOLD, score
+from crossmod.segmentation.predict import KIND, THRESHOLD
+from crossmod.segmentation.several_organs import score_organs
 from crossmod.segmentation.train import by_case, data_card, write_predictions
 
 NETWORK = "nnunet"
@@ -47,13 +48,14 @@ def read_nnunet(out: Path, *, export: Path, predictions: Path) -> Run:
     sides = chosen.load()
     plan.check_slices(sides)
     # Everything that can be refused is refused before the run folder is made.
-    probability = _read(predictions, sides.test, grids(sides.test, chosen.real), softmax)
-    scores = score(sides.test, probability, chosen.real)
-    if not softmax:
+    organs = plan.settings.organs
+    answer, probability = _read(predictions, sides.test, grids(sides.test, chosen.real), softmax, len(organs))
+    scores = score_organs(sides.test, answer, probability, organs, chosen.real)
+    for one in () if softmax else (scores, *scores.get("organs", {}).values()):
         # Labels have one threshold and no curve.
-        scores["auc"], scores["roc"] = None, {"fpr": [], "tpr": []}
+        one["auc"], one["roc"] = None, {"fpr": [], "tpr": []}
     run = start_run(out, KIND, settings, inputs)
-    write_predictions(run.path / "predictions", chosen, sides.test, probability >= THRESHOLD)
+    write_predictions(run.path / "predictions", chosen, sides.test, answer)
     kind = "softmax" if softmax else "labels"
     card: SegmenterCard = {
         "settings": settings,
@@ -117,19 +119,28 @@ def _checksums(folder: Path, plan: NnunetPlan, softmax: bool) -> dict[str, str]:
 
 
 def _read(
-    folder: Path, test: SliceSet, affines: Iterable[Affine], softmax: bool
-) -> Float[np.ndarray, "slices size size"]:
-    probability = np.empty(test.pixels.shape, np.float32)
+    folder: Path, test: SliceSet, affines: Iterable[Affine], softmax: bool, organs: int
+) -> tuple[
+    UInt8[np.ndarray, "slices size size"],
+    Float[np.ndarray, "slices size size"] | Float[np.ndarray, "organs slices size size"],
+]:
+    """Labels and the probability of each organ, as `predict` gives them; without probabilities 1 where it is found."""
+    answer, probability = np.empty(test.pixels.shape, np.uint8), np.empty((organs, *test.pixels.shape), np.float32)
     names = [name_of(REAL, key) for key in test.keys]
     for index, affine in enumerate(track(list(affines), f"Reading {len(names)} prediction{'s' * (len(names) != 1)}")):
         file = folder / f"{names[index]}{ENDING}"
-        label = read_label(file, affine, test.size)
-        probability[index] = _read_softmax(folder / f"{names[index]}{SOFTMAX}", label) if softmax else label
-    return probability
+        answer[index] = label = read_label(file, affine, test.size, organs)
+        probability[:, index] = (
+            _read_softmax(folder / f"{names[index]}{SOFTMAX}", label, organs)
+            if softmax
+            else label == np.arange(1, organs + 1)[:, None, None]
+        )
+    return answer, probability[0] if organs == 1 else probability
 
 
-def read_label(path: Path, affine: Affine, size: int) -> UInt8[np.ndarray, "size size"]:
-    """One predicted slice from a `.nii.gz` file, by the affine and the pixels per side of the exported slice."""
+def read_label(path: Path, affine: Affine, size: int, organs: int = 1) -> UInt8[np.ndarray, "size size"]:
+    """One predicted slice from a `.nii.gz` file, by the affine and the pixels per side of the exported slice; values
+    are 0 and the numbers of the organs."""
     do = "Predict the export's imagesTs again, and do not change the files."
     try:
         image = Nifti1Image.from_bytes(gzip.decompress(path.read_bytes()))
@@ -149,30 +160,45 @@ def read_label(path: Path, affine: Affine, size: int) -> UInt8[np.ndarray, "size
     if values.shape != (1, size, size) or away > SAME_PLACE_MM:
         found = f"a slice {away:.2f} mm away from its image (another affine)"
         raise InputError(path, found=found, expected="its position in imagesTs", do=do)
-    other = np.setdiff1d(values, [0, 1])
+    other = np.setdiff1d(values, np.arange(1 + organs))
     if other.size:
         found = f"the value{'s' if other.size > 1 else ''} {listed(f'{value:g}' for value in other)}"
-        raise InputError(path, found=found, expected="0 and 1 only", do=do)
+        expected = "0 and 1 only" if organs == 1 else f"whole numbers from 0 to {organs}"
+        raise InputError(path, found=found, expected=expected, do=do)
     return values[0].astype(np.uint8)
 
 
-def _read_softmax(path: Path, label: UInt8[np.ndarray, "size size"]) -> Float[np.ndarray, "size size"]:
-    """The organ's probability `probabilities[1, 0, row, column]`, on the label's side of one half."""
+def _read_softmax(
+    path: Path, label: UInt8[np.ndarray, "size size"], organs: int
+) -> Float[np.ndarray, "organs size size"]:
+    """The organs' `probabilities[1:, 0, row, column]`; with one organ on the label's side of one half."""
     do = "Predict the export's imagesTs again with --save_probabilities, and read the files before any postprocessing."
     try:
         with np.load(path, allow_pickle=False) as content:
-            both = content["probabilities"]
+            every = content["probabilities"]
     except (KeyError, EOFError, zipfile.BadZipFile, zlib.error, ValueError):
         raise InputError(path, found="no probabilities", expected="what nnU-Net saves", do=do) from None
-    shape = (2, 1, *label.shape)
-    if both.shape != shape or both.dtype.kind != "f" or not ((both >= 0) & (both <= 1 + ROUNDING)).all():
+    shape = (1 + organs, 1, *label.shape)
+    if every.shape != shape or every.dtype.kind != "f" or not ((every >= 0) & (every <= 1 + ROUNDING)).all():
         expected = f"probabilities of {' x '.join(map(str, shape))}"
-        found = f"{both.dtype} values of {' x '.join(map(str, both.shape))}, or outside 0 to 1"
+        found = f"{every.dtype} values of {' x '.join(map(str, every.shape))}, or outside 0 to 1"
         raise InputError(path, found=found, expected=expected, do=do)
-    organ = both[1, 0].astype(np.float32)
-    against = np.where(label == 1, organ < THRESHOLD - ROUNDING, organ > THRESHOLD + ROUNDING)
+    found = every[1:, 0].astype(np.float32)
+    against = _against(found[0], label) if organs == 1 else _less_likely(every[:, 0].astype(np.float32), label)
     if against.any():
         wrong = f"{np.count_nonzero(against)} pixels whose label is not the likelier class"
         raise InputError(path, found=wrong, expected="the probabilities of the label map", do=do)
+    if organs > 1:
+        return found.clip(0, 1)
     below = np.nextafter(np.float32(THRESHOLD), np.float32(0))
-    return np.where(label == 1, np.maximum(organ, np.float32(THRESHOLD)), np.minimum(organ, below)).clip(0, 1)
+    sided = np.where(label == 1, np.maximum(found, np.float32(THRESHOLD)), np.minimum(found, below))
+    return sided.clip(0, 1)
+
+
+def _against(organ: Float[np.ndarray, "size size"], label: UInt8[np.ndarray, "size size"]) -> np.ndarray:
+    return np.where(label == 1, organ < THRESHOLD - ROUNDING, organ > THRESHOLD + ROUNDING)
+
+
+def _less_likely(every: Float[np.ndarray, "classes size size"], label: UInt8[np.ndarray, "size size"]) -> np.ndarray:
+    chosen = np.take_along_axis(every, label[None].astype(np.int64), axis=0)[0]
+    return chosen < every.max(axis=0) - 2 * ROUNDING
