@@ -8,12 +8,21 @@ from crossmod.engine.logger import training
 from crossmod.experiment.plan import Arm, Plan
 from crossmod.experiment.results import BY_RUN, Result, arm_scores, patients_of
 from crossmod.files import to_json
-from crossmod.report.experiment.schema import ArmFinding, Comparison, Findings, RunScore, SaturationCurve, Score
+from crossmod.report.experiment.schema import (
+    ArmFinding,
+    Comparison,
+    Findings,
+    OrganFinding,
+    RunScore,
+    SaturationCurve,
+    Score,
+)
 from crossmod.runs import Run
 from crossmod.statistics import power
 from crossmod.statistics.arm_scores import ArmScores
 from crossmod.statistics.baseline_quality import Training, untrained
 from crossmod.statistics.intervals import interval
+from crossmod.statistics.paired_effects import effects
 from crossmod.statistics.saturation import saturation
 from crossmod.statistics.verdicts import MAIN, METRICS, Compared, Facts, Origin, compare_arms, shared_by_folds
 
@@ -78,22 +87,53 @@ def findings(plan: Plan, results: Sequence[Result], draws: int) -> Findings:
     scores = {metric: arm_scores(results, metric) for metric in METRICS}
     compared = compare(plan, scores, untrained_baselines(results))
     arms = [arm for arm in plan.arms.values() if arm.name in scores[MAIN]]
+    organs = next(iter(plan.design.segmenter_settings.values())).organs
+    by_organ = _by_organ(plan, results)
     return {
         "about": plan.design.about.strip(),
         "target": plan.target,
-        "organ": next(iter(plan.design.segmenter_settings.values())).organs[0],
+        "organ": organs[0] if len(organs) == 1 else organs_in_words(organs),
         "leaking": plan.design.split == "slice",
         "folds": list(plan.design.chosen_folds),
         "seeds": list(plan.design.seeds),
         "draws": draws,
         "patients": patients_of(results, arms[0].name) if arms else [],
-        "arms": [_arm(arm, results, scores, compared) for arm in arms],
+        "arms": [_arm(arm, results, scores, compared, by_organ.get(arm.name, {})) for arm in arms],
         "curves": _curves(plan, scores[MAIN], compared[MAIN], draws),
         "missing": [arm.name for arm in plan.arms.values() if arm.name not in scores[MAIN]],
     }
 
 
-def _arm(arm: Arm, results: Sequence[Result], scores: Scores, compared: Comparisons) -> ArmFinding:
+def organs_in_words(organs: Sequence[str]) -> str:
+    """Several organs, such as `liver, left kidney and spleen`."""
+    *first, last = (organ.replace("_", " ") for organ in organs)
+    return f"{', '.join(first)} and {last}"
+
+
+def _by_organ(plan: Plan, results: Sequence[Result]) -> dict[str, dict[str, OrganFinding]]:
+    """By arm, the 3D Dice of each of several organs; arms of one organ are left out."""
+    found: dict[str, dict[str, OrganFinding]] = {}
+    for organ in dict.fromkeys(organ for result in results for organ in result.organs):
+        scores = arm_scores([result.of_organ(organ) for result in results if organ in result.organs], MAIN)
+        changes = {
+            arm.name: effect
+            for base, arms in families(plan, scores)
+            for arm, effect in zip(arms, effects(scores[base], [scores[arm.name] for arm in arms]), strict=True)
+        }
+        for name, own in scores.items():
+            change = changes.get(name)
+            row: OrganFinding = {"score": _score(own), "effect": None if change is None else to_json(vars(change))}
+            found.setdefault(name, {})[organ] = row
+    return found
+
+
+def _arm(
+    arm: Arm,
+    results: Sequence[Result],
+    scores: Scores,
+    compared: Comparisons,
+    organs: Mapping[str, OrganFinding],
+) -> ArmFinding:
     own = [result for result in results if result.arm.name == arm.name]
     base = scores[MAIN].get(arm.baseline or "")
     scored = scores[MAIN][arm.name]
@@ -112,6 +152,7 @@ def _arm(arm: Arm, results: Sequence[Result], scores: Scores, compared: Comparis
             "by_patient": scored.by_patient,
             "power": None if needed is None else {**vars(needed), "sentence": power.needed_in_words(needed)},
             "seconds": sum(result.card["seconds"] for result in own),
+            **({"organs": organs} if organs else {}),
         }
     )
 

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 
 from crossmod.config import Modality
 from crossmod.data.pixel_size import Extent, check_sides, extents, needed_mm, settle, warn_of_sizes
@@ -11,6 +12,7 @@ from crossmod.data.store import CaseRecord, Store
 from crossmod.errors import InputError
 from crossmod.experiment.design import ALL, NONE, Design
 from crossmod.seeds import derive, rng
+from crossmod.segmentation.cases import labelled_cases, slices_showing
 from crossmod.settings import FrameKind, ImageSettings, SegmentSettings, TranslateSettings
 from crossmod.synthesis.training_data import side_groups
 
@@ -58,6 +60,7 @@ class FoldCases:
     records: tuple[CaseRecord, ...]  # the labelled cases
     train: tuple[str, ...]
     test: tuple[str, ...]
+    shown: Mapping[str, int]  # by labelled case, its slices that show one of the organs
 
     @property
     def cases(self) -> dict[str, str]:
@@ -92,7 +95,7 @@ class FoldCases:
         """The number of real training slices of some patients."""
         s, chosen = self.settings, set(patients)
         count = sum(
-            record.slices_with.get(s.organs[0], 0) if s.train_on == "organ" else record.shape[0]
+            self.shown[record.id] if s.train_on == "organ" else record.shape[0]
             for record in self.records
             if record.patient in chosen
         )
@@ -101,18 +104,19 @@ class FoldCases:
 
 
 def sides_of(store: Store, settings: SegmentSettings) -> FoldCases:
-    """Both sides of the fold of `settings`; refused with fewer patients than folds, or a side without the organ."""
+    """Both sides of the fold of `settings`; refused with fewer patients than folds, or a side without an
+    organ."""
     sequence = settings.sequence if settings.modality == "mr" else None
-    organ = settings.organs[0]
     patients = [case.patient for case in store.select(settings.modality, sequence=sequence)]
-    records = store.select(settings.modality, sequence=sequence, organ=organ)
+    records = labelled_cases(store, settings)
+    shown = {record.id: slices_showing(store, record, settings.organs) for record in records}
     if settings.split == "slice":
         everyone = tuple(sorted({record.patient for record in records}))
-        return FoldCases(settings, records, everyone, everyone)
+        return FoldCases(settings, records, everyone, everyone, shown)
     split = split_patients(patients, settings)
-    sides = FoldCases(settings, records, split.train, split.test)
-    showing = {record.patient for record in records if record.slices_with.get(organ, 0)}
-    for side, names in (("test", split.test), ("training", split.train)):
+    sides = FoldCases(settings, records, split.train, split.test, shown)
+    for organ, (side, names) in product(settings.organs, (("test", split.test), ("training", split.train))):
+        showing = {record.patient for record in records if record.slices_with.get(organ, 0)}
         if not showing & set(names):
             found = f"no slice with {organ} among the {side} patients of fold {settings.fold} ({', '.join(names)})"
             do = "Use another split_seed or fewer folds, or label more."

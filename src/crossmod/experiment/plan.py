@@ -14,6 +14,7 @@ from crossmod.experiment.folds import FoldCases, scaled, sides_of, source_patien
 from crossmod.experiment.jobs import Job, name_of
 from crossmod.presets import Chosen
 from crossmod.seeds import derive
+from crossmod.segmentation.cases import refuse_partly_labelled, slices_showing
 from crossmod.settings import SegmentSettings, TranslateSettings, pixel_words
 from crossmod.synthesis.families import family_of
 from crossmod.synthesis.training_data import divide, side_groups
@@ -157,7 +158,9 @@ class _Builder:
         groups = [group for group in source if group.first.patient not in data.held_out]
         cases = {record.id: record.sha256 for group in groups for record in group.records}
         synthesize = name_of("synthesize", settings.family, {"slices": "organ"}, cases, {"model": train})
-        count = sum(group.first.slices_with.get(organ, 0) for group in groups)
+        for base in self.segmenters.values():
+            refuse_partly_labelled([group.first for group in groups], base.organs)
+        count = sum(slices_showing(data.stores[settings.source], group.first, settings.organs) for group in groups)
         stores = {"source": self.paths[settings.source]}
         title = f"{self.plan.target.upper()} by {name}, {where}"
         self._add(Job(synthesize, "synthesize", title, {}, stores, {"model": train}, work=count))

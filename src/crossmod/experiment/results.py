@@ -35,6 +35,15 @@ class Result:
     patients: Mapping[str, str]  # by case, its patient
     distances: bool = True  # whether its surface distances are of the same surface as those of the other results
 
+    @property
+    def organs(self) -> tuple[str, ...]:
+        """Several organs, each with scores of its own; empty for one."""
+        return tuple(self.card["scores"].get("organs", ()))
+
+    def of_organ(self, organ: str) -> "Result":
+        """The scores of one of several organs."""
+        return replace(self, card={**self.card, "scores": self.card["scores"]["organs"][organ]})
+
     def of_patients(self, metric: str) -> dict[str, float]:
         """A score by test patient.
 
@@ -103,9 +112,11 @@ def patients_of(results: Sequence[Result], arm: str) -> list[str]:
 
 
 def write_tables(results: Sequence[Result], root: Path) -> None:
-    """Write `results.csv`, a row per run and patient, and `runs.csv`, a row per run."""
+    """Write `results.csv`, a row per run and patient, `runs.csv`, a row per run, and for several organs `organs.csv`, a
+    row per run, organ and patient."""
     rows: list[dict[str, object]] = []
     runs: list[dict[str, object]] = []
+    of_organs: list[dict[str, object]] = []
     for result in results:
         arm, card = result.arm, result.card
         head = {
@@ -121,14 +132,23 @@ def write_tables(results: Sequence[Result], root: Path) -> None:
             "seed": result.seed,
             "run": result.run.name,
         }
-        tables = {metric: result.of_patients(metric) for metric in METRICS}
-        for patient in tables["dice"]:
-            scores = {metric: _text(tables[metric].get(patient)) for metric in METRICS}
-            rows.append({**head, "patient": patient, **scores})
+        rows += _patient_rows(head, result)
+        for organ in result.organs:
+            of_organs += _patient_rows({**head, "organ": organ}, result.of_organ(organ))
         totals = {metric: _text(result.of_run(metric)) for metric in BY_RUN}
         runs.append({**head, **totals, "steps": card["steps"], "seconds": card["seconds"], "device": card["device"]})
     write_text(root / "results.csv", _csv(rows))
     write_text(root / "runs.csv", _csv(runs))
+    if of_organs:
+        write_text(root / "organs.csv", _csv(of_organs))
+
+
+def _patient_rows(head: Mapping[str, object], result: Result) -> list[dict[str, object]]:
+    tables = {metric: result.of_patients(metric) for metric in METRICS}
+    return [
+        {**head, "patient": patient, **{metric: _text(tables[metric].get(patient)) for metric in METRICS}}
+        for patient in tables["dice"]
+    ]
 
 
 def _text(value: float | None) -> str:

@@ -76,6 +76,6 @@ def gray(axis: Axes, image: np.ndarray | None, low: float | None = None, high: f
 
 
 def outline(axis: Axes, mask: np.ndarray, colour: str) -> None:
-    """The border of a mask, if it is not empty."""
-    if mask.any():
-        axis.contour(mask > 0, levels=[0.5], colors=[colour], linewidths=1.2)
+    """The border of each organ of a mask, if it is not empty."""
+    for organ in np.unique(mask[mask > 0]):
+        axis.contour(mask == organ, levels=[0.5], colors=[colour], linewidths=1.2)

@@ -26,6 +26,7 @@ def build_report(paths: Sequence[Path], out: Path, *, sources: Sequence[Path] = 
         "verdicts": lambda: verdicts,
         "warnings": lambda: sections.warnings(contents, all_arms),
         "results": lambda: sections.results(all_arms, found) if all_arms else None,
+        "organs": lambda: sections.organs(all_arms),
         "patients": lambda: figures.patients_plot(all_arms) if all_arms else None,
         "roc": lambda: figures.roc_curves(all_arms) if all_arms else None,
         "synthesis": lambda: [sections.synthesis(contents, store) for store in contents.stores],

@@ -1,7 +1,7 @@
 """From paths to runs and arms: what a report is built from."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -155,17 +155,22 @@ class Arm:
     @property
     def by_patient(self) -> dict[str, float]:
         """3D Dice of each test patient, averaged over seeds."""
-        by_patient: dict[str, list[float]] = {}
-        for table in self.tables.values():
-            for patient, dice in table.items():
-                by_patient.setdefault(patient, []).append(dice)
-        return {patient: float(np.mean(values)) for patient, values in by_patient.items()}
+        return _over_runs(self.tables.values())
 
     @property
     def dice(self) -> str:
         """3D Dice over patients with its interval."""
-        values = np.array(list(self.by_patient.values()))
-        return between(float(values.mean()), interval(values))
+        return _with_interval(self.by_patient)
+
+    @property
+    def organs(self) -> tuple[str, ...]:
+        """Several organs, each with scores of its own; empty for one."""
+        return tuple(self.cards[0]["scores"].get("organs", ()))
+
+    def dice_of(self, organ: str) -> str:
+        """3D Dice of one of several organs over patients with its interval."""
+        scores = [card["scores"]["organs"][organ] for card in self.cards]
+        return _with_interval(_over_runs(one["patient_values"]["dice"] for one in scores))
 
     @property
     def spread(self) -> str:
@@ -181,6 +186,20 @@ class Arm:
                 value = None if value is None else value.get(key)
             values.append(value)
         return number(None if None in values else float(np.mean(values)))
+
+
+def _over_runs(tables: Iterable[Mapping[str, float]]) -> dict[str, float]:
+    """The score of each patient, averaged over runs."""
+    by_patient: dict[str, list[float]] = {}
+    for table in tables:
+        for patient, dice in table.items():
+            by_patient.setdefault(patient, []).append(dice)
+    return {patient: float(np.mean(values)) for patient, values in by_patient.items()}
+
+
+def _with_interval(by_patient: Mapping[str, float]) -> str:
+    values = np.array(list(by_patient.values()))
+    return between(float(values.mean()), interval(values))
 
 
 def spread_of(means: Sequence[float | int]) -> str:
@@ -297,7 +316,10 @@ def verdict(arm: Arm, found: Compared | None) -> str:
 def one_line(card: Card) -> str:
     """The result of one segmentation run in a line."""
     scores, data = card["scores"], card["data"]
-    parts = [f"Dice {scores['patient']['dice']:.3f} by patient (3D, {len(data['test_patients'])} patients)"]
+    organs = {organ: one["patient"]["dice"] for organ, one in scores.get("organs", {}).items()}
+    each = f"; {', '.join(f'{organ} {dice:.3f}' for organ, dice in organs.items())}" if organs else ""
+    what = f"mean Dice of {len(organs)} organs" if organs else "Dice"
+    parts = [f"{what} {scores['patient']['dice']:.3f} by patient (3D, {len(data['test_patients'])} patients{each})"]
     if "pooled" in scores:
         parts.append(f"{scores['pooled']['dice']:.3f} over all pixels")
     if scores["slice"]["dice"] is not None:

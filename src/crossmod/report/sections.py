@@ -127,6 +127,20 @@ def results(all_arms: Sequence[Arm], compared: Sequence[Compared | None]) -> Tab
     return Table(head, rows, [place for place, arm in enumerate(all_arms) if not arm.synthetic])
 
 
+def organs(all_arms: Sequence[Arm]) -> Table | None:
+    """3D Dice of each of several organs in each arm; None if all arms are of one organ."""
+    names = list(dict.fromkeys(organ for arm in all_arms for organ in arm.organs))
+    if not names:
+        return None
+    rows = [
+        [arm.name, *(arm.dice_of(organ) if organ in arm.organs else "" for organ in names)]
+        for arm in all_arms
+        if arm.organs
+    ]
+    baselines = [place for place, arm in enumerate(arm for arm in all_arms if arm.organs) if not arm.synthetic]
+    return Table(("3D Dice by patient [95 %]", *(organ.replace("_", " ") for organ in names)), rows, baselines)
+
+
 def synthesis(contents: Contents, store: Store) -> dict[str, object]:
     """One synthetic store: counts, label consistency, panels of best and worst slices."""
     records = [case.synthetic for case in store.cases if case.synthetic]

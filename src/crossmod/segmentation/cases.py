@@ -16,7 +16,7 @@ def labelled_cases(store: Store, settings: SegmentSettings) -> tuple[CaseRecord,
         InputError: what `Store.select` refuses, or a case with labels of some of the organs only.
     """
     sequence = settings.sequence if settings.modality == "mr" else None
-    _refuse_partly_labelled(store.select(settings.modality, sequence=sequence), settings.organs)
+    refuse_partly_labelled(store.select(settings.modality, sequence=sequence), settings.organs)
     return store.select(settings.modality, sequence=sequence, organ=settings.organs[0])
 
 
@@ -27,11 +27,12 @@ def synthetic_cases(store: Store, modality: Modality, organs: Sequence[str]) -> 
         InputError: what `Store.select_synthetic` refuses, or a case with labels of some of the organs only: the others
             would count as background, and teach the segmenter to leave them out.
     """
-    _refuse_partly_labelled([case for case in store.cases if case.modality == modality], organs)
+    refuse_partly_labelled([case for case in store.cases if case.modality == modality], organs)
     return store.select_synthetic(modality, organs[0])
 
 
-def _refuse_partly_labelled(cases: Iterable[CaseRecord], organs: Sequence[str]) -> None:
+def refuse_partly_labelled(cases: Iterable[CaseRecord], organs: Sequence[str]) -> None:
+    """Refuse cases with labels of some of the organs only; without labels of any they are no cases of a segmenter."""
     for case in cases:
         missing = [organ for organ in organs if organ not in case.labels.values()]
         if 0 < len(missing) < len(organs):

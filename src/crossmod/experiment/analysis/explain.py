@@ -8,6 +8,7 @@ Notable:
   values are those of `paired_effects`. Patients without a slice in a stratum are left out of it.
 - The strata of one kind are corrected together for each arm (Holm), since one of ten layers would often stand out by
   chance. A stratum shows nothing if the main comparison of the arm shows nothing.
+- Of several organs, the Dice of a slice is the mean of those that it shows, and its area that of all.
 - The Dice of a slice without the organ does not say how much was found there, so that this is measured in ml.
 """
 

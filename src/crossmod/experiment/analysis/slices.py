@@ -21,6 +21,7 @@ from crossmod.data.store import CaseRecord, Store
 from crossmod.experiment.plan import Plan
 from crossmod.experiment.results import Result
 from crossmod.metrics.axial_layers import Placed, place_real
+from crossmod.segmentation.cases import labelled_cases, synthetic_cases
 from crossmod.segmentation.data import draw_synthetic, passes_consistency
 from crossmod.settings import SegmentSettings
 
@@ -35,12 +36,12 @@ class TestedSlices:
     patient: str
     slices: Int[np.ndarray, " slices"]  # number of each slice in the case
     layers: Int[np.ndarray, " slices"]  # axial layer of each; 0 outside of all
-    areas: Float[np.ndarray, " slices"]  # of the organ in each, cm^2; 0 without the organ
+    areas: Float[np.ndarray, " slices"]  # of the organs in each, all together, cm^2; 0 without any
     pixel_ml: float  # volume of one pixel, ml
 
     @property
     def empty(self) -> list[int]:
-        """Rows of the slices without the organ."""
+        """Rows of the slices without any of the organs."""
         return [int(row) for row in np.flatnonzero(self.areas == 0)]
 
 
@@ -78,7 +79,7 @@ def slices_of(tested: TestedByFold, result: Result) -> Sequence[TestedSlices]:
 
 
 def false_positive_ml(result: Result, cases: Iterable[TestedSlices]) -> dict[str, float]:
-    """By patient, the ml that a run labels as organ in tested slices without it; NaN without such slices."""
+    """By patient, the ml that a run labels as organ in tested slices without any; NaN without such slices."""
     store = Store(result.run / PREDICTIONS)
     found: dict[str, list[float]] = {}
     for case in cases:
@@ -164,7 +165,7 @@ class RealSlices(Slices):
 def synthetic_slices(path: Path, settings: SegmentSettings) -> SyntheticSlices:
     """The slices of a synthetic store that a run with these settings draws from."""
     store = Store(path)
-    records = store.select_synthetic(settings.modality, settings.organs[0])
+    records = synthetic_cases(store, settings.modality, settings.organs)
     count = sum(record.shape[0] for record in records)
     return SyntheticSlices(store, {case.id: case for case in records}, _thin(records, np.ones(count, dtype=bool)))
 
@@ -173,7 +174,7 @@ def real_slices(path: Path, settings: SegmentSettings) -> RealSlices:
     """The labelled slices of a real store, from its labels."""
     # Patients have the same names as in training, so that folds are the same.
     (store,) = who_is_who([Store(path)], same_people=settings.same_people, ask=settings.split == "patient").stores
-    records = store.select(settings.modality, sequence=_sequence(settings), organ=settings.organs[0])
+    records = labelled_cases(store, settings)
     shows = [class_map(store.read(case.id), settings.organs, case.id).any(axis=(1, 2)) for case in records]
     return RealSlices(store, {case.id: case for case in records}, _thin(records, np.concatenate(shows)))
 

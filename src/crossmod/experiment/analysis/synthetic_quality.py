@@ -98,7 +98,7 @@ class _Opened:
 
     def __init__(self, plan: Plan, root: Path):
         self._plan, self._root = plan, root
-        self._stores: dict[tuple[Path, str], Any] = {}
+        self._stores: dict[tuple[Path, tuple[str, ...]], Any] = {}
 
     def synthetic(self, result: Result, settings: SegmentSettings) -> SyntheticSlices:
         """The slices from which a run's synthetic ones were drawn."""
@@ -110,7 +110,7 @@ class _Opened:
         return self._open(real_slices, real_store(self._plan, result), settings)
 
     def _open(self, read: Callable[[Path, SegmentSettings], Any], path: Path, settings: SegmentSettings) -> Any:
-        key = path, settings.organs[0]
+        key = path, settings.organs
         if key not in self._stores:
             self._stores[key] = read(path, settings)
         return self._stores[key]

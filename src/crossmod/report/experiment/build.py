@@ -19,7 +19,7 @@ from crossmod.report.experiment.data import Experiment, change_of, means_of_seed
 from crossmod.report.experiment.figures import PatientGains, extremes
 from crossmod.report.experiment.methods import for_papers
 from crossmod.report.experiment.paper import by_run_mean, costs, tables
-from crossmod.report.experiment.schema import ArmFinding, SaturationCurve, Score
+from crossmod.report.experiment.schema import ArmFinding, OrganFinding, SaturationCurve, Score
 from crossmod.report.sections import LABELS, verdict_label
 from crossmod.statistics.verdicts import MAIN, METRICS, Scope
 
@@ -106,10 +106,11 @@ def asked(experiment: Experiment) -> dict[str, str]:
     seeds, folds = count(len(found["seeds"]), "seed"), count(len(found["folds"]), "fold")
     how = "slices of patients that were also trained on" if found["leaking"] else "patients that nothing was trained on"
     patients = count(len(found["patients"]), "test patient")
+    mean = " All scores are means over these organs." if experiment.several_organs else ""
     return {
         "about": found["about"],
         "line": f"{found['organ'].capitalize()} in {found['target'].upper()}. {patients}, {folds}, {seeds} per arm and "
-        f"fold; tested on {how}.",
+        f"fold; tested on {how}.{mean}",
     }
 
 
@@ -138,6 +139,24 @@ def results(experiment: Experiment) -> Table:
 
 def _baselines(experiment: Experiment) -> list[int]:
     return [place for place, arm in enumerate(experiment.arms) if arm["baseline"] is None]
+
+
+def organs(experiment: Experiment) -> Table | None:
+    """3D Dice of each of several organs in each arm, with its change against the baseline; None for one organ."""
+    arms = [arm for arm in experiment.arms if arm.get("organs")]
+    names = list(dict.fromkeys(organ for arm in arms for organ in arm.get("organs", {})))
+    if not names:
+        return None
+    rows = [[arm["name"], *(_organ(arm.get("organs", {}).get(organ)) for organ in names)] for arm in arms]
+    baselines = [place for place, arm in enumerate(arms) if arm["baseline"] is None]
+    return Table(("Arm", *(organ.replace("_", " ") for organ in names)), rows, baselines)
+
+
+def _organ(found: OrganFinding | None) -> Cell | str:
+    if found is None:
+        return ""
+    effect = found["effect"]
+    return Cell(with_interval(found["score"]), (with_interval(effect, sign=True),) if effect else ())
 
 
 def other_scores(experiment: Experiment) -> Table:
@@ -283,6 +302,7 @@ def build_experiment_report(root: Path, out: Path, *, sources: Sequence[Path] = 
         "warnings": lambda: experiment_warnings.warnings(experiment),
         "failures": lambda: experiment_warnings.failures(experiment),
         "results": lambda: results(experiment) if experiment.arms else None,
+        "organs": lambda: organs(experiment),
         "others": lambda: other_scores(experiment),
         "pictures": lambda: pictures(experiment),
         "tables": lambda: tables(experiment),

@@ -55,6 +55,11 @@ class Experiment:
         return grouped + [arm for arm in found if arm not in grouped]
 
     @property
+    def several_organs(self) -> bool:
+        """Whether scores are means over several organs."""
+        return any(arm.get("organs") for arm in self.arms)
+
+    @property
     def compared(self) -> list[ArmFinding]:
         """The arms that were compared with a baseline."""
         return [arm for arm in self.arms if arm["effects"][MAIN] is not None]

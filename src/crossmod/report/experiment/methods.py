@@ -35,7 +35,7 @@ def bibtex(networks: Iterable[str]) -> str:
 
 
 LOSSES = {"cross_entropy": "cross-entropy", "dice_cross_entropy": "soft Dice and cross-entropy"}
-TABLES = ("results.csv", "runs.csv", "findings.json")
+TABLES = ("results.csv", "organs.csv", "runs.csv", "findings.json")
 
 
 def for_papers(experiment: Experiment) -> dict[str, object]:
@@ -77,8 +77,9 @@ def _data(experiment: Experiment) -> str:
             f"{settings.get('split_seed', 0)}); {which}. Neither translators nor segmenters were trained on any "
             "image of a patient that they were tested on"
         )
+    were = "were" if experiment.several_organs else "was"
     return (
-        f"Data. [Name the data set.] The {found['organ']} was segmented in {target} of "
+        f"Data. [Name the data set.] The {found['organ']} {were} segmented in {target} of "
         f"{count(len(found['patients']), 'test patient')}. {split}. Segmenters were trained on "
         f"{sides['train'] or 'no'} real slices, and tested on {sides['test']} (per fold). Slices have {size} x {size} "
         f"pixels ({pixel_words(settings)}); intensities of MR were scaled between percentiles "
@@ -151,8 +152,8 @@ def _arms(experiment: Experiment) -> str:
 
 def _statistics(experiment: Experiment) -> str:
     return (
-        "Statistics. The main score is Dice of all tested slices of a patient as one volume (3D). Arms were compared "
-        "with their baseline by paired differences of patients, averaged over seeds; 95 % confidence intervals and "
+        "Statistics. The main score is Dice of all tested slices of a patient as one volume (3D)"
+        f"{_mean(experiment)}. Arms were compared with their baseline by paired differences of patients, averaged over seeds; 95 % confidence intervals and "
         f"two-sided p values are by Student's t, {_variance(experiment)}. p values were corrected by Holm's procedure "
         "over all arms with the same baseline; those of all other scores by Holm's procedure over all of these scores "
         "and arms, and nothing was called shown by them where 3D Dice did not show an effect of the arm. An effect was "
@@ -164,6 +165,10 @@ def _statistics(experiment: Experiment) -> str:
         "are in mm between voxels with background across a face, and RAVD is the difference of the volumes in percent "
         f"of the true one, as in CHAOS (Kavur et al. 2021). {_scope(experiment)}"
     ).strip()
+
+
+def _mean(experiment: Experiment) -> str:
+    return ", averaged over the organs; so are all other scores of a patient" if experiment.several_organs else ""
 
 
 def _variance(experiment: Experiment) -> str:

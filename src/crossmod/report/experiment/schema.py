@@ -100,6 +100,13 @@ class RunScore(TypedDict):
     most: float | None
 
 
+class OrganFinding(TypedDict):
+    """3D Dice of one of several organs in an arm, and its change against the baseline: no test, and no verdict."""
+
+    score: Score | None
+    effect: EffectRow | None
+
+
 class Power(TypedDict):
     """The sentence on `power.PowerEstimate`, whose fields stand beside it."""
 
@@ -107,7 +114,8 @@ class Power(TypedDict):
 
 
 class ArmFinding(TypedDict):
-    """An arm; scores and effects are by metric, `by_patient` is in the order of `Findings.patients`."""
+    """An arm; scores and effects are by metric, `by_patient` is in the order of `Findings.patients`. Of several organs
+    all of these are of their means, and `organs` has each."""
 
     name: str
     baseline: str | None
@@ -127,6 +135,7 @@ class ArmFinding(TypedDict):
     by_patient: list[float | None]
     power: NotRequired[Power | None]
     seconds: float
+    organs: NotRequired[dict[str, OrganFinding]]
 
 
 class Point(TypedDict):
