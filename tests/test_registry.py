@@ -30,6 +30,7 @@ from crossmod.presets import SEGMENT, with_asked
 from crossmod.report.added_sections import ReportSection, added_sections
 from crossmod.report.build import build_report
 from crossmod.report.collect import FAMILY
+from crossmod.segmentation.model import build as build_segmenter
 from crossmod.settings import Machine, SegmentSettings, TranslateSettings
 from crossmod.statistics.verdicts import Metric
 from crossmod.synthesis.families import Family, family_of
@@ -107,6 +108,31 @@ def test_a_registered_segmenter_is_made(monkeypatch: pytest.MonkeyPatch) -> None
     crossmod.register("segmenter", "one_layer", lambda size: nn.Conv2d(1, 1, 1))
     settings = SegmentSettings(network="one_layer")
     assert isinstance(make_network(settings.network, settings.size), nn.Conv2d)
+
+
+def test_a_registered_network_and_loss_of_several_organs_take_outputs(tmp_path: Path) -> None:
+    """Without the parameter they are for one organ, as before."""
+    crossmod.register("segmenter", "one_layer", lambda size: nn.Conv2d(1, 1, 1))
+    crossmod.register("segmenter", "layers", lambda size, outputs=1: nn.Conv2d(1, outputs, 1))
+    crossmod.register("segmentation_loss", "one", lambda logits, truth: {"one": (logits - truth).mean()})
+    seen: list[tuple[tuple[int, ...], torch.dtype, int]] = []
+
+    def several(logits: torch.Tensor, truth: torch.Tensor, outputs: int = 1) -> dict[str, torch.Tensor]:
+        assert logits.shape == ((2, outputs, 16, 16) if outputs > 1 else (2, 16, 16))
+        seen.append((tuple(truth.shape), truth.dtype, outputs))
+        return {"several": logits.sum() * 0}
+
+    crossmod.register("segmentation_loss", "several", several)
+    organs = ("liver", "spleen")
+    assert SegmentSettings(network="one_layer", loss="one").outputs == 1
+    for change, kind in (({"network": "one_layer"}, "segmenter one_layer"), ({"loss": "one"}, "segmentation_loss one")):
+        with pytest.raises(ValidationError, match=f"one organ for the {kind}, whose function has no parameter"):
+            SegmentSettings(organs=organs, **change)
+    for chosen in (("liver",), organs):
+        settings = SegmentSettings(network="layers", loss="several", organs=chosen, size=16)
+        mask = torch.zeros(2, 16, 16, dtype=torch.long)
+        build_segmenter(settings, torch.device("cpu")).step({"image": torch.zeros(2, 1, 16, 16), "mask": mask})
+    assert seen == [((2, 16, 16), torch.float32, 1), ((2, 16, 16), torch.int64, 3)]
 
 
 def test_a_registered_executor_makes_the_runs_of_an_experiment(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from crossmod.presets import SEGMENT
 from crossmod.segmentation.predict import load_segmenter
 from crossmod.segmentation.train import train_segmenter
 from tests.support.evaluated_people import look_alike, person, real_store, synthetic_store
+from tests.support.several_organs import ORGANS, VALUES, without, write_stores
 
 
 def placed(store: Store) -> list[Placed]:
@@ -88,6 +89,33 @@ def test_a_segmenter_looks_in_the_place_of_the_models_own(tmp_path: Path) -> Non
     assert (by_kept.found_by, by_kept.on_real) == ("liver", segmenter.on_real)
     assert by_kept.dice > by_moved.dice + 0.1
     assert by_moved.shift_mm == pytest.approx(4 * 340 / 32, abs=340 / 32)
+
+
+def test_a_segmenter_of_several_organs_measures_those_that_are_labelled(tmp_path: Path) -> None:
+    """Of cases whose labels know the liver alone, or call it 6, each organ is compared with its own label."""
+    both = write_stores(tmp_path)
+    settings = with_changes(SEGMENT["tiny"], organs=ORGANS, size=32, steps=60, train_on="all", test_on="all")
+    segmenter = load_segmenter(train_segmenter(tmp_path / "two", real=both.mr, settings=settings).path)
+    mr = Store(both.mr)
+    found = organs_of(mr, placed(mr), segmenter)
+    assert list(found) == [*ORGANS]
+    for organ in ORGANS:
+        by_hand = []
+        for record in mr.cases:
+            volume, frame = mr.read(record.id), segmenter.scale.frame_of(mr, record)
+            labels = frame.place(volume).labels
+            assert labels is not None
+            answer = segmenter.find(volume, frame) == ORGANS.index(organ) + 1
+            truth = labels == VALUES["mr"][organ]
+            by_hand.append(2 * (answer & truth).sum() / (answer.sum() + truth.sum()))
+        assert found[organ].dice == pytest.approx(np.mean(by_hand))
+        assert found[organ].on_real == segmenter.on_real_of(organ)
+    with writing_store(tmp_path / "liver") as writer:
+        writer.add("a", without(mr.read("mr-0"), "spleen"), patient="a")
+        writer.add("b", mr.read("mr-0").with_labels(None, {}), patient="b")
+    alone = Store(tmp_path / "liver")
+    found = organs_of(alone, placed(alone), segmenter)
+    assert (list(found), found["liver"].cases) == (["liver"], 1)
 
 
 def test_a_segmenter_of_the_other_modality_is_refused(tmp_path: Path) -> None:

@@ -153,8 +153,9 @@ def _arms(experiment: Experiment) -> str:
 def _statistics(experiment: Experiment) -> str:
     return (
         "Statistics. The main score is Dice of all tested slices of a patient as one volume (3D)"
-        f"{_mean(experiment)}. Arms were compared with their baseline by paired differences of patients, averaged over seeds; 95 % confidence intervals and "
-        f"two-sided p values are by Student's t, {_variance(experiment)}. p values were corrected by Holm's procedure "
+        f"{_mean(experiment)}. Arms were compared with their baseline by paired differences of patients, averaged over "
+        "seeds; 95 % confidence intervals and two-sided p values are by Student's t, "
+        f"{_variance(experiment)}. p values were corrected by Holm's procedure "
         "over all arms with the same baseline; those of all other scores by Holm's procedure over all of these scores "
         "and arms, and nothing was called shown by them where 3D Dice did not show an effect of the arm. An effect was "
         "called shown if the interval excludes 0 and the corrected p value is below 0.05, with two seeds and two "
