@@ -127,7 +127,7 @@ def test_a_registered_network_and_loss_of_several_organs_take_outputs(tmp_path: 
     assert SegmentSettings(network="one_layer", loss="one").outputs == 1
     for change, kind in (({"network": "one_layer"}, "segmenter one_layer"), ({"loss": "one"}, "segmentation_loss one")):
         with pytest.raises(ValidationError, match=f"one organ for the {kind}, whose function has no parameter"):
-            SegmentSettings(organs=organs, **change)
+            SegmentSettings.model_validate({"organs": organs, **change})
     for chosen in (("liver",), organs):
         settings = SegmentSettings(network="layers", loss="several", organs=chosen, size=16)
         mask = torch.zeros(2, 16, 16, dtype=torch.long)

@@ -25,12 +25,13 @@ from crossmod.report.build import build_report
 from crossmod.report.collect import one_line
 from crossmod.runs import Run
 from crossmod.segmentation import train as segment_train
+from crossmod.segmentation.cases import synthetic_cases
 from crossmod.segmentation.model import build, cross_entropy, dice_cross_entropy, soft_dice
 from crossmod.segmentation.predict import load_segmenter, predict, score
 from crossmod.segmentation.several_organs import score_organs
 from crossmod.settings import SegmentSettings
 from crossmod.statistics.intervals import interval
-from tests.support.record_stores import record
+from tests.support.record_stores import record, store, synthetic
 from tests.support.segmenting import TINY, segment
 from tests.support.several_organs import ORGANS, two_organs, without, write_stores
 from tests.support.stores import Stores
@@ -215,10 +216,10 @@ def test_both_are_learnt_and_scored_from_the_stored_predictions(run: Run, both: 
     assert list(scores["organs"]) == ["liver", "spleen"]
     for organ in ORGANS:
         assert scores["organs"][organ]["patient"]["dice"] > 0.6
-    store = Store(run.path / "predictions")
-    for case in store.cases:
+    stored = Store(run.path / "predictions")
+    for case in stored.cases:
         assert case.labels == {1: "liver", 2: "spleen"}
-        tensors, truth = store.tensors(case.id), Store(both.mr).read(case.id).labels
+        tensors, truth = stored.tensors(case.id), Store(both.mr).read(case.id).labels
         assert truth is not None
         np.testing.assert_array_equal(tensors["label"], np.select([truth == 1, truth == 4], [1, 2]))
         by_hand = []
@@ -271,6 +272,15 @@ def test_a_case_without_labels_of_an_organ_is_refused(tmp_path: Path) -> None:
     assert len(segment(tmp_path / "spleen", tmp_path / "mr", organs=("spleen",), steps=1).card["data"]["people"])
 
 
+def test_a_synthetic_case_without_labels_of_an_organ_is_refused() -> None:
+    made = [record(name, modality="mr", synthetic=synthetic({})) for name in ("a", "b")]
+    made[0] = made[0].model_copy(update={"labels": {1: "liver", 2: "spleen"}})
+    with pytest.raises(InputError, match=r"^b: labels of liver alone\. Expected: labels of spleen too"):
+        synthetic_cases(store("made", made), "mr", ORGANS)
+    assert [case.id for case in synthetic_cases(store("made", made), "mr", ["liver"])] == ["a", "b"]
+    assert [case.id for case in synthetic_cases(store("made", made[:1]), "mr", ORGANS)] == ["a"]
+
+
 def test_a_side_without_an_organ_is_refused(tmp_path: Path) -> None:
     """Every patient's labels know the spleen, which only one patient has: it cannot be on both sides."""
     rng = np.random.default_rng(0)
@@ -300,9 +310,9 @@ def test_a_report_shows_each_organ(tmp_path: Path, run: Run) -> None:
 
 def test_a_trained_one_finds_both_by_number(run: Run, both: Stores) -> None:
     segmenter = load_segmenter(run.path)
-    store = Store(both.mr)
+    mr = Store(both.mr)
     patient = run.card["data"]["test_patients"][0]
-    volume, frame = store.read(patient), segmenter.scale.frame_of(store, store.record(patient))
+    volume, frame = mr.read(patient), segmenter.scale.frame_of(mr, mr.record(patient))
     found = segmenter.find(volume, frame)
     np.testing.assert_array_equal(found, Store(run.path / "predictions").tensors(patient)["answer"])
     assert set(np.unique(found)) == {0, 1, 2}
