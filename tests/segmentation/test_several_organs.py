@@ -122,7 +122,7 @@ KEYS = tuple(SliceKey(name, name, index) for name in ("a", "b") for index in ran
 
 
 def slice_set(masks: np.ndarray) -> SliceSet:
-    shows = masks.any(axis=(1, 2))
+    shows = np.asarray(masks.any(axis=(1, 2)))
     return SliceSet(np.zeros(SHAPE, np.int16), masks, shows, np.ones(6, bool), KEYS, {})
 
 
