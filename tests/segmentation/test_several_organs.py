@@ -22,7 +22,7 @@ from crossmod.errors import InputError
 from crossmod.metrics.segmentation import surface_distance
 from crossmod.networks.unet import make_network
 from crossmod.report.build import build_report
-from crossmod.report.collect import one_line
+from crossmod.report.collect import arms, one_line
 from crossmod.runs import Run
 from crossmod.segmentation import train as segment_train
 from crossmod.segmentation.cases import synthetic_cases
@@ -306,6 +306,12 @@ def test_a_report_shows_each_organ(tmp_path: Path, run: Run) -> None:
     line = one_line(run.card)
     assert line.startswith(f"mean Dice of 2 organs {scores['patient']['dice']:.3f} by patient")
     assert f"spleen {scores['organs']['spleen']['patient']['dice']:.3f}" in line
+
+
+def test_arms_of_other_organs_are_named_by_them(run: Run, tmp_path: Path, both: Stores) -> None:
+    alone = segment(tmp_path / "alone", both.mr, organs=("liver",), steps=1, loss="dice_cross_entropy")
+    names = [arm.name for arm in arms([run, alone])]
+    assert names == ["24 real, liver and spleen, steps 0", "24 real, organs ['liver'], steps 1"]
 
 
 def test_a_trained_one_finds_both_by_number(run: Run, both: Stores) -> None:

@@ -244,10 +244,17 @@ def _arm(runs: tuple[Run, ...], varying: Sequence[str]) -> Arm:
     if settings["min_consistency"]:
         name += f", consistency {settings['min_consistency']} or more"
     settings = as_recorded(settings)
-    name += "".join(f", {key.replace('_', ' ')} {settings[key]}" for key in varying)
+    name += "".join(f", {_in_name(key, settings[key])}" for key in varying)
     if cards[0]["leaking"]:
         name += " (split by slice: leaking)"
     return Arm(name, runs, _shared(cards[0]), settings["count"])
+
+
+def _in_name(key: str, value: Any) -> str:
+    """A setting that differs between arms; more than two organs only by their number, since names stand in figures."""
+    if key == "organs" and len(value) > 1:
+        return " and ".join(value) if len(value) == 2 else f"{len(value)} organs"
+    return f"{key.replace('_', ' ')} {value}"
 
 
 def baseline_of(all_arms: Sequence[Arm], arm: Arm) -> Arm | None:

@@ -151,7 +151,8 @@ def why_section(findings: Findings) -> dict[str, object] | None:
     names = list(why["strata"]["layer"]["arms"]) if why["strata"] else list((why["quality"] or {"arms": {}})["arms"])
     drawn = [names[place] for place in spread(len(names), DRAWN)] if names else []
     baselines = [arm["name"] for arm in findings.get("arms", ()) if arm["baseline"] is None]
-    organ = findings.get("organ", "organ")
+    several = any(arm.get("organs") for arm in findings["arms"])
+    organ = "organs" if several else findings.get("organ", "organ")
     return {
         "notes": why["notes"],
         "drawn": f"{len(drawn)} of {len(names)} arms are drawn." if len(drawn) < len(names) else "",
