@@ -295,6 +295,19 @@ def test_a_side_without_an_organ_is_refused(tmp_path: Path) -> None:
             segment(tmp_path / "run", tmp_path / "mr", organs=ORGANS, test_patients=(held,))
 
 
+def test_a_side_without_any_slice_is_refused(tmp_path: Path) -> None:
+    """The held-out patient has none of the organs, and is tested on slices that show them."""
+    rng = np.random.default_rng(0)
+    with writing_store(tmp_path / "mr") as writer:
+        for number in range(3):
+            volume = two_organs(rng, "mr")
+            assert volume.labels is not None
+            labels = volume.labels if number else np.zeros_like(volume.labels)
+            writer.add(f"mr-{number}", volume.with_labels(labels, volume.label_names), patient=f"mr-{number}")
+    with pytest.raises(InputError, match="no test slice that shows liver"):
+        segment(tmp_path / "run", tmp_path / "mr", organs=ORGANS, test_on="organ", test_patients=("mr-0",))
+
+
 def test_a_report_shows_each_organ(tmp_path: Path, run: Run) -> None:
     build_report([run.path], tmp_path / "page.html")
     page = (tmp_path / "page.html").read_text()

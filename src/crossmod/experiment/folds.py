@@ -104,8 +104,7 @@ class FoldCases:
 
 
 def sides_of(store: Store, settings: SegmentSettings) -> FoldCases:
-    """Both sides of the fold of `settings`; refused with fewer patients than folds, or a side without an
-    organ."""
+    """Both sides of the fold of `settings`; refused with fewer patients than folds, or a side without an organ."""
     sequence = settings.sequence if settings.modality == "mr" else None
     patients = [case.patient for case in store.select(settings.modality, sequence=sequence)]
     records = labelled_cases(store, settings)

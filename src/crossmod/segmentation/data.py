@@ -169,8 +169,10 @@ def _not_shown(slices: SliceSet, indexes: Sequence[int], organs: Sequence[str]) 
     if len(organs) == 1:
         return [] if slices.shows[list(indexes)].any() else [organs[0]]
     assert slices.masks is not None
-    seen = sum(np.bincount(slices.masks[i].ravel(), minlength=1 + len(organs)) for i in indexes)
-    return [organ for organ, pixels in zip(organs, np.atleast_1d(seen)[1:], strict=True) if not pixels]
+    pixels = np.zeros(1 + len(organs), np.int64)
+    for index in indexes:
+        pixels += np.bincount(slices.masks[index].ravel(), minlength=len(pixels))
+    return [organ for organ, number in zip(organs, pixels[1:], strict=True) if not number]
 
 
 def _check_for_leaks(chosen: SegmentationData, patients: set[str], tested: set[str]) -> None:
