@@ -11,7 +11,15 @@ from typing import Any, TypeVar
 
 from crossmod.config import build, with_changes
 from crossmod.errors import InputError
-from crossmod.settings import ONE_INPUT, WITHOUT_SEGMENTOR, SegmentSettings, SplitSettings, TranslateSettings
+from crossmod.settings import (
+    CONTROLS,
+    ONE_INPUT,
+    WITHOUT_SEGMENTOR,
+    ImageSettings,
+    SegmentSettings,
+    SplitSettings,
+    TranslateSettings,
+)
 
 TRANSLATE: dict[str, TranslateSettings] = {
     # Rafiq et al. 2025, section 4, and what the code that they adapted defaults to.
@@ -70,6 +78,8 @@ TRANSLATE |= {
     f"tiny_{name}": with_changes(settings, branch_blocks=1, **TRANSLATE["tiny"].model_dump(include=_SMALL))
     for name, settings in CRESPI.items()
 }
+# Controls by their own names: settings for the data as in rafiq2025, and nothing is trained.
+TRANSLATE |= {name: TranslateSettings(family=name) for name in CONTROLS}
 
 SEGMENT: dict[str, SegmentSettings] = {
     # Rafiq et al. 2025, section 4: 300 epochs of all slices with liver, batch 2, tested on slices with liver.
@@ -169,7 +179,18 @@ def _idle_of_split(s: SplitSettings) -> dict[str, str]:
     return found
 
 
+# What a control takes from its settings; all others are of networks and their training.
+_OF_CONTROLS = frozenset(
+    {*ImageSettings.model_fields, "family", "inputs", "contrast", "source", "source_patients", "slices"}
+    | {"ct_slices", "mr_slices"}
+)
+
+
 def _idle_of_translate(s: TranslateSettings) -> dict[str, str]:
+    if s.family in CONTROLS:
+        own = {"sequence": "no --inputs beside it"} if s.inputs else {}
+        unused = [name for name in TranslateSettings.model_fields if name not in _OF_CONTROLS]
+        return own | dict.fromkeys(unused, "a --family with networks with it, such as essnet: controls have none")
     found = {}
     if s.family in WITHOUT_SEGMENTOR:
         found |= dict.fromkeys(("lambda_5", "bounded_logits"), "--family essnet with it, which has a segmentor")

@@ -33,6 +33,12 @@ _BUILT_IN: dict[str, dict[str, str]] = {
         "cyclegan": "crossmod.synthesis.cyclegan:FAMILY",
         "essnet": "crossmod.synthesis.essnet:FAMILY",
         "multi_input": "crossmod.synthesis.multi_input:FAMILY",
+        "source": "crossmod.synthesis.control_families:SOURCE",
+        "histogram": "crossmod.synthesis.control_families:HISTOGRAM",
+        "fda": "crossmod.synthesis.control_families:FDA",
+        "random_contrast": "crossmod.synthesis.control_families:RANDOM_CONTRAST",
+        "class_contrast": "crossmod.synthesis.control_families:CLASS_CONTRAST",
+        "painted": "crossmod.synthesis.control_families:PAINTED",
     },
     "adversarial_loss": {
         "least_squares": "crossmod.synthesis.losses:least_squares",

@@ -19,6 +19,8 @@ BEFORE_FRAMES: Mapping[str, Any] = {"frame": "stretch", "pixel_mm": 0.0}
 # Of the built-in families.
 ONE_INPUT = ("cyclegan", "essnet")
 WITHOUT_SEGMENTOR = ("cyclegan", "multi_input")
+# Families without networks, which change the intensities of source slices.
+CONTROLS = ("source", "histogram", "fda", "random_contrast", "class_contrast", "painted")
 
 
 def member_of(kind: registry.Kind) -> AfterValidator:
@@ -141,7 +143,8 @@ class TranslateSettings(TrainSettings):
     """Training a translator; the defaults are those of Rafiq et al. 2025."""
 
     family: Annotated[str, member_of("family")] = "essnet"
-    """`cyclegan`; `essnet`: CycleGAN with a segmentor; `multi_input`: CycleGAN with several MR inputs."""
+    """`cyclegan`; `essnet`: CycleGAN with a segmentor; `multi_input`: CycleGAN with several MR inputs; or a control
+    without networks: source, histogram, fda, random_contrast, class_contrast, painted."""
     inputs: tuple[str, ...] = ()
     """MR sequences, one input each, registered by patient; `t1_in+t1_out` is one input that may be either."""
     contrast: Literal["any", "yes", "no"] = "any"
@@ -238,7 +241,7 @@ class TranslateSettings(TrainSettings):
         several = len(self.inputs) > 1
         if self.inputs and self.sequence:
             raise ValueError(f"--sequence or --inputs, got both ({self.sequence} and {', '.join(self.inputs)})")
-        if several and self.family in ONE_INPUT:
+        if several and self.family in (*ONE_INPUT, *CONTROLS):
             raise ValueError(f"--family multi_input for several inputs, got --family {self.family}")
         if several and any("+" in one for one in self.inputs):
             raise ValueError(f"`+` with a single input only, got {', '.join(self.inputs)}")

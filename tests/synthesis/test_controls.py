@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from skimage.exposure import match_histograms
 
+from crossmod.synthesis import controls
 from crossmod.synthesis.controls import (
     AIR,
     bezier,
@@ -42,16 +43,20 @@ def test_a_matched_histogram_is_the_targets_and_keeps_order_and_air() -> None:
 
 
 def test_low_frequencies_are_the_targets_and_phases_the_sources() -> None:
-    source, target = 0.3 * slices(2), 0.3 * slices(3)
+    # Within [0, 1] after the change, so that nothing is clipped.
+    source, target = 0.3 * slices(2), 0.3 * slices(3) + 0.1
     amplitude = mean_amplitude(target)
     changed = swap_amplitude(source, amplitude, beta=0.1)
-    spectrum, before = (np.fft.fftshift(np.fft.fft2(x), axes=(-2, -1)) for x in (changed, source))
+    spectrum, before = (np.fft.fftshift(np.fft.fft2((x + 1) / 2), axes=(-2, -1)) for x in (changed, source))
     # rows: 10 +- floor(0.1 * 20) = 2, columns: 13 +- floor(0.1 * 26) = 2.
     low = np.zeros(source.shape[1:], bool)
     low[8:13, 11:16] = True
     assert np.abs(spectrum)[:, low] == pytest.approx(np.broadcast_to(amplitude[low], (3, 25)), rel=1e-3)
     assert spectrum[:, ~low] == pytest.approx(before[:, ~low], abs=1e-3)
     assert swap_amplitude(source[:1], mean_amplitude(source[:1])) == pytest.approx(source[:1], abs=1e-5)
+    # The mean brightness is the target's, also if the source's is on the other side of 0.
+    dark, bright = np.full((1, 16, 16), -0.5, np.float32), np.full((1, 16, 16), 0.25, np.float32)
+    assert swap_amplitude(dark, mean_amplitude(bright)) == pytest.approx(bright, abs=1e-5)
 
 
 def test_random_contrast_keeps_the_place_of_edges_and_differs_from_draw_to_draw() -> None:
@@ -74,19 +79,35 @@ def test_a_bezier_curve_is_a_line_where_its_points_are_on_one_and_is_solved_by_h
 
 
 def test_each_class_has_a_contrast_of_its_own_and_air_stays_air() -> None:
-    rng = np.random.default_rng(4)
     image = slices(4, 1)[0]
     classes = np.zeros(image.shape, int)
     classes[10:] = 2
-    made = class_contrast(image, classes, rng)
-    assert np.array_equal(made == -1, image <= AIR) or (made[image <= AIR] == -1).all()
-    assert np.abs(made).max() <= 1
-    for number in (0, 2):
-        inside = (classes == number) & (image > AIR)
-        x, y = image[inside], made[inside]
-        steps = np.diff(y[np.argsort(x)])
-        # Monotone, one way or the other.
-        assert (steps >= -1e-6).all() or (steps <= 1e-6).all()
+    directions = []
+    for seed in range(40):
+        made = class_contrast(image, classes, np.random.default_rng(seed))
+        assert np.array_equal(made[image <= AIR], image[image <= AIR])
+        assert np.abs(made).max() <= 1
+        rises = []
+        for number in (0, 2):
+            inside = (classes == number) & (image > AIR)
+            steps = np.diff(made[inside][np.argsort(image[inside])])
+            # Monotone, one way or the other; at most the 40 % beyond the kept percentiles are cut.
+            assert (steps >= -1e-6).all() or (steps <= 1e-6).all()
+            assert (np.abs(made[inside]) < 1).mean() > 0.5
+            rises.append(bool(steps.sum() > 0))
+        directions.append(rises)
+    # Outside of labels it always falls, in a label half of the time.
+    assert not any(rises[0] for rises in directions)
+    assert 8 < sum(rises[1] for rises in directions) < 32
+
+
+def test_a_class_keeps_its_range_before_it_is_moved(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(controls, "SCALE_SPREAD", 0.0)
+    monkeypatch.setattr(controls, "LOCATION_SPREAD", 0.0)
+    image = slices(4, 1)[0]
+    made = class_contrast(image, np.zeros(image.shape, int), np.random.default_rng(0))
+    inside = image > AIR
+    assert (made[inside].min(), made[inside].max()) == pytest.approx((image[inside].min(), image[inside].max()), 1e-4)
 
 
 def test_painted_classes_have_means_of_their_own() -> None:
@@ -99,6 +120,23 @@ def test_painted_classes_have_means_of_their_own() -> None:
     assert (air[:, None] < inside).mean() > 0.9
     # Which is brighter is drawn.
     assert 0.1 < (inside[:, 0] > inside[:, 1]).mean() < 0.9
+    assert np.array_equal(painted(np.ones((8, 8), int), np.random.default_rng(0)), np.full((8, 8), -1, np.float32))
+
+
+def test_painted_is_the_gaussian_of_a_class_if_nothing_else_is_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (("BIAS", 0.0), ("GAMMA", 0.0), ("BLUR", 0.0)):
+        monkeypatch.setattr(controls, name, value)
+    monkeypatch.setattr(controls, "MEANS", (100.0, 100.0))
+    monkeypatch.setattr(controls, "SPREADS", (10.0, 10.0))
+    monkeypatch.setattr(controls, "AIR_MEANS", (0.0, 0.0))
+    monkeypatch.setattr(controls, "AIR_SPREADS", (0.0, 0.0))
+    classes = np.zeros((60, 60), int)
+    classes[10:50, 10:50] = 1
+    made = painted(classes, np.random.default_rng(0))
+    assert (made[classes == 0] == -1).all()
+    # Mean 100 and standard deviation 10: their ratio outlasts the spread over [-1, 1].
+    inside = made[classes == 1] + 1
+    assert inside.std() / inside.mean() == pytest.approx(0.1, rel=0.06)
 
 
 def test_classes_to_paint_are_tissues_and_organs() -> None:

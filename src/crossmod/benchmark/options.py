@@ -2,14 +2,20 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from crossmod.config import Settings, with_changes
 from crossmod.presets import SEGMENT, TRANSLATE
-from crossmod.settings import Compile, Device, Precision, SegmentSettings, TranslateSettings, member_of
+from crossmod.settings import CONTROLS, Compile, Device, Precision, SegmentSettings, TranslateSettings, member_of
 
 # From this size on the paper's preset is meant, also on a CPU.
 PAPER_FROM_PIXELS = 128
+
+
+def _with_networks(family: str) -> str:
+    if family in CONTROLS:
+        raise ValueError(f"a family with networks, since a control has none to time, got {family!r}")
+    return family
 
 
 class Timing(Settings):
@@ -39,7 +45,7 @@ class SegmentBench(Timing):
 class TranslateBench(SegmentBench):
     """What `bench train` and `bench synthesize` ask."""
 
-    family: Annotated[str, member_of("family")] = "essnet"
+    family: Annotated[str, member_of("family"), AfterValidator(_with_networks)] = "essnet"
     """The networks: essnet has a segmentor, cyclegan has none; multi_input is timed with one input."""
     filters: int | None = Field(default=None, ge=1)
     """Width of the first layer of all networks; default: the preset's."""

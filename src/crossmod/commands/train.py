@@ -11,7 +11,16 @@ from crossmod.errors import InputError
 from crossmod.files import PathName
 from crossmod.presets import SEGMENT, STATED, TRANSLATE, Chosen, with_asked
 from crossmod.progress import say
-from crossmod.settings import PANELS, Device, Machine, SegmentSettings, TranslateSettings, as_recorded, pixel_words
+from crossmod.settings import (
+    CONTROLS,
+    PANELS,
+    Device,
+    Machine,
+    SegmentSettings,
+    TranslateSettings,
+    as_recorded,
+    pixel_words,
+)
 
 if TYPE_CHECKING:
     from crossmod.data.store import Store
@@ -48,7 +57,8 @@ def train(
         ct: Store with CT cases, or several.
         mr: Store with MR cases, or several.
         preset: Settings to start from: rafiq2025 (the paper), tiny (for a CPU), or one of Crespi et al.: all_in,
-            in_phase, in_phase_plus, t2, in_n_out, in_n_out_hum or triple, each also as tiny_NAME.
+            in_phase, in_phase_plus, t2, in_n_out, in_n_out_hum or triple, each also as tiny_NAME; or a control by its
+            name, such as source.
         config: YAML file whose settings override the preset's, such as the config.yaml of another run.
         dry_run: Print the settings and stop.
         settings: Fields of `TranslateSettings` and `Machine`.
@@ -67,7 +77,11 @@ def train(
 
     run = train_translator(Path(out), ct=several(ct), mr=several(mr), settings=chosen, machine=machine)
     card = run.card
-    say(f"{out}: {card['family']}, {card['steps']} steps in {card['seconds']:.0f} s. Pictures: {run.path / 'samples'}")
+    if chosen.family in CONTROLS:
+        say(f"{out}: the control {card['family']}, fitted in {card['seconds']:.0f} s; nothing was trained.")
+    else:
+        pictures = f"Pictures: {run.path / 'samples'}"
+        say(f"{out}: {card['family']}, {card['steps']} steps in {card['seconds']:.0f} s. {pictures}")
     say(f"{card['settings']['size']} pixels of a slice: {pixel_words(card['settings'])}.")
     if card["best"]:
         say(f"Best of its scored epochs: {card['best']['epoch'] + 1}; `synthesize` uses it by default.")

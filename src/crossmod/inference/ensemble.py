@@ -22,6 +22,7 @@ from crossmod.files import read_json
 from crossmod.inference.predict import Prediction, pooled
 from crossmod.inference.types import About, Network
 from crossmod.settings import Device, Machine
+from crossmod.synthesis.families import refuse_control
 from crossmod.synthesis.translator import Epoch, Translator, load_translator
 from crossmod.version import __version__
 
@@ -46,9 +47,11 @@ def load_run(path: Path, *, device: Device = "auto", epoch: Epoch = "auto") -> R
     """The network of a finished training run.
 
     Raises:
-        InputError: the folder is not a finished training run, or its weights are damaged.
+        InputError: the folder is not a finished training run, or its weights are damaged; or it is of a control.
     """
     translator = load_translator(path, epoch=epoch, machine=Machine(device=device))
+    if translator.control is not None:
+        refuse_control(translator.settings)
     return RunNetwork(about_run(translator, path), translator)
 
 

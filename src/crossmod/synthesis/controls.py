@@ -1,20 +1,23 @@
-"""Controls: source slices with other intensities, made without training; what a translator must do better than.
+"""Formulas of the controls: source slices with other intensities, without training; what a network must do better than.
 
 Notable:
-- All work on the slices of one case in [-1, 1], where air is -1, and leave every structure where it is.
-- What is drawn is drawn for each slice, so that two slices of a case differ like slices of two scanners.
+- All work on slices in [-1, 1], where air is -1, and leave every structure where it is.
+- Random contrasts are drawn for each slice, as in the training of the papers: two slices of a case then differ like
+  slices of two scanners.
+- Numbers are those of the public code of the papers; docstrings say where the code here does something else.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812 - the usual name
-from jaxtyping import Float, Float32, Int
+from jaxtyping import Float, Float32, Int, Num
 from scipy.ndimage import gaussian_filter, zoom
 
 Slices = Float32[np.ndarray, "slices rows columns"]
 Slice = Float32[np.ndarray, "rows columns"]
+Classes = Int[np.ndarray, "rows columns"]
 
 # Pixels above this are not air; as in `engine.alarms`.
 AIR = -0.9
@@ -43,28 +46,39 @@ def match_histogram(images: Slices, target: Float[np.ndarray, " quantiles"]) -> 
     return np.where(images > AIR, matched, -1).astype(np.float32)
 
 
-def mean_amplitude(images: Slices) -> Float[np.ndarray, "rows columns"]:
-    """Mean amplitude of the Fourier transforms of slices, the mean in the middle."""
-    return np.abs(np.fft.fftshift(np.fft.fft2(images), axes=(-2, -1))).mean(axis=0)
+def mean_amplitude(images: Iterable[Slice]) -> Float[np.ndarray, "rows columns"]:
+    """Mean amplitude of the Fourier transforms of slices, spread over [0, 1]; frequency 0 is in the middle."""
+    total, count = np.zeros(()), 0
+    for image in images:
+        total, count = total + np.abs(_spectrum((image + 1) / 2)), count + 1
+    return total / max(count, 1)
 
 
 def swap_amplitude(images: Slices, amplitude: Float[np.ndarray, "rows columns"], beta: float = 0.05) -> Slices:
     """Fourier domain adaptation (Yang and Soatto 2020, Eq. 3): amplitudes of low frequencies are those of the target.
 
     x' = F^-1(M_beta A_target + (1 - M_beta) A_source, P_source), where M_beta is 1 in the square
-    [-beta H, beta H] x [-beta W, beta W] around frequency 0. Here A_target is the mean over training slices.
+    [-beta H, beta H] x [-beta W, beta W] around frequency 0; beta 0.05 is the middle one of the three of the paper.
+
+    Two deviations: A_target is the mean over training slices, not that of one random image; and images are in [0, 1]
+    while they are transformed, so that the mean of either side, whose sign is part of the phase, is positive.
     """
-    spectrum = np.fft.fftshift(np.fft.fft2(images), axes=(-2, -1))
+    spectrum = _spectrum((images + 1) / 2)
     size = np.array(images.shape[1:])
     middle, half = size // 2, np.floor(beta * size).astype(int)
     low = tuple(slice(m - h, m + h + 1) for m, h in zip(middle, half, strict=True))
     mixed = np.abs(spectrum)
     mixed[(slice(None), *low)] = amplitude[low]
     spectrum = mixed * np.exp(1j * np.angle(spectrum))
-    return np.real(np.fft.ifft2(np.fft.ifftshift(spectrum, axes=(-2, -1)))).clip(-1, 1).astype(np.float32)
+    changed = np.real(np.fft.ifft2(np.fft.ifftshift(spectrum, axes=(-2, -1))))
+    return (changed.clip(0, 1) * 2 - 1).astype(np.float32)
 
 
-# Layers, hidden channels and kernel sizes of the public code of Ouyang et al.
+def _spectrum(images: Float[np.ndarray, "*slices rows columns"]) -> np.ndarray:
+    return np.fft.fftshift(np.fft.fft2(images), axes=(-2, -1))
+
+
+# Layers, hidden channels and kernel sizes of the public code of Ouyang et al. (models/imagefilter.py).
 LAYERS, CHANNELS, KERNELS = 4, 2, (1, 3)
 
 
@@ -72,8 +86,10 @@ def random_contrast(image: Slice, rng: np.random.Generator) -> Slice:
     """Global intensity non-linear augmentation, GIN (Ouyang et al. 2022, Sec. III-B).
 
     g(x) = a net(x) + (1 - a) x, with a uniform in [0, 1] and a random net of four convolutions (1 x 1 or 3 x 3, two
-    channels, weights and shifts from N(0, 1), leaky ReLU between them); then g is scaled to the Frobenius norm of x.
-    Here x is in [0, 1], so that the norm is not that of the air; the result is spread over [-1, 1].
+    channels, weights and shifts from N(0, 1), leaky ReLU between them).
+
+    Deviations: x is in [0, 1], not standardised; instead of scaling g to the Frobenius norm of x, it is spread over
+    [-1, 1], which any scale leads to; edges are repeated, not padded with 0, which would frame the image.
     """
     x = torch.from_numpy((image + 1) / 2)[None, None]
     hidden = x
@@ -83,12 +99,10 @@ def random_contrast(image: Slice, rng: np.random.Generator) -> Slice:
         size = int(rng.choice(KERNELS))
         weights = torch.from_numpy(rng.standard_normal((outputs, inputs, size, size)).astype(np.float32))
         shift = torch.from_numpy(rng.standard_normal(outputs).astype(np.float32))
-        hidden = F.conv2d(hidden, weights, shift, padding=size // 2)
+        hidden = F.conv2d(F.pad(hidden, [size // 2] * 4, mode="replicate"), weights, shift)
         hidden = F.leaky_relu(hidden) if layer < LAYERS - 1 else hidden
     share = float(rng.random())
-    mixed = share * hidden + (1 - share) * x
-    mixed = mixed * (x.norm() / mixed.norm().clamp(min=1e-6))
-    return spread(mixed[0, 0].numpy())
+    return spread((share * hidden + (1 - share) * x)[0, 0].numpy())
 
 
 def spread(image: Float[np.ndarray, "rows columns"]) -> Slice:
@@ -99,7 +113,7 @@ def spread(image: Float[np.ndarray, "rows columns"]) -> Slice:
 
 def bezier(values: Float[np.ndarray, "*shape"], controls: Float[np.ndarray, "2 2"]) -> Float[np.ndarray, "*shape"]:
     """A cubic Bézier curve from (0, 0) over two control points to (1, 1), as a function of its x; linear between 1000
-    points: B(t) = (1 - t)^3 P0 + 3 (1 - t)^2 t P1 + 3 (1 - t) t^2 P2 + t^3 P3."""
+    points: B(t) = (1 - t)^3 P0 + 3 (1 - t)^2 t P1 + 3 (1 - t) t^2 P2 + t^3 P3. It rises if the points are in [0, 1]."""
     t = np.linspace(0, 1, 1000)[:, None]
     points = np.array([(0.0, 0.0), *controls, (1.0, 1.0)])
     x, y = (
@@ -108,50 +122,81 @@ def bezier(values: Float[np.ndarray, "*shape"], controls: Float[np.ndarray, "2 2
     return np.interp(values, x, y)
 
 
-# Of the public code of Su et al.: spread of scale and location, and their limits.
-SCALE_SPREAD, SCALE_LIMITS, LOCATION_SPREAD = 0.1, (0.9, 1.1), 0.1
+# Of the public code of Su et al. (dataloaders/location_scale_augmentation.py): spread of scale and location, the limits
+# of the scale, and the percentiles that the location must leave inside the range.
+SCALE_SPREAD, SCALE_LIMITS, LOCATION_SPREAD, KEPT = 0.1, (0.9, 1.1), 0.5, (20, 80)
 
 
-def class_contrast(image: Slice, classes: Int[np.ndarray, "rows columns"], rng: np.random.Generator) -> Slice:
-    """Location-scale augmentation by class (Su et al. 2023, Sec. 3.1): x' = a f_c(x) + b in each class c.
+def class_contrast(image: Slice, classes: Classes, rng: np.random.Generator) -> Slice:
+    """Class-level location-scale augmentation of SLAug (Su et al. 2023, "local" in the code): x' = a f_c(x) + b in each
+    class c; air keeps its values.
 
-    f_c is a random Bézier curve, rising, or falling for half of the classes; a is from N(1, 0.1), cut to 0.9 to 1.1,
-    b from N(0, 0.1). Air stays air.
+    f_c is a random Bézier curve over the range of the class, falling outside of labels, and falling or rising with
+    equal chance in a label. a is from N(1, 0.1), cut to 0.9 to 1.1; b from N(0, 0.5), cut so that the middle 60 % of
+    the class stay inside the range. Deviations: air is below 0.05 of the range, not 0.01, and left out of the classes'
+    ranges and percentiles; no fusion with a globally changed image by the gradient of a network that is trained on it.
     """
     x = (image + 1) / 2
-    result = np.zeros_like(x)
-    for number in np.unique(classes):
-        value = bezier(x, rng.random((2, 2)))
-        value = 1 - value if rng.random() < 0.5 else value
-        scale = np.clip(rng.normal(1, SCALE_SPREAD), *SCALE_LIMITS)
-        result = np.where(classes == number, scale * value + rng.normal(0, LOCATION_SPREAD), result)
-    return np.where(image > AIR, result.clip(0, 1) * 2 - 1, -1).astype(np.float32)
+    result = x.copy()
+    body = image > AIR
+    for number in np.unique(classes[body]):
+        inside = body & (classes == number)
+        falls = bool(number == 0 or rng.random() < 0.5)
+        result[inside] = _moved(_curved(x[inside], falls, rng), rng)
+    return np.where(body, result * 2 - 1, image).astype(np.float32)
 
 
-# Of SynthSeg (Billot et al. 2023, Table 1), for intensities of 0 to 255: means, spreads, and log of the bias field.
-MEANS, SPREADS, BIAS, BLUR = (25.0, 225.0), (5.0, 25.0), 0.5, 1.0
+def _curved(values: Float[np.ndarray, " pixels"], falls: bool, rng: np.random.Generator) -> np.ndarray:
+    """The values after a random Bézier curve from their smallest to their largest."""
+    low, width = values.min(), max(np.ptp(values), 1e-6)
+    curved = bezier((values - low) / width, rng.random((2, 2)))
+    return low + width * (1 - curved if falls else curved)
 
 
-def painted(classes: Int[np.ndarray, "rows columns"], rng: np.random.Generator) -> Slice:
-    """An image painted from classes alone, as SynthSeg does (Billot et al. 2023, Sec. 3.1): Gaussian intensities of a
-    random mean and spread in each class, a smooth random bias field, and blur. Class 0 is air and stays dark."""
+def _moved(values: Float[np.ndarray, " pixels"], rng: np.random.Generator) -> np.ndarray:
+    """A random scale and location."""
+    scale = np.clip(rng.normal(1, SCALE_SPREAD), *SCALE_LIMITS)
+    low, high = np.percentile(values, KEPT)
+    return (scale * values + np.clip(rng.normal(0, LOCATION_SPREAD), -low, 1 - high)).clip(0, 1)
+
+
+# Of the public code of SynthSeg (SynthSeg/model_inputs.py and brain_generator.py), for intensities of 0 to 255: means
+# and standard deviations of tissues and of dark air, largest values, spread of the bias field in the logarithm and its
+# share of the image's size, spread of the logarithm of gamma.
+MEANS, SPREADS, AIR_MEANS, AIR_SPREADS = (25.0, 225.0), (5.0, 25.0), (0.0, 15.0), (0.0, 5.0)
+BRIGHTEST, BIAS, BIAS_SCALE, GAMMA = 300.0, 0.7, 0.025, 0.5
+# Largest standard deviation of the blur in pixels.
+BLUR = 1.0
+
+
+def painted(classes: Classes, rng: np.random.Generator) -> Slice:
+    """An image painted from classes alone, as SynthSeg does (Billot et al. 2023): Gaussian intensities of a random mean
+    and spread in each class, a smooth bias field, gamma, and blur; a slice of one class is constant.
+
+    Deviations: class 0 is air and always dark (in the code one time in four), as in CT and MR; labels are not deformed
+    and the resolution stays, since images of all controls keep their structures; slices are painted one by one.
+    """
+    numbers = np.unique(classes)
+    if len(numbers) < 2:
+        return np.full(classes.shape, -1, np.float32)
     image = np.zeros(classes.shape)
-    for number in np.unique(classes):
-        mean, width = (rng.uniform(*MEANS), rng.uniform(*SPREADS)) if number else (0.0, MEANS[0] / 5)
-        image = np.where(classes == number, rng.normal(mean, width, classes.shape), image)
-    coarse = rng.normal(0, rng.uniform(0, BIAS), (4, 4))
-    field = zoom(coarse, np.array(classes.shape) / 4, order=3)
-    image = gaussian_filter(np.abs(image) * np.exp(field), BLUR * rng.random())
-    return (image.clip(0, 255) / 127.5 - 1).astype(np.float32)
+    for number in numbers:
+        means, spreads = (MEANS, SPREADS) if number else (AIR_MEANS, AIR_SPREADS)
+        own = rng.normal(rng.uniform(*means), rng.uniform(*spreads), classes.shape)
+        image = np.where(classes == number, own, image)
+    coarse = np.maximum(np.ceil(np.array(classes.shape) * BIAS_SCALE), 2).astype(int)
+    field = rng.normal(0, rng.uniform(0, BIAS), tuple(coarse))
+    image = image * np.exp(np.asarray(zoom(field, np.array(classes.shape) / coarse, order=1)))
+    image = (spread(image.clip(0, BRIGHTEST)) + 1) / 2
+    image = image ** np.exp(rng.normal(0, GAMMA))
+    return spread(gaussian_filter(image, BLUR * rng.random()))
 
 
 # HU below which a pixel is lung or gas, fat, fluid, soft tissue, contrast-enhanced tissue; above: bone.
 TISSUES: Mapping[str, float] = {"gas": -200.0, "fat": -20.0, "fluid": 25.0, "soft": 90.0, "enhanced": 180.0}
 
 
-def tissue_classes(
-    hu: Float[np.ndarray, "rows columns"], organs: Int[np.ndarray, "rows columns"]
-) -> Int[np.ndarray, "rows columns"]:
+def tissue_classes(hu: Num[np.ndarray, "*shape"], organs: Int[np.ndarray, "*shape"]) -> Int[np.ndarray, "*shape"]:
     """Classes to paint: tissues by HU, 0 for gas and air, and a class for each organ."""
     tissues = np.digitize(hu, [*TISSUES.values()])
-    return np.where(organs > 0, organs + len(TISSUES), tissues)
+    return np.where(organs > 0, organs.astype(int) + len(TISSUES), tissues)

@@ -36,6 +36,7 @@ from crossmod.metrics.paired import SHIFT_LIMIT_MM, shift_between
 from crossmod.metrics.segmentation import label_consistency
 from crossmod.progress import track
 from crossmod.settings import Machine, TranslateSettings
+from crossmod.synthesis.families import Images, SourceSlices, needs_labels
 from crossmod.synthesis.training_data import side_groups
 from crossmod.synthesis.translator import Epoch, Translator, load_translator
 
@@ -80,7 +81,7 @@ def synthesize(
     for line in people.lines:
         log.info("%s", line)
     (store,) = people.stores
-    organ = model.settings.organs[0] if slices == "organ" or model.segmentor is not None else None
+    organ = model.settings.organs[0] if slices == "organ" or _labelled_only(model) else None
     groups = side_groups(store, model.settings.source, _of_its_sequences(model), organ=organ)
     _check_unit(store, groups, model)
     # A person with both scans, whose target side is tested on, makes no training slices either.
@@ -201,15 +202,12 @@ def _translate_case(
     pairs = zip(intensities, volumes, strict=True)
     inputs = [step.to_model(stack_of(volume.voxels, chosen, of_stack)) for step, volume in pairs]
     before = time.monotonic()
-    fakes, answer = model.translate(np.concatenate(inputs, axis=1))
+    if model.control is None:
+        fakes, answer = model.translate(np.concatenate(inputs, axis=1))
+    else:
+        fakes, answer = model.changed(_source_slices(first, inputs[0][:, 0], chosen), record.id), None
     speed = len(chosen) / max(time.monotonic() - before, 1e-9)
-    if np.ptp(fakes) < 1e-3:
-        raise InputError(
-            model.run,
-            found=f"a constant output for {record.id}",
-            expected="an image",
-            do="The training collapsed: look at its samples folder; train again with another --seed.",
-        )
+    _refuse_constant(model, fakes, record.id)
     unit = target.get("unit", "HU")
     volume = replace(
         take_slices(first, chosen),
@@ -220,12 +218,34 @@ def _translate_case(
         acquisition={},
         stated_unit=unit if model.target == "ct" and unit != "HU" else None,
     )
-    few = spread(len(chosen), SHIFTS_MEASURED)
-    shifts = np.median([shift_between(inputs[0][i, 0], fakes[i]) for i in few], axis=0)
+    # A control moves nothing.
+    few = spread(len(chosen), SHIFTS_MEASURED if model.control is None else 0)
+    shifts = np.median([shift_between(inputs[0][i, 0], fakes[i]) for i in few], axis=0) if few else (0.0, 0.0)
     scores: list[float | None] = [None] * len(chosen)
     if answer is not None and truth is not None:
         scores = [label_consistency(seen, truth[i]) for seen, i in zip(answer, chosen, strict=True)]
     return _TranslatedCase(volume, answer, chosen, scores, intensities[0], (float(shifts[0]), float(shifts[1])), speed)
+
+
+def _labelled_only(model: Translator) -> bool:
+    return model.segmentor is not None or needs_labels(model.settings)
+
+
+def _source_slices(volume: Volume, images: Images, chosen: list[int]) -> SourceSlices:
+    """What a control sees of the chosen slices of a case, on the pixels of the model."""
+    labels = None if volume.labels is None else volume.labels[chosen]
+    return SourceSlices(images, labels, volume.voxels[chosen] if volume.unit == "HU" else None)
+
+
+def _refuse_constant(model: Translator, fakes: Images, case: str) -> None:
+    if np.ptp(fakes) >= 1e-3:
+        return
+    do = (
+        "The training collapsed: look at its samples folder; train again with another --seed."
+        if model.control is None
+        else "Leave the case out: its slices show nothing in the window, or only air."
+    )
+    raise InputError(model.run, found=f"a constant output for {case}", expected="an image", do=do)
 
 
 def _provenance(

@@ -29,6 +29,7 @@ from crossmod.metrics.fingerprint import MOST_PATIENTS, CaseGrid, Fingerprint, T
 from crossmod.runs import BestEpochCard, Run, TranslatorCard, start_training
 from crossmod.settings import Machine, TranslateSettings
 from crossmod.synthesis.families import family_of
+from crossmod.synthesis.train_control import refuse_unsuited, train_control
 from crossmod.synthesis.training_data import (
     Slices,
     TrainingData,
@@ -71,9 +72,13 @@ def _train(out: Path, data: TrainingData, asked: TranslateSettings, machine: Mac
         found = f"{family.title} and several inputs ({', '.join(settings.inputs)})"
         do = "Use --family multi_input, or give one input."
         raise InputError("--inputs", found=found, expected="a family of several inputs", do=do)
+    if family.control is not None:
+        refuse_unsuited(family.control, data, settings)
     start = partial(start_training, out, KIND, settings, data.inputs)
     if finished := finished_run(out, start, world):
         return finished
+    if family.control is not None:
+        return train_control(out, data, settings, measured, start, world)
     # Everything that can be refused is refused before the run folder is made.
     slices: Slices = {side: training_slices(data, side, settings) for side in data.stores}
     scored: Slices = {side: scored_slices(data, side, settings) for side in data.stores if settings.select_every}

@@ -27,6 +27,7 @@ from crossmod.errors import InputError
 from crossmod.runs import ExtentCard, TranslatorSideCard
 from crossmod.seeds import derive, rng
 from crossmod.settings import TranslateSettings
+from crossmod.synthesis.families import needs_labels
 
 log = logging.getLogger(__name__)
 
@@ -64,8 +65,8 @@ def divide(stores: dict[Modality, Store], settings: TranslateSettings, *, otherw
     ask = settings.split == "patient"
     people = who_is_who([stores[side] for side in sides], same_people=settings.same_people, ask=ask)
     stores = dict(zip(sides, people.stores, strict=True))
-    # Only a segmentor needs labels; CycleGAN takes any case.
-    labelled = settings.source if settings.family == "essnet" else None
+    # Only a segmentor and some controls need labels; CycleGAN takes any case.
+    labelled = settings.source if needs_labels(settings) else None
     if labelled is not None:
         _check_labelled(stores[labelled], labelled, settings)
     cases: Groups = {
@@ -95,13 +96,23 @@ def divide(stores: dict[Modality, Store], settings: TranslateSettings, *, otherw
 
 
 def _check_labelled(store: Store, side: Modality, settings: TranslateSettings) -> None:
-    """Refuse to train a segmentor on a store without labels."""
+    """Refuse a store without labels for a family that needs them."""
     cases = [case for case in store.cases if case.modality == side]
     if cases and not any(settings.organs[0] in case.labels.values() for case in cases):
         known = sorted({name for case in cases for name in case.labels.values()})
         found = f"no {side} case with {settings.organs[0]} labels (labels: {', '.join(known) or 'none'})"
-        do = "Prepare with labels, name other --organs, or train without a segmentor: --family cyclegan."
-        raise InputError(store.path, found=found, expected=f"labelled {settings.organs[0]} for --family essnet", do=do)
+        do = f"Prepare with labels, name other --organs, or {_without_labels(settings)}."
+        expected = f"labelled {settings.organs[0]} for --family {settings.family}"
+        raise InputError(store.path, found=found, expected=expected, do=do)
+
+
+def _without_labels(settings: TranslateSettings) -> str:
+    """Which family does without labels."""
+    return (
+        "train without a segmentor: --family cyclegan"
+        if settings.family == "essnet"
+        else "use a control that needs none, such as --family random_contrast"
+    )
 
 
 def side_groups(
@@ -179,10 +190,12 @@ def stack_mm(data: TrainingData, settings: TranslateSettings) -> float:
     return settings.stack_mm or max(spacings)
 
 
-def training_slices(data: TrainingData, side: Modality, settings: TranslateSettings) -> tuple[SliceSet, ...]:
-    """The training slices of one side, with the margin of the random cut: one set per image of the stacks, the stack of
-    the first input first."""
-    sets = _slices(data.stores[side], data.train[side], side, settings, training_scale(settings))
+def training_slices(
+    data: TrainingData, side: Modality, settings: TranslateSettings, scale: Scale | None = None
+) -> tuple[SliceSet, ...]:
+    """The training slices of one side: one set per image of the stacks, the stack of the first input first. Default
+    `scale`: with the margin of the random cut."""
+    sets = _slices(data.stores[side], data.train[side], side, settings, scale or training_scale(settings))
     first = sets[0]
     chosen = list(range(len(first)))
     if settings.split == "slice" and side != settings.source:
@@ -205,7 +218,7 @@ def _slices(
     store: Store, groups: Sequence[RegisteredScans], side: Modality, settings: TranslateSettings, scale: Scale
 ) -> tuple[SliceSet, ...]:
     by_first = {group.first.id: group for group in groups}
-    labelled = side == settings.source and settings.family == "essnet"
+    labelled = side == settings.source and needs_labels(settings)
 
     def of_input(index: int) -> SliceSet:
         slices = load_slices(
@@ -219,8 +232,8 @@ def _slices(
         )
         if labelled and not slices.shows.any():
             found = f"no training slice of {settings.source} that shows {' or '.join(settings.organs)}"
-            do = "Check the labels, name other --organs, or train without a segmentor: --family cyclegan --slices all."
-            raise InputError(store.path, found=found, expected="some, for --family essnet", do=do)
+            do = f"Check the labels, name other --organs, or {_without_labels(settings)} --slices all."
+            raise InputError(store.path, found=found, expected=f"some, for --family {settings.family}", do=do)
         return slices
 
     return tuple(of_input(index) for index in range(len(groups[0].records)))

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, cast
 
@@ -20,8 +20,10 @@ from crossmod.engine.device import Compute, apply, choose, pick_device, prepare
 from crossmod.errors import InputError
 from crossmod.networks.blocks import blocks
 from crossmod.runs import TranslatorCard, open_run
+from crossmod.seeds import rng
 from crossmod.settings import Machine, TranslateSettings, as_recorded
-from crossmod.synthesis.families import family_of
+from crossmod.synthesis.families import Control, SourceSlices, Statistics, family_of
+from crossmod.synthesis.train_control import statistics_in
 
 KIND = "train"
 
@@ -35,11 +37,13 @@ class Translator:
     settings: TranslateSettings
     card: TranslatorCard
     run: str  # name of the run folder
-    generator: nn.Module  # from source to target
+    generator: nn.Module  # from source to target; of a control, which has none, the identity
     segmentor: nn.Module | None  # S, if the family has one
     weights: str  # SHA-256 of the weights that are used
     compute: Compute
     best: bool = False  # whether they are those of the best epoch; False if epochs were not scored
+    control: Control | None = None  # of a family without networks
+    statistics: Statistics = field(default_factory=dict)  # of the control
 
     @property
     def target(self) -> Modality:
@@ -92,6 +96,12 @@ class Translator:
         """
         return apply(self.generator, self.segmentor, images[:, None] if images.ndim == 3 else images, self.compute)
 
+    def changed(self, slices: SourceSlices, case: str) -> Float[np.ndarray, "slices size size"]:
+        """The slices of one case as the control of this run changes them; what is drawn depends on the run's seed and
+        the name of the case."""
+        assert self.control is not None
+        return self.control.change(slices, self.statistics, rng(self.settings.seed, "control", case))
+
 
 def load_translator(path: Path, *, epoch: Epoch = "auto", machine: Machine | None = None) -> Translator:
     """The translator that a finished run made; `auto`: of the best epoch if the run scored its epochs, else of the
@@ -115,11 +125,16 @@ def load_translator(path: Path, *, epoch: Epoch = "auto", machine: Machine | Non
         prepare([network], blocks([network]), compute)
         return network
 
-    family, forth = family_of(settings.family), settings.generators[0]
+    family, forth, run = family_of(settings.family), settings.generators[0], path.resolve().name
+    if family.control is not None:
+        found = statistics_in(networks)
+        return Translator(
+            settings, card, run, nn.Identity(), None, sha256, compute, control=family.control, statistics=found
+        )
     return Translator(
         settings=settings,
         card=card,
-        run=path.resolve().name,
+        run=run,
         generator=loaded(forth, family.generators(settings)[forth]),
         segmentor=loaded("S", family.segmentor(settings)) if family.segmentor else None,
         weights=sha256,
