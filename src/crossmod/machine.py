@@ -13,7 +13,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from crossmod.settings import SegmentSettings, TranslateSettings
+from crossmod.settings import CONTROLS, SegmentSettings, TranslateSettings
 
 ROOT = Path("/")
 MEMINFO = Path("proc/meminfo")
@@ -103,7 +103,8 @@ AnySettings = TranslateSettings | SegmentSettings
 def first_layer(settings: AnySettings) -> int:
     """Values in the output of the first layer: pixels x channels x slices per step."""
     if isinstance(settings, TranslateSettings):
-        channels = max(settings.generator_filters, settings.discriminator_filters)
+        # A control has no networks.
+        channels = max(settings.generator_filters, settings.discriminator_filters) * (settings.family not in CONTROLS)
     else:
         # A network of another package is assumed to be wide.
         channels = CHANNELS.get(settings.network, 64)

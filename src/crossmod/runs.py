@@ -175,6 +175,14 @@ class NnunetCard(TypedDict):
     probabilities: str
 
 
+class AdaptedCard(TypedDict):
+    """The unlabelled images that statistics of batch norm were estimated on, and the number of these layers."""
+
+    slices: int
+    patients: list[str]
+    layers: int
+
+
 class SegmenterCard(TrainingCard):
     """The card of a run of `segment`."""
 
@@ -184,6 +192,7 @@ class SegmenterCard(TrainingCard):
     tested: dict[str, list[int]]
     scores: SegmentationScores
     slices_per_second: float
+    adapted: NotRequired[AdaptedCard]  # with `adapt_batch_norm`
     unmeasured: NotRequired[list[str]]
     nnunet: NotRequired[NnunetCard]
 

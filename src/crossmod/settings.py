@@ -33,10 +33,15 @@ def _is_none(value: object) -> bool:
     return value is None
 
 
+def _is_off(value: object) -> bool:
+    """The same for those that are on or off."""
+    return value is False
+
+
 # Heading of each setting in the help of `train` and `segment`; all others are "Data".
 _PANELS = {
     "Networks": "family network generator_filters generator_blocks branch_blocks discriminator_filters "
-    "discriminator_layers stack stack_mm ema bounded_logits",
+    "discriminator_layers adapt_batch_norm stack stack_mm ema bounded_logits",
     "Losses": "adversarial loss lambda_1 lambda_2 lambda_3 lambda_4 lambda_5 pool_size",
     "Schedule": "learning_rate discriminator_learning_rate beta_1 weight_decay schedule batch_size epochs steps decay "
     "sample_every select_every select_patients patience seed",
@@ -305,6 +310,9 @@ class SegmentSettings(TrainSettings):
     """Instead of `augment`: rotate, shift and scale more, and vary gamma, contrast and noise."""
     augmentation: Annotated[str | None, member_of("augmentation")] = Field(default=None, exclude_if=_is_none)
     """Instead of `augment`: an augmentation that an installed package adds, by its name."""
+    adapt_batch_norm: bool = Field(default=False, exclude_if=_is_off)
+    """After training, estimate the statistics of batch norm again on all real images of the training side, labelled or
+    not (AdaBN); for networks with batch norm."""
     loss: Annotated[str, member_of("segmentation_loss")] = "cross_entropy"
     """`cross_entropy`, as in the paper; `dice_cross_entropy`: with soft Dice over the batch, as in nnU-Net. Of several
     organs: cross-entropy of all classes, and the mean of the organs' soft Dice."""

@@ -118,7 +118,7 @@ def test_from_mr_to_ct(tmp_path: Path, stores: Stores) -> None:
     assert all(
         made.read(case.id).voxels.min() >= -160 and made.read(case.id).voxels.max() <= 240 for case in made.cases
     )
-    with pytest.raises(InputError, match="--family painted: --source mr. Expected: CT in HU"):
+    with pytest.raises(InputError, match=r"--family painted: --source mr\. Expected: CT in HU"):
         control(tmp_path / "painted", stores.ct, stores.mr, "painted", source="mr")
 
 

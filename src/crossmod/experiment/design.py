@@ -1,17 +1,18 @@
 """The design of an experiment, a short YAML file: translators, segmenters, counts, folds and seeds."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, model_validator
 
-from crossmod.config import Modality, Settings, build, read_yaml
+from crossmod.config import Modality, Settings, build, read_yaml, with_changes
 from crossmod.errors import InputError
 from crossmod.presets import SEGMENT, TRANSLATE, Chosen, with_asked
-from crossmod.settings import SegmentSettings, TranslateSettings
+from crossmod.settings import ImageSettings, SegmentSettings, TranslateSettings
+from crossmod.synthesis.families import is_control
 
 PRESETS = Path(__file__).parent / "presets"
 
@@ -19,6 +20,12 @@ PRESETS = Path(__file__).parent / "presets"
 DECIDED = frozenset(
     {"split", "test_slices", "folds", "fold", "split_seed", "test_patients", "train_patients", "seed", "count"}
     | {"source_patients", "min_consistency", "without_real", "same_people"}
+)
+# Settings of a translator, and some of them of a segmenter, about what is seen of which data; with the same ones,
+# networks and controls differ in nothing else.
+ABOUT_DATA = (
+    *("organs", "sequence", "window", "percentiles", "size", "frame", "pixel_mm"),
+    *("inputs", "contrast", "source", "slices", "ct_slices", "mr_slices"),
 )
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 COUNT = re.compile(r"(\d+)|(\d+(?:\.\d+)?)x")
@@ -113,8 +120,14 @@ class Design(Settings):
 
     @cached_property
     def translator_settings(self) -> dict[str, TranslateSettings]:
-        """Of each translator, without fold and seed."""
-        return {name: _settings(TRANSLATE, recipe, f"translators.{name}") for name, recipe in self.translators.items()}
+        """Of each translator, without fold and seed; controls see the data as the first network does."""
+        own = {name: _settings(TRANSLATE, recipe, f"translators.{name}") for name, recipe in self.translators.items()}
+        controls = {name for name, settings in own.items() if is_control(settings.family)}
+        like = next((own[name] for name in own if name not in controls), None)
+        like = like or next(iter(self.segmenter_settings.values()))
+        for name in controls:
+            own[name] = _seen_alike(own[name], like, self.translators[name].settings)
+        return own
 
     @cached_property
     def segmenter_settings(self) -> dict[str, SegmentSettings]:
@@ -134,6 +147,14 @@ class Design(Settings):
             do = "Set `source` of the translators or `modality` of the segmenters."
             raise InputError("design", found=found, expected="one modality", do=do)
         return next(iter(targets))
+
+
+def _seen_alike(control: TranslateSettings, like: ImageSettings, stated: Collection[str]) -> TranslateSettings:
+    """A control's settings with all of another run that are about data; those that the design states stay."""
+    values = {name: value for name, value in like.model_dump(include=set(ABOUT_DATA)).items() if name not in stated}
+    # A control has one input.
+    values |= {"inputs": values["inputs"][:1]} if values.get("inputs") else {}
+    return with_changes(control, **values)
 
 
 def _settings(presets: dict[str, Chosen], recipe: Recipe, where: str) -> Chosen:

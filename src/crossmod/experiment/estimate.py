@@ -136,7 +136,8 @@ class Estimate:
 def estimate(jobs: Iterable[Job], root: Path, machine: Machine) -> Estimate:
     """Time some steps, and add up the time of all unfinished jobs, without that of compiling."""
     left = [job for job in jobs if not job.finished(root)]
-    shapes = {_shape(job): job for job in left if job.kind != "synthesize"}
+    # Controls have no steps.
+    shapes = {_shape(job): job for job in left if job.kind != "synthesize" and job.work}
     rates = {shape: _measure(job, machine) for shape, job in track(shapes.items(), "Timing some steps")}
     by_name = {job.name: job for job in jobs}
     seconds: dict[Kind, float] = {}
@@ -151,7 +152,7 @@ def estimate(jobs: Iterable[Job], root: Path, machine: Machine) -> Estimate:
             took = job.work * per_step / 8
             room += job.work * PIXEL * int(model.settings["size"]) ** 2
         else:
-            per_step, checkpoint = rates[_shape(job)]
+            per_step, checkpoint = rates.get(_shape(job), (0.0, 0))
             took = job.work * per_step
             room += checkpoint * machine.keep
         seconds[job.kind] = seconds.get(job.kind, 0.0) + took + FIXED_SECONDS

@@ -5,10 +5,12 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from crossmod.engine.logger import training
+from crossmod.experiment.controls import compare_with_controls
 from crossmod.experiment.plan import Arm, Plan
 from crossmod.experiment.results import BY_RUN, Result, arm_scores, patients_of
 from crossmod.files import to_json
 from crossmod.report.experiment.schema import (
+    AgainstControls,
     ArmFinding,
     Comparison,
     Findings,
@@ -85,7 +87,10 @@ def families(plan: Plan, scores: Mapping[str, ArmScores]) -> Iterator[tuple[str,
 def findings(plan: Plan, results: Sequence[Result], draws: int) -> Findings:
     """The statistics of all arms that have results; `draws` are for the share in which each count is the best."""
     scores = {metric: arm_scores(results, metric) for metric in METRICS}
-    compared = compare(plan, scores, untrained_baselines(results))
+    untrained = untrained_baselines(results)
+    compared = compare(plan, scores, untrained)
+    facts = {arm.name: facts_of(plan, arm, untrained.get(arm.baseline or "", "")) for arm in plan.arms.values()}
+    controls = compare_with_controls(plan, scores[MAIN], facts)
     arms = [arm for arm in plan.arms.values() if arm.name in scores[MAIN]]
     organs = next(iter(plan.design.segmenter_settings.values())).organs
     by_organ = _by_organ(plan, results)
@@ -98,7 +103,9 @@ def findings(plan: Plan, results: Sequence[Result], draws: int) -> Findings:
         "seeds": list(plan.design.seeds),
         "draws": draws,
         "patients": patients_of(results, arms[0].name) if arms else [],
-        "arms": [_arm(arm, results, scores, compared, by_organ.get(arm.name, {})) for arm in arms],
+        "arms": [
+            _arm(arm, results, scores, compared, controls.get(arm.name), by_organ.get(arm.name, {})) for arm in arms
+        ],
         "curves": _curves(plan, scores[MAIN], compared[MAIN], draws),
         "missing": [arm.name for arm in plan.arms.values() if arm.name not in scores[MAIN]],
     }
@@ -132,6 +139,7 @@ def _arm(
     results: Sequence[Result],
     scores: Scores,
     compared: Comparisons,
+    controls: AgainstControls | None,
     organs: Mapping[str, OrganFinding],
 ) -> ArmFinding:
     own = [result for result in results if result.arm.name == arm.name]
@@ -151,6 +159,7 @@ def _arm(
             "effects": {metric: compared[metric].get(arm.name) for metric in METRICS},
             "by_patient": scored.by_patient,
             "power": None if needed is None else {**vars(needed), "sentence": power.needed_in_words(needed)},
+            "controls": controls,
             "seconds": sum(result.card["seconds"] for result in own),
             **({"organs": organs} if organs else {}),
         }

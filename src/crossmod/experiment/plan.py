@@ -16,7 +16,7 @@ from crossmod.presets import Chosen
 from crossmod.seeds import derive
 from crossmod.segmentation.cases import refuse_partly_labelled, slices_showing
 from crossmod.settings import SegmentSettings, TranslateSettings, pixel_words
-from crossmod.synthesis.families import family_of
+from crossmod.synthesis.families import family_of, is_control
 from crossmod.synthesis.training_data import divide, side_groups
 
 log = logging.getLogger(__name__)
@@ -151,7 +151,8 @@ class _Builder:
         most = max(min(limits[side] or count, count) for side, count in slices.items())
         where = f"fold {fold}" + (f", seed {seed}" if self.plan.design.retrain else "")
         stores = {side: self.paths[side] for side in ("ct", "mr")}
-        steps = max(most // settings.batch_size, 1) * settings.epochs
+        # Nothing is trained for a control.
+        steps = 0 if is_control(settings.family) else max(most // settings.batch_size, 1) * settings.epochs
         self._add(Job(train, "train", f"{name}, {where}", plain, stores, {}, work=steps))
         organ = settings.organs[0]
         source = side_groups(data.stores[settings.source], settings.source, settings, organ=organ)

@@ -93,9 +93,10 @@ class ExperimentResult:
 
     @property
     def sentences(self) -> list[str]:
-        """The effect of each arm, in a sentence."""
+        """The effect of each arm, and its comparison with the controls, in a sentence each."""
         effects = [arm["effects"][MAIN] for arm in self.findings["arms"]]
-        return [effect["sentence"] for effect in effects if effect is not None]
+        controls = [arm.get("controls") for arm in self.findings["arms"]]
+        return [found["sentence"] for found in (*effects, *controls) if found is not None]
 
     @property
     def failed(self) -> list[str]:

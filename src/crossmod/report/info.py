@@ -190,7 +190,8 @@ def _rows_of_card(card: Card) -> Iterator[tuple[str, str]]:
     )
     if card["kind"] == "train":
         yield "family", family_name(card["family"])
-        yield "parameters", ", ".join(f"{name} {number:,}" for name, number in card["parameters"].items())
+        counts = ", ".join(f"{name} {number:,}" for name, number in card["parameters"].items())
+        yield "parameters", counts or "none: a control"
         for side, data in card["data"].items():
             yield side, f"{data['slices']} slices of {count(len(data['patients']), 'patient')}"
             if words := extent_words(card.get("extents", {}).get(side)):

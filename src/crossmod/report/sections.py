@@ -227,6 +227,8 @@ def cost_of_translator(name: str, cards: Sequence[Card], made: Iterable[Store]) 
     speeds = [
         float(np.mean([case.synthetic.slices_per_second for case in store.cases if case.synthetic])) for store in made
     ]
+    if not counts:  # a control
+        return _cost(name, "none", cards, speeds)
     return _cost(Cell(name, (detail,)), f"{sum(counts.values()):,}", cards, speeds)
 
 

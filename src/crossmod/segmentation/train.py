@@ -23,7 +23,8 @@ from crossmod.engine.memory import fitting
 from crossmod.engine.optimizers import averaged
 from crossmod.engine.state import parameters
 from crossmod.machine import is_small
-from crossmod.runs import Run, SegmenterCard, SegmenterDataCard, start_training
+from crossmod.runs import AdaptedCard, Run, SegmenterCard, SegmenterDataCard, start_training
+from crossmod.segmentation.adapt_batch_norm import adapt_run, refuse_without_batch_norm
 from crossmod.segmentation.data import SegmentationData, Split, choose_cases
 from crossmod.segmentation.model import build
 from crossmod.segmentation.predict import KIND, predict
@@ -57,6 +58,8 @@ def _train(out: Path, chosen: SegmentationData, machine: Machine, world: Distrib
     if finished := finished_run(out, start, world):
         return finished
     # Everything that can be refused is refused before the run folder is made.
+    if settings.adapt_batch_norm:
+        refuse_without_batch_norm(settings)
     sides = chosen.load()
     run = world.once(start)
     compute = choose(world.device, settings.precision, ranks=world.ranks, blocks=False)
@@ -76,6 +79,10 @@ def _train(out: Path, chosen: SegmentationData, machine: Machine, world: Distrib
     network = trainee.model["segmenter"]
 
     def finish() -> None:
+        adapted: AdaptedCard | None = None
+        if settings.adapt_batch_norm:
+            with compute.inference():
+                adapted = adapt_run(network, run, done.step, chosen, sides.test, world.device)
         with compute.inference():
             prediction = predict(network, sides.test, world.device)
         write_predictions(run.path / "predictions", chosen, sides.test, prediction.answer)
@@ -88,6 +95,8 @@ def _train(out: Path, chosen: SegmentationData, machine: Machine, world: Distrib
             "scores": score_organs(sides.test, prediction.answer, prediction.probability, settings.organs, chosen.real),
             "slices_per_second": round(prediction.slices_per_second, 1),
         }
+        if adapted is not None:
+            card["adapted"] = adapted
         run.finish(card)
 
     world.once(finish)

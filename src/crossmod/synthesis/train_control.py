@@ -15,6 +15,7 @@ from crossmod.data.pixel_size import model_scale
 from crossmod.data.slices import SliceSet
 from crossmod.data.splits import split_in_words
 from crossmod.engine import checkpoint
+from crossmod.engine.device import describe_device
 from crossmod.engine.distributed import Distributed
 from crossmod.errors import InputError
 from crossmod.runs import ExtentCard, Run, TranslatorCard
@@ -80,10 +81,10 @@ def _fitted(
         "steps": 0,
         "seconds": round(time.monotonic() - began, 1),
         "seconds_per_epoch": 0.0,
-        "device": "cpu",
+        "device": describe_device(torch.device("cpu")),
         "threads": [],
         "processes": 1,
-        "compute": "no training",
+        "compute": "",
         "weights_sha256": checkpoint.weights_hash(weights),
         "best": None,
         "parameters": {},

@@ -50,8 +50,34 @@ def answer(experiment: Experiment) -> dict[str, object]:
 
 
 def sentences(experiment: Experiment) -> list[str]:
-    """What each arm adds to its baseline, in a sentence."""
-    return [_sentence(arm) for arm in experiment.arms if arm["baseline"] is not None]
+    """What each arm adds to its baseline, and how it compares with controls, in a sentence each."""
+    return [_sentence(arm) for arm in experiment.arms if arm["baseline"] is not None] + _of_controls(experiment)
+
+
+def _of_controls(experiment: Experiment) -> list[str]:
+    return [found["sentence"] for arm in experiment.arms if (found := arm.get("controls"))]
+
+
+def against_controls(experiment: Experiment) -> dict[str, object] | None:
+    """Every arm of a network compared with every control; None without controls."""
+    found = [(arm["name"], own) for arm in experiment.arms if (own := arm.get("controls"))]
+    if not found:
+        return None
+    head = ("Arm", "Control", "Difference of 3D Dice [95 %]", "p (Holm)", "Verdict")
+    words = {"improves": "better", "hurts": "worse"}
+    rows = [
+        [
+            name,
+            row["control"],
+            with_interval(row, sign=True),
+            "" if row["verdict"] == "not comparable" else p_value(row["holm"]),
+            Cell(words.get(row["verdict"], row["verdict"]), (), row["verdict"]),
+        ]
+        for name, own in found
+        for row in own["rows"]
+    ]
+    tests = max(own["tests"] for _, own in found)
+    return {"table": Table(head, rows), "sentences": _of_controls(experiment), "tests": tests}
 
 
 def _verdict(arm: ArmFinding) -> str:
@@ -303,6 +329,7 @@ def build_experiment_report(root: Path, out: Path, *, sources: Sequence[Path] = 
         "failures": lambda: experiment_warnings.failures(experiment),
         "results": lambda: results(experiment) if experiment.arms else None,
         "organs": lambda: organs(experiment),
+        "controls": lambda: against_controls(experiment),
         "others": lambda: other_scores(experiment),
         "pictures": lambda: pictures(experiment),
         "tables": lambda: tables(experiment),

@@ -12,6 +12,7 @@ from crossmod.errors import InputError
 from crossmod.files import read_json
 from crossmod.html.format import Table, count, listed
 from crossmod.metrics.paired import SHIFT_LIMIT_MM
+from crossmod.presets import TRANSLATE
 from crossmod.report.collect import DESIGN, FINDINGS, PLAN, Arm, Card
 from crossmod.report.experiment.schema import ArmFinding, Comparison, Findings, PlanFile
 from crossmod.report.sections import LEAKS, constant, shifted, unequal_steps
@@ -164,6 +165,8 @@ def read_experiment(root: Path) -> Experiment:
     return Experiment(root, findings, read_yaml(root / DESIGN), plan, finished, of_segmenters)
 
 
+# The family of the control that changes nothing.
+UNCHANGED = "source"
 PARTIAL = ("hd95", "assd", "mssd", "ravd")
 # Student's t with four degrees of freedom is 2.8, with three 3.2, with one 12.7.
 FEW_FOLDS = 5
@@ -204,6 +207,12 @@ def _of_the_design(experiment: Experiment) -> Iterator[str]:
         for arm in experiment.compared
         if (why := effect_of(arm).get("untrained"))
     )
+    families = families_of(experiment.design)
+    if families and UNCHANGED not in families.values():
+        yield (
+            "The control is missing: whether a network is needed, or unchanged source slices help as much, is not "
+            "known. Add `source: {preset: source}` to translators."
+        )
     if len(found["seeds"]) < 2:
         yield (
             "One seed per arm: two runs of one arm often differ by more than two arms do, so that no effect is shown, "
@@ -220,6 +229,16 @@ def _of_the_design(experiment: Experiment) -> Iterator[str]:
             f"{len(found['folds'])} folds: the effect that a fold's translator and training side have on all of its "
             "patients is estimated from these few, so that intervals are wide. More folds make them narrower."
         )
+
+
+def families_of(design: Mapping[str, object]) -> dict[str, str]:
+    """By translator of a design, its family."""
+    recipes = design.get("translators")
+    found: dict[str, str] = {}
+    for name, recipe in recipes.items() if isinstance(recipes, dict) else ():
+        preset = TRANSLATE.get(recipe.get("preset", ""))
+        found[name] = recipe.get("settings", {}).get("family") or (preset.family if preset else "")
+    return found
 
 
 def _translators(experiment: Experiment) -> dict[str, int]:

@@ -8,7 +8,7 @@ from crossmod.html.format import count, from_to, listed
 from crossmod.report.collect import Card, family_name
 from crossmod.report.experiment.data import Experiment, ReadRun, effect_of
 from crossmod.report.experiment.paper import cards_of_segmenters
-from crossmod.settings import pixel_words
+from crossmod.settings import CONTROLS, pixel_words
 from crossmod.version import __version__
 
 # Keys of references.bib: always cited, of MONAI, and by network of MONAI.
@@ -93,6 +93,8 @@ def _pair(values: Sequence[float | int] | None) -> str:
 
 def _translator(experiment: Experiment, name: str, runs: Sequence[ReadRun]) -> str:
     card = runs[0].card
+    if card["family"] in CONTROLS:
+        return _control(name, card["family"])
     s, data = card["settings"], [run.card["data"] for run in runs]
     sides = "; ".join(
         f"{side.upper()}: {from_to(each[side]['slices'] for each in data)} slices of "
@@ -120,6 +122,18 @@ def _translator(experiment: Experiment, name: str, runs: Sequence[ReadRun]) -> s
     )
 
 
+def _control(name: str, family: str) -> str:
+    how = {
+        "source": "the labelled source slices as they are, scaled as the input of the translators",
+        "histogram": "source slices with the histogram of the target's training slices",
+        "fda": "source slices with the low-frequency amplitudes of the target (Yang and Soatto 2020)",
+        "random_contrast": "source slices after random shallow networks (GIN, Ouyang et al. 2022)",
+        "class_contrast": "source slices with random curves for each label (SLAug, Su et al. 2023)",
+        "painted": "slices painted from the source's tissues and labels (after SynthSeg, Billot et al. 2023)",
+    }[family]
+    return f"Control {name}. No network: {how}, of the same source patients as those of the translators."
+
+
 def _segmenter(name: str, cards: Sequence[Card]) -> str:
     s = cards[0]["settings"]
     optimiser = f"AdamW, weight decay {s['weight_decay']:g}" if s.get("weight_decay") else "Adam"
@@ -127,6 +141,7 @@ def _segmenter(name: str, cards: Sequence[Card]) -> str:
     extra += [f"running averages of weights ({s['ema']:g})"] if s.get("ema") else []
     extra += ["strong augmentation"] if s.get("strong_augment") else ["augmentation"] if s.get("augment") else []
     extra += [f"augmentation {s['augmentation']}"] if s.get("augmentation") else []
+    extra += ["batch norm adapted to unlabelled images (AdaBN, Li et al. 2016)"] if s.get("adapt_batch_norm") else []
     steps = from_to(card["steps"] for card in cards)
     long = f"{steps} steps" if s.get("steps") else f"{count(s['epochs'], 'epoch')} ({steps} steps)"
     return (
@@ -164,12 +179,22 @@ def _statistics(experiment: Experiment) -> str:
         "baseline finds the organ no better than the best mask that is the same in every slice, or its loss had not "
         "stopped falling. Intervals of single arms are Student's t over patients. Surface distances (HD95, ASSD, MSSD) "
         "are in mm between voxels with background across a face, and RAVD is the difference of the volumes in percent "
-        f"of the true one, as in CHAOS (Kavur et al. 2021). {_scope(experiment)}"
+        f"of the true one, as in CHAOS (Kavur et al. 2021). {_controls(experiment)}{_scope(experiment)}"
     ).strip()
 
 
 def _mean(experiment: Experiment) -> str:
     return ", averaged over the organs; so are all other scores of a patient" if experiment.several_organs else ""
+
+
+def _controls(experiment: Experiment) -> str:
+    tests = [found["tests"] for arm in experiment.arms if (found := arm.get("controls"))]
+    if not tests:
+        return ""
+    return (
+        "Each arm of a translator was compared with each control of the same count in the same way; Holm's procedure "
+        f"over these {max(tests)} comparisons. "
+    )
 
 
 def _variance(experiment: Experiment) -> str:
@@ -198,7 +223,9 @@ def _scope(experiment: Experiment) -> str:
 
 
 def _software(experiment: Experiment) -> str:
-    runs = [*experiment.translators.values(), *experiment.segmenters.values()]
+    everything = [*experiment.translators.values(), *experiment.segmenters.values()]
+    # Controls compute nothing to speak of.
+    runs = [run for run in everything if run.card["steps"]]
     devices = listed(dict.fromkeys(str(run.card["device"]) for run in runs if run.card.get("device")))
     precisions = listed(dict.fromkeys(str(run.card["compute"]) for run in runs if run.card.get("compute")))
     versions = _versions(runs)

@@ -82,6 +82,24 @@ class Comparison(EffectRow):
     failures: NotRequired[str]
 
 
+class ControlRow(EffectRow):
+    """An arm of a network compared with that of a control, `arm`, by 3D Dice: its mean minus that of the control."""
+
+    control: str
+    arm: str
+    holm: float | None
+    verdict: Verdict
+    obstacle: str
+
+
+class AgainstControls(TypedDict):
+    """Comparisons of an arm with controls; `tests` is the number that the correction of their p values counts."""
+
+    tests: int
+    rows: list[ControlRow]
+    sentence: str
+
+
 class Score(TypedDict):
     """The mean over patients with its interval, the mean of each seed, and the number of patients without a score."""
 
@@ -134,6 +152,7 @@ class ArmFinding(TypedDict):
     effects: dict[str, Comparison | None]
     by_patient: list[float | None]
     power: NotRequired[Power | None]
+    controls: NotRequired[AgainstControls | None]
     seconds: float
     organs: NotRequired[dict[str, OrganFinding]]
 
