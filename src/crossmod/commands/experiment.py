@@ -92,9 +92,9 @@ def run_experiment(
 
 @command("demo", 8)
 def run_demo(*, out: PathName = "demo", seed: int = 0, jobs: int = 0) -> Path:
-    """Run everything on made-up patients: phantom, stores, EssNet and CycleGAN, synthesis, U-Nets, report.
+    """Run everything on made-up patients: phantom, stores, EssNet and a control, synthesis, U-Nets, report.
 
-    Takes some minutes on two cores. Rerun the command to resume.
+    Takes about four minutes on two cores. Rerun the command to resume.
 
     Args:
         out: Folder for all results.

@@ -8,7 +8,7 @@ from crossmod.html.format import count, from_to, listed
 from crossmod.report.collect import Card, family_name
 from crossmod.report.experiment.data import Experiment, ReadRun, effect_of
 from crossmod.report.experiment.paper import cards_of_segmenters
-from crossmod.settings import CONTROLS, pixel_words
+from crossmod.settings import pixel_words
 from crossmod.version import __version__
 
 # Keys of references.bib: always cited, of MONAI, and by network of MONAI.
@@ -93,7 +93,7 @@ def _pair(values: Sequence[float | int] | None) -> str:
 
 def _translator(experiment: Experiment, name: str, runs: Sequence[ReadRun]) -> str:
     card = runs[0].card
-    if card["family"] in CONTROLS:
+    if not card["parameters"]:
         return _control(name, card["family"])
     s, data = card["settings"], [run.card["data"] for run in runs]
     sides = "; ".join(
@@ -130,7 +130,7 @@ def _control(name: str, family: str) -> str:
         "random_contrast": "source slices after random shallow networks (GIN, Ouyang et al. 2022)",
         "class_contrast": "source slices with random curves for each label (SLAug, Su et al. 2023)",
         "painted": "slices painted from the source's tissues and labels (after SynthSeg, Billot et al. 2023)",
-    }[family]
+    }.get(family, "source slices with other intensities")
     return f"Control {name}. No network: {how}, of the same source patients as those of the translators."
 
 
