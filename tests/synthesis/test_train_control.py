@@ -139,6 +139,21 @@ def test_without_labels(tmp_path: Path, stores: Stores) -> None:
         synthesize(labelled.path, source=ct, out=tmp_path / "unlabelled", slices="all", same_people="no")
 
 
+def test_sides_of_different_organs(tmp_path: Path, stores: Stores) -> None:
+    was = Store(stores.mr)
+    with writing_store(tmp_path / "mr") as writer:
+        for case in was.cases:
+            volume = was.read(case.id)
+            writer.add(case.id, volume.with_labels(volume.labels, {1: "spleen"}), patient=case.patient)
+    for family in ("histogram", "class_contrast"):
+        run = control(tmp_path / family, stores.ct, tmp_path / "mr", family)
+        made = synthesize(run.path, source=stores.ct, out=tmp_path / f"{family}-mr").store
+        assert set(made.cases[0].labels.values()) == {"liver"}
+        assert run.card["data"]["mr"]["slices"] == 4 * 6
+    with pytest.raises(InputError, match="labelled spleen for --family painted"):
+        control(tmp_path / "painted", stores.ct, tmp_path / "mr", "painted", organs=("spleen",))
+
+
 def test_one_slice_and_one_patient(tmp_path: Path, stores: Stores) -> None:
     rng = np.random.default_rng(0)
     volume = made_volume(rng, "ct", slices=3)
@@ -152,17 +167,12 @@ def test_one_slice_and_one_patient(tmp_path: Path, stores: Stores) -> None:
         assert made.cases[0].shape == (1, 32, 32)
 
 
-def test_a_constant_slice_is_refused(tmp_path: Path, stores: Stores) -> None:
-    volume = made_volume(np.random.default_rng(0), "ct")
-    with writing_store(tmp_path / "air") as writer:
-        voxels = np.full(volume.voxels.shape, -1000, np.int16)
-        voxels[2, 3, 4] = -900  # outside of the window
-        air = replace(volume, voxels=voxels, labels=None, label_names={})
-        writer.add("air", air, patient="air")
-    for family in ("source", "random_contrast", "histogram"):
-        run = control(tmp_path / family, stores.ct, stores.mr, family)
-        with pytest.raises(InputError, match=r"a constant output for air.*Leave the case out"):
-            synthesize(run.path, source=tmp_path / "air", out=tmp_path / f"{family}-mr", slices="all")
+def test_a_constant_case_is_refused(tmp_path: Path, stores: Stores) -> None:
+    """Nothing of the body is in the window: loading it as MR would find no contrast."""
+    for family in ("source", "random_contrast", "histogram", "class_contrast"):
+        run = control(tmp_path / family, stores.ct, stores.mr, family, window=(1000.0, 1200.0))
+        with pytest.raises(InputError, match=r"a constant output for ct-0.*Leave the case out"):
+            synthesize(run.path, source=stores.ct, out=tmp_path / f"{family}-mr")
 
 
 def test_what_needs_networks_is_refused(tmp_path: Path, stores: Stores) -> None:

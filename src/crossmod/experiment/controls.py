@@ -43,7 +43,8 @@ def compare_with_controls(
             shown = verdict(each, float(p), facts[arm.name])
             rows.setdefault(arm.name, []).append(_row(control, each, float(p), shown, obstacle(each, facts[arm.name])))
         for name, own in rows.items():
-            found[name] = {"tests": len(pairs), "rows": own, "sentence": in_words(name, own)}
+            words = in_words(name, own, facts[name].shared)
+            found[name] = {"tests": len(pairs), "rows": own, "sentence": words}
     return found
 
 
@@ -63,8 +64,15 @@ def _row(control: Arm, found: Effect, p: float, shown: Verdict, why: str) -> Con
     return to_json({**vars(found), **own})
 
 
-def in_words(name: str, rows: Sequence[ControlRow]) -> str:
-    """One sentence on an arm and its controls."""
+def in_words(name: str, rows: Sequence[ControlRow], shared: Sequence[str] = ()) -> str:
+    """One sentence on an arm and its controls; a second one on what its folds share, if a difference is shown."""
+    sentence = _difference_in_words(name, rows)
+    if not shared or not any(row["verdict"] in ("improves", "hurts") for row in rows):
+        return sentence
+    return f"{sentence} Folds share {' and '.join(shared)}: another training may do otherwise."
+
+
+def _difference_in_words(name: str, rows: Sequence[ControlRow]) -> str:
     known = [row for row in rows if row["verdict"] != "not comparable"]
     if not known:
         return f"{name}: not comparable with {_named(rows)}: {rows[0]['obstacle']}."

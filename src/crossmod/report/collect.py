@@ -101,7 +101,17 @@ def sources_of(runs: Sequence[Run], named: Sequence[Path]) -> dict[str, tuple[St
 
 
 # Of the built-in families, whose modules need not be imported for it.
-FAMILY = {"essnet": "EssNet", "cyclegan": "CycleGAN", "multi_input": "Multi-input CycleGAN"}
+FAMILY = {
+    "essnet": "EssNet",
+    "cyclegan": "CycleGAN",
+    "multi_input": "Multi-input CycleGAN",
+    "source": "Unchanged source",
+    "histogram": "Histogram matching",
+    "fda": "Fourier domain adaptation",
+    "random_contrast": "Random contrast",
+    "class_contrast": "Contrast by class",
+    "painted": "Painted tissues",
+}
 
 # What may differ between the runs of one arm, and between an arm and its baseline. `same_people` describes the data,
 # not the training.

@@ -59,9 +59,9 @@ def test_the_comparison_is_read_near_the_answer_and_printed(tmp_path: Path) -> N
     assert sentences[-1] == sentence
     assert page.index('id="answer"') < page.index(sentence) < page.index("Against the controls")
     table = page[page.index("Against the controls") :]
-    for words in ("+0.010 [+0.000, +0.020]", "not shown", "better", "random_contrast", "all 2 of these comparisons"):
+    for words in ("+0.010 [+0.000, +0.020]", "not shown", "better", "random_contrast", "(Holm: 2)"):
         assert words in table
-    assert "over these 2 comparisons" in page
+    assert "arms with the same baseline (2)" in page
     # The same folder without the key, as earlier versions wrote it.
     del findings["arms"][1]["controls"]
     save(root, json.loads(json.dumps(findings)))

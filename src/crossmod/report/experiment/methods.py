@@ -192,8 +192,8 @@ def _controls(experiment: Experiment) -> str:
     if not tests:
         return ""
     return (
-        "Each arm of a translator was compared with each control of the same count in the same way; Holm's procedure "
-        f"over these {max(tests)} comparisons. "
+        "Each arm of a translator was compared with each control of the same count in the same way, with Holm's "
+        f"procedure over all comparisons of arms with the same baseline ({max(tests)}). "
     )
 
 
