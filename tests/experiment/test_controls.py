@@ -5,16 +5,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from crossmod import registry
 from crossmod.experiment.controls import compare_with_controls, in_words
 from crossmod.experiment.design import Design, presets, read_design
 from crossmod.experiment.estimate import estimate
 from crossmod.experiment.plan import Plan, make_plan
 from crossmod.report.experiment.data import families_of
 from crossmod.report.experiment.schema import AgainstControls
+from crossmod.settings import CONTROLS as NAMES
 from crossmod.settings import Machine
 from crossmod.statistics.arm_scores import ArmScores
 from crossmod.statistics.paired_effects import effect
 from crossmod.statistics.verdicts import Facts, holm
+from crossmod.synthesis.families import is_control
 from tests.support.small_design import TRANSLATOR, small_design
 from tests.support.stores import Stores
 
@@ -133,6 +136,10 @@ def test_an_untrained_baseline_is_compared_with_nothing(stores: Stores) -> None:
     assert in_words(NETWORK, rows, ["one trained translator"]) == words
     rows[0]["verdict"] = "improves"
     assert in_words(NETWORK, rows, ["a seed"]).endswith(" Folds share a seed: another training may do otherwise.")
+
+
+def test_the_names_of_controls_are_those_of_the_registry() -> None:
+    assert {name for name in registry.built_in("family") if is_control(name)} == set(NAMES)
 
 
 def test_presets_have_controls_except_the_papers() -> None:

@@ -8,11 +8,11 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
+from crossmod import registry
 from crossmod.config import Modality, Settings, build, read_yaml, with_changes
 from crossmod.errors import InputError
 from crossmod.presets import SEGMENT, TRANSLATE, Chosen, with_asked
-from crossmod.settings import ImageSettings, SegmentSettings, TranslateSettings
-from crossmod.synthesis.families import is_control
+from crossmod.settings import CONTROLS, ImageSettings, SegmentSettings, TranslateSettings
 
 PRESETS = Path(__file__).parent / "presets"
 
@@ -122,7 +122,7 @@ class Design(Settings):
     def translator_settings(self) -> dict[str, TranslateSettings]:
         """Of each translator, without fold and seed; controls see the data as the first network does."""
         own = {name: _settings(TRANSLATE, recipe, f"translators.{name}") for name, recipe in self.translators.items()}
-        controls = {name for name, settings in own.items() if is_control(settings.family)}
+        controls = {name for name, settings in own.items() if _is_control(settings.family)}
         like = next((own[name] for name in own if name not in controls), None)
         like = like or next(iter(self.segmenter_settings.values()))
         for name in controls:
@@ -147,6 +147,15 @@ class Design(Settings):
             do = "Set `source` of the translators or `modality` of the segmenters."
             raise InputError("design", found=found, expected="one modality", do=do)
         return next(iter(targets))
+
+
+def _is_control(family: str) -> bool:
+    if family in registry.built_in("family"):
+        return family in CONTROLS
+    # PyTorch takes seconds to load, which `--show` does not need.
+    from crossmod.synthesis.families import is_control
+
+    return is_control(family)
 
 
 def _seen_alike(control: TranslateSettings, like: ImageSettings, stated: Collection[str]) -> TranslateSettings:
