@@ -129,6 +129,16 @@ RIVALS: dict[str, dict[str, Any]] = {
 }
 
 
+# How synthetic slices are used beside real ones.
+BESIDE_REAL = frozenset({"real_share", "synthetic_weight", "pretrain"})
+
+
+def without_idle_use(settings: SegmentSettings) -> SegmentSettings:
+    """The settings with defaults for the use of synthetic slices where it has no effect, so that equal runs are one."""
+    defaults = {name: SegmentSettings.model_fields[name].default for name in BESIDE_REAL & idle(settings).keys()}
+    return with_changes(settings, **defaults)
+
+
 def with_asked(settings: Chosen, asked: Mapping[str, Any], *, every: bool = True, subject: object = "") -> Chosen:
     """A preset's settings with the values requested on the command line or in the file `subject`. `every`: refuse
     settings without an effect; False for files that contain all settings."""
@@ -215,6 +225,11 @@ def _idle_of_segment(s: SegmentSettings) -> dict[str, str]:
         found["epochs"] = "no --steps beside it"
     if not s.count:
         found["min_consistency"] = "--count with it"
+    if not s.count or s.without_real:
+        found |= dict.fromkeys(BESIDE_REAL, "--count with it, and no --without-real")
+    elif s.pretrain:
+        alone = "no --pretrain beside it, whose batches have slices of one kind"
+        found |= dict.fromkeys(("real_share", "synthetic_weight"), alone)
     if s.without_real:
         found |= dict.fromkeys(("real_slices", "train_on"), "no --without-real beside it")
     if s.split == "slice":

@@ -28,6 +28,14 @@ def member_of(kind: registry.Kind) -> AfterValidator:
     return AfterValidator(lambda name: name if name is None else registry.known(kind, name))
 
 
+def _is_zero(value: object) -> bool:
+    return value == 0
+
+
+def _is_one(value: object) -> bool:
+    return value == 1
+
+
 def _is_none(value: object) -> bool:
     """For settings that are recorded only if they are used, so that records without them stay the same."""
     return value is None
@@ -304,6 +312,12 @@ class SegmentSettings(TrainSettings):
     """Train only on the synthetic slices; testing is always on real slices."""
     min_consistency: float = Field(default=0.0, ge=0, le=1)
     """Use only synthetic slices whose label consistency is at least this."""
+    real_share: float = Field(default=0.0, ge=0, lt=1, exclude_if=_is_zero)
+    """At least this share of every batch is real slices (rounded up), the rest is drawn from all; 0: all from all."""
+    synthetic_weight: float = Field(default=1.0, gt=0, exclude_if=_is_one)
+    """Weight of a synthetic slice in the loss; a real one has 1."""
+    pretrain: float = Field(default=0.0, ge=0, lt=1, exclude_if=_is_zero)
+    """Train on the synthetic slices alone for this share of the steps, then on the real ones alone; 0: on both."""
     augment: bool = False
     """Shift and scale slices at random while training."""
     strong_augment: bool = False

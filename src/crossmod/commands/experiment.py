@@ -38,9 +38,10 @@ def run_experiment(
     means that a run failed; the other runs, statistics and report are complete all the same.
 
     Args:
-        preset: rafiq2025_table3, rafiq2025_table4, liver_patients, few_labels, no_labels or tiny (made-up patients,
-            some minutes on a CPU); or a YAML file of your own.
-        data: Stores of real CT and MR cases; `tiny` makes its own.
+        preset: worth (what are synthetic slices worth with none, 1, 2, 4, 8 or all MR patients labelled), worth_small
+            (the same for two CPU cores, in hours), rafiq2025_table3, rafiq2025_table4, liver_patients, few_labels,
+            no_labels or tiny (some minutes on a CPU); or a YAML file of your own.
+        data: Stores of real CT and MR cases; without them worth, worth_small and tiny make up patients.
         out: The experiment's folder.
         dry_run: Print the planned runs, the effect that they can detect, and their time and disk space, and stop.
         show: Print the preset as YAML, to copy and change, and stop.
@@ -81,7 +82,7 @@ def run_experiment(
         return plan
     live = (where.jobs > 1 or where.executor != "local") and not progress_disabled()
     result = run.run_experiment(design, stores, out, executor=executor_of(out, where), live=live)
-    for line in result.sentences:
+    for line in (*result.sentences, *result.answers):
         say(line)
     say(f"{out / 'report.html'}")
     if result.failed:

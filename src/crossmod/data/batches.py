@@ -120,10 +120,15 @@ class LabelledBatches:
 
     def batch(self, epoch: int, step: int) -> dict[str, Tensor]:
         """`image`: `[batch, 1, size, size]`; `mask`: `[batch, size, size]`."""
-        settings, (at, pixels, masks) = self.settings, self._held
+        settings, (at, *_) = self.settings, self._held
         mine = _part(step, settings.batch_size, self.rank, self.ranks)
         count = self._total if self.ranks == 1 else self.steps * settings.batch_size * self.ranks
-        chosen = _chosen(self._total, count, settings.seed, epoch, at)[mine]
+        return self.gather(_chosen(self._total, count, settings.seed, epoch, at)[mine], epoch, count, mine)
+
+    def gather(self, chosen: Held, epoch: int, count: int, mine: slice) -> dict[str, Tensor]:
+        """The batch of the slices with these indexes, augmented as the positions `mine` of an epoch of `count`."""
+        settings, (at, pixels, masks) = self.settings, self._held
+        chosen = _table(chosen, at) if isinstance(chosen, np.ndarray) else chosen
         image, mask = _images(_gathered(pixels, chosen), self.device), _classes(_gathered(masks, chosen), self.device)
         if settings.augment:
             image, mask = warp(image, mask, _affines(count, settings.seed, epoch, self.device)[mine])

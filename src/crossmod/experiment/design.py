@@ -6,12 +6,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from crossmod import registry
 from crossmod.config import Modality, Settings, build, read_yaml, with_changes
 from crossmod.errors import InputError
-from crossmod.presets import SEGMENT, TRANSLATE, Chosen, with_asked
+from crossmod.presets import BESIDE_REAL, SEGMENT, TRANSLATE, Chosen, with_asked
 from crossmod.settings import CONTROLS, ImageSettings, SegmentSettings, TranslateSettings
 
 PRESETS = Path(__file__).parent / "presets"
@@ -64,7 +64,7 @@ class Design(Settings):
     counts: tuple[int | str, ...] = (0, "1x")
     """Synthetic slices to add: a number, or a multiple of the real training slices, such as 0.5x; 0 is the baseline."""
     labelled: tuple[int | Literal["all", "none"], ...] = (ALL,)
-    """Real patients whose labels a segmenter may use: a number, `all`, or `none` for synthetic slices only."""
+    """Real patients whose labels a segmenter may use: a number, `all`, or `none` (or 0) for synthetic slices only."""
     min_consistency: tuple[float, ...] = (0.0,)
     """Use only synthetic slices with at least this label consistency; for translators with a segmentor."""
     split: Literal["patient", "slice"] = "patient"
@@ -85,6 +85,11 @@ class Design(Settings):
     """Also train a translator for each seed; otherwise all seeds of a fold share one. Folds never share one."""
     phantom: Phantom | None = None
     """Made-up patients, used if no data is given."""
+
+    @field_validator("labelled")
+    @classmethod
+    def _name_zero(cls, labelled: tuple[int | str, ...]) -> tuple[int | str, ...]:
+        return tuple(NONE if number == 0 else number for number in labelled)
 
     @model_validator(mode="after")
     def _check(self) -> "Design":
@@ -178,8 +183,14 @@ def _settings(presets: dict[str, Chosen], recipe: Recipe, where: str) -> Chosen:
             expected="other settings only",
             do=f"Set it for the experiment, or leave {decided[0]} out: runs with different splits would leak.",
         )
+    beside = {name: value for name, value in recipe.settings.items() if name in BESIDE_REAL}
+    others = {name: value for name, value in recipe.settings.items() if name not in beside}
     try:
-        return with_asked(presets[recipe.preset], recipe.settings)
+        made = with_asked(presets[recipe.preset], others)
+        # Each run decides whether slices are added, without which these would have no effect.
+        added = {"count": 1} if beside and isinstance(made, SegmentSettings) else {}
+        made = with_asked(with_changes(made, **added), beside)
+        return with_changes(made, **dict.fromkeys(added, 0))
     except InputError as error:
         raise InputError(
             f"{where}.settings", found=str(error), expected="settings that fit", do="Change them."

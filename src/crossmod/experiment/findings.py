@@ -67,11 +67,12 @@ def compare(plan: Plan, scores: Scores, untrained: Mapping[str, str]) -> dict[st
             {metric: tables[name] for metric, tables in scores.items()} for name in (base, *(arm.name for arm in arms))
         )
         for metric, rows in compare_arms(before, after, facts).items():
-            compared[metric] |= {arm.name: _comparison(row) for arm, row in zip(arms, rows, strict=True)}
+            compared[metric] |= {arm.name: comparison(row) for arm, row in zip(arms, rows, strict=True)}
     return compared
 
 
-def _comparison(row: Compared) -> Comparison:
+def comparison(row: Compared) -> Comparison:
+    """As plain values for `findings.json`."""
     own = {key: value for key, value in vars(row).items() if key not in ("effect", "facts")}
     return to_json({**vars(row.effect), **own, "scope": row.facts.scope, **vars(row.facts)})
 

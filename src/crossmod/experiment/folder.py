@@ -121,6 +121,7 @@ def _plain(plan: Plan) -> PlanFile:
         "pixels": plan.pixels,
         "cases": plan.cases,
         "tested": {str(fold): sorted(patients) for fold, (patients, _) in plan.tested.items()},
+        "left_out": list(plan.left_out),
         "arms": [
             {
                 "name": arm.name,

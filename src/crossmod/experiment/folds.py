@@ -80,15 +80,20 @@ class FoldCases:
         """Real training slices of all labelled patients."""
         return self.slices(self.labelled(ALL, 0, 0))
 
+    @property
+    def available(self) -> tuple[str, ...]:
+        """All labelled patients on the training side, sorted."""
+        return tuple(sorted({record.patient for record in self.records} & set(self.train)))
+
     def labelled(self, count: int | str, fold: int, seed: int) -> tuple[str, ...]:
         """Training patients whose labels are used; a smaller number is always part of a larger one."""
-        known = sorted({record.patient for record in self.records} & set(self.train))
+        known = self.available
         if count in (ALL, NONE):
-            return tuple(known)
+            return known
         if int(count) > len(known):
             found = f"{len(known)} labelled patients on the training side of fold {fold}"
             raise InputError("labelled", found=found, expected=f"{count}", do="Lower it, or use fewer folds.")
-        order = rng(seed, "labelled", fold).permutation(known)
+        order = rng(seed, "labelled", fold).permutation(list(known))
         return tuple(sorted(str(patient) for patient in order[: int(count)]))
 
     def slices(self, patients: Sequence[str]) -> int:
@@ -101,6 +106,29 @@ class FoldCases:
         )
         count -= s.test_slices if s.split == "slice" else 0
         return min(s.real_slices or count, count)
+
+
+def numbers_below_all(
+    labelled: Sequence[int | str], available: Mapping[int, int]
+) -> tuple[tuple[int | str, ...], tuple[str, ...]]:
+    """The numbers of labelled patients that an experiment compares, and a sentence for each one that is left out.
+
+    Beside `all`, a number is left out if some fold has fewer labelled training patients (`available`, by fold), or no
+    fold has more: `all` is then its arm already. A number that only some folds reach is kept, as in experiments of
+    earlier versions. Without `all` nothing is left out, and a number that is too large is refused
+    (`FoldCases.labelled`), since no other arm would answer for it.
+    """
+    if ALL not in labelled:
+        return tuple(labelled), ()
+    least, most = min(available.values()), max(available.values())
+    fold = next(fold for fold, count in available.items() if count == least)
+    large = [number for number in labelled if isinstance(number, int) and (number > least or number >= most)]
+    sentences = tuple(
+        f"The arms with {number} labelled patient{'s' * (number != 1)} are left out: fold {fold} has {least} labelled "
+        "to train on, and the arms with all of them stand for it."
+        for number in large
+    )
+    return tuple(number for number in labelled if number not in large), sentences
 
 
 def sides_of(store: Store, settings: SegmentSettings) -> FoldCases:

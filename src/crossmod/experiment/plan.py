@@ -1,7 +1,7 @@
 """From a design and stores to a list of jobs: every arm, fold and seed, each run once however many arms share it."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -10,9 +10,9 @@ from crossmod.data.people import who_is_who
 from crossmod.data.store import CaseRecord, Store, open_stores
 from crossmod.errors import InputError
 from crossmod.experiment.design import ALL, COUNT, NONE, Design
-from crossmod.experiment.folds import FoldCases, scaled, sides_of, source_patients
+from crossmod.experiment.folds import FoldCases, numbers_below_all, scaled, sides_of, source_patients
 from crossmod.experiment.jobs import Job, name_of
-from crossmod.presets import Chosen
+from crossmod.presets import Chosen, without_idle_use
 from crossmod.seeds import derive
 from crossmod.segmentation.cases import refuse_partly_labelled, slices_showing
 from crossmod.settings import SegmentSettings, TranslateSettings, pixel_words
@@ -38,6 +38,7 @@ class Arm:
     baseline: str | None  # name of the arm that it is compared with; None of a baseline
     runs: dict[tuple[int, int], str] = field(default_factory=dict)  # by fold and seed, the job
     slices: dict[int, int] = field(default_factory=dict)  # by fold, the number of synthetic slices
+    patients: dict[int, int] = field(default_factory=dict)  # by fold, the number of labelled real patients
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,7 @@ class Plan:
     arms: dict[str, Arm] = field(default_factory=dict)  # by name, baselines first
     seen: dict[str, People] = field(default_factory=dict)  # by translator's job, whom it sees in training
     tested: dict[int, People] = field(default_factory=dict)  # by fold, who is tested on
+    left_out: tuple[str, ...] = ()  # sentences on numbers of labelled patients that `all` stands for
 
 
 def make_plan(design: Design, stores: Mapping[Modality, tuple[Path, ...]]) -> Plan:
@@ -87,9 +89,12 @@ def make_plan(design: Design, stores: Mapping[Modality, tuple[Path, ...]]) -> Pl
     )
     paths = {side: tuple(str(path.resolve()) for path in stores[side]) for side in ("ct", "mr")}
     builder = _Builder(plan, paths, opened, translators, segmenters)
+    labelled, left_out = numbers_below_all(design.labelled, builder.available())
     for fold in design.chosen_folds:
-        builder.add_fold(fold)
-    return replace(plan, arms=dict(sorted(plan.arms.items(), key=lambda item: item[1].baseline is not None)))
+        builder.add_fold(fold, labelled)
+    return replace(
+        plan, left_out=left_out, arms=dict(sorted(plan.arms.items(), key=lambda item: item[1].baseline is not None))
+    )
 
 
 @dataclass(eq=False)
@@ -102,8 +107,16 @@ class _Builder:
     translators: Mapping[str, TranslateSettings]
     segmenters: Mapping[str, SegmentSettings]
 
-    def add_fold(self, fold: int) -> None:
-        """Add the translators, synthetic slices and segmenters of one fold."""
+    def available(self) -> dict[int, int]:
+        """By fold, the number of labelled patients on the training side, the smallest of all segmenters."""
+        store = self.stores[self.plan.target]
+        return {
+            fold: min(len(sides_of(store, self._in_fold(base, fold)).available) for base in self.segmenters.values())
+            for fold in self.plan.design.chosen_folds
+        }
+
+    def add_fold(self, fold: int, labelled: Sequence[int | str]) -> None:
+        """Add the translators, synthetic slices and segmenters of one fold, for these numbers of labelled patients."""
         d = self.plan.design
         # By translator and seed, the job that synthesizes and the number of its slices.
         synthetic: dict[tuple[str, int], tuple[str, int]] = {}
@@ -116,8 +129,8 @@ class _Builder:
             settings = self._in_fold(base, fold)
             sides = sides_of(self.stores[self.plan.target], settings)
             self.plan.tested[fold] = (frozenset(sides.test), frozenset(sides.tested_cases))
-            for labelled in d.labelled:
-                self._add_arms(name, settings, sides, labelled, synthetic, fold)
+            for number in labelled:
+                self._add_arms(name, settings, sides, number, synthetic, fold)
 
     def _in_fold(self, settings: Chosen, fold: int) -> Chosen:
         d = self.plan.design
@@ -187,12 +200,14 @@ class _Builder:
             if number == 0:
                 if labelled != NONE:
                     arm = self._arm(segmenter, None, count, 0.0, str(labelled), None)
+                    arm.patients[fold] = len(patients)
                     self._add_segmenters(arm, settings, {}, fold, sides)
                 continue
             for translator, translated in self.translators.items():
                 for least in d.min_consistency if family_of(translated.family).segmentor else (0.0,):
                     arm = self._arm(segmenter, translator, count, least, str(labelled), base)
                     arm.slices[fold] = number
+                    arm.patients[fold] = 0 if labelled == NONE else len(patients)
                     made = {seed: synthetic[translator, seed] for seed in d.seeds}
                     _refuse_too_many(arm.name, number, min(slices for _, slices in made.values()), fold)
                     with_slices = with_changes(
@@ -218,7 +233,7 @@ class _Builder:
         self, arm: Arm, settings: SegmentSettings, synthetic: Mapping[int, str], fold: int, sides: FoldCases
     ) -> None:
         for seed in self.plan.design.seeds:
-            own = with_changes(settings, seed=seed_of(seed, fold, "segmenter"))
+            own = without_idle_use(with_changes(settings, seed=seed_of(seed, fold, "segmenter")))
             plain = own.model_dump(mode="json")
             needs = {"synthetic": synthetic[seed]} if synthetic else {}
             name = name_of("segment", own.network, plain, sides.cases, needs)

@@ -20,6 +20,7 @@ from crossmod.experiment.jobs import Job, Kind, Scheduler, finished_among
 from crossmod.experiment.live_table import LiveTable
 from crossmod.experiment.plan import Plan, make_plan
 from crossmod.experiment.results import results_of, write_tables
+from crossmod.experiment.worth import worth_map
 from crossmod.files import lock, write_json
 from crossmod.html.format import from_to
 from crossmod.phantom.dataset import PhantomSettings, write_phantom
@@ -27,11 +28,13 @@ from crossmod.progress import clock
 from crossmod.report.collect import FINDINGS
 from crossmod.report.experiment.build import build_experiment_report
 from crossmod.report.experiment.schema import Findings
+from crossmod.report.experiment.worth import write_worth_figure
 from crossmod.settings import Machine
 from crossmod.statistics.intervals import DRAWS
 from crossmod.statistics.verdicts import MAIN
 
 REPORT = "report.html"
+WORTH = "worth.png"
 KINDS: dict[Kind, str] = {
     "train": "translators to train",
     "synthesize": "synthetic stores to make",
@@ -52,6 +55,7 @@ def describe_plan(plan: Plan, cost: Estimate, root: Path, jobs: int) -> list[str
         slices = f" ({from_to(arm.slices.values())} synthetic slices)" if arm.slices else ""
         base = f", against {arm.baseline}" if arm.baseline else ""
         lines.append(f"  {arm.name}{slices}{base}: {len(arm.runs)} runs")
+    lines += plan.left_out
     lines += detectable_in_words(size_of(plan))
     done = len(plan.jobs) - sum(cost.jobs.values())
     lines.append(f"{len(plan.jobs)} runs in all{f', {done} of them done' if done else ''}. Left:")
@@ -99,6 +103,12 @@ class ExperimentResult:
         return [found["sentence"] for found in (*effects, *controls) if found is not None]
 
     @property
+    def answers(self) -> list[str]:
+        """What the synthetic slices are worth in labelled patients, in sentences; none if that was not asked."""
+        found = self.findings.get("worth")
+        return [*found["answer"], *found["notes"]] if found else []
+
+    @property
     def failed(self) -> list[str]:
         """Names of the runs that failed or were blocked."""
         return [name for name, state in self.scheduler.states.items() if state in ("failed", "blocked")]
@@ -144,9 +154,11 @@ def conclude(plan: Plan, root: Path, scheduler: Scheduler, draws: int = DRAWS) -
         for name, words in scheduler.failures.items()
         if scheduler.states[name] in ("failed", "blocked")
     ]
+    found["worth"] = worth_map(plan, results, found, draws)
     found["why"] = explain_gain(plan, root, results) if found["arms"] else None
     write_json(root / FINDINGS, found)
     build_experiment_report(root, root / REPORT)
+    write_worth_figure(found.get("worth"), plan.target.upper(), root / WORTH)
     return found
 
 

@@ -15,9 +15,14 @@ COLOURS = ("#E69F00", "#56B4E9", "#CC79A7", "#009E73", "#D55E00", "#0072B2")
 
 def data_url(figure: Figure) -> str:
     """A figure as a PNG in a data URL."""
+    return "data:image/png;base64," + base64.b64encode(png(figure)).decode()
+
+
+def png(figure: Figure, dpi: int = 110) -> bytes:
+    """The content of a PNG file, on white."""
     stream = io.BytesIO()
-    figure.savefig(stream, format="png", dpi=110, bbox_inches="tight", facecolor="white")
-    return "data:image/png;base64," + base64.b64encode(stream.getvalue()).decode()
+    figure.savefig(stream, format="png", dpi=dpi, bbox_inches="tight", facecolor="white")
+    return stream.getvalue()
 
 
 def escaped(name: str) -> str:

@@ -14,8 +14,9 @@ from crossmod.data.store import MANIFEST, Store
 from crossmod.engine.logger import training
 from crossmod.errors import InputError
 from crossmod.html.format import between, from_to, number
+from crossmod.presets import BESIDE_REAL
 from crossmod.runs import Run, is_run, open_run
-from crossmod.settings import as_recorded
+from crossmod.settings import SegmentSettings, as_recorded
 from crossmod.statistics.arm_scores import from_runs
 from crossmod.statistics.baseline_quality import untrained
 from crossmod.statistics.intervals import interval
@@ -118,7 +119,9 @@ FAMILY = {
 CHANCE = frozenset({"seed", "fold", "same_people"})
 # Share by which the pixel sizes (mm) of compared arms may differ.
 SAME_PIXELS = 0.05
-TREATMENT = frozenset({"count", "min_consistency"})
+TREATMENT = frozenset({"count", "min_consistency"}) | BESIDE_REAL
+# Settings that are recorded only if they are not the default.
+UNRECORDED = {name: each.default for name, each in SegmentSettings.model_fields.items() if each.exclude_if is not None}
 
 
 def family_name(family: str | None) -> str:
@@ -230,7 +233,11 @@ def arms(runs: Sequence[Run]) -> list[Arm]:
 
 
 def _shared(card: Card) -> dict[str, str]:
-    return {key: str(value) for key, value in as_recorded(card["settings"]).items() if key not in CHANCE}
+    return {key: str(value) for key, value in _settings(card).items() if key not in CHANCE}
+
+
+def _settings(card: Card) -> Mapping[str, object]:
+    return {**UNRECORDED, **as_recorded(card["settings"])}
 
 
 def _arm(runs: tuple[Run, ...], varying: Sequence[str]) -> Arm:
@@ -253,11 +260,13 @@ def _arm(runs: tuple[Run, ...], varying: Sequence[str]) -> Arm:
         name += f" + {settings['count']} {family_name(data['synthetic_family'])}"
     if settings["min_consistency"]:
         name += f", consistency {settings['min_consistency']} or more"
-    settings = as_recorded(settings)
+    settings = _settings(cards[0])
+    used = [key for key in sorted(BESIDE_REAL) if settings[key] != UNRECORDED[key]]
+    name += "".join(f", {key.replace('_', ' ')} {settings[key]:g}" for key in used)
     name += "".join(f", {_in_name(key, settings[key])}" for key in varying)
     if cards[0]["leaking"]:
         name += " (split by slice: leaking)"
-    return Arm(name, runs, _shared(cards[0]), settings["count"])
+    return Arm(name, runs, _shared(cards[0]), cards[0]["settings"]["count"])
 
 
 def _in_name(key: str, value: Any) -> str:

@@ -15,6 +15,7 @@ from crossmod.engine.optimizers import adam
 from crossmod.engine.state import Batch, Losses, TrainingTask, no_random_draws
 from crossmod.networks.unet import OWN, initialise, make_network
 from crossmod.seeds import derive
+from crossmod.segmentation.synthetic_use import weighted
 from crossmod.settings import SegmentSettings
 
 # nnU-Net's: small compared with a single pixel; avoids division by zero.
@@ -80,12 +81,17 @@ def build(settings: SegmentSettings, device: torch.device) -> TrainingTask:
     augmentation = _augmentation(settings)
 
     def step(batch: Batch) -> Losses:
-        image, mask = batch["image"], batch["mask"]
+        image, mask, synthetic = batch["image"], batch["mask"], batch.get("synthetic")
         if augmentation is not None:
             # The last batch of an epoch may be smaller than what was drawn for it.
-            drawn = {name: drawn[: len(image)] for name, drawn in batch.items() if name not in ("image", "mask")}
+            own = ("image", "mask", "synthetic")
+            drawn = {name: drawn[: len(image)] for name, drawn in batch.items() if name not in own}
             image, mask = augmentation.apply(image, mask, **drawn)
-        losses = losses_of(network(image), mask)
+        logits = network(image)
+        if synthetic is None:
+            losses = losses_of(logits, mask)
+        else:
+            losses = weighted(losses_of, logits, mask, len(synthetic), settings.synthetic_weight)
         optimizer.zero_grad(set_to_none=True)
         torch.stack([*losses.values()]).sum().backward()
         optimizer.step()

@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import UInt8
 
-from crossmod.data.batches import LabelledBatches
 from crossmod.data.slices import SliceSet, class_map
 from crossmod.data.store_writer import writing_store
 from crossmod.data.volume import take_slices
@@ -29,6 +28,7 @@ from crossmod.segmentation.data import SegmentationData, Split, choose_cases
 from crossmod.segmentation.model import build
 from crossmod.segmentation.predict import KIND, predict
 from crossmod.segmentation.several_organs import score_organs
+from crossmod.segmentation.synthetic_use import batches_of
 from crossmod.settings import Machine, SegmentSettings
 
 log = logging.getLogger(__name__)
@@ -65,7 +65,7 @@ def _train(out: Path, chosen: SegmentationData, machine: Machine, world: Distrib
     compute = choose(world.device, settings.precision, ranks=world.ranks, blocks=False)
     log.info("Computing on %s: %s. %s", describe_device(world.device), compute, " ".join(compute.why))
     trainee = accelerate(averaged(build(settings, world.device), ("segmenter",), settings.ema), compute)
-    batches = LabelledBatches(sides.parts, settings, world.device, rank=world.rank, ranks=world.ranks)
+    batches = batches_of(sides, settings, world.device, rank=world.rank, ranks=world.ranks)
     plan = TrainingPlan(
         f"Training {settings.network} on {len(sides.train) if sides.train else 0} real + {settings.count} synthetic",
         settings.epochs,

@@ -504,3 +504,63 @@ def test_the_patients_of_the_findings_are_those_of_the_runs(whole: Path) -> None
     experiment = read_experiment(whole)
     tested = {name for run in experiment.segmenters.values() for name in run.card["data"]["test_patients"]}
     assert sorted(tested) == sorted(PATIENTS)
+
+
+def a_map(findings: dict[str, Any]) -> dict[str, Any]:
+    """MR only and one arm with one and with all labelled patients."""
+    base, arm = findings["arms"]
+    amount = {"value": 1.4, "relation": "="}
+    ends = {"low": {"value": 0.3, "relation": "="}, "high": {"value": 6.0, "relation": ">"}}
+    value = {"more": amount, **ends, "equal_to": {"value": 2.4, "relation": "="}, "sentence": "worth 1.4 more"}
+    curves = []
+    for found, name, control in ((base, "MR only", False), (arm, "essnet", False), (arm, "source", True)):
+        rest = {"dice": found["scores"]["dice"], "slices": found["slices"]}
+        points = [
+            {
+                "arm": found["name"], "labelled": labelled, "patients": number, **rest,
+                "gain": found["effects"]["dice"], "against": base["name"],
+                "worth": None if found is base else value,
+            }
+            for labelled, number in (("1", 1.0), ("all", 6.5))
+        ]  # fmt: skip
+        kind = {"segmenter": "unet", "translator": None if found is base else name, "count": "1x"}
+        more = {"min_consistency": 0.0, "control": control, "points": points, "no_gain_from": 6.5, "sentences": []}
+        curves.append({"name": name, **kind, **more})
+    numbers = [
+        {"labelled": "1", "patients": 1.0, "least": 1, "most": 1},
+        {"labelled": "all", "patients": 6.5, "least": 6, "most": 7},
+    ]
+    answer = [f"With 1 labelled patient, sentence {number}." for number in range(6)]
+    return {"numbers": numbers, "curves": curves, "notes": ["MR only falls."], "answer": answer}
+
+
+def test_the_map_stands_first(small: tuple[Path, dict[str, Any]]) -> None:
+    root, findings = small
+    save(root, {**findings, "worth": a_map(findings)})
+    page = page_of(root)
+    text = Words(page).text
+    assert text.index("What are the synthetic slices worth?") < text.index("Every arm against its baseline")
+    assert "With 1 labelled patient, sentence 3." in text
+    assert "The other 2 sentences" in text
+    assert "1.4 [0.3, more than 6]" in text
+    assert "all (6 to 7)" in text
+    assert "+ source (control)" in text
+    assert page.count("3D Dice over the number of labelled MR patients, a line per arm.") == 1
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_without_a_map_there_is_no_section_and_its_reason_is_shown(small: tuple[Path, dict[str, Any]]) -> None:
+    root, findings = small
+    assert "What are the synthetic slices worth?" not in text_of(root)
+    save(root, {**findings, "worth": {"numbers": [], "curves": [], "notes": ["No map: one number."], "answer": []}})
+    assert "No map: one number." in text_of(root)
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_numbers_of_patients_that_were_left_out_are_shown(small: tuple[Path, dict[str, Any]]) -> None:
+    root, _ = small
+    plan = json.loads((root / "plan.json").read_text())
+    (root / "plan.json").write_text(
+        json.dumps({**plan, "left_out": ["The arms with 8 labelled patients are left out."]})
+    )
+    assert "The arms with 8 labelled patients are left out." in text_of(root)

@@ -20,6 +20,7 @@ from crossmod.report.experiment.figures import PatientGains, extremes
 from crossmod.report.experiment.methods import for_papers
 from crossmod.report.experiment.paper import by_run_mean, costs, tables
 from crossmod.report.experiment.schema import ArmFinding, OrganFinding, SaturationCurve, Score
+from crossmod.report.experiment.worth import worth_section
 from crossmod.report.sections import LABELS, verdict_label
 from crossmod.statistics.verdicts import MAIN, METRICS, Scope
 
@@ -324,6 +325,7 @@ def build_experiment_report(root: Path, out: Path, *, sources: Sequence[Path] = 
     experiment = read_experiment(root)
     parts: dict[str, Callable[[], object]] = {
         "asked": lambda: asked(experiment),
+        "worth": lambda: worth_section(experiment),
         "answer": lambda: answer(experiment),
         "warnings": lambda: experiment_warnings.warnings(experiment),
         "failures": lambda: experiment_warnings.failures(experiment),

@@ -254,6 +254,7 @@ def _translators(experiment: Experiment) -> dict[str, int]:
 
 def _of_what_is_missing(experiment: Experiment) -> Iterator[str]:
     found = experiment.findings
+    yield from experiment.plan.get("left_out", [])
     failed, blocked = (len(table.rows) for table in failures(experiment).values())
     if failed:
         others = f", and {blocked} more could not be made because of that" if blocked else ""

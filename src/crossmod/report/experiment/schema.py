@@ -7,6 +7,7 @@ from typing import NotRequired, TypedDict
 
 from crossmod.statistics.intervals import Verdict
 from crossmod.statistics.verdicts import Scope
+from crossmod.statistics.worth import Bound
 
 
 class PlannedJob(TypedDict):
@@ -37,13 +38,14 @@ class PlannedArm(TypedDict):
 
 
 class PlanFile(TypedDict):
-    """plan.json: `cases` are checksums by modality and case, `tested` patients by fold."""
+    """plan.json: `cases` are checksums by modality and case, `tested` patients by fold; `left_out` are sentences."""
 
     crossmod: str
     target: str
     pixels: NotRequired[dict[str, str]]
     cases: dict[str, dict[str, str]]
     tested: dict[str, list[str]]
+    left_out: NotRequired[list[str]]
     arms: list[PlannedArm]
     jobs: list[PlannedJob]
 
@@ -306,6 +308,68 @@ class FailedRun(TypedDict):
     why: str
 
 
+class LabelledNumber(TypedDict):
+    """A number of labelled patients: as the design names it, and over the folds their mean, least and most."""
+
+    labelled: str
+    patients: float
+    least: int
+    most: int
+
+
+class WorthAmount(TypedDict):
+    """`worth.Amount`."""
+
+    value: float
+    relation: Bound
+
+
+class WorthInPatients(TypedDict):
+    """`worth.Worth`, and its words."""
+
+    more: WorthAmount
+    low: WorthAmount
+    high: WorthAmount
+    equal_to: WorthAmount
+    sentence: str
+
+
+class WorthPoint(TypedDict):
+    """An arm of the map; `gain` is over the arm `against`: the target only, or without labels the source as it is."""
+
+    arm: str
+    labelled: str
+    patients: float
+    slices: float
+    dice: Score | None
+    gain: Comparison | None
+    against: str | None
+    worth: WorthInPatients | None
+
+
+class WorthCurve(TypedDict):
+    """Points by rising number of labelled patients; from `no_gain_from` patients on none is shown to gain."""
+
+    name: str
+    segmenter: str
+    translator: str | None
+    count: str
+    min_consistency: float
+    control: bool
+    points: list[WorthPoint]
+    no_gain_from: float | None
+    sentences: list[str]
+
+
+class WorthMap(TypedDict):
+    """What synthetic slices are worth with each number of labelled patients; `notes` say what limits it."""
+
+    numbers: list[LabelledNumber]
+    curves: list[WorthCurve]
+    notes: list[str]
+    answer: list[str]
+
+
 class Findings(TypedDict):
     """findings.json."""
 
@@ -322,3 +386,4 @@ class Findings(TypedDict):
     missing: list[str]
     failed: NotRequired[list[FailedRun]]
     why: NotRequired[Why | None]
+    worth: NotRequired[WorthMap | None]
