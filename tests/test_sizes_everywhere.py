@@ -12,7 +12,7 @@ from crossmod.data.store import Store
 from crossmod.data.store_writer import writing_store
 from crossmod.errors import InputError
 from crossmod.evaluation.cases import choose_cases, warn_of_bodies
-from crossmod.settings import EvaluationSettings
+from crossmod.evaluation.settings import EvaluationSettings
 from crossmod.synthesis.synthesize import synthesize
 from tests.support.evaluated_people import People, make_people
 from tests.support.segmenting import segment

@@ -19,13 +19,13 @@ from crossmod.data.store_writer import writing_store
 from crossmod.data.volume import Volume
 from crossmod.errors import InputError
 from crossmod.evaluation.run import evaluate_images
+from crossmod.evaluation.settings import EvaluationSettings
 from crossmod.inference.api import load_model, read_volume, write_translation
 from crossmod.inference.bundle.export import export_bundle
 from crossmod.inference.paired import evaluate_translation
 from crossmod.inference.translate_volume import translate_volume
 from crossmod.inference.trust.assess import assess_trust
 from crossmod.inference.types import Options
-from crossmod.settings import EvaluationSettings
 from crossmod.synthesis.synthesize import synthesize
 from tests.support.dicom import write_series
 from tests.support.evaluated_people import SLICES

@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from crossmod.data.volume import Volume as Volume
     from crossmod.errors import InputError as InputError
     from crossmod.errors import Untrusted as Untrusted
+    from crossmod.evaluation.settings import EvaluationSettings as EvaluationSettings
     from crossmod.inference.api import Model as Model
     from crossmod.inference.api import load_model as load_model
     from crossmod.inference.api import read_volume as read_volume
@@ -66,7 +67,6 @@ if TYPE_CHECKING:
     from crossmod.progress import show_progress as show_progress
     from crossmod.registry import register as register
     from crossmod.runs import Run as Run
-    from crossmod.settings import EvaluationSettings as EvaluationSettings
     from crossmod.settings import Machine as Machine
     from crossmod.settings import SegmentSettings as SegmentSettings
     from crossmod.settings import TranslateSettings as TranslateSettings
@@ -97,7 +97,8 @@ _MODULES = {
     "crossmod.progress": "show_progress",
     "crossmod.registry": "register",
     "crossmod.runs": "Run",
-    "crossmod.settings": "EvaluationSettings Machine SegmentSettings TranslateSettings",
+    "crossmod.evaluation.settings": "EvaluationSettings",
+    "crossmod.settings": "Machine SegmentSettings TranslateSettings",
 }
 _HOMES = {name: module for module, names in _MODULES.items() for name in names.split()}
 # Names of version 0.1, which still work.

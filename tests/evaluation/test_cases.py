@@ -8,7 +8,7 @@ from crossmod.data.store import Store
 from crossmod.data.store_writer import writing_store
 from crossmod.errors import InputError
 from crossmod.evaluation.cases import EvaluationCases, choose_cases
-from crossmod.settings import EvaluationSettings
+from crossmod.evaluation.settings import EvaluationSettings
 from tests.support.evaluated_people import People, look_alike, make_people, real_store, synthetic_store
 
 

@@ -8,10 +8,10 @@ from crossmod.data.pixel_size import Scale
 from crossmod.data.store import Store
 from crossmod.data.store_writer import writing_store
 from crossmod.evaluation.measure import MeasurementSetup, edges_for, layer_counts, measure, read_images, stack_of
+from crossmod.evaluation.settings import EvaluationSettings
 from crossmod.metrics.axial_layers import Placed, place_real, place_synthetic, sources_of
 from crossmod.metrics.features import detector
 from crossmod.metrics.organs import slice_jump
-from crossmod.settings import EvaluationSettings
 from tests.support.evaluated_people import LIVER, MM, look_alike, make_people, person, real_store, synthetic_store
 
 SETTINGS = EvaluationSettings(percentiles=(0, 100))

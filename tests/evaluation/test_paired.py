@@ -10,8 +10,8 @@ from crossmod.data.store_writer import writing_store
 from crossmod.data.volume import Volume
 from crossmod.errors import InputError
 from crossmod.evaluation.paired import against_truth, on_grid, truth_of
+from crossmod.evaluation.settings import EvaluationSettings
 from crossmod.metrics.axial_layers import place_synthetic, sources_of
-from crossmod.settings import EvaluationSettings
 from tests.support.evaluated_people import MM, SLICES, look_alike, person, real_store, synthetic_store
 
 OFF = 12

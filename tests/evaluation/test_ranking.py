@@ -11,9 +11,9 @@ from crossmod.errors import InputError
 from crossmod.evaluation.artifacts import save_draws
 from crossmod.evaluation.ranking import ModelResult, compare_evaluations, pair_of, table, to_json
 from crossmod.evaluation.run import evaluate_images
+from crossmod.evaluation.settings import EvaluationSettings
 from crossmod.metrics.distribution import METRICS
 from crossmod.runs import start_run
-from crossmod.settings import EvaluationSettings
 from tests.support.evaluated_people import flat, look_alike, make_people, synthetic_store
 
 LOWER = [name for name, metric in METRICS.items() if not metric.higher_is_better]

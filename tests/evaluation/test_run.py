@@ -12,9 +12,9 @@ from crossmod.errors import InputError
 from crossmod.evaluation.baseline import hold_out
 from crossmod.evaluation.result import lines
 from crossmod.evaluation.run import evaluate_images
+from crossmod.evaluation.settings import EvaluationSettings
 from crossmod.metrics.distribution import METRICS
 from crossmod.runs import Run
-from crossmod.settings import EvaluationSettings
 from tests.support.evaluated_people import People, look_alike, make_people, real_store, synthetic_store
 
 

@@ -17,7 +17,7 @@ from crossmod.experiment.findings import findings
 from crossmod.experiment.folds import numbers_below_all
 from crossmod.experiment.plan import make_plan
 from crossmod.experiment.results import Result
-from crossmod.experiment.worth import is_control, worth_map
+from crossmod.experiment.worth import worth_map
 from crossmod.report.experiment.schema import WorthMap
 from crossmod.report.experiment.worth import worth_figure, worth_table, write_worth_figure
 from tests.support.made_up_runs import translators
@@ -178,7 +178,7 @@ def test_no_map(people: Stores) -> None:
 def test_without_labels_arms_are_compared_with_the_source(people: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
     """`plain` stands for the control, whose family this test names."""
     monkeypatch.setattr(worth_file, "SOURCE", "cyclegan")
-    monkeypatch.setattr(worth_file, "CONTROLS", frozenset({"cyclegan"}))
+    monkeypatch.setattr(worth_file, "is_control", lambda family: family == "cyclegan")
     names = translators("essnet", "plain")
     names["plain"]["settings"]["family"] = "cyclegan"
     found = mapped(
@@ -198,11 +198,6 @@ def test_without_labels_arms_are_compared_with_the_source(people: Stores, monkey
     # Sentences of controls are no answers.
     assert len(found["answer"]) == 2
     assert "against 4 plain (improves)." in found["answer"][0]
-
-
-def test_what_is_a_control() -> None:
-    assert is_control("source")
-    assert not is_control("essnet")
 
 
 @pytest.mark.parametrize(

@@ -9,11 +9,11 @@ from rich.console import Console
 
 from crossmod.data.store import Store
 from crossmod.evaluation.run import evaluate_images
+from crossmod.evaluation.settings import EvaluationSettings
 from crossmod.report.build import build_report
 from crossmod.report.images import full_plane, images, layer_picture
 from crossmod.report.info import describe
 from crossmod.runs import Run
-from crossmod.settings import EvaluationSettings
 from tests.support.evaluated_people import People, make_people
 
 

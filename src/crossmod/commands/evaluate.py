@@ -4,9 +4,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from crossmod.commands import Paths, build_settings, command, settings_of, several
+from crossmod.evaluation.settings import EvaluationSettings
 from crossmod.files import PathName
 from crossmod.progress import say
-from crossmod.settings import EvaluationSettings
 
 if TYPE_CHECKING:
     from crossmod.evaluation.ranking import Ranking

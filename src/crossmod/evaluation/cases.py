@@ -11,7 +11,7 @@ from crossmod.data.store import CaseRecord, Store, listed
 from crossmod.data.units import one_unit
 from crossmod.errors import InputError
 from crossmod.evaluation.baseline import hold_out
-from crossmod.settings import EvaluationSettings
+from crossmod.evaluation.settings import EvaluationSettings
 
 # Names of the two sets of real cases.
 TAKEN = ("reference", "held")

@@ -12,13 +12,13 @@ from crossmod.data.pixel_size import Scale
 from crossmod.data.slices import spread
 from crossmod.data.volume import Volume, take_slices
 from crossmod.errors import InputError
+from crossmod.evaluation.settings import EvaluationSettings
 from crossmod.metrics.axial_layers import Placed
 from crossmod.metrics.distribution import ImageStatistics, image_statistics, joined
 from crossmod.metrics.features import FeatureExtractor
 from crossmod.metrics.histograms import tissue_edges
 from crossmod.metrics.organs import Stack, jump_ratio
 from crossmod.progress import track
-from crossmod.settings import EvaluationSettings
 
 
 @dataclass(frozen=True, eq=False)

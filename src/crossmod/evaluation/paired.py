@@ -11,10 +11,10 @@ from crossmod.config import Modality
 from crossmod.data.body_mask import body_mask
 from crossmod.data.store import CaseRecord, Store
 from crossmod.errors import InputError
+from crossmod.evaluation.settings import EvaluationSettings
 from crossmod.metrics.axial_layers import Placed, slice_positions
 from crossmod.metrics.paired import PairedScores, in_percent, paired_scores
 from crossmod.progress import track
-from crossmod.settings import EvaluationSettings
 from crossmod.statistics.intervals import interval
 
 # Affines that went through files and back agree to about this, mm.

@@ -14,13 +14,13 @@ from crossmod.evaluation.measure import Measured, MeasurementSetup, edges_for, l
 from crossmod.evaluation.organs import organs_of
 from crossmod.evaluation.paired import against_truth, truth_of
 from crossmod.evaluation.result import data_of, inputs_of, model_of, table_card
+from crossmod.evaluation.settings import EvaluationSettings
 from crossmod.evaluation.warnings import about_segmenter, warnings_of
 from crossmod.files import PathName, lock, to_json
 from crossmod.metrics.axial_layers import LAYERS, Placed, place_real, place_synthetic, sources_of
 from crossmod.metrics.features import detector
 from crossmod.runs import Run, start_run
 from crossmod.segmentation.predict import load_segmenter
-from crossmod.settings import EvaluationSettings
 
 log = logging.getLogger(__name__)
 

@@ -8,9 +8,9 @@ from crossmod.data.body_mask import FILLED
 from crossmod.data.store import listed
 from crossmod.evaluation.cases import EvaluationCases, SyntheticModel
 from crossmod.evaluation.measure import Measured, layer_counts
+from crossmod.evaluation.settings import EvaluationSettings
 from crossmod.metrics.axial_layers import LAYERS, LOST, Placed
 from crossmod.segmentation.predict import Segmenter
-from crossmod.settings import EvaluationSettings
 
 # Share of the window: a synthetic CT that ends further inside was cut there.
 CUT_SHARE = 0.02

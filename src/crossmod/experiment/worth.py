@@ -35,19 +35,13 @@ from crossmod.statistics.worth import (
     worth,
     worth_in_words,
 )
+from crossmod.synthesis.families import is_control
 
-# Families of translators that are controls: they show what simple changes of the source slices are worth. `SOURCE`
-# leaves the slices as they are; without labelled patients other arms are compared with it.
+# The control that leaves slices as they are: without labelled patients other arms are compared with it.
 SOURCE = "source"
-CONTROLS = frozenset({SOURCE, "histogram", "fda", "random_contrast", "class_contrast", "painted"})
 
 # What the arms of one curve have in common: segmenter, translator (None: MR only), count, smallest consistency.
 Key = tuple[str, str | None, str, float]
-
-
-def is_control(family: str) -> bool:
-    """Whether translators of a family are controls, not methods to choose from."""
-    return family in CONTROLS
 
 
 def worth_map(plan: Plan, results: Sequence[Result], found: Findings, draws: int) -> WorthMap | None:
@@ -77,8 +71,8 @@ def worth_map(plan: Plan, results: Sequence[Result], found: Findings, draws: int
         mr_only = {_patients(arm): scores[arm.name] for arm in _mr_only(plan, segmenter, scores)}
         points = [_point(arm, arms[arm.name], without_labels, mr_only, scores, draws) for arm in of_curve]
         points.sort(key=lambda point: point["patients"])
-        family = plan.design.translator_settings[translator].family if translator else ""
-        curves.append(_curve(of_curve[0], points, is_control(family), _named(plan, of_curve[0]), target))
+        control = translator is not None and is_control(plan.design.translator_settings[translator].family)
+        curves.append(_curve(of_curve[0], points, control, _named(plan, of_curve[0]), target))
     curves.sort(key=lambda curve: (curve["translator"] is not None, curve["control"]))
     answer = [sentence for curve in curves if not curve["control"] for sentence in curve["sentences"]]
     return {"numbers": numbers, "curves": curves, "notes": list(_notes(plan, scores, target)), "answer": answer}

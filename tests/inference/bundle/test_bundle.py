@@ -14,6 +14,7 @@ from crossmod.cli import main
 from crossmod.data.store import Store
 from crossmod.errors import InputError
 from crossmod.evaluation.run import evaluate_images
+from crossmod.evaluation.settings import EvaluationSettings
 from crossmod.files import sha256, write_json
 from crossmod.inference.bundle import export as bundle_export
 from crossmod.inference.bundle.export import export_bundle, scores_of
@@ -23,7 +24,7 @@ from crossmod.inference.ensemble import load_run
 from crossmod.inference.translate_volume import translate_volume
 from crossmod.inference.types import Network
 from crossmod.runs import start_run
-from crossmod.settings import EvaluationSettings, TranslateSettings
+from crossmod.settings import TranslateSettings
 from crossmod.synthesis.train import train_translator
 from tests.support.evaluated_people import make_people
 from tests.support.registered import two_sequences
