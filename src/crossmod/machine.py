@@ -92,6 +92,21 @@ def _words(path: Path) -> list[str]:
         return []
 
 
+# The GPUs that a process may use, by number or identifier; CUDA reads it when it starts.
+VISIBLE = "CUDA_VISIBLE_DEVICES"
+
+
+def visible_gpus() -> list[str]:
+    """The GPUs that this process may use, as `CUDA_VISIBLE_DEVICES` names them; none without CUDA."""
+    # Slow to import, and only needed here.
+    import torch
+
+    # Counts without starting CUDA, which would take memory of the first GPU.
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    named = [name.strip() for name in os.environ.get(VISIBLE, "").split(",") if name.strip()]
+    return named[:count] if named else [str(number) for number in range(count)]
+
+
 # Values in the output of the first layer of a step, the largest layer; up to this number, a run is small.
 SMALL = 400_000
 # Channels of the first layer of each segmentation network.

@@ -8,6 +8,7 @@ from pathlib import Path
 from crossmod.engine.interrupt import TrainingInterrupted, asked_to_stop
 from crossmod.errors import InputError
 from crossmod.experiment.jobs import Job
+from crossmod.machine import VISIBLE
 from crossmod.runs import CARD
 from crossmod.settings import Machine
 
@@ -35,6 +36,14 @@ def pretend(job: Job, root: Path, machine: Machine) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
     if first or not how.get("at_first"):
         _sleep(float(how.get("sleep", 0)), folder, how.get("signal"))
+    (folder / CARD).write_text('{"made": true}')
+
+
+def name_gpu(job: Job, root: Path, machine: Machine) -> None:
+    """Leave a card, and the GPUs that the process sees."""
+    folder = job.folder(root)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "gpus").write_text(os.environ.get(VISIBLE, "all"))
     (folder / CARD).write_text('{"made": true}')
 
 

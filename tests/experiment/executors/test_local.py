@@ -8,6 +8,7 @@ import sys
 import time
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -21,7 +22,7 @@ from crossmod.experiment.run import execute
 from crossmod.files import lock
 from crossmod.settings import Machine
 from tests.support.paths import PYTHONPATH
-from tests.support.stand_ins import job, pretend
+from tests.support.stand_ins import job, name_gpu, pretend
 from tests.support.workers import until
 
 ONE_THREAD = Machine(threads=1, device="cpu")
@@ -71,6 +72,21 @@ def test_jobs_run_side_by_side_and_what_happens_to_one_is_no_matter_to_others(
     assert "Lost: segment: title of killed; started again from its checkpoint." in told
     assert "doing" not in told
     gone(int(first), int(second), int(again))
+
+
+def test_each_worker_sees_one_of_several_gpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def seen(root: Path, names: str, device: Literal["auto", "cpu"]) -> list[str]:
+        named = {name: job(name) for name in names}
+        executor = LocalExecutor(root, Machine(threads=1, device=device), len(names), work=name_gpu)
+        execute(named, root, executor, LiveTable(named, len(names)))
+        return sorted((root / "runs" / name / "gpus").read_text() for name in names)
+
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setattr("crossmod.experiment.executors.local.visible_gpus", lambda: ["3", "GPU-b"])
+    assert seen(tmp_path / "on_gpus", "abc", "auto") == ["3", "3", "GPU-b"]
+    assert seen(tmp_path / "on_cpu", "a", "cpu") == ["all"]
+    monkeypatch.setattr("crossmod.experiment.executors.local.visible_gpus", lambda: ["0"])
+    assert seen(tmp_path / "on_one", "a", "auto") == ["all"]
 
 
 def gone(*processes: int) -> None:
@@ -123,7 +139,7 @@ def test_a_worker_that_is_killed_while_idle_costs_nothing(tmp_path: Path) -> Non
 
 def test_workers_end_with_a_parent_that_is_killed(tmp_path: Path) -> None:
     script = (
-        "from pathlib import Path\nfrom tests.support.stand_ins import job, pretend\n"
+        "from pathlib import Path\nfrom tests.support.stand_ins import job, name_gpu, pretend\n"
         "from crossmod.experiment.executors.local import LocalExecutor\nfrom crossmod.settings import Machine\n"
         "if __name__ == '__main__':\n"
         f"    workers = LocalExecutor(Path({str(tmp_path)!r}), Machine(threads=1, device='cpu'), 1, work=pretend)\n"

@@ -7,6 +7,7 @@ import pytest
 from crossmod.config import with_changes
 from crossmod.experiment.executors import options as room
 from crossmod.experiment.executors.options import side_by_side
+from crossmod.machine import visible_gpus
 from crossmod.presets import SEGMENT, TRANSLATE
 from crossmod.settings import Machine
 
@@ -64,6 +65,13 @@ def test_large_runs_several_processes_and_gpus_are_one_after_another(monkeypatch
     assert side_by_side(Machine(device="cpu", devices=2), SMALL).jobs == 1
     assert "on the GPU" in side_by_side(Machine(device="cuda"), SMALL).why
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
     assert side_by_side(Machine(), SMALL).jobs == 1
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 4)
+    found = side_by_side(Machine(), LARGE)
+    assert (found.jobs, found.why) == (4, "4 runs at once on 4 GPUs, one on each.")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2, GPU-5")
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    assert visible_gpus() == ["2", "GPU-5"]
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     assert side_by_side(Machine(), SMALL).jobs == 8

@@ -3,6 +3,7 @@
 Notable:
 - A worker that is lost (killed, out of memory) costs its job a try and no other job anything; another replaces it.
 - Workers end with the process that started them, however that ends: no process is left that writes to a run.
+- With several GPUs each worker sees one of them, the one that fewest other workers use.
 """
 
 import multiprocessing
@@ -16,7 +17,7 @@ from pathlib import Path
 
 from crossmod.experiment.executors.base import SharedFolder, Work, run_job, share, single_process
 from crossmod.experiment.jobs import Job, Outcome
-from crossmod.machine import usable_cores
+from crossmod.machine import VISIBLE, usable_cores, visible_gpus
 from crossmod.settings import Machine
 
 # Threads and a CUDA context do not survive a fork.
@@ -33,6 +34,7 @@ class LocalExecutor:
         self._root, self._work = root, work
         self._machine = single_process(machine, "several runs at once")
         self._cores = max(1, usable_cores() // count)
+        self._gpus = visible_gpus() if machine.device != "cpu" else []
         self._idle: list[_Worker] = []
         self._busy: dict[Connection, tuple[_Worker, Job, float]] = {}
 
@@ -73,15 +75,20 @@ class LocalExecutor:
             worker.end(max(until - time.monotonic(), 0))
 
     def _free_worker(self) -> "_Worker":
-        return self._idle.pop() if self._idle else _Worker(share(self._root), self._machine, self._work, self._cores)
+        if self._idle:
+            return self._idle.pop()
+        used = [worker.gpu for worker, _, _ in self._busy.values()]
+        gpu = min(self._gpus, key=used.count) if len(self._gpus) > 1 else None
+        return _Worker(share(self._root), self._machine, self._work, self._cores, gpu)
 
 
 class _Worker:
     """The parent's end of a worker."""
 
-    def __init__(self, place: SharedFolder, machine: Machine, work: Work | None, cores: int):
+    def __init__(self, place: SharedFolder, machine: Machine, work: Work | None, cores: int, gpu: str | None):
+        self.gpu = gpu  # the only one that it sees; None: all
         self.pipe, theirs = CONTEXT.Pipe()
-        arguments = (theirs, place, machine, work, cores, os.getpid())
+        arguments = (theirs, place, machine, work, cores, gpu, os.getpid())
         self.process: BaseProcess = CONTEXT.Process(target=_serve, args=arguments)
         self.process.start()
         theirs.close()
@@ -110,8 +117,19 @@ class _Worker:
         self.process.close()
 
 
-def _serve(pipe: Connection, place: SharedFolder, machine: Machine, work: Work | None, cores: int, parent: int) -> None:
+def _serve(
+    pipe: Connection,
+    place: SharedFolder,
+    machine: Machine,
+    work: Work | None,
+    cores: int,
+    gpu: str | None,
+    parent: int,
+) -> None:
     """Do jobs until the other end closes."""
+    if gpu is not None:
+        # Read when CUDA starts, which no worker has done yet.
+        os.environ[VISIBLE] = gpu
     # Ctrl-C reaches every process of a terminal's session, and a second one stops at once, without saving. In a session
     # of its own, only the parent stops a worker.
     os.setsid()

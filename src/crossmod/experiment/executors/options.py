@@ -2,7 +2,8 @@
 
 Notable:
 - Small runs use one thread each, whatever else runs, so that their results do not depend on how many run at once.
-- A large run has all cores to itself. Only the user can say how many runs fit on a GPU.
+- A large run has all cores to itself, or a GPU: as many at once as there are GPUs. Only the user can say how many fit
+  on one.
 """
 
 from collections.abc import Iterable
@@ -14,7 +15,7 @@ from pydantic import Field
 
 from crossmod import registry
 from crossmod.errors import InputError
-from crossmod.machine import AnySettings, free_memory, is_small, usable_cores
+from crossmod.machine import AnySettings, free_memory, is_small, usable_cores, visible_gpus
 from crossmod.settings import Machine, member_of
 
 if TYPE_CHECKING:
@@ -39,7 +40,9 @@ def side_by_side(machine: Machine, runs: Iterable[AnySettings], jobs: int = 0) -
     if machine.devices * machine.nodes > 1:
         return SideBySide(1, f"{_several(1)}: each takes several processes.")
     if _on_gpu(machine):
-        return SideBySide(1, f"{_several(1)} on the GPU (--jobs N lets several share it).")
+        gpus = max(1, len(visible_gpus()))
+        where = "the GPU (--jobs N lets several share it)" if gpus == 1 else f"{gpus} GPUs, one on each"
+        return SideBySide(gpus, f"{_several(gpus)} on {where}.")
     if not all(is_small(run) for run in runs):
         return SideBySide(1, f"{_several(1)}: some of them are large enough to use every core (--jobs N runs several).")
     cores, memory, threads = usable_cores(), free_memory(), machine.threads or 1
@@ -71,7 +74,7 @@ class ExecutorOptions(Machine):
     executor: Annotated[str, member_of("executor")] = "local"
     """This machine; a Ray cluster (extra `ray`); or SLURM array jobs (extra `slurm`)."""
     jobs: int = Field(default=0, ge=0)
-    """Runs at once; 0: as many as fit. On this machine that is one per core if runs are small, and otherwise 1."""
+    """Runs at once; 0: as many as fit: one per GPU; without a GPU one per core if runs are small, and otherwise 1."""
     address: str | None = None
     """Ray: of the cluster, such as `auto` or head:6379; default: start Ray on this machine only."""
     cpus: int = Field(default=1, ge=1)
