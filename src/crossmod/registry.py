@@ -53,6 +53,7 @@ _BUILT_IN: dict[str, dict[str, str]] = {
     "segmenter": {
         "unet": "crossmod.networks.unet:paper_unet",
         "tiny": "crossmod.networks.unet:tiny_unet",
+        "tiny_instance": "crossmod.networks.unet:tiny_instance_unet",
         "dynunet": "crossmod.networks.monai:dynunet",
         "attention_unet": "crossmod.networks.monai:attention_unet",
         "swin_unetr": "crossmod.networks.monai:swin_unetr",

@@ -8,7 +8,7 @@ Notable, of the paper's (Rafiq et al. 2025, 2.3, as implemented in Keras; 31,031
   happens, and such a seed is reported unchanged. For several organs it has a channel per class, as two are for one.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - the usual name
@@ -16,7 +16,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from crossmod import registry
-from crossmod.networks.blocks import Float32Sequential, on_grid
+from crossmod.networks.blocks import Float32Sequential, InstanceNorm, on_grid
 
 PAPER_WIDTHS = (64, 128, 256, 512, 1024)
 TINY_WIDTHS = (12, 24, 48, 96)
@@ -37,14 +37,14 @@ class UpConvolution(nn.Module):
 
 class UNet(nn.Module):
     """U-Net (Ronneberger et al. 2015); `widths` from the top. Dropout is after the last two levels on the way down;
-    `head`: channels of a last 3 x 3 convolution before the 1 x 1 (0: none); `outputs`: logits per pixel; the paper's
-    has no batch norm."""
+    `head`: channels of a last 3 x 3 convolution before the 1 x 1 (0: none); `norm`: makes the norm of so many
+    channels (the paper's network has none); `outputs`: logits per pixel."""
 
     def __init__(
         self,
         widths: Sequence[int] = PAPER_WIDTHS,
         *,
-        norm: bool = False,
+        norm: Callable[[int], nn.Module] | None = None,
         dropout: float = 0.5,
         head: int = 2,
         outputs: int = 1,
@@ -75,11 +75,11 @@ class UNet(nn.Module):
         return self.head(x)
 
 
-def _two_convolutions(inputs: int, outputs: int, norm: bool) -> nn.Sequential:
+def _two_convolutions(inputs: int, outputs: int, norm: Callable[[int], nn.Module] | None) -> nn.Sequential:
     layers: list[nn.Module] = []
     for channels in (inputs, outputs):
         layers.append(nn.Conv2d(channels, outputs, 3, padding=1))
-        layers += [nn.BatchNorm2d(outputs)] if norm else []
+        layers += [] if norm is None else [norm(outputs)]
         layers.append(nn.ReLU(inplace=True))
     return nn.Sequential(*layers)
 
@@ -105,11 +105,17 @@ def paper_unet(size: int = 256, outputs: int = 1) -> UNet:
 
 def tiny_unet(size: int = 64, outputs: int = 1) -> UNet:
     """A U-Net with batch norm and few channels, for a demonstration on a CPU."""
-    return UNet(TINY_WIDTHS, norm=True, dropout=0.1, head=0, outputs=outputs)
+    return UNet(TINY_WIDTHS, norm=nn.BatchNorm2d, dropout=0.1, head=0, outputs=outputs)
+
+
+def tiny_instance_unet(size: int = 64, outputs: int = 1) -> UNet:
+    """The same with instance norm, whose statistics are those of each image: for images of another contrast than those
+    it was trained on."""
+    return UNet(TINY_WIDTHS, norm=lambda _: InstanceNorm(), dropout=0.1, head=0, outputs=outputs)
 
 
 # Their initial weights are drawn by `initialise`; those of other networks by their own code.
-OWN = ("unet", "tiny")
+OWN = ("unet", "tiny", "tiny_instance")
 
 
 def make_network(name: str, size: int, outputs: int = 1) -> nn.Module:
