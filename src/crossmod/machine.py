@@ -110,7 +110,15 @@ def visible_gpus() -> list[str]:
 # Values in the output of the first layer of a step, the largest layer; up to this number, a run is small.
 SMALL = 400_000
 # Channels of the first layer of each segmentation network.
-CHANNELS = {"unet": 64, "tiny": 12, "tiny_instance": 12, "dynunet": 32, "attention_unet": 64, "swin_unetr": 48, "segresnet": 32}
+CHANNELS = {
+    "unet": 64,
+    "tiny": 12,
+    "tiny_instance": 12,
+    "dynunet": 32,
+    "attention_unet": 64,
+    "swin_unetr": 48,
+    "segresnet": 32,
+}
 
 AnySettings = TranslateSettings | SegmentSettings
 

@@ -49,7 +49,7 @@ _BUILT_IN: dict[str, dict[str, str]] = {
         "dice_cross_entropy": "crossmod.segmentation.model:dice_cross_entropy",
     },
     # `augment` and `strong_augment` are settings of their own.
-    "augmentation": {},
+    "augmentation": {"random_contrast": "crossmod.data.random_contrast:AUGMENTATION"},
     "segmenter": {
         "unet": "crossmod.networks.unet:paper_unet",
         "tiny": "crossmod.networks.unet:tiny_unet",

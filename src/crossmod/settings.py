@@ -299,7 +299,8 @@ class SegmentSettings(TrainSettings):
     modality: Modality = "mr"
     """Modality to segment."""
     network: Annotated[str, member_of("segmenter")] = "unet"
-    """`unet`: the paper's, 31,031,685 parameters; `tiny`: a small one for a CPU; the others need the extra monai."""
+    """`unet`: the paper's, 31,031,685 parameters; `tiny`: a small one for a CPU; `tiny_instance`: the same with
+    instance norm, for images of another contrast than those trained on; the others need the extra monai."""
     train_on: Slices = "all"
     """Train on slices that show the organ (one of several), or on all."""
     test_on: Slices = "all"
@@ -323,7 +324,8 @@ class SegmentSettings(TrainSettings):
     strong_augment: bool = False
     """Instead of `augment`: rotate, shift and scale more, and vary gamma, contrast and noise."""
     augmentation: Annotated[str | None, member_of("augmentation")] = Field(default=None, exclude_if=_is_none)
-    """Instead of `augment`: an augmentation that an installed package adds, by its name."""
+    """Instead of `augment`: `random_contrast` (GIN: `strong_augment`, and random networks that change the contrast),
+    or an augmentation that an installed package adds, by its name."""
     adapt_batch_norm: bool = Field(default=False, exclude_if=_is_off)
     """After training, estimate the statistics of batch norm again on all real images of the training side, labelled or
     not (AdaBN); for networks with batch norm."""

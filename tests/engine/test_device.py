@@ -179,7 +179,9 @@ def test_bf16_is_what_convolutions_compute_in_and_last_layers_do_not() -> None:
     assert all(weight.dtype == torch.float32 for weight in network.parameters())
 
 
-@pytest.mark.parametrize("network", [PatchGAN(4, 1), ResNet(3, 4, 1, "linear"), UNet((4, 8), norm=True, head=2)])
+@pytest.mark.parametrize(
+    "network", [PatchGAN(4, 1), ResNet(3, 4, 1, "linear"), UNet((4, 8), norm=nn.BatchNorm2d, head=2)]
+)
 def test_logits_are_fp32_under_bf16(network: nn.Module) -> None:
     with Compute(CPU, bf16=True).autocast():
         logits = network(torch.randn(2, 1, 32, 32))
@@ -189,7 +191,7 @@ def test_logits_are_fp32_under_bf16(network: nn.Module) -> None:
 
 def unet() -> UNet:
     torch.manual_seed(0)
-    return UNet((4, 8, 16), norm=True, dropout=0.0)
+    return UNet((4, 8, 16), norm=nn.BatchNorm2d, dropout=0.0)
 
 
 @pytest.mark.parametrize("batch", [1, 2])

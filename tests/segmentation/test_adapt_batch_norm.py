@@ -105,7 +105,9 @@ def test_networks_without_batch_norm_are_refused(tmp_path: Path, stores: Stores)
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize("network", ["unet", "tiny", "dynunet", "attention_unet", "swin_unetr", "segresnet"])
+@pytest.mark.parametrize(
+    "network", ["unet", "tiny", "tiny_instance", "dynunet", "attention_unet", "swin_unetr", "segresnet"]
+)
 def test_the_named_networks_have_it(network: str) -> None:
     pytest.importorskip("monai")
     pytest.importorskip("einops")

@@ -95,7 +95,7 @@ def test_one_organ_has_the_step_that_it_had() -> None:
 
 # Networks
 
-NETWORKS = ("unet", "tiny", "dynunet", "attention_unet", "swin_unetr", "segresnet")
+NETWORKS = ("unet", "tiny", "tiny_instance", "dynunet", "attention_unet", "swin_unetr", "segresnet")
 
 
 @pytest.mark.parametrize("name", NETWORKS)

@@ -10,7 +10,7 @@ Notable:
 """
 
 from collections.abc import Callable, Iterable
-from typing import Literal
+from typing import Literal, Protocol, runtime_checkable
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - the usual name
@@ -212,14 +212,23 @@ def blocks(networks: Iterable[nn.Module]) -> tuple[nn.Module, ...]:
     return tuple(parts)
 
 
+@runtime_checkable
+class OwnWeights(Protocol):
+    """A network whose initial weights are not all from N(0, 0.02)."""
+
+    def initialise(self) -> None: ...  # noqa: D102
+
+
 @torch.no_grad()
 def initialise(network: nn.Module) -> None:
-    """Weights from N(0, 0.02), biases 0, as in the public EssNet and CycleGAN code."""
+    """Weights from N(0, 0.02), biases 0, as in the public EssNet and CycleGAN code; a network may then draw others."""
     for module in network.modules():
         if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
             module.weight.normal_(0.0, 0.02)
             if module.bias is not None:
                 module.bias.zero_()
+    if isinstance(network, OwnWeights):
+        network.initialise()
 
 
 def on_grid(

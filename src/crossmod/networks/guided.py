@@ -6,8 +6,8 @@ come from the input, pixel by pixel: the generator cannot move them, and there i
 the work of the `ResNet` of the papers.
 
 The idea is that of bilateral learning (Gharbi et al. 2017, "Deep Bilateral Learning for Real-Time Image Enhancement")
-and of pixelwise networks (Shaham et al. 2021, "Spatially-Adaptive Pixelwise Networks for Fast Image Translation"), where
-the coefficients of each pixel's map come from a small image; here the context is an input of one common map.
+and of pixelwise networks (Shaham et al. 2021, "Spatially-Adaptive Pixelwise Networks for Fast Image Translation"),
+where the coefficients of each pixel's map come from a small image; here the context is an input of one common map.
 """
 
 import torch

@@ -11,9 +11,10 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 import torch
-import torch.nn.functional as F  # noqa: N812 - the usual name
 from jaxtyping import Float, Float32, Int, Num
 from scipy.ndimage import gaussian_filter, zoom
+
+from crossmod.data import random_contrast as gin
 
 Slices = Float32[np.ndarray, "slices rows columns"]
 Slice = Float32[np.ndarray, "rows columns"]
@@ -78,31 +79,10 @@ def _spectrum(images: Float[np.ndarray, "*slices rows columns"]) -> np.ndarray:
     return np.fft.fftshift(np.fft.fft2(images), axes=(-2, -1))
 
 
-# Layers, hidden channels and kernel sizes of the public code of Ouyang et al. (models/imagefilter.py).
-LAYERS, CHANNELS, KERNELS = 4, 2, (1, 3)
-
-
 def random_contrast(image: Slice, rng: np.random.Generator) -> Slice:
-    """Global intensity non-linear augmentation, GIN (Ouyang et al. 2022, Sec. III-B).
-
-    g(x) = a net(x) + (1 - a) x, with a uniform in [0, 1] and a random net of four convolutions (1 x 1 or 3 x 3, two
-    channels, weights and shifts from N(0, 1), leaky ReLU between them).
-
-    Deviations: x is in [0, 1], not standardised; instead of scaling g to the Frobenius norm of x, it is spread over
-    [-1, 1], which any scale leads to; edges are repeated, not padded with 0, which would frame the image.
-    """
-    x = torch.from_numpy((image + 1) / 2)[None, None]
-    hidden = x
-    for layer in range(LAYERS):
-        inputs = 1 if layer == 0 else CHANNELS
-        outputs = 1 if layer == LAYERS - 1 else CHANNELS
-        size = int(rng.choice(KERNELS))
-        weights = torch.from_numpy(rng.standard_normal((outputs, inputs, size, size)).astype(np.float32))
-        shift = torch.from_numpy(rng.standard_normal(outputs).astype(np.float32))
-        hidden = F.conv2d(F.pad(hidden, [size // 2] * 4, mode="replicate"), weights, shift)
-        hidden = F.leaky_relu(hidden) if layer < LAYERS - 1 else hidden
-    share = float(rng.random())
-    return spread((share * hidden + (1 - share) * x)[0, 0].numpy())
+    """A slice with a random contrast: GIN (Ouyang et al. 2022), see `data.random_contrast`."""
+    drawn = {name: torch.from_numpy(values) for name, values in gin.draw_networks(rng, 1).items()}
+    return gin.random_contrast(torch.from_numpy(image)[None, None], **drawn)[0, 0].numpy()
 
 
 def spread(image: Float[np.ndarray, "rows columns"]) -> Slice:
