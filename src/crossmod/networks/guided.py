@@ -1,9 +1,9 @@
 """Guided generator: context at a quarter of the size, and a map of each pixel that depends on its context.
 
 A residual network sees the image at a quarter of its size, and says what tissue lies where; its features are enlarged
-linearly. The output at a pixel is a small network of the input there, a few local features, and the context. So edges
-come from the input, pixel by pixel: the generator cannot move them, and there is no checkerboard. It is also about half
-the work of the `ResNet` of the papers.
+linearly. The output at a pixel is a small network of the input there, a few local features, and the context. So fine
+edges come from the input, pixel by pixel, since the context is too coarse to draw them elsewhere, and there is no
+checkerboard.
 
 The idea is that of bilateral learning (Gharbi et al. 2017, "Deep Bilateral Learning for Real-Time Image Enhancement")
 and of pixelwise networks (Shaham et al. 2021, "Spatially-Adaptive Pixelwise Networks for Fast Image Translation"),
