@@ -32,6 +32,7 @@ _BUILT_IN: dict[str, dict[str, str]] = {
     "family": {
         "cyclegan": "crossmod.synthesis.cyclegan:FAMILY",
         "essnet": "crossmod.synthesis.essnet:FAMILY",
+        "guided": "crossmod.synthesis.guided:FAMILY",
         "multi_input": "crossmod.synthesis.multi_input:FAMILY",
         "source": "crossmod.synthesis.control_families:SOURCE",
         "histogram": "crossmod.synthesis.control_families:HISTOGRAM",

@@ -17,7 +17,7 @@ FrameKind = Literal["body", "field", "stretch"]
 # Values of these settings in runs of versions that did not have them: the whole field of view was stretched.
 BEFORE_FRAMES: Mapping[str, Any] = {"frame": "stretch", "pixel_mm": 0.0}
 # Of the built-in families.
-ONE_INPUT = ("cyclegan", "essnet")
+ONE_INPUT = ("cyclegan", "essnet", "guided")
 WITHOUT_SEGMENTOR = ("cyclegan", "multi_input")
 # Families without networks, which change the intensities of source slices.
 CONTROLS = ("source", "histogram", "fda", "random_contrast", "class_contrast", "painted")
@@ -51,8 +51,8 @@ _PANELS = {
     "Networks": "family network generator_filters generator_blocks branch_blocks discriminator_filters "
     "discriminator_layers adapt_batch_norm stack stack_mm ema bounded_logits",
     "Losses": "adversarial loss lambda_1 lambda_2 lambda_3 lambda_4 lambda_5 pool_size",
-    "Schedule": "learning_rate discriminator_learning_rate beta_1 weight_decay schedule batch_size epochs steps decay "
-    "sample_every select_every select_patients patience seed",
+    "Schedule": "segmentor_steps learning_rate discriminator_learning_rate beta_1 weight_decay schedule batch_size "
+    "epochs steps decay sample_every select_every select_patients patience seed",
     "Hardware": "device threads devices nodes checkpoint_minutes keep precision compile",
 }
 PANELS = {name: panel for panel, names in _PANELS.items() for name in names.split()}
@@ -156,8 +156,9 @@ class TranslateSettings(TrainSettings):
     """Training a translator; the defaults are those of Rafiq et al. 2025."""
 
     family: Annotated[str, member_of("family")] = "essnet"
-    """`cyclegan`; `essnet`: CycleGAN with a segmentor; `multi_input`: CycleGAN with several MR inputs; or a control
-    without networks: source, histogram, fda, random_contrast, class_contrast, painted."""
+    """`cyclegan`; `essnet`: CycleGAN with a segmentor; `guided`: keeps structures in place, with a segmentor that is
+    trained before; `multi_input`: CycleGAN with several MR inputs; or a control without networks: source, histogram,
+    fda, random_contrast, class_contrast, painted."""
     inputs: tuple[str, ...] = ()
     """MR sequences, one input each, registered by patient; `t1_in+t1_out` is one input that may be either."""
     contrast: Literal["any", "yes", "no"] = "any"
@@ -195,6 +196,8 @@ class TranslateSettings(TrainSettings):
     """Adversarial loss: `least_squares`, as in the public code, or `cross_entropy`, that of Eqs. 1-2."""
     bounded_logits: bool = False
     """Apply tanh to the segmentor's logits, as in the public code."""
+    segmentor_steps: int = Field(default=1500, ge=1, exclude_if=lambda steps: steps == 1500)
+    """Family guided: steps in which the segmentor is trained before the generators, on six source slices each."""
     lambda_1: float = Field(default=1.0, ge=0)
     """Weight of L_GAN(G1, D1), the adversarial loss of synthetic MR (Eq. 1)."""
     lambda_2: float = Field(default=1.0, ge=0)

@@ -8,6 +8,7 @@ a stack as one image, so that it also sees how slices follow each other.
 
 import itertools
 from collections.abc import Callable, Iterable, Mapping
+from typing import Literal
 
 import numpy as np
 import torch
@@ -23,6 +24,8 @@ from crossmod.synthesis.families import Family
 from crossmod.synthesis.image_pool import ImagePool
 from crossmod.synthesis.losses import cycle, discriminator_adversarial, generator_adversarial
 
+# Beside synthetic and beside real images, of as many channels.
+Maps = tuple[Float[Tensor, "batch _ rows columns"], Float[Tensor, "batch _ rows columns"]]
 # Losses by name, each with its weight.
 Terms = dict[str, tuple[float, Float[Tensor, ""]]]
 
@@ -40,10 +43,21 @@ def build(
     networks: Mapping[str, nn.Module] | None = None,
     more: Mapping[str, nn.Module] | None = None,
     term: Callable[[Batch, Mapping[str, Tensor]], Terms] = lambda batch, fakes: {},
+    maps: Callable[[Batch], Mapping[str, Maps]] = lambda batch: {},
+    beside: Mapping[str, int] | None = None,
 ) -> TrainingTask:
-    """Generators, discriminators, pools and the step that trains them; `networks`: G1, G2, D1 and D2 if they are not
-    CycleGAN's; `more` are trained with the generators; `term`: further terms of their loss, of one cycle."""
-    s, more = settings, more or {}
+    """Generators, discriminators, pools and the step that trains them.
+
+    Args:
+        settings: of the training.
+        device: where it computes.
+        networks: G1, G2, D1 and D2, if they are not CycleGAN's.
+        more: networks that are trained with the generators.
+        term: further terms of the generators' loss, of one cycle.
+        maps: what the discriminator of a side sees beside its synthetic and its real images; none: nothing.
+        beside: the number of these maps by side.
+    """
+    s, more, beside = settings, more or {}, beside or {}
     own = networks or {
         **generators(s),
         "D1": PatchGAN(s.discriminator_filters, s.discriminator_layers, inputs=s.stack),
@@ -60,14 +74,14 @@ def build(
     discriminators, betas = [D1, D2], (s.beta_1, 0.999)
     adam_g = adam(_weights([G1, G2, *more.values()]), s.learning_rate, betas, device)
     adam_d = adam(_weights(discriminators), s.discriminator_learning_rate, betas, device)
-    pool_mr = ImagePool(s.pool_size, (len(s.mr_inputs) * s.stack, s.size, s.size), device)
-    pool_ct = ImagePool(s.pool_size, (s.stack, s.size, s.size), device)
+    pool_mr = ImagePool(s.pool_size, (len(s.mr_inputs) * s.stack + beside.get("mr", 0), s.size, s.size), device)
+    pool_ct = ImagePool(s.pool_size, (s.stack + beside.get("ct", 0), s.size, s.size), device)
 
     def draw(rng: np.random.Generator) -> Batch:
         return {"pool_mr": pool_mr.draw(s.batch_size, rng), "pool_ct": pool_ct.draw(s.batch_size, rng)}
 
     def step(batch: Batch) -> Losses:
-        x, y = batch["ct"], batch["mr"]
+        x, y, seen = batch["ct"], batch["mr"], maps(batch)
 
         # Generators: Eq. 6. The two cycles share only weights, so their gradients are taken one after the other, in
         # the memory of one.
@@ -77,7 +91,10 @@ def build(
         mr = G1(x)
         losses = _backward(
             {
-                "adversarial_mr": (s.lambda_1, generator_adversarial(s.adversarial, D1(mr))),  # Eq. 1
+                "adversarial_mr": (
+                    s.lambda_1,
+                    generator_adversarial(s.adversarial, D1(_with(mr, seen, "mr", 0))),
+                ),  # Eq. 1
                 "cycle_ct": (s.lambda_3, cycle(G2(mr), x)),  # Eq. 3
                 **term(batch, {"mr": mr}),  # Eq. 5, in EssNet from CT
             }
@@ -85,7 +102,10 @@ def build(
         ct = G2(y)
         losses |= _backward(
             {
-                "adversarial_ct": (s.lambda_2, generator_adversarial(s.adversarial, D2(ct))),  # Eq. 2
+                "adversarial_ct": (
+                    s.lambda_2,
+                    generator_adversarial(s.adversarial, D2(_with(ct, seen, "ct", 0))),
+                ),  # Eq. 2
                 "cycle_mr": (s.lambda_4, cycle(G1(ct), y)),  # Eq. 4
                 **term(batch, {"ct": ct}),  # Eq. 5, in EssNet from MR
             }
@@ -95,8 +115,10 @@ def build(
         # Discriminators: Eqs. 1 and 2, on images of this step and of earlier ones.
         for discriminator in discriminators:
             discriminator.requires_grad_(True)
-        on_mr = discriminator_adversarial(s.adversarial, D1(y), D1(pool_mr.exchange(mr, batch["pool_mr"])))
-        on_ct = discriminator_adversarial(s.adversarial, D2(x), D2(pool_ct.exchange(ct, batch["pool_ct"])))
+        fake_mr, fake_ct = _with(mr, seen, "mr", 0), _with(ct, seen, "ct", 0)
+        real_mr, real_ct = _with(y, seen, "mr", 1), _with(x, seen, "ct", 1)
+        on_mr = discriminator_adversarial(s.adversarial, D1(real_mr), D1(pool_mr.exchange(fake_mr, batch["pool_mr"])))
+        on_ct = discriminator_adversarial(s.adversarial, D2(real_ct), D2(pool_ct.exchange(fake_ct, batch["pool_ct"])))
         adam_d.zero_grad(set_to_none=True)
         (on_mr + on_ct).backward()
         adam_d.step()
@@ -111,6 +133,11 @@ def build(
         memory={"pool mr": pool_mr, "pool ct": pool_ct},
         blocks=blocks(networks.values()),
     )
+
+
+def _with(images: Tensor, seen: Mapping[str, Maps], side: str, real: Literal[0, 1]) -> Tensor:
+    """Images of a side, and the maps that its discriminator sees beside synthetic (0) or real (1) ones."""
+    return torch.cat([images, seen[side][real]], dim=1) if side in seen else images
 
 
 def _backward(terms: Terms) -> Losses:

@@ -68,6 +68,7 @@ class Family:
         segmentor: makes the untrained S, with logits of background and organs; None: the family has none.
         reference: the papers that the model card of a bundle cites.
         several_inputs: whether it takes several registered MR inputs.
+        segmentor_first: whether S is trained before, on source slices with random contrast, and then stays as it is.
         control: what it does instead, if it has no networks.
     """
 
@@ -77,6 +78,7 @@ class Family:
     segmentor: Callable[[TranslateSettings], nn.Module] | None = None
     reference: str = ""
     several_inputs: bool = False
+    segmentor_first: bool = False
     control: Control | None = None
 
 
@@ -92,5 +94,6 @@ def is_control(name: str) -> bool:
 
 def needs_labels(settings: TranslateSettings) -> bool:
     """Whether the family of `settings` can be trained on labelled source cases only."""
-    control = family_of(settings.family).control
-    return settings.family == "essnet" or (control is not None and control.needs_labels)
+    family = family_of(settings.family)
+    own = settings.family == "essnet" or family.segmentor_first
+    return own or (family.control is not None and family.control.needs_labels)

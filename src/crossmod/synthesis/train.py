@@ -30,6 +30,7 @@ from crossmod.runs import BestEpochCard, Run, TranslatorCard, start_training
 from crossmod.settings import Machine, TranslateSettings
 from crossmod.synthesis.families import family_of
 from crossmod.synthesis.train_control import refuse_unsuited, train_control
+from crossmod.synthesis.train_segmentor import train_segmentor
 from crossmod.synthesis.training_data import (
     Slices,
     TrainingData,
@@ -85,7 +86,8 @@ def _train(out: Path, data: TrainingData, asked: TranslateSettings, machine: Mac
     run = world.once(start)
     compute = choose(world.device, settings.precision, settings.compile, size=settings.size, ranks=world.ranks)
     log.info("Computing on %s: %s. %s", describe_device(world.device), compute, " ".join(compute.why))
-    trainee = build(settings, compute)
+    S = train_segmentor(out, data, settings, machine, world) if family.segmentor_first else None
+    trainee = build(settings, compute, S)
     batches = UnpairedBatches(slices["ct"], slices["mr"], settings, world.device, rank=world.rank, ranks=world.ranks)
     plan = TrainingPlan(
         f"Training {settings.family}",
@@ -124,10 +126,14 @@ def _train(out: Path, data: TrainingData, asked: TranslateSettings, machine: Mac
     return run
 
 
-def build(settings: TranslateSettings, compute: Compute) -> TrainingTask:
-    """The family of `settings` as it is trained: with averages if requested, on the path of `compute`."""
+def build(settings: TranslateSettings, compute: Compute, S: Mapping[str, Tensor] | None = None) -> TrainingTask:
+    """The family of `settings` as it is trained: with averages if requested, on the path of `compute`. `S`: the weights
+    of a segmentor that was trained before."""
     trainee = family_of(settings.family).build(settings, compute.device)
-    names = tuple(name for name in trainee.networks if name in ("G1", "G2", "S"))
+    if S is not None:
+        checkpoint.load_weights(trainee.networks["S"], dict(S), "S", settings.family)
+    averages = ("G1", "G2") if family_of(settings.family).segmentor_first else ("G1", "G2", "S")
+    names = tuple(name for name in trainee.networks if name in averages)
     return accelerate(averaged(trainee, names, settings.ema), compute)
 
 

@@ -1,0 +1,97 @@
+"""Guided: a synthesizer that keeps structures in place, for labelled source slices.
+
+CycleGAN's losses with these parts in place of EssNet's:
+
+- Generators take fine edges from the input (`networks.guided`).
+- The segmentor S was trained before, on source slices with random contrast (`train_segmentor`), and stays as it is. A
+  segmentor that is trained together with the generator learns whatever shift the generator makes; this one knows where
+  organs are. Its loss, cross-entropy and soft Dice, replaces Eq. 5 of Rafiq et al. 2025.
+- The discriminator of the target sees organs beside the image: of a synthetic image the labels of its source, of a real
+  one what S finds there. So each organ must look like the same organ in real images (Mirza and Osindero 2014,
+  conditional GAN).
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import torch
+import torch.nn.functional as F  # noqa: N812 - the usual name
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from crossmod.engine.state import Batch, TrainingTask
+from crossmod.networks.blocks import PatchGAN
+from crossmod.networks.guided import GuidedGenerator
+from crossmod.networks.unet import make_network
+from crossmod.segmentation.model import dice_cross_entropy
+from crossmod.settings import TranslateSettings
+from crossmod.synthesis import cyclegan
+from crossmod.synthesis.families import Family
+
+NETWORK = "tiny_instance"
+
+
+class Segmentor(nn.Module):
+    """S: a segmenter whose logits always include those of the background."""
+
+    def __init__(self, network: nn.Module, organs: int):
+        super().__init__()
+        self.network, self.organs = network, organs
+
+    def forward(self, x: Float[Tensor, "batch 1 rows columns"]) -> Float[Tensor, "batch classes rows columns"]:
+        """Images in [-1, 1] to logits of background and of each organ."""
+        logits = self.network(x)
+        # The logit of one organ alone is that against a background of 0.
+        return F.pad(logits, (0, 0, 0, 0, 1, 0)) if self.organs == 1 else logits
+
+
+def generators(settings: TranslateSettings) -> dict[str, nn.Module]:
+    """G1 (CT to MR) and G2 (MR to CT)."""
+    s = settings
+    return {name: GuidedGenerator(s.stack, s.generator_filters, s.generator_blocks) for name in ("G1", "G2")}
+
+
+def segmentor(settings: TranslateSettings) -> Segmentor:
+    """The untrained S."""
+    organs = len(settings.organs)
+    return Segmentor(make_network(NETWORK, settings.size, 1 if organs == 1 else 1 + organs), organs)
+
+
+def build(settings: TranslateSettings, device: torch.device) -> TrainingTask:
+    """Guided generators, discriminators of which one sees organs, and S, which is not trained."""
+    s, target, classes = settings, settings.target, 1 + len(settings.organs)
+    S = segmentor(s).to(device).eval().requires_grad_(False)
+    judges = {"mr": "D1", "ct": "D2"}
+    discriminators = {
+        name: PatchGAN(
+            s.discriminator_filters, s.discriminator_layers, inputs=s.stack + (classes if side == target else 0)
+        )
+        for side, name in judges.items()
+    }
+
+    def maps(batch: Batch) -> Mapping[str, cyclegan.Maps]:
+        known = F.one_hot(batch["mask"], classes).movedim(-1, 1).float()
+        with torch.no_grad():
+            found = S(batch[target][:, :1]).float().softmax(dim=1)
+        return {target: (known, found)}
+
+    def on_labels(batch: Batch, fakes: Mapping[str, Tensor]) -> cyclegan.Terms:
+        if target not in fakes:
+            return {}
+        losses = dice_cross_entropy(S(fakes[target][:, :1]), batch["mask"], outputs=classes)
+        return {"segmentation": (s.lambda_5, torch.stack([*losses.values()]).sum())}
+
+    networks = {**generators(s), **discriminators}
+    task = cyclegan.build(s, device, networks=networks, term=on_labels, maps=maps, beside={target: classes})
+    return replace(task, networks={**task.networks, "S": S})
+
+
+FAMILY = Family(
+    title="Guided",
+    build=build,
+    generators=generators,
+    segmentor=segmentor,
+    segmentor_first=True,
+    reference="crossmod, with parts of CycleGAN (Zhu et al., ICCV 2017), EssNet (Huo et al., ISBI 2018), "
+    "GIN (Ouyang et al., IEEE TMI 2022) and conditional GAN (Mirza and Osindero, 2014)",
+)

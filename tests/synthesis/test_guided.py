@@ -1,0 +1,129 @@
+"""The family `guided`: its step against the formulas, a segmentor that is trained before, and its runs."""
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F  # noqa: N812 - the usual name
+from pydantic import ValidationError
+
+from crossmod.config import Modality
+from crossmod.engine import checkpoint
+from crossmod.errors import InputError
+from crossmod.runs import Run
+from crossmod.settings import Machine, TranslateSettings
+from crossmod.synthesis import guided
+from crossmod.synthesis import train_segmentor as room
+from crossmod.synthesis.synthesize import synthesize
+from crossmod.synthesis.translator import load_translator
+from tests.support.stores import Stores
+from tests.support.training import train
+
+CPU = torch.device("cpu")
+SMALL: dict[str, Any] = {
+    "family": "guided", "size": 16, "generator_filters": 2, "generator_blocks": 1, "discriminator_filters": 2,
+    "discriminator_layers": 1, "pool_size": 0, "batch_size": 2,
+}  # fmt: skip
+OPTIONS: dict[str, Any] = {"family": "guided", "segmentor_steps": 3}
+
+
+def reference_step(n: dict[str, Any], adams: tuple[Any, Any], batch: dict[str, torch.Tensor], source: Modality) -> None:
+    """What the docstring of the family says, written down once more; lambda = 1, 1, 10, 10, 1."""
+    x, y, mask = batch["ct"], batch["mr"], batch["mask"]
+    mr, ct = n["G1"](x), n["G2"](y)
+    fake, real = (mr, y) if source == "ct" else (ct, x)
+    seen = torch.softmax(n["S"](real[:, :1]), 1).detach()
+    known = torch.stack([mask == number for number in range(3)], 1).double()
+    beside = {"ct": ({"D1": (known, seen)}), "mr": ({"D2": (known, seen)})}[source]
+
+    def judge(name: str, image: torch.Tensor, place: int) -> torch.Tensor:
+        return n[name](torch.cat([image, beside[name][place]], 1) if name in beside else image)
+
+    total = ((judge("D1", mr, 0) - 1) ** 2).mean() + ((judge("D2", ct, 0) - 1) ** 2).mean()
+    total = total + 10 * (n["G2"](mr) - x).abs().mean() + 10 * (n["G1"](ct) - y).abs().mean()
+    logits = n["S"](fake[:, :1])
+    p = torch.softmax(logits, 1)
+    total = total - torch.log(p.gather(1, mask[:, None])).mean()
+    for organ in (1, 2):
+        g = (mask == organ).double()
+        total = total + (1 - (2 * (p[:, organ] * g).sum() + 1e-5) / (p[:, organ].sum() + g.sum() + 1e-5)) / 2
+    adams[0].zero_grad()
+    total.backward()
+    adams[0].step()
+    adams[1].zero_grad()
+    loss = 0.5 * (((judge("D1", y, 1) - 1) ** 2).mean() + (judge("D1", mr.detach(), 0) ** 2).mean())
+    loss = loss + 0.5 * (((judge("D2", x, 1) - 1) ** 2).mean() + (judge("D2", ct.detach(), 0) ** 2).mean())
+    loss.backward()
+    adams[1].step()
+
+
+@pytest.mark.parametrize(("source", "stack"), [("ct", 1), ("mr", 1), ("ct", 3)])
+def test_three_steps_leave_the_weights_of_the_formulas(source: Modality, stack: int) -> None:
+    settings = TranslateSettings(source=source, stack=stack, organs=("liver", "spleen"), **SMALL)
+    trainee = guided.build(settings, CPU)
+    for network in trainee.networks.values():
+        network.double()
+    plain = {name: copy.deepcopy(network) for name, network in trainee.networks.items()}
+    generators = [p for name in ("G1", "G2") for p in plain[name].parameters()]
+    judges = [p for name in ("D1", "D2") for p in plain[name].parameters()]
+    adams = (torch.optim.Adam(generators, 1e-4, (0.5, 0.999)), torch.optim.Adam(judges, 2e-4, (0.5, 0.999)))
+    g = torch.Generator().manual_seed(5)
+    for _ in range(3):
+        x, y = (torch.rand(2, stack, 16, 16, generator=g, dtype=torch.float64) * 2 - 1 for _ in range(2))
+        batch = {"ct": x, "mr": y, "mask": torch.randint(0, 3, (2, 16, 16), generator=g)}
+        trainee.step({**batch, **trainee.draw(np.random.default_rng(0))})
+        reference_step(plain, adams, batch, source)
+    for name, network in trainee.networks.items():
+        for ours, theirs in zip(network.parameters(), plain[name].parameters(), strict=True):
+            torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-7)
+
+
+def test_of_one_organ_the_background_has_logit_0() -> None:
+    S = guided.segmentor(TranslateSettings(**SMALL)).eval()
+    x = torch.rand(2, 1, 16, 16)
+    logits = S(x)
+    assert logits.shape == (2, 2, 16, 16)
+    torch.testing.assert_close(F.softmax(logits, 1)[:, 1], torch.sigmoid(S.network(x))[:, 0])
+
+
+def test_s_is_trained_before_and_stays_as_it_is(tmp_path: Path, stores: Stores) -> None:
+    run = train(tmp_path / "run", stores, **OPTIONS, ema=0.5)
+    own = Run(run.path / room.FOLDER)
+    assert own.card["steps"] == 3
+    assert own.card["settings"]["augmentation"] == "random_contrast"
+    assert not set(own.card["data"]["patients"]) & set(run.card["held_out"])
+    # Of all labelled source slices, also those without the organ.
+    assert own.card["data"]["slices"] > run.card["data"]["ct"]["slices"]
+    first = checkpoint.trained_weights(own.path, 3, own.card["weights_sha256"])["segmenter"]
+    last = checkpoint.trained_weights(run.path, run.card["steps"], run.card["weights_sha256"])["S"]
+    assert {f"network.{name}" for name in first} == set(last)
+    assert all(torch.equal(values, last[f"network.{name}"]) for name, values in first.items())
+    translator = load_translator(run.path)
+    assert translator.segmentor is not None
+    made = synthesize(run.path, source=stores.ct, out=tmp_path / "synthetic")
+    assert all(origin.consistency is not None for case in made.store.cases for origin in case.synthetic.slices)  # type: ignore[union-attr]
+
+
+def test_a_stopped_run_goes_on_and_ends_with_the_same_weights(
+    tmp_path: Path, stores: Stores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = train(tmp_path / "whole", stores, **OPTIONS)
+    once = Machine(checkpoint_minutes=0)
+    for name in ("fit", "accelerate"):
+        with monkeypatch.context() as patch:
+            patch.setattr(f"crossmod.synthesis.train.{name}", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
+            with pytest.raises(KeyboardInterrupt):
+                train(tmp_path / "cut", stores, machine=once, **OPTIONS)
+    assert Run(tmp_path / "cut" / room.FOLDER).finished
+    assert train(tmp_path / "cut", stores, **OPTIONS).card["weights_sha256"] == whole.card["weights_sha256"]
+
+
+def test_it_needs_labels_of_the_source_and_one_input(tmp_path: Path, stores: Stores) -> None:
+    with pytest.raises(InputError, match="no ct case with spleen labels"):
+        train(tmp_path / "run", stores, **OPTIONS, organs=("spleen",))
+    assert not (tmp_path / "run").exists()
+    with pytest.raises(ValidationError, match="--family multi_input for several inputs"):
+        TranslateSettings(family="guided", source="mr", inputs=("t1_in", "t1_out"))
