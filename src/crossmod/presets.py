@@ -43,6 +43,21 @@ TRANSLATE: dict[str, TranslateSettings] = {
     ),
 }
 
+# The tool's own synthesizer for labelled source slices. Measured on development patients (docs/log.md), not published.
+TRANSLATE["guided"] = TranslateSettings(
+    family="guided",
+    lambda_3=5.0,
+    lambda_4=5.0,
+    learning_rate=2e-4,
+    ct_slices=0,
+    mr_slices=0,
+    ema=0.999,
+    decay=0.5,
+)
+TRANSLATE["tiny_guided"] = with_changes(
+    TRANSLATE["tiny"], family="guided", size=96, lambda_3=5.0, lambda_4=5.0, ema=0.998
+)
+
 # Crespi et al., "Methodology": MR to CT. What they leave open is as in the public CycleGAN code: rates, epochs, decay.
 _MR_TO_CT = TranslateSettings(
     family="cyclegan",

@@ -37,8 +37,8 @@ class UpConvolution(nn.Module):
 
 class UNet(nn.Module):
     """U-Net (Ronneberger et al. 2015); `widths` from the top. Dropout is after the last two levels on the way down;
-    `head`: channels of a last 3 x 3 convolution before the 1 x 1 (0: none); `norm`: makes the norm of so many
-    channels (the paper's network has none); `outputs`: logits per pixel."""
+    `head`: channels of a last 3 x 3 convolution before the 1 x 1 (0: none); `norm`: makes the norm of
+    this many channels (the paper's network has none); `outputs`: logits per pixel."""
 
     def __init__(
         self,
