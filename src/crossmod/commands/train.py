@@ -56,9 +56,9 @@ def train(
         out: The run folder.
         ct: Store with CT cases, or several.
         mr: Store with MR cases, or several.
-        preset: Settings to start from: rafiq2025 (the paper), guided (keeps structures in place), tiny or tiny_guided (for a
-            CPU), or one of Crespi et al.: all_in, in_phase, in_phase_plus, t2, in_n_out, in_n_out_hum or triple, each
-            also as tiny_NAME; or a control by its name, such as source.
+        preset: Settings to start from: rafiq2025 (the paper), guided (keeps structures in place), tiny or tiny_guided
+            (for a CPU), or one of Crespi et al.: all_in, in_phase, in_phase_plus, t2, in_n_out, in_n_out_hum or
+            triple, each also as tiny_NAME; or a control by its name, such as source.
         config: YAML file whose settings override the preset's, such as the config.yaml of another run.
         dry_run: Print the settings and stop.
         settings: Fields of `TranslateSettings` and `Machine`.

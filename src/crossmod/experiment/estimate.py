@@ -32,6 +32,7 @@ from crossmod.statistics.arm_scores import fold_inflation
 from crossmod.statistics.power import Luck, holm_level, smallest_effect
 from crossmod.synthesis import train
 from crossmod.synthesis.families import family_of
+from crossmod.synthesis.train_segmentor import settings_of as segmentor_settings
 
 # SD of the gain that the patients of a fold have in common: smallest on the phantom, largest on real patients.
 FOLD_SD = (0.01, 0.06)
@@ -139,6 +140,7 @@ def estimate(jobs: Iterable[Job], root: Path, machine: Machine) -> Estimate:
     # Controls have no steps.
     shapes = {_shape(job): job for job in left if job.kind != "synthesize" and job.work}
     rates = {shape: _measure(job, machine) for shape, job in track(shapes.items(), "Timing some steps")}
+    before = {shape: _before(job, machine) for shape, job in shapes.items() if job.kind == "train"}
     by_name = {job.name: job for job in jobs}
     seconds: dict[Kind, float] = {}
     counts: dict[Kind, int] = {}
@@ -153,7 +155,7 @@ def estimate(jobs: Iterable[Job], root: Path, machine: Machine) -> Estimate:
             room += job.work * PIXEL * int(model.settings["size"]) ** 2
         else:
             per_step, checkpoint = rates.get(_shape(job), (0.0, 0))
-            took = job.work * per_step
+            took = job.work * per_step + before.get(_shape(job), 0.0)
             room += checkpoint * machine.keep
         seconds[job.kind] = seconds.get(job.kind, 0.0) + took + FIXED_SECONDS
     return Estimate(seconds, room, counts)
@@ -179,6 +181,17 @@ def _measure(job: Job, machine: Machine) -> tuple[float, int]:
         if isinstance(settings, TranslateSettings):
             return _timed(*_translator(settings, device), device)
         return _timed(*_segmenter(settings, device), device)
+
+
+def _before(job: Job, machine: Machine) -> float:
+    """Seconds for what is trained before a translator: the segmentor of some families."""
+    settings = build_settings(TranslateSettings, dict(job.settings), subject=job.name)
+    if not family_of(settings.family).segmentor_first:
+        return 0.0
+    device, own = pick_device(machine.device), segmentor_settings(settings)
+    with computing_with(threads_for(machine, small=is_small(own) and device.type == "cpu")):
+        per_step, _ = _timed(*_segmenter(own, device), device)
+    return per_step * own.steps
 
 
 def _timed(task: TrainingTask, batches: Batches, seed: int, device: torch.device) -> tuple[float, int]:
