@@ -7,6 +7,7 @@ from crossmod.config import with_changes
 from crossmod.machine import CHANNELS, first_layer, is_small
 from crossmod.networks.unet import OWN, make_network
 from crossmod.presets import SEGMENT, TRANSLATE
+from crossmod.settings import CONTROLS
 
 
 def test_numbers_in_the_first_layer() -> None:
@@ -20,7 +21,7 @@ def test_numbers_in_the_first_layer() -> None:
 def test_presets_for_a_cpu_are_small_and_those_of_papers_are_not() -> None:
     presets = {**TRANSLATE, **{f"segment {name}": settings for name, settings in SEGMENT.items()}}
     assert {name for name, settings in presets.items() if is_small(settings)} == {
-        name for name in presets if "tiny" in name
+        name for name in presets if "tiny" in name or name in CONTROLS
     }
 
 

@@ -45,7 +45,9 @@ def nothing_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(registry, "_REGISTERED", {kind: {} for kind in registry._BUILT_IN})
 
 
-TYPES: dict[registry.Kind, type] = {"family": Family, "image_metric": ImageMetric, "segmentation_metric": Metric}
+TYPES: dict[registry.Kind, type] = {
+    "family": Family, "image_metric": ImageMetric, "segmentation_metric": Metric, "augmentation": Augmentation,
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("kind", registry._BUILT_IN)
@@ -98,7 +100,7 @@ def test_what_cannot_be_registered_or_found() -> None:
         crossmod.register("sound", "x", object())
     with pytest.raises(InputError, match="'essnet', which is built in"):
         crossmod.register("family", "essnet", object())
-    with pytest.raises(InputError, match=r"family: 'pix2pix'\. Expected: one of cyclegan, essnet, multi_input"):
+    with pytest.raises(InputError, match=r"family: 'pix2pix'\. Expected: one of cyclegan, essnet, guided, multi_input"):
         family_of("pix2pix")
 
 
@@ -371,7 +373,7 @@ def test_without_the_package_its_results_are_read_and_what_is_missing_is_named(w
     text = page.read_text(encoding="utf-8")
     assert "Not shown: gray, since no installed package measures it." in text
     assert "volume error" not in text
-    with pytest.raises(InputError, match=r"family: 'half'\. Expected: one of cyclegan, essnet, multi_input"):
+    with pytest.raises(InputError, match=r"family: 'half'\. Expected: one of cyclegan, essnet, guided, multi_input"):
         load_networks(whole_way / "bundle")
     # A bundle cannot choose how the networks of built-in families are made.
     changed = shutil.copytree(whole_way / "bundle", tmp_path / "changed")

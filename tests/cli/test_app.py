@@ -106,7 +106,7 @@ def test_a_dry_run_prints_settings_that_can_be_given_back(capsys: pytest.Capture
         (["report", "nowhere"], "nowhere: no such folder"),
         (["synthesize", "nowhere", "--source", "a", "--out", "b"], "nowhere: no such folder"),
         (["segment", "out", "--real", "nowhere"], "nowhere: no such folder"),
-        (["segment", "out", "--real", "nowhere", "--organs", "liver", "spleen"], "liver, spleen. Expected: one organ"),
+        (["segment", "out", "--real", "nowhere", "--organs", "liver", "liver"], "Expected: each organ once"),
         (["phantom", "out", "--size", "3"], "--size: 3"),
         (["train", "out", "--ct", "a", "--mr", "b", "--config", "nowhere.yaml"], "nowhere.yaml: no such file"),
         (["bench", "train", "--size", "30"], "--size: 30. Expected: a multiple of 4"),

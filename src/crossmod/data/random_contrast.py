@@ -40,11 +40,11 @@ def draw_networks(rng: np.random.Generator, count: int) -> dict[str, Shaped[np.n
 
 
 def random_contrast(
-    images: Images,
+    images: Float[Tensor, "batch 1 rows columns"],
     kernels: Float[Tensor, "batch _"],
     shifts: Float[Tensor, "batch _"],
     shares: Float[Tensor, "batch 1"],
-) -> Images:
+) -> Float[Tensor, "batch 1 rows columns"]:
     """g(x) = a net(x) + (1 - a) x, spread over [-1, 1]; leaky ReLU between the layers of the network.
 
     Args:
@@ -69,7 +69,7 @@ def random_contrast(
     return spread(share * hidden + (1 - share) * x)
 
 
-def spread(images: Images) -> Images:
+def spread(images: Float[Tensor, "batch 1 rows columns"]) -> Float[Tensor, "batch 1 rows columns"]:
     """The same images, each with its lowest value at -1 and its highest at 1; a constant one at -1."""
     low, high = images.amin(dim=(2, 3), keepdim=True), images.amax(dim=(2, 3), keepdim=True)
     return (images - low) * (2 / (high - low).clamp(min=1e-6)) - 1

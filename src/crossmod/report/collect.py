@@ -104,6 +104,7 @@ def sources_of(runs: Sequence[Run], named: Sequence[Path]) -> dict[str, tuple[St
 # Of the built-in families, whose modules need not be imported for it.
 FAMILY = {
     "essnet": "EssNet",
+    "guided": "Guided",
     "cyclegan": "CycleGAN",
     "multi_input": "Multi-input CycleGAN",
     "source": "Unchanged source",

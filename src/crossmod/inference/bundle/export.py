@@ -14,7 +14,6 @@ from pydantic import ValidationError
 from safetensors.torch import save_file
 from torch import nn
 
-from crossmod import registry
 from crossmod.engine.checkpoint import weights_hash
 from crossmod.errors import InputError
 from crossmod.files import PathName, atomic_folder, atomic_write, read_json, require_empty, sha256, write_text
@@ -251,9 +250,9 @@ def _entry(name: str, model: RunNetwork) -> Entry:
 
 
 def _kind(model: RunNetwork) -> schema.NetworkKind:
-    """The generator's architecture; networks of an added family are made by the package that adds it."""
+    """The generator's architecture; networks of other families are made by their own code."""
     about = model.about
-    if about.family not in registry.built_in("family"):
+    if about.family not in schema.DESCRIBED:
         return "family"
     if not family_of(about.family).several_inputs:
         return "resnet"

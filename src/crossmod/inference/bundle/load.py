@@ -23,13 +23,21 @@ from jaxtyping import Float32, UInt8
 from pydantic import ValidationError
 from torch import Tensor, nn
 
-from crossmod import registry
 from crossmod.config import build
 from crossmod.engine.checkpoint import weights_hash
 from crossmod.engine.device import Compute, apply, choose, pick_device, prepare
 from crossmod.engine.distributed import suited_to
 from crossmod.errors import InputError
-from crossmod.inference.bundle.schema import FORMAT, JSON_FILE, OF_ABOUT, WEIGHTS_FILE, Bundle, Entry, printable
+from crossmod.inference.bundle.schema import (
+    DESCRIBED,
+    FORMAT,
+    JSON_FILE,
+    OF_ABOUT,
+    WEIGHTS_FILE,
+    Bundle,
+    Entry,
+    printable,
+)
 from crossmod.inference.types import About
 from crossmod.metrics.fingerprint import Fingerprint
 from crossmod.networks.blocks import MultiInputGenerator, MultiOutputGenerator, ResNet, blocks
@@ -152,12 +160,12 @@ def networks_of(entry: Entry, bundle: Bundle) -> dict[str, nn.Module]:
 
 
 def _of_family(entry: Entry, bundle: Bundle) -> dict[str, nn.Module]:
-    # Imported here, since only bundles of added families need the code of training.
+    # Imported here, since only bundles of such families need the code of training.
     from crossmod.settings import TranslateSettings
     from crossmod.synthesis.families import family_of
 
     a = entry.architecture
-    if entry.family in registry.built_in("family"):
+    if entry.family in DESCRIBED:
         raise damaged(bundle.name, f"networks of a package for the family {entry.family}")
     family = family_of(entry.family)
     values = {

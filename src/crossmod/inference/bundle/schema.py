@@ -48,6 +48,8 @@ Count = Annotated[int, Field(ge=0, le=10**9)]
 # `resnet`: one image in, one out; `merge`: several in; `spread`: the first of several out; `family`: as the entry's
 # family makes it, which an installed package adds.
 NetworkKind = Literal["resnet", "merge", "spread", "family"]
+# Families whose networks the numbers describe in full; `family`: those of others are made by the family's own code.
+DESCRIBED = ("cyclegan", "essnet", "multi_input")
 
 
 class Strict(Settings):
