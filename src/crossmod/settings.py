@@ -196,6 +196,7 @@ class TranslateSettings(TrainSettings):
     """Adversarial loss: `least_squares`, as in the public code, or `cross_entropy`, that of Eqs. 1-2."""
     bounded_logits: bool = False
     """Apply tanh to the segmentor's logits, as in the public code."""
+    # Recorded only if it is not the default, so that records of other families stay as they were: never change it.
     segmentor_steps: int = Field(default=1500, ge=1, exclude_if=lambda steps: steps == 1500)
     """Family guided: steps in which the segmentor is trained before the generators, on six source slices each."""
     lambda_1: float = Field(default=1.0, ge=0)

@@ -1,16 +1,20 @@
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
 from statsmodels.stats.power import TTestPower
 
 from crossmod.experiment import estimate as detectable
-from crossmod.experiment.estimate import Size, detectable_in_words, size_of, smallest
+from crossmod.experiment.estimate import FIXED_SECONDS, Size, detectable_in_words, estimate, size_of, smallest
+from crossmod.experiment.jobs import Job
 from crossmod.experiment.plan import make_plan
+from crossmod.settings import Machine
 from crossmod.statistics.arm_scores import ArmScores
 from crossmod.statistics.paired_effects import effect
 from tests.support.small_design import TRANSLATOR, small_design
 from tests.support.stores import Stores
+from tests.support.training import TINY
 
 
 def drawn(size: Size, fold_sd: float, gain: float, rng: np.random.Generator) -> tuple[ArmScores, ArmScores]:
@@ -88,3 +92,14 @@ def test_the_size_of_a_plan(stores: Stores) -> None:
     assert size_of(plan) == Size(patients=5, folds=2, seeds=2, arms=4, retrain=False)
     sliced = make_plan(small_design(split="slice", test_slices=6), {"ct": (stores.ct,), "mr": (stores.mr,)})
     assert size_of(sliced).folds == 1
+
+
+def test_what_is_trained_before_a_translator_is_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each step takes half a second: of family `guided` also the 40 of its segmentor, and of no other."""
+    monkeypatch.setattr(detectable, "_timed", lambda *_: (0.5, 0))
+    jobs = [
+        Job(family, "train", family, {**TINY, "family": family, "segmentor_steps": 40}, {}, {}, work=10)
+        for family in ("guided", "essnet")
+    ]
+    seconds = [estimate([job], tmp_path, Machine(device="cpu")).seconds["train"] - FIXED_SECONDS for job in jobs]
+    assert seconds == [5 + 20, 5]

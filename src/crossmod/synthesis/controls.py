@@ -15,13 +15,12 @@ from jaxtyping import Float, Float32, Int, Num
 from scipy.ndimage import gaussian_filter, zoom
 
 from crossmod.data import random_contrast as gin
+from crossmod.engine.alarms import AIR
 
 Slices = Float32[np.ndarray, "slices rows columns"]
 Slice = Float32[np.ndarray, "rows columns"]
 Classes = Int[np.ndarray, "rows columns"]
 
-# Pixels above this are not air; as in `engine.alarms`.
-AIR = -0.9
 QUANTILES = 1001
 
 
