@@ -219,10 +219,10 @@ def _idle_of_translate(s: TranslateSettings) -> dict[str, str]:
     found = {}
     if s.family in WITHOUT_SEGMENTOR:
         found |= dict.fromkeys(("lambda_5", "bounded_logits"), "--family essnet with it, which has a segmentor")
-    if s.family != "guided":
-        found["segmentor_steps"] = "--family guided with it, whose segmentor is trained before"
-    else:
+    if s.family == "guided":
         found["bounded_logits"] = "--family essnet with it"
+    elif s.judge is None:
+        found["segmentor_steps"] = "--family guided, whose segmentor is trained before, or --judge with it"
     if s.family in ONE_INPUT or len(s.mr_inputs) < 2:
         found["branch_blocks"] = "--family multi_input and several --inputs with it"
     elif s.branch_blocks > s.generator_blocks:

@@ -25,7 +25,7 @@ import yaml
 from crossmod.config import Modality, read_yaml
 from crossmod.errors import InputError
 from crossmod.files import lock, read_json, remove_partial, write_json, write_text
-from crossmod.settings import BEFORE_FRAMES, TrainSettings
+from crossmod.settings import BEFORE_FRAMES, JudgedOn, TrainSettings
 from crossmod.version import __version__
 
 CONFIG, CARD, LOCK = "config.yaml", "card.json", ".lock"
@@ -98,6 +98,18 @@ class BestEpochCard(TypedDict):
     weights_sha256: str
 
 
+class JudgeCard(TypedDict):
+    """The judge of a translator."""
+
+    trained_on: JudgedOn
+    patients: list[str]
+    slices: int
+    steps: int
+    weights_sha256: str
+    dice: float | None  # of synthetic training slices at the end, mean
+    shift: tuple[float, float] | None  # of organs in them, rows and columns in pixels
+
+
 class TranslatorCard(TrainingCard):
     """The card of a run of `train`."""
 
@@ -113,6 +125,7 @@ class TranslatorCard(TrainingCard):
     split: str
     stopped_early: bool
     extents: dict[Modality, ExtentCard]
+    judge: NotRequired[JudgeCard]
 
 
 class SegmenterDataCard(TypedDict):

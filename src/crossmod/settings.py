@@ -13,6 +13,7 @@ Device = Literal["auto", "cpu", "cuda"]
 Precision = Literal["auto", "fp32", "bf16"]
 Compile = Literal["auto", "on", "off"]
 FrameKind = Literal["body", "field", "stretch"]
+JudgedOn = Literal["random_contrast", "target_labels"]
 
 # Values of these settings in runs of versions that did not have them: the whole field of view was stretched.
 BEFORE_FRAMES: Mapping[str, Any] = {"frame": "stretch", "pixel_mm": 0.0}
@@ -51,8 +52,8 @@ _PANELS = {
     "Networks": "family network generator_filters generator_blocks branch_blocks discriminator_filters "
     "discriminator_layers adapt_batch_norm stack stack_mm ema bounded_logits",
     "Losses": "adversarial loss lambda_1 lambda_2 lambda_3 lambda_4 lambda_5 pool_size",
-    "Schedule": "segmentor_steps learning_rate discriminator_learning_rate beta_1 weight_decay schedule batch_size "
-    "epochs steps decay sample_every select_every select_patients patience seed",
+    "Schedule": "learning_rate discriminator_learning_rate beta_1 weight_decay schedule batch_size epochs steps decay "
+    "sample_every segmentor_steps judge select_every select_patients patience seed",
     "Hardware": "device threads devices nodes checkpoint_minutes keep precision compile",
 }
 PANELS = {name: panel for panel, names in _PANELS.items() for name in names.split()}
@@ -198,7 +199,10 @@ class TranslateSettings(TrainSettings):
     """Apply tanh to the segmentor's logits, as in the public code."""
     # Recorded only if it is not the default, so that records of other families stay as they were: never change it.
     segmentor_steps: int = Field(default=1500, ge=1, exclude_if=lambda steps: steps == 1500)
-    """Family guided: steps in which the segmentor is trained before the generators, on six source slices each."""
+    """Family guided, and --judge: steps in which such a segmenter is trained before, on six slices each."""
+    judge: JudgedOn | None = Field(default=None, exclude_if=_is_none)
+    """Train a segmenter that judges synthetic slices and sees none in training: on source slices with random contrast,
+    or on labelled target slices of the training side; default: none."""
     lambda_1: float = Field(default=1.0, ge=0)
     """Weight of L_GAN(G1, D1), the adversarial loss of synthetic MR (Eq. 1)."""
     lambda_2: float = Field(default=1.0, ge=0)

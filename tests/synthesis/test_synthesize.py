@@ -9,7 +9,7 @@ from crossmod.data.store_writer import writing_store
 from crossmod.errors import InputError
 from crossmod.metrics.segmentation import label_consistency as consistency
 from crossmod.report.build import build_report
-from crossmod.synthesis.synthesize import mean_shift, shift_mm, synthesize
+from crossmod.synthesis.synthesize import shift_of, synthesize
 from crossmod.synthesis.translator import Translator, load_translator
 from tests.support.stores import Stores
 from tests.support.training import train
@@ -71,11 +71,15 @@ def test_a_generator_that_shifts_is_found_out(
 
     monkeypatch.setattr(Translator, "translate", shifted)
     made = synthesize(run, source=stores.ct, out=tmp_path / "store")
-    assert mean_shift(made.store) == pytest.approx((3.0, 0.0), abs=0.1)
-    assert shift_mm(made.store) == pytest.approx(30.0, abs=1)  # pixels of 10 mm
+    shift = shift_of(made.store)
+    assert shift is not None
+    assert (shift.rows, shift.columns) == pytest.approx((30.0, 0.0), abs=1)  # three pixels of 10 mm
+    assert shift.mm == pytest.approx(30.0, abs=1)
     assert "shifted by 30." in caplog.text
     build_report([tmp_path / "store"], tmp_path / "page.html")
-    assert "from their source (+3." in (tmp_path / "page.html").read_text()
+    page = (tmp_path / "page.html").read_text()
+    assert f"Shift of the edges from their source: {shift}." in page
+    assert "The edges of the synthetic slices are shifted by 30." in page
 
 
 def test_consistency_of_several_organs_by_hand() -> None:
@@ -153,7 +157,7 @@ def test_cyclegan_has_no_score_and_says_so(tmp_path: Path, stores: Stores) -> No
     made = synthesize(run, source=stores.ct, out=tmp_path / "store")
     assert all(o.consistency is None for c in made.store.cases if c.synthetic for o in c.synthetic.slices)
     assert "answer" not in made.store.tensors("ct-0-as-mr")
-    with pytest.raises(InputError, match="no segmentor to score slices with"):
+    with pytest.raises(InputError, match="neither a segmentor nor a judge to score slices with"):
         synthesize(run, source=stores.ct, out=tmp_path / "other", min_consistency=0.5)
 
 

@@ -184,7 +184,7 @@ def test_what_needs_networks_is_refused(tmp_path: Path, stores: Stores) -> None:
         export_bundle([run.path], tmp_path / "bundle")
     with pytest.raises(InputError, match="a family with networks"):
         build(TranslateBench, {"family": "source"}, subject="")
-    with pytest.raises(InputError, match="no segmentor"):
+    with pytest.raises(InputError, match="neither a segmentor nor a judge"):
         synthesize(run.path, source=stores.ct, out=tmp_path / "synthetic", min_consistency=0.5)
     with pytest.raises(InputError, match="has no networks"):
         family_of("source").build(TRANSLATE["source"], None)  # pyright: ignore[reportArgumentType]

@@ -116,8 +116,8 @@ def synthesize(
         source: Store with labelled cases of the model's source modality.
         out: The new store.
         slices: Slices that show the organ, or all.
-        min_consistency: Keep slices whose label consistency, the Dice between the segmentor's prediction and the label,
-            is at least this.
+        min_consistency: Keep slices whose label consistency is at least this: the Dice between the label and the
+            prediction of the model's judge, if it was trained with one, else of its own segmentor.
         epoch: The weights to use; `auto`: the best epoch if the run scored its epochs, otherwise the last.
         same_people: Whether equal case names in SOURCE and in the model's training are one person; needed only where
             it matters.

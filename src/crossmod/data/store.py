@@ -26,6 +26,7 @@ from crossmod.data.units import check_stored
 from crossmod.data.volume import Volume
 from crossmod.errors import InputError
 from crossmod.files import PathName, read_json, sha256
+from crossmod.settings import JudgedOn
 
 FORMAT = 1
 CASE_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
@@ -44,6 +45,13 @@ class SliceOrigin(BaseModel):
     """Its index in the source case."""
     consistency: float | None = None
     """Dice between S(G1(x)) and the mask: 1 where the segmentor finds the organ where the label says it is."""
+    judged: float | None = None
+    """The same by the model's independent judge, if it has one. Older manifests do not have it."""
+
+    @property
+    def fits(self) -> float | None:
+        """How well image and label fit: by the judge, if there is one, else by the model's own segmentor."""
+        return self.consistency if self.judged is None else self.judged
 
 
 class Synthetic(BaseModel):
@@ -68,6 +76,10 @@ class Synthetic(BaseModel):
     """Rows and columns by which its slices lie away from their source, in pixels (median): labels are off by it."""
     slices_per_second: float
     """Speed of the translation, reading and writing left out."""
+    judged_by: JudgedOn | None = None
+    """On what the judge was trained that gave `judged`, of the slices."""
+    judged_shift: tuple[float, float] | None = None
+    """Rows and columns by which the judge finds organs away from their labels, in pixels; None if it finds none."""
     frame: str = "stretch"
     """What the model saw of its slices: the frame of its settings. Older manifests do not have it."""
     pixel_mm: float = 0.0

@@ -77,7 +77,8 @@ def board(folder: Path, start_step: int) -> Iterator[TensorBoardWriter]:
 
 # Numbers of a reading that are not losses.
 _NO_LOSS = frozenset({"step", "epoch", "seconds", "steps_per_second", "memory_gb"})
-_SELECTION = "select_"
+# Scores on held-out patients, and what the independent judge finds in training slices.
+_SCORES = {"select_": "held out: ", "judge_": "judge: "}
 
 
 def losses(reading: Mapping[str, Any]) -> dict[str, float]:
@@ -85,7 +86,7 @@ def losses(reading: Mapping[str, Any]) -> dict[str, float]:
     return {
         name: float(value)
         for name, value in reading.items()
-        if isinstance(value, int | float) and name not in _NO_LOSS and not name.startswith(_SELECTION)
+        if isinstance(value, int | float) and name not in _NO_LOSS and not name.startswith(tuple(_SCORES))
     }
 
 
@@ -95,9 +96,14 @@ def loss_histories(readings: Iterable[Mapping[str, Any]]) -> dict[str, list[tupl
 
 
 def score_histories(readings: Iterable[Mapping[str, Any]]) -> dict[str, list[tuple[int, float]]]:
-    """Every score on held-out patients over the steps at which it was taken."""
-    named = _histories(readings, lambda each: {name: each[name] for name in each if name.startswith(_SELECTION)})
-    return {f"held out: {name.removeprefix(_SELECTION)}": history for name, history in named.items()}
+    """Every score on held-out patients, and of the judge, over the steps at which it was taken."""
+    named = _histories(readings, lambda each: {name: each[name] for name in each if name.startswith(tuple(_SCORES))})
+    return {
+        title + name.removeprefix(start): history
+        for name, history in named.items()
+        for start, title in _SCORES.items()
+        if name.startswith(start)
+    }
 
 
 def _histories(

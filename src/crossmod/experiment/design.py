@@ -66,7 +66,7 @@ class Design(Settings):
     labelled: tuple[int | Literal["all", "none"], ...] = (ALL,)
     """Real patients whose labels a segmenter may use: a number, `all`, or `none` (or 0) for synthetic slices only."""
     min_consistency: tuple[float, ...] = (0.0,)
-    """Use only synthetic slices with at least this label consistency; for translators with a segmentor."""
+    """Use only synthetic slices with at least this label consistency; for translators with a segmentor or judge."""
     split: Literal["patient", "slice"] = "patient"
     """Test on patients that nothing was trained on; or on slices, as Rafiq et al. do (leaking)."""
     folds: int = Field(default=5, ge=2)

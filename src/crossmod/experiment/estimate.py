@@ -184,14 +184,15 @@ def _measure(job: Job, machine: Machine) -> tuple[float, int]:
 
 
 def _before(job: Job, machine: Machine) -> float:
-    """Seconds for what is trained before a translator: the segmentor of some families."""
+    """Seconds for what is trained before a translator: the segmentor of some families, and the judge."""
     settings = build_settings(TranslateSettings, dict(job.settings), subject=job.name)
-    if not family_of(settings.family).segmentor_first:
+    networks = family_of(settings.family).segmentor_first + (settings.judge is not None)
+    if not networks:
         return 0.0
     device, own = pick_device(machine.device), segmentor_settings(settings)
     with computing_with(threads_for(machine, small=is_small(own) and device.type == "cpu")):
         per_step, _ = _timed(*_segmenter(own, device), device)
-    return per_step * own.steps
+    return networks * per_step * own.steps
 
 
 def _timed(task: TrainingTask, batches: Batches, seed: int, device: torch.device) -> tuple[float, int]:

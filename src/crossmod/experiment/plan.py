@@ -204,7 +204,7 @@ class _Builder:
                     self._add_segmenters(arm, settings, {}, fold, sides)
                 continue
             for translator, translated in self.translators.items():
-                for least in d.min_consistency if family_of(translated.family).segmentor else (0.0,):
+                for least in d.min_consistency if _scores_slices(translated) else (0.0,):
                     arm = self._arm(segmenter, translator, count, least, str(labelled), base)
                     arm.slices[fold] = number
                     arm.patients[fold] = 0 if labelled == NONE else len(patients)
@@ -255,6 +255,11 @@ def _training_slices(record: CaseRecord, settings: TranslateSettings) -> int:
     """The number of slices of a case that a translator is trained on."""
     known = settings.organs[0] in record.labels.values()
     return record.slices_with.get(settings.organs[0], 0) if settings.slices == "organ" and known else record.shape[0]
+
+
+def _scores_slices(settings: TranslateSettings) -> bool:
+    """Whether its synthetic slices have a label consistency, by which they can be left out."""
+    return family_of(settings.family).segmentor is not None or settings.judge is not None
 
 
 def _slices(count: str, real: int) -> int:

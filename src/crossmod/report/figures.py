@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -33,6 +34,7 @@ class SyntheticSlice:
     mask: Mask  # the label of both, in the classes that the model knows
     answer: Mask | None  # what S found in the synthetic slice; None for a family without S
     consistency: float | None  # Dice between answer and mask
+    judged: float | None  # the same by the independent judge
 
 
 def synthetic_slices(
@@ -53,6 +55,7 @@ def synthetic_slices(
             ),
             answer=None if answer is None else answer[place],
             consistency=origin.consistency,
+            judged=origin.judged,
         )
         slices.append(made)
     return slices
@@ -67,9 +70,9 @@ def _source(store: Store, case: str, record: CaseRecord, index: int) -> Gray:
 
 
 def ranked(store: Store) -> list[Place]:
-    """All slices of a synthetic store, the most consistent first; in their order if they have no score."""
+    """All slices of a synthetic store, those that fit their labels best first; in their order without a score."""
     rows = [
-        (-(origin.consistency or 0.0), (case.id, place))
+        (-(origin.fits or 0.0), (case.id, place))
         for case in store.cases
         if case.synthetic is not None
         for place, origin in enumerate(case.synthetic.slices)
@@ -107,9 +110,14 @@ def synthesis_panel(slices: Sequence[SyntheticSlice], source: str, target: str) 
         row[2].imshow(shown.mask > 0, cmap="gray", interpolation="nearest")
         if shown.answer is not None:
             row[3].imshow(shown.answer > 0, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
-            dice = f"Dice {shown.consistency:.2f}"
-            row[3].text(0.03, 0.03, dice, color=TRUTH, fontsize=8, transform=row[3].transAxes)
+            _write(row[3], f"Dice {shown.consistency:.2f}")
+        if shown.judged is not None:
+            _write(row[1], f"judge: Dice {shown.judged:.2f}")
     return data_url(figure)
+
+
+def _write(axes: Any, text: str) -> None:
+    axes.text(0.03, 0.03, text, color=TRUTH, fontsize=8, transform=axes.transAxes)
 
 
 def comparison_panel(families: Mapping[str, Sequence[SyntheticSlice | None]], source: str) -> str:

@@ -9,14 +9,13 @@ from crossmod.data.slices import spread
 from crossmod.data.store import Store
 from crossmod.engine.logger import alarms
 from crossmod.html.format import Cell, Table, between, count, duration, from_to, listed, p_value
-from crossmod.metrics.paired import SHIFT_LIMIT_MM
 from crossmod.report import figures
 from crossmod.report.collect import Arm, Card, Contents, family_name, verdict
 from crossmod.report.figures import ranked, same_sources, synthetic_slices
 from crossmod.settings import pixel_words
 from crossmod.statistics.intervals import Verdict
 from crossmod.statistics.verdicts import METRICS, Compared, Scope
-from crossmod.synthesis.synthesize import mean_shift, shift_mm
+from crossmod.synthesis.synthesize import shift_of, shifts_in_words
 
 SHOWN = 5
 LABELS = {"improves": "improves", "hurts": "lowers"}
@@ -51,7 +50,7 @@ def warnings(contents: Contents, all_arms: Sequence[Arm]) -> list[str]:
     found = [LEAKS] if any(run.card["leaking"] for _, run in runs) else []
     for arm in all_arms:
         found += constant(arm.name, sum(card["scores"]["constant"] for card in arm.cards), len(arm.cards))
-    found += [shifted(store) for store in contents.stores if shift_mm(store) > SHIFT_LIMIT_MM]
+    found += [shifted for store in contents.stores for shifted in shifted_stores(store)]
     for name, run in runs:
         names = dict.fromkeys(alarm.name for _, alarm in alarms(run))
         if names:
@@ -66,15 +65,9 @@ def constant(name: str, number: int, runs: int) -> list[str]:
     return [f"{name}: in {number} of {count(runs, 'run')} the network found nothing or everything."] if number else []
 
 
-def shifted(store: Store) -> str:
-    """The warning of a store whose synthetic slices are shifted from their source."""
-    rows, columns = mean_shift(store)
-    return (
-        f"{store.path.name}: the synthetic slices are shifted by {shift_mm(store):.1f} mm from their source "
-        f"({rows:+.1f} rows, {columns:+.1f} columns; median of each case, averaged; limit {SHIFT_LIMIT_MM:g} mm): "
-        "labels may not match the images. Label consistency does not show it, since the segmentor was trained with the "
-        "same shift. On soft images of briefly trained networks the measure itself can be half a pixel too large."
-    )
+def shifted_stores(store: Store) -> list[str]:
+    """The warnings of a store whose synthetic slices are shifted from their source."""
+    return [f"{store.path.name}: {warning}" for warning in shifts_in_words(store)]
 
 
 def unequal_pixels(cards: Sequence[tuple[str, Card]]) -> list[str]:
@@ -141,20 +134,36 @@ def organs(all_arms: Sequence[Arm]) -> Table | None:
     return Table(("3D Dice by patient [95 %]", *(organ.replace("_", " ") for organ in names)), rows, baselines)
 
 
+# How the judge was trained, in a sentence.
+JUDGED_ON = {
+    "random_contrast": "source slices with random contrast",
+    "target_labels": "labelled real slices of the target",
+}
+
+
+def _in_words(scores: Sequence[float | None]) -> str | None:
+    known = [score for score in scores if score is not None]
+    return f"{np.mean(known):.3f} (median {np.median(known):.3f}, lowest {min(known):.3f})" if known else None
+
+
 def synthesis(contents: Contents, store: Store) -> dict[str, object]:
     """One synthetic store: counts, label consistency, panels of best and worst slices."""
     records = [case.synthetic for case in store.cases if case.synthetic]
     order = ranked(store)
-    scores = [origin.consistency for record in records for origin in record.slices]
-    known = [score for score in scores if score is not None]
+    origins = [origin for record in records for origin in record.slices]
+    known = [origin.fits for origin in origins if origin.fits is not None]
+    by_judge = shift_of(store, "judge")
     picks = {"Best": order[:SHOWN], "Worst": order[-SHOWN:]} if known else {"Evenly drawn": _evenly(order)}
     return {
         "family": family_name(records[0].family),
         "store": store.path.name,
-        "slices": len(scores),
-        "shift": "{:+.1f} rows, {:+.1f} columns".format(*mean_shift(store)),
+        "slices": len(origins),
+        "shift": str(shift_of(store)),
+        "judged": _in_words([origin.judged for origin in origins]),
+        "judged_on": JUDGED_ON.get(records[0].judged_by or ""),
+        "judged_shift": by_judge and str(by_judge),
         "patients": len({case.patient for case in store.cases}),
-        "consistency": known and f"{np.mean(known):.3f} (median {np.median(known):.3f}, lowest {min(known):.3f})",
+        "consistency": _in_words([origin.consistency for origin in origins]),
         "panels": {
             name: figures.synthesis_panel(synthetic_slices(store, contents.sources, places), *_modalities(store))
             for name, places in picks.items()

@@ -205,10 +205,11 @@ def _check_for_leaks(chosen: SegmentationData, patients: set[str], tested: set[s
 def synthetic_slices(store: Store, cases: Sequence[CaseRecord], settings: SegmentSettings) -> SliceSet:
     """The synthetic slices that are added: consistent ones, drawn evenly from the patients."""
     slices = load_slices(store, cases, settings, scale=model_scale(settings), labelled=True)
-    origins = [origin.consistency for case in cases if case.synthetic for origin in case.synthetic.slices]
+    origins = [origin.fits for case in cases if case.synthetic for origin in case.synthetic.slices]
     if settings.min_consistency > 0 and None in origins:
-        found = "slices without a consistency, from a model without a segmentor"
-        raise InputError(store.path, found=found, expected="essnet slices", do="Leave --min-consistency out.")
+        found = "slices without a consistency, from a model without a segmentor and without a judge"
+        do = "Leave --min-consistency out, or train the model with --judge."
+        raise InputError(store.path, found=found, expected="slices with one", do=do)
     good = passes_consistency(origins, settings.min_consistency)
     if settings.count > len(good):
         raise InputError(

@@ -93,7 +93,7 @@ def is_control(name: str) -> bool:
 
 
 def needs_labels(settings: TranslateSettings) -> bool:
-    """Whether the family of `settings` can be trained on labelled source cases only."""
+    """Whether a training with `settings` takes labelled source cases only: by its family, or since it has a judge."""
     family = family_of(settings.family)
-    own = settings.family == "essnet" or family.segmentor_first
+    own = settings.family == "essnet" or family.segmentor_first or settings.judge is not None
     return own or (family.control is not None and family.control.needs_labels)

@@ -72,9 +72,10 @@ def synthesize(
         found = f"{min_consistency}"
         raise InputError("--min-consistency", found=found, expected="a Dice from 0 to 1", do="Change it.")
     model = load_translator(run, epoch=epoch, machine=machine)
-    if min_consistency > 0 and model.segmentor is None:
-        found = f"a {model.settings.family} model, which has no segmentor to score slices with"
-        raise InputError(run, found=found, expected="an essnet model", do="Leave --min-consistency out.")
+    if min_consistency > 0 and model.segmentor is None and model.judge is None:
+        found = f"a {model.settings.family} model, which has neither a segmentor nor a judge to score slices with"
+        do = "Leave --min-consistency out, or train with --judge."
+        raise InputError(run, found=found, expected="a model with one", do=do)
     by_slice = model.settings.split == "slice"
     stated = same_people or model.settings.same_people
     people = who_is_who([open_stores(source)], seen=[model.people], same_people=stated, ask=not by_slice)
@@ -101,8 +102,8 @@ def synthesize(
             record = group.first
             volumes = [read_input(store, group, index) for index in range(len(group.records))]
             case = _translate_case(model, volumes, record, scale.frame_of(store, record), slices)
-            good = [i for i, score in enumerate(case.consistency) if score is None or score >= min_consistency]
-            total += len(case.consistency)
+            good = [i for i, origin in enumerate(case.origins) if origin.fits is None or origin.fits >= min_consistency]
+            total += len(case.origins)
             kept += len(good)
             if good:
                 writer.add(
@@ -118,15 +119,8 @@ def synthesize(
             do = "Lower --min-consistency, or train longer."
             raise InputError(store.path, found=found, expected="some to keep", do=do)
     store = Store(out)
-    away = shift_mm(store)
-    if away > SHIFT_LIMIT_MM:
-        log.warning(
-            "The synthetic slices are shifted by %.1f mm from their source (%+.1f rows, %+.1f columns; limit %g mm): "
-            "labels may not match the images.",
-            away,
-            *mean_shift(store),
-            SHIFT_LIMIT_MM,
-        )
+    for warning in shifts_in_words(store):
+        log.warning("%s", warning)
     return Synthesized(store, kept, total - kept)
 
 
@@ -154,26 +148,60 @@ def _check_unit(store: Store, groups: Sequence[RegisteredScans], model: Translat
         raise InputError(store.path, found=f"CT in {unit} units", expected=f"{trained}, as {model.run} has it", do=do)
 
 
-def mean_shift(store: Store) -> tuple[float, float]:
-    """Rows and columns by which the cases of a synthetic store are shifted from their sources, on average."""
-    shifts = [case.synthetic.shift for case in store.cases if case.synthetic]
-    return float(np.mean([rows for rows, _ in shifts])), float(np.mean([columns for _, columns in shifts]))
+@dataclass(frozen=True)
+class StoreShift:
+    """By how much the cases of a synthetic store are shifted from their sources, on average."""
+
+    rows: float  # down, in mm
+    columns: float  # to the right, in mm
+    cases: int
+
+    @property
+    def mm(self) -> float:
+        """Its length."""
+        return float(np.hypot(self.rows, self.columns))
+
+    def __str__(self) -> str:
+        return f"{self.mm:.1f} mm ({self.rows:+.1f} mm down, {self.columns:+.1f} mm to the right)"
 
 
-def shift_mm(store: Store) -> float:
-    """Millimetres by which the cases of a synthetic store are shifted from their sources, on average."""
-    shifts = [np.array(case.synthetic.shift) * case.spacing[1:] for case in store.cases if case.synthetic]
-    return float(np.linalg.norm(np.mean(shifts, axis=0)))
+def shift_of(store: Store, by: Literal["edges", "judge"] = "edges") -> StoreShift | None:
+    """The shift by the edges of the images, or by where the judge finds organs; None if no case has one."""
+    found = []
+    for case in store.cases:
+        if case.synthetic is not None:
+            pixels = case.synthetic.shift if by == "edges" else case.synthetic.judged_shift
+            found += [] if pixels is None else [np.array(pixels) * case.spacing[1:]]
+    if not found:
+        return None
+    rows, columns = np.mean(found, axis=0)
+    return StoreShift(float(rows), float(columns), len(found))
+
+
+def shifts_in_words(store: Store) -> list[str]:
+    """A warning for each measure by which the cases are shifted further than the limit."""
+    edges, judge = shift_of(store), shift_of(store, "judge")
+    found, limit = [], f"limit {SHIFT_LIMIT_MM:g} mm"
+    if edges is not None and edges.mm > SHIFT_LIMIT_MM:
+        found.append(
+            f"The edges of the synthetic slices are shifted by {edges} from their source (median of each case, "
+            f"averaged; {limit}): labels may not match the images. On soft images of briefly trained networks the "
+            "measure itself can be half a pixel too large. Label consistency does not show it where S was trained with "
+            "the same shift."
+        )
+    if judge is not None and judge.mm > SHIFT_LIMIT_MM:
+        found.append(f"The judge finds organs {judge} from their labels ({limit}): labels may not match the images.")
+    return found
 
 
 @dataclass(frozen=True, eq=False)
 class _TranslatedCase:
     volume: Volume
     answer: UInt8[np.ndarray, "slices size size"] | None
-    source_slices: list[int]
-    consistency: list[float | None]
+    origins: list[SliceOrigin]
     intensity: Intensity
     shift: tuple[float, float]
+    judged_shift: tuple[float, float] | None
     slices_per_second: float
 
 
@@ -197,7 +225,7 @@ def _translate_case(
     truth = class_map(first, settings.organs, record.id) if labelled else None
     chosen = [i for i in range(len(first.voxels)) if slices == "all" or truth is None or truth[i].any()]
     if not chosen:
-        return _TranslatedCase(first, None, [], [], intensities[0], (0.0, 0.0), 0.0)
+        return _TranslatedCase(first, None, [], intensities[0], (0.0, 0.0), None, 0.0)
     of_stack = model.stack(first.spacing[0])
     pairs = zip(intensities, volumes, strict=True)
     inputs = [step.to_model(stack_of(volume.voxels, chosen, of_stack)) for step, volume in pairs]
@@ -224,7 +252,21 @@ def _translate_case(
     scores: list[float | None] = [None] * len(chosen)
     if answer is not None and truth is not None:
         scores = [label_consistency(seen, truth[i]) for seen, i in zip(answer, chosen, strict=True)]
-    return _TranslatedCase(volume, answer, chosen, scores, intensities[0], (float(shifts[0]), float(shifts[1])), speed)
+    judgement = model.judge.of(fakes, truth[chosen]) if model.judge is not None and truth is not None else None
+    judged = judgement.dices if judgement else [None] * len(chosen)
+    origins = [
+        SliceOrigin(source_slice=index, consistency=own, judged=other)
+        for index, own, other in zip(chosen, scores, judged, strict=True)
+    ]
+    return _TranslatedCase(
+        volume,
+        answer,
+        origins,
+        intensities[0],
+        (float(shifts[0]), float(shifts[1])),
+        judgement.shift if judgement else None,
+        speed,
+    )
 
 
 def _labelled_only(model: Translator) -> bool:
@@ -271,5 +313,7 @@ def _provenance(
         trained_cases=model.trained_cases,
         people=people.around(model.people),
         decided=people.decided and model.people.decided,
-        slices=tuple(SliceOrigin(source_slice=case.source_slices[i], consistency=case.consistency[i]) for i in good),
+        judged_by=model.card["judge"]["trained_on"] if "judge" in model.card else None,
+        judged_shift=case.judged_shift,
+        slices=tuple(case.origins[i] for i in good),
     )

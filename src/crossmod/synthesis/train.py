@@ -29,8 +29,9 @@ from crossmod.metrics.fingerprint import MOST_PATIENTS, CaseGrid, Fingerprint, T
 from crossmod.runs import BestEpochCard, Run, TranslatorCard, start_training
 from crossmod.settings import Machine, TranslateSettings
 from crossmod.synthesis.families import family_of
+from crossmod.synthesis.judge import load_judge
 from crossmod.synthesis.train_control import refuse_unsuited, train_control
-from crossmod.synthesis.train_segmentor import train_segmentor
+from crossmod.synthesis.train_segmentor import judge_slices, train_judge, train_segmentor
 from crossmod.synthesis.training_data import (
     Slices,
     TrainingData,
@@ -83,10 +84,14 @@ def _train(out: Path, data: TrainingData, asked: TranslateSettings, machine: Mac
     # Everything that can be refused is refused before the run folder is made.
     slices: Slices = {side: training_slices(data, side, settings) for side in data.stores}
     scored: Slices = {side: scored_slices(data, side, settings) for side in data.stores if settings.select_every}
+    if settings.judge:
+        judge_slices(data, settings)
     run = world.once(start)
     compute = choose(world.device, settings.precision, settings.compile, size=settings.size, ranks=world.ranks)
     log.info("Computing on %s: %s. %s", describe_device(world.device), compute, " ".join(compute.why))
     S = train_segmentor(out, data, settings, machine, world) if family.segmentor_first else None
+    judge_card = train_judge(out, data, settings, machine, world) if settings.judge else None
+    judge = load_judge(out, judge_card, sorted(data.held_out), world.device) if judge_card else None
     trainee = build(settings, compute, S)
     batches = UnpairedBatches(slices["ct"], slices["mr"], settings, world.device, rank=world.rank, ranks=world.ranks)
     plan = TrainingPlan(
@@ -98,7 +103,7 @@ def _train(out: Path, data: TrainingData, asked: TranslateSettings, machine: Mac
         minutes=machine.checkpoint_minutes,
         keep=machine.keep,
     )
-    validator = Validator(trainee, settings, compute, run.path / "samples", slices, scored)
+    validator = Validator(trainee, settings, compute, run.path / "samples", slices, scored, judge)
     done = fit(trainee, batches, run, plan, world, validator)
     forth = settings.generators[0]
     best, weights = _best(out, done.best)
@@ -122,6 +127,8 @@ def _train(out: Path, data: TrainingData, asked: TranslateSettings, machine: Mac
         "stopped_early": done.over,
         "extents": measured,
     }
+    if judge_card is not None and (found := validator.judged()) is not None:
+        card["judge"] = {**judge_card, "dice": found.dice, "shift": found.shift}
     world.once(lambda: run.finish(card))
     return run
 

@@ -23,6 +23,7 @@ from crossmod.runs import TranslatorCard, open_run
 from crossmod.seeds import rng
 from crossmod.settings import Machine, TranslateSettings, as_recorded
 from crossmod.synthesis.families import Control, SourceSlices, Statistics, family_of
+from crossmod.synthesis.judge import Judge, load_judge
 from crossmod.synthesis.train_control import statistics_in
 
 KIND = "train"
@@ -39,6 +40,7 @@ class Translator:
     run: str  # name of the run folder
     generator: nn.Module  # from source to target; of a control, which has none, the identity
     segmentor: nn.Module | None  # S, if the family has one
+    judge: Judge | None  # the independent one, if it was trained with one
     weights: str  # SHA-256 of the weights that are used
     compute: Compute
     best: bool = False  # whether they are those of the best epoch; False if epochs were not scored
@@ -129,7 +131,7 @@ def load_translator(path: Path, *, epoch: Epoch = "auto", machine: Machine | Non
     if family.control is not None:
         found = statistics_in(networks)
         return Translator(
-            settings, card, run, nn.Identity(), None, sha256, compute, control=family.control, statistics=found
+            settings, card, run, nn.Identity(), None, None, sha256, compute, control=family.control, statistics=found
         )
     return Translator(
         settings=settings,
@@ -137,6 +139,7 @@ def load_translator(path: Path, *, epoch: Epoch = "auto", machine: Machine | Non
         run=run,
         generator=loaded(forth, family.generators(settings)[forth]),
         segmentor=loaded("S", family.segmentor(settings)) if family.segmentor else None,
+        judge=load_judge(path, card["judge"], card["held_out"], device) if "judge" in card else None,
         weights=sha256,
         compute=compute,
         best=used is not None,

@@ -5,7 +5,8 @@ Notable:
 - With several registered images per slice, cycle and Fréchet distance are means over them, as the losses are, so that
   they mean the same for any number of images.
 - No single number here is trusted. Consistency does not see a shift that S learns too, the cycle closes over anything
-  that the way back can undo, also a generator that does nothing, and the Fréchet distance sees no anatomy.
+  that the way back can undo, also a generator that does nothing, and the Fréchet distance sees no anatomy. An
+  independent judge (`judge`), if there is one, replaces S in the score.
 """
 
 import math
@@ -30,6 +31,7 @@ from crossmod.metrics.features import FeatureExtractor, detector, frechet_distan
 from crossmod.metrics.segmentation import label_consistency
 from crossmod.seeds import rng
 from crossmod.settings import TranslateSettings
+from crossmod.synthesis.judge import Judge, Judgement, judge_alarms
 from crossmod.synthesis.training_data import Slices
 
 # Below any meaningful difference, so that a part that is exactly 0 does not hide the others.
@@ -52,12 +54,16 @@ class Scores:
     # Fréchet distance between the features of synthetic and of real target slices, equal numbers of both; with several
     # images per slice the mean of their distances; None with fewer than two slices
     frechet: float | None
+    # The consistency by the independent judge in place of S; None without one
+    judged: float | None = None
 
     @property
     def score(self) -> float:
-        """The lower the better: the geometric mean of 1 - consistency, cycle and frechet, without undefined ones.
-        Geometric, since they have no common unit. Infinite if one is NaN or infinite, so that it is never the best."""
-        missed = None if self.consistency is None else 1 - self.consistency
+        """The lower the better: the geometric mean of 1 - Dice, cycle and frechet, without undefined ones; Dice is the
+        judge's, if there is a judge, else the consistency. Geometric, since they have no common unit. Infinite if one
+        is NaN or infinite, so that it is never the best."""
+        dice = self.consistency if self.judged is None else self.judged
+        missed = None if dice is None else 1 - dice
         parts = [part for part in (missed, self.cycle, self.frechet) if part is not None]
         if not all(math.isfinite(part) for part in parts):
             return math.inf
@@ -65,7 +71,10 @@ class Scores:
 
     def as_reading(self) -> dict[str, float]:
         """The defined parts and the score, by name, for a log."""
-        parts = {"consistency": self.consistency, "cycle": self.cycle, "frechet": self.frechet, "score": self.score}
+        parts = {
+            "consistency": self.consistency, "judged": self.judged, "cycle": self.cycle, "frechet": self.frechet,
+            "score": self.score,
+        }  # fmt: skip
         return {f"select_{name}": value for name, value in parts.items() if value is not None}
 
 
@@ -80,6 +89,7 @@ def score_translator(
     detector: FeatureExtractor,
     device: torch.device,
     batch: int = 8,
+    judge: Judge | None = None,
 ) -> Scores:
     """Measure a translator on held-out slices in [-1, 1] of any patients; its networks are left as they were. Slices
     have as many images as `forth` (source to target) takes and makes."""
@@ -89,11 +99,14 @@ def score_translator(
             raise InputError("selection", found=found, expected="one or more", do=do)
     count = min(len(source_images), len(target_images))
     with _evaluating([network for network in (forth, back, S) if network is not None]):
-        closes, features, dices = [], [], []
+        closes, features, dices, seen = [], [], [], []
         for start, x in _parts(source_images, device, batch):
             fake = forth(x)
             closes += _distances(back(fake), x)
-            features.append(_features(detector, fake.float().cpu().numpy()))
+            images = fake.float().cpu().numpy()
+            features.append(_features(detector, images))
+            if judge is not None and masks is not None:
+                seen += judge.of(images[:, 0], masks[start : start + batch]).dices
             if S is not None and masks is not None:
                 answers = S(fake[:, :1]).argmax(dim=1).to(torch.uint8).cpu().numpy()
                 pairs = zip(answers, masks[start : start + batch], strict=True)
@@ -102,6 +115,7 @@ def score_translator(
     fakes, real = np.concatenate(features), _features(detector, target_images[_draw(len(target_images), count)])
     return Scores(
         consistency=float(np.mean(dices)) if dices else None,
+        judged=Judgement(tuple(seen), None).dice,
         cycle=float(np.mean(closes) + np.mean(closes_back)) / 2,
         frechet=_frechet(fakes[_draw(len(fakes), count)], real),
     )
@@ -177,6 +191,7 @@ class Validator:
     samples: Path  # folder of the pictures
     slices: Slices  # what it is trained on
     held_out: Slices  # slices of patients kept for its scores; empty: no scores
+    judge: Judge | None = None
 
     def __call__(self, epoch: int, at: TrainerState) -> ValidationResult:
         """Validate after an epoch, counted from 0."""
@@ -184,7 +199,7 @@ class Validator:
         last = epoch + 1 == s.epochs
         # The levels of an added loss are unknown.
         alarms = discriminator_alarms(at.history, LEVELS[s.adversarial]) if s.adversarial in LEVELS else []
-        picture, numbers, score = None, {}, None
+        picture, numbers, score = None, dict[str, float](), None
         with torch.no_grad(), self.compute.inference():
             if last or (epoch + 1) % s.sample_every == 0:
                 source, fake, again = self._pictures()
@@ -193,10 +208,32 @@ class Validator:
                 shown = np.concatenate([part[:SHOWN, :: s.stack] for part in (source, fake, again)], axis=1)
                 write_panel(picture, [[*row] for row in shown])
                 alarms += picture_alarms(source[:, 0], fake[:, 0], self._middle(s.target)[:, 0])
+                if (found := self.judged()) is not None:
+                    numbers |= found.as_reading(s.pixel_mm)
+                    # Early epochs fit badly, as they should.
+                    alarms += judge_alarms(found, s.pixel_mm) if 2 * (epoch + 1) >= s.epochs else []
             if self.held_out and (last or (epoch + 1) % s.select_every == 0):
                 scores = self._score()
-                numbers, score = scores.as_reading(), scores.score
+                numbers |= scores.as_reading()
+                score = scores.score
         return ValidationResult(numbers=numbers, score=score, alarms=alarms, picture=picture)
+
+    def judged(self) -> Judgement | None:
+        """What the judge finds in evenly spread training slices that show an organ; None without a judge."""
+        sets = self.slices[self.settings.source]
+        if self.judge is None or sets[0].masks is None:
+            return None
+        showing = sets[0].showing_organ()
+        chosen = [showing[index] for index in spread(len(showing), MOST_SCORED)]
+        few = tuple(slices.take(chosen) for slices in sets)
+        masks = few[0].masks
+        assert masks is not None
+        middle = _middle(masks.shape[-1], self.settings.size)
+        forth, _ = self._generators
+        with torch.no_grad(), self.compute.inference():
+            parts = torch.from_numpy(np.ascontiguousarray(_images(few)[..., middle, middle])).split(1)
+            fakes = [forth(part.to(self.compute.device))[:, 0].float().cpu().numpy() for part in parts]
+        return self.judge.of(np.concatenate(fakes), np.ascontiguousarray(masks[..., middle, middle]))
 
     @property
     def _generators(self) -> tuple[nn.Module, nn.Module]:
@@ -214,8 +251,7 @@ class Validator:
 
     def _middle(self, side: Modality) -> Images:
         few = _images(_few(self.slices[side], SAMPLES))
-        margin = (few.shape[-1] - self.settings.size) // 2
-        middle = slice(margin, margin + self.settings.size)
+        middle = _middle(few.shape[-1], self.settings.size)
         return np.ascontiguousarray(few[..., middle, middle])
 
     def _score(self) -> Scores:
@@ -231,7 +267,14 @@ class Validator:
             detector(DETECTOR),
             self.compute.device,
             batch=1,
+            judge=self.judge,
         )
+
+
+def _middle(loaded: int, size: int) -> slice:
+    """The rows, or columns, of the middle of slices, without the margin of the random cut."""
+    margin = (loaded - size) // 2
+    return slice(margin, margin + size)
 
 
 def _few(sets: tuple[SliceSet, ...], most: int) -> tuple[SliceSet, ...]:

@@ -17,7 +17,7 @@ from crossmod.config import with_changes
 from crossmod.data.people import who_is_who
 from crossmod.data.slices import SliceKey, SliceSet, class_map
 from crossmod.data.splits import split_slices
-from crossmod.data.store import CaseRecord, Store
+from crossmod.data.store import CaseRecord, SliceOrigin, Store
 from crossmod.experiment.plan import Plan
 from crossmod.experiment.results import Result
 from crossmod.metrics.axial_layers import Placed, place_real
@@ -132,12 +132,17 @@ class SyntheticSlices(Slices):
     @cached_property
     def consistency(self) -> Float[np.ndarray, " slices"]:
         """Label consistency of each; NaN if it has none."""
-        return np.array([np.nan if score is None else score for score in self._scores], dtype=np.float64)
+        scores = [one.consistency for one in self._origins]
+        return np.array([np.nan if score is None else score for score in scores], dtype=np.float64)
 
     @cached_property
-    def _scores(self) -> list[float | None]:
-        origins = [case.synthetic for case in self.records.values() if case.synthetic]
-        return [origin.consistency for synthetic in origins for origin in synthetic.slices]
+    def judged(self) -> Float[np.ndarray, " slices"]:
+        """Dice of each by the translator's judge; NaN if it has none."""
+        return np.array([np.nan if one.judged is None else one.judged for one in self._origins], dtype=np.float64)
+
+    @cached_property
+    def _origins(self) -> list[SliceOrigin]:
+        return [origin for case in self.records.values() if case.synthetic for origin in case.synthetic.slices]
 
     @cached_property
     def shifts(self) -> Float[np.ndarray, "slices 2"]:
@@ -147,7 +152,7 @@ class SyntheticSlices(Slices):
 
     def drawn(self, settings: SegmentSettings, count: int | None = None) -> list[int]:
         """The training slices of a run, as `segment` draws them; a smaller draw is always part of a larger one."""
-        good = passes_consistency(self._scores, settings.min_consistency)
+        good = passes_consistency([one.fits for one in self._origins], settings.min_consistency)
         return draw_synthetic(self.thin, good, settings.count if count is None else count, settings.seed)
 
 

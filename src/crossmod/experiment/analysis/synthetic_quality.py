@@ -4,6 +4,8 @@ Notable:
 - Fréchet distances are biased by the number of images: those of all arms are of the same number of slices, drawn from
   the slices that each run used. Real slices are training slices of the fold that show the organ, as all synthetic ones.
 - The feature network is untrained: its distance ranks gross failures, and does not measure anatomy.
+- An independent segmenter measures whether labels fit (`measuring_judge`): one of real labels alone, which has no part
+  in any training. Arms with fewer labels could not have it; it measures them, and chooses nothing.
 - Arms that draw from the same synthetic store are one case of quality, however many they are: the correlation is over
   stores (a translator in a fold), not over arms.
 """
@@ -21,6 +23,7 @@ from crossmod.data.pixel_size import Scale, model_scale
 from crossmod.data.slices import draw_evenly
 from crossmod.data.store import Store
 from crossmod.data.volume import take_slices
+from crossmod.experiment.analysis.measuring_judge import MeasuringJudge
 from crossmod.experiment.analysis.slices import (
     RealSlices,
     Slices,
@@ -44,7 +47,7 @@ MOST, LEAST = 64, 20
 LOW = 0.5  # label consistency
 # Of fewer stores only a nearly perfect order would count, and the p value of Spearman's correlation is not reliable.
 ENOUGH = 8
-MEASURES = ("consistency", "frechet")
+MEASURES = ("consistency", "measured", "frechet")
 SEED = 0
 
 
@@ -123,8 +126,10 @@ def quality(plan: Plan, root: Path, results: Sequence[Result]) -> Quality | None
         return None
     opened = _Opened(plan, root)
     number = _number(opened, used)
-    features = Features()
-    rows = {(result.arm.name, result.fold, result.seed): _of_run(opened, features, result, number) for result in used}
+    features, judge = Features(), MeasuringJudge(results)
+    rows = {
+        (result.arm.name, result.fold, result.seed): _of_run(opened, features, judge, result, number) for result in used
+    }
     points = _points(plan, arm_scores(results, MAIN), rows)
     return {
         "detector": DETECTOR,
@@ -148,12 +153,15 @@ def _number(opened: _Opened, used: Sequence[Result]) -> int | None:
     return min([MOST, *enough]) if min(real) >= LEAST and max(counts) >= LEAST else None
 
 
-def _of_run(opened: _Opened, features: Features, result: Result, number: int | None) -> SliceQuality:
+def _of_run(
+    opened: _Opened, features: Features, judge: MeasuringJudge, result: Result, number: int | None
+) -> SliceQuality:
     settings = _settings(result)
     synthetic = opened.synthetic(result, settings)
     drawn = synthetic.drawn(settings)
     scores = synthetic.consistency[drawn]
-    known = scores[np.isfinite(scores)]
+    known, judged = scores[np.isfinite(scores)], synthetic.judged[drawn]
+    measured = judge.of(result, synthetic)
     distance = None
     if number is not None and len(drawn) >= number:
         real = opened.real(result, settings)
@@ -165,6 +173,10 @@ def _of_run(opened: _Opened, features: Features, result: Result, number: int | N
         "consistency": float(known.mean()) if known.size else None,
         "low": float((known < LOW).mean()) if known.size else None,
         "frechet": distance,
+        "judged": float(np.nanmean(judged)) if np.isfinite(judged).any() else None,
+        "measured": measured and measured.dice,
+        "measured_rows": measured and measured.rows_mm,
+        "measured_columns": measured and measured.columns_mm,
         "rows": float(synthetic.shifts[drawn, 0].mean()),
         "columns": float(synthetic.shifts[drawn, 1].mean()),
     }
@@ -197,7 +209,7 @@ def relation(points: Sequence[Mapping[str, Any]], measure: str) -> Relation:
     """Spearman's correlation of a measure and the gain over synthetic stores, also in words."""
     stores: dict[tuple[object, ...], list[Mapping[str, Any]]] = {}
     for point in points:
-        if point[measure] is not None:
+        if point.get(measure) is not None:
             key = point["fold"], point["translator"], point["min_consistency"]
             stores.setdefault(key, []).append(point)
     pairs = np.array(

@@ -25,7 +25,11 @@ ROOM = 0.8
 LEAST_SPAN = {"": 0.02, "ml": 1.0}
 BASE = ("0.1", "0.55", "0.75")
 BAND = 0.15
-AXES = {"consistency": "label consistency", "frechet": "Fréchet distance (random network)"}
+AXES = {
+    "consistency": "label consistency",
+    "measured": "Dice by a segmenter of real labels",
+    "frechet": "Fréchet distance (random network)",
+}
 
 # Arms with their colours.
 Coloured = Mapping[str, str]
@@ -83,7 +87,7 @@ def _stratum(axis: Axes, kind: Strata, colours: Coloured) -> None:
 
 def scatter(points: Sequence[QualityPoint], translators: Sequence[str]) -> str | None:
     """Gain of each arm in each fold over the quality of its synthetic slices; None if none was measured."""
-    measures = [name for name in AXES if any(point[name] is not None for point in points)]
+    measures = [name for name in AXES if any(point.get(name) is not None for point in points)]
     if not measures:
         return None
     colours = coloured(translators)
@@ -91,7 +95,7 @@ def scatter(points: Sequence[QualityPoint], translators: Sequence[str]) -> str |
     figure, axes = panels(len(measures), len(measures), 4.2, 3.3)
     for axis, measure in zip(axes, measures, strict=True):
         for name, marker in zip(names, itertools.cycle("os^Dv*"), strict=False):
-            own = [point for point in points if point["translator"] == name and point[measure] is not None]
+            own = [point for point in points if point["translator"] == name and point.get(measure) is not None]
             xs, ys = [point[measure] for point in own], [point["gain"] for point in own]
             axis.scatter(xs, ys, s=22, color=colours.get(name, "0.6"), marker=marker, alpha=0.85, label=name)
         axis.axhline(0, color="0.4", linewidth=1, linestyle="--")
@@ -255,6 +259,9 @@ def _quality(quality: Quality) -> dict[str, object]:
             number(row["slices"], 0),
             number(row["consistency"]),
             UNDEFINED if row["low"] is None else f"{row['low']:.0%}",
+            number(row.get("judged")),
+            number(row.get("measured")),
+            _mm(row.get("measured_rows"), row.get("measured_columns")),
             number(row["frechet"], 2),
             f"{row['rows']:+.1f}, {row['columns']:+.1f}",
         ]
@@ -263,16 +270,24 @@ def _quality(quality: Quality) -> dict[str, object]:
     return {
         "figure": scatter(points, translators[:DRAWN]),
         "lines": [
-            f"Label consistency and gain: {relations['consistency']['words']}",
-            f"Fréchet distance and gain: {relations['frechet']['words']}",
+            f"{title[0].upper()}{title[1:]} and gain: {relations[measure]['words']}"
+            for measure, title in AXES.items()
+            if measure in relations
         ],
         "number": quality["frechet_slices"],
         "detector": quality["detector"],
         "table": Table(
-            ("Arm", "Synthetic slices", "Label consistency", "under 0.5", "Fréchet distance", "Shift: rows, columns"),
+            (
+                *("Arm", "Synthetic slices", "Label consistency", "under 0.5", "Judge", "Segmenter of real labels"),
+                *("Its shift: down, right (mm)", "Fréchet distance", "Shift of edges: rows, columns"),
+            ),
             rows,
         ),
     }
+
+
+def _mm(rows: float | None, columns: float | None) -> str:
+    return UNDEFINED if rows is None or columns is None else f"{rows:+.1f}, {columns:+.1f}"
 
 
 def _curves(curves: TrainingCurves, drawn: Sequence[str], baselines: Sequence[str]) -> dict[str, object] | None:

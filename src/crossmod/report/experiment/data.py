@@ -11,14 +11,13 @@ from crossmod.engine.logger import alarms
 from crossmod.errors import InputError
 from crossmod.files import read_json
 from crossmod.html.format import Table, count, listed
-from crossmod.metrics.paired import SHIFT_LIMIT_MM
 from crossmod.presets import TRANSLATE
 from crossmod.report.collect import DESIGN, FINDINGS, PLAN, Arm, Card
 from crossmod.report.experiment.schema import ArmFinding, Comparison, Findings, PlanFile
-from crossmod.report.sections import LEAKS, constant, shifted, unequal_steps
+from crossmod.report.sections import LEAKS, constant, shifted_stores, unequal_steps
 from crossmod.runs import Run
 from crossmod.statistics.verdicts import MAIN, METRICS
-from crossmod.synthesis.synthesize import shift_mm
+from crossmod.synthesis.synthesize import StoreShift, shift_of
 
 
 @dataclass(frozen=True)
@@ -304,8 +303,12 @@ def _without_score(experiment: Experiment) -> Iterator[str]:
 
 def _of_the_slices(experiment: Experiment) -> Iterator[str]:
     stores = experiment.stores
-    moved = {name: away for name, store in stores.items() if (away := shift_mm(store)) > SHIFT_LIMIT_MM}
+    moved = {name: store for name, store in stores.items() if shifted_stores(store)}
     if moved:
-        worst = max(moved, key=lambda name: moved[name])
+        worst = max(moved, key=lambda name: max(shift.mm for shift in _shifts(stores[name])))
         also = f" Stores shifted by more than the limit: {len(moved)} of {len(stores)}." if len(stores) > 1 else ""
-        yield shifted(stores[worst]) + also
+        yield shifted_stores(stores[worst])[0] + also
+
+
+def _shifts(store: Store) -> list[StoreShift]:
+    return [shift for shift in (shift_of(store), shift_of(store, "judge")) if shift is not None]

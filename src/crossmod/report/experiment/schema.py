@@ -232,8 +232,14 @@ class AllStrata(TypedDict):
 
 
 class SliceQuality(TypedDict):
-    """Means over the synthetic slices that runs used; `low` is the share with low label consistency."""
+    """Means over the synthetic slices that runs used; `low` is the share with low label consistency. `judged` is the
+    Dice by the translator's judge; `measured`, by the fold's segmenter of real labels, is of the whole store, as is the
+    shift in mm that it measures, down and to the right."""
 
+    judged: NotRequired[float | None]
+    measured: NotRequired[float | None]
+    measured_rows: NotRequired[float | None]
+    measured_columns: NotRequired[float | None]
     slices: float | None
     consistency: float | None
     low: float | None
