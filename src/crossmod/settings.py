@@ -177,8 +177,9 @@ class TranslateSettings(TrainSettings):
     """Number of slices that the networks see together: 1, 3, 5 or 7; 3: a slice and its two neighbours (2.5D)."""
     stack_mm: float = Field(default=0.0, ge=0, le=1000)
     """Distance between the slices of a stack in millimetres; 0: the larger slice distance of the two sides."""
-    slices: Slices = "organ"
-    """Train on slices that show the organ, or on all; of a store without labels, all slices are used."""
+    slices: Literal["organ", "source", "all"] = "organ"
+    """Train on slices that show the organ; `source`: chosen so on the source alone, as if the target had no labels; or
+    on all. Of unlabelled slices all are used, by family guided those in which its segmentor finds the organ."""
     ct_slices: int = Field(default=350, ge=0)
     """Maximum number of CT slices to train on, drawn evenly from the patients; 0: all."""
     mr_slices: int = Field(default=350, ge=0)

@@ -1,6 +1,7 @@
 """The family `guided`: its step against the formulas, a segmentor that is trained before, and its runs."""
 
 import copy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,14 @@ import torch.nn.functional as F  # noqa: N812 - the usual name
 from pydantic import ValidationError
 
 from crossmod.config import Modality
+from crossmod.data.store import Store
+from crossmod.data.store_writer import writing_store
 from crossmod.engine import checkpoint
 from crossmod.errors import InputError
 from crossmod.inference.bundle.export import export_bundle
 from crossmod.inference.bundle.load import load_networks
 from crossmod.runs import Run
+from crossmod.segmentation.predict import Prediction
 from crossmod.settings import Machine, TranslateSettings
 from crossmod.synthesis import guided
 from crossmod.synthesis import train_segmentor as room
@@ -142,3 +146,68 @@ def test_it_needs_labels_of_the_source_and_one_input(tmp_path: Path, stores: Sto
     assert not (tmp_path / "run").exists()
     with pytest.raises(ValidationError, match="--family multi_input for several inputs"):
         TranslateSettings(family="guided", source="mr", inputs=("t1_in", "t1_out"))
+
+
+def _finds(*showing: int, pixels: int = 60) -> Any:
+    """A stand-in for predictions of S: it marks a square in the slices with these numbers, and specks in all."""
+
+    def found(network: object, images: np.ndarray, device: object, *, quiet: bool) -> Prediction:
+        answer = np.zeros(images.shape, np.uint8)
+        answer[:, 0, 0] = 1
+        for index in showing:
+            answer[index].flat[:pixels] = 1
+        return Prediction(answer.astype(np.float32), answer, 1.0)
+
+    return found
+
+
+def _unlabelled(tmp_path: Path, stores: Stores) -> Stores:
+    with writing_store(tmp_path / "mr") as writer:
+        for case in Store(stores.mr).cases:
+            writer.add(case.id, Store(stores.mr).read(case.id).with_labels(None, {}), patient=case.patient)
+    return replace(stores, mr=tmp_path / "mr")
+
+
+@pytest.mark.parametrize(("slices", "labelled"), [("source", True), ("organ", False), ("source", False)])
+def test_without_target_labels_s_chooses_the_target_slices(
+    tmp_path: Path,
+    stores: Stores,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    slices: str,
+    labelled: bool,
+) -> None:
+    monkeypatch.setattr(room, "predict", _finds(2, 5))
+    caplog.set_level("INFO")
+    used = stores if labelled else _unlabelled(tmp_path, stores)
+    run = train(tmp_path / "run", used, **OPTIONS, slices=slices, mr_slices=0)
+    assert run.card["data"]["mr"]["slices"] == 2
+    # Six of each of four patients.
+    assert "S finds organs in 2 of 24 unlabelled MR slices" in caplog.text
+
+
+def test_labels_choose_the_target_slices_where_they_may(
+    tmp_path: Path, stores: Stores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(room, "predict", _finds())
+    run = train(tmp_path / "run", stores, **OPTIONS, mr_slices=0)
+    assert run.card["data"]["mr"]["slices"] == 4 * len(run.card["data"]["mr"]["patients"])
+    every = train(tmp_path / "every", stores, **OPTIONS, mr_slices=0, slices="all")
+    assert every.card["data"]["mr"]["slices"] == 6 * len(run.card["data"]["mr"]["patients"])
+
+
+def test_an_s_that_finds_nothing_chooses_nothing(
+    tmp_path: Path, stores: Stores, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(room, "predict", _finds(pixels=1))
+    run = train(tmp_path / "run", stores, **OPTIONS, slices="source", mr_slices=0)
+    assert run.card["data"]["mr"]["slices"] == 6 * len(run.card["data"]["mr"]["patients"])
+    assert "S finds no liver in" in caplog.text
+
+
+@pytest.mark.parametrize("family", ["essnet", "cyclegan"])
+def test_of_the_source_alone_labels_choose(tmp_path: Path, stores: Stores, family: str) -> None:
+    run = train(tmp_path / "run", stores, family=family, slices="source", ct_slices=0, mr_slices=0)
+    sides = run.card["data"]
+    assert sides["ct"]["slices"] == 4 * len(sides["ct"]["patients"])
+    assert sides["mr"]["slices"] == 6 * len(sides["mr"]["patients"])

@@ -252,9 +252,10 @@ def seed_of(seed: int, fold: int, role: str) -> int:
 
 
 def _training_slices(record: CaseRecord, settings: TranslateSettings) -> int:
-    """The number of slices of a case that a translator is trained on."""
+    """The number of slices of a case that a translator is trained on; at most, if its segmentor chooses them."""
     known = settings.organs[0] in record.labels.values()
-    return record.slices_with.get(settings.organs[0], 0) if settings.slices == "organ" and known else record.shape[0]
+    chosen = settings.slices == "organ" or (settings.slices == "source" and record.modality == settings.source)
+    return record.slices_with.get(settings.organs[0], 0) if chosen and known else record.shape[0]
 
 
 def _scores_slices(settings: TranslateSettings) -> bool:

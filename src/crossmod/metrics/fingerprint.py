@@ -128,7 +128,7 @@ def fingerprint(training: Training, settings: TranslateSettings) -> Fingerprint:
     of_target = [_looks_of(training, training.target, own, settings.target, settings) for own in target_rows]
     return Fingerprint(
         modality=settings.source,
-        slices=settings.slices,
+        slices="all" if settings.slices == "all" else "organ",
         organs=settings.organs,
         loaded=settings.size if _has_margin(settings) else settings.loaded,
         size=settings.size,

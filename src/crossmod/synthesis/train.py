@@ -31,7 +31,7 @@ from crossmod.settings import Machine, TranslateSettings
 from crossmod.synthesis.families import family_of
 from crossmod.synthesis.judge import load_judge
 from crossmod.synthesis.train_control import refuse_unsuited, train_control
-from crossmod.synthesis.train_segmentor import judge_slices, train_judge, train_segmentor
+from crossmod.synthesis.train_segmentor import found_by, judge_slices, train_judge, train_segmentor
 from crossmod.synthesis.training_data import (
     Slices,
     TrainingData,
@@ -90,6 +90,8 @@ def _train(out: Path, data: TrainingData, asked: TranslateSettings, machine: Mac
     compute = choose(world.device, settings.precision, settings.compile, size=settings.size, ranks=world.ranks)
     log.info("Computing on %s: %s. %s", describe_device(world.device), compute, " ".join(compute.why))
     S = train_segmentor(out, data, settings, machine, world) if family.segmentor_first else None
+    if S is not None:
+        slices = {**slices, settings.target: found_by(S, slices, settings, world.device)}
     judge_card = train_judge(out, data, settings, machine, world) if settings.judge else None
     judge = load_judge(out, judge_card, sorted(data.held_out), world.device) if judge_card else None
     trainee = build(settings, compute, S)

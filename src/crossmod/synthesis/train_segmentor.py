@@ -11,6 +11,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
 from torch import Tensor
 
 from crossmod.config import with_changes
@@ -27,10 +29,12 @@ from crossmod.errors import InputError
 from crossmod.runs import JudgeCard, start_training
 from crossmod.seeds import derive
 from crossmod.segmentation import model
+from crossmod.segmentation.predict import predict
 from crossmod.settings import JudgedOn, Machine, SegmentSettings, TranslateSettings
-from crossmod.synthesis.guided import NETWORK
+from crossmod.synthesis.guided import NETWORK, segmentor
 from crossmod.synthesis.judge import FOLDER as JUDGE
-from crossmod.synthesis.training_data import TrainingData, training_slices
+from crossmod.synthesis.training_data import Slices, TrainingData, training_slices
+from crossmod.synthesis.validation import middle_of
 
 log = logging.getLogger(__name__)
 
@@ -68,6 +72,36 @@ def train_segmentor(
     card = _trained(out / FOLDER, FOLDER, title, slices, settings_of(settings), data, machine, world)
     weights = checkpoint.trained_weights(out / FOLDER, card["steps"], card["weights_sha256"])["segmenter"]
     return {f"network.{name}": values for name, values in weights.items()}  # within `guided.Segmentor`
+
+
+# Share of the organs' median area in source slices from which on a target slice shows them. S marks specks in slices
+# without any.
+LEAST_AREA = 0.1
+
+
+def found_by(
+    S: Mapping[str, Tensor], slices: Slices, settings: TranslateSettings, device: torch.device
+) -> tuple[SliceSet, ...]:
+    """The target slices to train on: of those that no label chose, the ones in which S finds an organ; all of them if
+    all were asked for, or if it finds none."""
+    sets, source = slices[settings.target], slices[settings.source][0]
+    open_ones = ~sets[0].known if settings.slices == "organ" else np.ones(len(sets[0]), dtype=bool)
+    if settings.slices == "all" or not open_ones.any() or source.masks is None:
+        return sets
+    network = segmentor(settings).to(device)
+    checkpoint.load_weights(network, dict(S), "S", settings.family)
+    middle = middle_of(sets[0].size, settings.size)
+    answers = predict(network.network, sets[0].images[:, middle, middle], device, quiet=True).answer
+    usual = np.median(np.count_nonzero(source.masks[source.shows][:, middle, middle], axis=(1, 2)))
+    shows = np.count_nonzero(answers, axis=(1, 2)) >= max(LEAST_AREA * usual, 1)
+    chosen = [int(index) for index in np.flatnonzero(shows | ~open_ones)]
+    side, many = settings.target.upper(), int(np.count_nonzero(open_ones))
+    if not shows[open_ones].any():
+        log.warning("S finds no %s in %d unlabelled %s slices: all are trained on.", settings.organs[0], many, side)
+        return sets
+    found = int(np.count_nonzero(shows & open_ones))
+    log.info("S finds organs in %d of %d unlabelled %s slices: these are trained on.", found, many, side)
+    return tuple(each.take(chosen) for each in sets)
 
 
 def train_judge(

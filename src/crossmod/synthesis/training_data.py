@@ -219,6 +219,7 @@ def _slices(
 ) -> tuple[SliceSet, ...]:
     by_first = {group.first.id: group for group in groups}
     labelled = side == settings.source and needs_labels(settings)
+    only_showing = settings.slices == "organ" or (settings.slices == "source" and side == settings.source)
 
     def of_input(index: int) -> SliceSet:
         slices = load_slices(
@@ -227,7 +228,7 @@ def _slices(
             settings,
             scale=scale,
             labelled=labelled,
-            only_showing=settings.slices == "organ",
+            only_showing=only_showing,
             read=lambda record: read_input(store, by_first[record.id], index),
         )
         if labelled and not slices.shows.any():

@@ -228,7 +228,7 @@ class Validator:
         few = tuple(slices.take(chosen) for slices in sets)
         masks = few[0].masks
         assert masks is not None
-        middle = _middle(masks.shape[-1], self.settings.size)
+        middle = middle_of(masks.shape[-1], self.settings.size)
         forth, _ = self._generators
         with torch.no_grad(), self.compute.inference():
             parts = torch.from_numpy(np.ascontiguousarray(_images(few)[..., middle, middle])).split(1)
@@ -251,7 +251,7 @@ class Validator:
 
     def _middle(self, side: Modality) -> Images:
         few = _images(_few(self.slices[side], SAMPLES))
-        middle = _middle(few.shape[-1], self.settings.size)
+        middle = middle_of(few.shape[-1], self.settings.size)
         return np.ascontiguousarray(few[..., middle, middle])
 
     def _score(self) -> Scores:
@@ -271,7 +271,7 @@ class Validator:
         )
 
 
-def _middle(loaded: int, size: int) -> slice:
+def middle_of(loaded: int, size: int) -> slice:
     """The rows, or columns, of the middle of slices, without the margin of the random cut."""
     margin = (loaded - size) // 2
     return slice(margin, margin + size)
