@@ -96,14 +96,14 @@ def test_few_labels_are_nested(stores: Stores) -> None:
             (fold, seed): set(plan.jobs[name].settings["train_patients"])
             for (fold, seed), name in plan.arms[arm].runs.items()
         }
-        for labelled, arm in ((1, "real of 1 patients"), (2, "real of 2 patients"), ("all", "real"))
+        for labelled, arm in ((1, "real of 1 patient"), (2, "real of 2 patients"), ("all", "real"))
     }
     for where, one in chosen[1].items():
         assert len(one) == 1
         assert one < chosen[2][where]
         assert chosen["all"][where] == set()
         assert not chosen[2][where] & plan.tested[where[0]][0]
-    assert plan.arms["real of 1 patients + 4 essnet"].baseline == "real of 1 patients"
+    assert plan.arms["real of 1 patient + 4 essnet"].baseline == "real of 1 patient"
 
 
 def test_synthetic_slices_alone_against_all_labels(stores: Stores) -> None:

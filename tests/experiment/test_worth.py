@@ -133,7 +133,7 @@ def test_table_and_figure(found: WorthMap, tmp_path: Path) -> None:
 
 
 def test_a_failed_arm_is_left_out_and_the_others_are_shown(people: Stores) -> None:
-    found = mapped(people, lost=lambda arm: arm in ("real of 2 patients", "real of 1 patients + 4 essnet"))
+    found = mapped(people, lost=lambda arm: arm in ("real of 2 patients", "real of 1 patient + 4 essnet"))
     assert found is not None
     base, curve = found["curves"]
     assert [point["labelled"] for point in base["points"]] == ["1", "all"]
@@ -143,7 +143,7 @@ def test_a_failed_arm_is_left_out_and_the_others_are_shown(people: Stores) -> No
     assert point["gain"] is None
     assert point["worth"] is not None
     (note,) = found["notes"]
-    assert "real of 2 patients, real of 1 patients + 4 essnet" in note
+    assert "real of 2 patients, real of 1 patient + 4 essnet" in note
     assert worth_figure(found, "unet", "MR") is not None
 
 
@@ -225,7 +225,7 @@ def test_a_number_that_is_too_large_is_left_out_beside_all_and_refused_without(s
     assert not any("of 8 patients" in arm for arm in plan.arms)
     (sentence,) = plan.left_out
     assert "8 labelled patients are left out: fold" in sentence
-    assert plan.arms["real of 1 patients"].patients == {0: 1, 1: 1}
+    assert plan.arms["real of 1 patient"].patients == {0: 1, 1: 1}
     assert sorted(plan.arms["real"].patients.values()) == [2, 3]
     assert plan_of(labelled=[1, "all"]).jobs == plan.jobs
     with pytest.raises(InputError, match="labelled patients on the training side"):

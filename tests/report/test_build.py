@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from crossmod.errors import InputError
+from crossmod.html.page import templates
 from crossmod.report.build import build_report
 from crossmod.report.collect import collect
 from crossmod.synthesis.synthesize import synthesize
@@ -99,3 +100,9 @@ def test_what_a_report_is_not_made_of(made: Path, tmp_path: Path, stores: Stores
     with pytest.raises(InputError, match="nothing"):
         build_report([], tmp_path / "page.html")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_commands_between_backquotes_are_code_and_all_else_is_escaped() -> None:
+    lines = vars(templates("crossmod.report").get_template("macros.html").module)["lines"]
+    made = str(lines(["Use `crossmod info <x>` and <b>."], "warning")).strip()
+    assert made == '<p class="warning">Use <code>crossmod info &lt;x&gt;</code> and &lt;b&gt;.</p>'

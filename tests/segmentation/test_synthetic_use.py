@@ -177,7 +177,7 @@ def test_baselines_of_all_uses_are_shared_runs(stores: Stores) -> None:
     runs = {name: arm.runs for name, arm in plan.arms.items()}
     for name in uses:
         assert runs[f"{name}, real"] == runs["unet, real"]
-        assert runs[f"{name}, real of 1 patients"] == runs["unet, real of 1 patients"]
+        assert runs[f"{name}, real of 1 patient"] == runs["unet, real of 1 patient"]
         assert runs[f"{name}, 4 essnet"] == runs["unet, 4 essnet"]
         assert not set(runs[f"{name}, real + 4 essnet"].values()) & set(runs["unet, real + 4 essnet"].values())
     with pytest.raises(InputError, match="no --pretrain beside it"):

@@ -218,7 +218,8 @@ class _Builder:
 
     def _arm_name(self, segmenter: str, translator: str | None, count: str, least: float, labelled: str) -> str:
         parts = [segmenter] if len(self.plan.design.segmenters) > 1 else []
-        real = "real" if labelled == ALL else "" if labelled == NONE else f"real of {labelled} patients"
+        people = f"real of {labelled} patient{'' if labelled == '1' else 's'}"
+        real = {ALL: "real", NONE: ""}.get(labelled, people)
         parts.append(" + ".join(part for part in (real, f"{count} {translator}" if translator else "") if part))
         parts += [f"consistency {least:g} or more"] if least else []
         return ", ".join(parts)

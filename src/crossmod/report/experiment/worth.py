@@ -95,11 +95,11 @@ def _line(axis: Axes, curve: WorthCurve, places: dict[str, int], colour: str, ma
     means = np.array([_mean(point) for point in points], dtype=np.float64)
     name = curve["name"] if curve["translator"] is None else f"+ {curve['name']}"
     style = "--" if curve["control"] else "-"
+    face = colour if curve["translator"] is None else "white"
     axis.plot(x, means, style, color=colour, linewidth=2, label=escaped(name), marker=marker, markersize=6.5,
-              mfc="white", zorder=3)  # fmt: skip
+              mfc=face, zorder=3)  # fmt: skip
     gaining = [place for place, point in enumerate(points) if (gain := point["gain"]) and gain["verdict"] == "improves"]
-    filled = range(len(points)) if curve["translator"] is None else gaining
-    axis.plot([x[i] for i in filled], means[[*filled]], marker, color=colour, markersize=6.5, linewidth=0, zorder=4)
+    axis.plot([x[i] for i in gaining], means[gaining], marker, color=colour, markersize=6.5, linewidth=0, zorder=4)
     if band:
         ends = np.array(
             [[point["dice"][end] if point["dice"] else None for point in points] for end in ("low", "high")]
@@ -152,7 +152,7 @@ def _worth_text(point: WorthPoint) -> str:
     if found is None:
         return ""
     more, low, high = (_words(found["more"]), _words(found["low"]), _words(found["high"]))
-    return f"{more} [{low}, {high}]"
+    return more if more == low == high else f"{more} [{low}, {high}]"
 
 
 def _words(amount: WorthAmount) -> str:
