@@ -8,7 +8,7 @@
 """
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
@@ -42,7 +42,8 @@ class UnpairedBatches:
     """Batches of unrelated CT and MR slices: a set, or one for each input and each image of a stack, in the same order.
 
     An epoch passes once over the larger set; the smaller one is reshuffled as often as needed. Each modality has its
-    own order. `ranks` processes share the slices of each step; this one is `rank`, from 0.
+    own order; if they are `matched`, each slice of the target is drawn from those at about the height of the slice of
+    the source (`heights`). `ranks` processes share the slices of each step; this one is `rank`, from 0.
     """
 
     ct: SliceSet | tuple[SliceSet, ...]
@@ -51,6 +52,7 @@ class UnpairedBatches:
     device: torch.device
     rank: int = 0
     ranks: int = 1
+    matched: bool = False
 
     @property
     def steps(self) -> int:
@@ -75,11 +77,28 @@ class UnpairedBatches:
         for name, (first, *_) in self._sides.items():
             frame = (first.size, settings.size, settings.flip)
             places = _crops(len(first), count, frame, settings.seed, name, epoch, at)[:, mine]
+            if self.matched and name == settings.target:
+                # A copy: tables are shared.
+                places = _with_slices(places, self._matches(epoch, count)[mine])
             parts = [_images(cut(one, places, flip=settings.flip), self.device) for one in pixels[name]]
             batch[name] = parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
             if name in masks:
                 batch["mask"] = _classes(cut(masks[name], places, flip=settings.flip), self.device)
         return batch
+
+    @cached_property
+    def _matches(self) -> Callable[[int, int], Held]:
+        """Of an epoch and its length, the target's slices, each at the height of the source's; kept for two epochs."""
+        s = self.settings
+        source, target = (self._sides[side][0] for side in (s.source, s.target))
+        ends = heights(source), heights(target)
+
+        @lru_cache(maxsize=2)
+        def of(epoch: int, count: int) -> Held:
+            own = order(len(source), count, s.seed, s.source, epoch)
+            return _table(drawn_near(ends[0][own], ends[1], rng(s.seed, "matched", epoch)), self._held[0])
+
+        return of
 
     @cached_property
     def _held(self) -> tuple[torch.device, dict[str, list[Held]], dict[str, Held]]:
@@ -97,6 +116,32 @@ class UnpairedBatches:
             {name: [held(array) for array in inputs] for name, inputs in arrays.items()},
             {name: held(array) for name, array in classes.items()},
         )
+
+
+# Of the target's slices, the share among which a match is drawn.
+NEAR = 0.1
+
+
+def heights(slices: SliceSet) -> Float[np.ndarray, " slices"]:
+    """How high each slice lies between the lowest and the highest slice of its case in the set, from 0 to 1."""
+    numbers: dict[str, list[int]] = {}
+    for key in slices.keys:
+        numbers.setdefault(key.case, []).append(key.slice)
+    ends = {case: (min(own), max(own)) for case, own in numbers.items()}
+    lows, highs = (np.array([ends[key.case][end] for key in slices.keys]) for end in (0, 1))
+    own = np.array([key.slice for key in slices.keys])
+    return np.where(highs > lows, (own - lows) / np.maximum(highs - lows, 1), 0.5)
+
+
+def drawn_near(
+    wanted: Float[np.ndarray, " count"], there: Float[np.ndarray, " slices"], generator: np.random.Generator
+) -> Int64[np.ndarray, " count"]:
+    """For each height that is wanted the index of one slice, drawn from the tenth of them that is nearest to it."""
+    by_height = np.argsort(there, kind="stable")
+    most = max(1, round(NEAR * len(there)))
+    begin = np.searchsorted(there[by_height], wanted) - most // 2
+    begin = np.clip(begin, 0, len(there) - most)
+    return by_height[begin + np.floor(generator.random(len(wanted)) * most).astype(np.int64)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -162,6 +207,13 @@ def _crops(
     loaded, size, flip = frame
     crops = draw_crops(rng(seed, "augment", name, epoch), count, loaded, size, flip=flip)
     return _table(np.concatenate([order(total, count, seed, name, epoch)[None], crops]), at)
+
+
+def _with_slices(places: Held, slices: Held) -> Held:
+    """The same crops of other slices."""
+    if isinstance(places, Tensor):
+        return torch.cat([torch.as_tensor(slices, device=places.device)[None], places[1:]])
+    return np.concatenate([np.asarray(slices)[None], places[1:]])
 
 
 @lru_cache(maxsize=8)

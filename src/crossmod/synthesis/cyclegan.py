@@ -45,6 +45,7 @@ def build(
     term: Callable[[Batch, Mapping[str, Tensor]], Terms] = lambda batch, fakes: {},
     maps: Callable[[Batch], Mapping[str, Maps]] = lambda batch: {},
     beside: Mapping[str, int] | None = None,
+    shift: int = 0,
 ) -> TrainingTask:
     """Generators, discriminators, pools and the step that trains them.
 
@@ -56,6 +57,7 @@ def build(
         term: further terms of the generators' loss, of one cycle.
         maps: what the discriminator of a side sees beside its synthetic and its real images; none: nothing.
         beside: the number of these maps by side.
+        shift: pixels by which each image that a discriminator sees is moved at random, at most, in each direction.
     """
     s, more, beside = settings, more or {}, beside or {}
     own = networks or {
@@ -78,10 +80,15 @@ def build(
     pool_ct = ImagePool(s.pool_size, (s.stack + beside.get("ct", 0), s.size, s.size), device)
 
     def draw(rng: np.random.Generator) -> Batch:
-        return {"pool_mr": pool_mr.draw(s.batch_size, rng), "pool_ct": pool_ct.draw(s.batch_size, rng)}
+        moves = {"moves": torch.from_numpy(rng.integers(-shift, shift + 1, (6, 2)))} if shift else {}
+        return {"pool_mr": pool_mr.draw(s.batch_size, rng), "pool_ct": pool_ct.draw(s.batch_size, rng), **moves}
 
     def step(batch: Batch) -> Losses:
-        x, y, seen = batch["ct"], batch["mr"], maps(batch)
+        x, y, seen, moves = batch["ct"], batch["mr"], maps(batch), itertools.cycle(batch.get("moves", [None]))
+
+        def look(discriminator: nn.Module, images: Tensor) -> Tensor:
+            """What it says of images, each time moved by another of the drawn steps (Zhao et al. 2020, DiffAugment)."""
+            return discriminator(_moved(images, next(moves)))
 
         # Generators: Eq. 6. The two cycles share only weights, so their gradients are taken one after the other, in
         # the memory of one.
@@ -93,7 +100,7 @@ def build(
             {
                 "adversarial_mr": (
                     s.lambda_1,
-                    generator_adversarial(s.adversarial, D1(_with(mr, seen, "mr", 0))),
+                    generator_adversarial(s.adversarial, look(D1, _with(mr, seen, "mr", 0))),
                 ),  # Eq. 1
                 "cycle_ct": (s.lambda_3, cycle(G2(mr), x)),  # Eq. 3
                 **term(batch, {"mr": mr}),  # Eq. 5, in EssNet from CT
@@ -104,7 +111,7 @@ def build(
             {
                 "adversarial_ct": (
                     s.lambda_2,
-                    generator_adversarial(s.adversarial, D2(_with(ct, seen, "ct", 0))),
+                    generator_adversarial(s.adversarial, look(D2, _with(ct, seen, "ct", 0))),
                 ),  # Eq. 2
                 "cycle_mr": (s.lambda_4, cycle(G1(ct), y)),  # Eq. 4
                 **term(batch, {"ct": ct}),  # Eq. 5, in EssNet from MR
@@ -117,8 +124,9 @@ def build(
             discriminator.requires_grad_(True)
         fake_mr, fake_ct = _with(mr, seen, "mr", 0), _with(ct, seen, "ct", 0)
         real_mr, real_ct = _with(y, seen, "mr", 1), _with(x, seen, "ct", 1)
-        on_mr = discriminator_adversarial(s.adversarial, D1(real_mr), D1(pool_mr.exchange(fake_mr, batch["pool_mr"])))
-        on_ct = discriminator_adversarial(s.adversarial, D2(real_ct), D2(pool_ct.exchange(fake_ct, batch["pool_ct"])))
+        old_mr, old_ct = pool_mr.exchange(fake_mr, batch["pool_mr"]), pool_ct.exchange(fake_ct, batch["pool_ct"])
+        on_mr = discriminator_adversarial(s.adversarial, look(D1, real_mr), look(D1, old_mr))
+        on_ct = discriminator_adversarial(s.adversarial, look(D2, real_ct), look(D2, old_ct))
         adam_d.zero_grad(set_to_none=True)
         (on_mr + on_ct).backward()
         adam_d.step()
@@ -133,6 +141,16 @@ def build(
         memory={"pool mr": pool_mr, "pool ct": pool_ct},
         blocks=blocks(networks.values()),
     )
+
+
+def _moved(images: Tensor, move: Tensor | None) -> Tensor:
+    """Images moved by some rows and columns; what comes in at an edge repeats it."""
+    if move is None:
+        return images
+    for axis, step in zip((-2, -1), move, strict=True):
+        places = torch.arange(images.shape[axis], device=images.device) + step
+        images = images.index_select(axis, places.clamp(0, images.shape[axis] - 1))
+    return images
 
 
 def _with(images: Tensor, seen: Mapping[str, Maps], side: str, real: Literal[0, 1]) -> Tensor:
