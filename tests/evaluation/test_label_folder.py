@@ -100,7 +100,7 @@ def test_organs_that_the_names_lack_are_named(people: People, tmp_path: Path) ->
     (both / "manifest.json").write_text(text)
     run = evaluated(people, tmp_path / "r", write_maps(tmp_path / "found", both), both)
     assert list(run.card["models"]["both"]["organs"]) == ["liver"]
-    assert any("left_kidney not compared, since labels.json does not name it" in line for line in run.card["warnings"])
+    assert any("that labels.json does not name are not compared: left_kidney." in line for line in run.card["warnings"])
 
 
 def test_a_part_of_the_grid_is_read_where_it_lies(people: People, tmp_path: Path) -> None:

@@ -88,7 +88,7 @@ def open_label_folder(path: Path, models: Sequence[SyntheticModel]) -> LabelFold
     found = {m.name: FoundLabels(title, names, _files(folders[m.name], m.records)) for m in models}
     warnings = [line for m in models for line in _about_files(folders[m.name], m, found[m.name].files)]
     if unknown := sorted(labelled - set(names.values())):
-        warnings.append(f"{title}: {listed(unknown)} not compared, since {LABEL_NAMES} does not name it.")
+        warnings.append(f"{title}: organs that {LABEL_NAMES} does not name are not compared: {listed(unknown)}.")
     return LabelFolder(path, names, found, tuple(warnings))
 
 
@@ -111,7 +111,7 @@ def warnings_of_maps(folder: LabelFolder, models: Sequence[SyntheticModel]) -> l
             warnings.append(f"{model.name}: label maps on another grid, read at the nearest voxel: {listed(moved)}.")
     if unnamed:
         values = listed(map(str, sorted(unnamed)))
-        warnings.append(f"values without a name in {folder.path / LABEL_NAMES} count as background: {values}.")
+        warnings.append(f"Values without a name in {folder.path / LABEL_NAMES} count as background: {values}.")
     return warnings
 
 
