@@ -30,7 +30,7 @@ def save_map(
     image = Nifti1Image(labels, affine)
     turn = orientations.ornt_transform(orientations.io_orientation(affine), orientations.axcodes2ornt(tuple(codes)))
     path.parent.mkdir(parents=True, exist_ok=True)
-    nibabel.save(image.as_reoriented(turn), path)
+    nibabel.save(image.as_reoriented(turn.tolist()), path)
     return path
 
 
