@@ -83,3 +83,30 @@ def test_slices_that_do_not_fit_together_jump_more(rng: np.random.Generator) -> 
     flicker = stack(z + rng.normal(0, 20, (40, 1, 1)), 1.0)
     assert jump_ratio(flicker, real) > 5
     assert math.isnan(jump_ratio(real, stack(np.zeros((5, 3, 3)))))
+
+
+def test_the_shift_has_a_sign_along_rows_and_columns() -> None:
+    """Two slices up, three rows of 2 mm back, one column of 0.5 mm towards the right."""
+    before, after = np.zeros((2, 8, 20, 20), np.uint8)
+    before[1:4, 2:8, 9:15] = 1
+    after[3:6, 5:11, 8:14] = 1
+    liver = organ_changes(before, after, {1: "liver"}, (5.0, 2.0, 0.5))["liver"]
+    assert (liver.rows_mm, liver.columns_mm) == pytest.approx((6, -0.5))
+    assert liver.shift_mm == pytest.approx(math.hypot(10, 6, 0.5))
+    gone = organ_changes(before, np.zeros_like(after), {1: "liver"}, (5.0, 2.0, 0.5))["liver"]
+    assert math.isnan(gone.rows_mm)
+    assert math.isnan(gone.columns_mm)
+
+
+def test_the_shift_is_finer_than_a_pixel() -> None:
+    """A ball with a soft edge, moved by 1.5 rows and -0.3 columns, and cut at a half."""
+
+    def ball(row: float, column: float) -> np.ndarray:
+        slices, rows, columns = np.mgrid[0:40, 0:64, 0:64]
+        apart = np.sqrt((slices - 20.3) ** 2 + (rows - row) ** 2 + (columns - column) ** 2)
+        soft = np.clip(18.5 - apart, 0, 1)
+        return (soft >= 0.5).astype(np.uint8)
+
+    moved = organ_changes(ball(30.2, 33.1), ball(31.7, 32.8), {1: "liver"}, (1.2, 1.2, 1.2))["liver"]
+    assert moved.rows_mm == pytest.approx(1.5 * 1.2, abs=0.02)
+    assert moved.columns_mm == pytest.approx(-0.3 * 1.2, abs=0.02)

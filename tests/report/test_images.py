@@ -15,6 +15,7 @@ from crossmod.report.images import full_plane, images, layer_picture
 from crossmod.report.info import describe
 from crossmod.runs import Run
 from tests.support.evaluated_people import People, make_people
+from tests.support.label_maps import write_maps
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +37,7 @@ def test_one_page_with_everything_and_nothing_from_outside(result: Run, tmp_path
         "further than real", "not distinguishable from real", "from paired draws of patients",
         "A typical slice of each layer",
         "Every metric over the axial layers", "Averaged spectra", "Dice of label and what is found",
-        "Steps from slice to slice",
+        "Mean shift", "columns +0.0 mm", "Steps from slice to slice",
         "What was compared", "mr-100", "liver: 4",
     ):  # fmt: skip
         assert words in page, words
@@ -45,6 +46,17 @@ def test_one_page_with_everything_and_nothing_from_outside(result: Run, tmp_path
     bare = re.sub(r"base64,[^\"]*", "", page)
     assert "None" not in bare
     assert "nan" not in bare
+    assert "not known on real images" not in bare
+
+
+def test_label_maps_and_their_shift_are_shown(people: People, tmp_path: Path) -> None:
+    found = write_maps(tmp_path / "total_mr", people.good, lambda labels: np.roll(labels, -1, axis=2))
+    settings = EvaluationSettings(draws=0)
+    run = evaluate_images(people.mr, [people.good], tmp_path / "r", segmenter=found, settings=settings)
+    build_report([run.path], tmp_path / "page.html")
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    for words in ("total_mr (label maps)", "not known on real images", "rows +0.0 mm", "columns -10.6 mm"):
+        assert words in page, words
 
 
 def test_without_its_stores_a_result_shows_its_numbers_and_no_slice(

@@ -34,7 +34,9 @@ def evaluate_images(
             the real store is searched anyway.
         truth: Store with real images of the translated patients themselves, in the synthetic modality.
         segmenter: Run of `segment`, trained on real images of that modality: it segments the synthetic images, and the
-            result is compared with their labels. Default: the predictions of each model's own segmentor.
+            result is compared with their labels. Or a folder of label maps that another tool made of the synthetic
+            images: CASE.nii.gz or CASE_seg.nii.gz, and a labels.json as `prepare nifti` reads it; with several stores,
+            in a folder for each, named as the store. Default: the predictions of each model's own segmentor.
         options: Fields of `EvaluationSettings`.
 
     Returns:
@@ -42,7 +44,8 @@ def evaluate_images(
 
     Raises:
         InputError: nothing to compare, fewer than two real patients, values that are not HU, an unknown detector, a
-            segmenter of another modality, or `out` is something else.
+            segmenter of another modality, label maps that lie elsewhere or name no organ of the labels, or `out` is
+            something else.
     """
     from crossmod.evaluation import run as evaluation
     from crossmod.evaluation.result import lines

@@ -59,6 +59,19 @@ def _value(path: Path, name: str, value: Any) -> int:
 
 def label_map(subject: object, values: Voxels, names: Mapping[int, str]) -> Labels:
     """`values` as a label map; an `InputError` if they are no whole numbers in 0..255, or have no name."""
+    labels = whole_labels(subject, values)
+    unnamed = unnamed_values(labels, names)
+    if unnamed:
+        plural = "s" if len(unnamed) != 1 else ""
+        found = f"label value{plural} without a name: {listed(map(str, unnamed))}"
+        known = listed(f"{value} {name}" for value, name in names.items()) or "none"
+        do = 'Name them in labels.json, for instance {"labels": {"liver": 1}}.'
+        raise InputError(subject, found=found, expected=f"values with a name (known: {known})", do=do)
+    return labels
+
+
+def whole_labels(subject: object, values: Voxels) -> Labels:
+    """`values` as a label map; an `InputError` if they are no whole numbers in 0..255, of whatever type."""
     found_values = np.unique(values)
     if not np.isfinite(found_values).all() or (found_values != np.rint(found_values)).any():
         odd = next(float(value) for value in found_values if not np.isfinite(value) or value != np.rint(value))
@@ -68,11 +81,9 @@ def label_map(subject: object, values: Voxels, names: Mapping[int, str]) -> Labe
         found = f"label values from {found_values[0]:g} to {found_values[-1]:g}"
         do = "Renumber the labels; or check that this is the label file."
         raise InputError(subject, found=found, expected="values from 0 to 255", do=do)
-    unnamed = [int(value) for value in found_values if value != BACKGROUND and int(value) not in names]
-    if unnamed:
-        plural = "s" if len(unnamed) != 1 else ""
-        found = f"label value{plural} without a name: {listed(map(str, unnamed))}"
-        known = listed(f"{value} {name}" for value, name in names.items()) or "none"
-        do = 'Name them in labels.json, for instance {"labels": {"liver": 1}}.'
-        raise InputError(subject, found=found, expected=f"values with a name (known: {known})", do=do)
     return values.astype(np.uint8)
+
+
+def unnamed_values(labels: Labels, names: Mapping[int, str]) -> list[int]:
+    """The values besides the background that have no name, in rising order."""
+    return [int(value) for value in np.unique(labels) if value != BACKGROUND and int(value) not in names]

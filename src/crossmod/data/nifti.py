@@ -19,9 +19,9 @@ from nibabel.nifti1 import Nifti1Image, Nifti1Pair
 from nibabel.spatialimages import HeaderDataError
 
 from crossmod.config import Modality
-from crossmod.data.labels import label_map
+from crossmod.data.labels import label_map, whole_labels
 from crossmod.data.store_writer import check_spacing, check_values, compact
-from crossmod.data.volume import CANONICAL, Affine, Volume, Voxels, axis_codes, reorient
+from crossmod.data.volume import CANONICAL, Affine, Labels, Volume, Voxels, axis_codes, reorient
 from crossmod.errors import InputError
 from crossmod.files import atomic_write
 
@@ -76,6 +76,17 @@ def read_nifti(
     label_voxels, label_affine = reorient(*_read(label, orientation), CANONICAL)
     _check_same_grid(label, label_voxels, label_affine, volume)
     return replace(volume, labels=label_map(label, label_voxels, names), label_names=names)
+
+
+def read_label_map(path: Path) -> tuple[Labels, Affine]:
+    """A label map on its own grid, with the axes of a `Volume`, and its affine; its values need no name.
+
+    Raises:
+        InputError: what `read_nifti` refuses of a file, or values that are no whole numbers from 0 to 255.
+        OSError: a file that the system does not let be read.
+    """
+    values, affine = reorient(*_read(path, None), CANONICAL)
+    return whole_labels(path, values), affine
 
 
 def write_nifti(volume: Volume, path: Path, *, labels_path: Path | None = None) -> None:

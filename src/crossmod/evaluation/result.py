@@ -19,6 +19,9 @@ from crossmod.statistics.intervals import Estimate
 
 Verdict = Literal["undefined", "not shown", "not told from real", "further than real", "nearer than real"]
 
+OWN = "S"
+"""What found organs where that is the model's own segmentor."""
+
 Values = Sequence[float | None]
 """Score, lower and upper end of its interval; None for what is not known."""
 
@@ -119,10 +122,9 @@ def text(values: Values, digits: int = 3) -> str:
     return f"{value:.{digits}g}{ends}"
 
 
-def inputs_of(
-    question: EvaluationCases, sources: Sources, truth: Store | None, finder: str | None
-) -> dict[str, object]:
-    """Checksums of all cases that determine the numbers, so that changed data is noticed."""
+def inputs_of(question: EvaluationCases, sources: Sources, truth: Store | None, finder: object) -> dict[str, object]:
+    """Checksums of all cases that determine the numbers, so that changed data is noticed; `finder`: of what finds
+    organs."""
     made_from = {r.synthetic.source_sha256 for model in question.models for r in model.records if r.synthetic}
     return {
         "real": {case.id: case.sha256 for case in (*question.reference, *question.held)},
@@ -240,9 +242,25 @@ def organ_line(name: str, organ: str, summary: Mapping[str, Any]) -> str:
     grown = "" if summary["growth"] is None else f", {summary['growth']:.2f} of its size"
     fates = f"vanished in {summary['vanished']} and appeared in {summary['appeared']} of {summary['cases']} cases"
     dice = text([summary["dice"], summary["low"], summary["high"]])
-    real = "" if summary["on_real"] is None else f", {summary['on_real']:.3f} on its real test patients"
-    by = f"what {summary['found_by']} finds{real}"
-    return f"{name}: {organ} Dice {dice} between label and {by}{moved}{grown} (medians); {fates}."
+    real, mean = on_real(summary), shift_words(summary)
+    by = f"what {summary['found_by']} finds{real and f', {real}'}"
+    shift = mean and f"; mean shift: {mean}"
+    return f"{name}: {organ} Dice {dice} between label and {by}{moved}{grown} (medians){shift}; {fates}."
+
+
+def on_real(summary: Mapping[str, Any]) -> str:
+    """What is known of the Dice that the same segmenter has on real images; empty for the model's own segmentor."""
+    if summary["on_real"] is not None:
+        return f"{summary['on_real']:.3f} on its real test patients"
+    return "" if summary["found_by"] == OWN else "not known on real images"
+
+
+def shift_words(summary: Mapping[str, Any]) -> str:
+    """The mean shift of an organ, with its signs; empty if it is not known, as in results of earlier versions."""
+    rows_mm, columns_mm = (summary.get(name) for name in ("rows_mm", "columns_mm"))
+    if rows_mm is None or columns_mm is None:
+        return ""
+    return f"rows {rows_mm:+z.1f} mm, columns {columns_mm:+z.1f} mm"
 
 
 def jump_line(name: str, jumps: JumpsCard) -> list[str]:

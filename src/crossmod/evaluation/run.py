@@ -11,7 +11,7 @@ from crossmod.evaluation.artifacts import digest, model_draws, save_draws, save_
 from crossmod.evaluation.baseline import BaselineComparison, compare_with_baseline
 from crossmod.evaluation.cases import EvaluationCases, SyntheticModel, choose_cases, warn_of_bodies
 from crossmod.evaluation.measure import Measured, MeasurementSetup, edges_for, layer_counts, measure
-from crossmod.evaluation.organs import organs_of
+from crossmod.evaluation.organs import checksums_of, finder_of, open_finder, organs_of
 from crossmod.evaluation.paired import against_truth, truth_of
 from crossmod.evaluation.result import data_of, inputs_of, model_of, table_card
 from crossmod.evaluation.settings import EvaluationSettings
@@ -20,7 +20,6 @@ from crossmod.files import PathName, lock, to_json
 from crossmod.metrics.axial_layers import LAYERS, Placed, place_real, place_synthetic, sources_of
 from crossmod.metrics.features import detector
 from crossmod.runs import Run, start_run
-from crossmod.segmentation.predict import load_segmenter
 
 log = logging.getLogger(__name__)
 
@@ -45,14 +44,16 @@ def evaluate_images(
     for line in question.people.lines:
         log.info("%s", line)
     warn_of_bodies(question)
-    finder = load_segmenter(Path(segmenter)) if segmenter is not None else None
+    finder = None if segmenter is None else open_finder(Path(segmenter), question.models)
     sources = sources_of([question.real, *(Store(path) for path in source)])
-    inputs = inputs_of(question, sources, question.truth, finder.weights if finder else None)
+    inputs = inputs_of(question, sources, question.truth, checksums_of(finder))
     plain_settings = settings.model_dump(mode="json")
     # Also refuses a folder of something else before anything is read.
     if out.exists() and start_run(out, KIND, plain_settings, inputs).finished:
         log.info("%s is finished already.", out)
         return Run(out)
+    # Reads all label maps, if there are any: those that cannot be used are refused before images are measured.
+    about_finder = about_segmenter(question, finder)
     every = [record for model in question.models for record in model.records]
     known = truth_of(question.truth, question.modality, question.sequence, every) if question.truth is not None else {}
     placed = {
@@ -66,7 +67,7 @@ def evaluate_images(
     measured = {"reference": measure("reference", placed["reference"], setup, keep=True)}
     for name in ("held", *(model.name for model in question.models)):
         measured[name] = measure(name, placed[name], setup, measured["reference"].stacks)
-    organs = {model.name: organs_of(model.store, placed[model.name], finder) for model in question.models}
+    organs = {m.name: organs_of(m.store, placed[m.name], finder_of(finder, m.name)) for m in question.models}
     paired = {m.name: against_truth(placed[m.name], question.truth, known, settings) for m in question.models}
     run = start_run(out, KIND, plain_settings, inputs)
     with lock(run.path / ".lock"):
@@ -98,8 +99,7 @@ def evaluate_images(
                 for model in question.models
             },
             "shown": shown_slices(question, measured),
-            "warnings": warnings_of(question, settings, placed, measured, comparison.images)
-            + about_segmenter(question, finder),
+            "warnings": warnings_of(question, settings, placed, measured, comparison.images) + about_finder,
             "steps": settings.draws,
             "seconds": round(time.monotonic() - began, 1),
             "device": "cpu",

@@ -7,6 +7,7 @@ from crossmod.config import Modality
 from crossmod.data.body_mask import FILLED
 from crossmod.data.store import listed
 from crossmod.evaluation.cases import EvaluationCases, SyntheticModel
+from crossmod.evaluation.label_folder import LabelFolder, warnings_of_maps
 from crossmod.evaluation.measure import Measured, layer_counts
 from crossmod.evaluation.settings import EvaluationSettings
 from crossmod.metrics.axial_layers import LAYERS, LOST, Placed
@@ -163,10 +164,12 @@ def _about_all(
             yield f"One real patient only is {side}: no score has an interval, and nothing is shown."
 
 
-def about_segmenter(question: EvaluationCases, segmenter: Segmenter | None) -> list[str]:
-    """Warnings about the segmenter that found organs."""
+def about_segmenter(question: EvaluationCases, segmenter: Segmenter | LabelFolder | None) -> list[str]:
+    """Warnings about the segmenter, or the label maps, that found organs."""
     if segmenter is None:
         return []
+    if isinstance(segmenter, LabelFolder):
+        return [*segmenter.warnings, *warnings_of_maps(segmenter, question.models)]
     patients = {record.patient for model in question.models for record in model.records}
     known = sorted(patients & question.people.named(segmenter.card["data"]))
     if not known:

@@ -103,6 +103,8 @@ class OrganChange:
 
     dice: float  # overlap of before and after; 1 if both are empty
     shift_mm: float  # how far the centre of mass moved; NaN if one side is empty
+    rows_mm: float  # how far it moved along rows, signed: in a volume towards the patient's back; NaN as `shift_mm`
+    columns_mm: float  # the same along columns: in a volume towards the patient's left
     size_before: float  # ml; cm^2 of a single slice
     size_after: float  # ml; cm^2 of a single slice
     growth: float  # size after divided by size before; NaN if there was none
@@ -142,13 +144,15 @@ def _change(
     unit = _unit(spacing)
     sizes = np.count_nonzero(before) * unit, np.count_nonzero(after) * unit
     shown, shows = (side.any(axis=(-2, -1)) for side in (before, after))
-    shift = float("nan")
+    moved = np.full(before.ndim, np.nan)
     if before.any() and after.any():
         centres = [np.mean(np.nonzero(side), axis=1) * np.array(spacing) for side in (before, after)]
-        shift = float(np.linalg.norm(centres[1] - centres[0]))
+        moved = centres[1] - centres[0]
     return OrganChange(
         dice=dice(before, after),
-        shift_mm=shift,
+        shift_mm=float(np.linalg.norm(moved)),
+        rows_mm=float(moved[-2]),
+        columns_mm=float(moved[-1]),
         size_before=sizes[0],
         size_after=sizes[1],
         growth=sizes[1] / sizes[0] if sizes[0] else float("nan"),

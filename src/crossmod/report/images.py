@@ -19,7 +19,7 @@ from crossmod.data.store import MANIFEST, Store
 from crossmod.data.volume import take_slices
 from crossmod.evaluation.artifacts import load_spectra
 from crossmod.evaluation.ranking import compare_evaluations, load_models, table
-from crossmod.evaluation.result import known_metrics, shown_warnings, text
+from crossmod.evaluation.result import known_metrics, on_real, shift_words, shown_warnings, text
 from crossmod.html.figures import COLOURS, data_url, legend_below, panels
 from crossmod.html.format import Cell, Table, count
 from crossmod.metrics.distribution import METRICS
@@ -248,25 +248,31 @@ def _slice(store: Store | None, row: Mapping[str, Any] | None, known: Mapping[st
 
 def _organs(card: Card) -> Table | None:
     head = (
-        "Model", "Organ", "Dice of label and what is found [95 %]", "Found by", "Worst case", "Moved",
+        "Model", "Organ", "Dice of label and what is found [95 %]", "Found by", "Worst case", "Moved", "Mean shift",
         "Size, after by before", "Vanished / appeared", "Slices that lost / gained it",
     )  # fmt: skip
     rows = []
     for name, model in card["models"].items():
         for organ, found in model["organs"].items():
-            on_real = "" if found["on_real"] is None else f" ({found['on_real']:.3f} on its real test patients)"
             rows.append([
                 name,
                 organ,
-                text([found["dice"], found["low"], found["high"]]),
-                found["found_by"] + on_real,
-                f"{found['least']:.2f} ({found['worst']})",
+                _cell(text([found["dice"], found["low"], found["high"]])),
+                Cell(found["found_by"], [line for line in [on_real(found)] if line]),
+                Cell(f"{found['least']:.2f}", [found["worst"]]),
                 "" if found["shift_mm"] is None else f"{found['shift_mm']:.1f} mm",
+                _lines(shift_words(found)),
                 "" if found["growth"] is None else f"{found['growth']:.2f}",
                 f"{found['vanished']} / {found['appeared']} of {found['cases']}",
                 f"{found['slices_lost']} / {found['slices_gained']} of {found['slices']}",
             ])  # fmt: skip
     return Table(head, rows) if rows else None
+
+
+def _lines(words: str) -> Cell:
+    """What commas separate, one below the other."""
+    first, *below = words.split(", ")
+    return Cell(first, below)
 
 
 def _others(card: Card) -> Table:

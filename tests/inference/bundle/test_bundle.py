@@ -258,6 +258,13 @@ def test_scores_come_from_results_about_the_model(tmp_path: Path) -> None:
     kid = by_metric["kernel distance"]
     assert (kid.network, kid.value, kid.low, kid.high) == ("net", value, low, high)
     assert any("Fréchet" in metric for metric in by_metric)
+    assert by_metric["label consistency, 3D Dice of liver"].value == 1
+    # Label consistency is by the model's own segmentor: that of another one is named otherwise.
+    card["models"][name]["organs"]["liver"]["found_by"] = "total_mr (label maps)"
+    write_json(judged.path / "card.json", card)
+    names = [score.metric for score in scores_of([judged.path], {weights: "net"})]
+    assert "by another segmenter, 3D Dice of liver" in names
+    assert not any("consistency" in metric for metric in names)
     assert not any(patient in score.on for score in scores for patient in card["data"]["real"]["held"]["patients"])
     with pytest.raises(InputError, match="scores of other models"):
         scores_of([judged.path], {"1" * 64: "net"})

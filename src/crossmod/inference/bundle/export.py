@@ -16,6 +16,7 @@ from torch import nn
 
 from crossmod.engine.checkpoint import weights_hash
 from crossmod.errors import InputError
+from crossmod.evaluation.result import OWN
 from crossmod.files import PathName, atomic_folder, atomic_write, read_json, require_empty, sha256, write_text
 from crossmod.inference.bundle import onnx as onnx_export
 from crossmod.inference.bundle import schema
@@ -80,7 +81,9 @@ def _images(run: Run, models: Models) -> Iterator[Score]:
                 yield from _score(network, metric.title + unit, own[side]["average"][measured], on)
             for organ, summary in own["organs"].items():
                 values = [summary["dice"], summary["low"], summary["high"]]
-                yield from _score(network, f"label consistency, 3D Dice of {organ}", values, on)
+                # Label consistency is by the model's own segmentor.
+                which = "label consistency" if summary["found_by"] == OWN else "by another segmenter"
+                yield from _score(network, f"{which}, 3D Dice of {organ}", values, on)
             if own["truth"]:
                 there = f"{own['truth']['slices']} slices of {own['truth']['patients']} patients with a truth"
                 yield from _score(network, f"mean absolute error, {own['truth']['unit']}", own["truth"]["mae"], there)
