@@ -8,7 +8,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crossmod.data import batches as module
-from crossmod.data.batches import HOST, LabelledBatches, UnpairedBatches, data_device, order
+from crossmod.data.batches import (
+    HOST,
+    NEAR,
+    LabelledBatches,
+    UnpairedBatches,
+    data_device,
+    drawn_near,
+    heights,
+    order,
+)
 from crossmod.data.slices import SliceKey, SliceSet, to_pixels
 from crossmod.settings import SegmentSettings, TranslateSettings
 
@@ -272,3 +281,48 @@ def test_several_inputs_are_cut_alike() -> None:
         one, two = batches.batch(3, step), several.batch(3, step)
         assert torch.equal(two["mr"], torch.cat([one["mr"], -one["mr"]], dim=1))
         assert torch.equal(two["ct"], one["ct"])
+
+
+def _at(numbers: list[tuple[str, int]]) -> SliceSet:
+    """Slices of these cases and numbers, whose pixels hold their place in the list."""
+    pixels = np.broadcast_to(np.arange(len(numbers), dtype=np.int16)[:, None, None], (len(numbers), 20, 20)).copy()
+    keys = tuple(SliceKey(case, case, number) for case, number in numbers)
+    every = np.ones(len(keys), bool)
+    return SliceSet(pixels, None, every, every, keys, {})
+
+
+def test_heights_are_between_the_ends_of_each_case() -> None:
+    slices = _at([("a", 4), ("b", 10), ("a", 5), ("a", 8), ("b", 30), ("one", 7)])
+    np.testing.assert_allclose(heights(slices), [0, 0, 0.25, 1, 1, 0.5])
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=60), st.integers(0, 99))
+def test_what_is_drawn_is_among_the_tenth_that_is_nearest(there: list[float], seed: int) -> None:
+    wanted, ends = np.linspace(0, 1, 7), np.array(there)
+    chosen = drawn_near(wanted, ends, np.random.default_rng(seed))
+    most = max(1, round(NEAR * len(ends)))
+    for height, index in zip(wanted, chosen, strict=True):
+        away = np.abs(ends - height)
+        assert away[index] <= np.sort(away)[most - 1] + 1e-12
+
+
+def test_matched_batches_pair_slices_of_one_height_and_leave_other_batches_alone() -> None:
+    ct, mr = _at([("a", i) for i in range(30)]), _at([("b", 2 * i) for i in range(50)])
+    settings = TranslateSettings(**CROP, batch_size=4)
+    plain = seen(UnpairedBatches(ct, mr, settings, CPU), 1, "mr")
+    batches = UnpairedBatches(ct, mr, settings, CPU, matched=True)
+    gaps = []
+    for epoch in range(3):
+        pairs = list(zip(seen(batches, epoch, "ct"), seen(batches, epoch, "mr"), strict=True))
+        assert len(pairs) == 52  # an epoch's last step is filled
+        gaps += [abs(x / 29 - y / 49) for x, y in pairs]
+    assert max(gaps) < 0.12
+    assert seen(batches, 0, "mr") != seen(batches, 1, "mr")
+    assert seen(UnpairedBatches(ct, mr, settings, CPU), 1, "mr") == plain
+    # The parts of two ranks together are those of one.
+    alone = [numbers(batches.batch(0, step)["mr"]) for step in range(3)]
+    halves = [
+        UnpairedBatches(ct, mr, TranslateSettings(**CROP, batch_size=2), CPU, rank, 2, matched=True) for rank in (0, 1)
+    ]
+    for step, whole in enumerate(alone):
+        assert [v for half in halves for v in numbers(half.batch(0, step)["mr"])] == whole

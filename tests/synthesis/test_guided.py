@@ -36,19 +36,20 @@ SMALL: dict[str, Any] = {
 OPTIONS: dict[str, Any] = {"family": "guided", "segmentor_steps": 3}
 
 
+def moved(image: torch.Tensor, step: torch.Tensor) -> torch.Tensor:
+    """An image moved by rows and columns; its edges are repeated."""
+    rows, columns = (
+        torch.arange(size).add(int(by)).clamp(0, size - 1) for size, by in zip((16, 16), step, strict=True)
+    )
+    return image[..., rows, :][..., columns]
+
+
 def reference_step(n: dict[str, Any], adams: tuple[Any, Any], batch: dict[str, torch.Tensor], source: Modality) -> None:
     """What the docstring of the family says, written down once more; lambda = 1, 1, 10, 10, 1."""
-    x, y, mask = batch["ct"], batch["mr"], batch["mask"]
+    x, y, mask, steps = batch["ct"], batch["mr"], batch["mask"], batch["moves"]
     mr, ct = n["G1"](x), n["G2"](y)
-    fake, real = (mr, y) if source == "ct" else (ct, x)
-    seen = torch.softmax(n["S"](real[:, :1]), 1).detach()
-    known = torch.stack([mask == number for number in range(3)], 1).double()
-    beside = {"ct": ({"D1": (known, seen)}), "mr": ({"D2": (known, seen)})}[source]
-
-    def judge(name: str, image: torch.Tensor, place: int) -> torch.Tensor:
-        return n[name](torch.cat([image, beside[name][place]], 1) if name in beside else image)
-
-    total = ((judge("D1", mr, 0) - 1) ** 2).mean() + ((judge("D2", ct, 0) - 1) ** 2).mean()
+    fake = mr if source == "ct" else ct
+    total = ((n["D1"](moved(mr, steps[0])) - 1) ** 2).mean() + ((n["D2"](moved(ct, steps[1])) - 1) ** 2).mean()
     total = total + 10 * (n["G2"](mr) - x).abs().mean() + 10 * (n["G1"](ct) - y).abs().mean()
     logits = n["S"](fake[:, :1])
     p = torch.softmax(logits, 1)
@@ -60,8 +61,10 @@ def reference_step(n: dict[str, Any], adams: tuple[Any, Any], batch: dict[str, t
     total.backward()
     adams[0].step()
     adams[1].zero_grad()
-    loss = 0.5 * (((judge("D1", y, 1) - 1) ** 2).mean() + (judge("D1", mr.detach(), 0) ** 2).mean())
-    loss = loss + 0.5 * (((judge("D2", x, 1) - 1) ** 2).mean() + (judge("D2", ct.detach(), 0) ** 2).mean())
+    loss = 0.5 * ((n["D1"](moved(y, steps[2])) - 1) ** 2).mean()
+    loss = loss + 0.5 * (n["D1"](moved(mr.detach(), steps[3])) ** 2).mean()
+    loss = loss + 0.5 * ((n["D2"](moved(x, steps[4])) - 1) ** 2).mean()
+    loss = loss + 0.5 * (n["D2"](moved(ct.detach(), steps[5])) ** 2).mean()
     loss.backward()
     adams[1].step()
 
@@ -80,7 +83,9 @@ def test_three_steps_leave_the_weights_of_the_formulas(source: Modality, stack: 
     for _ in range(3):
         x, y = (torch.rand(2, stack, 16, 16, generator=g, dtype=torch.float64) * 2 - 1 for _ in range(2))
         batch = {"ct": x, "mr": y, "mask": torch.randint(0, 3, (2, 16, 16), generator=g)}
-        trainee.step({**batch, **trainee.draw(np.random.default_rng(0))})
+        batch = {**batch, **trainee.draw(np.random.default_rng(3))}
+        assert batch["moves"].abs().max() == 1  # a sixteenth of the side
+        trainee.step(batch)
         reference_step(plain, adams, batch, source)
     for name, network in trainee.networks.items():
         for ours, theirs in zip(network.parameters(), plain[name].parameters(), strict=True):

@@ -153,3 +153,31 @@ def test_generators_do_not_gather_gradients_of_the_discriminators_step() -> None
     }  # fmt: skip
     assert not any(loss.requires_grad for loss in losses.values())
     assert all(p.requires_grad for network in trainee.networks.values() for p in network.parameters())
+
+
+def test_each_look_of_a_discriminator_is_moved_by_its_own_step() -> None:
+    """Six looks: both synthetic images for the generators, then real and synthetic MR, real and synthetic CT."""
+    settings = TranslateSettings(**TINY)
+    trainee = cyclegan.build(settings, CPU, shift=3)
+    assert trainee.draw(np.random.default_rng(0))["moves"].shape == (6, 2)
+    looks: dict[str, list[torch.Tensor]] = {"D1": [], "D2": []}
+    for name, own in looks.items():
+        trainee.networks[name].register_forward_pre_hook(lambda _, inputs, own=own: own.append(inputs[0].detach()))
+    (batch,) = batches(1)
+    moves = torch.tensor([[0, 0], [1, -2], [3, 0], [0, 0], [-1, 2], [0, 3]])
+    trainee.step({**batch, **trainee.draw(np.random.default_rng(0)), "moves": moves})
+    fake, real, again = looks["D1"]
+    other, other_real, other_again = looks["D2"]
+
+    def moved(image: torch.Tensor, rows: int, columns: int) -> torch.Tensor:
+        size = image.shape[-1]
+        y, x = (torch.arange(size).add(step).clamp(0, size - 1) for step in (rows, columns))
+        return image[..., y, :][..., x]
+
+    torch.testing.assert_close(again, fake)
+    torch.testing.assert_close(real, moved(batch["mr"].float(), 3, 0))
+    torch.testing.assert_close(other_real, moved(batch["ct"].float(), -1, 2))
+    # Both are of one synthetic image: moved again, they agree inside.
+    inside = slice(5, -5)
+    unmoved = moved(other, -1, 2)[..., inside, inside]
+    torch.testing.assert_close(moved(other_again, 0, -3)[..., inside, inside], unmoved)

@@ -138,10 +138,15 @@ def drawn_near(
 ) -> Int64[np.ndarray, " count"]:
     """For each height that is wanted the index of one slice, drawn from the tenth of them that is nearest to it."""
     by_height = np.argsort(there, kind="stable")
-    most = max(1, round(NEAR * len(there)))
-    begin = np.searchsorted(there[by_height], wanted) - most // 2
-    begin = np.clip(begin, 0, len(there) - most)
-    return by_height[begin + np.floor(generator.random(len(wanted)) * most).astype(np.int64)]
+    rising, most = there[by_height], max(1, round(NEAR * len(there)))
+    # The nearest ones stand together: where they begin is found by halving.
+    low, high = np.zeros(len(wanted), np.int64), np.full(len(wanted), len(there) - most)
+    while (low < high).any():
+        middle = (low + high) // 2
+        after = rising[np.minimum(middle + most, len(there) - 1)]
+        later = (low < high) & (wanted - rising[middle] > after - wanted)
+        low, high = np.where(later, middle + 1, low), np.where(later, high, middle)
+    return by_height[low + np.floor(generator.random(len(wanted)) * most).astype(np.int64)]
 
 
 @dataclass(frozen=True, eq=False)

@@ -77,9 +77,13 @@ class Intensity:
 
 
 def intensity_of(volume: Volume, settings: ImageSettings) -> Intensity:
-    """The step for one volume: CT by the HU window, MR by its own percentiles, which must differ."""
+    """The step for one volume: CT by the HU window, MR by its own percentiles, which must differ; synthetic MR by what
+    the model made of -1 and 1. Its percentiles are those of a part of a scan, or of a network that never makes the
+    brightest values: stretched by them, synthetic images came out up to 1.6 times as bright as they were made."""
     if volume.modality == "ct":
         return Intensity(*settings.window)
+    if volume.model_range is not None:
+        return Intensity(*volume.model_range)
     low, high = (float(value) for value in np.percentile(volume.voxels, settings.percentiles))
     if low >= high:
         found = f"the value {low} at both percentiles {settings.percentiles}"

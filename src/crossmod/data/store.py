@@ -72,6 +72,8 @@ class Synthetic(BaseModel):
     """Checksum of the case that it was made from, by which its file is found again."""
     source_range: tuple[float, float]
     """Units of the source that the model saw as -1 and 1."""
+    model_range: tuple[float, float] | None = None
+    """Units that the model made of its output's -1 and 1. Older manifests do not have it."""
     shift: tuple[float, float]
     """Rows and columns by which its slices lie away from their source, in pixels (median): labels are off by it."""
     slices_per_second: float
@@ -250,6 +252,7 @@ class Store:
             notes=record.notes,
             contrast=record.contrast,
             stated_unit=record.unit if record.modality == "ct" and record.unit != "HU" else None,
+            model_range=record.synthetic.model_range if record.synthetic else None,
         )
         if check_units and record.synthetic is None:
             check_stored(f"{self.path}: {case}", volume)

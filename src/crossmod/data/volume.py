@@ -40,6 +40,7 @@ class Volume:
         contrast: CT: True with contrast agent in the blood, False without, None if not known; MR: None.
         stated_unit: CT: the unit of the values, where it is not HU or is in doubt (`unknown`, or what a header says);
             None: HU. See `crossmod.data.units`.
+        model_range: synthetic MR: the units that a model made of -1 and 1; None: of other images, and not known.
     """
 
     voxels: Voxels
@@ -53,6 +54,7 @@ class Volume:
     notes: tuple[str, ...] = ()
     contrast: bool | None = None
     stated_unit: str | None = None
+    model_range: tuple[float, float] | None = None
 
     def __repr__(self) -> str:
         name = f"{self.modality.upper()}{f' {self.sequence}' if self.sequence else ''}"

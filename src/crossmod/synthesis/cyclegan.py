@@ -8,7 +8,6 @@ a stack as one image, so that it also sees how slices follow each other.
 
 import itertools
 from collections.abc import Callable, Iterable, Mapping
-from typing import Literal
 
 import numpy as np
 import torch
@@ -24,8 +23,6 @@ from crossmod.synthesis.families import Family
 from crossmod.synthesis.image_pool import ImagePool
 from crossmod.synthesis.losses import cycle, discriminator_adversarial, generator_adversarial
 
-# Beside synthetic and beside real images, of as many channels.
-Maps = tuple[Float[Tensor, "batch _ rows columns"], Float[Tensor, "batch _ rows columns"]]
 # Losses by name, each with its weight.
 Terms = dict[str, tuple[float, Float[Tensor, ""]]]
 
@@ -43,8 +40,6 @@ def build(
     networks: Mapping[str, nn.Module] | None = None,
     more: Mapping[str, nn.Module] | None = None,
     term: Callable[[Batch, Mapping[str, Tensor]], Terms] = lambda batch, fakes: {},
-    maps: Callable[[Batch], Mapping[str, Maps]] = lambda batch: {},
-    beside: Mapping[str, int] | None = None,
     shift: int = 0,
 ) -> TrainingTask:
     """Generators, discriminators, pools and the step that trains them.
@@ -55,11 +50,9 @@ def build(
         networks: G1, G2, D1 and D2, if they are not CycleGAN's.
         more: networks that are trained with the generators.
         term: further terms of the generators' loss, of one cycle.
-        maps: what the discriminator of a side sees beside its synthetic and its real images; none: nothing.
-        beside: the number of these maps by side.
         shift: pixels by which each image that a discriminator sees is moved at random, at most, in each direction.
     """
-    s, more, beside = settings, more or {}, beside or {}
+    s, more = settings, more or {}
     own = networks or {
         **generators(s),
         "D1": PatchGAN(s.discriminator_filters, s.discriminator_layers, inputs=s.stack),
@@ -76,15 +69,15 @@ def build(
     discriminators, betas = [D1, D2], (s.beta_1, 0.999)
     adam_g = adam(_weights([G1, G2, *more.values()]), s.learning_rate, betas, device)
     adam_d = adam(_weights(discriminators), s.discriminator_learning_rate, betas, device)
-    pool_mr = ImagePool(s.pool_size, (len(s.mr_inputs) * s.stack + beside.get("mr", 0), s.size, s.size), device)
-    pool_ct = ImagePool(s.pool_size, (s.stack + beside.get("ct", 0), s.size, s.size), device)
+    pool_mr = ImagePool(s.pool_size, (len(s.mr_inputs) * s.stack, s.size, s.size), device)
+    pool_ct = ImagePool(s.pool_size, (s.stack, s.size, s.size), device)
 
     def draw(rng: np.random.Generator) -> Batch:
         moves = {"moves": torch.from_numpy(rng.integers(-shift, shift + 1, (6, 2)))} if shift else {}
         return {"pool_mr": pool_mr.draw(s.batch_size, rng), "pool_ct": pool_ct.draw(s.batch_size, rng), **moves}
 
     def step(batch: Batch) -> Losses:
-        x, y, seen, moves = batch["ct"], batch["mr"], maps(batch), itertools.cycle(batch.get("moves", [None]))
+        x, y, moves = batch["ct"], batch["mr"], itertools.cycle(batch.get("moves", [None]))
 
         def look(discriminator: nn.Module, images: Tensor) -> Tensor:
             """What it says of images, each time moved by another of the drawn steps (Zhao et al. 2020, DiffAugment)."""
@@ -100,7 +93,7 @@ def build(
             {
                 "adversarial_mr": (
                     s.lambda_1,
-                    generator_adversarial(s.adversarial, look(D1, _with(mr, seen, "mr", 0))),
+                    generator_adversarial(s.adversarial, look(D1, mr)),
                 ),  # Eq. 1
                 "cycle_ct": (s.lambda_3, cycle(G2(mr), x)),  # Eq. 3
                 **term(batch, {"mr": mr}),  # Eq. 5, in EssNet from CT
@@ -111,7 +104,7 @@ def build(
             {
                 "adversarial_ct": (
                     s.lambda_2,
-                    generator_adversarial(s.adversarial, look(D2, _with(ct, seen, "ct", 0))),
+                    generator_adversarial(s.adversarial, look(D2, ct)),
                 ),  # Eq. 2
                 "cycle_mr": (s.lambda_4, cycle(G1(ct), y)),  # Eq. 4
                 **term(batch, {"ct": ct}),  # Eq. 5, in EssNet from MR
@@ -122,11 +115,9 @@ def build(
         # Discriminators: Eqs. 1 and 2, on images of this step and of earlier ones.
         for discriminator in discriminators:
             discriminator.requires_grad_(True)
-        fake_mr, fake_ct = _with(mr, seen, "mr", 0), _with(ct, seen, "ct", 0)
-        real_mr, real_ct = _with(y, seen, "mr", 1), _with(x, seen, "ct", 1)
-        old_mr, old_ct = pool_mr.exchange(fake_mr, batch["pool_mr"]), pool_ct.exchange(fake_ct, batch["pool_ct"])
-        on_mr = discriminator_adversarial(s.adversarial, look(D1, real_mr), look(D1, old_mr))
-        on_ct = discriminator_adversarial(s.adversarial, look(D2, real_ct), look(D2, old_ct))
+        old_mr, old_ct = pool_mr.exchange(mr, batch["pool_mr"]), pool_ct.exchange(ct, batch["pool_ct"])
+        on_mr = discriminator_adversarial(s.adversarial, look(D1, y), look(D1, old_mr))
+        on_ct = discriminator_adversarial(s.adversarial, look(D2, x), look(D2, old_ct))
         adam_d.zero_grad(set_to_none=True)
         (on_mr + on_ct).backward()
         adam_d.step()
@@ -151,11 +142,6 @@ def _moved(images: Tensor, move: Tensor | None) -> Tensor:
         places = torch.arange(images.shape[axis], device=images.device) + step
         images = images.index_select(axis, places.clamp(0, images.shape[axis] - 1))
     return images
-
-
-def _with(images: Tensor, seen: Mapping[str, Maps], side: str, real: Literal[0, 1]) -> Tensor:
-    """Images of a side, and the maps that its discriminator sees beside synthetic (0) or real (1) ones."""
-    return torch.cat([images, seen[side][real]], dim=1) if side in seen else images
 
 
 def _backward(terms: Terms) -> Losses:

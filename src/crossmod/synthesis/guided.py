@@ -6,9 +6,12 @@ CycleGAN's losses with these parts in place of EssNet's:
 - The segmentor S was trained before, on source slices with random contrast (`train_segmentor`), and stays as it is. A
   segmentor that is trained together with the generator learns whatever shift the generator makes; this one knows where
   organs are. Its loss, cross-entropy and soft Dice, replaces Eq. 5 of Rafiq et al. 2025.
-- The discriminator of the target sees organs beside the image: of a synthetic image the labels of its source, of a real
-  one what S finds there. So each organ must look like the same organ in real images (Mirza and Osindero 2014,
-  conditional GAN).
+- Discriminators see each image moved at random (Zhao et al. 2020, DiffAugment), so that they do not know real images
+  by their place in the frame, which the generators cannot change.
+- Each target slice of a batch is drawn from those at about the height of the source's slice, between the ends of the
+  organs (`data.batches`), so that discriminators do not know real images by which organs they show.
+
+What each part brought, and what was left out since it did not help, is in docs/log.md.
 """
 
 from collections.abc import Mapping
@@ -29,6 +32,8 @@ from crossmod.synthesis import cyclegan
 from crossmod.synthesis.families import Family
 
 NETWORK = "tiny_instance"
+# Of the image's side, by which an image that a discriminator sees is moved at most.
+SHIFT = 1 / 16
 
 
 class Segmentor(nn.Module):
@@ -58,22 +63,12 @@ def segmentor(settings: TranslateSettings) -> Segmentor:
 
 
 def build(settings: TranslateSettings, device: torch.device) -> TrainingTask:
-    """Guided generators, discriminators of which one sees organs, and S, which is not trained."""
+    """Guided generators, discriminators of images that are moved at random, and S, which is not trained."""
     s, target, classes = settings, settings.target, 1 + len(settings.organs)
     S = segmentor(s).to(device).eval().requires_grad_(False)
-    judges = {"mr": "D1", "ct": "D2"}
     discriminators = {
-        name: PatchGAN(
-            s.discriminator_filters, s.discriminator_layers, inputs=s.stack + (classes if side == target else 0)
-        )
-        for side, name in judges.items()
+        name: PatchGAN(s.discriminator_filters, s.discriminator_layers, inputs=s.stack) for name in ("D1", "D2")
     }
-
-    def maps(batch: Batch) -> Mapping[str, cyclegan.Maps]:
-        known = F.one_hot(batch["mask"], classes).movedim(-1, 1).float()
-        with torch.no_grad():
-            found = S(batch[target][:, :1]).float().softmax(dim=1)
-        return {target: (known, found)}
 
     def on_labels(batch: Batch, fakes: Mapping[str, Tensor]) -> cyclegan.Terms:
         if target not in fakes:
@@ -82,7 +77,7 @@ def build(settings: TranslateSettings, device: torch.device) -> TrainingTask:
         return {"segmentation": (s.lambda_5, torch.stack([*losses.values()]).sum())}
 
     networks = {**generators(s), **discriminators}
-    task = cyclegan.build(s, device, networks=networks, term=on_labels, maps=maps, beside={target: classes})
+    task = cyclegan.build(s, device, networks=networks, term=on_labels, shift=max(round(SHIFT * s.size), 1))
     return replace(task, networks={**task.networks, "S": S})
 
 
@@ -93,5 +88,5 @@ FAMILY = Family(
     segmentor=segmentor,
     segmentor_first=True,
     reference="crossmod, with parts of CycleGAN (Zhu et al., ICCV 2017), EssNet (Huo et al., ISBI 2018), "
-    "GIN (Ouyang et al., IEEE TMI 2022) and conditional GAN (Mirza and Osindero, 2014)",
+    "GIN (Ouyang et al., IEEE TMI 2022) and DiffAugment (Zhao et al., NeurIPS 2020)",
 )

@@ -303,6 +303,7 @@ def _provenance(
         source_case=record.id,
         source_sha256=record.sha256,
         source_range=(case.intensity.low, case.intensity.high),
+        model_range=(model.output_intensity.low, model.output_intensity.high),
         shift=case.shift,
         slices_per_second=round(case.slices_per_second, 2),
         frame=model.settings.frame,

@@ -95,7 +95,11 @@ def _train(out: Path, data: TrainingData, asked: TranslateSettings, machine: Mac
     judge_card = train_judge(out, data, settings, machine, world) if settings.judge else None
     judge = load_judge(out, judge_card, sorted(data.held_out), world.device) if judge_card else None
     trainee = build(settings, compute, S)
-    batches = UnpairedBatches(slices["ct"], slices["mr"], settings, world.device, rank=world.rank, ranks=world.ranks)
+    batches = UnpairedBatches(
+        slices["ct"], slices["mr"], settings, world.device, rank=world.rank, ranks=world.ranks,
+        # Of whole scans the ends of the organs are not known.
+        matched=family.segmentor_first and settings.slices != "all",
+    )  # fmt: skip
     plan = TrainingPlan(
         f"Training {settings.family}",
         settings.epochs,
