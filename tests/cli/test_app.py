@@ -12,7 +12,7 @@ from crossmod.benchmark import doctor
 from crossmod.benchmark.doctor import Check
 from crossmod.cli import app as application
 from crossmod.cli import main
-from crossmod.cli.app import app
+from crossmod.cli.app import READER_GONE, app
 from crossmod.engine.interrupt import TrainingInterrupted
 from crossmod.presets import SEGMENT, TRANSLATE
 from crossmod.version import __version__
@@ -307,3 +307,14 @@ def test_it_works_where_it_is_on_the_path_and_not_installed(tmp_path: Path) -> N
 
 def test_the_version_is_the_same_everywhere() -> None:
     assert yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))["version"] == __version__
+
+
+def test_a_reader_that_has_seen_enough_is_no_mistake() -> None:
+    """As in `crossmod experiment worth --show | head -1`."""
+    program = "from crossmod.cli import main; main(['experiment', 'worth', '--show'])"
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as done:
+        assert done.stdout is not None
+        done.stdout.close()
+        assert done.stderr is not None
+        said = done.stderr.read()
+    assert (done.returncode, said) == (READER_GONE, b"")

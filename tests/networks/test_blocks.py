@@ -297,3 +297,23 @@ def test_layouts_do_not_meet_inside_a_network(monkeypatch: pytest.MonkeyPatch) -
     normed = InstanceNorm()(torch.randn(1, 3, 5, 7, requires_grad=True))
     GradientIn.apply(normed, LAST).sum().backward()
     assert turned == [(1, 3, 5, 7)]
+
+
+def test_a_decoder_that_repeats_pixels_is_written_out_and_leaves_no_checkerboard() -> None:
+    ours = ResNet(1, filters=4, blocks=1, repeated=True)
+    weights = [layer for layer in ours.decode.modules() if isinstance(layer, nn.Conv2d)]
+    assert [tuple(layer.weight.shape) for layer in weights] == [(8, 16, 3, 3), (4, 8, 3, 3), (1, 4, 7, 7)]
+    assert not any(isinstance(layer, nn.ConvTranspose2d) for layer in ours.modules())
+    x = torch.randn(1, 16, 5, 6, generator=torch.Generator().manual_seed(0))
+    y = x
+    for layer in weights[:2]:
+        y = y.repeat_interleave(2, dim=-2).repeat_interleave(2, dim=-1)
+        y = nn.functional.conv2d(nn.functional.pad(y, (1, 1, 1, 1), mode="reflect"), layer.weight, layer.bias)
+        y = torch.relu(nn.functional.instance_norm(y))
+    last = weights[2]
+    y = nn.functional.conv2d(nn.functional.pad(y, (3, 3, 3, 3), mode="reflect"), last.weight, last.bias)
+    torch.testing.assert_close(ours.decode(x), torch.tanh(y))
+    # Of an even input every second pixel of the published decoder differs; here all are equal.
+    even = torch.ones(1, 16, 6, 6)
+    assert ours.decode[0](even).std() < 1e-6
+    assert ours.decode(even).std() < 1e-5

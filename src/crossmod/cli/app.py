@@ -1,6 +1,7 @@
 """What `crossmod` on the command line does, and what happens when a command fails."""
 
 import logging
+import os
 import sys
 from collections.abc import Sequence
 from io import TextIOWrapper
@@ -19,6 +20,8 @@ from crossmod.progress import progress_disabled, progress_shown
 
 # A translation that was made, and that the trust report warns of.
 UNTRUSTED = 3
+# As shells say it: 128 and the number of SIGPIPE.
+READER_GONE = 141
 
 app = build_app()
 
@@ -47,6 +50,10 @@ def main(words: Sequence[str] | None = None) -> None:
     except Untrusted:
         # The warnings were printed.
         sys.exit(UNTRUSTED)
+    except BrokenPipeError:
+        # The reader of the output, such as `head`, has seen enough: no mistake. Nothing more is written at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(READER_GONE)
     except OSError as error:
         _complain(str(_about_place(error)))
         sys.exit(2)

@@ -10,7 +10,7 @@ Notable:
 """
 
 from collections.abc import Callable, Iterable
-from typing import Literal, Protocol, runtime_checkable
+from typing import Literal
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - the usual name
@@ -83,12 +83,13 @@ def encoder(channels: int, filters: int) -> CompiledSequential:
     )  # fmt: skip
 
 
-def decoder(filters: int, channels: int, head: Head) -> CompiledSequential:
-    """Two steps up and one 7 x 7 convolution: `4 * filters` to `channels` at four times the size."""
+def decoder(filters: int, channels: int, head: Head, *, repeated: bool = False) -> CompiledSequential:
+    """Two steps up and one 7 x 7 convolution: `4 * filters` to `channels` at four times the size; `repeated` as in
+    `ResNet`."""
     last: list[nn.Module] = [nn.Tanh()] if head == "tanh" else []
     return CompiledSequential(
-        *_up(4 * filters),
-        *_up(2 * filters),
+        *_up(4 * filters, repeated=repeated),
+        *_up(2 * filters, repeated=repeated),
         Float32Sequential(nn.ReflectionPad2d(3), nn.Conv2d(filters, channels, 7), *last),
     )
 
@@ -98,23 +99,36 @@ def _down(width: int) -> list[nn.Module]:
     return [halve, InstanceNorm(), nn.ReLU(inplace=True)]
 
 
-def _up(width: int) -> list[nn.Module]:
-    double = nn.ConvTranspose2d(width, width // 2, 3, stride=2, padding=1, output_padding=1)
-    return [double, InstanceNorm(), nn.ReLU(inplace=True)]
+def _up(width: int, *, repeated: bool = False) -> list[nn.Module]:
+    if repeated:
+        double = [nn.Upsample(scale_factor=2, mode="nearest"), nn.ReflectionPad2d(1), nn.Conv2d(width, width // 2, 3)]
+    else:
+        double = [nn.ConvTranspose2d(width, width // 2, 3, stride=2, padding=1, output_padding=1)]
+    return [*double, InstanceNorm(), nn.ReLU(inplace=True)]
 
 
 class ResNet(nn.Module):
     """Generator or segmentor: encoder, residual blocks, decoder.
 
     `outputs`: 1 for a generator, the number of classes for S; `head`: `tanh` for images in [-1, 1], `linear` for
-    logits.
+    logits; `repeated`: in the decoder pixels are repeated and convolved, which leaves no checkerboard (Odena et al.
+    2016, "Deconvolution and Checkerboard Artifacts"), where the published network has transposed convolutions.
     """
 
-    def __init__(self, outputs: int = 1, filters: int = 64, blocks: int = 9, head: Head = "tanh", *, inputs: int = 1):
+    def __init__(
+        self,
+        outputs: int = 1,
+        filters: int = 64,
+        blocks: int = 9,
+        head: Head = "tanh",
+        *,
+        inputs: int = 1,
+        repeated: bool = False,
+    ):
         super().__init__()
         self.encode = encoder(inputs, filters)
         self.blocks = nn.Sequential(*(ResidualBlock(4 * filters) for _ in range(blocks)))
-        self.decode = decoder(filters, outputs, head)
+        self.decode = decoder(filters, outputs, head, repeated=repeated)
 
     def forward(self, x: Float[Tensor, "batch inputs rows columns"]) -> Float[Tensor, "batch outputs rows columns"]:
         """Images in [-1, 1] in, images or logits out; rows and columns must be multiples of 4."""
@@ -212,23 +226,14 @@ def blocks(networks: Iterable[nn.Module]) -> tuple[nn.Module, ...]:
     return tuple(parts)
 
 
-@runtime_checkable
-class OwnWeights(Protocol):
-    """A network whose initial weights are not all from N(0, 0.02)."""
-
-    def initialise(self) -> None: ...  # noqa: D102
-
-
 @torch.no_grad()
 def initialise(network: nn.Module) -> None:
-    """Weights from N(0, 0.02), biases 0, as in the public EssNet and CycleGAN code; a network may then draw others."""
+    """Weights from N(0, 0.02), biases 0, as in the public EssNet and CycleGAN code."""
     for module in network.modules():
         if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
             module.weight.normal_(0.0, 0.02)
             if module.bias is not None:
                 module.bias.zero_()
-    if isinstance(network, OwnWeights):
-        network.initialise()
 
 
 def on_grid(

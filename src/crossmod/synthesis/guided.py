@@ -1,8 +1,8 @@
-"""Guided: a synthesizer that keeps structures in place, for labelled source slices.
+"""Guided: a synthesizer that a frozen segmentor keeps in place, for labelled source slices.
 
 CycleGAN's losses with these parts in place of EssNet's:
 
-- Generators take fine edges from the input (`networks.guided`).
+- Generators repeat and convolve pixels where CycleGAN's have transposed convolutions, which leave a checkerboard.
 - The segmentor S was trained before, on source slices with random contrast (`train_segmentor`), and stays as it is. A
   segmentor that is trained together with the generator learns whatever shift the generator makes; this one knows where
   organs are. Its loss, cross-entropy and soft Dice, replaces Eq. 5 of Rafiq et al. 2025.
@@ -23,8 +23,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from crossmod.engine.state import Batch, TrainingTask
-from crossmod.networks.blocks import PatchGAN
-from crossmod.networks.guided import GuidedGenerator
+from crossmod.networks.blocks import PatchGAN, ResNet
 from crossmod.networks.unet import make_network
 from crossmod.segmentation.model import dice_cross_entropy
 from crossmod.settings import TranslateSettings
@@ -53,7 +52,10 @@ class Segmentor(nn.Module):
 def generators(settings: TranslateSettings) -> dict[str, nn.Module]:
     """G1 (CT to MR) and G2 (MR to CT)."""
     s = settings
-    return {name: GuidedGenerator(s.stack, s.generator_filters, s.generator_blocks) for name in ("G1", "G2")}
+    return {
+        name: ResNet(s.stack, s.generator_filters, s.generator_blocks, inputs=s.stack, repeated=True)
+        for name in ("G1", "G2")
+    }
 
 
 def segmentor(settings: TranslateSettings) -> Segmentor:
