@@ -73,6 +73,10 @@ class Design(Settings):
     """Parts of the patients; each is tested on once."""
     only_folds: tuple[int, ...] = ()
     """Test on these parts only; default: all."""
+    test_patients: tuple[str, ...] = ()
+    """Target patients to test on, instead of folds, by the name of the patient or of a case; others are trained on."""
+    source_left_out: tuple[str, ...] = ()
+    """Source patients that nothing is trained on, by the name of the patient or of a case."""
     test_slices: int = Field(default=58, ge=1)
     """Slices to test on, with `split: slice`."""
     split_seed: int = 0
@@ -101,7 +105,15 @@ class Design(Settings):
         for name in ("translators", "segmenters", "counts", "labelled", "min_consistency", "seeds"):
             if not getattr(self, name):
                 yield f"at least one of {name}, got none"
-        for name in ("counts", "labelled", "min_consistency", "only_folds", "seeds"):
+        for name in (
+            "counts",
+            "labelled",
+            "min_consistency",
+            "only_folds",
+            "test_patients",
+            "source_left_out",
+            "seeds",
+        ):
             values = list(map(str, getattr(self, name)))
             if len(set(values)) < len(values):
                 yield f"each of {name} once, got {', '.join(values)}"
@@ -115,13 +127,18 @@ class Design(Settings):
         yield from (f"folds from 0 to {self.folds - 1}, got {fold}" for fold in unknown)
         if self.split == "slice" and (self.only_folds or self.labelled != (ALL,)):
             yield "no only_folds and no labelled with `split: slice`, got some"
+        if self.split == "slice" and (self.test_patients or self.source_left_out):
+            yield "no test_patients and no source_left_out with `split: slice`, got some"
+        if self.test_patients and self.only_folds:
+            yield "folds or test_patients, got only_folds beside test_patients"
         if any(not 0 <= least <= 1 for least in self.min_consistency):
             yield f"a Dice from 0 to 1 for min_consistency, got {self.min_consistency}"
 
     @cached_property
     def chosen_folds(self) -> tuple[int, ...]:
-        """The folds that are tested on; a split by slice has one."""
-        return (0,) if self.split == "slice" else self.only_folds or tuple(range(self.folds))
+        """The folds that are tested on; a split by slice has one, and so have named test patients."""
+        one = self.split == "slice" or self.test_patients
+        return (0,) if one else self.only_folds or tuple(range(self.folds))
 
     @cached_property
     def translator_settings(self) -> dict[str, TranslateSettings]:
