@@ -283,7 +283,8 @@ def _refuse_target_images(design: Design, name: str) -> None:
         for key, one in design.segmenter_settings.items()
         if one.adapt_batch_norm
     }
-    for key, what in seeing.items():
+    if seeing:
+        key, what = next(iter(seeing.items()))
         raise InputError(
             key,
             found=f"{what}, which uses MR images of the training side",

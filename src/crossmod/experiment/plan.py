@@ -80,13 +80,8 @@ def make_plan(design: Design, stores: Mapping[Modality, tuple[Path, ...]]) -> Pl
         log.info("%s", line)
     by_side = dict(zip((target, source), people.stores, strict=True))
     opened: dict[Modality, Store] = {side: by_side[side] for side in ("ct", "mr")}
-    test_patients, left_out = (
-        named_patients(names, opened[side], side, where)
-        for names, side, where in (
-            (design.test_patients, target, "test_patients"),
-            (design.source_left_out, source, "source_left_out"),
-        )
-    )
+    test_patients = named_patients(design.test_patients, opened[target], target, "test_patients")
+    left_out = named_patients(design.source_left_out, opened[source], source, "source_left_out")
     translators, segmenters = scaled(design.translator_settings, design.segmenter_settings, opened, target)
     plan = Plan(
         design,

@@ -11,6 +11,7 @@ from crossmod.data.importers.chaos import prepare_chaos
 from crossmod.data.store import MANIFEST, Store, listed
 from crossmod.errors import InputError
 from crossmod.experiment.analysis.explain import explain_gain
+from crossmod.experiment.beside_published import beside_published
 from crossmod.experiment.design import Design
 from crossmod.experiment.estimate import Estimate, detectable_in_words, estimate, size_of
 from crossmod.experiment.executors.base import Executor
@@ -158,6 +159,7 @@ def conclude(plan: Plan, root: Path, scheduler: Scheduler, draws: int = DRAWS) -
         if scheduler.states[name] in ("failed", "blocked")
     ]
     found["worth"] = worth_map(plan, results, found, draws)
+    found["published"] = beside_published(plan, results)
     found["why"] = explain_gain(plan, root, results) if found["arms"] else None
     write_json(root / FINDINGS, found)
     build_experiment_report(root, root / REPORT)
