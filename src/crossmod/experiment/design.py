@@ -125,7 +125,7 @@ class Design(Settings):
         names = [name for name in (*self.translators, *self.segmenters) if not NAME.fullmatch(name)]
         yield from (f"a name of letters, digits, '.', '_' and '-', got {name!r}" for name in names)
         if self.published not in (None, *protocols()):
-            yield f"one of {', '.join(protocols())} in published, got {self.published}"
+            yield f"{' or '.join(protocols())}, got published: {self.published}"
         yield from (f"counts such as 354 or 0.5x, got {n!r}" for n in self.counts if not COUNT.fullmatch(str(n)))
 
     def _problems_of_sides(self) -> Iterator[str]:

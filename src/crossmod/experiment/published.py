@@ -57,13 +57,13 @@ class Protocol(Settings):
         if self.test_patients and len(set(self.test_patients)) != self.tested:
             raise ValueError(f"{self.tested} test patients, got {len(set(self.test_patients))}")
         for row in self.results:
-            strangers = sorted({*row.dice, *row.unverified} - {*self.organs, MEAN}) + sorted(
-                set(row.unverified) - set(row.dice)
-            )
-            if strangers:
-                raise ValueError(f"organs of the protocol and numbers that are there, got {strangers[0]}, {row.method}")
+            unknown = sorted({*row.dice} - {*self.organs, MEAN}) + sorted({*row.unverified} - {*row.dice})
+            if unknown:
+                raise ValueError(
+                    f"organs of the protocol, and numbers that are there, got {unknown[0]} of {row.method}"
+                )
             if not all(0 < value < 1 for value in row.dice.values()):
-                raise ValueError(f"a Dice between 0 and 1, got {row.dice}, {row.method}")
+                raise ValueError(f"a Dice between 0 and 1, got {row.dice} of {row.method}")
         return self
 
 
