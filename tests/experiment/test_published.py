@@ -66,8 +66,8 @@ def test_numbers_without_a_source_are_marked_and_others_say_where_they_were_read
     ("changes", "words"),
     [
         ({"dice": {"liver": 89.4}}, "a Dice between 0 and 1"),
-        ({"dice": {"pancreas": 0.7}}, "pancreas of A. Expected: organs of the protocol"),
-        ({"unverified": ["spleen"]}, "spleen of A. Expected: .* numbers that are there"),
+        ({"dice": {"pancreas": 0.7}}, r"pancreas of A\. Expected: organs of the protocol"),
+        ({"unverified": ["spleen"]}, r"spleen of A\. Expected: organs of the protocol with a number"),
         ({"dice": {}}, "dice"),
         ({"sees": "everything"}, "sees"),
         ({"colour": "red"}, "a known setting"),
@@ -80,7 +80,7 @@ def test_a_row_that_cannot_be_is_refused(tmp_path: Path, changes: dict[str, Any]
 
 
 def test_the_number_of_test_patients_is_that_of_their_names(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="published.yaml: one: 2. Expected: 3 test patients"):
+    with pytest.raises(InputError, match=r"published.yaml: one: 2\. Expected: 3 test patients"):
         protocols(write_protocol(tmp_path, tested=3, test_patients=["a", "b"]))
 
 
@@ -148,7 +148,7 @@ def test_a_design_that_breaks_the_rules_is_refused_before_any_data_is_read(
 
 
 def test_an_unknown_benchmark_is_refused_by_name() -> None:
-    with pytest.raises(InputError, match="published: brats. Expected: uda_abdomen or dg_abdomen"):
+    with pytest.raises(InputError, match=r"published: brats\. Expected: uda_abdomen or dg_abdomen"):
         design_of(published="brats")
 
 
@@ -279,7 +279,7 @@ def test_own_numbers_are_those_of_the_stored_predictions(ran: Path) -> None:
         label, answer = tensors["label"], tensors["answer"]
         shown = np.flatnonzero(label.any(axis=(1, 2)))
         within = slice(int(shown[0]), int(shown[-1]) + 1)
-        assert 0 < shown[0]
+        assert shown[0] > 0
         for number, organ in enumerate(("liver", "spleen"), start=1):
             for scores, part in ((row["dice"], slice(None)), (row["cut"], within)):
                 expected = dice(answer[part] == number, label[part] == number)

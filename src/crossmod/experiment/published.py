@@ -59,9 +59,7 @@ class Protocol(Settings):
         for row in self.results:
             unknown = sorted({*row.dice} - {*self.organs, MEAN}) + sorted({*row.unverified} - {*row.dice})
             if unknown:
-                raise ValueError(
-                    f"organs of the protocol, and numbers that are there, got {unknown[0]} of {row.method}"
-                )
+                raise ValueError(f"organs of the protocol with a number, got {unknown[0]} of {row.method}")
             if not all(0 < value < 1 for value in row.dice.values()):
                 raise ValueError(f"a Dice between 0 and 1, got {row.dice} of {row.method}")
         return self
