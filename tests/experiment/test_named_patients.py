@@ -78,14 +78,28 @@ def test_source_patients_that_are_left_out_are_neither_trained_on_nor_synthesize
             r"Prepare the missing patients too; .*--show.* delete test_patients .*in folds",
         ),
         ({"source_left_out": ["mr-1"]}, r"source_left_out: mr-1, not in .*ct\. Expected: CT patients .* ct-0"),
-        ({"test_patients": [f"mr-{n}" for n in range(5)]}, "all 5 of them. Expected: some left to train on"),
-        ({"source_left_out": [f"ct-{n}" for n in range(6)]}, "source_left_out: all 6 of them"),
+        ({"test_patients": [f"mr-{n}" for n in range(5)]}, r"all 5 MR patients\. Expected: some left to train on"),
+        ({"source_left_out": [f"ct-{n}" for n in range(6)]}, "source_left_out: all 6 CT patients"),
         ({"test_patients": ["mr-1"], "labelled": [5]}, "4 labelled patients on the training side"),
     ],
 )
 def test_names_that_cannot_be_used(stores: Stores, changes: dict[str, object], words: str) -> None:
     with pytest.raises(InputError, match=words):
         plan_of(stores, **changes)
+
+
+def test_source_patients_that_are_tested_or_left_out_leave_some(tmp_path: Path) -> None:
+    """Someone with both scans, who is tested, and one who is left out: without any name, all would be trained on."""
+    rng = np.random.default_rng(0)
+    for modality, names in (("ct", "ab"), ("mr", "acde")):
+        with writing_store(tmp_path / modality) as writer:
+            for name in names:
+                writer.add(name, made_volume(rng, "ct" if modality == "ct" else "mr"), patient=name)
+    both = Stores(tmp_path / "ct", tmp_path / "mr")
+    with pytest.raises(InputError, match="source_left_out: no source patient beside these and the people who"):
+        plan_of(both, test_patients=["a"], source_left_out=["b"], same_people="yes")
+    plan = plan_of(both, test_patients=["c"], source_left_out=["b"], same_people="yes")
+    assert {job.settings["source_patients"] == ["a"] for job in plan.jobs.values() if job.kind == "train"} == {True}
 
 
 def test_a_named_patient_without_labels_is_refused_by_name(stores: Stores, tmp_path: Path) -> None:

@@ -110,15 +110,7 @@ class Design(Settings):
         for name in ("translators", "segmenters", "counts", "labelled", "min_consistency", "seeds"):
             if not getattr(self, name):
                 yield f"at least one of {name}, got none"
-        for name in (
-            "counts",
-            "labelled",
-            "min_consistency",
-            "only_folds",
-            "test_patients",
-            "source_left_out",
-            "seeds",
-        ):
+        for name in "counts labelled min_consistency only_folds test_patients source_left_out seeds".split():
             values = list(map(str, getattr(self, name)))
             if len(set(values)) < len(values):
                 yield f"each of {name} once, got {', '.join(values)}"

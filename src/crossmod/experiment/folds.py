@@ -40,7 +40,9 @@ def named_patients(names: Sequence[str], store: Store, side: Modality, where: st
     chosen = tuple(sorted({known[name] for name in names}))
     if chosen and len(chosen) == len(patients):
         do = f"Leave some of them out, or delete {where}: {_WITHOUT[where]}."
-        raise InputError(where, found=f"all {len(patients)} of them", expected="some left to train on", do=do)
+        raise InputError(
+            where, found=f"all {len(patients)} {side.upper()} patients", expected="some left to train on", do=do
+        )
     return chosen
 
 

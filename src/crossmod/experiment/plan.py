@@ -161,7 +161,12 @@ class _Builder:
         data = divide(dict(self.stores), settings)
         source = [patient for patient in data.patients[settings.source] if patient not in self.left_out]
         target = data.patients[self.plan.target]
-        return with_changes(settings, source_patients=source_patients(source, target, data.held_out, fold, d, settings))
+        chosen = source_patients(source, target, data.held_out, fold, d, settings)
+        if self.left_out and not chosen:
+            # Without any name all would be trained on.
+            found, do = "no source patient beside these and the people who are tested", "Leave fewer out."
+            raise InputError("source_left_out", found=found, expected="some to train on", do=do)
+        return with_changes(settings, source_patients=chosen)
 
     def _add_translator(self, name: str, settings: TranslateSettings, fold: int, seed: int) -> tuple[str, int]:
         """Add the jobs that train a translator and synthesize with it; gives the latter's name and number of slices."""
