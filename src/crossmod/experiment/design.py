@@ -32,6 +32,8 @@ ABOUT_DATA = (
 WITHOUT_TARGET = ("source", "random_contrast", "class_contrast", "painted")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 COUNT = re.compile(r"(\d+)|(\d+(?:\.\d+)?)x")
+# Fields that list different things.
+ONCE = ("counts", "labelled", "min_consistency", "only_folds", "test_patients", "source_left_out", "seeds")
 # Values of `labelled`.
 ALL, NONE = "all", "none"
 
@@ -110,7 +112,7 @@ class Design(Settings):
         for name in ("translators", "segmenters", "counts", "labelled", "min_consistency", "seeds"):
             if not getattr(self, name):
                 yield f"at least one of {name}, got none"
-        for name in "counts labelled min_consistency only_folds test_patients source_left_out seeds".split():
+        for name in ONCE:
             values = list(map(str, getattr(self, name)))
             if len(set(values)) < len(values):
                 yield f"each of {name} once, got {', '.join(values)}"

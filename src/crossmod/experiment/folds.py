@@ -39,10 +39,8 @@ def named_patients(names: Sequence[str], store: Store, side: Modality, where: st
         raise InputError(where, found=f"{listed(missing, 8)}, not in {store.path}", expected=there, do=do)
     chosen = tuple(sorted({known[name] for name in names}))
     if chosen and len(chosen) == len(patients):
-        do = f"Leave some of them out, or delete {where}: {_WITHOUT[where]}."
-        raise InputError(
-            where, found=f"all {len(patients)} {side.upper()} patients", expected="some left to train on", do=do
-        )
+        found, do = f"all {len(patients)} {side.upper()} patients", f"Leave some out, or delete it: {_WITHOUT[where]}."
+        raise InputError(where, found=found, expected="some left to train on", do=do)
     return chosen
 
 
