@@ -2,7 +2,7 @@
 
 from crossmod.html.format import Cell, Table, number, with_interval
 from crossmod.report.experiment.data import Experiment
-from crossmod.report.experiment.published_schema import OwnRow, PublishedRow
+from crossmod.report.experiment.published_schema import Estimate, OwnRow, PublishedRow
 
 MEAN = "mean"
 OURS = "this experiment"
@@ -35,10 +35,11 @@ def _published(row: PublishedRow, columns: list[str], saw: dict[str, str]) -> li
 
 
 def _own(row: OwnRow, columns: list[str], saw: dict[str, str]) -> list[str | Cell]:
-    cells = [
-        Cell(with_interval(row["dice"][name]), (f"cut {number(row['cut'].get(name, {}).get('mean'))}",))
-        if name in row["dice"]
-        else ""
-        for name in columns
-    ]
+    cells = [_cell(row["dice"][name], row["cut"].get(name)) if name in row["dice"] else "" for name in columns]
     return [row["arm"], saw[row["sees"]], *cells, OURS]
+
+
+def _cell(whole: Estimate, cut: Estimate | None) -> Cell:
+    """The mean, and below it the interval, if there is one, and the mean of cut scans: a narrow column."""
+    mean, _, interval = with_interval(whole).partition(" ")
+    return Cell(mean, (*([interval] if interval else []), f"cut {number(cut['mean'] if cut else None)}"))
