@@ -148,6 +148,7 @@ def test_presets_have_controls_except_the_papers() -> None:
         families = families_of(design.model_dump(mode="json"))
         assert families == {key: settings.family for key, settings in design.translator_settings.items()}
         assert ("source" in families.values()) == (not name.startswith("rafiq2025"))
-        assert ("random_contrast" in families.values()) == (name in ("few_labels", "no_labels", "worth", "worth_small"))
+        random = ("few_labels", "no_labels", "worth", "worth_small", "uda_abdomen", "dg_abdomen")
+        assert ("random_contrast" in families.values()) == (name in random)
         for settings in design.translator_settings.values():
             assert settings.size == next(iter(design.translator_settings.values())).size

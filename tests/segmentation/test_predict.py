@@ -63,7 +63,7 @@ def test_distances_are_in_millimetres_of_the_models_pixels() -> None:
         assert scores["patient_values"]["assd"] == {"a": pytest.approx(expected.assd)}
         assert scores["patient_values"]["mssd"] == {"a": pytest.approx(expected.mssd)}
         assert scores["patient"]["hd95"] == pytest.approx(expected.hd95)
-        assert scores["patient_undefined"] == {"hd95": 0, "assd": 0, "mssd": 0, "ravd": 0}
+        assert scores["patient_undefined"] == {"dice_cut": 0, "hd95": 0, "assd": 0, "mssd": 0, "ravd": 0}
 
 
 def test_order_of_slices_does_not_matter() -> None:
@@ -96,6 +96,22 @@ def test_gaps_are_no_volume(kept: list[int], known: bool, defined: bool) -> None
     assert found["patient"]["dice"] > 0
     # A difference of volumes asks for no neighbours.
     assert found["patient_undefined"]["ravd"] == 0
+
+
+def test_a_scan_cut_to_its_labels_loses_false_positives_beyond_them_and_keeps_those_between() -> None:
+    """By hand: 4 pixels of truth in slices 1 and 3, all found; 4 false positives each in slices 0, 2 and 5."""
+    truth, answer = np.zeros((6, 4, 4), np.uint8), np.zeros((6, 4, 4), np.uint8)
+    truth[[1, 3], 0] = answer[[1, 3], 0] = 1
+    answer[[0, 2, 5], 3] = 1
+    # In any order, as slices of several cases come.
+    order = [3, 0, 5, 1, 4, 2]
+    keys = [SliceKey("a", "a", i) for i in order]
+    found: Any = score(slice_set(truth[order], keys), answer[order].astype(np.float32))
+    assert found["patient_values"]["dice"]["a"] == pytest.approx(2 * 8 / (8 + 20))
+    assert found["patient_values"]["dice_cut"]["a"] == found["patient"]["dice_cut"] == pytest.approx(2 * 8 / (8 + 12))
+    nothing: Any = score(slice_set(np.zeros_like(truth), keys), answer.astype(np.float32))
+    assert nothing["patient_values"]["dice_cut"] == {"a": None}
+    assert nothing["patient_undefined"]["dice_cut"] == 1
 
 
 def test_empty_masks() -> None:

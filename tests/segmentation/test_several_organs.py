@@ -187,6 +187,19 @@ def test_a_distance_is_undefined_if_that_of_one_organ_is() -> None:
     assert found["patient"]["assd"] == 0.0
 
 
+def test_scans_are_cut_to_the_slices_of_all_organs() -> None:
+    """Patient a: the liver is in slices 0 and 1: a false spleen in slice 0 counts, and one in slice 2 does not."""
+    truth, answer = example()
+    answer[0, 3, :2] = answer[2, 3, :2] = 2
+    answer[1, 3, :2] = 2
+    found: Any = score_organs(slice_set(truth), answer, probabilities(answer), ORGANS)
+    liver, spleen = found["organs"]["liver"], found["organs"]["spleen"]
+    assert liver["patient_values"]["dice_cut"] == {"a": pytest.approx(2 * 4 / (6 + 4)), "b": 1.0}
+    assert spleen["patient_values"]["dice_cut"] == {"a": pytest.approx(2 * 2 / (2 + 4)), "b": 1.0}
+    assert spleen["patient_values"]["dice"] == {"a": pytest.approx(2 * 2 / (2 + 6)), "b": 1.0}
+    assert found["patient_values"]["dice_cut"] == {"a": pytest.approx((0.8 + 2 / 3) / 2), "b": 1.0}
+
+
 def test_one_organ_has_the_scores_that_it_had() -> None:
     truth, answer = example()
     slices = slice_set((truth == 1).astype(np.uint8))

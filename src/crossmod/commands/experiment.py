@@ -40,7 +40,8 @@ def run_experiment(
     Args:
         preset: worth (what are synthetic slices worth with none, 1, 2, 4, 8 or all MR patients labelled), worth_small
             (the same for two CPU cores, in hours), rafiq2025_table3, rafiq2025_table4, liver_patients, few_labels,
-            no_labels or tiny (some minutes on a CPU); or a YAML file of your own.
+            no_labels, uda_abdomen or dg_abdomen (public benchmarks, with published numbers beside yours) or tiny (some
+            minutes on a CPU); or a YAML file of your own.
         data: Stores of real CT and MR cases; without them worth, worth_small and tiny make up patients.
         out: The experiment's folder.
         dry_run: Print the planned runs, the effect that they can detect, and their time and disk space, and stop.

@@ -11,6 +11,7 @@ from pydantic import Field, field_validator, model_validator
 from crossmod import registry
 from crossmod.config import Modality, Settings, build, read_yaml, with_changes
 from crossmod.errors import InputError
+from crossmod.experiment.published import protocols
 from crossmod.presets import BESIDE_REAL, SEGMENT, TRANSLATE, Chosen, with_asked
 from crossmod.settings import CONTROLS, ImageSettings, SegmentSettings, TranslateSettings
 
@@ -27,8 +28,12 @@ ABOUT_DATA = (
     *("organs", "sequence", "window", "percentiles", "size", "frame", "pixel_mm"),
     *("inputs", "contrast", "source", "slices", "ct_slices", "mr_slices"),
 )
+# Controls that need no image of the target; `random_contrast` as an augmentation needs none either.
+WITHOUT_TARGET = ("source", "random_contrast", "class_contrast", "painted")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 COUNT = re.compile(r"(\d+)|(\d+(?:\.\d+)?)x")
+# Fields that list different things.
+ONCE = ("counts", "labelled", "min_consistency", "only_folds", "test_patients", "source_left_out", "seeds")
 # Values of `labelled`.
 ALL, NONE = "all", "none"
 
@@ -73,6 +78,10 @@ class Design(Settings):
     """Parts of the patients; each is tested on once."""
     only_folds: tuple[int, ...] = ()
     """Test on these parts only; default: all."""
+    test_patients: tuple[str, ...] = ()
+    """Target patients to test on, instead of folds, by the name of the patient or of a case; others are trained on."""
+    source_left_out: tuple[str, ...] = ()
+    """Source patients that nothing is trained on, by the name of the patient or of a case."""
     test_slices: int = Field(default=58, ge=1)
     """Slices to test on, with `split: slice`."""
     split_seed: int = 0
@@ -81,6 +90,8 @@ class Design(Settings):
     """Each arm and fold has one segmenter per seed; every fold derives its own seeds from these."""
     same_people: Literal["yes", "no"] | None = None
     """Whether equal case names in two stores are one person if there are no patient ids; default: ask if it matters."""
+    published: str | None = None
+    """Benchmark whose published results are shown beside these, and whose rules hold: uda_abdomen or dg_abdomen."""
     retrain: bool = False
     """Also train a translator for each seed; otherwise all seeds of a fold share one. Folds never share one."""
     phantom: Phantom | None = None
@@ -101,12 +112,14 @@ class Design(Settings):
         for name in ("translators", "segmenters", "counts", "labelled", "min_consistency", "seeds"):
             if not getattr(self, name):
                 yield f"at least one of {name}, got none"
-        for name in ("counts", "labelled", "min_consistency", "only_folds", "seeds"):
+        for name in ONCE:
             values = list(map(str, getattr(self, name)))
             if len(set(values)) < len(values):
                 yield f"each of {name} once, got {', '.join(values)}"
         names = [name for name in (*self.translators, *self.segmenters) if not NAME.fullmatch(name)]
         yield from (f"a name of letters, digits, '.', '_' and '-', got {name!r}" for name in names)
+        if self.published not in (None, *protocols()):
+            yield f"{' or '.join(protocols())}, got published: {self.published}"
         yield from (f"counts such as 354 or 0.5x, got {n!r}" for n in self.counts if not COUNT.fullmatch(str(n)))
 
     def _problems_of_sides(self) -> Iterator[str]:
@@ -115,13 +128,18 @@ class Design(Settings):
         yield from (f"folds from 0 to {self.folds - 1}, got {fold}" for fold in unknown)
         if self.split == "slice" and (self.only_folds or self.labelled != (ALL,)):
             yield "no only_folds and no labelled with `split: slice`, got some"
+        if self.split == "slice" and (self.test_patients or self.source_left_out):
+            yield "no test_patients and no source_left_out with `split: slice`, got some"
+        if self.test_patients and self.only_folds:
+            yield "folds or test_patients, got only_folds beside test_patients"
         if any(not 0 <= least <= 1 for least in self.min_consistency):
             yield f"a Dice from 0 to 1 for min_consistency, got {self.min_consistency}"
 
     @cached_property
     def chosen_folds(self) -> tuple[int, ...]:
-        """The folds that are tested on; a split by slice has one."""
-        return (0,) if self.split == "slice" else self.only_folds or tuple(range(self.folds))
+        """The folds that are tested on; a split by slice has one, and so have named test patients."""
+        one = self.split == "slice" or self.test_patients
+        return (0,) if one else self.only_folds or tuple(range(self.folds))
 
     @cached_property
     def translator_settings(self) -> dict[str, TranslateSettings]:
@@ -213,4 +231,57 @@ def read_design(name: str) -> Design:
     design = build(Design, read_yaml(path), subject=path.name)
     # Errors in a recipe are reported before any data is read.
     _ = design.target
+    refuse_against_rules(design)
     return design
+
+
+def sees_target(family: str) -> bool:
+    """Whether synthetic slices of a family of translators depend on images of the target: all do but some controls."""
+    if family in registry.built_in("family"):
+        return family not in WITHOUT_TARGET
+    # PyTorch takes seconds to load, which `--show` does not need.
+    from crossmod.synthesis.families import Control, family_of
+
+    control = family_of(family).control
+    return control is None or control.fit is not Control.fit
+
+
+def refuse_against_rules(design: Design) -> None:
+    """Refuse a design that breaks the rules of the benchmark that it names, which its numbers would stand beside.
+
+    Raises:
+        InputError: another direction than CT to MR, organs that the benchmark does not have, or images of the target in
+            training where it allows none.
+    """
+    if design.published is None:
+        return
+    rules, name = protocols()[design.published], design.published
+    if design.target != "mr":
+        do = "Set `source: ct` of the translators, or delete `published`."
+        raise InputError("published", found="MR to CT", expected=f"CT to MR, as {name}", do=do)
+    for segmenter, settings in design.segmenter_settings.items():
+        others = [organ for organ in settings.organs if organ not in rules.organs]
+        if others:
+            do = "Leave it out, or delete `published`."
+            expected = f"organs of {name}: {', '.join(rules.organs)}"
+            raise InputError(f"segmenters.{segmenter}", found=others[0], expected=expected, do=do)
+    if not rules.target_images:
+        _refuse_target_images(design, name)
+
+
+def _refuse_target_images(design: Design, name: str) -> None:
+    where = {f"translators.{key}": one.family for key, one in design.translator_settings.items()}
+    seeing = {key: family for key, family in where.items() if sees_target(family)}
+    seeing |= {
+        f"segmenters.{key}": "adapt_batch_norm"
+        for key, one in design.segmenter_settings.items()
+        if one.adapt_batch_norm
+    }
+    if seeing:
+        key, what = next(iter(seeing.items()))
+        raise InputError(
+            key,
+            found=f"{what}, which uses MR images of the training side",
+            expected=f"no MR image in training, as {name}: {', '.join(WITHOUT_TARGET)}",
+            do="Leave it out, or compare it with `published: uda_abdomen`.",
+        )

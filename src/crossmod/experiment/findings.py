@@ -130,7 +130,7 @@ def _by_organ(plan: Plan, results: Sequence[Result]) -> dict[str, dict[str, Orga
         }
         for name, own in scores.items():
             change = changes.get(name)
-            row: OrganFinding = {"score": _score(own), "effect": None if change is None else to_json(vars(change))}
+            row: OrganFinding = {"score": score_of(own), "effect": None if change is None else to_json(vars(change))}
             found.setdefault(name, {})[organ] = row
     return found
 
@@ -155,7 +155,7 @@ def _arm(
             "runs": [{"fold": result.fold, "seed": result.seed, "run": result.run.name} for result in own],
             "wanted": len(arm.runs),
             "constant": sum(bool(result.card["scores"]["constant"]) for result in own),
-            "scores": {metric: _score(scores[metric].get(arm.name)) for metric in METRICS},
+            "scores": {metric: score_of(scores[metric].get(arm.name)) for metric in METRICS},
             "by_run": {metric: _over_runs([result.of_run(metric) for result in own]) for metric in BY_RUN},
             "effects": {metric: compared[metric].get(arm.name) for metric in METRICS},
             "by_patient": scored.by_patient,
@@ -167,7 +167,7 @@ def _arm(
     )
 
 
-def _score(arm: ArmScores | None) -> Score | None:
+def score_of(arm: ArmScores | None) -> Score | None:
     """Mean over patients with its interval, and the mean of each seed."""
     if arm is None:
         return None

@@ -8,7 +8,7 @@ from itertools import product
 from crossmod.config import Modality
 from crossmod.data.pixel_size import Extent, check_sides, extents, needed_mm, settle, warn_of_sizes
 from crossmod.data.splits import patient_folds, split_patients
-from crossmod.data.store import CaseRecord, Store
+from crossmod.data.store import CaseRecord, Store, listed
 from crossmod.errors import InputError
 from crossmod.experiment.design import ALL, NONE, Design
 from crossmod.seeds import derive, rng
@@ -17,6 +17,38 @@ from crossmod.settings import FrameKind, ImageSettings, SegmentSettings, Transla
 from crossmod.synthesis.training_data import side_groups
 
 log = logging.getLogger(__name__)
+
+
+def named_patients(names: Sequence[str], store: Store, side: Modality, where: str) -> tuple[str, ...]:
+    """The patients of one side of a store that a design names under `where`, by their own name or that of a case.
+
+    Raises:
+        InputError: a name that is not there, with all that are missing; or all patients are named, so that none is left
+            to train on.
+    """
+    cases = [case for case in store.cases if case.modality == side]
+    known = {case.id: case.patient for case in cases} | {case.patient: case.patient for case in cases}
+    patients = sorted(set(known.values()))
+    missing = [name for name in names if name not in known]
+    there = f"{side.upper()} patients that are there: {listed(patients, 8)}"
+    if missing:
+        do = (
+            f"Prepare the missing patients too; or copy the design (--show) and name patients of your own in {where}, "
+            f"or delete {where} from the copy: {_WITHOUT[where]}. The copy's numbers are then of other patients."
+        )
+        raise InputError(where, found=f"{listed(missing, 8)}, not in {store.path}", expected=there, do=do)
+    chosen = tuple(sorted({known[name] for name in names}))
+    if chosen and len(chosen) == len(patients):
+        found, do = f"all {len(patients)} {side.upper()} patients", f"Leave some out, or delete it: {_WITHOUT[where]}."
+        raise InputError(where, found=found, expected="some left to train on", do=do)
+    return chosen
+
+
+# What happens without a field of the design that names patients.
+_WITHOUT = {
+    "test_patients": "then every patient is tested once, in folds",
+    "source_left_out": "then all source patients are trained on",
+}
 
 
 def source_patients(
@@ -32,7 +64,7 @@ def source_patients(
     All source patients but the fold's own part. Patients with scans of both sides are left out if their target scan is
     tested (`held_out`). The others are divided into as many parts as there are folds. If they are fewer than folds,
     each fold leaves out one of them in turn, and some folds have the same source patients, as verdicts say
-    (`facts_of`).
+    (`facts_of`). With named test patients there are no parts.
     """
     left = sorted(set(source) - set(held_out))
     part = _part(sorted(set(source) - set(target)), fold, design)
@@ -44,7 +76,7 @@ def source_patients(
 
 def _part(patients: list[str], fold: int, design: Design) -> set[str]:
     """The patients that a fold leaves out."""
-    if len(patients) < 2:
+    if len(patients) < 2 or design.test_patients:
         return set()
     if len(patients) < design.folds:
         order = rng(design.split_seed, "source").permutation(patients)
@@ -141,12 +173,18 @@ def sides_of(store: Store, settings: SegmentSettings) -> FoldCases:
         everyone = tuple(sorted({record.patient for record in records}))
         return FoldCases(settings, records, everyone, everyone, shown)
     split = split_patients(patients, settings)
+    unlabelled = sorted(set(settings.test_patients) - {record.patient for record in records})
+    if unlabelled:
+        found, do = f"no labels of {listed(unlabelled)}", "Prepare them with labels, or name other patients."
+        raise InputError("test_patients", found=found, expected="labelled patients to test on", do=do)
     sides = FoldCases(settings, records, split.train, split.test, shown)
     for organ, (side, names) in product(settings.organs, (("test", split.test), ("training", split.train))):
         showing = {record.patient for record in records if record.slices_with.get(organ, 0)}
         if not showing & set(names):
-            found = f"no slice with {organ} among the {side} patients of fold {settings.fold} ({', '.join(names)})"
+            fold = "" if settings.test_patients else f" of fold {settings.fold}"
+            found = f"no slice with {organ} among the {side} patients{fold} ({', '.join(names)})"
             do = "Use another split_seed or fewer folds, or label more."
+            do = "Name other test_patients, or label more." if settings.test_patients else do
             raise InputError(store.path, found=found, expected="some in every fold", do=do)
     return sides
 

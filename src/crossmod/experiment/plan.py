@@ -10,7 +10,14 @@ from crossmod.data.people import who_is_who
 from crossmod.data.store import CaseRecord, Store, open_stores
 from crossmod.errors import InputError
 from crossmod.experiment.design import ALL, COUNT, NONE, Design
-from crossmod.experiment.folds import FoldCases, numbers_below_all, scaled, sides_of, source_patients
+from crossmod.experiment.folds import (
+    FoldCases,
+    named_patients,
+    numbers_below_all,
+    scaled,
+    sides_of,
+    source_patients,
+)
 from crossmod.experiment.jobs import Job, name_of
 from crossmod.presets import Chosen, without_idle_use
 from crossmod.seeds import derive
@@ -73,6 +80,8 @@ def make_plan(design: Design, stores: Mapping[Modality, tuple[Path, ...]]) -> Pl
         log.info("%s", line)
     by_side = dict(zip((target, source), people.stores, strict=True))
     opened: dict[Modality, Store] = {side: by_side[side] for side in ("ct", "mr")}
+    test_patients = named_patients(design.test_patients, opened[target], target, "test_patients")
+    left_out = named_patients(design.source_left_out, opened[source], source, "source_left_out")
     translators, segmenters = scaled(design.translator_settings, design.segmenter_settings, opened, target)
     plan = Plan(
         design,
@@ -88,12 +97,12 @@ def make_plan(design: Design, stores: Mapping[Modality, tuple[Path, ...]]) -> Pl
         },
     )
     paths = {side: tuple(str(path.resolve()) for path in stores[side]) for side in ("ct", "mr")}
-    builder = _Builder(plan, paths, opened, translators, segmenters)
-    labelled, left_out = numbers_below_all(design.labelled, builder.available())
+    builder = _Builder(plan, paths, opened, translators, segmenters, test_patients, left_out)
+    labelled, too_many = numbers_below_all(design.labelled, builder.available())
     for fold in design.chosen_folds:
         builder.add_fold(fold, labelled)
     return replace(
-        plan, left_out=left_out, arms=dict(sorted(plan.arms.items(), key=lambda item: item[1].baseline is not None))
+        plan, left_out=too_many, arms=dict(sorted(plan.arms.items(), key=lambda item: item[1].baseline is not None))
     )
 
 
@@ -106,6 +115,8 @@ class _Builder:
     stores: Mapping[Modality, Store]
     translators: Mapping[str, TranslateSettings]
     segmenters: Mapping[str, SegmentSettings]
+    test_patients: tuple[str, ...]  # by name; empty: folds
+    left_out: tuple[str, ...]  # source patients that nothing is trained on
 
     def available(self) -> dict[int, int]:
         """By fold, the number of labelled patients on the training side, the smallest of all segmenters."""
@@ -137,6 +148,8 @@ class _Builder:
         settings = with_changes(
             settings, split=d.split, test_slices=d.test_slices, split_seed=d.split_seed, same_people=d.same_people
         )
+        if self.test_patients:
+            return with_changes(settings, test_patients=self.test_patients)
         # A split by slice has no folds.
         return with_changes(settings, folds=d.folds, fold=fold) if d.split == "patient" else settings
 
@@ -146,8 +159,14 @@ class _Builder:
         if d.split == "slice":
             return settings
         data = divide(dict(self.stores), settings)
-        source, target = data.patients[settings.source], data.patients[self.plan.target]
-        return with_changes(settings, source_patients=source_patients(source, target, data.held_out, fold, d, settings))
+        source = [patient for patient in data.patients[settings.source] if patient not in self.left_out]
+        target = data.patients[self.plan.target]
+        chosen = source_patients(source, target, data.held_out, fold, d, settings)
+        if self.left_out and not chosen:
+            # Without any name all would be trained on.
+            found, do = "no source patient beside these and the people who are tested", "Leave fewer out."
+            raise InputError("source_left_out", found=found, expected="some to train on", do=do)
+        return with_changes(settings, source_patients=chosen)
 
     def _add_translator(self, name: str, settings: TranslateSettings, fold: int, seed: int) -> tuple[str, int]:
         """Add the jobs that train a translator and synthesize with it; gives the latter's name and number of slices."""

@@ -8,9 +8,10 @@ from pathlib import Path
 
 from crossmod.config import Modality
 from crossmod.data.importers.chaos import prepare_chaos
-from crossmod.data.store import MANIFEST, Store
+from crossmod.data.store import MANIFEST, Store, listed
 from crossmod.errors import InputError
 from crossmod.experiment.analysis.explain import explain_gain
+from crossmod.experiment.beside_published import beside_published
 from crossmod.experiment.design import Design
 from crossmod.experiment.estimate import Estimate, detectable_in_words, estimate, size_of
 from crossmod.experiment.executors.base import Executor
@@ -47,9 +48,12 @@ def describe_plan(plan: Plan, cost: Estimate, root: Path, jobs: int) -> list[str
     d = plan.design
     tested = from_to(len(patients) for patients, _ in plan.tested.values())
     folds = "a split by slice (leaking)" if d.split == "slice" else f"{len(d.chosen_folds)} folds by patient"
+    each = f"{tested} patients tested in each fold"
+    if d.test_patients:
+        folds, each = "one split by patient", f"tested on {listed(sorted(plan.tested[0][0]))}"
     lines = [
         *([d.about.strip()] if d.about else []),
-        f"{len(plan.arms)} arms x {folds} x {len(d.seeds)} seeds; {tested} patients tested in each fold:",
+        f"{len(plan.arms)} arms x {folds} x {len(d.seeds)} seeds; {each}:",
     ]
     for arm in plan.arms.values():
         slices = f" ({from_to(arm.slices.values())} synthetic slices)" if arm.slices else ""
@@ -155,6 +159,7 @@ def conclude(plan: Plan, root: Path, scheduler: Scheduler, draws: int = DRAWS) -
         if scheduler.states[name] in ("failed", "blocked")
     ]
     found["worth"] = worth_map(plan, results, found, draws)
+    found["published"] = beside_published(plan, results)
     found["why"] = explain_gain(plan, root, results) if found["arms"] else None
     write_json(root / FINDINGS, found)
     build_experiment_report(root, root / REPORT)

@@ -55,6 +55,8 @@ def volume_difference(answer: Mask, truth: Mask) -> float:
     return 100 * abs(answered - expected) / expected
 
 
+# Name of the 3D Dice of a scan cut to the slices from the first to the last one that shows one of the organs.
+CUT_DICE = "dice_cut"
 PERCENTILE = 95
 # Names of the distances, and their surface. Cards of earlier versions, whose surface included the end of the volume, do
 # not name it.

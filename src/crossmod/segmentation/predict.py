@@ -23,7 +23,16 @@ from crossmod.engine.device import Compute, choose, pick_device, prepare
 from crossmod.engine.distributed import suited_to
 from crossmod.errors import InputError
 from crossmod.files import to_json
-from crossmod.metrics.segmentation import DISTANCES, SURFACE, dice, iou, roc, surface_distance, volume_difference
+from crossmod.metrics.segmentation import (
+    CUT_DICE,
+    DISTANCES,
+    SURFACE,
+    dice,
+    iou,
+    roc,
+    surface_distance,
+    volume_difference,
+)
 from crossmod.networks.unet import make_network
 from crossmod.progress import track
 from crossmod.runs import SegmentationScores, SegmenterCard, open_run
@@ -155,10 +164,12 @@ def score(
 
     Pooled: all pixels of all tested slices as one, so that IoU = Dice / (2 - Dice), which holds for the numbers that
     Rafiq et al. 2025 print. By slice: the mean over slices whose truth shows the organ. By patient: all tested slices
-    of a patient taken together as one volume (3D), so that false positives in slices without the organ count too.
+    of a patient taken together as one volume (3D), so that false positives in slices without the organ count too; those
+    beyond the first and the last slice that show one of the organs do not count in `dice_cut`, the 3D Dice of a scan
+    that is cut to its labels, as in the public code of CSDG and SLAug (optimistic: it takes the truth to cut it).
     Distances are in mm, by `surface_distance`, RAVD in percent, by `volume_difference`; the mean over patients is of
     those that have them, and `patient_undefined` counts the others: truth or answer empty, or, for distances, tested
-    slices with gaps between them, which are no volume.
+    slices with gaps between them, which are no volume; for `dice_cut`, no organ in a tested scan.
 
     Args:
         slices: with masks.
@@ -223,12 +234,15 @@ def _by_patient(
     for index, key in enumerate(slices.keys):
         rows[key.patient].setdefault(key.case, []).append(index)
     added = {name: metric.of for name, metric in METRICS.items() if metric.of is not None}
-    scores: dict[str, dict[str, float]] = {name: {} for name in ("dice", "iou", *DISTANCES, "ravd", *added)}
+    scores: dict[str, dict[str, float]] = {name: {} for name in ("dice", "iou", CUT_DICE, *DISTANCES, "ravd", *added)}
+    assert slices.masks is not None
+    labelled = np.asarray(slices.masks.any(axis=(1, 2)))
     for patient, own in rows.items():
         everything = [index for indexes in own.values() for index in indexes]
-        distances, ravds, of_added = [], [], []
+        distances, ravds, of_added, cut = [], [], [], []
         for case, indexes in own.items():
             indexes.sort(key=lambda index: slices.keys[index].slice)
+            cut.append(_cut(indexes, labelled))
             a, t, record = answer[indexes], truth[indexes], records.get(case)
             distances.append([np.nan] * len(DISTANCES))
             of_added.append([np.nan] * len(added))
@@ -240,11 +254,19 @@ def _by_patient(
             ravds.append(volume_difference(a, t))
         scores["dice"][patient] = dice(answer[everything], truth[everything])
         scores["iou"][patient] = iou(answer[everything], truth[everything])
+        within = [index for indexes in cut for index in indexes]
+        scores[CUT_DICE][patient] = dice(answer[within], truth[within]) if all(cut) else np.nan
         means = np.mean(np.hstack([distances, of_added]), axis=0)
         for name, value in zip((*DISTANCES, *added), means, strict=True):
             scores[name][patient] = float(value)
         scores["ravd"][patient] = float(np.mean(ravds))
     return scores
+
+
+def _cut(indexes: Sequence[int], labelled: Bool[np.ndarray, " slices"]) -> Sequence[int]:
+    """The indexes, in order, from the first to the last of a labelled slice; none without one."""
+    shown = np.flatnonzero(labelled[indexes])
+    return indexes[shown[0] : shown[-1] + 1] if shown.size else []
 
 
 def _is_volume(tested: Sequence[int], record: CaseRecord) -> bool:

@@ -19,6 +19,7 @@ from crossmod.report.experiment.data import Experiment, change_of, means_of_seed
 from crossmod.report.experiment.figures import PatientGains, extremes
 from crossmod.report.experiment.methods import for_papers
 from crossmod.report.experiment.paper import by_run_mean, costs, tables
+from crossmod.report.experiment.published import published_section
 from crossmod.report.experiment.schema import ArmFinding, OrganFinding, SaturationCurve, Score
 from crossmod.report.experiment.worth import worth_section
 from crossmod.report.sections import LABELS, verdict_label
@@ -333,6 +334,7 @@ def build_experiment_report(root: Path, out: Path, *, sources: Sequence[Path] = 
         "organs": lambda: organs(experiment),
         "controls": lambda: against_controls(experiment),
         "others": lambda: other_scores(experiment),
+        "published": lambda: published_section(experiment),
         "pictures": lambda: pictures(experiment),
         "tables": lambda: tables(experiment),
         "figures": lambda: paper_figures.pictures(experiment, sources),

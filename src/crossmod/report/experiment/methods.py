@@ -72,9 +72,11 @@ def _data(experiment: Experiment) -> str:
     else:
         folds, tested = settings.get("folds", len(found["folds"])), found["folds"]
         which = "each was tested on once" if len(tested) == folds else f"tested on: {', '.join(map(str, tested))}"
+        divided = f"divided into {folds} folds (split seed {settings.get('split_seed', 0)}); {which}"
+        if settings.get("test_patients"):
+            divided = f"divided into named test patients ({', '.join(settings['test_patients'])}) and all others"
         split = (
-            f"The patients with {target} were divided into {folds} folds (split seed "
-            f"{settings.get('split_seed', 0)}); {which}. Neither translators nor segmenters were trained on any "
+            f"The patients with {target} were {divided}. Neither translators nor segmenters were trained on any "
             "image of a patient that they were tested on"
         )
     were = "were" if experiment.several_organs else "was"

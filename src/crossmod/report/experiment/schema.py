@@ -5,6 +5,7 @@ Keys that findings of earlier versions do not have are `NotRequired`. Undefined 
 
 from typing import NotRequired, TypedDict
 
+from crossmod.report.experiment.published_schema import PublishedBeside
 from crossmod.statistics.intervals import Verdict
 from crossmod.statistics.verdicts import Scope
 from crossmod.statistics.worth import Bound
@@ -393,3 +394,4 @@ class Findings(TypedDict):
     failed: NotRequired[list[FailedRun]]
     why: NotRequired[Why | None]
     worth: NotRequired[WorthMap | None]
+    published: NotRequired[PublishedBeside | None]
