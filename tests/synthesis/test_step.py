@@ -162,7 +162,11 @@ def test_each_look_of_a_discriminator_is_moved_by_its_own_step() -> None:
     assert trainee.draw(np.random.default_rng(0))["moves"].shape == (6, 2)
     looks: dict[str, list[torch.Tensor]] = {"D1": [], "D2": []}
     for name, own in looks.items():
-        trainee.networks[name].register_forward_pre_hook(lambda _, inputs, own=own: own.append(inputs[0].detach()))
+
+        def look(_: torch.nn.Module, inputs: tuple[torch.Tensor], own: list[torch.Tensor] = own) -> None:
+            own.append(inputs[0].detach())
+
+        trainee.networks[name].register_forward_pre_hook(look)
     (batch,) = batches(1)
     moves = torch.tensor([[0, 0], [1, -2], [3, 0], [0, 0], [-1, 2], [0, 3]])
     trainee.step({**batch, **trainee.draw(np.random.default_rng(0)), "moves": moves})

@@ -40,12 +40,12 @@ class Translator:
     run: str  # name of the run folder
     generator: nn.Module  # from source to target; of a control, which has none, the identity
     segmentor: nn.Module | None  # S, if the family has one
-    judge: Judge | None  # the independent one, if it was trained with one
     weights: str  # SHA-256 of the weights that are used
     compute: Compute
     best: bool = False  # whether they are those of the best epoch; False if epochs were not scored
     control: Control | None = None  # of a family without networks
     statistics: Statistics = field(default_factory=dict)  # of the control
+    judge: Judge | None = None  # the independent one, if it was trained with one
 
     @property
     def target(self) -> Modality:
@@ -131,7 +131,7 @@ def load_translator(path: Path, *, epoch: Epoch = "auto", machine: Machine | Non
     if family.control is not None:
         found = statistics_in(networks)
         return Translator(
-            settings, card, run, nn.Identity(), None, None, sha256, compute, control=family.control, statistics=found
+            settings, card, run, nn.Identity(), None, sha256, compute, control=family.control, statistics=found
         )
     return Translator(
         settings=settings,
