@@ -95,7 +95,7 @@ def test_a_failed_run_is_exit_code_1(
     ("typed", "said"),
     [
         (["tiny"], "--out: nothing. Expected: a folder."),
-        (["nothing", "--out", "x"], "Expected: a YAML file or few_labels"),
+        (["nothing", "--out", "x"], "Expected: a YAML file or dg_abdomen, few_labels"),
         (["liver_patients", "--out", "x"], "--data: nothing."),
         (["tiny", "--out", "x", "--executor", "cloud"], "executor"),
         (["tiny", "--out", "x", "--executor", "slurm", "--gpus", "0.5"], "whole GPUs with SLURM"),

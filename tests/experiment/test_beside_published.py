@@ -110,10 +110,9 @@ def test_an_organ_that_one_side_lacks_is_refused_by_name(both: Stores, tmp_path:
 
 
 def test_what_an_arm_sees_of_the_target(both: Stores) -> None:
-    judged = {**TRANSLATOR, "settings": {**TRANSLATOR["settings"], "judge": "target_labels"}}
     adapted = {**SEGMENTER, "settings": {**SEGMENTER["settings"], "network": "unet", "adapt_batch_norm": True}}
     design = small_design(
-        translators={"essnet": TRANSLATOR, "judged": judged, "source": CONTROL},
+        translators={"essnet": TRANSLATOR, "source": CONTROL},
         segmenters={"unet": SEGMENTER, "adabn": adapted},
         labelled=["none", "all"],
     )
@@ -122,17 +121,13 @@ def test_what_an_arm_sees_of_the_target(both: Stores) -> None:
     assert found == {
         "unet, real": "labels",
         "unet, real + 4 essnet": "labels",
-        "unet, real + 4 judged": "labels",
         "unet, real + 4 source": "labels",
         "unet, 4 essnet": "images",
-        "unet, 4 judged": "labels",
         "unet, 4 source": "nothing",
         "adabn, real": "labels",
         "adabn, real + 4 essnet": "labels",
-        "adabn, real + 4 judged": "labels",
         "adabn, real + 4 source": "labels",
         "adabn, 4 essnet": "images",
-        "adabn, 4 judged": "labels",
         "adabn, 4 source": "images",
     }
 

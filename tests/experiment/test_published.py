@@ -142,8 +142,21 @@ def test_an_unknown_benchmark_is_refused_by_name() -> None:
         design_of(published="brats")
 
 
-def test_networks_may_see_unlabelled_images_where_the_rules_say_so() -> None:
-    refuse_against_rules(small_design(published="uda_abdomen"))
+def test_networks_may_see_unlabelled_images_where_the_rules_say_so_and_no_labels() -> None:
+    def design(preset: dict[str, Any], **settings: Any) -> Design:
+        changed = {**preset, "settings": {**preset["settings"], **settings}}
+        return small_design(published="uda_abdomen", translators={"one": changed})
+
+    refuse_against_rules(design(TRANSLATOR, slices="source"))
+    refuse_against_rules(design(TRANSLATOR, slices="all", judge="random_contrast"))
+    # A control that measures nothing of MR does not care which of its slices there are.
+    refuse_against_rules(design(CONTROL))
+    with pytest.raises(InputError, match=r"translators\.one: slices: organ, which uses MR labels.* slices: source"):
+        refuse_against_rules(design(TRANSLATOR))
+    with pytest.raises(InputError, match="slices: organ, which uses MR labels"):
+        refuse_against_rules(design({**CONTROL, "preset": "fda"}))
+    with pytest.raises(InputError, match=r"judge: target_labels, which uses MR labels.* judge: random_contrast"):
+        refuse_against_rules(design(TRANSLATOR, slices="source", judge="target_labels"))
 
 
 def test_which_controls_see_the_target(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -160,7 +173,7 @@ def test_which_controls_see_the_target(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_such_a_control_makes_the_same_training_pixels_whatever_the_target_is(
     tmp_path: Path, stores: Stores, family: str
 ) -> None:
-    """The target gives MR units alone, which the percentiles of a segmenter take out again, up to whole units."""
+    """The target gives MR units alone, by whose range a segmenter reads them again, up to whole units."""
     was, rng = Store(stores.mr), np.random.default_rng(0)
     with writing_store(tmp_path / "other") as writer:
         for case in was.cases:

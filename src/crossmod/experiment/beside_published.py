@@ -47,9 +47,10 @@ def beside_published(plan: Plan, results: Sequence[Result]) -> PublishedBeside |
 
 
 def sees(plan: Plan, arm: Arm) -> Sees:
-    """What the training of an arm, with that of its translator, sees of the target."""
+    """What the training of an arm, with that of its translator, sees of the target; translators see no label of it,
+    which `refuse_against_rules` ensures."""
     translator = plan.design.translator_settings.get(arm.translator or "")
-    if arm.labelled != NONE or (translator is not None and translator.judge == "target_labels"):
+    if arm.labelled != NONE:
         return "labels"
     adapted = plan.design.segmenter_settings[arm.segmenter].adapt_batch_norm
     return "images" if adapted or (translator is not None and sees_target(translator.family)) else "nothing"

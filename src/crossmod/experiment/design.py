@@ -250,8 +250,8 @@ def refuse_against_rules(design: Design) -> None:
     """Refuse a design that breaks the rules of the benchmark that it names, which its numbers would stand beside.
 
     Raises:
-        InputError: another direction than CT to MR, organs that the benchmark does not have, or images of the target in
-            training where it allows none.
+        InputError: another direction than CT to MR, organs that the benchmark does not have, labels of the target in
+            the training of a translator, or its images where the benchmark allows none.
     """
     if design.published is None:
         return
@@ -267,6 +267,17 @@ def refuse_against_rules(design: Design) -> None:
             raise InputError(f"segmenters.{segmenter}", found=others[0], expected=expected, do=do)
     if not rules.target_images:
         _refuse_target_images(design, name)
+    _refuse_target_labels(design, name)
+
+
+def _refuse_target_labels(design: Design, name: str) -> None:
+    for key, settings in design.translator_settings.items():
+        by_label = settings.slices == "organ" and sees_target(settings.family)
+        used = "judge: target_labels" if settings.judge == "target_labels" else "slices: organ" if by_label else ""
+        if used:
+            do = "Set slices: source." if by_label else "Set judge: random_contrast, or leave it out."
+            found = f"{used}, which uses MR labels"
+            raise InputError(f"translators.{key}", found=found, expected=f"none in translators, as {name}", do=do)
 
 
 def _refuse_target_images(design: Design, name: str) -> None:
