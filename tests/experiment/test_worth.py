@@ -30,7 +30,7 @@ WITH = {"none": 0.55, "1": 0.6, "2": 0.65, "all": 0.75}
 
 
 def labelled_of(arm: str) -> str:
-    match = re.search(r"of (\d+) patients", arm)
+    match = re.search(r"of (\d+) patients?", arm)
     return match[1] if match else "all" if "real" in arm else "none"
 
 

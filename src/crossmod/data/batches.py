@@ -136,7 +136,7 @@ def heights(slices: SliceSet) -> Float[np.ndarray, " slices"]:
 def drawn_near(
     wanted: Float[np.ndarray, " count"], there: Float[np.ndarray, " slices"], generator: np.random.Generator
 ) -> Int64[np.ndarray, " count"]:
-    """For each height that is wanted the index of one slice, drawn from the tenth of them that is nearest to it."""
+    """For each of these heights the index of one slice, drawn from the tenth of them that is nearest to it."""
     by_height = np.argsort(there, kind="stable")
     rising, most = there[by_height], max(1, round(NEAR * len(there)))
     # The nearest ones stand together: where they begin is found by halving.

@@ -35,7 +35,7 @@ def test_a_missing_control_is_a_warning(tmp_path: Path) -> None:
     with_design(root, {"essnet": {"preset": "rafiq2025"}, "gin": {"preset": "random_contrast"}})
     page, _ = page_of(root)
     assert MISSING in page
-    assert "Add `source: {preset: source}` to translators." in page
+    assert "Add <code>source: {preset: source}</code> to translators." in page
     # Near the answer, before the tables.
     assert page.index('id="answer"') < page.index(MISSING) < page.index("Other scores")
     with_design(
@@ -57,7 +57,8 @@ def test_the_comparison_is_read_near_the_answer_and_printed(tmp_path: Path) -> N
     save(root, findings)
     page, sentences = page_of(root)
     assert sentences[-1] == sentence
-    assert page.index('id="answer"') < page.index(sentence) < page.index("Against the controls")
+    shown = sentence.replace("`source`", "<code>source</code>")
+    assert page.index('id="answer"') < page.index(shown) < page.index("Against the controls")
     table = page[page.index("Against the controls") :]
     for words in ("+0.010 [+0.000, +0.020]", "not shown", "better", "random_contrast", "(Holm: 2)"):
         assert words in table

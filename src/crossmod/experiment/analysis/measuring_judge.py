@@ -4,6 +4,7 @@ It saw no synthetic image, no loss depends on it, and no epoch or slice is chose
 real labels of the training side, also where the arms that it measures have none or few of them.
 """
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,11 +13,14 @@ import numpy as np
 
 from crossmod.data.pixel_size import model_scale
 from crossmod.data.slices import load_slices, spread
+from crossmod.errors import InputError
 from crossmod.experiment.analysis.slices import SyntheticSlices
 from crossmod.experiment.design import ALL
 from crossmod.experiment.results import Result
 from crossmod.segmentation.predict import Segmenter, load_segmenter, predict
 from crossmod.synthesis.judge import judgement
+
+log = logging.getLogger(__name__)
 
 # Slices of a store that are measured, evenly spread over those that show an organ.
 MOST = 64
@@ -38,20 +42,31 @@ class MeasuringJudge:
         real = [result for result in results if result.arm.translator is None and result.arm.labelled == ALL]
         # One of several seeds: the first.
         self._runs = {(one.arm.segmenter, one.fold): one.run for one in sorted(real, key=lambda each: -each.seed)}
-        self._loaded: dict[Path, Segmenter] = {}
+        self._loaded: dict[Path, Segmenter | None] = {}
         self._measured: dict[tuple[Path, Path], Measured] = {}
 
     def of(self, result: Result, synthetic: SyntheticSlices) -> Measured | None:
-        """Of the synthetic store that a run was trained on; None without a run on all real labels of its fold."""
+        """Of the synthetic store that a run was trained on; None without the weights of a run on all real labels of its
+        fold."""
         run = self._runs.get((result.arm.segmenter, result.fold))
         if run is None:
             return None
         key = run, synthetic.store.path
         if key not in self._measured:
-            if run not in self._loaded:
-                self._loaded[run] = load_segmenter(run)
-            self._measured[key] = _measure(self._loaded[run], synthetic)
+            segmenter = self._segmenter(run)
+            if segmenter is None:
+                return None
+            self._measured[key] = _measure(segmenter, synthetic)
         return self._measured[key]
+
+    def _segmenter(self, run: Path) -> Segmenter | None:
+        if run not in self._loaded:
+            try:
+                self._loaded[run] = load_segmenter(run)
+            except InputError as error:  # its checkpoints were deleted, to save room
+                log.warning("%s measures no synthetic slices: %s", run.name, error)
+                self._loaded[run] = None
+        return self._loaded[run]
 
 
 def _measure(segmenter: Segmenter, synthetic: SyntheticSlices) -> Measured:
