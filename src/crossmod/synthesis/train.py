@@ -84,15 +84,14 @@ def _train(out: Path, data: TrainingData, asked: TranslateSettings, machine: Mac
     # Everything that can be refused is refused before the run folder is made.
     slices: Slices = {side: training_slices(data, side, settings) for side in data.stores}
     scored: Slices = {side: scored_slices(data, side, settings) for side in data.stores if settings.select_every}
-    if settings.judge:
-        judge_slices(data, settings)
+    of_judge = judge_slices(data, settings) if settings.judge else None
     run = world.once(start)
     compute = choose(world.device, settings.precision, settings.compile, size=settings.size, ranks=world.ranks)
     log.info("Computing on %s: %s. %s", describe_device(world.device), compute, " ".join(compute.why))
     S = train_segmentor(out, data, settings, machine, world) if family.segmentor_first else None
     if S is not None:
         slices = {**slices, settings.target: found_by(S, slices, settings, world.device)}
-    judge_card = train_judge(out, data, settings, machine, world) if settings.judge else None
+    judge_card = train_judge(out, *of_judge, data, settings, machine, world) if of_judge else None
     judge = load_judge(out, judge_card, sorted(data.held_out), world.device) if judge_card else None
     trainee = build(settings, compute, S)
     batches = UnpairedBatches(

@@ -85,8 +85,8 @@ def found_by(
     """The target slices to train on: of those that no label chose, the ones in which S finds an organ; all of them if
     all were asked for, or if it finds none."""
     sets, source = slices[settings.target], slices[settings.source][0]
-    open_ones = ~sets[0].known if settings.slices == "organ" else np.ones(len(sets[0]), dtype=bool)
-    if settings.slices == "all" or not open_ones.any() or source.masks is None:
+    unlabelled = ~sets[0].known if settings.slices == "organ" else np.ones(len(sets[0]), dtype=bool)
+    if settings.slices == "all" or not unlabelled.any() or source.masks is None:
         return sets
     network = segmentor(settings).to(device)
     checkpoint.load_weights(network, dict(S), "S", settings.family)
@@ -94,21 +94,27 @@ def found_by(
     answers = predict(network.network, sets[0].images[:, middle, middle], device, quiet=True).answer
     usual = np.median(np.count_nonzero(source.masks[source.shows][:, middle, middle], axis=(1, 2)))
     shows = np.count_nonzero(answers, axis=(1, 2)) >= max(LEAST_AREA * usual, 1)
-    chosen = [int(index) for index in np.flatnonzero(shows | ~open_ones)]
-    side, many = settings.target.upper(), int(np.count_nonzero(open_ones))
-    if not shows[open_ones].any():
+    chosen = [int(index) for index in np.flatnonzero(shows | ~unlabelled)]
+    side, many = settings.target.upper(), int(np.count_nonzero(unlabelled))
+    if not shows[unlabelled].any():
         log.warning("S finds no %s in %d unlabelled %s slices: all are trained on.", settings.organs[0], many, side)
         return sets
-    found = int(np.count_nonzero(shows & open_ones))
+    found = int(np.count_nonzero(shows & unlabelled))
     log.info("S finds organs in %d of %d unlabelled %s slices: these are trained on.", found, many, side)
     return tuple(each.take(chosen) for each in sets)
 
 
 def train_judge(
-    out: Path, data: TrainingData, settings: TranslateSettings, machine: Machine, world: Distributed
+    out: Path,
+    on: JudgedOn,
+    slices: SliceSet,
+    data: TrainingData,
+    settings: TranslateSettings,
+    machine: Machine,
+    world: Distributed,
 ) -> JudgeCard:
-    """Train the judge in the folder `judge` of the run in `out`, or continue; gives what the run's card says of it."""
-    on, slices = judge_slices(data, settings)
+    """Train the judge on what `judge_slices` gave, in the folder `judge` of the run in `out`, or continue; gives what
+    the run's card says of it."""
     with_what = "source slices with random contrast" if on == "random_contrast" else f"real {settings.target} slices"
     title = f"Training the judge on {len(slices)} {with_what}"
     card = _trained(out / JUDGE, JUDGE, title, slices, settings_of(settings, JUDGE, on), data, machine, world)
